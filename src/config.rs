@@ -1,0 +1,297 @@
+//! Configuration: `config/default.toml` (built in), overlays, environment.
+//!
+//! Owns the meaning of every key. It must never hold a live secret in a form that prints: secrets come from files or
+//! the environment and stay inside [`secrecy::SecretString`].
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rust_decimal::Decimal;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+pub mod sandbox;
+
+/// Every key with its default, its unit and its reason.
+pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub sandbox: bool,
+    pub data: Data,
+    pub server: Server,
+    pub store: Store,
+    pub writer: Writer,
+    pub orders: Orders,
+    pub limits: Limits,
+    pub webhooks: Webhooks,
+    pub channels: BTreeMap<String, Channel>,
+    pub gateway: Gateway,
+    pub log: Log,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    pub dir: PathBuf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub public_url: String,
+    pub workers: usize,
+    pub body_max_bytes: usize,
+    pub connections_max: usize,
+    pub first_answer_wait_ms: u64,
+    pub shutdown_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    /// `sqlite://FILE` or `postgres://…`; empty: `sqlite://` + `data.dir` + `/tongbao.db`.
+    pub url: SecretString,
+    pub readers: u32,
+    pub beat_ms: u64,
+    pub missed_beats: u32,
+    pub statement_timeout_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Writer {
+    pub group_max: usize,
+    pub pending_max: usize,
+    pub new_orders_percent: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Orders {
+    pub scan_ms: u64,
+    pub scan_page: u32,
+    pub takeup_per_second: u32,
+    pub quarantine_retry_ms: Vec<u64>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    pub platform_per_second: u32,
+    pub platform_burst: u32,
+    pub sandbox_platform_per_second: u32,
+    pub failed_verifications_per_minute: u32,
+    pub key_cache_ms: u64,
+    pub idempotency_keep_hours: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhooks {
+    pub concurrency: usize,
+    pub concurrency_per_host: usize,
+    pub timeout_ms: u64,
+    pub batch_max: u32,
+    pub retry_ms: Vec<u64>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Channel {
+    pub enabled: bool,
+    pub fee_rate: Decimal,
+    /// Empty: the simulated gateway at `gateway.listen` (sandbox only).
+    pub base_url: String,
+    pub calls_per_second: u32,
+    pub sandbox_calls_per_second: u32,
+    pub calls_concurrent: usize,
+    pub calls_waiting: usize,
+    pub call_timeout_ms: u64,
+    pub sandbox_call_timeout_ms: u64,
+    pub call_retry_ms: Vec<u64>,
+    pub queries_percent: u32,
+    pub query_ms: Vec<u64>,
+    pub sandbox_query_ms: Vec<u64>,
+    pub breaker_failures: u32,
+    pub breaker_open_ms: u64,
+    /// Account name to the file that holds its key. `default` is the one used where a callback names none.
+    #[serde(default)]
+    pub accounts: BTreeMap<String, Account>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    pub key_file: PathBuf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gateway {
+    pub listen: SocketAddr,
+    pub embedded: bool,
+    pub workers: usize,
+    pub payer_delay_ms: u64,
+    pub callback_timeout_ms: u64,
+    pub callback_retry_ms: Vec<u64>,
+    pub faults: Faults,
+}
+
+/// Faults that the simulated gateway adds by chance, drawn from `seed`; all zero by default.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Faults {
+    pub seed: u64,
+    /// Every answer waits this long, plus up to `latency_jitter_ms`.
+    pub latency_ms: u64,
+    pub latency_jitter_ms: u64,
+    /// Chances per 10,000 requests.
+    pub hang_per_10000: u32,
+    pub error_per_10000: u32,
+    pub callback_lost_per_10000: u32,
+    pub callback_twice_per_10000: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// Readable at a terminal, JSON elsewhere.
+    Auto,
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub format: LogFormat,
+    pub filter: String,
+}
+
+#[derive(Debug)]
+pub struct ConfigError(pub String);
+
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "configuration: {}", self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl From<config::ConfigError> for ConfigError {
+    fn from(error: config::ConfigError) -> Self {
+        ConfigError(error.to_string())
+    }
+}
+
+impl Config {
+    /// Reads defaults, then each overlay file in order, then `TONGBAO_…` variables (`__` between levels).
+    ///
+    /// # Errors
+    /// An unreadable file, an unknown key, a value of the wrong kind or out of its bounds, each named.
+    pub fn load(overlays: &[PathBuf]) -> Result<Self, ConfigError> {
+        let mut builder = config::Config::builder()
+            .add_source(config::File::from_str(DEFAULT_TOML, config::FileFormat::Toml));
+        for overlay in overlays {
+            builder = builder.add_source(config::File::from(overlay.as_path()).format(config::FileFormat::Toml));
+        }
+        let environment = config::Environment::with_prefix("TONGBAO")
+            .prefix_separator("_")
+            .separator("__")
+            .try_parsing(true);
+        let config: Config = builder.add_source(environment).build()?.try_deserialize()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |key: &str, why: &str| Err(ConfigError(format!("`{key}` {why}")));
+        if self.writer.pending_max == 0 || self.writer.group_max == 0 {
+            return refuse("writer.pending_max", "and `writer.group_max` must be at least 1");
+        }
+        if !(1..=100).contains(&self.writer.new_orders_percent) {
+            return refuse("writer.new_orders_percent", "must be 1 to 100");
+        }
+        if self.webhooks.retry_ms.len() < 9 {
+            return refuse("webhooks.retry_ms", "must hold at least 9 gaps: ten tries are promised");
+        }
+        if self.webhooks.retry_ms.iter().sum::<u64>() < 24 * 3_600_000 {
+            return refuse("webhooks.retry_ms", "must add up to at least 24 hours: that much is promised");
+        }
+        if self.orders.quarantine_retry_ms.is_empty() {
+            return refuse("orders.quarantine_retry_ms", "must hold at least one gap");
+        }
+        url::Url::parse(&self.server.public_url)
+            .map_err(|error| ConfigError(format!("`server.public_url`: {error}")))?;
+        for (name, channel) in &self.channels {
+            if channel.fee_rate.is_sign_negative() || channel.fee_rate >= Decimal::ONE {
+                return refuse(&format!("channels.{name}.fee_rate"), "must be at least 0 and below 1");
+            }
+            if channel.query_ms.is_empty() || channel.sandbox_query_ms.is_empty() {
+                return refuse(&format!("channels.{name}.query_ms"), "must hold at least one gap");
+            }
+            if channel.calls_per_second == 0 || channel.sandbox_calls_per_second == 0 || channel.calls_concurrent == 0
+            {
+                return refuse(&format!("channels.{name}.calls_per_second"), "must be at least 1");
+            }
+        }
+        Ok(())
+    }
+
+    /// The store's address, with the default of an embedded database under `data.dir`.
+    pub fn store_url(&self) -> SecretString {
+        use secrecy::ExposeSecret;
+        if self.store.url.expose_secret().is_empty() {
+            return SecretString::from(format!("sqlite://{}", self.data.dir.join("tongbao.db").display()));
+        }
+        self.store.url.clone()
+    }
+
+    /// Where the simulated gateway answers.
+    pub fn gateway_url(&self) -> String {
+        format!("http://{}", self.gateway.listen)
+    }
+
+    /// What the simulated gateway writes.
+    pub fn gateway_dir(&self) -> PathBuf {
+        self.data.dir.join("gateway")
+    }
+
+    pub fn public_url(&self, path: &str) -> String {
+        format!("{}{path}", self.server.public_url.trim_end_matches('/'))
+    }
+}
+
+impl Channel {
+    pub fn outbound_per_second(&self, sandbox: bool) -> u32 {
+        if sandbox { self.sandbox_calls_per_second } else { self.calls_per_second }
+    }
+
+    pub fn timeout(&self, sandbox: bool) -> Duration {
+        Duration::from_millis(if sandbox { self.sandbox_call_timeout_ms } else { self.call_timeout_ms })
+    }
+
+    pub fn query_schedule(&self, sandbox: bool) -> &[u64] {
+        if sandbox { &self.sandbox_query_ms } else { &self.query_ms }
+    }
+}
+
+/// Reads a secret file, without the line end that editors leave.
+///
+/// # Errors
+/// The file cannot be read or is empty; the path is named, never the content.
+pub fn secret_file(path: &Path) -> Result<SecretString, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError(format!("secret file {}: {error}", path.display())))?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        return Err(ConfigError(format!("secret file {} is empty", path.display())));
+    }
+    Ok(SecretString::from(text))
+}

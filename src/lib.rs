@@ -1,0 +1,4 @@
+//! Tongbao.
+
+pub mod config;
+pub mod domain;

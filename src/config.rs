@@ -196,15 +196,13 @@ impl Config {
     /// # Errors
     /// An unreadable file, an unknown key, a value of the wrong kind or out of its bounds, each named.
     pub fn load(overlays: &[PathBuf]) -> Result<Self, ConfigError> {
-        let mut builder = config::Config::builder()
-            .add_source(config::File::from_str(DEFAULT_TOML, config::FileFormat::Toml));
+        let mut builder =
+            config::Config::builder().add_source(config::File::from_str(DEFAULT_TOML, config::FileFormat::Toml));
         for overlay in overlays {
             builder = builder.add_source(config::File::from(overlay.as_path()).format(config::FileFormat::Toml));
         }
-        let environment = config::Environment::with_prefix("TONGBAO")
-            .prefix_separator("_")
-            .separator("__")
-            .try_parsing(true);
+        let environment =
+            config::Environment::with_prefix("TONGBAO").prefix_separator("_").separator("__").try_parsing(true);
         let config: Config = builder.add_source(environment).build()?.try_deserialize()?;
         config.check()?;
         Ok(config)
@@ -236,8 +234,7 @@ impl Config {
             if channel.query_ms.is_empty() || channel.sandbox_query_ms.is_empty() {
                 return refuse(&format!("channels.{name}.query_ms"), "must hold at least one gap");
             }
-            if channel.calls_per_second == 0 || channel.sandbox_calls_per_second == 0 || channel.calls_concurrent == 0
-            {
+            if channel.calls_per_second == 0 || channel.sandbox_calls_per_second == 0 || channel.calls_concurrent == 0 {
                 return refuse(&format!("channels.{name}.calls_per_second"), "must be at least 1");
             }
         }

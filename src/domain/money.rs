@@ -88,7 +88,9 @@ pub enum AmountError {
 impl fmt::Display for AmountError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            AmountError::Malformed => "must be plain decimal digits such as \"200.00\", without sign, exponent or blanks",
+            AmountError::Malformed => {
+                "must be plain decimal digits such as \"200.00\", without sign, exponent or blanks"
+            }
             AmountError::TooPrecise => "has more decimals than its currency",
             AmountError::Zero => "must be more than zero",
             AmountError::TooLarge => "must be at most 999999999999.99",
@@ -119,8 +121,10 @@ pub fn parse_minor(text: &str, currency: Currency) -> Result<i64, AmountError> {
     }
     let major: i64 = whole.parse().map_err(|_| AmountError::TooLarge)?;
     let minor: i64 = format!("{fraction:0<exponent$}").parse().unwrap_or(0);
-    let amount =
-        major.checked_mul(currency.scale()).and_then(|amount| amount.checked_add(minor)).ok_or(AmountError::TooLarge)?;
+    let amount = major
+        .checked_mul(currency.scale())
+        .and_then(|amount| amount.checked_add(minor))
+        .ok_or(AmountError::TooLarge)?;
     match amount {
         0 => Err(AmountError::Zero),
         amount if amount > currency.max_minor() => Err(AmountError::TooLarge),
@@ -234,9 +238,14 @@ mod tests {
     fn fees_are_half_up_to_the_minor_unit() {
         let rate = |text: &str| Rate::new(text.parse().unwrap()).unwrap();
         let cny = currency("CNY");
-        for (amount, fee_rate, fee) in
-            [(20000, "0.003", 60), (1, "0.003", 0), (167, "0.003", 1), (166, "0.003", 0), (500, "0.005", 3), (100, "0.005", 1)]
-        {
+        for (amount, fee_rate, fee) in [
+            (20000, "0.003", 60),
+            (1, "0.003", 0),
+            (167, "0.003", 1),
+            (166, "0.003", 0),
+            (500, "0.005", 3),
+            (100, "0.005", 1),
+        ] {
             assert_eq!(rate(fee_rate).fee(amount, cny), Some(fee), "{amount} at {fee_rate}");
         }
         assert_eq!(rate("0.003").fee(cny.max_minor(), cny), None);

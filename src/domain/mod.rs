@@ -1,3 +1,16 @@
 //! The pure core: it decides. No clock, no randomness, no I/O; it imports nothing of the other layers.
+//!
+//! `step` takes an order and an event and says what follows: the order as it is then, the rows to write and the
+//! effects to perform once those rows are durable. `resume` says what a resting order still owes the world.
 
+pub mod breaker;
+pub mod channel;
+pub mod event;
+pub mod id;
+pub mod ledger;
 pub mod money;
+pub mod order;
+pub mod retry;
+pub mod step;
+pub mod time;
+pub mod validation;

@@ -143,21 +143,29 @@ pub fn format_minor(amount_minor: i64, currency: Currency) -> String {
     }
 }
 
-/// A share of an amount, at least 0 and below 1, such as a channel's fee rate.
+/// A share of an amount in billionths, at least 0 and below 1, such as a channel's fee rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Rate(#[serde(with = "rust_decimal::serde::str")] Decimal);
+pub struct Rate(u32);
+
+/// Decimals of a [`Rate`].
+const RATE_SCALE: u32 = 9;
 
 impl Rate {
     /// A rate, if it is at least 0, below 1 and has at most 9 decimals.
     pub fn new(rate: Decimal) -> Option<Self> {
-        let rate = rate.normalize();
-        (!rate.is_sign_negative() && rate < Decimal::ONE && rate.scale() <= 9).then_some(Rate(rate))
+        let billionths = rate.checked_mul(Decimal::from(10u32.pow(RATE_SCALE)))?;
+        (rate < Decimal::ONE && billionths.fract().is_zero()).then_some(())?;
+        billionths.to_u32().map(Rate)
+    }
+
+    pub fn decimal(self) -> Decimal {
+        Decimal::new(i64::from(self.0), RATE_SCALE).normalize()
     }
 
     /// The fee on an amount, half up to the minor unit; none where amount and fee together pass the currency's bound.
     pub fn fee(self, amount_minor: i64, currency: Currency) -> Option<i64> {
-        let fee = (Decimal::from(amount_minor).checked_mul(self.0)?)
+        let fee = (Decimal::from(amount_minor).checked_mul(self.decimal())?)
             .round_dp_with_strategy(0, RoundingStrategy::MidpointAwayFromZero)
             .to_i64()?;
         amount_minor.checked_add(fee).filter(|total| *total <= currency.max_minor())?;
@@ -167,7 +175,7 @@ impl Rate {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.decimal().fmt(f)
     }
 }
 

@@ -1,0 +1,245 @@
+//! What the order machine must know of each channel: facts as data, sources in `channels/`.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::money::Currency;
+
+const SECOND: i64 = 1_000;
+const MINUTE: i64 = 60 * SECOND;
+const HOUR: i64 = 60 * MINUTE;
+
+/// A payment network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    Simpay,
+    Wechat,
+    Alipay,
+    Unionpay,
+    Stripe,
+}
+
+/// The channel's way to pay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    Qr,
+    Native,
+    Jsapi,
+    H5,
+    App,
+    Page,
+    Wap,
+    Card,
+}
+
+/// Whether an open attempt can be ended by us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// The answer `closed` is certain.
+    Certain,
+    /// The answer must be confirmed by a query after it.
+    Confirmed,
+    /// There is no such call: only time ends an attempt.
+    Impossible,
+}
+
+/// What proves a capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// A verified callback with matching account, number and amount.
+    Callback,
+    /// Only a query; a callback is a reason to ask.
+    Query,
+}
+
+/// Which answers are certain once the attempt's own expiry and the grace have passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lapse {
+    Never,
+    NotExist,
+    NotExistOrPending,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Currencies {
+    All,
+    Only(&'static [&'static str]),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// The first one is the default.
+    pub methods: &'static [Method],
+    pub currencies: Currencies,
+    pub closing: Closing,
+    pub proof: Proof,
+    pub lapse: Lapse,
+    /// How long after an attempt's expiry its channel may still be changing its mind.
+    pub grace_ms: i64,
+    /// The channel's own time to live of an attempt.
+    pub live_max_ms: i64,
+    /// An order with less time left does not take this channel.
+    pub live_min_ms: i64,
+}
+
+static SIMPAY: Rules = Rules {
+    methods: &[Method::Qr],
+    currencies: Currencies::All,
+    closing: Closing::Certain,
+    proof: Proof::Callback,
+    lapse: Lapse::Never,
+    grace_ms: 0,
+    live_max_ms: 7 * 24 * HOUR,
+    live_min_ms: SECOND,
+};
+static WECHAT: Rules = Rules {
+    methods: &[Method::Native, Method::Jsapi, Method::H5, Method::App],
+    currencies: Currencies::Only(&["CNY"]),
+    closing: Closing::Confirmed,
+    proof: Proof::Callback,
+    lapse: Lapse::NotExistOrPending,
+    grace_ms: 5 * MINUTE,
+    live_max_ms: 2 * HOUR,
+    live_min_ms: MINUTE,
+};
+static ALIPAY: Rules = Rules {
+    methods: &[Method::Page, Method::Qr, Method::Wap],
+    currencies: Currencies::Only(&["CNY"]),
+    closing: Closing::Confirmed,
+    proof: Proof::Callback,
+    lapse: Lapse::NotExist,
+    grace_ms: 5 * MINUTE,
+    live_max_ms: 2 * HOUR,
+    live_min_ms: MINUTE,
+};
+static UNIONPAY: Rules = Rules {
+    methods: &[Method::Page, Method::Wap],
+    currencies: Currencies::Only(&["CNY"]),
+    closing: Closing::Impossible,
+    proof: Proof::Query,
+    lapse: Lapse::NotExistOrPending,
+    grace_ms: 10 * MINUTE,
+    live_max_ms: 15 * MINUTE,
+    live_min_ms: MINUTE,
+};
+static STRIPE: Rules = Rules {
+    methods: &[Method::Card],
+    currencies: Currencies::Only(&["USD", "EUR", "GBP", "CNY", "HKD", "JPY", "SGD", "AUD", "CAD"]),
+    closing: Closing::Certain,
+    proof: Proof::Query,
+    lapse: Lapse::Never,
+    grace_ms: 0,
+    live_max_ms: 24 * HOUR,
+    live_min_ms: MINUTE,
+};
+
+impl Channel {
+    pub const COUNT: usize = 5;
+    pub const ALL: [Channel; Channel::COUNT] =
+        [Channel::Simpay, Channel::Wechat, Channel::Alipay, Channel::Unionpay, Channel::Stripe];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Channel::Simpay => "simpay",
+            Channel::Wechat => "wechat",
+            Channel::Alipay => "alipay",
+            Channel::Unionpay => "unionpay",
+            Channel::Stripe => "stripe",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Channel::ALL.into_iter().find(|channel| channel.name() == name)
+    }
+
+    pub fn rules(self) -> &'static Rules {
+        match self {
+            Channel::Simpay => &SIMPAY,
+            Channel::Wechat => &WECHAT,
+            Channel::Alipay => &ALIPAY,
+            Channel::Unionpay => &UNIONPAY,
+            Channel::Stripe => &STRIPE,
+        }
+    }
+
+    /// The place of this channel in tables by channel.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Rules {
+    pub fn takes(&self, currency: Currency) -> bool {
+        match self.currencies {
+            Currencies::All => true,
+            Currencies::Only(codes) => codes.contains(&currency.code()),
+        }
+    }
+}
+
+impl Method {
+    pub const ALL: [Method; 8] = [
+        Method::Qr,
+        Method::Native,
+        Method::Jsapi,
+        Method::H5,
+        Method::App,
+        Method::Page,
+        Method::Wap,
+        Method::Card,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Method::Qr => "qr",
+            Method::Native => "native",
+            Method::Jsapi => "jsapi",
+            Method::H5 => "h5",
+            Method::App => "app",
+            Method::Page => "page",
+            Method::Wap => "wap",
+            Method::Card => "card",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Method::ALL.into_iter().find(|method| method.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back_and_tables_hold_every_channel_once() {
+        for (place, channel) in Channel::ALL.into_iter().enumerate() {
+            assert_eq!(Channel::parse(channel.name()), Some(channel));
+            assert_eq!(channel.index(), place);
+            assert_eq!(serde_json::to_value(channel).unwrap(), channel.name());
+            assert!(!channel.rules().methods.is_empty());
+        }
+        for method in Method::ALL {
+            assert_eq!(Method::parse(method.name()), Some(method));
+            assert_eq!(serde_json::to_value(method).unwrap(), method.name());
+        }
+    }
+
+    #[test]
+    fn a_channel_that_cannot_be_closed_ends_by_time() {
+        for channel in Channel::ALL {
+            let rules = channel.rules();
+            assert!(rules.closing != Closing::Impossible || rules.lapse != Lapse::Never, "{channel}");
+            assert!(rules.live_min_ms < rules.live_max_ms, "{channel}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Names of orders and attempts: opaque to others, ordered by time, and each attempt's number holds its order's.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Crockford's base 32: no I, L, O or U, and its order is the order of the numbers.
+const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+/// Digits of a 128-bit number in base 32.
+const DIGITS: usize = 26;
+/// The prefix of an order's id at the edge.
+const ORDER_PREFIX: &str = "ord_";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdError;
+
+impl fmt::Display for IdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not an id")
+    }
+}
+
+/// An order's identity: a version 7 UUID, so that ids grow with time and pages of an index fill in order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OrderId(u128);
+
+impl OrderId {
+    pub const fn from_u128(value: u128) -> Self {
+        OrderId(value)
+    }
+
+    pub const fn as_u128(self) -> u128 {
+        self.0
+    }
+
+    fn digits(self) -> [u8; DIGITS] {
+        let mut digits = [0; DIGITS];
+        let mut rest = self.0;
+        for digit in digits.iter_mut().rev() {
+            *digit = ALPHABET[(rest & 31) as usize];
+            rest >>= 5;
+        }
+        digits
+    }
+
+    fn from_digits(text: &[u8]) -> Result<Self, IdError> {
+        if text.len() != DIGITS || text[0] > b'7' {
+            return Err(IdError);
+        }
+        let mut value: u128 = 0;
+        for byte in text {
+            let digit = ALPHABET.iter().position(|known| known == byte).ok_or(IdError)?;
+            value = value << 5 | digit as u128;
+        }
+        Ok(OrderId(value))
+    }
+}
+
+impl fmt::Display for OrderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.digits();
+        write!(f, "{ORDER_PREFIX}{}", std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl fmt::Debug for OrderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for OrderId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        OrderId::from_digits(text.strip_prefix(ORDER_PREFIX).ok_or(IdError)?.as_bytes())
+    }
+}
+
+impl Serialize for OrderId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for OrderId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The number under which an attempt is known at its channel: 28 of `[0-9A-Z]`, the order's 26 digits and the
+/// attempt's ordinal, so that a callback finds its order without an index.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptNumber {
+    pub order: OrderId,
+    /// 0 for the first attempt of the order, at most 99.
+    pub ordinal: u8,
+}
+
+impl fmt::Display for AttemptNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.order.digits();
+        write!(f, "{}{:02}", std::str::from_utf8(&digits).map_err(|_| fmt::Error)?, self.ordinal)
+    }
+}
+
+impl fmt::Debug for AttemptNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for AttemptNumber {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let bytes = text.as_bytes();
+        if bytes.len() != DIGITS + 2 || !bytes[DIGITS..].iter().all(u8::is_ascii_digit) {
+            return Err(IdError);
+        }
+        let order = OrderId::from_digits(&bytes[..DIGITS])?;
+        let ordinal = (bytes[DIGITS] - b'0') * 10 + (bytes[DIGITS + 1] - b'0');
+        Ok(AttemptNumber { order, ordinal })
+    }
+}
+
+/// The number under which the refund of a capture is known at its channel: the attempt's number, `R`, and the place
+/// of the capture among the order's. Numbered from the capture, so that no capture is ever refunded twice.
+pub fn refund_number(attempt: AttemptNumber, capture: u8) -> String {
+    format!("{attempt}R{capture:02}")
+}
+
+/// A platform's row number in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PlatformId(pub u32);
+
+/// The name of our account at a channel, such as `default`: 1 to 32 of `[0-9a-z-]`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Account(pub Box<str>);
+
+impl Account {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for Account {
+    fn from(name: &str) -> Self {
+        Account(name.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempts_number_tells_its_order() {
+        let order = OrderId::from_u128(0x0194_0000_1111_7222_8333_4444_5555_6666);
+        let number = AttemptNumber { order, ordinal: 7 };
+        let text = number.to_string();
+        assert_eq!(text.len(), 28);
+        assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        assert_eq!(text.parse(), Ok(number));
+        assert_eq!(format!("ord_{}", &text[..26]).parse(), Ok(order));
+        assert_eq!(refund_number(number, 1), format!("{text}R01"));
+    }
+
+    #[test]
+    fn what_is_no_id_is_refused() {
+        for text in ["", "ord_", "01J", "ord_8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "ord_0194000000000000000000000U", "ord_é"] {
+            assert_eq!(text.parse::<OrderId>(), Err(IdError), "{text}");
+        }
+        assert_eq!("0000000000000000000000000000000".parse::<AttemptNumber>(), Err(IdError));
+        assert_eq!("000000000000000000000000000x".parse::<AttemptNumber>(), Err(IdError));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn ids_come_back_and_keep_their_order(a: u128, b: u128) {
+            let (first, second) = (OrderId::from_u128(a), OrderId::from_u128(b));
+            proptest::prop_assert_eq!(first.to_string().parse(), Ok(first));
+            proptest::prop_assert_eq!(a.cmp(&b), first.to_string().cmp(&second.to_string()));
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! The order: what a platform wants paid, its attempts and its captures. Data only; `step` decides.
+
+use serde::{Deserialize, Serialize};
+
+use super::channel::{Channel, Closing, Method};
+use super::id::{Account, AttemptNumber, OrderId, PlatformId};
+use super::money::{Currency, Rate};
+use super::retry::{self, Pace};
+use super::time::Instant;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Durable; no channel chosen yet, or the last attempt is certainly dead and the payer may choose again.
+    Created,
+    /// A channel is chosen and looked at; never the state an order rests in.
+    Validating,
+    /// The intent to call the channel is durable: from here money may move.
+    Submitted,
+    Succeeded,
+    Failed,
+}
+
+impl State {
+    pub const ALL: [State; 5] =
+        [State::Created, State::Validating, State::Submitted, State::Succeeded, State::Failed];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::Created => "created",
+            State::Validating => "validating",
+            State::Submitted => "submitted",
+            State::Succeeded => "succeeded",
+            State::Failed => "failed",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        State::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    pub const fn is_final(self) -> bool {
+        match self {
+            State::Created | State::Validating | State::Submitted => false,
+            State::Succeeded | State::Failed => true,
+        }
+    }
+}
+
+/// Why an order failed for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderFailure {
+    Expired,
+    Cancelled,
+    RiskRefused,
+    AttemptsUsedUp,
+}
+
+/// Why an attempt (or the choice of a channel) came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptFailure {
+    AmountInsufficient,
+    AmountMismatch,
+    ChannelDeclined,
+    ChannelUnsuitable,
+    ChannelUnavailable,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeeBearer {
+    Payer,
+    Platform,
+}
+
+/// What is wanted of the open attempt once it is certainly dead. Stored before the channel is asked to close it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wish {
+    Switch { channel: Channel, method: Method },
+    Expiry,
+    Cancel,
+}
+
+impl Wish {
+    /// Cancel beats expiry beats switch; a newer switch takes the place of an older one.
+    pub const fn gives_way_to(self, other: Wish) -> bool {
+        match (self, other) {
+            (Wish::Switch { .. }, Wish::Switch { .. } | Wish::Expiry | Wish::Cancel) | (Wish::Expiry, Wish::Cancel) => {
+                true
+            }
+            (Wish::Expiry | Wish::Cancel, Wish::Switch { .. } | Wish::Expiry) | (Wish::Cancel, Wish::Cancel) => false,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptState {
+    Open,
+    Closing,
+    /// No send of it can ever be paid any more, or what was paid was not the amount asked.
+    Dead,
+    /// It is the attempt that the order was paid by.
+    Captured,
+}
+
+/// How far an attempt has got into the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reach {
+    /// Every send that was answered was certainly not taken.
+    Nowhere,
+    /// Some send may have been taken; nothing was shown to the payer.
+    Perhaps,
+    /// A `next_action` is durable, so the payer may be paying.
+    Shown,
+}
+
+/// How far the closing of an attempt has got at its channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CloseStage {
+    NotAsked,
+    /// Asked, without a certain answer.
+    Asked,
+    /// Answered as done, where only a query after it makes it certain.
+    Answered,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attempt {
+    pub ordinal: u8,
+    pub channel: Channel,
+    pub method: Method,
+    pub account: Account,
+    pub payable_minor: i64,
+    pub fee_minor: i64,
+    pub state: AttemptState,
+    pub opened_at: Instant,
+    /// Absolute at the channel.
+    pub expires_at: Instant,
+    /// Queries are counted from here: the last send or the last unknown outcome.
+    pub paced_from: Instant,
+    /// Sends whose intent is durable, and the newest of them that was answered.
+    pub sends: u16,
+    pub answered: u16,
+    pub reach: Reach,
+    pub close: CloseStage,
+    /// A verified callback spoke of a capture that only a query can confirm.
+    pub claimed_at: Option<Instant>,
+    pub failure: Option<AttemptFailure>,
+    pub reference: Option<Box<str>>,
+}
+
+impl Attempt {
+    pub fn is_open(&self) -> bool {
+        match self.state {
+            AttemptState::Open | AttemptState::Closing => true,
+            AttemptState::Dead | AttemptState::Captured => false,
+        }
+    }
+
+    /// Whether the gateway may know of this attempt, so that money could ever come by it.
+    pub fn may_exist(&self) -> bool {
+        match self.reach {
+            Reach::Nowhere => self.sends > self.answered,
+            Reach::Perhaps | Reach::Shown => true,
+        }
+    }
+}
+
+/// How the way back of suspense money stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundStage {
+    /// A callback told of the capture; a query must confirm its amount before money goes back.
+    Unconfirmed { since: Instant },
+    Owed { tries: u16, due_at: Instant },
+    /// A try ended unknown: the refund is queried before it is sent again.
+    Doubtful { tries: u16, due_at: Instant },
+    Done { at: Instant },
+}
+
+/// Why a capture is not what an order was paid by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SuspenseReason {
+    /// Another amount than its attempt's payable.
+    WrongAmount,
+    /// The order was paid already.
+    Further,
+    /// The order had failed for good.
+    TooLate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    Payment,
+    Suspense { reason: SuspenseReason, refund: RefundStage },
+}
+
+/// Money that a channel says it took, identified by its account (the attempt's) and the channel's reference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capture {
+    pub ordinal: u8,
+    pub reference: Box<str>,
+    pub amount_minor: i64,
+    pub at: Instant,
+    pub purpose: Purpose,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    pub id: OrderId,
+    pub platform: PlatformId,
+    /// Commits of this order, the first one being 1: the other half of the journal's key.
+    pub version: u32,
+    pub state: State,
+    pub currency: Currency,
+    pub amount_minor: i64,
+    /// By [`Channel::index`], fixed when the order is created.
+    pub rates: [Rate; Channel::COUNT],
+    pub fee_bearer: FeeBearer,
+    pub pace: Pace,
+    /// Whether somebody wants webhooks of it.
+    pub webhooks: Webhooks,
+    pub attempts_max: u8,
+    pub created_at: Instant,
+    pub expires_at: Instant,
+    pub finished_at: Option<Instant>,
+    /// The time of the last event: no event is earlier.
+    pub last_at: Instant,
+    pub failure: Option<OrderFailure>,
+    pub last_failure: Option<AttemptFailure>,
+    pub wish: Option<Wish>,
+    /// Webhooks so far.
+    pub sequence: u32,
+    /// Looks taken at a failed order, see [`retry::WATCHES`].
+    pub watched: u8,
+    pub attempts: Vec<Attempt>,
+    pub captures: Vec<Capture>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Webhooks {
+    Wanted,
+    NotWanted,
+}
+
+/// What a payer pays at a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quote {
+    pub rate: Rate,
+    pub fee_minor: i64,
+    pub payable_minor: i64,
+}
+
+/// The price of an amount at a rate; none where it passes the currency's bound.
+pub fn quote(amount_minor: i64, currency: Currency, rate: Rate, bearer: FeeBearer) -> Option<Quote> {
+    let fee_minor = rate.fee(amount_minor, currency)?;
+    let payable_minor = match bearer {
+        FeeBearer::Payer => amount_minor.checked_add(fee_minor)?,
+        FeeBearer::Platform => amount_minor,
+    };
+    Some(Quote { rate, fee_minor, payable_minor })
+}
+
+impl Order {
+    pub fn quote(&self, channel: Channel) -> Option<Quote> {
+        quote(self.amount_minor, self.currency, self.rates[channel.index()], self.fee_bearer)
+    }
+
+    pub fn attempt(&self, ordinal: u8) -> Option<&Attempt> {
+        self.attempts.iter().find(|attempt| attempt.ordinal == ordinal)
+    }
+
+    pub fn open_attempt(&self) -> Option<&Attempt> {
+        self.attempts.iter().rev().find(|attempt| attempt.is_open())
+    }
+
+    pub fn number(&self, ordinal: u8) -> AttemptNumber {
+        AttemptNumber { order: self.id, ordinal }
+    }
+
+    /// The attempt that a reader cares about: the one paid by, else the open one, else none.
+    pub fn current_attempt(&self) -> Option<&Attempt> {
+        self.attempts.iter().find(|attempt| attempt.state == AttemptState::Captured).or_else(|| self.open_attempt())
+    }
+
+    /// When this order next owes the world something, after `now`; none when it is final and owes nothing.
+    pub fn next_due_at(&self, now: Instant) -> Option<Instant> {
+        let expiry = match self.wish {
+            _ if self.state.is_final() => None,
+            None | Some(Wish::Switch { .. }) => Some(self.expires_at),
+            Some(Wish::Expiry | Wish::Cancel) => None,
+        };
+        // A switch whose old attempt is dead waits for nothing but us.
+        let switch = match (self.state, self.wish) {
+            (State::Created, Some(Wish::Switch { .. })) => Some(now),
+            _ => None,
+        };
+        let attempts = self.attempts.iter().filter_map(|attempt| self.attempt_due_at(attempt, now));
+        let refunds = self.captures.iter().filter_map(|capture| self.refund_due_at(capture, now));
+        expiry.into_iter().chain(switch).chain(attempts).chain(refunds).chain(self.watch_due_at()).min()
+    }
+
+    fn attempt_due_at(&self, attempt: &Attempt, now: Instant) -> Option<Instant> {
+        let schedule = retry::queries(attempt.channel, self.pace);
+        if attempt.is_open() {
+            return Some(retry::next_tick(schedule, attempt.paced_from, now));
+        }
+        attempt.claimed_at.map(|since| retry::next_tick(schedule, since, now))
+    }
+
+    fn refund_due_at(&self, capture: &Capture, now: Instant) -> Option<Instant> {
+        match capture.purpose {
+            Purpose::Payment | Purpose::Suspense { refund: RefundStage::Done { .. }, .. } => None,
+            Purpose::Suspense { refund: RefundStage::Unconfirmed { since }, .. } => {
+                let channel = self.attempt(capture.ordinal)?.channel;
+                Some(retry::next_tick(retry::queries(channel, self.pace), since, now))
+            }
+            Purpose::Suspense {
+                refund: RefundStage::Owed { due_at, .. } | RefundStage::Doubtful { due_at, .. }, ..
+            } => Some(due_at),
+        }
+    }
+
+    /// When a failed order that once had a live attempt is looked at again.
+    pub(super) fn watch_due_at(&self) -> Option<Instant> {
+        let exposed = self.state == State::Failed && self.attempts.iter().any(Attempt::may_exist);
+        let gap = retry::WATCHES.get(usize::from(self.watched)).filter(|_| exposed)?;
+        Some(self.finished_at?.plus_ms(*gap))
+    }
+
+    /// Whether an actor has nothing more to do for it: final, no attempt open and no refund under way.
+    pub fn is_quiet(&self) -> bool {
+        self.state.is_final()
+            && self.attempts.iter().all(|attempt| !attempt.is_open() && attempt.claimed_at.is_none())
+            && self.captures.iter().all(|capture| match capture.purpose {
+                Purpose::Payment | Purpose::Suspense { refund: RefundStage::Done { .. }, .. } => true,
+                Purpose::Suspense {
+                    refund:
+                        RefundStage::Unconfirmed { .. } | RefundStage::Owed { .. } | RefundStage::Doubtful { .. },
+                    ..
+                } => false,
+            })
+    }
+
+    /// Captured minus given back, in minor units.
+    pub fn net_captured_minor(&self) -> i64 {
+        self.captures
+            .iter()
+            .filter(|capture| match capture.purpose {
+                Purpose::Suspense { refund: RefundStage::Done { .. }, .. } => false,
+                Purpose::Payment | Purpose::Suspense { .. } => true,
+            })
+            .map(|capture| capture.amount_minor)
+            .sum()
+    }
+}
+
+impl Attempt {
+    pub fn can_be_closed(&self) -> bool {
+        self.channel.rules().closing != Closing::Impossible
+    }
+}

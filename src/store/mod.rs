@@ -1,0 +1,361 @@
+//! The store: SQL and nothing but SQL. One trait, two implementations.
+//!
+//! Everything that an order's step makes durable arrives as [`Unit`]s in a [`Group`]; one group is one atomic commit,
+//! whose first act is the owner's row (fence, beat, number). Reads see only what is durable.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::domain::channel::Channel;
+use crate::domain::event::WebhookKind;
+use crate::domain::id::{Account, OrderId, PlatformId};
+use crate::domain::ledger::Entry;
+use crate::domain::order::{FeeBearer, Order, State};
+use crate::domain::time::Instant;
+
+pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// What can become of an operation of the store, by what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreError {
+    /// Another version or another owner was first: discard what was decided and look again.
+    Conflict(String),
+    /// Nothing of it happened; later it may.
+    Unavailable(String),
+    /// The connection went away while it was being committed: read the group's number back by a write.
+    InDoubt(String),
+    /// A row that the store will never take, or one that cannot be read: split the group, or stop and look.
+    Corrupt(String),
+    /// Another process has taken the store over: stop.
+    Fenced,
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::Conflict(why) => write!(f, "conflict: {why}"),
+            StoreError::Unavailable(why) => write!(f, "unavailable: {why}"),
+            StoreError::InDoubt(why) => write!(f, "in doubt: {why}"),
+            StoreError::Corrupt(why) => write!(f, "corrupt: {why}"),
+            StoreError::Fenced => f.write_str("another process owns the store"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// The row of the one process that may write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// Grows with every take-over; every group's update names it.
+    pub epoch: i64,
+    /// Grows with every group and every beat.
+    pub beat: i64,
+    /// The number of the last group.
+    pub group: i64,
+    /// Who holds it, for people; empty when nobody does.
+    pub holder: String,
+}
+
+/// Units that are committed together or not at all.
+#[derive(Debug)]
+pub struct Group<'a> {
+    pub epoch: i64,
+    /// The number this group will have: the last one's plus one.
+    pub number: i64,
+    pub units: &'a [Unit],
+}
+
+/// What one waiter wants durable.
+#[derive(Debug)]
+pub enum Unit {
+    /// A step of an order. At most one unit of an order stands in a group.
+    Order(Box<OrderUnit>),
+    /// The answer given under an `Idempotency-Key`.
+    Answer(Box<KeptAnswer>),
+    /// A verified callback that no order could take.
+    Inbox(Box<InboxRow>),
+    /// The inbox row was taken up.
+    InboxDone { id: i64 },
+    /// What became of webhook deliveries.
+    Delivery(Delivery),
+}
+
+#[derive(Debug)]
+pub struct OrderUnit {
+    pub id: OrderId,
+    /// The version that the step was decided on; 0 for a new order. The row must have it, or the group fails.
+    pub expected_version: u32,
+    /// The order as it is after the step; `order.version` is the journal's version.
+    pub order: Order,
+    /// The canonical JSON of the step's events.
+    pub journal: Vec<u8>,
+    /// Present for a new order, and only then.
+    pub request: Option<Box<Request>>,
+    pub next_action: NextActionChange,
+    /// The requests that new attempts were opened with, by ordinal.
+    pub attempts: Vec<AttemptRow>,
+    /// Indices into `order.captures` that are new.
+    pub captures: Vec<u8>,
+    pub entries: Vec<Entry>,
+    pub webhooks: Vec<OutboxRow>,
+}
+
+/// What the platform asked for, as it was first: what repeats are compared with. The payer lies in a table of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    pub merchant_order_id: Box<str>,
+    /// Canonical JSON of the request's remaining fields after defaults (description, URLs, metadata, …).
+    pub body: Box<str>,
+    pub webhook_url: Option<Box<str>>,
+    /// Canonical JSON of `payer`.
+    pub payer: Option<Box<str>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NextActionChange {
+    Keep,
+    /// JSON.
+    Store(Box<str>),
+    Wipe,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptRow {
+    pub ordinal: u8,
+    /// The business fields of its request, frozen: JSON.
+    pub frozen: Box<str>,
+}
+
+/// A webhook to be delivered; its payload is made of the order as it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxRow {
+    pub kind: WebhookKind,
+    pub sequence: u32,
+    pub at: Instant,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptAnswer {
+    pub platform: PlatformId,
+    pub key: Box<str>,
+    /// SHA-256 of method, path and body.
+    pub fingerprint: [u8; 32],
+    pub status: u16,
+    pub body: Box<str>,
+    pub at: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InboxReason {
+    OrderQuarantined,
+    OrderUnknown,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboxRow {
+    pub reason: InboxReason,
+    pub channel: Channel,
+    pub account: Account,
+    /// The attempt's number as the callback gave it.
+    pub number: Box<str>,
+    pub order: Option<OrderId>,
+    pub body: Vec<u8>,
+    pub at: Instant,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredInboxRow {
+    pub id: i64,
+    pub row: InboxRow,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    Delivered { order: OrderId, sequence: u32 },
+    Failed { order: OrderId, sequence: u32, tries: u32, next_at: Instant, why: Box<str> },
+    /// No more tries; kept until it is replayed.
+    Dead { order: OrderId, sequence: u32, tries: u32, why: Box<str> },
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Places of new orders in the group whose merchant order id was taken: nothing of them was written.
+    pub duplicates: Vec<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredOrder {
+    pub order: Order,
+    pub request: Request,
+    /// JSON; none when nothing remains to be done by the payer.
+    pub next_action: Option<Box<str>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalRow {
+    pub version: u32,
+    pub at: Instant,
+    pub body: Vec<u8>,
+}
+
+/// Which orders of a platform a list wants, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderFilter {
+    pub platform: PlatformId,
+    pub merchant_order_id: Option<String>,
+    pub state: Option<State>,
+    pub channel: Option<Channel>,
+    pub created_after: Option<Instant>,
+    pub created_before: Option<Instant>,
+    /// Only orders with a smaller id: the last one of the page before.
+    pub before: Option<OrderId>,
+    pub limit: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Platform {
+    pub id: PlatformId,
+    /// 1..=64 of `[0-9a-z-]`.
+    pub name: String,
+    pub fee_bearer: FeeBearer,
+    /// `whsec_…`
+    pub webhook_secret: String,
+    pub webhook_url: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRow {
+    pub platform: PlatformId,
+    /// The first characters, for people to tell keys apart.
+    pub hint: String,
+    pub created_at: Instant,
+    pub revoked_at: Option<Instant>,
+}
+
+/// A webhook as the dispatcher needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxItem {
+    pub order_id: OrderId,
+    pub sequence: u32,
+    pub kind: WebhookKind,
+    pub at: Instant,
+    pub tries: u32,
+    pub next_at: Instant,
+    /// The order as it was when the webhook's step was committed.
+    pub order: Order,
+    pub request: Request,
+    pub platform: Platform,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    pub order: OrderId,
+    pub sequence: u32,
+    pub kind: WebhookKind,
+    pub at: Instant,
+    pub tries: u32,
+    pub why: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DueOrder {
+    pub due_at: Instant,
+    pub id: OrderId,
+}
+
+/// One account's sum in one currency over all entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Balance {
+    pub account: String,
+    pub currency: String,
+    pub amount_minor: i64,
+}
+
+/// Captures and refunds by channel, as our books have them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelTotal {
+    pub channel: String,
+    pub currency: String,
+    pub captures: i64,
+    pub captured_minor: i64,
+    pub refunded_minor: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    pub name: String,
+    pub count: i64,
+}
+
+/// A database that holds everything. Implementations own their connections: one that writes, a few that read.
+///
+/// Futures of the write side are never dropped before they end.
+pub trait Store: Send + Sync + 'static {
+    /// Brings the schema up to date and makes the owner's row if it is not there.
+    fn migrate(&self) -> Reply<'_, ()>;
+
+    // --- the owner -----------------------------------------------------------------------------------------
+    fn owner(&self) -> Reply<'_, Owner>;
+    /// Takes the row over if it still is as `seen`: epoch + 1, the new holder. None when it moved meanwhile.
+    fn take_over<'a>(&'a self, seen: &'a Owner, holder: &'a str) -> Reply<'a, Option<Owner>>;
+    /// A write that beats and reads the row back; [`StoreError::Fenced`] when the epoch is another's.
+    fn beat(&self, epoch: i64) -> Reply<'_, Owner>;
+    fn release(&self, epoch: i64) -> Reply<'_, ()>;
+
+    // --- the writer ----------------------------------------------------------------------------------------
+    fn commit<'a>(&'a self, group: &'a Group<'a>) -> Reply<'a, Committed>;
+
+    // --- orders --------------------------------------------------------------------------------------------
+    fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>>;
+    fn order_by_merchant_id<'a>(&'a self, platform: PlatformId, id: &'a str) -> Reply<'a, Option<StoredOrder>>;
+    fn orders<'a>(&'a self, filter: &'a OrderFilter) -> Reply<'a, Vec<StoredOrder>>;
+    fn journal(&self, id: OrderId) -> Reply<'_, Vec<JournalRow>>;
+    /// Orders that are due after the place `after` and not later than `until`, in order of (due_at, id).
+    fn due(&self, after: Option<DueOrder>, until: Instant, limit: u32) -> Reply<'_, Vec<DueOrder>>;
+    fn frozen(&self, id: OrderId, ordinal: u8) -> Reply<'_, Option<Box<str>>>;
+    fn inbox(&self, order: OrderId) -> Reply<'_, Vec<StoredInboxRow>>;
+    fn answer<'a>(&'a self, platform: PlatformId, key: &'a str) -> Reply<'a, Option<KeptAnswer>>;
+    /// Removes answers kept since before `before`, at most `limit` of them; how many.
+    fn forget_answers(&self, before: Instant, limit: u32) -> Reply<'_, u64>;
+
+    // --- webhooks ------------------------------------------------------------------------------------------
+    /// Undelivered webhooks that are due at `now`, oldest first, after the place `after` (next_at, order, sequence).
+    fn outbox<'a>(&'a self, now: Instant, after: Option<(Instant, OrderId, u32)>, limit: u32) -> Reply<'a, Vec<OutboxItem>>;
+    fn dead_letters(&self, limit: u32) -> Reply<'_, Vec<DeadLetter>>;
+    /// Makes dead letters due again; how many. `order` none: all of them.
+    fn replay(&self, order: Option<OrderId>, now: Instant) -> Reply<'_, u64>;
+
+    // --- platforms -----------------------------------------------------------------------------------------
+    fn platform_by_key<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<Platform>>;
+    fn platform_by_name<'a>(&'a self, name: &'a str) -> Reply<'a, Option<Platform>>;
+    fn platforms(&self) -> Reply<'_, Vec<Platform>>;
+    /// [`StoreError::Conflict`] when the name is taken.
+    fn add_platform<'a>(&'a self, platform: &'a Platform) -> Reply<'a, PlatformId>;
+    fn add_key<'a>(&'a self, platform: PlatformId, key_hash: &'a [u8; 32], hint: &'a str, now: Instant) -> Reply<'a, ()>;
+    fn keys(&self, platform: PlatformId) -> Reply<'_, Vec<KeyRow>>;
+    /// Revokes the platform's keys with this hint (none: all of them); how many.
+    fn revoke_keys<'a>(&'a self, platform: PlatformId, hint: Option<&'a str>, now: Instant) -> Reply<'a, u64>;
+    /// The value kept under a name, `value` if there was none yet.
+    fn setting<'a>(&'a self, name: &'a str, value: &'a str) -> Reply<'a, String>;
+
+    // --- the books -----------------------------------------------------------------------------------------
+    fn balances(&self) -> Reply<'_, Vec<Balance>>;
+    fn channel_totals(&self) -> Reply<'_, Vec<ChannelTotal>>;
+    fn counts_by_state(&self) -> Reply<'_, Vec<Count>>;
+    /// All orders by id, for an audit, after the place `after`.
+    fn scan(&self, after: Option<OrderId>, limit: u32) -> Reply<'_, Vec<Order>>;
+    /// All entries of an order, as stored.
+    fn entries(&self, order: OrderId) -> Reply<'_, Vec<StoredEntry>>;
+    fn outbox_size(&self) -> Reply<'_, i64>;
+    fn inbox_size(&self) -> Reply<'_, i64>;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEntry {
+    pub kind: String,
+    pub currency: String,
+    pub lines: Vec<(String, i64)>,
+}

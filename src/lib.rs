@@ -1,5 +1,7 @@
 //! Tongbao.
 
+pub mod actors;
+pub mod channels;
 pub mod config;
 pub mod domain;
 pub mod store;

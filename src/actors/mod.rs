@@ -1,0 +1,5 @@
+//! The only mutable memory: orders, the registry, channel supervisors, the writer, webhooks.
+
+pub mod ask;
+pub mod clock;
+pub mod registry;

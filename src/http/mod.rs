@@ -3,14 +3,17 @@
 
 mod auth;
 mod callbacks;
+mod channels;
 mod draft;
 mod edge;
 mod idempotency;
 mod json;
 mod limits;
+mod lists;
 mod ops;
 mod orders;
 mod problem;
+mod query;
 mod reservations;
 pub mod routes;
 pub mod server;

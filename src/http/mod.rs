@@ -12,6 +12,8 @@ mod limits;
 mod lists;
 mod ops;
 mod orders;
+mod pages;
+mod pay_page;
 mod problem;
 mod query;
 mod reservations;

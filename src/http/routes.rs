@@ -5,7 +5,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{Resource, Route};
 
 use super::problem::ApiError;
-use super::{App, callbacks, channels, edge, lists, ops, orders};
+use super::{App, callbacks, channels, edge, lists, ops, orders, pay_page};
 
 /// A method at a path.
 pub struct Entry {
@@ -35,6 +35,8 @@ pub const TABLE: &[Entry] = &[
     get ("/v1/quote",                          || web::get().to(channels::quote)),
     post("/v1/callbacks/{channel}",            || web::post().to(callbacks::default_account)),
     post("/v1/callbacks/{channel}/{account}",  || web::post().to(callbacks::named_account)),
+    get ("/pay/{token}",                       || web::get().to(pay_page::show)),
+    post("/pay/{token}",                       || web::post().to(pay_page::choose)),
     get ("/healthz",                           || web::get().to(ops::healthz)),
     get ("/readyz",                            || web::get().to(ops::readyz)),
     get ("/metrics",                           || web::get().to(ops::metrics)),

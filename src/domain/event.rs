@@ -28,7 +28,7 @@ pub enum Fact {
     QueryAnswered { ordinal: u8, finding: Finding },
     CloseAnswered { ordinal: u8, answer: CloseAnswer },
     /// A callback whose signature, account and freshness were verified.
-    CallbackVerified { ordinal: u8, account: Account, reference: Box<str>, amount_minor: i64 },
+    CallbackVerified { ordinal: u8, account: Account, reference: Box<str>, amount_minor: i64, currency: Box<str> },
     RefundAnswered { capture: u8, outcome: RefundOutcome },
     CancelAsked,
     DeadlinePassed,

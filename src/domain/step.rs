@@ -145,8 +145,8 @@ impl Draft {
             Fact::QueryAnswered { ordinal, finding } => self.found(*ordinal, finding),
             Fact::OperatorResolved { ordinal, finding, .. } => self.found(*ordinal, finding),
             Fact::CloseAnswered { ordinal, answer } => self.close_answered(*ordinal, answer),
-            Fact::CallbackVerified { ordinal, account, reference, amount_minor } => {
-                self.callback(*ordinal, account, reference, *amount_minor)
+            Fact::CallbackVerified { ordinal, account, reference, amount_minor, currency } => {
+                self.callback(*ordinal, account, (reference, *amount_minor, currency))
             }
             Fact::RefundAnswered { capture, outcome } => self.refund_answered(*capture, outcome),
             Fact::CancelAsked => self.cancel(),
@@ -494,11 +494,13 @@ impl Draft {
         &mut self,
         ordinal: u8,
         account: &Account,
-        reference: &str,
-        amount_minor: i64,
+        (reference, amount_minor, currency): (&str, i64, &str),
     ) -> Result<(), Refusal> {
         if self.attempt_mut(ordinal)?.account != *account {
             return Err(Refusal::AccountDiffers);
+        }
+        if currency != self.order.currency.code() {
+            return self.claim(ordinal);
         }
         self.capture(ordinal, reference, amount_minor, Witness::Callback)
     }

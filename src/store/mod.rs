@@ -290,6 +290,15 @@ pub struct Count {
     pub count: i64,
 }
 
+/// What a writer does about a commit whose outcome is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// The server is asked by a write once it can be reached again.
+    ReadBack,
+    /// Only a fresh start of this process knows the truth.
+    Stop,
+}
+
 /// A database that holds everything. Implementations own their connections: one that writes, a few that read.
 ///
 /// Futures of the write side are never dropped before they end.
@@ -307,6 +316,7 @@ pub trait Store: Send + Sync + 'static {
 
     // --- the writer ----------------------------------------------------------------------------------------
     fn commit<'a>(&'a self, group: &'a Group<'a>) -> Reply<'a, Committed>;
+    fn doubt(&self) -> Doubt;
 
     // --- orders --------------------------------------------------------------------------------------------
     fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>>;
@@ -324,6 +334,8 @@ pub trait Store: Send + Sync + 'static {
     // --- webhooks ------------------------------------------------------------------------------------------
     /// Undelivered webhooks that are due at `now`, oldest first, after the place `after` (next_at, order, sequence).
     fn outbox<'a>(&'a self, now: Instant, after: Option<(Instant, OrderId, u32)>, limit: u32) -> Reply<'a, Vec<OutboxItem>>;
+    /// The undelivered webhooks among these (order, sequence).
+    fn outbox_items<'a>(&'a self, keys: &'a [(OrderId, u32)]) -> Reply<'a, Vec<OutboxItem>>;
     fn dead_letters(&self, limit: u32) -> Reply<'_, Vec<DeadLetter>>;
     /// Makes dead letters due again; how many. `order` none: all of them.
     fn replay(&self, order: Option<OrderId>, now: Instant) -> Reply<'_, u64>;

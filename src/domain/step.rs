@@ -378,9 +378,9 @@ impl Draft {
         match (attempt.may_exist(), attempt.state) {
             (false, _) => self.dies(ordinal, Some(failure)),
             (true, AttemptState::Closing) => self.propose_close(ordinal),
-            (true, AttemptState::Open | AttemptState::Dead | AttemptState::Captured) => {
-                self.effects.push(Effect::Query { ordinal });
-            }
+            // An earlier send may have been taken. Asking waits for its tick: at once, a query that finds nothing and
+            // a resend that is refused again would chase each other.
+            (true, AttemptState::Open | AttemptState::Dead | AttemptState::Captured) => {}
         }
     }
 

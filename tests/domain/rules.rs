@@ -9,3 +9,18 @@ use tongbao::domain::step;
 
 use crate::world::*;
 
+#[test]
+fn rule_02_a_refused_resend_waits_for_the_next_query_instead_of_spinning() {
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Simpay);
+    walk.tell(sent(0, 1, no_answer()));
+    walk.wake();
+    let step = walk.tell(found(0, Finding::NotExist));
+    assert_eq!(proposed(&step), [Effect::Submit { ordinal: 0, send: 2 }]);
+    let step = walk.tell(sent(0, 2, refused(Fault::Payment)));
+    assert_eq!(walk.attempt(0).state, AttemptState::Open, "the first send may have been taken");
+    assert_eq!(proposed(&step), []);
+    let due_at = walk.order.next_due_at(walk.at).unwrap();
+    assert_eq!(due_at.since_ms(walk.at), retry::queries(Channel::Simpay, walk.order.pace)[0]);
+}
+

@@ -212,6 +212,10 @@ impl Draft {
     fn send_again(&mut self, ordinal: u8) -> Result<(), Refusal> {
         let at = self.at;
         let attempt = self.attempt_mut(ordinal)?;
+        if attempt.sends > attempt.answered {
+            // Nobody will ever tell what became of the send before.
+            attempt.reach = attempt.reach.at_least_perhaps();
+        }
         attempt.sends = attempt.sends.saturating_add(1);
         attempt.paced_from = at;
         let send = attempt.sends;
@@ -452,12 +456,14 @@ impl Draft {
     /// Nothing is certain yet. What was never shown to the payer is sent again, byte for byte; a wish to close is
     /// put to the channel if it was not before; the rest waits for its next query.
     fn ask_on(&mut self, ordinal: u8) -> Result<(), Refusal> {
-        let at = self.at;
+        let (at, pace) = (self.at, self.order.pace);
         let attempt = self.attempt_mut(ordinal)?;
         match attempt.state {
             AttemptState::Open => {
-                let idle = attempt.sends == attempt.answered;
-                if attempt.reach != Reach::Shown && idle && at < attempt.expires_at {
+                // A send that is still unanswered when the first query falls due was lost, by a crash for instance.
+                let answer_due_at = attempt.paced_from.plus_ms(retry::gap_ms(retry::queries(attempt.channel, pace), 0));
+                let under_way = attempt.sends > attempt.answered && at < answer_due_at;
+                if attempt.reach != Reach::Shown && !under_way && at < attempt.expires_at {
                     self.send_again(ordinal)?;
                 }
             }

@@ -24,3 +24,22 @@ fn rule_02_a_refused_resend_waits_for_the_next_query_instead_of_spinning() {
     assert_eq!(due_at.since_ms(walk.at), retry::queries(Channel::Simpay, walk.order.pace)[0]);
 }
 
+#[test]
+fn rule_02_a_send_that_was_lost_before_it_was_answered_is_sent_again() {
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Simpay);
+    assert_eq!(step::resume(&walk.order, walk.at)[0], Effect::Query { ordinal: 0 });
+    walk.wait(10 * SECOND);
+    let step = walk.tell(found(0, Finding::NotExist));
+    assert_eq!(proposed(&step), [Effect::Submit { ordinal: 0, send: 2 }]);
+}
+
+#[test]
+fn rule_01_a_refusal_says_nothing_of_an_earlier_send_that_was_never_answered() {
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Simpay);
+    walk.wait(10 * SECOND).tell(found(0, Finding::NotExist));
+    walk.tell(sent(0, 2, refused(Fault::Payment)));
+    assert_eq!(walk.attempt(0).state, AttemptState::Open, "the first send may have been taken");
+}
+

@@ -309,7 +309,7 @@ impl Order {
         };
         let attempts = self.attempts.iter().filter_map(|attempt| self.attempt_due_at(attempt, now));
         let refunds = self.captures.iter().filter_map(|capture| self.refund_due_at(capture, now));
-        expiry.into_iter().chain(switch).chain(attempts).chain(refunds).chain(self.watch_due_at()).min()
+        expiry.into_iter().chain(switch).chain(attempts).chain(refunds).chain(self.watch_due_at(now)).min()
     }
 
     fn attempt_due_at(&self, attempt: &Attempt, now: Instant) -> Option<Instant> {
@@ -333,11 +333,19 @@ impl Order {
         }
     }
 
-    /// When a failed order that once had a live attempt is looked at again.
-    pub(super) fn watch_due_at(&self) -> Option<Instant> {
+    /// Since when a failed order that once had a live attempt is to be looked at again.
+    pub(super) fn watch_since(&self) -> Option<Instant> {
         let exposed = self.state == State::Failed && self.attempts.iter().any(Attempt::may_exist);
         let gap = retry::WATCHES.get(usize::from(self.watched)).filter(|_| exposed)?;
         Some(self.finished_at?.plus_ms(*gap))
+    }
+
+    /// A look that brought no answer is repeated at the pace of queries.
+    fn watch_due_at(&self, now: Instant) -> Option<Instant> {
+        let since = self.watch_since()?;
+        let exposed = self.attempts.iter().filter(|attempt| attempt.may_exist());
+        let tick = |attempt: &Attempt| retry::next_tick(retry::queries(attempt.channel, self.pace), since, now);
+        if since > now { Some(since) } else { exposed.map(tick).min() }
     }
 
     /// Whether an actor has nothing more to do for it: final, no attempt open and no refund under way.

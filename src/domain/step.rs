@@ -401,7 +401,9 @@ impl Draft {
             Finding::Paid { reference, amount_minor } => {
                 attempt.claimed_at = None;
                 attempt.reach = Reach::Shown;
-                return self.capture(ordinal, reference, *amount_minor, Witness::Query);
+                self.capture(ordinal, reference, *amount_minor, Witness::Query)?;
+                self.looked_again();
+                return Ok(());
             }
             Finding::Pending | Finding::NotExist | Finding::Declined | Finding::Closed => {
                 attempt.claimed_at = None;
@@ -421,13 +423,9 @@ impl Draft {
         Ok(())
     }
 
-    /// A failed order was looked at again and nothing new was found.
+    /// A failed order was looked at again: that settles every look that is due, whatever was found.
     fn looked_again(&mut self) {
-        let failed = self.order.state == State::Failed;
-        let gap = retry::WATCHES.get(usize::from(self.order.watched)).filter(|_| failed);
-        if let (Some(gap), Some(finished_at)) = (gap, self.order.finished_at)
-            && finished_at.plus_ms(*gap) <= self.at
-        {
+        while self.order.watch_since().is_some_and(|since| since <= self.at) {
             self.order.watched += 1;
         }
     }
@@ -753,7 +751,7 @@ impl Draft {
             }
         }
         self.propose_refunds(asking);
-        if self.order.watch_due_at().is_some_and(|due_at| due_at <= at) {
+        if self.order.watch_since().is_some_and(|since| since <= at) {
             let exposed = self.order.attempts.iter().filter(|attempt| attempt.may_exist());
             self.effects.extend(exposed.map(|attempt| Effect::Query { ordinal: attempt.ordinal }));
         }

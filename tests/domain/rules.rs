@@ -43,3 +43,41 @@ fn rule_01_a_refusal_says_nothing_of_an_earlier_send_that_was_never_answered() {
     assert_eq!(walk.attempt(0).state, AttemptState::Open, "the first send may have been taken");
 }
 
+#[test]
+fn rule_11_a_watch_that_finds_the_capture_it_knows_counts_as_taken() {
+    let mut walk = Walk::cancelled();
+    walk.tell(found(0, paid(REFERENCE, PAYABLE)));
+    walk.tell(refund(0, RefundOutcome::Done));
+    let mut looks = 0;
+    while walk.order.next_due_at(walk.at).is_some() {
+        assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
+        walk.tell(found(0, paid(REFERENCE, PAYABLE)));
+        looks += 1;
+        assert!(looks <= 4, "the watch never ends");
+    }
+    assert_eq!(looks, 4);
+}
+
+#[test]
+fn rule_11_a_watch_without_an_answer_is_repeated_at_the_pace_of_queries() {
+    let mut walk = Walk::cancelled();
+    walk.wake();
+    let mut gaps = Vec::new();
+    for _ in 0..3 {
+        walk.tell(found(0, unclear()));
+        let since = walk.at;
+        assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
+        gaps.push(walk.at.since_ms(since));
+    }
+    assert_eq!(gaps, &retry::queries(Channel::Simpay, walk.order.pace)[..3]);
+    assert_eq!(walk.order.watched, 0);
+}
+
+#[test]
+fn rule_11_one_look_stands_for_all_the_watches_that_were_missed() {
+    let mut walk = Walk::cancelled();
+    walk.wait(2 * HOUR);
+    walk.tell(found(0, Finding::Closed));
+    assert_eq!(walk.order.watched, 3);
+}
+

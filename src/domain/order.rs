@@ -143,7 +143,7 @@ pub struct Attempt {
     pub opened_at: Instant,
     /// Absolute at the channel.
     pub expires_at: Instant,
-    /// Queries are counted from here: the last send or the last unknown outcome.
+    /// Queries and closes are counted from here: the last send, its unknown outcome, or when closing began.
     pub paced_from: Instant,
     /// Sends whose intent is durable, and the newest of them that was answered.
     pub sends: u16,

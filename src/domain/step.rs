@@ -262,9 +262,11 @@ impl Draft {
     }
 
     fn close_open_attempts(&mut self) {
+        let at = self.at;
         for attempt in &mut self.order.attempts {
             if attempt.state == AttemptState::Open {
                 attempt.state = AttemptState::Closing;
+                attempt.paced_from = at;
                 let ordinal = attempt.ordinal;
                 self.effects.push(if attempt.can_be_closed() {
                     Effect::Close { ordinal }

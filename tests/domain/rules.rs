@@ -81,3 +81,13 @@ fn rule_11_one_look_stands_for_all_the_watches_that_were_missed() {
     assert_eq!(walk.order.watched, 3);
 }
 
+#[test]
+fn rule_07_closing_is_paced_from_when_it_began() {
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    walk.wait(HOUR).tell(Fact::CancelAsked);
+    walk.wait(SECOND).tell(closed(0, close_unclear()));
+    let due_at = walk.order.next_due_at(walk.at).unwrap();
+    assert!(due_at.since_ms(walk.at) <= retry::queries(Channel::Simpay, walk.order.pace)[0]);
+    assert_eq!(proposed(&walk.wake()), [Effect::Close { ordinal: 0 }]);
+}
+

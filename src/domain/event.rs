@@ -116,6 +116,7 @@ pub enum RefundOutcome {
     Done,
     /// Certainly not refunded by this try.
     Rejected { code: Box<str> },
+    /// No byte of the call was written.
     NotSent { why: Box<str> },
     /// A query found no such refund.
     NotExist,

@@ -650,8 +650,9 @@ impl Draft {
         let (at, pace) = (self.at, self.order.pace);
         let capture = self.order.captures.get_mut(usize::from(index)).ok_or(Refusal::OutOfPlace)?;
         let Purpose::Suspense { refund, .. } = &mut capture.purpose else { return Err(Refusal::OutOfPlace) };
-        let tries = match refund {
-            RefundStage::Owed { tries, .. } | RefundStage::Doubtful { tries, .. } => *tries,
+        let (tries, doubtful) = match refund {
+            RefundStage::Owed { tries, .. } => (*tries, false),
+            RefundStage::Doubtful { tries, .. } => (*tries, true),
             RefundStage::Unconfirmed { .. } => return Err(Refusal::OutOfPlace),
             RefundStage::Done { .. } => return Ok(()),
         };
@@ -671,9 +672,10 @@ impl Draft {
                 *refund = RefundStage::Owed { tries: tried, due_at: at };
                 self.effects.push(Effect::Refund { capture: index });
             }
-            RefundOutcome::Rejected { .. } | RefundOutcome::NotSent { .. } => {
-                *refund = RefundStage::Owed { tries: tried, due_at };
-            }
+            RefundOutcome::Rejected { .. } => *refund = RefundStage::Owed { tries: tried, due_at },
+            // In doubt it was the query that was not sent, and that says nothing of the refund.
+            RefundOutcome::NotSent { .. } if doubtful => *refund = RefundStage::Doubtful { tries: tried, due_at },
+            RefundOutcome::NotSent { .. } => *refund = RefundStage::Owed { tries: tried, due_at },
             RefundOutcome::Unknown { .. } => *refund = RefundStage::Doubtful { tries: tried, due_at },
         }
         Ok(())

@@ -91,3 +91,19 @@ fn rule_07_closing_is_paced_from_when_it_began() {
     assert_eq!(proposed(&walk.wake()), [Effect::Close { ordinal: 0 }]);
 }
 
+#[test]
+fn rule_09_a_doubtful_refund_is_sent_again_only_when_a_query_found_none() {
+    let mut walk = Walk::cancelled();
+    walk.tell(found(0, paid(REFERENCE, PAYABLE)));
+    walk.tell(refund(0, RefundOutcome::Unknown { why: "timed out".into() }));
+    for unsettled in [
+        RefundOutcome::Unknown { why: "timed out".into() },
+        RefundOutcome::NotSent { why: "connection refused".into() },
+    ] {
+        assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { capture: 0 }]);
+        assert_eq!(proposed(&walk.tell(refund(0, unsettled))), []);
+    }
+    assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { capture: 0 }]);
+    assert_eq!(proposed(&walk.tell(refund(0, RefundOutcome::NotExist))), [Effect::Refund { capture: 0 }]);
+}
+

@@ -314,10 +314,9 @@ impl Order {
 
     fn attempt_due_at(&self, attempt: &Attempt, now: Instant) -> Option<Instant> {
         let schedule = retry::queries(attempt.channel, self.pace);
-        if attempt.is_open() {
-            return Some(retry::next_tick(schedule, attempt.paced_from, now));
-        }
-        attempt.claimed_at.map(|since| retry::next_tick(schedule, since, now))
+        let open_since = attempt.is_open().then_some(attempt.paced_from);
+        let since = open_since.into_iter().chain(attempt.claimed_at);
+        since.map(|since| retry::next_tick(schedule, since, now)).min()
     }
 
     fn refund_due_at(&self, capture: &Capture, now: Instant) -> Option<Instant> {

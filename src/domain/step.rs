@@ -397,6 +397,7 @@ impl Draft {
     }
 
     fn found(&mut self, ordinal: u8, finding: &Finding) -> Result<(), Refusal> {
+        let at = self.at;
         let attempt = self.attempt_mut(ordinal)?;
         match finding {
             Finding::Unknown { .. } => return Ok(()),
@@ -407,9 +408,13 @@ impl Draft {
                 self.looked_again();
                 return Ok(());
             }
-            Finding::Pending | Finding::NotExist | Finding::Declined | Finding::Closed => {
+            Finding::Declined | Finding::Closed => attempt.claimed_at = None,
+            // What a verified callback claimed is not undone by an answer that time could still change.
+            Finding::Pending if attempt.lapsed(at) == Some(Lapse::NotExistOrPending) => attempt.claimed_at = None,
+            Finding::NotExist if attempt.lapsed(at).is_some_and(|lapse| lapse != Lapse::Never) => {
                 attempt.claimed_at = None;
             }
+            Finding::Pending | Finding::NotExist => {}
         }
         if !self.order.attempts.iter().any(|attempt| attempt.ordinal == ordinal && attempt.is_open()) {
             self.looked_again();

@@ -107,3 +107,19 @@ fn rule_09_a_doubtful_refund_is_sent_again_only_when_a_query_found_none() {
     assert_eq!(proposed(&walk.tell(refund(0, RefundOutcome::NotExist))), [Effect::Refund { capture: 0 }]);
 }
 
+#[test]
+fn rule_10_a_claim_is_asked_about_until_the_answer_is_certain() {
+    let mut walk = Walk::shown_at(Channel::Unionpay);
+    walk.wait(14 * MINUTE).tell(called_back(0, REFERENCE, 20_120));
+    walk.tell(found(0, unclear()));
+    let first_gap = retry::queries(Channel::Unionpay, walk.order.pace)[0];
+    assert_eq!(walk.order.next_due_at(walk.at).unwrap().since_ms(walk.at), first_gap);
+    for uncertain in [unclear(), Finding::Pending, Finding::NotExist] {
+        assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
+        walk.tell(found(0, uncertain));
+        assert!(walk.attempt(0).claimed_at.is_some());
+    }
+    walk.tell(found(0, paid(REFERENCE, 20_120)));
+    assert_eq!((walk.order.state, walk.attempt(0).claimed_at), (State::Succeeded, None));
+}
+

@@ -5,7 +5,7 @@
 
 use super::channel::{Channel, Closing, Lapse, Method, Proof};
 use super::event::{
-    CloseAnswer, Created, Effect, Event, Fact, Fault, Finding, Refusal, RefundOutcome, SendOutcome, Step, Verdict,
+    CloseAnswer, Created, Effect, Event, Fact, Fault, Finding, RefundOutcome, Refusal, SendOutcome, Step, Verdict,
     WebhookKind, Write,
 };
 use super::id::Account;
@@ -301,6 +301,8 @@ impl Draft {
             return self.back_to_created(AttemptFailure::ChannelUnsuitable);
         };
         let ordinal = u8::try_from(self.order.attempts.len()).expect("attempts are bounded by attempts_max");
+        // Exactly one more: an actor keeps the order in memory, and most orders have one attempt and one capture.
+        self.order.attempts.reserve_exact(1);
         self.order.attempts.push(Attempt {
             ordinal,
             channel,
@@ -501,13 +503,7 @@ impl Draft {
         Ok(())
     }
 
-    fn callback(
-        &mut self,
-        ordinal: u8,
-        account: &Account,
-        reference: &str,
-        amount_minor: i64,
-    ) -> Result<(), Refusal> {
+    fn callback(&mut self, ordinal: u8, account: &Account, reference: &str, amount_minor: i64) -> Result<(), Refusal> {
         if self.attempt_mut(ordinal)?.account != *account {
             return Err(Refusal::AccountDiffers);
         }
@@ -555,6 +551,7 @@ impl Draft {
         let index = u8::try_from(self.order.captures.len()).map_err(|_| Refusal::OutOfPlace)?;
         let capture = Capture { ordinal, reference: reference.into(), amount_minor, at, purpose };
         self.writes.push(Write::Capture { index });
+        self.order.captures.reserve_exact(1);
         match purpose {
             Purpose::Payment => {
                 self.order.captures.push(capture);
@@ -578,13 +575,7 @@ impl Draft {
         u8::try_from(place).ok()
     }
 
-    fn capture_again(
-        &mut self,
-        index: u8,
-        ordinal: u8,
-        amount_minor: i64,
-        witness: Witness,
-    ) -> Result<(), Refusal> {
+    fn capture_again(&mut self, index: u8, ordinal: u8, amount_minor: i64, witness: Witness) -> Result<(), Refusal> {
         let at = self.at;
         let known = &mut self.order.captures[usize::from(index)];
         if known.amount_minor != amount_minor || known.ordinal != ordinal {

@@ -2,7 +2,7 @@
 
 use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::event::{
-    CloseAnswer, Created, Effect, Event, Fact, Fault, Finding, Refusal, RefundOutcome, SendOutcome, Step, Verdict,
+    CloseAnswer, Created, Effect, Event, Fact, Fault, Finding, RefundOutcome, Refusal, SendOutcome, Step, Verdict,
     WebhookKind, Write,
 };
 use tongbao::domain::id::{Account, OrderId, PlatformId};

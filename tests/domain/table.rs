@@ -158,10 +158,30 @@ fn machine() -> String {
         }
         writeln!(text, "{title}").expect("a string takes all");
         for (outcome, names) in outcomes {
-            writeln!(text, "    {} -> {outcome}", names.join(" | ")).expect("a string takes all");
+            write_wrapped(&mut text, &names, &outcome);
         }
     }
     text
+}
+
+/// The events and their outcome, in lines of bounded width.
+fn write_wrapped(text: &mut String, names: &[String], outcome: &str) {
+    const WIDTH: usize = 116;
+    let mut line = String::from("   ");
+    for (place, name) in names.iter().enumerate() {
+        let word = if place == 0 { name.clone() } else { format!("| {name}") };
+        if line.len() + 1 + word.len() > WIDTH {
+            writeln!(text, "{line}").expect("a string takes all");
+            line = String::from("   ");
+        }
+        line.push(' ');
+        line.push_str(&word);
+    }
+    if line.len() + 4 + outcome.len() > WIDTH {
+        writeln!(text, "{line}").expect("a string takes all");
+        line = String::from("       ");
+    }
+    writeln!(text, "{line} -> {outcome}").expect("a string takes all");
 }
 
 fn outcome(before: &Order, event: &Event) -> String {
@@ -353,4 +373,472 @@ fn the_machine_is_this_table() {
 
 #[rustfmt::skip]
 const TABLE: &str = "\
+created, no attempt yet
+    created | validated suitable | validated unsuitable | validated risk | refund done | refund rejected
+    | refund not sent | refund not exist | refund unknown -> refused: out of place
+    chosen simpay | chosen wechat -> validating
+    send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
+    | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
+    | query not exist | query declined | query closed | query unknown | close closed | close already paid
+    | close unknown | callback paid | callback paid less | callback contradicts | callback other account
+    | callback other attempt | operator: paid | operator: closed -> refused: attempt unknown
+    cancel -> failed, cancelled; writes wipe, order.failed; rests
+    deadline | timer | timer, much later -> unchanged
+    deadline, passed -> failed, expired; writes wipe, order.failed; rests
+created, attempt dead
+    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
+    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    chosen simpay | chosen wechat -> validating
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
+    | query not exist | query declined | query closed | query unknown | close closed | close already paid
+    | close unknown | deadline | timer | operator: closed | timer, much later -> unchanged
+    send paid | query paid | query paid as known | callback paid | operator: paid
+        -> succeeded, last none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
+    query paid less | query paid more
+        -> capture 0 wrong amount, refund owed; writes capture 0, entry suspense; does refund 0
+    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+    cancel -> failed, cancelled; writes wipe, order.failed
+    deadline, passed -> failed, expired; writes wipe, order.failed
+created, switching to wechat, attempt dead
+    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
+    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    chosen simpay | chosen wechat -> validating, wish none
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
+    | query not exist | query declined | query closed | query unknown | close closed | close already paid
+    | close unknown | deadline | operator: closed -> unchanged
+    send paid | query paid | query paid as known | callback paid | operator: paid
+        -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
+    query paid less | query paid more
+        -> capture 0 wrong amount, refund owed; writes capture 0, entry suspense; does refund 0
+    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+    cancel -> failed, cancelled, wish none; writes wipe, order.failed
+    timer | timer, much later -> unchanged; does choose wechat
+    deadline, passed -> failed, expired, wish none; writes wipe, order.failed
+validating
+    created | chosen simpay | chosen wechat | refund done | refund rejected | refund not sent | refund not exist
+    | refund unknown | cancel | deadline | deadline, passed -> refused: out of place
+    validated suitable -> submitted, #0 opened at simpay; writes request #0; does submit #0 send 1
+    validated unsuitable -> created, last unavailable
+    validated risk -> failed, risk refused; writes wipe, order.failed; rests
+    send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
+    | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
+    | query not exist | query declined | query closed | query unknown | close closed | close already paid
+    | close unknown | callback paid | callback paid less | callback contradicts | callback other account
+    | callback other attempt | operator: paid | operator: closed -> refused: attempt unknown
+    timer | timer, much later -> unchanged
+submitted, open, nowhere: the first send is under way
+    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
+    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    chosen simpay | query unknown | deadline -> unchanged
+    chosen wechat -> wish switch to wechat, #0 closing; does close #0
+    send accepted -> #0 shown; writes next action
+    send paid | query paid | query paid as known | operator: paid
+        -> succeeded, #0 captured, #0 shown, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
+    send rejected | query declined | query closed | close closed | operator: closed
+        -> created, last declined, #0 dead; writes wipe, order.attempt_failed
+    send rejected, our fault | send not sent
+        -> created, last unavailable, #0 dead; writes wipe, order.attempt_failed
+    send unknown -> #0 perhaps
+    query paid less
+        -> created, last amount insufficient, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+    query paid more
+        -> created, last amount mismatch, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+    query pending | query not exist -> #0 perhaps, #0 sends 2; does submit #0 send 2
+    close already paid -> #0 close asked; does query #0
+    close unknown -> #0 close asked
+    callback paid
+        -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
+    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+    cancel -> wish cancel, #0 closing; does close #0
+    timer | timer, much later -> unchanged; does query #0
+    deadline, passed -> wish expiry, #0 closing; does close #0
+submitted, open, nowhere, the last attempt allowed
+    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
+    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    chosen simpay | query unknown | deadline -> unchanged
+    chosen wechat -> refused: attempts used up
+    send accepted -> #0 shown; writes next action
+    send paid | query paid | query paid as known | operator: paid
+        -> succeeded, #0 captured, #0 shown, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
+    send rejected -> failed, attempts used up, last declined, #0 dead; writes wipe, order.failed; rests
+    send rejected, our fault | send not sent
+        -> failed, attempts used up, last unavailable, #0 dead; writes wipe, order.failed; rests
+    send unknown -> #0 perhaps
+    query paid less
+        -> failed, attempts used up, last amount insufficient, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.failed; does refund 0
+    query paid more
+        -> failed, attempts used up, last amount mismatch, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.failed; does refund 0
+    query pending | query not exist -> #0 perhaps, #0 sends 2; does submit #0 send 2
+    query declined | query closed | close closed | operator: closed
+        -> failed, attempts used up, last declined, #0 dead; writes wipe, order.failed
+    close already paid -> #0 close asked; does query #0
+    close unknown -> #0 close asked
+    callback paid
+        -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
+    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+    cancel -> wish cancel, #0 closing; does close #0
+    timer | timer, much later -> unchanged; does query #0
+    deadline, passed -> wish expiry, #0 closing; does close #0
+submitted, open, perhaps: the first send is unknown
+    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
+    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    chosen simpay | query pending | query not exist -> #0 sends 2; does submit #0 send 2
+    chosen wechat -> wish switch to wechat, #0 closing; does close #0
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown
+    | deadline -> unchanged
+    send paid | query paid | query paid as known | operator: paid
+        -> succeeded, #0 captured, #0 shown, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
+    query paid less
+        -> created, last amount insufficient, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+    query paid more
+        -> created, last amount mismatch, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+    query declined | query closed | close closed | operator: closed
+        -> created, last declined, #0 dead; writes wipe, order.attempt_failed
+    close already paid -> #0 close asked; does query #0
+    close unknown -> #0 close asked
+    callback paid
+        -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
+    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+    cancel -> wish cancel, #0 closing; does close #0
+    timer | timer, much later -> unchanged; does query #0
+    deadline, passed -> wish expiry, #0 closing; does close #0
+submitted, open, shown
+    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
+    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    chosen simpay -> #0 sends 2; does submit #0 send 2
+    chosen wechat -> wish switch to wechat, #0 closing; does close #0
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
+    | query not exist | query unknown | deadline -> unchanged
+    send paid | query paid | query paid as known | callback paid | operator: paid
+        -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
+    query paid less
+        -> created, last amount insufficient, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+    query paid more
+        -> created, last amount mismatch, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+    query declined | query closed | close closed | operator: closed
+        -> created, last declined, #0 dead; writes wipe, order.attempt_failed
+    close already paid -> #0 close asked; does query #0
+    close unknown -> #0 close asked
+    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+    cancel -> wish cancel, #0 closing; does close #0
+    timer | timer, much later -> unchanged; does query #0
+    deadline, passed -> wish expiry, #0 closing; does close #0
+submitted, open, shown, unionpay
+    created | validated suitable | validated unsuitable | validated risk | send never sent | close closed
+    | close already paid | close unknown | refund done | refund rejected | refund not sent | refund not exist
+    | refund unknown -> refused: out of place
+    chosen simpay | chosen wechat -> refused: attempt open
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
+    | query not exist | query unknown | deadline -> unchanged
+    send paid | query paid | operator: paid
+        -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
+    query paid less | query paid as known
+        -> created, last amount insufficient, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+    query paid more
+        -> created, last amount mismatch, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+    query declined | query closed | operator: closed
+        -> created, last declined, #0 dead; writes wipe, order.attempt_failed
+    callback paid | callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+    cancel -> wish cancel, #0 closing; does query #0
+    timer | timer, much later -> unchanged; does query #0
+    deadline, passed -> wish expiry, #0 closing; does query #0
+submitted, open, shown, unionpay, claimed by a callback
+    created | validated suitable | validated unsuitable | validated risk | send never sent | close closed
+    | close already paid | close unknown | refund done | refund rejected | refund not sent | refund not exist
+    | refund unknown -> refused: out of place
+    chosen simpay | chosen wechat -> refused: attempt open
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
+    | query not exist | query unknown | deadline -> unchanged
+    send paid -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded
+    query paid | operator: paid
+        -> succeeded, #0 captured, #0 unclaimed, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
+    query paid less | query paid as known
+        -> created, last amount insufficient, #0 dead, #0 unclaimed, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+    query paid more
+        -> created, last amount mismatch, #0 dead, #0 unclaimed, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+    query declined | query closed | operator: closed
+        -> created, last declined, #0 dead, #0 unclaimed; writes wipe, order.attempt_failed
+    callback paid | callback paid less | callback contradicts | timer | timer, much later
+        -> unchanged; does query #0
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+    cancel -> wish cancel, #0 closing; does query #0
+    deadline, passed -> wish expiry, #0 closing; does query #0
+submitted, second attempt open at wechat, first dead
+    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
+    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    chosen simpay -> wish switch to simpay, #1 closing; does close #1
+    chosen wechat -> #1 sends 2; does submit #1 send 2
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
+    | query not exist | query unknown | deadline -> unchanged
+    send paid | query paid | callback paid | operator: paid
+        -> succeeded, last none, #1 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
+    query paid less
+        -> created, last amount insufficient, #1 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+    query paid more
+        -> created, last amount mismatch, #1 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+    query paid as known
+        -> succeeded, last none, #0 captured, #1 closing, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; does close #1
+    query declined | query closed | operator: closed -> created, #1 dead; writes wipe, order.attempt_failed
+    close closed -> #1 close answered; does query #1
+    close already paid -> #1 close asked; does query #1
+    close unknown -> #1 close asked
+    callback paid less -> #1 claimed; does query #1
+    callback contradicts -> #0 claimed; does query #0
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+    cancel -> wish cancel, #1 closing; does close #1
+    timer | timer, much later -> unchanged; does query #1
+    deadline, passed -> wish expiry, #1 closing; does close #1
+submitted, closing to cancel, nowhere
+    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
+    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    chosen simpay | chosen wechat -> refused: attempt open
+    send accepted | send unknown | query pending -> #0 perhaps; does close #0
+    send paid | query paid | query paid as known | operator: paid
+        -> succeeded, wish none, #0 captured, #0 shown, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
+    send rejected | send rejected, our fault | send not sent
+        -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed; rests
+    query paid less | query paid more
+        -> failed, cancelled, wish none, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.failed; does refund 0
+    query not exist | timer | timer, much later -> unchanged; does close #0
+    query declined | query closed | close closed | operator: closed
+        -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
+    query unknown | cancel | deadline | deadline, passed -> unchanged
+    close already paid -> #0 close asked; does query #0
+    close unknown -> #0 close asked
+    callback paid
+        -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
+    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+submitted, closing to cancel, shown
+    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
+    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    chosen simpay | chosen wechat -> refused: attempt open
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown | cancel
+    | deadline | deadline, passed -> unchanged
+    send paid | query paid | query paid as known | callback paid | operator: paid
+        -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
+    query paid less | query paid more
+        -> failed, cancelled, wish none, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.failed; does refund 0
+    query pending | query not exist | timer | timer, much later -> unchanged; does close #0
+    query declined | query closed | close closed | operator: closed
+        -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
+    close already paid -> #0 close asked; does query #0
+    close unknown -> #0 close asked
+    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+submitted, closing to cancel, close answered by wechat
+    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
+    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    chosen simpay | chosen wechat -> refused: attempt open
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
+    | query not exist | query unknown | cancel | deadline | deadline, passed -> unchanged
+    send paid | query paid | query paid as known | callback paid | operator: paid
+        -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
+    query paid less | query paid more
+        -> failed, cancelled, wish none, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.failed; does refund 0
+    query declined | query closed | operator: closed
+        -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
+    close closed | timer | timer, much later -> unchanged; does query #0
+    close already paid -> #0 close asked; does query #0
+    close unknown -> #0 close asked
+    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+submitted, closing to cancel, unionpay
+    created | validated suitable | validated unsuitable | validated risk | send never sent | close closed
+    | close already paid | close unknown | refund done | refund rejected | refund not sent | refund not exist
+    | refund unknown -> refused: out of place
+    chosen simpay | chosen wechat -> refused: attempt open
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown | cancel
+    | deadline | deadline, passed -> unchanged
+    send paid | query paid | operator: paid
+        -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
+    query paid less | query paid more | query paid as known
+        -> failed, cancelled, wish none, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.failed; does refund 0
+    query pending | query not exist | timer | timer, much later -> unchanged; does query #0
+    query declined | query closed | operator: closed
+        -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
+    callback paid | callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+submitted, closing as expired, shown
+    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
+    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    chosen simpay | chosen wechat -> refused: attempt open
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown
+    | deadline | deadline, passed -> unchanged
+    send paid | query paid | query paid as known | callback paid | operator: paid
+        -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
+    query paid less | query paid more
+        -> failed, expired, wish none, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.failed; does refund 0
+    query pending | query not exist | timer | timer, much later -> unchanged; does close #0
+    query declined | query closed | close closed | operator: closed
+        -> failed, expired, wish none, #0 dead; writes wipe, order.failed
+    close already paid -> #0 close asked; does query #0
+    close unknown -> #0 close asked
+    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+    cancel -> wish cancel
+submitted, closing to switch to wechat, shown
+    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
+    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    chosen simpay -> wish switch to simpay
+    chosen wechat | send accepted | send rejected | send rejected, our fault | send not sent | send unknown
+    | query unknown | deadline -> unchanged
+    send paid | query paid | query paid as known | callback paid | operator: paid
+        -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
+    query paid less | query paid more
+        -> created, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe; does choose wechat, refund 0
+    query pending | query not exist | timer | timer, much later -> unchanged; does close #0
+    query declined | query closed | close closed | operator: closed
+        -> created, #0 dead; writes wipe; does choose wechat
+    close already paid -> #0 close asked; does query #0
+    close unknown -> #0 close asked
+    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+    cancel -> wish cancel
+    deadline, passed -> wish expiry
+succeeded
+    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
+    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    chosen simpay | chosen wechat | cancel -> refused: order final
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
+    | query pending | query not exist | query declined | query closed | query unknown | close closed
+    | close already paid | close unknown | deadline | timer | operator: closed | deadline, passed
+    | timer, much later -> unchanged
+    send paid | query paid | query paid less | query paid more | operator: paid
+        -> capture 1 further, refund owed; writes capture 1, entry suspense; does refund 1
+    callback paid -> capture 1 further, unconfirmed; writes capture 1, entry suspense; does query #0
+    callback paid less -> #0 claimed; does query #0
+    callback contradicts -> refused: capture contradicts
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+succeeded by the first attempt, second closing at wechat
+    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
+    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    chosen simpay | chosen wechat | cancel -> refused: order final
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
+    | query unknown | deadline | deadline, passed -> unchanged
+    send paid | query paid | query paid less | query paid more | operator: paid
+        -> #1 dead, capture 1 further, refund owed; writes capture 1, entry suspense; does refund 1
+    query pending | query not exist | timer | timer, much later -> unchanged; does close #1
+    query declined | query closed | operator: closed -> #1 dead; rests
+    close closed -> #1 close answered; does query #1
+    close already paid -> #1 close asked; does query #1
+    close unknown -> #1 close asked
+    callback paid -> #1 dead, capture 1 further, unconfirmed; writes capture 1, entry suspense; does query #1
+    callback paid less -> #1 claimed; does query #1
+    callback contradicts -> refused: capture contradicts
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+succeeded, a further capture unconfirmed
+    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
+    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    chosen simpay | chosen wechat | cancel -> refused: order final
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
+    | query pending | query not exist | query declined | query closed | query unknown | close closed
+    | close already paid | close unknown | deadline | operator: closed | deadline, passed -> unchanged
+    send paid | query paid | query paid less | query paid more | operator: paid
+        -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
+    callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
+    callback paid less -> #0 claimed; does query #0
+    callback contradicts -> refused: capture contradicts
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+    timer | timer, much later -> unchanged; does query #0
+succeeded, a further capture's refund owed
+    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
+    chosen simpay | chosen wechat | cancel -> refused: order final
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
+    | query pending | query not exist | query declined | query closed | query unknown | close closed
+    | close already paid | close unknown | deadline | operator: closed | deadline, passed -> unchanged
+    send paid | query paid | query paid less | query paid more | operator: paid
+        -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
+    callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
+    callback paid less -> #0 claimed; does query #0
+    callback contradicts -> refused: capture contradicts
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+    refund done -> capture 1 further, refunded; writes entry suspense_refund, order.suspense_refunded; rests
+    refund rejected | refund not sent -> capture 1 further, refund owed
+    refund not exist -> capture 1 further, refund owed; does refund 1
+    refund unknown -> capture 1 further, refund in doubt
+    timer | timer, much later -> unchanged; does refund 1
+succeeded, a further capture's refund in doubt
+    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
+    chosen simpay | chosen wechat | cancel -> refused: order final
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
+    | query pending | query not exist | query declined | query closed | query unknown | close closed
+    | close already paid | close unknown | deadline | operator: closed | deadline, passed -> unchanged
+    send paid | query paid | query paid less | query paid more | operator: paid
+        -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
+    callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
+    callback paid less -> #0 claimed; does query #0
+    callback contradicts -> refused: capture contradicts
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+    refund done -> capture 1 further, refunded; writes entry suspense_refund, order.suspense_refunded; rests
+    refund rejected -> capture 1 further, refund owed
+    refund not sent | refund unknown -> capture 1 further, refund in doubt
+    refund not exist -> capture 1 further, refund owed; does refund 1
+    timer | timer, much later -> unchanged; does query refund 1
+succeeded, a further capture's refund done
+    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
+    chosen simpay | chosen wechat | cancel -> refused: order final
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
+    | query pending | query not exist | query declined | query closed | query unknown | close closed
+    | close already paid | close unknown | refund done | refund rejected | refund not sent | refund not exist
+    | refund unknown | deadline | timer | operator: closed | deadline, passed | timer, much later -> unchanged
+    send paid | query paid | query paid less | query paid more | operator: paid
+        -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
+    callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
+    callback paid less -> #0 claimed; does query #0
+    callback contradicts -> refused: capture contradicts
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+failed, cancelled before any attempt
+    created | validated suitable | validated unsuitable | validated risk | refund done | refund rejected
+    | refund not sent | refund not exist | refund unknown -> refused: out of place
+    chosen simpay | chosen wechat | cancel -> refused: order final
+    send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
+    | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
+    | query not exist | query declined | query closed | query unknown | close closed | close already paid
+    | close unknown | callback paid | callback paid less | callback contradicts | callback other account
+    | callback other attempt | operator: paid | operator: closed -> refused: attempt unknown
+    deadline | timer | deadline, passed | timer, much later -> unchanged
+failed, cancelled, attempt dead
+    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
+    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    chosen simpay | chosen wechat | cancel -> refused: order final
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown
+    | close closed | close already paid | close unknown | deadline | deadline, passed -> unchanged
+    send paid -> capture 0 too late, refund owed; writes capture 0, entry suspense; does refund 0
+    query paid | query paid less | query paid more | query paid as known | operator: paid
+        -> watched 1, capture 0 too late, refund owed; writes capture 0, entry suspense; does refund 0
+    query pending | query not exist | query declined | query closed | operator: closed -> watched 1
+    callback paid -> capture 0 too late, unconfirmed; writes capture 0, entry suspense; does query #0
+    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+    timer | timer, much later -> unchanged; does query #0
 ";

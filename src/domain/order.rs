@@ -22,8 +22,7 @@ pub enum State {
 }
 
 impl State {
-    pub const ALL: [State; 5] =
-        [State::Created, State::Validating, State::Submitted, State::Succeeded, State::Failed];
+    pub const ALL: [State; 5] = [State::Created, State::Validating, State::Submitted, State::Succeeded, State::Failed];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -178,11 +177,21 @@ impl Attempt {
 #[serde(rename_all = "snake_case")]
 pub enum RefundStage {
     /// A callback told of the capture; a query must confirm its amount before money goes back.
-    Unconfirmed { since: Instant },
-    Owed { tries: u16, due_at: Instant },
+    Unconfirmed {
+        since: Instant,
+    },
+    Owed {
+        tries: u16,
+        due_at: Instant,
+    },
     /// A try ended unknown: the refund is queried before it is sent again.
-    Doubtful { tries: u16, due_at: Instant },
-    Done { at: Instant },
+    Doubtful {
+        tries: u16,
+        due_at: Instant,
+    },
+    Done {
+        at: Instant,
+    },
 }
 
 /// Why a capture is not what an order was paid by.
@@ -328,7 +337,8 @@ impl Order {
                 Some(retry::next_tick(retry::queries(channel, self.pace), since, now))
             }
             Purpose::Suspense {
-                refund: RefundStage::Owed { due_at, .. } | RefundStage::Doubtful { due_at, .. }, ..
+                refund: RefundStage::Owed { due_at, .. } | RefundStage::Doubtful { due_at, .. },
+                ..
             } => Some(due_at),
         }
     }
@@ -347,8 +357,7 @@ impl Order {
             && self.captures.iter().all(|capture| match capture.purpose {
                 Purpose::Payment | Purpose::Suspense { refund: RefundStage::Done { .. }, .. } => true,
                 Purpose::Suspense {
-                    refund:
-                        RefundStage::Unconfirmed { .. } | RefundStage::Owed { .. } | RefundStage::Doubtful { .. },
+                    refund: RefundStage::Unconfirmed { .. } | RefundStage::Owed { .. } | RefundStage::Doubtful { .. },
                     ..
                 } => false,
             })

@@ -5,7 +5,7 @@
 
 use super::channel::{Channel, Closing, Lapse, Method, Proof};
 use super::event::{
-    CloseAnswer, Created, Effect, Event, Fact, Fault, Finding, Refusal, RefundOutcome, SendOutcome, Step, Verdict,
+    CloseAnswer, Created, Effect, Event, Fact, Fault, Finding, RefundOutcome, Refusal, SendOutcome, Step, Verdict,
     WebhookKind, Write,
 };
 use super::id::Account;
@@ -490,13 +490,7 @@ impl Draft {
         Ok(())
     }
 
-    fn callback(
-        &mut self,
-        ordinal: u8,
-        account: &Account,
-        reference: &str,
-        amount_minor: i64,
-    ) -> Result<(), Refusal> {
+    fn callback(&mut self, ordinal: u8, account: &Account, reference: &str, amount_minor: i64) -> Result<(), Refusal> {
         if self.attempt_mut(ordinal)?.account != *account {
             return Err(Refusal::AccountDiffers);
         }
@@ -567,13 +561,7 @@ impl Draft {
         u8::try_from(place).ok()
     }
 
-    fn capture_again(
-        &mut self,
-        index: u8,
-        ordinal: u8,
-        amount_minor: i64,
-        witness: Witness,
-    ) -> Result<(), Refusal> {
+    fn capture_again(&mut self, index: u8, ordinal: u8, amount_minor: i64, witness: Witness) -> Result<(), Refusal> {
         let at = self.at;
         let known = &mut self.order.captures[usize::from(index)];
         if known.amount_minor != amount_minor || known.ordinal != ordinal {

@@ -295,8 +295,7 @@ impl Batch {
         self.payers.sort_by_key(|row| row.order_id);
         self.journal.sort_by_key(|row| (row.order_id, row.version));
         self.attempts.sort_by_key(|row| (row.order_id, row.ordinal));
-        self.captures
-            .sort_by(|a, b| (a.channel, &a.account, &a.reference).cmp(&(b.channel, &b.account, &b.reference)));
+        self.captures.sort_by(|a, b| (a.channel, &a.account, &a.reference).cmp(&(b.channel, &b.account, &b.reference)));
         self.entries.sort_by_key(|row| (row.order_id, row.version, row.place));
         self.outbox.sort_by_key(|row| (row.order_id, row.sequence));
         self.delivered.sort_unstable();

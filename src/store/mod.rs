@@ -184,10 +184,24 @@ pub struct StoredInboxRow {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
-    Delivered { order: OrderId, sequence: u32 },
-    Failed { order: OrderId, sequence: u32, tries: u32, next_at: Instant, why: Box<str> },
+    Delivered {
+        order: OrderId,
+        sequence: u32,
+    },
+    Failed {
+        order: OrderId,
+        sequence: u32,
+        tries: u32,
+        next_at: Instant,
+        why: Box<str>,
+    },
     /// No more tries; kept until it is replayed.
-    Dead { order: OrderId, sequence: u32, tries: u32, why: Box<str> },
+    Dead {
+        order: OrderId,
+        sequence: u32,
+        tries: u32,
+        why: Box<str>,
+    },
 }
 
 /// What a commit did.
@@ -352,7 +366,12 @@ pub trait Store: Send + Sync + 'static {
 
     // --- webhooks ------------------------------------------------------------------------------------------
     /// Undelivered webhooks that are due at `now`, oldest first, after the place `after` (next_at, order, sequence).
-    fn outbox<'a>(&'a self, now: Instant, after: Option<(Instant, OrderId, u32)>, limit: u32) -> Reply<'a, Vec<OutboxItem>>;
+    fn outbox<'a>(
+        &'a self,
+        now: Instant,
+        after: Option<(Instant, OrderId, u32)>,
+        limit: u32,
+    ) -> Reply<'a, Vec<OutboxItem>>;
     fn dead_letters(&self, limit: u32) -> Reply<'_, Vec<DeadLetter>>;
     /// Makes dead letters due again; how many. `order` none: all of them.
     fn replay(&self, order: Option<OrderId>, now: Instant) -> Reply<'_, u64>;
@@ -363,7 +382,13 @@ pub trait Store: Send + Sync + 'static {
     fn platforms(&self) -> Reply<'_, Vec<Platform>>;
     /// [`StoreError::Conflict`] when the name is taken.
     fn add_platform<'a>(&'a self, platform: &'a Platform) -> Reply<'a, PlatformId>;
-    fn add_key<'a>(&'a self, platform: PlatformId, key_hash: &'a [u8; 32], hint: &'a str, now: Instant) -> Reply<'a, ()>;
+    fn add_key<'a>(
+        &'a self,
+        platform: PlatformId,
+        key_hash: &'a [u8; 32],
+        hint: &'a str,
+        now: Instant,
+    ) -> Reply<'a, ()>;
     fn keys(&self, platform: PlatformId) -> Reply<'_, Vec<KeyRow>>;
     /// Revokes the platform's keys with this hint (none: all of them); how many.
     fn revoke_keys<'a>(&'a self, platform: PlatformId, hint: Option<&'a str>, now: Instant) -> Reply<'a, u64>;

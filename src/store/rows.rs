@@ -5,8 +5,8 @@ use sqlx::FromRow;
 use sqlx::types::Uuid;
 
 use super::{
-    Balance, ChannelTotal, Count, DeadLetter, DueOrder, InboxReason, InboxRow, JournalRow, KeptAnswer, KeyRow, OutboxItem, Owner, Platform, Request,
-    StoreError, StoredEntry, StoredInboxRow, StoredOrder,
+    Balance, ChannelTotal, Count, DeadLetter, DueOrder, InboxReason, InboxRow, JournalRow, KeptAnswer, KeyRow,
+    OutboxItem, Owner, Platform, Request, StoreError, StoredEntry, StoredInboxRow, StoredOrder,
 };
 use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;

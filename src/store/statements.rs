@@ -236,8 +236,9 @@ macro_rules! statements {
             after: Option<(Instant, OrderId, u32)>,
             limit: u32,
         ) -> Reply<'a, Vec<OutboxItem>> {
-            let (next_at, id, sequence) = after
-                .map_or((i64::MIN, Uuid::nil(), 0), |(next_at, id, sequence)| (next_at.0, key(id), i64::from(sequence)));
+            let (next_at, id, sequence) = after.map_or((i64::MIN, Uuid::nil(), 0), |(next_at, id, sequence)| {
+                (next_at.0, key(id), i64::from(sequence))
+            });
             let ask = query_as::<_, OutboxColumns>(OUTBOX).bind(now.0).bind(next_at).bind(id).bind(sequence);
             self.all(ask.bind(i64::from(limit)))
         }

@@ -4,9 +4,9 @@
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
+use sqlx::query::QueryScalar;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::types::Uuid;
-use sqlx::query::QueryScalar;
 use sqlx::{AssertSqlSafe, query, query_scalar};
 
 use super::super::batch::Batch;

@@ -3,9 +3,20 @@
 //! Everything that an order's step makes durable arrives as [`Unit`]s in a [`Group`]; one group is one atomic commit,
 //! whose first act is the owner's row (fence, beat, number). Reads see only what is durable.
 
+mod batch;
+mod lanes;
+mod rows;
+mod sqlite;
+mod statements;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::FromRow;
 
 use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;
@@ -281,7 +292,7 @@ pub struct DueOrder {
 }
 
 /// One account's sum in one currency over all entries.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Balance {
     pub account: String,
     pub currency: String,
@@ -289,7 +300,7 @@ pub struct Balance {
 }
 
 /// Captures and refunds by channel, as our books have them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct ChannelTotal {
     pub channel: String,
     pub currency: String,
@@ -298,7 +309,7 @@ pub struct ChannelTotal {
     pub refunded_minor: i64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Count {
     pub name: String,
     pub count: i64,
@@ -311,6 +322,24 @@ pub enum Doubt {
     ReadBack,
     /// Only a fresh start of this process knows the truth.
     Stop,
+}
+
+/// Opens the store at `url`: `sqlite://PATH` or `postgres://…`. Nothing is read or written yet; `readers` connections
+/// read, and `statement_timeout` bounds what each of them may take. To be called on the runtime that is to drive it.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] for an address that cannot be understood or a folder that cannot be made. The address
+/// is not quoted, because it may hold a password.
+pub fn open(url: &SecretString, readers: u32, statement_timeout: Duration) -> Result<Arc<dyn Store>, StoreError> {
+    let address = url.expose_secret();
+    let scheme = address.split_once("://").map_or("", |(scheme, _)| scheme);
+    match scheme {
+        "sqlite" => Ok(Arc::new(sqlite::SqliteStore::open(address, readers, statement_timeout)?)),
+        "postgres" | "postgresql" => Err(StoreError::Unavailable("PostgreSQL is not there yet".to_owned())),
+        _ => Err(StoreError::Unavailable(
+            "the store's url must begin with sqlite://, postgres:// or postgresql://".to_owned(),
+        )),
+    }
 }
 
 /// A database that holds everything. Implementations own their connections: one that writes, a few that read.

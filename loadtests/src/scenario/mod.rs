@@ -1,0 +1,202 @@
+//! The scenarios, and what they share.
+
+pub mod accept;
+pub mod checkout;
+pub mod hold;
+pub mod saturate;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::audit;
+use crate::baseline::Baseline;
+use crate::cli::{Common, Shape};
+use crate::drive::{self, Load, Until};
+use crate::endpoint::Endpoint;
+use crate::mix::{Mix, Script};
+use crate::order::{AnswerWhen, Orders, Terms};
+use crate::process::{Pid, Stretch, Watch};
+use crate::progress::Progress;
+use crate::report::{Bound, Goal, Report, Round};
+use crate::schedule::Schedule;
+use crate::tally::{Summary, Tally};
+
+pub type Problem = Box<dyn std::error::Error>;
+
+const CEILING_WARM_UP: Duration = Duration::from_millis(500);
+const CEILING_LENGTH: Duration = Duration::from_secs(3);
+const CEILING_CONNECTIONS: usize = 64;
+
+/// Refuses targets beyond this machine unless the operator insists.
+pub fn check_targets(common: &Common) -> Result<(), Problem> {
+    for endpoint in [&common.target, &common.gateway] {
+        if endpoint.is_loopback() {
+            continue;
+        }
+        if !common.allow_remote {
+            return Err(format!("{endpoint} is not on this machine; --allow-remote lets it be a target").into());
+        }
+        eprintln!("warning: {endpoint} is not on this machine: load only what is yours");
+    }
+    Ok(())
+}
+
+fn server_pid(common: &Common) -> Option<Pid> {
+    common.server_pid.map(Pid).or_else(|| found_at(&common.target))
+}
+
+fn found_at(endpoint: &Endpoint) -> Option<Pid> {
+    endpoint.is_loopback().then(|| Pid::listening(endpoint.address())).flatten()
+}
+
+fn terms(common: &Common, endpoint: &Endpoint) -> Terms {
+    Terms {
+        endpoint: endpoint.clone(),
+        key: common.key.clone(),
+        amount: common.amount.clone(),
+        currency: common.currency.clone(),
+        channel: None,
+        webhook_url: None,
+        answer: AnswerWhen::ChannelAnswered,
+        expires_in: None,
+    }
+}
+
+/// How a run puts its load on.
+#[derive(Clone, Copy)]
+enum Pattern {
+    Open { schedule: Schedule, in_flight_max: usize },
+    Closed { slots: usize, warm_up: Duration, length: Duration },
+}
+
+impl Pattern {
+    fn of(shape: &Shape) -> Result<Self, Problem> {
+        match (shape.rate, shape.connections) {
+            (Some(rate), None) => Ok(Self::Open {
+                schedule: Schedule::new(rate, shape.length),
+                in_flight_max: shape.in_flight_max as usize,
+            }),
+            (None, Some(slots)) => {
+                Ok(Self::Closed { slots: slots as usize, warm_up: shape.warm_up, length: shape.length })
+            }
+            (Some(_), Some(_)) | (None, None) => Err("either --rate or --connections".into()),
+        }
+    }
+
+    fn warm_up(self) -> Duration {
+        match self {
+            Self::Open { .. } => Duration::ZERO,
+            Self::Closed { warm_up, .. } => warm_up,
+        }
+    }
+
+    fn length(self) -> Duration {
+        match self {
+            Self::Open { schedule, .. } => schedule.length(),
+            Self::Closed { length, .. } => length,
+        }
+    }
+
+    fn words(self) -> String {
+        let seconds = self.length().as_secs_f64();
+        match self {
+            Self::Open { schedule, .. } => format!("open loop, {}/s for {seconds} s", schedule.per_second()),
+            Self::Closed { slots, .. } => format!("closed loop, {slots} in flight for {seconds} s"),
+        }
+    }
+}
+
+/// A closed-loop stretch of acceptance, after a warm-up that does not count.
+async fn acceptance_round(
+    load: &Arc<Load>,
+    watch: Watch,
+    connections: usize,
+    from: Instant,
+    until: Instant,
+) -> Stretch {
+    let measured = watch.stretch(from, until, || load.tally().accepted());
+    tokio::join!(measured, drive::closed(load, connections, Until::Time(until))).0
+}
+
+/// How fast the baseline answers the same generator in the same run.
+async fn ceiling(common: &Common, connections: usize, length: Duration) -> Result<Stretch, Problem> {
+    let baseline = Baseline::start().await?;
+    let from = Instant::now() + CEILING_WARM_UP;
+    let orders = Orders::new(&terms(common, baseline.endpoint()), Mix::only(Script::Plain));
+    let load = Load::new(baseline.endpoint().clone(), orders, Tally::new(from), common.patience, connections);
+    let watch = Watch { server: baseline.pid(), gateway: None };
+    let stretch = acceptance_round(&load, watch, connections, from, from + length).await;
+    let summary = load.tally().summary();
+    if !summary.refused.is_empty() || !summary.broken.is_empty() {
+        return Err(format!("the baseline did not answer properly: {summary:?}").into());
+    }
+    Ok(stretch)
+}
+
+async fn ceiling_round(common: &Common) -> Result<Vec<Round>, Problem> {
+    if common.no_baseline {
+        return Ok(Vec::new());
+    }
+    let stretch = ceiling(common, CEILING_CONNECTIONS, CEILING_LENGTH).await?;
+    Ok(vec![Round { of: "baseline", stretch }])
+}
+
+fn show(name: &'static str, length: Duration, load: &Arc<Load>) -> Progress {
+    let load = load.clone();
+    let mut before = (Instant::now(), 0);
+    let rate = std::sync::Mutex::new(move |accepted: u64| {
+        let now = Instant::now();
+        let rate = accepted.saturating_sub(before.1) as f64 / now.duration_since(before.0).as_secs_f64().max(1e-3);
+        before = (now, accepted);
+        rate
+    });
+    Progress::start(name, length, move || {
+        let (accepted, refused) = {
+            let tally = load.tally();
+            (tally.accepted(), tally.refused())
+        };
+        let rate = rate.lock().map(|mut rate| rate(accepted)).unwrap_or_default();
+        format!("{accepted} accepted, {refused} refused, {rate:.0}/s")
+    })
+}
+
+fn report(scenario: &'static str, common: &Common, load: String, rounds: Vec<Round>, requests: Summary) -> Report {
+    let mut failures = Vec::new();
+    if requests.accepted == 0 {
+        failures.push("nothing was accepted".to_owned());
+    }
+    Report {
+        scenario,
+        target: common.target.to_string(),
+        load,
+        rounds,
+        ratio_of_medians: None,
+        goals: refusal_goals(&requests),
+        requests,
+        payments: None,
+        memory: None,
+        books: None,
+        audit: None,
+        failures,
+    }
+}
+
+/// A refusal under overload must be quick.
+fn refusal_goals(requests: &Summary) -> Vec<Goal> {
+    let overload = requests.refused.iter().filter(|refused| matches!(refused.status, 429 | 503));
+    overload
+        .map(|refused| {
+            let found = refused.latency.p99_us as f64 / 1e3;
+            Goal::new(format!("p99 of refusals with {}, ms", refused.status), Bound::AtMost(50.0), found)
+        })
+        .collect()
+}
+
+async fn audited(common: &Common, report: &mut Report) {
+    let Some(command) = &common.audit else { return };
+    let outcome = audit::run_command(command).await;
+    if !outcome.passed() {
+        report.failures.push(format!("the audit ended with {:?}", outcome.exit_code));
+    }
+    report.audit = Some(outcome);
+}

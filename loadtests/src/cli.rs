@@ -63,9 +63,10 @@ pub struct Common {
     /// How long one request may take
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = length)]
     pub patience: Duration,
-    /// Threads of the generator; one is the cheapest per request
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub threads: u8,
+    /// Threads of the generator: one is the cheapest per request, two find a higher ceiling
+    /// [default: 1, for saturate 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub threads: Option<u8>,
     /// Writes the report as JSON, too
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

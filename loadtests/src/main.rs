@@ -42,10 +42,10 @@ fn run(command: Command) -> Result<ExitCode, Problem> {
             baseline::serve(args.listen, lifetime)?;
             return Ok(ExitCode::SUCCESS);
         }
-        Command::Accept(args) => (&args.common, drive(&args.common, scenario::accept::run(args))?),
-        Command::Checkout(args) => (&args.common, drive(&args.common, scenario::checkout::run(args))?),
-        Command::Saturate(args) => (&args.common, drive(&args.common, scenario::saturate::run(args))?),
-        Command::Hold(args) => (&args.common, drive(&args.common, scenario::hold::run(args))?),
+        Command::Accept(args) => (&args.common, drive(&args.common, 1, scenario::accept::run(args))?),
+        Command::Checkout(args) => (&args.common, drive(&args.common, 1, scenario::checkout::run(args))?),
+        Command::Saturate(args) => (&args.common, drive(&args.common, 2, scenario::saturate::run(args))?),
+        Command::Hold(args) => (&args.common, drive(&args.common, 1, scenario::hold::run(args))?),
     };
     report.print();
     if let Some(file) = &common.json {
@@ -55,11 +55,16 @@ fn run(command: Command) -> Result<ExitCode, Problem> {
     Ok(if missed || !report.failures.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn drive(common: &Common, scenario: impl Future<Output = Result<Report, Problem>>) -> Result<Report, Problem> {
+fn drive(
+    common: &Common,
+    threads: u8,
+    scenario: impl Future<Output = Result<Report, Problem>>,
+) -> Result<Report, Problem> {
     scenario::check_targets(common)?;
-    let mut builder = match common.threads {
+    let threads = common.threads.unwrap_or(threads);
+    let mut builder = match threads {
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
-    builder.worker_threads(common.threads.into()).enable_all().build()?.block_on(scenario)
+    builder.worker_threads(threads.into()).enable_all().build()?.block_on(scenario)
 }

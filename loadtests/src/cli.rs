@@ -31,6 +31,8 @@ pub enum Command {
     Checkout(CheckoutArgs),
     /// Alternates short closed-loop rounds of the baseline and of acceptance: ratios of one run
     Saturate(SaturateArgs),
+    /// Finds saturation, then offers half of it (latency) and three times it (refusals)
+    Overload(OverloadArgs),
     /// Puts orders in that stay open, and tells what the server's memory grows by for each
     Hold(HoldArgs),
     /// Runs only the baseline: a server that parses the order and answers
@@ -73,6 +75,9 @@ pub struct Common {
     /// Leaves the baseline's round out
     #[arg(long)]
     pub no_baseline: bool,
+    /// Leaves the look-up of a sample of the accepted orders out
+    #[arg(long)]
+    pub no_lookup: bool,
     /// Runs this shell command once all is quiet, shows its output, and fails if it does (e.g. 'tongbao audit --json')
     #[arg(long, value_name = "COMMAND")]
     pub audit: Option<String>,
@@ -169,6 +174,21 @@ pub struct SaturateArgs {
 pub enum Store {
     Sqlite,
     Postgres,
+}
+
+#[derive(Args)]
+pub struct OverloadArgs {
+    #[command(flatten)]
+    pub common: Common,
+    /// Connections of the closed loop that finds saturation
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub connections: u32,
+    /// Connections of the open loops; arrivals that find none free are skipped and counted
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    pub sockets: u32,
+    /// How long each stage is measured
+    #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = length)]
+    pub length: Duration,
 }
 
 #[derive(Args)]

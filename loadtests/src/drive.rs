@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::endpoint::Endpoint;
 use crate::order::Orders;
+use crate::sample::Sample;
 use crate::schedule::{Pacer, Schedule};
 use crate::tally::{Start, Tally, is_success};
 use crate::wire::{Connection, Reuse};
@@ -34,6 +35,7 @@ pub struct Load {
     patience: Duration,
     sockets: Semaphore,
     idle: Mutex<Vec<Connection>>,
+    accepted: Mutex<Sample>,
 }
 
 impl Load {
@@ -45,11 +47,21 @@ impl Load {
             patience,
             sockets: Semaphore::new(sockets_max),
             idle: Mutex::new(Vec::new()),
+            accepted: Mutex::new(Sample::default()),
         })
     }
 
     pub fn orders(&self) -> &Orders {
         &self.orders
+    }
+
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Serial numbers of some orders that were accepted.
+    pub fn accepted_sample(&self) -> Vec<u64> {
+        lock(&self.accepted).kept().to_vec()
     }
 
     pub fn tally(&self) -> MutexGuard<'_, Tally> {
@@ -106,6 +118,9 @@ impl Load {
                 (Posted::Unsure, Reuse::Close)
             }
         };
+        if posted == Posted::Accepted {
+            lock(&self.accepted).offer(serial);
+        }
         match reuse {
             Reuse::Keep => *slot = Some(connection),
             Reuse::Close => {}

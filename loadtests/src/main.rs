@@ -4,12 +4,14 @@ mod cli;
 mod drive;
 mod endpoint;
 mod ledger;
+mod lookup;
 mod mix;
 mod order;
 mod process;
 mod progress;
 mod receiver;
 mod report;
+mod sample;
 mod scenario;
 mod schedule;
 mod signature;
@@ -45,6 +47,7 @@ fn run(command: Command) -> Result<ExitCode, Problem> {
         Command::Accept(args) => (&args.common, drive(&args.common, 1, scenario::accept::run(args))?),
         Command::Checkout(args) => (&args.common, drive(&args.common, 1, scenario::checkout::run(args))?),
         Command::Saturate(args) => (&args.common, drive(&args.common, 2, scenario::saturate::run(args))?),
+        Command::Overload(args) => (&args.common, drive(&args.common, 2, scenario::overload::run(args))?),
         Command::Hold(args) => (&args.common, drive(&args.common, 1, scenario::hold::run(args))?),
     };
     report.print();

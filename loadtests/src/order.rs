@@ -81,6 +81,11 @@ impl Orders {
         }
     }
 
+    /// What the order with this serial number is called.
+    pub fn id(&self, serial: u64) -> String {
+        format!("{}{serial:012}", self.run)
+    }
+
     /// The serial number of one of this run's orders; none for a stranger's.
     pub fn serial_of(&self, merchant_order_id: &str) -> Option<u64> {
         let serial = merchant_order_id.strip_prefix(&self.run)?.parse().ok()?;
@@ -156,7 +161,7 @@ mod tests {
             orders.write(serial, &mut request);
             let body = body_of(&request);
             let id = body["merchant_order_id"].as_str().unwrap();
-            assert_eq!(id, format!("{}{serial:012}", orders.run));
+            assert_eq!(id, orders.id(serial));
             assert!(id.len() <= 64);
             let kind = &orders.mix.kinds()[orders.mix.index(serial)];
             assert_eq!(body["channel"], kind.channel.as_deref().unwrap_or("simpay"));

@@ -80,6 +80,7 @@ struct Sample {
     generator: Option<Duration>,
     server: Option<Duration>,
     gateway: Option<Duration>,
+    resident: Option<u64>,
 }
 
 /// What was done in a stretch of time, and what it cost per piece.
@@ -93,6 +94,8 @@ pub struct Stretch {
     pub gateway_us: Option<f64>,
     /// Processors that the generator kept busy.
     pub generator_processors: Option<f64>,
+    pub server_resident_before: Option<u64>,
+    pub server_resident_after: Option<u64>,
 }
 
 impl Watch {
@@ -104,6 +107,7 @@ impl Watch {
             generator: time(Some(Pid::own())),
             server: time(self.server),
             gateway: time(self.gateway),
+            resident: self.server.and_then(|pid| pid.resident_bytes().ok()),
         }
     }
 
@@ -139,6 +143,8 @@ impl Stretch {
             server_us: each(spent(first.server, last.server)),
             gateway_us: each(spent(first.gateway, last.gateway)),
             generator_processors: generator.map(|spent| spent / seconds.max(f64::EPSILON)),
+            server_resident_before: first.resident,
+            server_resident_after: last.resident,
         }
     }
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::audit::{CommandOutcome, Comparison};
 use crate::ledger::Payments;
+use crate::lookup::Lookup;
 use crate::process::Stretch;
 use crate::tally::{Percentiles, Summary};
 
@@ -19,6 +20,7 @@ pub struct Report {
     pub requests: Summary,
     pub payments: Option<Payments>,
     pub memory: Option<Memory>,
+    pub lookup: Lookup,
     pub books: Option<Comparison>,
     pub audit: Option<CommandOutcome>,
     pub goals: Vec<Goal>,
@@ -31,6 +33,8 @@ pub struct Round {
     pub of: &'static str,
     #[serde(flatten)]
     pub stretch: Stretch,
+    /// From the intended start; null where rounds share their histogram.
+    pub acceptance: Option<Percentiles>,
 }
 
 #[derive(Clone, Copy, Serialize)]
@@ -93,6 +97,10 @@ impl Report {
                 memory.bytes_per_order()
             );
         }
+        if self.lookup.looked_up > 0 {
+            let Lookup { looked_up, lost, unanswered } = &self.lookup;
+            println!("looked up {looked_up} accepted orders: {} lost, {} unanswered", lost.len(), unanswered.len());
+        }
         if let Some(books) = &self.books {
             let verdict = if books.differences.is_empty() { "agree" } else { "DIFFER" };
             let gateway = books.gateway;
@@ -128,8 +136,11 @@ impl Report {
             "gateway µs each",
             "generator µs each",
             "generator processors",
+            "server MiB",
+            "p50 ms",
+            "p99 ms",
         ]);
-        for Round { of, stretch } in &self.rounds {
+        for Round { of, stretch, acceptance } in &self.rounds {
             table.add_row([
                 (*of).to_owned(),
                 format!("{:.1}", stretch.seconds),
@@ -139,6 +150,9 @@ impl Report {
                 optional(stretch.gateway_us, 1),
                 optional(stretch.generator_us, 1),
                 optional(stretch.generator_processors, 2),
+                optional(stretch.server_resident_after.map(|bytes| bytes as f64 / (1024.0 * 1024.0)), 0),
+                optional(acceptance.map(|of| of.p50_us as f64 / 1e3), 2),
+                optional(acceptance.map(|of| of.p99_us as f64 / 1e3), 2),
             ]);
         }
         table

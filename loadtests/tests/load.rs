@@ -63,7 +63,7 @@ fn a_closed_loop_counts_what_the_server_saw() {
 }
 
 #[test]
-fn an_absent_server_is_a_failure() {
+fn a_run_that_nothing_is_accepted_in_is_a_failure() {
     let stub = Stub::start(Faults::default());
     let run = stub.load("accept --rate 100 --for 1s --no-baseline --key wrong");
     assert_eq!(run.code(), Some(1), "{}", run.text());
@@ -149,6 +149,29 @@ fn a_failed_audit_or_a_missed_target_decides_the_exit_code() {
     assert_eq!(stub.load("accept --rate 50 --for 1s --no-baseline --audit true").code(), Some(0));
     let slow = Stub::start(Faults { stall_at: Some(10), ..Faults::default() });
     assert_eq!(slow.load("accept --rate 50 --for 1s --no-baseline --enforce").code(), Some(1));
+}
+
+#[test]
+fn accepted_orders_that_are_not_there_are_a_failure() {
+    let stub = Stub::start(Faults { forget_every: Some(50), ..Faults::default() });
+    let run = stub.load("accept --rate 100 --for 2s --no-baseline");
+    assert_eq!(run.code(), Some(1), "{}", run.text());
+    assert_eq!(run.number("/lookup/looked_up"), 200);
+    assert_eq!(run.report["lookup"]["lost"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn overload_offers_half_and_three_times_of_saturation() {
+    let stub = Stub::start(Faults::default());
+    let run = stub.load("overload --for 300ms --connections 2 --sockets 16 --no-baseline");
+    assert_eq!(run.code(), Some(0), "{}", run.text());
+    let rounds = run.report["rounds"].as_array().unwrap();
+    let names: Vec<_> = rounds.iter().map(|round| round["of"].as_str().unwrap()).collect();
+    assert_eq!(names, ["saturation", "half", "triple"]);
+    let rates: Vec<_> = rounds.iter().map(|round| round["per_second"].as_f64().unwrap()).collect();
+    assert!(rates[1] < rates[0] * 0.75, "{rates:?}");
+    assert!(run.number("/requests/skipped") > 0, "three times saturation cannot all be taken: {}", run.text());
+    assert_eq!(run.report["goals"].as_array().unwrap().len(), 4);
 }
 
 #[test]

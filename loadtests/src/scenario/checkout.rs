@@ -54,7 +54,7 @@ pub async fn run(args: &CheckoutArgs) -> Result<Report, Problem> {
     let measured = watch.stretch(from, until, || checkout.ledger.ended());
     let (stretch, driven) = match pattern {
         Pattern::Closed { slots, .. } => tokio::join!(measured, checkout.closed(slots, until)),
-        Pattern::Open { schedule, in_flight_max } => {
+        Pattern::Open { schedule, in_flight_max, .. } => {
             let arrival = |intended| {
                 let checkout = checkout.clone();
                 async move {
@@ -66,9 +66,8 @@ pub async fn run(args: &CheckoutArgs) -> Result<Report, Problem> {
     };
     driven?;
     drop(progress);
-    rounds.push(Round { of: "payments", stretch });
-
     let requests = checkout.load.tally().summary();
+    rounds.push(Round { of: "payments", stretch, acceptance: Some(requests.acceptance) });
     let mut report = super::report("checkout", common, pattern.words(), rounds, requests);
     if let Some(before) = totals_before {
         let unsure = unsure_posts(&report.requests);
@@ -77,6 +76,7 @@ pub async fn run(args: &CheckoutArgs) -> Result<Report, Problem> {
     }
     receiving.abort();
     judge(&mut report, &checkout.ledger, pattern, args);
+    super::looked_up(common, &mut report, &checkout.load).await;
     super::audited(common, &mut report).await;
     Ok(report)
 }

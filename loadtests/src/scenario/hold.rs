@@ -43,7 +43,7 @@ pub async fn run(args: &HoldArgs) -> Result<Report, Problem> {
     let requests = load.tally().summary();
     let memory = Memory { orders: requests.accepted, resident_before, resident_after };
     let words = format!("{} orders that stay open", args.orders);
-    let rounds = vec![Round { of: "hold", stretch }];
+    let rounds = vec![Round { of: "hold", stretch, acceptance: Some(requests.acceptance) }];
     let mut report = super::report("hold", common, words, rounds, requests);
     if memory.orders < args.orders {
         report.failures.push(format!("only {} of {} orders were accepted", memory.orders, args.orders));
@@ -51,6 +51,7 @@ pub async fn run(args: &HoldArgs) -> Result<Report, Problem> {
     let name = "resident bytes of the server per open order";
     report.goals.push(Goal::new(name, Bound::AtMost(BYTES_PER_ORDER_MAX), memory.bytes_per_order()));
     report.memory = Some(memory);
+    super::looked_up(common, &mut report, &load).await;
     super::audited(common, &mut report).await;
     Ok(report)
 }

@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod checkout;
 pub mod hold;
+pub mod overload;
 pub mod saturate;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::baseline::Baseline;
 use crate::cli::{Common, Shape};
 use crate::drive::{self, Load, Until};
 use crate::endpoint::Endpoint;
+use crate::lookup::{self, Lookup};
 use crate::mix::{Mix, Script};
 use crate::order::{AnswerWhen, Orders, Terms};
 use crate::process::{Pid, Stretch, Watch};
@@ -65,7 +67,7 @@ fn terms(common: &Common, endpoint: &Endpoint) -> Terms {
 /// How a run puts its load on.
 #[derive(Clone, Copy)]
 enum Pattern {
-    Open { schedule: Schedule, in_flight_max: usize },
+    Open { schedule: Schedule, warm_up: Duration, in_flight_max: usize },
     Closed { slots: usize, warm_up: Duration, length: Duration },
 }
 
@@ -74,6 +76,7 @@ impl Pattern {
         match (shape.rate, shape.connections) {
             (Some(rate), None) => Ok(Self::Open {
                 schedule: Schedule::new(rate, shape.length),
+                warm_up: Duration::ZERO,
                 in_flight_max: shape.in_flight_max as usize,
             }),
             (None, Some(slots)) => {
@@ -85,14 +88,13 @@ impl Pattern {
 
     fn warm_up(self) -> Duration {
         match self {
-            Self::Open { .. } => Duration::ZERO,
-            Self::Closed { warm_up, .. } => warm_up,
+            Self::Open { warm_up, .. } | Self::Closed { warm_up, .. } => warm_up,
         }
     }
 
     fn length(self) -> Duration {
         match self {
-            Self::Open { schedule, .. } => schedule.length(),
+            Self::Open { schedule, warm_up, .. } => schedule.length().saturating_sub(warm_up),
             Self::Closed { length, .. } => length,
         }
     }
@@ -104,6 +106,41 @@ impl Pattern {
             Self::Closed { slots, .. } => format!("closed loop, {slots} in flight for {seconds} s"),
         }
     }
+}
+
+/// One stage of acceptance: what it put on the server and what it measured.
+struct Stage {
+    load: Arc<Load>,
+    round: Round,
+}
+
+async fn acceptance(common: &Common, of: &'static str, pattern: Pattern, sockets: usize) -> Result<Stage, Problem> {
+    let begin = Instant::now();
+    let from = begin + pattern.warm_up();
+    let until = from + pattern.length();
+    let orders = Orders::new(&terms(common, &common.target), Mix::only(Script::Plain));
+    let load = Load::new(common.target.clone(), orders, Tally::new(from), common.patience, sockets);
+    let watch = Watch { server: server_pid(common), gateway: None };
+    let progress = show(of, pattern.warm_up() + pattern.length(), &load);
+    let stretch = match pattern {
+        Pattern::Closed { slots, .. } => acceptance_round(&load, watch, slots, from, until).await,
+        Pattern::Open { schedule, in_flight_max, .. } => {
+            let arrival = |intended| {
+                let load = load.clone();
+                async move {
+                    let serial = load.orders().take_serial();
+                    load.post(serial, intended).await;
+                }
+            };
+            let measured = watch.stretch(from, until, || load.tally().accepted());
+            let (stretch, driven) = tokio::join!(measured, drive::open(&load, schedule, begin, in_flight_max, arrival));
+            driven?;
+            stretch
+        }
+    };
+    drop(progress);
+    let acceptance = Some(load.tally().summary().acceptance);
+    Ok(Stage { load, round: Round { of, stretch, acceptance } })
 }
 
 /// A closed-loop stretch of acceptance, after a warm-up that does not count.
@@ -119,7 +156,7 @@ async fn acceptance_round(
 }
 
 /// How fast the baseline answers the same generator in the same run.
-async fn ceiling(common: &Common, connections: usize, length: Duration) -> Result<Stretch, Problem> {
+async fn ceiling(common: &Common, connections: usize, length: Duration) -> Result<Round, Problem> {
     let baseline = Baseline::start().await?;
     let from = Instant::now() + CEILING_WARM_UP;
     let orders = Orders::new(&terms(common, baseline.endpoint()), Mix::only(Script::Plain));
@@ -130,15 +167,14 @@ async fn ceiling(common: &Common, connections: usize, length: Duration) -> Resul
     if !summary.refused.is_empty() || !summary.broken.is_empty() {
         return Err(format!("the baseline did not answer properly: {summary:?}").into());
     }
-    Ok(stretch)
+    Ok(Round { of: "baseline", stretch, acceptance: Some(summary.acceptance) })
 }
 
 async fn ceiling_round(common: &Common) -> Result<Vec<Round>, Problem> {
     if common.no_baseline {
         return Ok(Vec::new());
     }
-    let stretch = ceiling(common, CEILING_CONNECTIONS, CEILING_LENGTH).await?;
-    Ok(vec![Round { of: "baseline", stretch }])
+    Ok(vec![ceiling(common, CEILING_CONNECTIONS, CEILING_LENGTH).await?])
 }
 
 fn show(name: &'static str, length: Duration, load: &Arc<Load>) -> Progress {
@@ -175,6 +211,7 @@ fn report(scenario: &'static str, common: &Common, load: String, rounds: Vec<Rou
         requests,
         payments: None,
         memory: None,
+        lookup: Lookup::default(),
         books: None,
         audit: None,
         failures,
@@ -190,6 +227,22 @@ fn refusal_goals(requests: &Summary) -> Vec<Goal> {
             Goal::new(format!("p99 of refusals with {}, ms", refused.status), Bound::AtMost(50.0), found)
         })
         .collect()
+}
+
+/// Asks the server for some of the orders that it accepted.
+async fn looked_up(common: &Common, report: &mut Report, load: &Load) {
+    if common.no_lookup {
+        return;
+    }
+    let found = lookup::look_up(load, &common.key, common.patience).await;
+    for (ids, what) in [(&found.lost, "accepted orders are lost"), (&found.unanswered, "look-ups were not answered")] {
+        if let Some(first) = ids.first() {
+            report.failures.push(format!("{} {what}, the first {first}", ids.len()));
+        }
+    }
+    report.lookup.looked_up += found.looked_up;
+    report.lookup.lost.extend(found.lost);
+    report.lookup.unanswered.extend(found.unanswered);
 }
 
 async fn audited(common: &Common, report: &mut Report) {

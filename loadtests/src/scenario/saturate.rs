@@ -27,12 +27,11 @@ pub async fn run(args: &SaturateArgs) -> Result<Report, Problem> {
     let progress = super::show("saturate", if common.no_baseline { whole } else { whole * 2 }, &load);
     for _ in 0..args.rounds {
         if !common.no_baseline {
-            let stretch = super::ceiling(common, connections, args.round).await?;
-            rounds.push(Round { of: "baseline", stretch });
+            rounds.push(super::ceiling(common, connections, args.round).await?);
         }
         let from = Instant::now() + WARM_UP;
         let stretch = super::acceptance_round(&load, watch, connections, from, from + args.round).await;
-        rounds.push(Round { of: "accept", stretch });
+        rounds.push(Round { of: "accept", stretch, acceptance: None });
     }
     drop(progress);
 
@@ -51,6 +50,7 @@ pub async fn run(args: &SaturateArgs) -> Result<Report, Problem> {
         };
         report.goals.push(Goal::new(name, Bound::AtLeast(least), ratio));
     }
+    super::looked_up(common, &mut report, &load).await;
     super::audited(common, &mut report).await;
     Ok(report)
 }

@@ -22,6 +22,8 @@ const PAYABLE_MINOR: u64 = 20_060;
 pub struct Faults {
     /// Every so-many-th order is answered with 503.
     pub busy_every: Option<u64>,
+    /// Every so-many-th order is answered with 201 and forgotten.
+    pub forget_every: Option<u64>,
     /// This order stops the whole server for half a second.
     pub stall_at: Option<u64>,
     /// This order's payment is captured, but its webhook never comes.
@@ -78,6 +80,9 @@ async fn create(request: HttpRequest, order: web::Json<Value>, context: web::Dat
     }
     let text = |field: &str| order[field].as_str().map(str::to_owned);
     let id = text("merchant_order_id").unwrap();
+    if context.faults.forget_every.is_some_and(|every| number.is_multiple_of(every)) {
+        return HttpResponse::Created().json(json!({"merchant_order_id": id}));
+    }
     assert!(context.seen.ids.lock().unwrap().insert(id.clone()), "{id} came twice");
     if let Some(url) = text("webhook_url") {
         let receiver = url.strip_prefix("http://").unwrap().split('/').next().unwrap().parse().unwrap();
@@ -93,6 +98,13 @@ async fn create(request: HttpRequest, order: web::Json<Value>, context: web::Dat
         }
     }
     HttpResponse::Created().json(json!({"id": format!("ord_{number}"), "merchant_order_id": id, "state": "created"}))
+}
+
+async fn list(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+    let id = request.query_string().strip_prefix("merchant_order_id=").unwrap().to_owned();
+    let known = context.seen.ids.lock().unwrap().contains(&id);
+    let data: Vec<Value> = known.then(|| json!({"merchant_order_id": id})).into_iter().collect();
+    HttpResponse::Ok().json(json!({"data": data, "next_cursor": null}))
 }
 
 async fn totals(context: web::Data<Context>) -> HttpResponse {
@@ -144,6 +156,7 @@ impl Stub {
                     App::new()
                         .app_data(context.clone())
                         .route("/v1/orders", web::post().to(create))
+                        .route("/v1/orders", web::get().to(list))
                         .route("/sim/totals", web::get().to(totals))
                 });
                 let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();

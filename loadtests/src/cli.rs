@@ -66,7 +66,7 @@ pub struct Common {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = length)]
     pub patience: Duration,
     /// Threads of the generator: one is the cheapest per request, two find a higher ceiling
-    /// [default: 1, for saturate 2]
+    /// [default: 1, for saturate and overload 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub threads: Option<u8>,
     /// Writes the report as JSON, too
@@ -105,7 +105,7 @@ pub struct Shape {
     #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub in_flight_max: u32,
     /// Connections to the server; the closed loop of acceptance has as many as --connections
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=16_384))]
     pub sockets: u32,
 }
 

@@ -24,6 +24,8 @@ pub struct Report {
     pub books: Option<Comparison>,
     pub audit: Option<CommandOutcome>,
     pub goals: Vec<Goal>,
+    /// What limits how far the figures may be trusted.
+    pub notes: Vec<String>,
     /// What makes the exit code 1.
     pub failures: Vec<String>,
 }
@@ -120,6 +122,9 @@ impl Report {
         }
         if !self.goals.is_empty() {
             println!("{}", self.goals());
+        }
+        for note in &self.notes {
+            println!("NOTE: {note}");
         }
         for failure in &self.failures {
             println!("FAILED: {failure}");

@@ -116,6 +116,11 @@ impl Tally {
         self.refused.values().map(|refused| refused.count).sum()
     }
 
+    /// Exchanges that came to an end, whichever.
+    pub fn answered_or_broken(&self) -> u64 {
+        self.accepted + self.refused() + self.broken.values().sum::<u64>()
+    }
+
     pub fn answer(&mut self, start: Start, now: Instant, status: u16, body: &[u8]) {
         let latency = (start.intended >= self.record_from).then(|| now.duration_since(start.intended));
         if is_success(status) {

@@ -172,6 +172,8 @@ fn overload_offers_half_and_three_times_of_saturation() {
     assert!(rates[1] < rates[0] * 0.75, "{rates:?}");
     assert!(run.number("/requests/skipped") > 0, "three times saturation cannot all be taken: {}", run.text());
     assert_eq!(run.report["goals"].as_array().unwrap().len(), 4);
+    let notes = run.report["notes"].as_array().unwrap();
+    assert!(notes.iter().any(|note| note.as_str().unwrap().starts_with("triple:")), "{}", run.text());
 }
 
 #[test]

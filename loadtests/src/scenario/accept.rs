@@ -13,6 +13,7 @@ pub async fn run(args: &AcceptArgs) -> Result<Report, Problem> {
     rounds.push(stage.round);
     let requests = stage.load.tally().summary();
     let mut report = super::report("accept", common, pattern.words(), rounds, requests);
+    report.notes.extend(stage.note);
     match pattern {
         Pattern::Open { .. } => {
             let found = report.requests.acceptance;

@@ -27,6 +27,7 @@ pub type Problem = Box<dyn std::error::Error>;
 
 const CEILING_WARM_UP: Duration = Duration::from_millis(500);
 const CEILING_LENGTH: Duration = Duration::from_secs(3);
+const OFFERED_SHARE_MIN: f64 = 0.98;
 const CEILING_CONNECTIONS: usize = 64;
 
 /// Refuses targets beyond this machine unless the operator insists.
@@ -112,6 +113,7 @@ impl Pattern {
 struct Stage {
     load: Arc<Load>,
     round: Round,
+    note: Option<String>,
 }
 
 async fn acceptance(common: &Common, of: &'static str, pattern: Pattern, sockets: usize) -> Result<Stage, Problem> {
@@ -140,7 +142,8 @@ async fn acceptance(common: &Common, of: &'static str, pattern: Pattern, sockets
     };
     drop(progress);
     let acceptance = Some(load.tally().summary().acceptance);
-    Ok(Stage { load, round: Round { of, stretch, acceptance } })
+    let note = offered(of, pattern, &load);
+    Ok(Stage { note, load, round: Round { of, stretch, acceptance } })
 }
 
 /// A closed-loop stretch of acceptance, after a warm-up that does not count.
@@ -214,8 +217,24 @@ fn report(scenario: &'static str, common: &Common, load: String, rounds: Vec<Rou
         lookup: Lookup::default(),
         books: None,
         audit: None,
+        notes: Vec::new(),
         failures,
     }
+}
+
+/// An open loop that could not start its arrivals has not offered its rate, and proves nothing about it.
+fn offered(of: &str, pattern: Pattern, load: &Load) -> Option<String> {
+    let Pattern::Open { schedule, .. } = pattern else { return None };
+    let (sent, arrivals) = (load.tally().answered_or_broken(), schedule.arrivals());
+    let share = sent as f64 / arrivals.max(1) as f64;
+    (share < OFFERED_SHARE_MIN).then(|| {
+        format!(
+            "{of}: only {:.0}/s of {}/s were sent; what is said of the whole rate is not proven \
+             (too few connections, or the generator was short of processor time)",
+            f64::from(schedule.per_second()) * share,
+            schedule.per_second()
+        )
+    })
 }
 
 /// A refusal under overload must be quick.

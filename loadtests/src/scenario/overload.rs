@@ -35,6 +35,7 @@ pub async fn run(args: &OverloadArgs) -> Result<Report, Problem> {
     let requests = triple.load.tally().summary();
     let words = format!("{peak:.0}/s is saturation; then half and three times of it, {} s each", args.length.as_secs());
     let mut report = super::report("overload", common, words, rounds, requests);
+    report.notes.extend([half.note, triple.note].into_iter().flatten());
     let found = at_half.acceptance;
     report.goals.push(Goal::new("p50 at half of saturation, ms", Bound::AtMost(3.0), found.p50_us as f64 / 1e3));
     report.goals.push(Goal::new("p99 at half of saturation, ms", Bound::AtMost(15.0), found.p99_us as f64 / 1e3));

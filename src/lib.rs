@@ -4,4 +4,5 @@ pub mod actors;
 pub mod channels;
 pub mod config;
 pub mod domain;
+pub mod http;
 pub mod store;

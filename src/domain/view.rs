@@ -293,7 +293,8 @@ pub fn order_failure(failure: OrderFailure) -> FailureView {
 /// RFC 3339 in UTC with milliseconds. Instants beyond the calendar show its end.
 pub fn rfc3339_text(at: Instant) -> String {
     let nanos = i128::from(at.0) * 1_000_000;
-    let at = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(time::macros::datetime!(9999-12-31 23:59:59 UTC));
+    let at =
+        OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(time::macros::datetime!(9999-12-31 23:59:59 UTC));
     let (date, clock) = (at.date(), at.time());
     format!(
         "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",

@@ -17,7 +17,7 @@ use super::rows::*;
 use super::statements::*;
 use super::{
     Balance, ChannelTotal, Committed, Count, DeadLetter, DueOrder, Group, JournalRow, KeptAnswer, KeyRow, OrderFilter,
-    OutboxItem, Owner, Platform, Reply, Store, StoreError, StoredEntry, StoredInboxRow, StoredOrder,
+    Doubt, OutboxItem, Owner, Platform, Reply, Store, StoreError, StoredEntry, StoredInboxRow, StoredOrder,
 };
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::Order;
@@ -178,5 +178,20 @@ impl Store for SqliteStore {
         })
     }
 
+    fn doubt(&self) -> Doubt {
+        Doubt::Stop
+    }
+
+    fn outbox_items<'a>(&'a self, keys: &'a [(OrderId, u32)]) -> Reply<'a, Vec<OutboxItem>> {
+        let rows: Vec<(String, u32)> = keys.iter().map(|(id, sequence)| (format!("{:032x}", id.as_u128()), *sequence)).collect();
+        let keys = serde_json::to_string(&rows).unwrap_or_default();
+        self.all(query_as::<_, OutboxColumns>(OUTBOX_ITEMS).bind(keys))
+    }
+
     statements!(Sqlite);
 }
+
+/// The keys come as one JSON array of `[hex id, sequence]`, so that the statement is the same for any number of them.
+const OUTBOX_ITEMS: &str = outbox_where!(
+    "(x.order_id, x.sequence) IN (SELECT unhex(value ->> 0), value ->> 1 FROM json_each($1))"
+);

@@ -4,5 +4,6 @@ pub mod actors;
 pub mod channels;
 pub mod config;
 pub mod domain;
+pub mod gateway;
 pub mod http;
 pub mod store;

@@ -7,6 +7,8 @@ use crate::domain::event::{Created, Refusal};
 use crate::domain::order::Order;
 use crate::store::Request;
 
+use super::writer::WriteError;
+
 /// The trace that an order's calls and webhooks belong to (W3C trace context).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trace(pub u128);
@@ -79,4 +81,16 @@ pub enum AskError {
     NotFound,
     /// The callback speaks of another currency than its order.
     CurrencyDiffers,
+}
+
+impl From<WriteError> for AskError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Overloaded => AskError::Overloaded,
+            WriteError::Duplicate => AskError::Duplicate,
+            WriteError::Away | WriteError::Conflict(_) => AskError::StoreAway,
+            WriteError::Unknown => AskError::OutcomeUnknown,
+            WriteError::Culprit(_) => AskError::Quarantined,
+        }
+    }
 }

@@ -2,4 +2,12 @@
 
 pub mod ask;
 pub mod clock;
+pub mod lease;
+pub mod order;
 pub mod registry;
+pub mod supervisor;
+pub mod takeup;
+pub mod timers;
+pub mod turn;
+pub mod webhooks;
+pub mod writer;

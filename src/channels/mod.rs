@@ -73,10 +73,18 @@ pub struct Ask<'a> {
 }
 
 /// What remains to be done by the payer, as the contract has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum NextAction {
-    QrCode { qr_code: String, expires_at: Instant },
+    QrCode {
+        qr_code: String,
+        #[serde(serialize_with = "as_rfc3339")]
+        expires_at: Instant,
+    },
+}
+
+fn as_rfc3339<S: serde::Serializer>(instant: &Instant, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&instant.rfc3339())
 }
 
 /// The answer to a create.
@@ -87,7 +95,7 @@ pub struct Submitted {
 }
 
 /// A money movement that a verified callback tells of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// As given: it names an attempt of ours, or not.
     pub number: String,

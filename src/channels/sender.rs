@@ -21,11 +21,8 @@ pub enum Undelivered {
     Unknown(String),
 }
 
-/// A client for one runtime: its connections live and die with the runtime that made it.
-///
-/// # Errors
-/// The TLS back end cannot be set up.
-pub fn client() -> Result<reqwest::Client, reqwest::Error> {
+/// What every client of ours has in common: no redirects, our own roots.
+pub fn client_builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
@@ -33,7 +30,14 @@ pub fn client() -> Result<reqwest::Client, reqwest::Error> {
         .tcp_nodelay(true)
         .tls_certs_only(trusted_roots())
         .user_agent(concat!("tongbao/", env!("CARGO_PKG_VERSION")))
-        .build()
+}
+
+/// A client for one runtime: its connections live and die with the runtime that made it.
+///
+/// # Errors
+/// The TLS back end cannot be set up.
+pub fn client() -> Result<reqwest::Client, reqwest::Error> {
+    client_builder().build()
 }
 
 /// Mozilla's roots, built in, so that a machine without a certificate store works and none can add to it.

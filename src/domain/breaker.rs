@@ -22,10 +22,16 @@ pub enum Sign {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
-    Closed { failures: u32 },
-    Open { until: Instant },
+    Closed {
+        failures: u32,
+    },
+    Open {
+        until: Instant,
+    },
     /// One call is out to see whether the channel is back.
-    Trying { until: Instant },
+    Trying {
+        until: Instant,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,9 +114,7 @@ mod tests {
 
     #[test]
     fn after_its_time_one_call_tries_and_decides() {
-        for (sign, after) in
-            [(Sign::Healthy, Admission::Go), (Sign::Sick, Admission::Wait(Instant(250)))]
-        {
+        for (sign, after) in [(Sign::Healthy, Admission::Go), (Sign::Sick, Admission::Wait(Instant(250)))] {
             let mut breaker = Breaker::new(Limits { failures: 1, open_ms: 100 });
             breaker.record(Sign::Sick, Instant(0));
             assert_eq!(breaker.admit(Instant(100)), Admission::Go);

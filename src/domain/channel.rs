@@ -187,16 +187,8 @@ impl Rules {
 }
 
 impl Method {
-    pub const ALL: [Method; 8] = [
-        Method::Qr,
-        Method::Native,
-        Method::Jsapi,
-        Method::H5,
-        Method::App,
-        Method::Page,
-        Method::Wap,
-        Method::Card,
-    ];
+    pub const ALL: [Method; 8] =
+        [Method::Qr, Method::Native, Method::Jsapi, Method::H5, Method::App, Method::Page, Method::Wap, Method::Card];
 
     pub const fn name(self) -> &'static str {
         match self {

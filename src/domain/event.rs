@@ -22,20 +22,52 @@ pub struct Event {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Fact {
     Created(Box<Created>),
-    ChannelChosen { channel: Channel, method: Method },
-    Validated { channel: Channel, method: Method, verdict: Verdict },
-    SendAnswered { ordinal: u8, send: u16, outcome: SendOutcome },
-    QueryAnswered { ordinal: u8, finding: Finding },
-    CloseAnswered { ordinal: u8, answer: CloseAnswer },
+    ChannelChosen {
+        channel: Channel,
+        method: Method,
+    },
+    Validated {
+        channel: Channel,
+        method: Method,
+        verdict: Verdict,
+    },
+    SendAnswered {
+        ordinal: u8,
+        send: u16,
+        outcome: SendOutcome,
+    },
+    QueryAnswered {
+        ordinal: u8,
+        finding: Finding,
+    },
+    CloseAnswered {
+        ordinal: u8,
+        answer: CloseAnswer,
+    },
     /// A callback whose signature, account and freshness were verified.
-    CallbackVerified { ordinal: u8, account: Account, reference: Box<str>, amount_minor: i64 },
-    RefundAnswered { capture: u8, outcome: RefundOutcome },
+    CallbackVerified {
+        ordinal: u8,
+        account: Account,
+        reference: Box<str>,
+        amount_minor: i64,
+        /// As the gateway wrote it.
+        currency: Box<str>,
+    },
+    RefundAnswered {
+        capture: u8,
+        outcome: RefundOutcome,
+    },
     CancelAsked,
     DeadlinePassed,
     /// What was due has come due; it changes nothing by itself.
     TimerFired,
     /// A person settled what could not be settled by asking, with evidence.
-    OperatorResolved { ordinal: u8, finding: Finding, operator: Box<str>, evidence: Box<str> },
+    OperatorResolved {
+        ordinal: u8,
+        finding: Finding,
+        operator: Box<str>,
+        evidence: Box<str>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,12 +100,22 @@ pub enum Verdict {
 pub enum SendOutcome {
     /// Taken; the payer's `next_action` travels beside the event and stays out of the journal.
     Accepted,
-    Paid { reference: Box<str>, amount_minor: i64 },
+    Paid {
+        reference: Box<str>,
+        amount_minor: i64,
+    },
     /// Certainly not taken.
-    Rejected { fault: Fault, code: Box<str> },
+    Rejected {
+        fault: Fault,
+        code: Box<str>,
+    },
     /// No byte of it was written.
-    NotSent { why: Box<str> },
-    Unknown { why: Box<str> },
+    NotSent {
+        why: Box<str>,
+    },
+    Unknown {
+        why: Box<str>,
+    },
 }
 
 /// Whose fault a certain refusal is.
@@ -90,7 +132,10 @@ pub enum Fault {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum Finding {
-    Paid { reference: Box<str>, amount_minor: i64 },
+    Paid {
+        reference: Box<str>,
+        amount_minor: i64,
+    },
     /// The channel knows the attempt and it may still be paid.
     Pending,
     NotExist,
@@ -98,7 +143,9 @@ pub enum Finding {
     Declined,
     Closed,
     /// No answer, or none that could be believed.
-    Unknown { why: Box<str> },
+    Unknown {
+        why: Box<str>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,7 +154,9 @@ pub enum CloseAnswer {
     Closed,
     AlreadyPaid,
     /// Not closed for another reason, or nobody knows.
-    Unknown { why: Box<str> },
+    Unknown {
+        why: Box<str>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,22 +164,36 @@ pub enum CloseAnswer {
 pub enum RefundOutcome {
     Done,
     /// Certainly not refunded by this try.
-    Rejected { code: Box<str> },
-    NotSent { why: Box<str> },
+    Rejected {
+        code: Box<str>,
+    },
+    /// No byte of the call was written.
+    NotSent {
+        why: Box<str>,
+    },
     /// A query found no such refund.
     NotExist,
-    Unknown { why: Box<str> },
+    Unknown {
+        why: Box<str>,
+    },
 }
 
 /// Rows that a step adds beside the order's own and its journal's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
     /// The attempt's request is frozen with it.
-    OpenAttempt { ordinal: u8 },
+    OpenAttempt {
+        ordinal: u8,
+    },
     /// `captures[index]` of the order.
-    Capture { index: u8 },
+    Capture {
+        index: u8,
+    },
     Entry(Entry),
-    Webhook { kind: WebhookKind, sequence: u32 },
+    Webhook {
+        kind: WebhookKind,
+        sequence: u32,
+    },
     /// The `next_action` that travels beside the event becomes durable.
     StoreNextAction,
     WipeNextAction,
@@ -173,14 +236,30 @@ impl WebhookKind {
 /// What is to be done once the step is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    Submit { ordinal: u8, send: u16 },
-    Query { ordinal: u8 },
-    Close { ordinal: u8 },
-    Refund { capture: u8 },
-    QueryRefund { capture: u8 },
+    Submit {
+        ordinal: u8,
+        send: u16,
+    },
+    Query {
+        ordinal: u8,
+    },
+    Close {
+        ordinal: u8,
+    },
+    Refund {
+        capture: u8,
+    },
+    QueryRefund {
+        capture: u8,
+    },
     /// The old attempt is dead: look at the channel that the payer chose.
-    Choose { channel: Channel, method: Method },
-    ArmTimer { at: Instant },
+    Choose {
+        channel: Channel,
+        method: Method,
+    },
+    ArmTimer {
+        at: Instant,
+    },
 }
 
 /// What `step` decided.
@@ -196,7 +275,9 @@ pub struct Step {
 pub enum Refusal {
     OrderFinal,
     /// An attempt lives at another channel and cannot be closed, or is being closed for good.
-    AttemptOpen { retry_after_ms: i64 },
+    AttemptOpen {
+        retry_after_ms: i64,
+    },
     AttemptsUsedUp,
     /// The order has no such attempt.
     AttemptUnknown,

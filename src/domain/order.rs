@@ -22,8 +22,7 @@ pub enum State {
 }
 
 impl State {
-    pub const ALL: [State; 5] =
-        [State::Created, State::Validating, State::Submitted, State::Succeeded, State::Failed];
+    pub const ALL: [State; 5] = [State::Created, State::Validating, State::Submitted, State::Succeeded, State::Failed];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -143,7 +142,7 @@ pub struct Attempt {
     pub opened_at: Instant,
     /// Absolute at the channel.
     pub expires_at: Instant,
-    /// Queries are counted from here: the last send or the last unknown outcome.
+    /// Queries and closes are counted from here: the last send, its unknown outcome, or when closing began.
     pub paced_from: Instant,
     /// Sends whose intent is durable, and the newest of them that was answered.
     pub sends: u16,
@@ -178,11 +177,21 @@ impl Attempt {
 #[serde(rename_all = "snake_case")]
 pub enum RefundStage {
     /// A callback told of the capture; a query must confirm its amount before money goes back.
-    Unconfirmed { since: Instant },
-    Owed { tries: u16, due_at: Instant },
+    Unconfirmed {
+        since: Instant,
+    },
+    Owed {
+        tries: u16,
+        due_at: Instant,
+    },
     /// A try ended unknown: the refund is queried before it is sent again.
-    Doubtful { tries: u16, due_at: Instant },
-    Done { at: Instant },
+    Doubtful {
+        tries: u16,
+        due_at: Instant,
+    },
+    Done {
+        at: Instant,
+    },
 }
 
 /// Why a capture is not what an order was paid by.
@@ -309,15 +318,14 @@ impl Order {
         };
         let attempts = self.attempts.iter().filter_map(|attempt| self.attempt_due_at(attempt, now));
         let refunds = self.captures.iter().filter_map(|capture| self.refund_due_at(capture, now));
-        expiry.into_iter().chain(switch).chain(attempts).chain(refunds).chain(self.watch_due_at()).min()
+        expiry.into_iter().chain(switch).chain(attempts).chain(refunds).chain(self.watch_due_at(now)).min()
     }
 
     fn attempt_due_at(&self, attempt: &Attempt, now: Instant) -> Option<Instant> {
         let schedule = retry::queries(attempt.channel, self.pace);
-        if attempt.is_open() {
-            return Some(retry::next_tick(schedule, attempt.paced_from, now));
-        }
-        attempt.claimed_at.map(|since| retry::next_tick(schedule, since, now))
+        let open_since = attempt.is_open().then_some(attempt.paced_from);
+        let since = open_since.into_iter().chain(attempt.claimed_at);
+        since.map(|since| retry::next_tick(schedule, since, now)).min()
     }
 
     fn refund_due_at(&self, capture: &Capture, now: Instant) -> Option<Instant> {
@@ -328,16 +336,25 @@ impl Order {
                 Some(retry::next_tick(retry::queries(channel, self.pace), since, now))
             }
             Purpose::Suspense {
-                refund: RefundStage::Owed { due_at, .. } | RefundStage::Doubtful { due_at, .. }, ..
+                refund: RefundStage::Owed { due_at, .. } | RefundStage::Doubtful { due_at, .. },
+                ..
             } => Some(due_at),
         }
     }
 
-    /// When a failed order that once had a live attempt is looked at again.
-    pub(super) fn watch_due_at(&self) -> Option<Instant> {
+    /// Since when a failed order that once had a live attempt is to be looked at again.
+    pub(super) fn watch_since(&self) -> Option<Instant> {
         let exposed = self.state == State::Failed && self.attempts.iter().any(Attempt::may_exist);
         let gap = retry::WATCHES.get(usize::from(self.watched)).filter(|_| exposed)?;
         Some(self.finished_at?.plus_ms(*gap))
+    }
+
+    /// A look that brought no answer is repeated at the pace of queries.
+    fn watch_due_at(&self, now: Instant) -> Option<Instant> {
+        let since = self.watch_since()?;
+        let exposed = self.attempts.iter().filter(|attempt| attempt.may_exist());
+        let tick = |attempt: &Attempt| retry::next_tick(retry::queries(attempt.channel, self.pace), since, now);
+        if since > now { Some(since) } else { exposed.map(tick).min() }
     }
 
     /// Whether an actor has nothing more to do for it: final, no attempt open and no refund under way.
@@ -347,8 +364,7 @@ impl Order {
             && self.captures.iter().all(|capture| match capture.purpose {
                 Purpose::Payment | Purpose::Suspense { refund: RefundStage::Done { .. }, .. } => true,
                 Purpose::Suspense {
-                    refund:
-                        RefundStage::Unconfirmed { .. } | RefundStage::Owed { .. } | RefundStage::Doubtful { .. },
+                    refund: RefundStage::Unconfirmed { .. } | RefundStage::Owed { .. } | RefundStage::Doubtful { .. },
                     ..
                 } => false,
             })

@@ -77,7 +77,9 @@ mod tests {
     fn ticks_follow_the_gaps_and_the_last_gap_repeats() {
         let schedule: Schedule = &[10, 20, 50];
         let from = Instant(1_000);
-        for (now, tick) in [(900, 1_010), (1_000, 1_010), (1_010, 1_030), (1_079, 1_080), (1_080, 1_130), (1_999, 2_030)] {
+        for (now, tick) in
+            [(900, 1_010), (1_000, 1_010), (1_010, 1_030), (1_079, 1_080), (1_080, 1_130), (1_999, 2_030)]
+        {
             assert_eq!(next_tick(schedule, from, Instant(now)), Instant(tick), "at {now}");
         }
     }

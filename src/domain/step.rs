@@ -5,7 +5,7 @@
 
 use super::channel::{Channel, Closing, Lapse, Method, Proof};
 use super::event::{
-    CloseAnswer, Created, Effect, Event, Fact, Fault, Finding, Refusal, RefundOutcome, SendOutcome, Step, Verdict,
+    CloseAnswer, Created, Effect, Event, Fact, Fault, Finding, RefundOutcome, Refusal, SendOutcome, Step, Verdict,
     WebhookKind, Write,
 };
 use super::id::Account;
@@ -145,8 +145,8 @@ impl Draft {
             Fact::QueryAnswered { ordinal, finding } => self.found(*ordinal, finding),
             Fact::OperatorResolved { ordinal, finding, .. } => self.found(*ordinal, finding),
             Fact::CloseAnswered { ordinal, answer } => self.close_answered(*ordinal, answer),
-            Fact::CallbackVerified { ordinal, account, reference, amount_minor } => {
-                self.callback(*ordinal, account, reference, *amount_minor)
+            Fact::CallbackVerified { ordinal, account, reference, amount_minor, currency } => {
+                self.callback(*ordinal, account, (reference, *amount_minor, currency))
             }
             Fact::RefundAnswered { capture, outcome } => self.refund_answered(*capture, outcome),
             Fact::CancelAsked => self.cancel(),
@@ -212,6 +212,10 @@ impl Draft {
     fn send_again(&mut self, ordinal: u8) -> Result<(), Refusal> {
         let at = self.at;
         let attempt = self.attempt_mut(ordinal)?;
+        if attempt.sends > attempt.answered {
+            // Nobody will ever tell what became of the send before.
+            attempt.reach = attempt.reach.at_least_perhaps();
+        }
         attempt.sends = attempt.sends.saturating_add(1);
         attempt.paced_from = at;
         let send = attempt.sends;
@@ -258,9 +262,11 @@ impl Draft {
     }
 
     fn close_open_attempts(&mut self) {
+        let at = self.at;
         for attempt in &mut self.order.attempts {
             if attempt.state == AttemptState::Open {
                 attempt.state = AttemptState::Closing;
+                attempt.paced_from = at;
                 let ordinal = attempt.ordinal;
                 self.effects.push(if attempt.can_be_closed() {
                     Effect::Close { ordinal }
@@ -295,6 +301,8 @@ impl Draft {
             return self.back_to_created(AttemptFailure::ChannelUnsuitable);
         };
         let ordinal = u8::try_from(self.order.attempts.len()).expect("attempts are bounded by attempts_max");
+        // Exactly one more: an actor keeps the order in memory, and most orders have one attempt and one capture.
+        self.order.attempts.reserve_exact(1);
         self.order.attempts.push(Attempt {
             ordinal,
             channel,
@@ -378,9 +386,9 @@ impl Draft {
         match (attempt.may_exist(), attempt.state) {
             (false, _) => self.dies(ordinal, Some(failure)),
             (true, AttemptState::Closing) => self.propose_close(ordinal),
-            (true, AttemptState::Open | AttemptState::Dead | AttemptState::Captured) => {
-                self.effects.push(Effect::Query { ordinal });
-            }
+            // An earlier send may have been taken. Asking waits for its tick: at once, a query that finds nothing and
+            // a resend that is refused again would chase each other.
+            (true, AttemptState::Open | AttemptState::Dead | AttemptState::Captured) => {}
         }
     }
 
@@ -391,17 +399,24 @@ impl Draft {
     }
 
     fn found(&mut self, ordinal: u8, finding: &Finding) -> Result<(), Refusal> {
+        let at = self.at;
         let attempt = self.attempt_mut(ordinal)?;
         match finding {
             Finding::Unknown { .. } => return Ok(()),
             Finding::Paid { reference, amount_minor } => {
                 attempt.claimed_at = None;
                 attempt.reach = Reach::Shown;
-                return self.capture(ordinal, reference, *amount_minor, Witness::Query);
+                self.capture(ordinal, reference, *amount_minor, Witness::Query)?;
+                self.looked_again();
+                return Ok(());
             }
-            Finding::Pending | Finding::NotExist | Finding::Declined | Finding::Closed => {
+            Finding::Declined | Finding::Closed => attempt.claimed_at = None,
+            // What a verified callback claimed is not undone by an answer that time could still change.
+            Finding::Pending if attempt.lapsed(at) == Some(Lapse::NotExistOrPending) => attempt.claimed_at = None,
+            Finding::NotExist if attempt.lapsed(at).is_some_and(|lapse| lapse != Lapse::Never) => {
                 attempt.claimed_at = None;
             }
+            Finding::Pending | Finding::NotExist => {}
         }
         if !self.order.attempts.iter().any(|attempt| attempt.ordinal == ordinal && attempt.is_open()) {
             self.looked_again();
@@ -417,13 +432,9 @@ impl Draft {
         Ok(())
     }
 
-    /// A failed order was looked at again and nothing new was found.
+    /// A failed order was looked at again: that settles every look that is due, whatever was found.
     fn looked_again(&mut self) {
-        let failed = self.order.state == State::Failed;
-        let gap = retry::WATCHES.get(usize::from(self.order.watched)).filter(|_| failed);
-        if let (Some(gap), Some(finished_at)) = (gap, self.order.finished_at)
-            && finished_at.plus_ms(*gap) <= self.at
-        {
+        while self.order.watch_since().is_some_and(|since| since <= self.at) {
             self.order.watched += 1;
         }
     }
@@ -452,12 +463,14 @@ impl Draft {
     /// Nothing is certain yet. What was never shown to the payer is sent again, byte for byte; a wish to close is
     /// put to the channel if it was not before; the rest waits for its next query.
     fn ask_on(&mut self, ordinal: u8) -> Result<(), Refusal> {
-        let at = self.at;
+        let (at, pace) = (self.at, self.order.pace);
         let attempt = self.attempt_mut(ordinal)?;
         match attempt.state {
             AttemptState::Open => {
-                let idle = attempt.sends == attempt.answered;
-                if attempt.reach != Reach::Shown && idle && at < attempt.expires_at {
+                // A send that is still unanswered when the first query falls due was lost, by a crash for instance.
+                let answer_due_at = attempt.paced_from.plus_ms(retry::gap_ms(retry::queries(attempt.channel, pace), 0));
+                let under_way = attempt.sends > attempt.answered && at < answer_due_at;
+                if attempt.reach != Reach::Shown && !under_way && at < attempt.expires_at {
                     self.send_again(ordinal)?;
                 }
             }
@@ -494,11 +507,13 @@ impl Draft {
         &mut self,
         ordinal: u8,
         account: &Account,
-        reference: &str,
-        amount_minor: i64,
+        (reference, amount_minor, currency): (&str, i64, &str),
     ) -> Result<(), Refusal> {
         if self.attempt_mut(ordinal)?.account != *account {
             return Err(Refusal::AccountDiffers);
+        }
+        if currency != self.order.currency.code() {
+            return self.claim(ordinal);
         }
         self.capture(ordinal, reference, amount_minor, Witness::Callback)
     }
@@ -519,9 +534,7 @@ impl Draft {
             (Witness::Callback, Proof::Query) => false,
         };
         if !proven {
-            attempt.claimed_at = attempt.claimed_at.or(Some(at));
-            self.effects.push(Effect::Query { ordinal });
-            return Ok(());
+            return self.claim(ordinal);
         }
         if attempt.reference.is_none() {
             attempt.reference = Some(reference.into());
@@ -544,6 +557,7 @@ impl Draft {
         let index = u8::try_from(self.order.captures.len()).map_err(|_| Refusal::OutOfPlace)?;
         let capture = Capture { ordinal, reference: reference.into(), amount_minor, at, purpose };
         self.writes.push(Write::Capture { index });
+        self.order.captures.reserve_exact(1);
         match purpose {
             Purpose::Payment => {
                 self.order.captures.push(capture);
@@ -557,6 +571,15 @@ impl Draft {
         Ok(())
     }
 
+    /// A verified callback spoke of money that is not proven by it: a query decides.
+    fn claim(&mut self, ordinal: u8) -> Result<(), Refusal> {
+        let at = self.at;
+        let attempt = self.attempt_mut(ordinal)?;
+        attempt.claimed_at = attempt.claimed_at.or(Some(at));
+        self.effects.push(Effect::Query { ordinal });
+        Ok(())
+    }
+
     fn known_capture(&self, ordinal: u8, reference: &str) -> Option<u8> {
         let at = |ordinal| self.order.attempt(ordinal).map(|attempt| (attempt.channel, &attempt.account));
         let place = self
@@ -567,13 +590,7 @@ impl Draft {
         u8::try_from(place).ok()
     }
 
-    fn capture_again(
-        &mut self,
-        index: u8,
-        ordinal: u8,
-        amount_minor: i64,
-        witness: Witness,
-    ) -> Result<(), Refusal> {
+    fn capture_again(&mut self, index: u8, ordinal: u8, amount_minor: i64, witness: Witness) -> Result<(), Refusal> {
         let at = self.at;
         let known = &mut self.order.captures[usize::from(index)];
         if known.amount_minor != amount_minor || known.ordinal != ordinal {
@@ -644,8 +661,9 @@ impl Draft {
         let (at, pace) = (self.at, self.order.pace);
         let capture = self.order.captures.get_mut(usize::from(index)).ok_or(Refusal::OutOfPlace)?;
         let Purpose::Suspense { refund, .. } = &mut capture.purpose else { return Err(Refusal::OutOfPlace) };
-        let tries = match refund {
-            RefundStage::Owed { tries, .. } | RefundStage::Doubtful { tries, .. } => *tries,
+        let (tries, doubtful) = match refund {
+            RefundStage::Owed { tries, .. } => (*tries, false),
+            RefundStage::Doubtful { tries, .. } => (*tries, true),
             RefundStage::Unconfirmed { .. } => return Err(Refusal::OutOfPlace),
             RefundStage::Done { .. } => return Ok(()),
         };
@@ -665,9 +683,10 @@ impl Draft {
                 *refund = RefundStage::Owed { tries: tried, due_at: at };
                 self.effects.push(Effect::Refund { capture: index });
             }
-            RefundOutcome::Rejected { .. } | RefundOutcome::NotSent { .. } => {
-                *refund = RefundStage::Owed { tries: tried, due_at };
-            }
+            RefundOutcome::Rejected { .. } => *refund = RefundStage::Owed { tries: tried, due_at },
+            // In doubt it was the query that was not sent, and that says nothing of the refund.
+            RefundOutcome::NotSent { .. } if doubtful => *refund = RefundStage::Doubtful { tries: tried, due_at },
+            RefundOutcome::NotSent { .. } => *refund = RefundStage::Owed { tries: tried, due_at },
             RefundOutcome::Unknown { .. } => *refund = RefundStage::Doubtful { tries: tried, due_at },
         }
         Ok(())
@@ -747,7 +766,7 @@ impl Draft {
             }
         }
         self.propose_refunds(asking);
-        if self.order.watch_due_at().is_some_and(|due_at| due_at <= at) {
+        if self.order.watch_since().is_some_and(|since| since <= at) {
             let exposed = self.order.attempts.iter().filter(|attempt| attempt.may_exist());
             self.effects.extend(exposed.map(|attempt| Effect::Query { ordinal: attempt.ordinal }));
         }

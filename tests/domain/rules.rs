@@ -1,0 +1,764 @@
+//! The rules that keep the money right, one by one, each test named after what its rule says.
+
+use tongbao::domain::channel::{Channel, Method, Proof};
+use tongbao::domain::event::{
+    CloseAnswer, Created, Effect, Fact, Fault, Finding, RefundOutcome, Refusal, SendOutcome, Step, Verdict,
+    WebhookKind, Write,
+};
+use tongbao::domain::id::PlatformId;
+use tongbao::domain::ledger::{Entry, EntryKind};
+use tongbao::domain::order::{
+    AttemptFailure, AttemptState, FeeBearer, OrderFailure, Purpose, Reach, RefundStage, State, SuspenseReason,
+    Webhooks, Wish,
+};
+use tongbao::domain::retry;
+use tongbao::domain::step;
+use tongbao::domain::validation::{Facts, Health, validate};
+
+use crate::world::*;
+
+#[test]
+fn rule_01_a_refusal_says_nothing_of_an_earlier_send_that_was_never_answered() {
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Simpay);
+    walk.wait(10 * SECOND).tell(found(0, Finding::NotExist));
+    walk.tell(sent(0, 2, refused(Fault::Payment)));
+    assert_eq!(walk.attempt(0).state, AttemptState::Open, "the first send may have been taken");
+}
+
+#[test]
+fn rule_01_an_attempt_whose_only_send_was_refused_or_never_left_is_dead() {
+    for (outcome, failure) in [
+        (refused(Fault::Payment), AttemptFailure::ChannelDeclined),
+        (refused(Fault::Ours), AttemptFailure::ChannelUnavailable),
+        (not_sent(), AttemptFailure::ChannelUnavailable),
+    ] {
+        let mut walk = Walk::new();
+        walk.pay_by(Channel::Simpay);
+        let step = walk.tell(sent(0, 1, outcome));
+        assert_eq!((walk.order.state, walk.attempt(0).state), (State::Created, AttemptState::Dead));
+        assert_eq!((walk.order.last_failure, walk.attempt(0).failure), (Some(failure), Some(failure)));
+        assert_eq!(webhooks(&step), [WebhookKind::OrderAttemptFailed]);
+        assert!(step.writes.contains(&Write::WipeNextAction));
+    }
+}
+
+#[test]
+fn rule_01_an_attempt_with_one_unknown_send_does_not_die_of_later_refusals() {
+    for outcome in [refused(Fault::Payment), refused(Fault::Ours), not_sent()] {
+        let mut walk = Walk::new();
+        walk.pay_by(Channel::Simpay);
+        walk.tell(sent(0, 1, no_answer()));
+        walk.wake();
+        walk.tell(found(0, Finding::NotExist));
+        walk.tell(sent(0, 2, outcome));
+        assert_eq!((walk.order.state, walk.attempt(0).state), (State::Submitted, AttemptState::Open));
+        walk.tell(found(0, paid(REFERENCE, PAYABLE)));
+        assert_eq!(walk.order.state, State::Succeeded);
+    }
+}
+
+#[test]
+fn rule_01_each_channel_says_in_its_own_form_that_an_attempt_is_dead() {
+    use Channel::{Alipay, Simpay, Stripe, Unionpay, Wechat};
+    let lapsed = |channel: Channel| 2 * HOUR + channel.rules().grace_ms + 1;
+    // The certainly dead table: who says it, how long after the order's creation, what is said, and whether the
+    // attempt dies of it.
+    let table = [
+        (Simpay, 0, Finding::Declined, true),
+        (Simpay, 0, Finding::Closed, true),
+        (Simpay, 0, Finding::NotExist, false),
+        (Simpay, lapsed(Simpay), Finding::NotExist, false),
+        (Simpay, lapsed(Simpay), Finding::Pending, false),
+        (Wechat, 0, Finding::Closed, true),
+        (Wechat, 0, Finding::NotExist, false),
+        (Wechat, lapsed(Wechat) - 1, Finding::NotExist, false),
+        (Wechat, lapsed(Wechat), Finding::NotExist, true),
+        (Wechat, lapsed(Wechat), Finding::Pending, true),
+        (Wechat, lapsed(Wechat), unclear(), false),
+        (Alipay, 0, Finding::Closed, true),
+        (Alipay, lapsed(Alipay) - 1, Finding::NotExist, false),
+        (Alipay, lapsed(Alipay), Finding::NotExist, true),
+        (Alipay, lapsed(Alipay), Finding::Pending, false),
+        (Unionpay, 0, Finding::NotExist, false),
+        (Unionpay, 15 * MINUTE + 10 * MINUTE, Finding::Pending, false),
+        (Unionpay, 15 * MINUTE + 10 * MINUTE + 1, Finding::Pending, true),
+        (Unionpay, 15 * MINUTE + 10 * MINUTE + 1, Finding::NotExist, true),
+        (Unionpay, 24 * HOUR, unclear(), false),
+        (Stripe, 0, Finding::Closed, true),
+        (Stripe, lapsed(Stripe), Finding::NotExist, false),
+        (Stripe, lapsed(Stripe), Finding::Pending, false),
+    ];
+    for (channel, after_ms, finding, dies) in table {
+        let mut walk = Walk::shown_at(channel);
+        walk.wait(after_ms).tell(found(0, finding.clone()));
+        let expected = if dies { AttemptState::Dead } else { AttemptState::Open };
+        assert_eq!(walk.attempt(0).state, expected, "{channel} after {after_ms} ms: {finding:?}");
+    }
+}
+
+#[test]
+fn rule_01_the_answer_to_a_close_is_certain_only_where_the_channel_s_word_is() {
+    for (channel, dies) in
+        [(Channel::Simpay, true), (Channel::Stripe, true), (Channel::Wechat, false), (Channel::Alipay, false)]
+    {
+        let mut walk = Walk::shown_at(channel);
+        walk.tell(Fact::CancelAsked);
+        let step = walk.tell(closed(0, CloseAnswer::Closed));
+        let expected = if dies { State::Failed } else { State::Submitted };
+        assert_eq!(walk.order.state, expected, "{channel}");
+        if !dies {
+            assert_eq!(proposed(&step), [Effect::Query { ordinal: 0 }]);
+            walk.tell(found(0, Finding::Closed));
+            assert_eq!((walk.order.state, walk.order.failure), (State::Failed, Some(OrderFailure::Cancelled)));
+        }
+    }
+}
+
+#[test]
+fn rule_02_a_refused_resend_waits_for_the_next_query_instead_of_spinning() {
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Simpay);
+    walk.tell(sent(0, 1, no_answer()));
+    walk.wake();
+    let step = walk.tell(found(0, Finding::NotExist));
+    assert_eq!(proposed(&step), [Effect::Submit { ordinal: 0, send: 2 }]);
+    let step = walk.tell(sent(0, 2, refused(Fault::Payment)));
+    assert_eq!(walk.attempt(0).state, AttemptState::Open, "the first send may have been taken");
+    assert_eq!(proposed(&step), []);
+    let due_at = walk.order.next_due_at(walk.at).unwrap();
+    assert_eq!(due_at.since_ms(walk.at), retry::queries(Channel::Simpay, walk.order.pace)[0]);
+}
+
+#[test]
+fn rule_02_a_send_that_was_lost_before_it_was_answered_is_sent_again() {
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Simpay);
+    assert_eq!(step::resume(&walk.order, walk.at)[0], Effect::Query { ordinal: 0 });
+    walk.wait(10 * SECOND);
+    let step = walk.tell(found(0, Finding::NotExist));
+    assert_eq!(proposed(&step), [Effect::Submit { ordinal: 0, send: 2 }]);
+}
+
+#[test]
+fn rule_02_an_unknown_outcome_is_queried_until_it_is_certain() {
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Unionpay);
+    walk.tell(sent(0, 1, no_answer()));
+    walk.try_tell(vec![Fact::CancelAsked]).expect("a wish is stored");
+    for _ in 0..200 {
+        assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
+        walk.tell(found(0, unclear()));
+        assert_eq!((walk.order.state, walk.attempt(0).state), (State::Submitted, AttemptState::Closing));
+    }
+    assert!(walk.at.since_ms(START) > 72 * HOUR);
+    walk.tell(found(0, paid(REFERENCE, 20_120)));
+    assert_eq!(walk.order.state, State::Succeeded);
+}
+
+#[test]
+fn rule_02_queries_follow_the_channel_s_schedule() {
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    let mut gaps = Vec::new();
+    for _ in 0..7 {
+        let since = walk.at;
+        assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
+        walk.tell(found(0, Finding::Pending));
+        gaps.push(walk.at.since_ms(since));
+    }
+    assert_eq!(gaps, retry::queries(Channel::Simpay, walk.order.pace));
+}
+
+#[test]
+fn rule_02_an_operator_s_resolution_is_a_finding_of_its_own() {
+    let mut walk = Walk::shown_at(Channel::Unionpay);
+    walk.tell(Fact::CancelAsked);
+    walk.tell(resolved(0, Finding::Declined));
+    assert_eq!((walk.order.state, walk.order.failure), (State::Failed, Some(OrderFailure::Cancelled)));
+    let mut walk = Walk::shown_at(Channel::Unionpay);
+    walk.tell(resolved(0, paid(REFERENCE, 20_120)));
+    assert_eq!(walk.order.state, State::Succeeded);
+}
+
+#[test]
+fn rule_03_an_attempt_expires_at_an_instant_that_is_fixed_when_it_is_opened() {
+    let mut walk = Walk::new();
+    let expires_at = START.plus_ms(HOUR);
+    walk.try_tell(vec![chosen(Channel::Wechat), suitable(Channel::Wechat, expires_at)]).expect("it suits");
+    walk.wait(MINUTE).tell(sent(0, 1, no_answer()));
+    walk.tell(found(0, Finding::NotExist));
+    walk.wait(MINUTE).tell(sent(0, 2, SendOutcome::Accepted));
+    walk.wait(MINUTE).tell(chosen(Channel::Wechat));
+    assert_eq!((walk.attempt(0).sends, walk.attempt(0).expires_at), (3, expires_at));
+    walk.wait_until(expires_at.plus_ms(Channel::Wechat.rules().grace_ms + 1)).tell(found(0, Finding::NotExist));
+    assert_eq!(walk.attempt(0).state, AttemptState::Dead);
+}
+
+#[test]
+fn rule_03_the_look_at_a_channel_takes_the_earlier_of_both_expiries_and_refuses_what_is_too_short() {
+    let order = Walk::new().order;
+    let facts = |channel: Channel| Facts {
+        channel,
+        method: method_of(channel),
+        account: Some(account()),
+        health: Health::Up,
+        risk: None,
+    };
+    let left = |ms: i64| order.expires_at.plus_ms(-ms);
+    let suits = |expires_at| Verdict::Suitable { account: account(), expires_at };
+    let unsuitable = Verdict::Unsuitable { failure: AttemptFailure::ChannelUnsuitable };
+    assert_eq!(validate(&order, &facts(Channel::Unionpay), START), suits(START.plus_ms(15 * MINUTE)));
+    assert_eq!(validate(&order, &facts(Channel::Simpay), START), suits(order.expires_at));
+    assert_eq!(validate(&order, &facts(Channel::Wechat), left(MINUTE)), suits(order.expires_at));
+    assert_eq!(validate(&order, &facts(Channel::Wechat), left(MINUTE - 1)), unsuitable);
+    assert_eq!(validate(&order, &Facts { account: None, ..facts(Channel::Simpay) }, START), unsuitable);
+    assert_eq!(validate(&order, &Facts { method: Method::Card, ..facts(Channel::Simpay) }, START), unsuitable);
+    assert_eq!(
+        validate(&order, &Facts { health: Health::Down, ..facts(Channel::Simpay) }, START),
+        Verdict::Unsuitable { failure: AttemptFailure::ChannelUnavailable }
+    );
+    assert_eq!(
+        validate(&order, &Facts { risk: Some("velocity".into()), ..facts(Channel::Simpay) }, START),
+        Verdict::RiskRefused { rule: "velocity".into() }
+    );
+}
+
+#[test]
+fn rule_04_our_own_fault_is_no_fault_of_the_payer_s() {
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Simpay);
+    walk.tell(sent(0, 1, refused(Fault::Ours)));
+    assert_eq!(walk.order.last_failure, Some(AttemptFailure::ChannelUnavailable));
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Simpay);
+    walk.tell(sent(0, 1, no_answer()));
+    walk.wake();
+    walk.tell(found(0, Finding::NotExist));
+    walk.tell(sent(0, 2, refused(Fault::Ours)));
+    assert_eq!((walk.order.state, walk.order.last_failure), (State::Submitted, None));
+}
+
+#[test]
+fn rule_05_what_was_never_shown_is_sent_again_until_the_attempt_expires() {
+    for finding in [Finding::NotExist, Finding::Pending] {
+        let mut walk = Walk::new();
+        walk.pay_by(Channel::Simpay);
+        walk.tell(sent(0, 1, no_answer()));
+        for send in 2..10 {
+            walk.wake();
+            assert_eq!(proposed(&walk.tell(found(0, finding.clone()))), [Effect::Submit { ordinal: 0, send }]);
+            walk.tell(sent(0, send, no_answer()));
+        }
+        walk.wait_until(walk.attempt(0).expires_at);
+        assert_eq!(proposed(&walk.tell(found(0, finding))), []);
+    }
+}
+
+#[test]
+fn rule_05_nothing_is_sent_again_once_a_next_action_is_durable() {
+    for finding in [Finding::NotExist, Finding::Pending, unclear()] {
+        let mut walk = Walk::new();
+        walk.pay_by(Channel::Simpay);
+        assert!(walk.tell(sent(0, 1, SendOutcome::Accepted)).writes.contains(&Write::StoreNextAction));
+        assert_eq!(walk.attempt(0).reach, Reach::Shown);
+        for _ in 0..8 {
+            walk.wake();
+            assert_eq!(proposed(&walk.tell(found(0, finding.clone()))), []);
+        }
+        assert_eq!(walk.attempt(0).sends, 1);
+    }
+}
+
+#[test]
+fn rule_05_pay_on_the_same_channel_refreshes_the_next_action_and_opens_no_attempt() {
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    assert_eq!(proposed(&walk.tell(chosen(Channel::Simpay))), [Effect::Submit { ordinal: 0, send: 2 }]);
+    assert_eq!(proposed(&walk.tell(chosen(Channel::Simpay))), [], "the refresh is under way");
+    assert!(walk.tell(sent(0, 2, SendOutcome::Accepted)).writes.contains(&Write::StoreNextAction));
+    assert_eq!(walk.order.attempts.len(), 1);
+}
+
+#[test]
+fn rule_06_an_older_send_s_answer_never_overwrites_a_newer_one_s() {
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    walk.tell(chosen(Channel::Simpay));
+    walk.tell(sent(0, 2, SendOutcome::Accepted));
+    let before = walk.order.clone();
+    for outcome in [SendOutcome::Accepted, refused(Fault::Payment), refused(Fault::Ours), not_sent(), no_answer()] {
+        let step = walk.tell(sent(0, 1, outcome.clone()));
+        assert_eq!((&step.order, &step.writes[..], proposed(&step)), (&before, &[][..], vec![]), "{outcome:?}");
+    }
+    assert_eq!(walk.refusal(sent(0, 3, SendOutcome::Accepted)), Refusal::OutOfPlace);
+    assert_eq!(walk.refusal(sent(1, 1, SendOutcome::Accepted)), Refusal::AttemptUnknown);
+}
+
+#[test]
+fn rule_06_money_counts_by_whichever_send_it_came() {
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    walk.tell(chosen(Channel::Simpay));
+    walk.tell(sent(0, 2, SendOutcome::Accepted));
+    walk.tell(sent(0, 1, SendOutcome::Paid { reference: REFERENCE.into(), amount_minor: PAYABLE }));
+    assert_eq!(walk.order.state, State::Succeeded);
+}
+
+#[test]
+fn rule_06_a_close_is_proposed_again_by_the_answer_of_the_send_it_had_to_wait_for() {
+    for outcome in [SendOutcome::Accepted, no_answer()] {
+        let mut walk = Walk::new();
+        walk.pay_by(Channel::Simpay);
+        assert_eq!(proposed(&walk.tell(Fact::CancelAsked)), [Effect::Close { ordinal: 0 }]);
+        let step = walk.tell(sent(0, 1, outcome));
+        assert_eq!(proposed(&step), [Effect::Close { ordinal: 0 }]);
+        assert!(!step.writes.contains(&Write::StoreNextAction), "what is being closed is not shown any more");
+    }
+}
+
+#[test]
+fn rule_06_a_send_that_a_close_kept_from_leaving_ends_the_attempt() {
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Simpay);
+    walk.tell(Fact::CancelAsked);
+    walk.tell(sent(0, 1, not_sent()));
+    assert_eq!((walk.order.state, walk.order.failure), (State::Failed, Some(OrderFailure::Cancelled)));
+    assert_eq!(walk.order.next_due_at(walk.at), None, "nobody at the channel knows of it");
+}
+
+#[test]
+fn rule_07_closing_is_paced_from_when_it_began() {
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    walk.wait(HOUR).tell(Fact::CancelAsked);
+    walk.wait(SECOND).tell(closed(0, close_unclear()));
+    let due_at = walk.order.next_due_at(walk.at).unwrap();
+    assert!(due_at.since_ms(walk.at) <= retry::queries(Channel::Simpay, walk.order.pace)[0]);
+    assert_eq!(proposed(&walk.wake()), [Effect::Close { ordinal: 0 }]);
+}
+
+#[test]
+fn rule_07_cancel_expiry_and_switch_close_the_open_attempt_before_anything_else() {
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    assert_eq!(proposed(&walk.tell(Fact::CancelAsked)), [Effect::Close { ordinal: 0 }]);
+    assert_eq!((walk.order.state, walk.order.wish), (State::Submitted, Some(Wish::Cancel)));
+    assert_eq!(webhooks(&walk.tell(closed(0, CloseAnswer::Closed))), [WebhookKind::OrderFailed]);
+    assert_eq!((walk.order.state, walk.order.failure), (State::Failed, Some(OrderFailure::Cancelled)));
+
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    walk.wait_until(walk.order.expires_at);
+    assert_eq!(step::wake(&walk.order, walk.at), Fact::DeadlinePassed);
+    assert_eq!(proposed(&walk.tell(Fact::DeadlinePassed)), [Effect::Close { ordinal: 0 }]);
+    assert_eq!((walk.order.state, walk.order.wish), (State::Submitted, Some(Wish::Expiry)));
+    walk.tell(closed(0, CloseAnswer::Closed));
+    assert_eq!((walk.order.state, walk.order.failure), (State::Failed, Some(OrderFailure::Expired)));
+
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    assert_eq!(proposed(&walk.tell(chosen(Channel::Wechat))), [Effect::Close { ordinal: 0 }]);
+    assert_eq!(walk.order.state, State::Submitted);
+    let step = walk.tell(closed(0, CloseAnswer::Closed));
+    let (channel, method) = (Channel::Wechat, method_of(Channel::Wechat));
+    assert_eq!(proposed(&step), [Effect::Choose { channel, method }]);
+    assert_eq!((webhooks(&step), walk.order.state), (vec![], State::Created));
+    assert_eq!(walk.order.next_due_at(walk.at), Some(walk.at), "the switch waits for nothing but us");
+    walk.pay_by(Channel::Wechat);
+    assert_eq!((walk.order.state, walk.order.wish, walk.order.attempts.len()), (State::Submitted, None, 2));
+}
+
+#[test]
+fn rule_07_cancel_beats_expiry_beats_switch() {
+    let switching = |channel| Wish::Switch { channel, method: method_of(channel) };
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    walk.tell(chosen(Channel::Wechat));
+    walk.tell(chosen(Channel::Alipay));
+    assert_eq!(walk.order.wish, Some(switching(Channel::Alipay)), "a newer switch takes the place of an older one");
+    walk.wait_until(walk.order.expires_at).tell(Fact::DeadlinePassed);
+    assert_eq!(walk.order.wish, Some(Wish::Expiry));
+    assert!(matches!(walk.refusal(chosen(Channel::Wechat)), Refusal::AttemptOpen { .. }));
+    walk.tell(Fact::DeadlinePassed);
+    assert_eq!(walk.order.wish, Some(Wish::Expiry));
+    walk.tell(Fact::CancelAsked);
+    assert_eq!(walk.order.wish, Some(Wish::Cancel));
+    walk.tell(Fact::DeadlinePassed);
+    walk.tell(Fact::CancelAsked);
+    assert_eq!(walk.order.wish, Some(Wish::Cancel));
+    assert!(matches!(walk.refusal(chosen(Channel::Wechat)), Refusal::AttemptOpen { .. }));
+    walk.tell(closed(0, CloseAnswer::Closed));
+    assert_eq!(walk.order.failure, Some(OrderFailure::Cancelled));
+}
+
+#[test]
+fn rule_07_a_success_beats_every_wish() {
+    let expiring = |walk: &mut Walk| walk.wait_until(START.plus_ms(2 * HOUR)).tell(Fact::DeadlinePassed);
+    let wishes: [fn(&mut Walk) -> Step; 3] =
+        [|walk| walk.tell(Fact::CancelAsked), expiring, |walk| walk.tell(chosen(Channel::Alipay))];
+    for wish in wishes {
+        let mut walk = Walk::shown_at(Channel::Simpay);
+        wish(&mut walk);
+        assert_eq!(proposed(&walk.tell(closed(0, CloseAnswer::AlreadyPaid))), [Effect::Query { ordinal: 0 }]);
+        walk.tell(found(0, paid(REFERENCE, PAYABLE)));
+        assert_eq!((walk.order.state, walk.order.wish), (State::Succeeded, None));
+        assert_eq!(walk.order.next_due_at(walk.at), None);
+    }
+}
+
+#[test]
+fn rule_07_where_a_channel_cannot_close_a_switch_waits_and_a_wish_is_stored_and_queried() {
+    let mut walk = Walk::shown_at(Channel::Unionpay);
+    let before = walk.order.clone();
+    let dead_at = walk.attempt(0).expires_at.plus_ms(Channel::Unionpay.rules().grace_ms);
+    walk.wait(MINUTE);
+    let retry_after_ms = dead_at.since_ms(walk.at);
+    assert_eq!(walk.refusal(chosen(Channel::Wechat)), Refusal::AttemptOpen { retry_after_ms });
+    assert_eq!(walk.order, before);
+    assert_eq!(proposed(&walk.tell(Fact::CancelAsked)), [Effect::Query { ordinal: 0 }]);
+    assert_eq!(walk.refusal(closed(0, CloseAnswer::Closed)), Refusal::OutOfPlace);
+    while walk.order.state == State::Submitted {
+        assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
+        walk.tell(found(0, Finding::NotExist));
+    }
+    assert!(walk.at > dead_at);
+    assert_eq!(walk.order.failure, Some(OrderFailure::Cancelled));
+}
+
+#[test]
+fn rule_07_the_close_of_an_attempt_is_asked_again_until_it_is_answered() {
+    let mut walk = Walk::shown_at(Channel::Wechat);
+    walk.tell(Fact::CancelAsked);
+    for answer in [close_unclear(), CloseAnswer::AlreadyPaid, close_unclear()] {
+        walk.tell(closed(0, answer));
+        walk.tell(found(0, Finding::Pending));
+        assert_eq!(proposed(&walk.wake()), [Effect::Close { ordinal: 0 }]);
+    }
+    walk.tell(closed(0, CloseAnswer::Closed));
+    assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }], "now only a query makes it certain");
+}
+
+#[test]
+fn rule_07_an_order_expires_at_an_instant_and_not_before() {
+    let mut walk = Walk::new();
+    walk.wait_until(walk.order.expires_at.plus_ms(-1));
+    assert_eq!(step::wake(&walk.order, walk.at), Fact::TimerFired);
+    let before = walk.order.clone();
+    assert_eq!(walk.tell(Fact::DeadlinePassed).order, before);
+    walk.wait(1).tell(Fact::DeadlinePassed);
+    assert_eq!((walk.order.state, walk.order.failure), (State::Failed, Some(OrderFailure::Expired)));
+    assert_eq!(walk.order.finished_at, Some(walk.order.expires_at));
+    assert_eq!(walk.order.next_due_at(walk.at), None);
+}
+
+#[test]
+fn rule_08_the_first_capture_of_the_amount_asked_makes_every_unfinished_order_succeeded() {
+    let mut dead = Walk::shown_at(Channel::Simpay);
+    dead.tell(found(0, Finding::Declined));
+    assert_eq!(dead.order.state, State::Created);
+    let mut validating = dead.clone();
+    validating.tell(chosen(Channel::Wechat));
+    assert_eq!(validating.order.state, State::Validating);
+    let mut other = dead.clone();
+    other.pay_by(Channel::Wechat);
+    let mut closing = Walk::shown_at(Channel::Simpay);
+    closing.tell(Fact::CancelAsked);
+    for mut walk in [dead, validating, other, closing, Walk::shown_at(Channel::Simpay)] {
+        let open: Vec<u8> =
+            walk.order.attempts.iter().filter(|a| a.ordinal != 0 && a.is_open()).map(|a| a.ordinal).collect();
+        let step = walk.tell(called_back(0, REFERENCE, PAYABLE));
+        assert_eq!((walk.order.state, walk.attempt(0).state), (State::Succeeded, AttemptState::Captured));
+        assert_eq!((entries(&step), webhooks(&step)), (vec![EntryKind::Payment], vec![WebhookKind::OrderSucceeded]));
+        let closes: Vec<Effect> = open.iter().map(|ordinal| Effect::Close { ordinal: *ordinal }).collect();
+        assert_eq!(proposed(&step), closes, "all other open attempts are closed");
+        for ordinal in open {
+            assert_eq!(walk.attempt(ordinal).state, AttemptState::Closing);
+        }
+    }
+}
+
+#[test]
+fn rule_09_a_doubtful_refund_is_sent_again_only_when_a_query_found_none() {
+    let mut walk = Walk::succeeded();
+    walk.tell(found(0, paid("another", PAYABLE)));
+    walk.tell(refund(1, RefundOutcome::Unknown { why: "timed out".into() }));
+    for unsettled in [
+        RefundOutcome::Unknown { why: "timed out".into() },
+        RefundOutcome::NotSent { why: "connection refused".into() },
+    ] {
+        assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { capture: 1 }]);
+        assert_eq!(proposed(&walk.tell(refund(1, unsettled))), []);
+    }
+    assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { capture: 1 }]);
+    assert_eq!(proposed(&walk.tell(refund(1, RefundOutcome::NotExist))), [Effect::Refund { capture: 1 }]);
+}
+
+#[test]
+fn rule_09_a_capture_is_identified_by_account_and_reference() {
+    let mut walk = Walk::succeeded();
+    let before = walk.order.clone();
+    for fact in [called_back(0, REFERENCE, PAYABLE), found(0, paid(REFERENCE, PAYABLE))] {
+        let step = walk.tell(fact);
+        assert_eq!((&step.order, &step.writes[..], &step.effects[..]), (&before, &[][..], &[][..]));
+    }
+    assert_eq!(walk.refusal(called_back(0, REFERENCE, PAYABLE - 1)), Refusal::CaptureContradicts);
+    assert_eq!(walk.refusal(found(0, paid(REFERENCE, PAYABLE + 1))), Refusal::CaptureContradicts);
+}
+
+#[test]
+fn rule_09_a_further_capture_goes_to_suspense_and_is_refunded_once_a_query_confirmed_it() {
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    walk.tell(chosen(Channel::Wechat));
+    walk.tell(closed(0, CloseAnswer::Closed));
+    walk.pay_by(Channel::Wechat);
+    walk.tell(sent(1, 1, SendOutcome::Accepted));
+    walk.tell(called_back(1, REFERENCE, PAYABLE));
+    let step = walk.tell(called_back(0, "late", PAYABLE));
+    assert_eq!((entries(&step), webhooks(&step)), (vec![EntryKind::Suspense], vec![]));
+    assert_eq!(proposed(&step), [Effect::Query { ordinal: 0 }], "no money goes back on a callback's word");
+    let suspense = |refund| Purpose::Suspense { reason: SuspenseReason::Further, refund };
+    assert_eq!(walk.order.captures[1].purpose, suspense(RefundStage::Unconfirmed { since: walk.at }));
+    assert_eq!(walk.refusal(refund(1, RefundOutcome::Done)), Refusal::OutOfPlace);
+    let step = walk.tell(found(0, paid("late", PAYABLE)));
+    assert_eq!(proposed(&step), [Effect::Refund { capture: 1 }], "numbered from the capture");
+    let step = walk.tell(refund(1, RefundOutcome::Done));
+    assert_eq!(webhooks(&step), [WebhookKind::OrderSuspenseRefunded]);
+    assert_eq!(entries(&step), [EntryKind::SuspenseRefund]);
+    assert_eq!((walk.order.state, walk.order.net_captured_minor()), (State::Succeeded, PAYABLE));
+    let step = walk.tell(refund(1, RefundOutcome::Done));
+    assert_eq!((step.writes, proposed(&walk.tell(Fact::TimerFired))), (vec![], vec![]));
+    assert_eq!(walk.refusal(refund(0, RefundOutcome::Done)), Refusal::OutOfPlace, "no suspense, no refund of it");
+    assert_eq!(walk.refusal(refund(2, RefundOutcome::Done)), Refusal::OutOfPlace);
+}
+
+#[test]
+fn rule_09_a_wrong_amount_ends_the_attempt_and_leaves_the_order_payable() {
+    for (amount, failure) in
+        [(PAYABLE - 1, AttemptFailure::AmountInsufficient), (PAYABLE + 1, AttemptFailure::AmountMismatch)]
+    {
+        let mut walk = Walk::shown_at(Channel::Simpay);
+        let step = walk.tell(found(0, paid(REFERENCE, amount)));
+        assert_eq!((walk.order.state, walk.order.last_failure), (State::Created, Some(failure)));
+        assert_eq!((walk.attempt(0).state, walk.attempt(0).failure), (AttemptState::Dead, Some(failure)));
+        assert_eq!(entries(&step), [EntryKind::Suspense]);
+        assert_eq!(webhooks(&step), [WebhookKind::OrderAttemptFailed]);
+        assert_eq!(proposed(&step), [Effect::Refund { capture: 0 }]);
+        walk.pay_by(Channel::Simpay);
+        walk.tell(sent(1, 1, SendOutcome::Accepted));
+        walk.tell(called_back(1, "second", PAYABLE));
+        walk.tell(refund(0, RefundOutcome::Done));
+        assert_eq!((walk.order.state, walk.order.net_captured_minor()), (State::Succeeded, PAYABLE));
+    }
+}
+
+#[test]
+fn rule_09_a_capture_on_a_failed_order_is_too_late_and_changes_no_final_state() {
+    let mut walk = Walk::cancelled();
+    let step = walk.tell(called_back(0, REFERENCE, PAYABLE));
+    assert_eq!((entries(&step), webhooks(&step)), (vec![EntryKind::Suspense], vec![]));
+    walk.tell(found(0, paid(REFERENCE, PAYABLE)));
+    walk.tell(refund(0, RefundOutcome::Done));
+    assert_eq!((walk.order.state, walk.order.failure), (State::Failed, Some(OrderFailure::Cancelled)));
+    assert_eq!(walk.order.net_captured_minor(), 0);
+}
+
+#[test]
+fn rule_09_a_refund_that_was_refused_is_owed_still_and_tried_at_its_pace() {
+    let mut walk = Walk::succeeded();
+    walk.tell(found(0, paid("another", PAYABLE)));
+    let mut gaps = Vec::new();
+    for outcome in [RefundOutcome::Rejected { code: "NOT_ENOUGH".into() }, RefundOutcome::NotSent { why: "".into() }] {
+        walk.tell(refund(1, outcome));
+        let since = walk.at;
+        assert_eq!(proposed(&walk.wake()), [Effect::Refund { capture: 1 }]);
+        gaps.push(walk.at.since_ms(since));
+    }
+    assert_eq!(gaps, &retry::refunds(walk.order.pace)[..2]);
+}
+
+#[test]
+fn rule_10_a_claim_is_asked_about_until_the_answer_is_certain() {
+    let mut walk = Walk::shown_at(Channel::Unionpay);
+    walk.wait(14 * MINUTE).tell(called_back(0, REFERENCE, 20_120));
+    walk.tell(found(0, unclear()));
+    let first_gap = retry::queries(Channel::Unionpay, walk.order.pace)[0];
+    assert_eq!(walk.order.next_due_at(walk.at).unwrap().since_ms(walk.at), first_gap);
+    for uncertain in [unclear(), Finding::Pending, Finding::NotExist] {
+        assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
+        walk.tell(found(0, uncertain));
+        assert!(walk.attempt(0).claimed_at.is_some());
+    }
+    walk.tell(found(0, paid(REFERENCE, 20_120)));
+    assert_eq!((walk.order.state, walk.attempt(0).claimed_at), (State::Succeeded, None));
+}
+
+#[test]
+fn rule_10_a_matching_callback_is_proof_where_the_channel_s_word_is_and_else_a_reason_to_ask() {
+    for channel in Channel::ALL {
+        let mut walk = Walk::shown_at(channel);
+        let payable = walk.attempt(0).payable_minor;
+        let step = walk.tell(called_back(0, REFERENCE, payable));
+        match channel.rules().proof {
+            Proof::Callback => assert_eq!(walk.order.state, State::Succeeded, "{channel}"),
+            Proof::Query => {
+                assert_eq!(walk.order.state, State::Submitted, "{channel}");
+                assert_eq!(proposed(&step), [Effect::Query { ordinal: 0 }]);
+                assert!(walk.order.version > 2, "it is journaled");
+                assert!(walk.order.captures.is_empty());
+                walk.tell(found(0, paid(REFERENCE, payable)));
+                assert_eq!(walk.order.state, State::Succeeded, "{channel}");
+            }
+        }
+        assert_eq!(walk.attempt(0).claimed_at, None);
+    }
+    assert_eq!([Channel::Unionpay, Channel::Stripe].map(|channel| channel.rules().proof), [Proof::Query; 2]);
+}
+
+#[test]
+fn rule_10_a_callback_with_another_amount_moves_no_money_and_causes_a_query() {
+    for amount in [1, PAYABLE - 1, PAYABLE + 1] {
+        let mut walk = Walk::shown_at(Channel::Simpay);
+        let step = walk.tell(called_back(0, REFERENCE, amount));
+        assert_eq!((step.writes.len(), proposed(&step)), (0, vec![Effect::Query { ordinal: 0 }]));
+        assert_eq!((walk.order.state, walk.order.captures.len()), (State::Submitted, 0));
+        let before = walk.order.clone();
+        assert_eq!(walk.tell(called_back(0, REFERENCE, amount)).order, before, "said twice, noted once");
+        walk.tell(found(0, paid(REFERENCE, PAYABLE)));
+        assert_eq!(walk.order.state, State::Succeeded);
+    }
+}
+
+#[test]
+fn rule_10_the_account_whose_key_verified_must_be_the_attempt_s() {
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    let by_another = Fact::CallbackVerified {
+        ordinal: 0,
+        account: "second".into(),
+        reference: REFERENCE.into(),
+        amount_minor: PAYABLE,
+    };
+    assert_eq!(walk.refusal(by_another), Refusal::AccountDiffers);
+    assert_eq!(walk.refusal(called_back(1, REFERENCE, PAYABLE)), Refusal::AttemptUnknown);
+    assert_eq!(walk.order.state, State::Submitted);
+}
+
+#[test]
+fn rule_11_a_watch_that_finds_the_capture_it_knows_counts_as_taken() {
+    let mut walk = Walk::cancelled();
+    walk.tell(found(0, paid(REFERENCE, PAYABLE)));
+    walk.tell(refund(0, RefundOutcome::Done));
+    let mut looks = 0;
+    while walk.order.next_due_at(walk.at).is_some() {
+        assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
+        walk.tell(found(0, paid(REFERENCE, PAYABLE)));
+        looks += 1;
+        assert!(looks <= 4, "the watch never ends");
+    }
+    assert_eq!(looks, 4);
+}
+
+#[test]
+fn rule_11_a_watch_without_an_answer_is_repeated_at_the_pace_of_queries() {
+    let mut walk = Walk::cancelled();
+    walk.wake();
+    let mut gaps = Vec::new();
+    for _ in 0..3 {
+        walk.tell(found(0, unclear()));
+        let since = walk.at;
+        assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
+        gaps.push(walk.at.since_ms(since));
+    }
+    assert_eq!(gaps, &retry::queries(Channel::Simpay, walk.order.pace)[..3]);
+    assert_eq!(walk.order.watched, 0);
+}
+
+#[test]
+fn rule_11_one_look_stands_for_all_the_watches_that_were_missed() {
+    let mut walk = Walk::cancelled();
+    walk.wait(2 * HOUR);
+    walk.tell(found(0, Finding::Closed));
+    assert_eq!(walk.order.watched, 3);
+}
+
+#[test]
+fn rule_11_a_failed_order_that_once_had_a_live_attempt_is_watched_on() {
+    let mut walk = Walk::cancelled();
+    let finished_at = walk.order.finished_at.unwrap();
+    for after_ms in [MINUTE, 10 * MINUTE, HOUR, 24 * HOUR] {
+        assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
+        assert_eq!(walk.at.since_ms(finished_at), after_ms);
+        walk.tell(found(0, Finding::Closed));
+    }
+    assert_eq!(walk.order.next_due_at(walk.at), None);
+}
+
+#[test]
+fn rule_11_a_failed_order_whose_attempts_nobody_knows_is_not_watched() {
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Simpay);
+    walk.tell(sent(0, 1, refused(Fault::Payment)));
+    walk.tell(Fact::CancelAsked);
+    assert_eq!((walk.order.state, walk.order.next_due_at(walk.at)), (State::Failed, None));
+}
+
+#[test]
+fn rule_11_the_watch_finds_late_money_and_gives_it_back() {
+    let mut walk = Walk::cancelled();
+    walk.wake();
+    let step = walk.tell(found(0, paid(REFERENCE, PAYABLE)));
+    assert_eq!(proposed(&step), [Effect::Refund { capture: 0 }]);
+    walk.tell(refund(0, RefundOutcome::Done));
+    assert_eq!((walk.order.watched, walk.order.net_captured_minor()), (1, 0));
+}
+
+#[test]
+fn states_a_failed_look_uses_up_no_attempt_and_a_risk_refusal_is_final() {
+    let unsuitable = |failure| Fact::Validated {
+        channel: Channel::Simpay,
+        method: Method::Qr,
+        verdict: Verdict::Unsuitable { failure },
+    };
+    let mut walk = Walk::new();
+    for failure in [AttemptFailure::ChannelUnsuitable, AttemptFailure::ChannelUnavailable] {
+        walk.try_tell(vec![chosen(Channel::Simpay), unsuitable(failure)]).expect("a look may fail");
+        assert_eq!((walk.order.state, walk.order.last_failure), (State::Created, Some(failure)));
+        assert!(walk.order.attempts.is_empty());
+    }
+    let verdict = Verdict::RiskRefused { rule: "velocity".into() };
+    let refusal = Fact::Validated { channel: Channel::Simpay, method: Method::Qr, verdict };
+    walk.try_tell(vec![chosen(Channel::Simpay), refusal]).expect("risk may refuse");
+    assert_eq!((walk.order.state, walk.order.failure), (State::Failed, Some(OrderFailure::RiskRefused)));
+}
+
+#[test]
+fn states_the_last_attempt_s_death_ends_the_order() {
+    let mut walk = Walk::of(&Created { attempts_max: 2, ..creation() });
+    walk.pay_by(Channel::Simpay);
+    walk.tell(sent(0, 1, refused(Fault::Payment)));
+    assert_eq!(walk.order.state, State::Created);
+    walk.pay_by(Channel::Simpay);
+    walk.tell(sent(1, 1, SendOutcome::Accepted));
+    assert_eq!(walk.refusal(chosen(Channel::Wechat)), Refusal::AttemptsUsedUp, "the last attempt is not given away");
+    let step = walk.tell(found(1, Finding::Declined));
+    assert_eq!((walk.order.state, walk.order.failure), (State::Failed, Some(OrderFailure::AttemptsUsedUp)));
+    assert_eq!(webhooks(&step), [WebhookKind::OrderFailed]);
+}
+
+#[test]
+fn states_the_fee_is_booked_by_who_bears_it() {
+    for (fee_bearer, payable) in [(FeeBearer::Payer, 20_060), (FeeBearer::Platform, 20_000)] {
+        let mut walk = Walk::of(&Created { fee_bearer, ..creation() });
+        walk.pay_by(Channel::Simpay);
+        let step = walk.tell(found(0, paid(REFERENCE, payable)));
+        let expected = match fee_bearer {
+            FeeBearer::Payer => {
+                Entry::payment_by_payer((Channel::Simpay, &account()), PlatformId(7), walk.order.currency, (20_000, 60))
+            }
+            FeeBearer::Platform => {
+                let at = (Channel::Simpay, &account());
+                Entry::payment_by_platform(at, PlatformId(7), walk.order.currency, (20_000, 60))
+            }
+        };
+        assert_eq!(walk.order.state, State::Succeeded);
+        assert!(step.writes.contains(&Write::Entry(expected)));
+    }
+}
+
+#[test]
+fn states_webhooks_nobody_wants_are_counted_and_not_written() {
+    let mut walk = Walk::of(&Created { webhooks: Webhooks::NotWanted, ..creation() });
+    assert_eq!(webhooks(&walk.tell(Fact::CancelAsked)), []);
+    assert_eq!(walk.order.sequence, 1);
+}

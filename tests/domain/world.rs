@@ -1,0 +1,237 @@
+//! One order and what happens to it: facts go in, the step comes out, and the invariants hold after each.
+
+use tongbao::domain::channel::{Channel, Method};
+use tongbao::domain::event::{
+    CloseAnswer, Created, Effect, Event, Fact, Fault, Finding, RefundOutcome, Refusal, SendOutcome, Step, Verdict,
+    WebhookKind, Write,
+};
+use tongbao::domain::id::{Account, OrderId, PlatformId};
+use tongbao::domain::ledger::EntryKind;
+use tongbao::domain::money::{Currency, Rate};
+use tongbao::domain::order::{Attempt, FeeBearer, Order, State, Webhooks};
+use tongbao::domain::retry::Pace;
+use tongbao::domain::step;
+use tongbao::domain::time::Instant;
+
+pub const SECOND: i64 = 1_000;
+pub const MINUTE: i64 = 60 * SECOND;
+pub const HOUR: i64 = 60 * MINUTE;
+pub const START: Instant = Instant(1_800_000_000_000);
+/// Of an order of 200.00 by simpay or WeChat Pay, whose rate is 0.003.
+pub const PAYABLE: i64 = 20_060;
+pub const REFERENCE: &str = "channel-reference-1";
+
+pub fn rate(text: &str) -> Rate {
+    Rate::new(text.parse().expect("a rate is a decimal")).expect("a rate lies between 0 and 1")
+}
+
+/// An order of 200.00 CNY that lives for two hours and may be tried five times.
+pub fn creation() -> Created {
+    Created {
+        id: OrderId::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001),
+        platform: PlatformId(7),
+        currency: Currency::parse("CNY").expect("CNY is a currency"),
+        amount_minor: 20_000,
+        rates: ["0.003", "0.003", "0.005", "0.006", "0.029"].map(rate),
+        fee_bearer: FeeBearer::Payer,
+        pace: Pace::Production,
+        webhooks: Webhooks::Wanted,
+        attempts_max: 5,
+        expires_at: START.plus_ms(2 * HOUR),
+    }
+}
+
+pub fn account() -> Account {
+    Account::from("default")
+}
+
+/// The channel's default method.
+pub fn method_of(channel: Channel) -> Method {
+    channel.rules().methods[0]
+}
+
+pub fn chosen(channel: Channel) -> Fact {
+    Fact::ChannelChosen { channel, method: method_of(channel) }
+}
+
+pub fn suitable(channel: Channel, expires_at: Instant) -> Fact {
+    let verdict = Verdict::Suitable { account: account(), expires_at };
+    Fact::Validated { channel, method: method_of(channel), verdict }
+}
+
+pub fn sent(ordinal: u8, send: u16, outcome: SendOutcome) -> Fact {
+    Fact::SendAnswered { ordinal, send, outcome }
+}
+
+pub fn refused(fault: Fault) -> SendOutcome {
+    SendOutcome::Rejected { fault, code: "REFUSED".into() }
+}
+
+pub fn not_sent() -> SendOutcome {
+    SendOutcome::NotSent { why: "connection refused".into() }
+}
+
+pub fn no_answer() -> SendOutcome {
+    SendOutcome::Unknown { why: "timed out".into() }
+}
+
+pub fn found(ordinal: u8, finding: Finding) -> Fact {
+    Fact::QueryAnswered { ordinal, finding }
+}
+
+pub fn paid(reference: &str, amount_minor: i64) -> Finding {
+    Finding::Paid { reference: reference.into(), amount_minor }
+}
+
+pub fn unclear() -> Finding {
+    Finding::Unknown { why: "timed out".into() }
+}
+
+pub fn resolved(ordinal: u8, finding: Finding) -> Fact {
+    Fact::OperatorResolved { ordinal, finding, operator: "li".into(), evidence: "the channel's statement".into() }
+}
+
+pub fn closed(ordinal: u8, answer: CloseAnswer) -> Fact {
+    Fact::CloseAnswered { ordinal, answer }
+}
+
+pub fn close_unclear() -> CloseAnswer {
+    CloseAnswer::Unknown { why: "timed out".into() }
+}
+
+pub fn called_back(ordinal: u8, reference: &str, amount_minor: i64) -> Fact {
+    Fact::CallbackVerified { ordinal, account: account(), reference: reference.into(), amount_minor }
+}
+
+pub fn refund(capture: u8, outcome: RefundOutcome) -> Fact {
+    Fact::RefundAnswered { capture, outcome }
+}
+
+/// What the step proposes beside the timer.
+pub fn proposed(step: &Step) -> Vec<Effect> {
+    let timed = |effect: &&Effect| !matches!(effect, Effect::ArmTimer { .. });
+    step.effects.iter().filter(timed).copied().collect()
+}
+
+pub fn webhooks(step: &Step) -> Vec<WebhookKind> {
+    let kind = |write: &Write| if let Write::Webhook { kind, .. } = write { Some(*kind) } else { None };
+    step.writes.iter().filter_map(kind).collect()
+}
+
+pub fn entries(step: &Step) -> Vec<EntryKind> {
+    let kind = |write: &Write| if let Write::Entry(entry) = write { Some(entry.kind()) } else { None };
+    step.writes.iter().filter_map(kind).collect()
+}
+
+/// What holds of every order after every step.
+pub fn check(before: &Order, step: &Step, at: Instant) {
+    let order = &step.order;
+    if before.state.is_final() {
+        assert_eq!(order.state, before.state, "a final state never changes");
+        assert_eq!((order.failure, order.finished_at), (before.failure, before.finished_at));
+    }
+    let open = order.attempts.iter().filter(|attempt| attempt.is_open()).count();
+    match order.state {
+        State::Created | State::Validating | State::Failed => assert_eq!(open, 0, "{order:?}"),
+        State::Submitted => assert_eq!(open, 1, "{order:?}"),
+        State::Succeeded => {}
+    }
+    if !order.state.is_final() {
+        assert!(order.next_due_at(at).is_some(), "what is not final has something due: {order:?}");
+    }
+    for write in &step.writes {
+        if let Write::Entry(entry) = write {
+            assert_eq!(entry.lines().iter().map(|(_, amount)| amount).sum::<i64>(), 0, "{entry:?}");
+        }
+    }
+}
+
+/// An order on its way, at a virtual clock.
+#[derive(Debug, Clone)]
+pub struct Walk {
+    pub order: Order,
+    pub at: Instant,
+}
+
+impl Walk {
+    /// A created order of [`creation`].
+    pub fn new() -> Self {
+        Walk::of(&creation())
+    }
+
+    pub fn of(facts: &Created) -> Self {
+        let mut walk = Walk { order: step::create(facts, START), at: START };
+        walk.tell(Fact::Created(Box::new(facts.clone())));
+        walk
+    }
+
+    /// An order whose payer saw the first attempt's `next_action`.
+    pub fn shown_at(channel: Channel) -> Self {
+        let mut walk = Walk::new();
+        walk.pay_by(channel);
+        walk.tell(sent(0, 1, SendOutcome::Accepted));
+        walk
+    }
+
+    /// An order that was paid through simpay.
+    pub fn succeeded() -> Self {
+        let mut walk = Walk::shown_at(Channel::Simpay);
+        walk.tell(called_back(0, REFERENCE, PAYABLE));
+        walk
+    }
+
+    /// An order that was cancelled after its first attempt had been shown and closed.
+    pub fn cancelled() -> Self {
+        let mut walk = Walk::shown_at(Channel::Simpay);
+        walk.tell(Fact::CancelAsked);
+        walk.tell(closed(0, CloseAnswer::Closed));
+        walk
+    }
+
+    pub fn wait(&mut self, span_ms: i64) -> &mut Self {
+        self.at = self.at.plus_ms(span_ms);
+        self
+    }
+
+    pub fn wait_until(&mut self, at: Instant) -> &mut Self {
+        self.at = self.at.max(at);
+        self
+    }
+
+    pub fn try_tell(&mut self, facts: Vec<Fact>) -> Result<Step, Refusal> {
+        let events: Vec<Event> = facts.into_iter().map(|fact| Event { at: self.at, fact }).collect();
+        let step = step::decide(&self.order, &events)?;
+        check(&self.order, &step, self.at);
+        self.order = step.order.clone();
+        Ok(step)
+    }
+
+    /// One fact that must be taken.
+    pub fn tell(&mut self, fact: Fact) -> Step {
+        let told = format!("{fact:?}");
+        self.try_tell(vec![fact]).unwrap_or_else(|refusal| panic!("{told} was refused: {refusal:?}"))
+    }
+
+    /// One fact that must be refused.
+    pub fn refusal(&mut self, fact: Fact) -> Refusal {
+        let told = format!("{fact:?}");
+        self.try_tell(vec![fact]).err().unwrap_or_else(|| panic!("{told} was taken"))
+    }
+
+    /// The payer chooses a channel and it suits: one commit.
+    pub fn pay_by(&mut self, channel: Channel) -> Step {
+        let expires_at = self.order.expires_at.min(self.at.plus_ms(channel.rules().live_max_ms));
+        self.try_tell(vec![chosen(channel), suitable(channel, expires_at)]).expect("the channel suits")
+    }
+
+    /// Waits for what is due and tells what the timer stands for.
+    pub fn wake(&mut self) -> Step {
+        let due_at = self.order.next_due_at(self.at).expect("something is due");
+        self.wait_until(due_at);
+        self.tell(step::wake(&self.order, self.at))
+    }
+
+    pub fn attempt(&self, ordinal: u8) -> &Attempt {
+        self.order.attempt(ordinal).expect("the order has this attempt")
+    }
+}

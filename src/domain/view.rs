@@ -328,7 +328,7 @@ fn optional_text<S: Serializer>(rate: &Option<Rate>, serializer: S) -> Result<S:
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::super::id::PlatformId;
     use super::super::order::{CloseStage, Reach, Webhooks};
     use super::super::retry::Pace;
@@ -337,7 +337,7 @@ mod tests {
 
     const AT: Instant = Instant(1_767_225_600_123);
 
-    fn order() -> Order {
+    pub(crate) fn order() -> Order {
         let rates = ["0.003", "0.003", "0.005", "0.006", "0.029"];
         Order {
             id: OrderId::from_u128(0x0194_0000_1111_7222_8333_4444_5555_6666),
@@ -392,7 +392,7 @@ mod tests {
     }
 
     /// As a platform sees it, where all channels but UnionPay are up.
-    fn shown(order: &Order, next_action: Option<&str>) -> Value {
+    pub(crate) fn shown(order: &Order, next_action: Option<&str>) -> Value {
         let (links, metadata) = (links(), Metadata::from([("cart".into(), "7".into())]));
         let usable = |channel| channel != Channel::Unionpay;
         let beside = Beside { merchant_order_id: "shop-1", metadata: &metadata, links: &links, usable: &usable };

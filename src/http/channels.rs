@@ -10,6 +10,7 @@ use super::draft;
 use super::lists::Page;
 use super::problem::{ApiError, Code};
 use super::query::Query;
+use super::schema;
 use crate::domain::channel::{Channel, Currencies, Method};
 use crate::domain::money::{Currency, format_minor};
 use crate::domain::order;
@@ -42,7 +43,15 @@ struct QuoteView {
     payable: String,
 }
 
-/// `GET /v1/channels`
+/// All channels, enabled or not.
+#[utoipa::path(
+    get,
+    path = "/v1/channels",
+    operation_id = "list_channels",
+    tag = "channels",
+    security(("platform_key" = [])),
+    responses((status = 200, description = "The channels.", body = schema::Channels))
+)]
 pub async fn channels(app: Data<App>, _: Caller) -> Result<HttpResponse, ApiError> {
     let view = |channel: Channel| {
         let rules = channel.rules();
@@ -65,7 +74,20 @@ pub async fn channels(app: Data<App>, _: Caller) -> Result<HttpResponse, ApiErro
     Page::whole(Channel::ALL.into_iter().map(view).collect()).answer()
 }
 
-/// `GET /v1/quote`: at the rates of now, also for channels that are not enabled.
+/// What an amount costs at a channel, at the rates of now, also where the channel is not enabled.
+#[utoipa::path(
+    get,
+    path = "/v1/quote",
+    operation_id = "get_quote",
+    tag = "channels",
+    security(("platform_key" = [])),
+    params(
+        ("amount" = String, Query, example = "200.00"),
+        ("currency" = String, Query, example = "CNY"),
+        ("channel" = schema::Channel, Query)
+    ),
+    responses((status = 200, description = "The quote.", body = schema::Quote))
+)]
 pub async fn quote(app: Data<App>, Caller(platform): Caller, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let query = Query::read(&request, &["amount", "currency", "channel"])?;
     let currency = draft::currency(query.get("currency"))?;

@@ -13,7 +13,7 @@ use crate::domain::money::{self, Currency};
 use crate::domain::view::Metadata;
 use crate::store::Request;
 
-const FIELDS: [&str; 12] = [
+pub const FIELDS: [&str; 12] = [
     "merchant_order_id",
     "amount",
     "currency",

@@ -15,6 +15,7 @@ use super::auth::Caller;
 use super::draft::{self, Body};
 use super::problem::{ApiError, Code};
 use super::query::Query;
+use super::schema;
 use crate::domain::channel::Channel;
 use crate::domain::id::OrderId;
 use crate::domain::order::State;
@@ -54,7 +55,24 @@ impl<T: Serialize> Page<T> {
     }
 }
 
-/// `GET /v1/orders`
+/// A platform's orders, newest first.
+#[utoipa::path(
+    get,
+    path = "/v1/orders",
+    operation_id = "list_orders",
+    tag = "orders",
+    security(("platform_key" = [])),
+    params(
+        ("merchant_order_id" = Option<String>, Query),
+        ("state" = Option<schema::State>, Query),
+        ("channel" = Option<schema::Channel>, Query, description = "Orders paid or being paid by this channel."),
+        ("created_after" = Option<String>, Query, description = "RFC 3339."),
+        ("created_before" = Option<String>, Query, description = "RFC 3339."),
+        ("limit" = Option<u32>, Query, description = "1 to 100, default 20."),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.")
+    ),
+    responses((status = 200, description = "A page of orders.", body = schema::Orders))
+)]
 pub async fn orders(app: Data<App>, Caller(platform): Caller, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let query = Query::read(&request, &PARAMETERS)?;
     let limit = query.parse(Code::LimitInvalid, "limit", "a whole number, 1 to 100", limit)?.unwrap_or(LIMIT_DEFAULT);
@@ -103,7 +121,16 @@ pub async fn orders(app: Data<App>, Caller(platform): Caller, request: HttpReque
     Page { data, next_cursor }.answer()
 }
 
-/// `GET /v1/orders/{id}/events`: all of it at once, for an order has few steps.
+/// The order's journal: every step with its events, all at once, for an order has few steps.
+#[utoipa::path(
+    get,
+    path = "/v1/orders/{id}/events",
+    operation_id = "list_events",
+    tag = "orders",
+    security(("platform_key" = [])),
+    params(("id" = String, Path, description = "The order's id, `ord_…`.")),
+    responses((status = 200, description = "The journal.", body = schema::Journal))
+)]
 pub async fn events(app: Data<App>, Caller(platform): Caller, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let stored = app.owned(platform.id, &id).await?;
     let journal = app.store.journal(stored.order.id).await?;

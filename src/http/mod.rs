@@ -4,6 +4,7 @@
 mod auth;
 mod callbacks;
 mod channels;
+mod docs;
 mod draft;
 mod edge;
 mod idempotency;
@@ -18,6 +19,7 @@ mod problem;
 mod query;
 mod reservations;
 pub mod routes;
+pub mod schema;
 pub mod server;
 mod terms;
 

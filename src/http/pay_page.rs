@@ -17,6 +17,7 @@ use super::draft::Body;
 use super::json;
 use super::pages::{Drawing, NoticePage, Offer, PayPage, Step};
 use super::problem::{ApiError, Code};
+use super::schema;
 use crate::actors::ask::{Command, Patience, Placed};
 use crate::domain::channel::Channel;
 use crate::domain::money::format_minor;
@@ -29,7 +30,15 @@ const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
 );
 
-/// `GET /pay/{token}`
+/// The payer's page: the amount per channel, a button for each.
+#[utoipa::path(
+    get,
+    path = "/pay/{token}",
+    operation_id = "show_pay_page",
+    tag = "payer",
+    params(("token" = String, Path, description = "As in `retry_url`.")),
+    responses((status = 200, description = "The page.", content_type = "text/html"))
+)]
 pub async fn show(app: Data<App>, token: Path<String>, request: HttpRequest) -> HttpResponse {
     match app.look(&token, &request).await {
         Ok(page) => page,
@@ -37,7 +46,16 @@ pub async fn show(app: Data<App>, token: Path<String>, request: HttpRequest) -> 
     }
 }
 
-/// `POST /pay/{token}`, a form with `channel`.
+/// The payer's choice of a channel.
+#[utoipa::path(
+    post,
+    path = "/pay/{token}",
+    operation_id = "choose_channel",
+    tag = "payer",
+    params(("token" = String, Path, description = "As in `retry_url`.")),
+    request_body(content = schema::PayForm, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, description = "The page, telling what to do next.", content_type = "text/html"))
+)]
 pub async fn choose(app: Data<App>, token: Path<String>, request: HttpRequest, payload: Payload) -> HttpResponse {
     match app.choose(&token, &request, payload).await {
         Ok(page) => page,

@@ -5,7 +5,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{Resource, Route};
 
 use super::problem::ApiError;
-use super::{App, callbacks, channels, edge, lists, ops, orders, pay_page};
+use super::{App, callbacks, channels, docs, edge, lists, ops, orders, pay_page};
 
 /// A method at a path.
 pub struct Entry {
@@ -40,6 +40,9 @@ pub const TABLE: &[Entry] = &[
     get ("/healthz",                           || web::get().to(ops::healthz)),
     get ("/readyz",                            || web::get().to(ops::readyz)),
     get ("/metrics",                           || web::get().to(ops::metrics)),
+    get ("/openapi.json",                      || web::get().to(docs::openapi)),
+    get ("/docs",                              || web::get().to(docs::page)),
+    get ("/docs/{file:.*}",                    || web::get().to(docs::file)),
 ];
 
 /// Everything that is served.
@@ -50,7 +53,7 @@ pub fn routes(app: Data<App>) -> impl FnOnce(&mut ServiceConfig) {
 }
 
 /// The table with the layer around it.
-fn table(config: &mut ServiceConfig) {
+pub(super) fn table(config: &mut ServiceConfig) {
     let mut scope = web::scope("").wrap(from_fn(edge::layer));
     for entries in TABLE.chunk_by(|one, next| one.path == next.path) {
         scope = scope.service(resource(entries));

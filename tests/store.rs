@@ -2,5 +2,7 @@
 
 #[path = "store/measure.rs"]
 mod measure;
+#[path = "support/postgres.rs"]
+mod postgres;
 #[path = "store/units.rs"]
 mod units;

@@ -5,6 +5,7 @@
 
 mod batch;
 mod lanes;
+mod postgres;
 mod rows;
 mod sqlite;
 mod statements;
@@ -335,7 +336,7 @@ pub fn open(url: &SecretString, readers: u32, statement_timeout: Duration) -> Re
     let scheme = address.split_once("://").map_or("", |(scheme, _)| scheme);
     match scheme {
         "sqlite" => Ok(Arc::new(sqlite::SqliteStore::open(address, readers, statement_timeout)?)),
-        "postgres" | "postgresql" => Err(StoreError::Unavailable("PostgreSQL is not there yet".to_owned())),
+        "postgres" | "postgresql" => Ok(Arc::new(postgres::PostgresStore::open(address, readers, statement_timeout)?)),
         _ => Err(StoreError::Unavailable(
             "the store's url must begin with sqlite://, postgres:// or postgresql://".to_owned(),
         )),

@@ -74,7 +74,9 @@ impl App {
         let StoredOrder { order, request: asked, next_action } = self.linked(token, request).await?;
         let form = json::bytes(request, payload, self.config.server.body_max_bytes).await?;
         let chosen = url::form_urlencoded::parse(&form).find(|(name, _)| name == "channel").map(|(_, value)| value);
-        let choice = chosen.as_deref().and_then(Channel::parse).and_then(|channel| {
+        // Only what the page offers: another channel would end the open attempt for nothing.
+        let offered = |channel: &Channel| self.usable(*channel) && channel.rules().takes(order.currency);
+        let choice = chosen.as_deref().and_then(Channel::parse).filter(offered).and_then(|channel| {
             let method = channel.rules().methods.first().copied()?;
             Some(Command::Pay { channel, method })
         });

@@ -491,11 +491,11 @@ impl Draft {
                 attempt.close = CloseStage::Answered;
                 self.effects.push(Effect::Query { ordinal });
             }
-            (CloseAnswer::AlreadyPaid, Closing::Certain | Closing::Confirmed) => {
+            // What a close could not end may have been paid or may never have been there: only a query tells.
+            (CloseAnswer::AlreadyPaid | CloseAnswer::Unknown { .. }, Closing::Certain | Closing::Confirmed) => {
                 attempt.close = CloseStage::Asked;
                 self.effects.push(Effect::Query { ordinal });
             }
-            (CloseAnswer::Unknown { .. }, Closing::Certain | Closing::Confirmed) => attempt.close = CloseStage::Asked,
             (CloseAnswer::Closed | CloseAnswer::AlreadyPaid | CloseAnswer::Unknown { .. }, Closing::Impossible) => {
                 return Err(Refusal::OutOfPlace);
             }

@@ -418,6 +418,23 @@ fn rule_07_where_a_channel_cannot_close_a_switch_waits_and_a_wish_is_stored_and_
 }
 
 #[test]
+fn rule_07_a_close_of_what_the_channel_does_not_know_is_followed_by_a_query_until_it_lapses() {
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Wechat);
+    walk.tell(sent(0, 1, no_answer()));
+    walk.tell(Fact::CancelAsked);
+    while walk.order.state == State::Submitted {
+        assert_eq!(proposed(&walk.tell(closed(0, close_unclear()))), [Effect::Query { ordinal: 0 }]);
+        walk.tell(found(0, Finding::NotExist));
+        if walk.order.state == State::Submitted {
+            assert_eq!(proposed(&walk.wake()), [Effect::Close { ordinal: 0 }]);
+        }
+    }
+    assert!(walk.at > walk.attempt(0).expires_at.plus_ms(Channel::Wechat.rules().grace_ms));
+    assert_eq!(walk.order.failure, Some(OrderFailure::Cancelled));
+}
+
+#[test]
 fn rule_07_the_close_of_an_attempt_is_asked_again_until_it_is_answered() {
     let mut walk = Walk::shown_at(Channel::Wechat);
     walk.tell(Fact::CancelAsked);

@@ -448,8 +448,7 @@ submitted, open, nowhere: the first send is under way
     query paid more
         -> created, last amount mismatch, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
     query pending | query not exist -> #0 perhaps, #0 sends 2; does submit #0 send 2
-    close already paid -> #0 close asked; does query #0
-    close unknown -> #0 close asked
+    close already paid | close unknown -> #0 close asked; does query #0
     callback paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     callback paid less | callback contradicts -> #0 claimed; does query #0
@@ -477,8 +476,7 @@ submitted, open, nowhere, the last attempt allowed
     query pending | query not exist -> #0 perhaps, #0 sends 2; does submit #0 send 2
     query declined | query closed | close closed | operator: closed
         -> failed, attempts used up, last declined, #0 dead; writes wipe, order.failed
-    close already paid -> #0 close asked; does query #0
-    close unknown -> #0 close asked
+    close already paid | close unknown -> #0 close asked; does query #0
     callback paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     callback paid less | callback contradicts -> #0 claimed; does query #0
@@ -502,8 +500,7 @@ submitted, open, perhaps: the first send is unknown
         -> created, last amount mismatch, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
     query declined | query closed | close closed | operator: closed
         -> created, last declined, #0 dead; writes wipe, order.attempt_failed
-    close already paid -> #0 close asked; does query #0
-    close unknown -> #0 close asked
+    close already paid | close unknown -> #0 close asked; does query #0
     callback paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     callback paid less | callback contradicts -> #0 claimed; does query #0
@@ -527,8 +524,7 @@ submitted, open, shown
         -> created, last amount mismatch, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
     query declined | query closed | close closed | operator: closed
         -> created, last declined, #0 dead; writes wipe, order.attempt_failed
-    close already paid -> #0 close asked; does query #0
-    close unknown -> #0 close asked
+    close already paid | close unknown -> #0 close asked; does query #0
     callback paid less | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -595,8 +591,7 @@ submitted, second attempt open at wechat, first dead
         -> succeeded, last none, #0 captured, #1 closing, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; does close #1
     query declined | query closed | operator: closed -> created, #1 dead; writes wipe, order.attempt_failed
     close closed -> #1 close answered; does query #1
-    close already paid -> #1 close asked; does query #1
-    close unknown -> #1 close asked
+    close already paid | close unknown -> #1 close asked; does query #1
     callback paid less -> #1 claimed; does query #1
     callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
@@ -619,8 +614,7 @@ submitted, closing to cancel, nowhere
     query declined | query closed | close closed | operator: closed
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
     query unknown | cancel | deadline | deadline, passed -> unchanged
-    close already paid -> #0 close asked; does query #0
-    close unknown -> #0 close asked
+    close already paid | close unknown -> #0 close asked; does query #0
     callback paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     callback paid less | callback contradicts -> #0 claimed; does query #0
@@ -639,8 +633,7 @@ submitted, closing to cancel, shown
     query pending | query not exist | timer | timer, much later -> unchanged; does close #0
     query declined | query closed | close closed | operator: closed
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
-    close already paid -> #0 close asked; does query #0
-    close unknown -> #0 close asked
+    close already paid | close unknown -> #0 close asked; does query #0
     callback paid less | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -657,8 +650,7 @@ submitted, closing to cancel, close answered by wechat
     query declined | query closed | operator: closed
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
     close closed | timer | timer, much later -> unchanged; does query #0
-    close already paid -> #0 close asked; does query #0
-    close unknown -> #0 close asked
+    close already paid | close unknown -> #0 close asked; does query #0
     callback paid less | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -692,8 +684,7 @@ submitted, closing as expired, shown
     query pending | query not exist | timer | timer, much later -> unchanged; does close #0
     query declined | query closed | close closed | operator: closed
         -> failed, expired, wish none, #0 dead; writes wipe, order.failed
-    close already paid -> #0 close asked; does query #0
-    close unknown -> #0 close asked
+    close already paid | close unknown -> #0 close asked; does query #0
     callback paid less | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -711,8 +702,7 @@ submitted, closing to switch to wechat, shown
     query pending | query not exist | timer | timer, much later -> unchanged; does close #0
     query declined | query closed | close closed | operator: closed
         -> created, #0 dead; writes wipe; does choose wechat
-    close already paid -> #0 close asked; does query #0
-    close unknown -> #0 close asked
+    close already paid | close unknown -> #0 close asked; does query #0
     callback paid less | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -744,8 +734,7 @@ succeeded by the first attempt, second closing at wechat
     query pending | query not exist | timer | timer, much later -> unchanged; does close #1
     query declined | query closed | operator: closed -> #1 dead; rests
     close closed -> #1 close answered; does query #1
-    close already paid -> #1 close asked; does query #1
-    close unknown -> #1 close asked
+    close already paid | close unknown -> #1 close asked; does query #1
     callback paid -> #1 dead, capture 1 further, unconfirmed; writes capture 1, entry suspense; does query #1
     callback paid less -> #1 claimed; does query #1
     callback contradicts -> refused: capture contradicts

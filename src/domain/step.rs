@@ -474,7 +474,9 @@ impl Draft {
                     self.send_again(ordinal)?;
                 }
             }
-            AttemptState::Closing if attempt.close == CloseStage::NotAsked => self.propose_close(ordinal),
+            AttemptState::Closing if attempt.close == CloseStage::NotAsked && attempt.can_be_closed() => {
+                self.effects.push(Effect::Close { ordinal });
+            }
             AttemptState::Closing | AttemptState::Dead | AttemptState::Captured => {}
         }
         Ok(())

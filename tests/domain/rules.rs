@@ -411,7 +411,7 @@ fn rule_07_where_a_channel_cannot_close_a_switch_waits_and_a_wish_is_stored_and_
     assert_eq!(walk.refusal(closed(0, CloseAnswer::Closed)), Refusal::OutOfPlace);
     while walk.order.state == State::Submitted {
         assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
-        walk.tell(found(0, Finding::NotExist));
+        assert_eq!(proposed(&walk.tell(found(0, Finding::NotExist))), [], "the next query waits for its tick");
     }
     assert!(walk.at > dead_at);
     assert_eq!(walk.order.failure, Some(OrderFailure::Cancelled));

@@ -659,18 +659,18 @@ submitted, closing to cancel, unionpay
     | close already paid | close unknown | refund done | refund rejected | refund not sent | refund not exist
     | refund unknown -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown | cancel
-    | deadline | deadline, passed -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
+    | query not exist | query unknown | cancel | deadline | deadline, passed -> unchanged
     send paid | query paid | operator: paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more | query paid as known
         -> failed, cancelled, wish none, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.failed; does refund 0
-    query pending | query not exist | timer | timer, much later -> unchanged; does query #0
     query declined | query closed | operator: closed
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
     callback paid | callback paid less | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    timer | timer, much later -> unchanged; does query #0
 submitted, closing as expired, shown
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
     | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place

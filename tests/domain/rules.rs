@@ -602,6 +602,23 @@ fn rule_10_a_claim_is_asked_about_until_the_answer_is_certain() {
 }
 
 #[test]
+fn rule_10_a_query_that_was_under_way_when_the_callback_came_does_not_undo_its_claim() {
+    let mut walk = Walk::shown_at(Channel::Wechat);
+    walk.tell(Fact::CancelAsked);
+    walk.tell(closed(0, CloseAnswer::Closed));
+    walk.tell(called_back(0, REFERENCE, PAYABLE - 1));
+    walk.wait(3 * SECOND).tell(found(0, Finding::Closed));
+    assert_eq!((walk.order.state, walk.order.is_quiet()), (State::Failed, false));
+    assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
+    let mut denied = walk.clone();
+    walk.tell(found(0, paid(REFERENCE, PAYABLE - 1)));
+    walk.tell(refund(0, RefundOutcome::Done));
+    assert_eq!((walk.order.is_quiet(), walk.order.net_captured_minor()), (true, 0));
+    denied.wait(MINUTE).tell(found(0, Finding::Closed));
+    assert!(denied.order.is_quiet(), "a minute later the channel's denial counts");
+}
+
+#[test]
 fn rule_10_a_matching_callback_is_proof_where_the_channel_s_word_is_and_else_a_reason_to_ask() {
     for channel in Channel::ALL {
         let mut walk = Walk::shown_at(channel);

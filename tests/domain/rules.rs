@@ -170,6 +170,14 @@ fn rule_02_queries_follow_the_channel_s_schedule() {
 }
 
 #[test]
+fn rule_02_a_timer_that_fires_before_anything_is_due_asks_nothing() {
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    assert_eq!(proposed(&walk.wait(SECOND).tell(Fact::TimerFired)), []);
+    walk.tell(Fact::CancelAsked);
+    assert_eq!(proposed(&walk.wait(SECOND).tell(Fact::TimerFired)), []);
+}
+
+#[test]
 fn rule_02_an_operator_s_resolution_is_a_finding_of_its_own() {
     let mut walk = Walk::shown_at(Channel::Unionpay);
     walk.tell(Fact::CancelAsked);
@@ -478,6 +486,7 @@ fn rule_08_the_first_capture_of_the_amount_asked_makes_every_unfinished_order_su
         let step = walk.tell(called_back(0, REFERENCE, PAYABLE));
         assert_eq!((walk.order.state, walk.attempt(0).state), (State::Succeeded, AttemptState::Captured));
         assert_eq!((entries(&step), webhooks(&step)), (vec![EntryKind::Payment], vec![WebhookKind::OrderSucceeded]));
+        assert_eq!((walk.attempt(0).failure, walk.order.last_failure), (None, None));
         let closes: Vec<Effect> = open.iter().map(|ordinal| Effect::Close { ordinal: *ordinal }).collect();
         assert_eq!(proposed(&step), closes, "all other open attempts are closed");
         for ordinal in open {
@@ -795,4 +804,14 @@ fn states_webhooks_nobody_wants_are_counted_and_not_written() {
     let mut walk = Walk::of(&Created { webhooks: Webhooks::NotWanted, ..creation() });
     assert_eq!(webhooks(&walk.tell(Fact::CancelAsked)), []);
     assert_eq!(walk.order.sequence, 1);
+}
+
+#[test]
+fn states_no_event_is_earlier_than_the_one_before() {
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    walk.wait(MINUTE).tell(chosen(Channel::Wechat));
+    let last_at = walk.order.last_at;
+    walk.wait(-HOUR).tell(closed(0, CloseAnswer::Closed));
+    walk.pay_by(Channel::Wechat);
+    assert_eq!((walk.order.last_at, walk.attempt(1).opened_at), (last_at, last_at));
 }

@@ -12,6 +12,8 @@ use rust_decimal::Decimal;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::domain::retry::Pace;
+
 pub mod sandbox;
 
 /// Every key with its default, its unit and its reason.
@@ -27,6 +29,7 @@ pub struct Config {
     pub writer: Writer,
     pub orders: Orders,
     pub limits: Limits,
+    pub risk: Risk,
     pub webhooks: Webhooks,
     pub channels: BTreeMap<String, Channel>,
     pub gateway: Gateway,
@@ -92,6 +95,13 @@ pub struct Limits {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct Risk {
+    pub refused_payers: Vec<String>,
+    pub refused_ips: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Webhooks {
     pub concurrency: usize,
     pub concurrency_per_host: usize,
@@ -115,8 +125,6 @@ pub struct Channel {
     pub sandbox_call_timeout_ms: u64,
     pub call_retry_ms: Vec<u64>,
     pub queries_percent: u32,
-    pub query_ms: Vec<u64>,
-    pub sandbox_query_ms: Vec<u64>,
     pub breaker_failures: u32,
     pub breaker_open_ms: u64,
     /// Account name to the file that holds its key. `default` is the one used where a callback names none.
@@ -231,9 +239,6 @@ impl Config {
             if channel.fee_rate.is_sign_negative() || channel.fee_rate >= Decimal::ONE {
                 return refuse(&format!("channels.{name}.fee_rate"), "must be at least 0 and below 1");
             }
-            if channel.query_ms.is_empty() || channel.sandbox_query_ms.is_empty() {
-                return refuse(&format!("channels.{name}.query_ms"), "must hold at least one gap");
-            }
             if channel.calls_per_second == 0 || channel.sandbox_calls_per_second == 0 || channel.calls_concurrent == 0 {
                 return refuse(&format!("channels.{name}.calls_per_second"), "must be at least 1");
             }
@@ -255,6 +260,10 @@ impl Config {
         format!("http://{}", self.gateway.listen)
     }
 
+    pub fn pace(&self) -> Pace {
+        if self.sandbox { Pace::Sandbox } else { Pace::Production }
+    }
+
     /// What the simulated gateway writes.
     pub fn gateway_dir(&self) -> PathBuf {
         self.data.dir.join("gateway")
@@ -266,16 +275,18 @@ impl Config {
 }
 
 impl Channel {
-    pub fn outbound_per_second(&self, sandbox: bool) -> u32 {
-        if sandbox { self.sandbox_calls_per_second } else { self.calls_per_second }
+    pub fn outbound_per_second(&self, pace: Pace) -> u32 {
+        match pace {
+            Pace::Sandbox => self.sandbox_calls_per_second,
+            Pace::Production => self.calls_per_second,
+        }
     }
 
-    pub fn timeout(&self, sandbox: bool) -> Duration {
-        Duration::from_millis(if sandbox { self.sandbox_call_timeout_ms } else { self.call_timeout_ms })
-    }
-
-    pub fn query_schedule(&self, sandbox: bool) -> &[u64] {
-        if sandbox { &self.sandbox_query_ms } else { &self.query_ms }
+    pub fn timeout(&self, pace: Pace) -> Duration {
+        Duration::from_millis(match pace {
+            Pace::Sandbox => self.sandbox_call_timeout_ms,
+            Pace::Production => self.call_timeout_ms,
+        })
     }
 }
 

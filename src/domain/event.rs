@@ -50,6 +50,8 @@ pub enum Fact {
         account: Account,
         reference: Box<str>,
         amount_minor: i64,
+        /// As the gateway wrote it.
+        currency: Box<str>,
     },
     RefundAnswered {
         capture: u8,

@@ -148,8 +148,8 @@ impl Draft {
             Fact::QueryAnswered { ordinal, finding } => self.found(*ordinal, finding),
             Fact::OperatorResolved { ordinal, finding, .. } => self.found(*ordinal, finding),
             Fact::CloseAnswered { ordinal, answer } => self.close_answered(*ordinal, answer),
-            Fact::CallbackVerified { ordinal, account, reference, amount_minor } => {
-                self.callback(*ordinal, account, reference, *amount_minor)
+            Fact::CallbackVerified { ordinal, account, reference, amount_minor, currency } => {
+                self.callback(*ordinal, account, (reference, *amount_minor, currency))
             }
             Fact::RefundAnswered { capture, outcome } => self.refund_answered(*capture, outcome),
             Fact::CancelAsked => self.cancel(),
@@ -506,9 +506,17 @@ impl Draft {
         Ok(())
     }
 
-    fn callback(&mut self, ordinal: u8, account: &Account, reference: &str, amount_minor: i64) -> Result<(), Refusal> {
+    fn callback(
+        &mut self,
+        ordinal: u8,
+        account: &Account,
+        (reference, amount_minor, currency): (&str, i64, &str),
+    ) -> Result<(), Refusal> {
         if self.attempt_mut(ordinal)?.account != *account {
             return Err(Refusal::AccountDiffers);
+        }
+        if currency != self.order.currency.code() {
+            return self.claim(ordinal);
         }
         self.capture(ordinal, reference, amount_minor, Witness::Callback)
     }
@@ -529,9 +537,7 @@ impl Draft {
             (Witness::Callback, Proof::Query) => false,
         };
         if !proven {
-            attempt.claimed_at = attempt.claimed_at.or(Some(at));
-            self.effects.push(Effect::Query { ordinal });
-            return Ok(());
+            return self.claim(ordinal);
         }
         if attempt.reference.is_none() {
             attempt.reference = Some(reference.into());
@@ -565,6 +571,15 @@ impl Draft {
                 self.book_suspense(ordinal, index, amount_minor, witness);
             }
         }
+        Ok(())
+    }
+
+    /// A verified callback spoke of money that is not proven by it: a query decides.
+    fn claim(&mut self, ordinal: u8) -> Result<(), Refusal> {
+        let at = self.at;
+        let attempt = self.attempt_mut(ordinal)?;
+        attempt.claimed_at = attempt.claimed_at.or(Some(at));
+        self.effects.push(Effect::Query { ordinal });
         Ok(())
     }
 

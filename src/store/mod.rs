@@ -3,9 +3,21 @@
 //! Everything that an order's step makes durable arrives as [`Unit`]s in a [`Group`]; one group is one atomic commit,
 //! whose first act is the owner's row (fence, beat, number). Reads see only what is durable.
 
+mod batch;
+mod lanes;
+mod postgres;
+mod rows;
+mod sqlite;
+mod statements;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::FromRow;
 
 use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;
@@ -281,7 +293,7 @@ pub struct DueOrder {
 }
 
 /// One account's sum in one currency over all entries.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Balance {
     pub account: String,
     pub currency: String,
@@ -289,7 +301,7 @@ pub struct Balance {
 }
 
 /// Captures and refunds by channel, as our books have them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct ChannelTotal {
     pub channel: String,
     pub currency: String,
@@ -298,10 +310,37 @@ pub struct ChannelTotal {
     pub refunded_minor: i64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Count {
     pub name: String,
     pub count: i64,
+}
+
+/// What a writer does about a commit whose outcome is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// The server is asked by a write once it can be reached again.
+    ReadBack,
+    /// Only a fresh start of this process knows the truth.
+    Stop,
+}
+
+/// Opens the store at `url`: `sqlite://PATH` or `postgres://…`. Nothing is read or written yet; `readers` connections
+/// read, and `statement_timeout` bounds what each of them may take. To be called on the runtime that is to drive it.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] for an address that cannot be understood or a folder that cannot be made. The address
+/// is not quoted, because it may hold a password.
+pub fn open(url: &SecretString, readers: u32, statement_timeout: Duration) -> Result<Arc<dyn Store>, StoreError> {
+    let address = url.expose_secret();
+    let scheme = address.split_once("://").map_or("", |(scheme, _)| scheme);
+    match scheme {
+        "sqlite" => Ok(Arc::new(sqlite::SqliteStore::open(address, readers, statement_timeout)?)),
+        "postgres" | "postgresql" => Ok(Arc::new(postgres::PostgresStore::open(address, readers, statement_timeout)?)),
+        _ => Err(StoreError::Unavailable(
+            "the store's url must begin with sqlite://, postgres:// or postgresql://".to_owned(),
+        )),
+    }
 }
 
 /// A database that holds everything. Implementations own their connections: one that writes, a few that read.
@@ -321,6 +360,7 @@ pub trait Store: Send + Sync + 'static {
 
     // --- the writer ----------------------------------------------------------------------------------------
     fn commit<'a>(&'a self, group: &'a Group<'a>) -> Reply<'a, Committed>;
+    fn doubt(&self) -> Doubt;
 
     // --- orders --------------------------------------------------------------------------------------------
     fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>>;
@@ -343,6 +383,8 @@ pub trait Store: Send + Sync + 'static {
         after: Option<(Instant, OrderId, u32)>,
         limit: u32,
     ) -> Reply<'a, Vec<OutboxItem>>;
+    /// The undelivered webhooks among these (order, sequence).
+    fn outbox_items<'a>(&'a self, keys: &'a [(OrderId, u32)]) -> Reply<'a, Vec<OutboxItem>>;
     fn dead_letters(&self, limit: u32) -> Reply<'_, Vec<DeadLetter>>;
     /// Makes dead letters due again; how many. `order` none: all of them.
     fn replay(&self, order: Option<OrderId>, now: Instant) -> Reply<'_, u64>;

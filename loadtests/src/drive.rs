@@ -1,0 +1,215 @@
+//! Puts the load on: the open loop by a schedule, the closed loop by connections that ask again once answered.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::endpoint::Endpoint;
+use crate::order::Orders;
+use crate::sample::Sample;
+use crate::schedule::{Pacer, Schedule};
+use crate::tally::{Start, Tally, is_success};
+use crate::wire::{Connection, Reuse};
+
+/// After a refusal or a broken exchange a client of the closed loop pauses: else refusals alone would fill the machine.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Servers close idle connections after some seconds; younger ones are safe to use.
+const IDLE_MAX: Duration = Duration::from_secs(3);
+
+/// What happened to one order's request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Posted {
+    Accepted,
+    Refused,
+    /// Whether the order was taken is not known.
+    Unsure,
+}
+
+/// Where orders go and what came of them.
+pub struct Load {
+    endpoint: Endpoint,
+    orders: Orders,
+    tally: Mutex<Tally>,
+    patience: Duration,
+    sockets: Semaphore,
+    idle: Mutex<Vec<Connection>>,
+    accepted: Mutex<Sample>,
+}
+
+impl Load {
+    pub fn new(endpoint: Endpoint, orders: Orders, tally: Tally, patience: Duration, sockets_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            endpoint,
+            orders,
+            tally: Mutex::new(tally),
+            patience,
+            sockets: Semaphore::new(sockets_max),
+            idle: Mutex::new(Vec::new()),
+            accepted: Mutex::new(Sample::default()),
+        })
+    }
+
+    pub fn orders(&self) -> &Orders {
+        &self.orders
+    }
+
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Serial numbers of some orders that were accepted.
+    pub fn accepted_sample(&self) -> Vec<u64> {
+        lock(&self.accepted).kept().to_vec()
+    }
+
+    pub fn tally(&self) -> MutexGuard<'_, Tally> {
+        lock(&self.tally)
+    }
+
+    /// Posts one order over a connection of the pool.
+    pub async fn post(&self, serial: u64, intended: Instant) -> Posted {
+        let Ok(_socket) = self.sockets.acquire().await else {
+            return Posted::Refused;
+        };
+        let idle = lock(&self.idle).pop().filter(|connection| connection.idle_for() < IDLE_MAX);
+        let mut slot = idle;
+        let mut request = Vec::new();
+        let posted = self.post_over(&mut slot, &mut request, serial, intended).await;
+        if let Some(connection) = slot {
+            lock(&self.idle).push(connection);
+        }
+        posted
+    }
+
+    /// Posts one order over the connection in the slot, opening one when it is empty.
+    async fn post_over(
+        &self,
+        slot: &mut Option<Connection>,
+        request: &mut Vec<u8>,
+        serial: u64,
+        intended: Instant,
+    ) -> Posted {
+        self.orders.write(serial, request);
+        let sent = Instant::now();
+        let mut connection = match slot.take() {
+            Some(connection) => connection,
+            None => match Connection::open(&self.endpoint).await {
+                Ok(connection) => connection,
+                Err(broken) => {
+                    self.tally().broke(broken);
+                    return Posted::Refused;
+                }
+            },
+        };
+        let (posted, reuse) = match connection.exchange(request, self.patience).await {
+            Ok(answer) => {
+                self.tally().answer(Start { intended, sent }, Instant::now(), answer.status, answer.body);
+                let posted = match answer.status {
+                    status if is_success(status) => Posted::Accepted,
+                    500.. => Posted::Unsure,
+                    _ => Posted::Refused,
+                };
+                (posted, answer.reuse)
+            }
+            Err(broken) => {
+                self.tally().broke(broken);
+                (Posted::Unsure, Reuse::Close)
+            }
+        };
+        if posted == Posted::Accepted {
+            lock(&self.accepted).offer(serial);
+        }
+        match reuse {
+            Reuse::Keep => *slot = Some(connection),
+            Reuse::Close => {}
+        }
+        posted
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// When a closed loop ends.
+#[derive(Clone, Copy)]
+pub enum Until {
+    Time(Instant),
+    /// So many orders accepted, but no longer than the time.
+    Accepted(u64, Instant),
+}
+
+impl Until {
+    fn reached(self, load: &Load) -> bool {
+        match self {
+            Self::Time(end) => Instant::now() >= end,
+            Self::Accepted(count, end) => load.tally().accepted() >= count || Instant::now() >= end,
+        }
+    }
+}
+
+/// Each connection asks, waits for the answer and asks again.
+pub async fn closed(load: &Arc<Load>, connections: usize, until: Until) {
+    let mut clients = JoinSet::new();
+    for _ in 0..connections {
+        let load = load.clone();
+        clients.spawn(async move {
+            let mut slot = None;
+            let mut request = Vec::new();
+            while !until.reached(&load) {
+                let serial = load.orders.take_serial();
+                match load.post_over(&mut slot, &mut request, serial, Instant::now()).await {
+                    Posted::Accepted => {}
+                    Posted::Refused | Posted::Unsure => tokio::time::sleep(PAUSE).await,
+                }
+            }
+        });
+    }
+    while clients.join_next().await.is_some() {}
+}
+
+/// Starts `arrival(intended start)` at each intended start, whatever became of those before, as long as fewer than
+/// `in_flight_max` are under way; the others are counted as skipped. Returns when all have ended.
+pub async fn open<F, Fut>(
+    load: &Arc<Load>,
+    schedule: Schedule,
+    begin: Instant,
+    in_flight_max: usize,
+    arrival: F,
+) -> std::io::Result<()>
+where
+    F: Fn(Instant) -> Fut,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let room = Arc::new(Semaphore::new(in_flight_max));
+    let pacer = Pacer::start(schedule, begin)?;
+    let mut started = 0;
+    while started < schedule.arrivals() {
+        let due = schedule.due(begin.elapsed());
+        if started == due {
+            pacer.tick().await;
+        }
+        while started < due {
+            let intended = begin + schedule.intended(started);
+            started += 1;
+            match room.clone().try_acquire_owned() {
+                Ok(place) => {
+                    let under_way = arrival(intended);
+                    tokio::spawn(async move {
+                        under_way.await;
+                        drop(place);
+                    });
+                }
+                Err(_) => load.tally().skip(),
+            }
+        }
+        // Lets the arrivals run even when the dispatcher is behind.
+        tokio::task::yield_now().await;
+    }
+    drop(pacer);
+    let all = u32::try_from(in_flight_max).unwrap_or(u32::MAX);
+    drop(room.acquire_many(all).await);
+    Ok(())
+}

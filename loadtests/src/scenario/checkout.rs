@@ -1,0 +1,186 @@
+//! Whole payments: from the order to the webhook that tells its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use crate::audit::{Comparison, Expected, GatewayBooks};
+use crate::cli::CheckoutArgs;
+use crate::drive::{self, Load, Posted};
+use crate::ledger::Ledger;
+use crate::order::{AnswerWhen, Orders, Terms};
+use crate::process::Watch;
+use crate::receiver::{self, Receiver};
+use crate::report::{Bound, Goal, Report, Round};
+use crate::tally::{Summary, Tally};
+
+use super::{Pattern, Problem};
+
+const PAUSE: Duration = Duration::from_millis(50);
+
+pub async fn run(args: &CheckoutArgs) -> Result<Report, Problem> {
+    let common = &args.common;
+    let pattern = Pattern::of(&args.shape)?;
+    let (listener, address) = receiver::bind(args.receiver).await?;
+    let secret = args.webhook_secret.parse()?;
+    let books = GatewayBooks::new(common.gateway.clone(), channels(args), common.currency.clone());
+    let totals_before = if args.no_books { None } else { Some(books.totals().await?) };
+    let mut rounds = super::ceiling_round(common).await?;
+
+    let begin = Instant::now();
+    let from = begin + pattern.warm_up();
+    let until = from + pattern.length();
+    let orders = Orders::new(&order_terms(args, address), args.mix.clone());
+    let sockets = args.shape.sockets as usize;
+    let checkout = Arc::new(Checkout {
+        load: Load::new(common.target.clone(), orders, Tally::new(from), common.patience, sockets),
+        ledger: Arc::new(Ledger::new(args.mix.clone(), from)),
+        patience: args.settle,
+    });
+    let receiver = Receiver {
+        ledger: checkout.ledger.clone(),
+        load: checkout.load.clone(),
+        secret,
+        check_one_in: args.check_one_in,
+        count: AtomicU64::new(0),
+    };
+    let receiving = tokio::spawn(Arc::new(receiver).run(listener));
+
+    let watch = Watch { server: super::server_pid(common), gateway: super::found_at(&common.gateway) };
+    let progress = super::show("checkout", pattern.warm_up() + pattern.length(), &checkout.load);
+    let measured = watch.stretch(from, until, || checkout.ledger.ended());
+    let (stretch, driven) = match pattern {
+        Pattern::Closed { slots, .. } => tokio::join!(measured, checkout.closed(slots, until)),
+        Pattern::Open { schedule, in_flight_max, .. } => {
+            let arrival = |intended| {
+                let checkout = checkout.clone();
+                async move {
+                    checkout.pay(intended).await;
+                }
+            };
+            tokio::join!(measured, drive::open(&checkout.load, schedule, begin, in_flight_max, arrival))
+        }
+    };
+    driven?;
+    drop(progress);
+    let requests = checkout.load.tally().summary();
+    rounds.push(Round { of: "payments", stretch, acceptance: Some(requests.acceptance) });
+    let mut report = super::report("checkout", common, pattern.words(), rounds, requests);
+    report.notes.extend(super::offered("checkout", pattern, &checkout.load));
+    if let Some(before) = totals_before {
+        let unsure = unsure_posts(&report.requests);
+        let ours = || Expected::new(&checkout.ledger.summary(), unsure);
+        report.books = Some(books.compare(before, ours, args.settle).await);
+    }
+    receiving.abort();
+    judge(&mut report, &checkout.ledger, pattern, args);
+    super::looked_up(common, &mut report, &checkout.load).await;
+    super::audited(common, &mut report).await;
+    Ok(report)
+}
+
+fn order_terms(args: &CheckoutArgs, receiver: SocketAddr) -> Terms {
+    let answer = if args.respond_async { AnswerWhen::Durable } else { AnswerWhen::ChannelAnswered };
+    Terms {
+        channel: Some(args.channel.clone()),
+        webhook_url: Some(format!("http://{receiver}/webhooks")),
+        answer,
+        ..super::terms(&args.common, &args.common.target)
+    }
+}
+
+fn channels(args: &CheckoutArgs) -> Vec<String> {
+    let kinds = args.mix.kinds().iter();
+    let mut channels: Vec<String> =
+        kinds.map(|kind| kind.channel.clone().unwrap_or_else(|| args.channel.clone())).collect();
+    channels.sort();
+    channels.dedup();
+    channels
+}
+
+/// Orders that may have been taken although no answer says so.
+fn unsure_posts(requests: &Summary) -> u64 {
+    let refused: u64 = requests.refused.iter().filter(|r| r.status >= 500).map(|r| r.count).sum();
+    refused + requests.broken.values().sum::<u64>()
+}
+
+fn judge(report: &mut Report, ledger: &Ledger, pattern: Pattern, args: &CheckoutArgs) {
+    let payments = ledger.summary();
+    let mut fail = |count: u64, what: &str| {
+        if count > 0 {
+            report.failures.push(format!("{count} {what}"));
+        }
+    };
+    fail(payments.kinds.iter().map(|kind| kind.unfinished).sum(), "accepted payments never came to an end");
+    fail(payments.kinds.iter().map(|kind| kind.unexpected).sum(), "payments ended otherwise than scripted");
+    fail(payments.signatures_wrong, "webhooks had a wrong signature");
+    let differences = report.books.iter().flat_map(|Comparison { differences, .. }| differences);
+    report.failures.extend(differences.map(|difference| format!("the gateway's books differ: {difference}")));
+
+    report.goals.extend(goals(report, pattern, args));
+    report.payments = Some(payments);
+}
+
+/// Saturation is asked of one channel alone; other mixes and the open loop have no target of their own.
+fn goals(report: &Report, pattern: Pattern, args: &CheckoutArgs) -> Vec<Goal> {
+    let (Pattern::Closed { .. }, Some(round), [channel]) = (pattern, report.rounds.last(), &channels(args)[..]) else {
+        return Vec::new();
+    };
+    let rate = |least| {
+        let name = format!("whole payments per second by {channel}");
+        Goal::new(name, Bound::AtLeast(least), round.stretch.per_second)
+    };
+    let cost = |micros| Goal::new("processor time of the server per whole payment, µs", Bound::AtMost(120.0), micros);
+    match channel.as_str() {
+        "simpay" => [rate(7_000.0)].into_iter().chain(round.stretch.server_us.map(cost)).collect(),
+        "wechat" => vec![rate(1_200.0)],
+        _ => Vec::new(),
+    }
+}
+
+struct Checkout {
+    load: Arc<Load>,
+    ledger: Arc<Ledger>,
+    patience: Duration,
+}
+
+impl Checkout {
+    /// One payment, from its order to its webhook.
+    async fn pay(&self, intended: Instant) -> Posted {
+        let serial = self.load.orders().take_serial();
+        // Opened first: the webhook may be quicker than the answer.
+        let end = self.ledger.open(serial, intended);
+        let posted = self.load.post(serial, intended).await;
+        match posted {
+            Posted::Accepted => {
+                if let Some(end) = end
+                    && tokio::time::timeout(self.patience, end).await.is_err()
+                {
+                    self.ledger.give_up(serial);
+                }
+            }
+            Posted::Refused | Posted::Unsure => self.ledger.withdraw(serial),
+        }
+        posted
+    }
+
+    async fn closed(self: &Arc<Self>, slots: usize, until: Instant) -> std::io::Result<()> {
+        let mut payers = JoinSet::new();
+        for _ in 0..slots {
+            let checkout = self.clone();
+            payers.spawn(async move {
+                while Instant::now() < until {
+                    match checkout.pay(Instant::now()).await {
+                        Posted::Accepted => {}
+                        Posted::Refused | Posted::Unsure => tokio::time::sleep(PAUSE).await,
+                    }
+                }
+            });
+        }
+        while payers.join_next().await.is_some() {}
+        Ok(())
+    }
+}

@@ -1,0 +1,229 @@
+//! A server that answers like Tongbao and its gateway as far as the load tester looks, with faults on demand.
+
+use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+const SECRET: &str = "c2FuZGJveC1hLXdlYmhvb2stc2VjcmV0LTAwMDE=";
+const PAYABLE_MINOR: u64 = 20_060;
+
+#[derive(Clone, Copy, Default)]
+pub struct Faults {
+    /// Every so-many-th order is answered with 503.
+    pub busy_every: Option<u64>,
+    /// Every so-many-th order is answered with 201 and forgotten.
+    pub forget_every: Option<u64>,
+    /// This order stops the whole server for half a second.
+    pub stall_at: Option<u64>,
+    /// This order's payment is captured, but its webhook never comes.
+    pub lose_webhook_of: Option<u64>,
+    /// Captures that the gateway alone knows of.
+    pub stray_captures: u64,
+    pub signature: Signature,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Signature {
+    #[default]
+    Right,
+    Wrong,
+}
+
+#[derive(Default)]
+struct Seen {
+    orders: AtomicU64,
+    captures: AtomicU64,
+    ids: Mutex<HashSet<String>>,
+}
+
+pub struct Stub {
+    address: SocketAddr,
+    seen: Arc<Seen>,
+    server: ServerHandle,
+}
+
+struct Context {
+    faults: Faults,
+    seen: Arc<Seen>,
+    webhooks: mpsc::Sender<Webhook>,
+}
+
+struct Webhook {
+    receiver: SocketAddr,
+    event: &'static str,
+    merchant_order_id: String,
+}
+
+async fn create(request: HttpRequest, order: web::Json<Value>, context: web::Data<Context>) -> HttpResponse {
+    let number = context.seen.orders.fetch_add(1, Ordering::SeqCst) + 1;
+    if context.faults.stall_at == Some(number) {
+        // Blocks the only worker on purpose: everybody waits.
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let authorised = request.headers().get("authorization").is_some_and(|value| value == "Bearer sk_sandbox_a");
+    if !authorised {
+        return HttpResponse::Unauthorized().finish();
+    }
+    if context.faults.busy_every.is_some_and(|every| number.is_multiple_of(every)) {
+        return HttpResponse::ServiceUnavailable().insert_header(("retry-after", "1")).body("busy");
+    }
+    let text = |field: &str| order[field].as_str().map(str::to_owned);
+    let id = text("merchant_order_id").unwrap();
+    if context.faults.forget_every.is_some_and(|every| number.is_multiple_of(every)) {
+        return HttpResponse::Created().json(json!({"merchant_order_id": id}));
+    }
+    assert!(context.seen.ids.lock().unwrap().insert(id.clone()), "{id} came twice");
+    if let Some(url) = text("webhook_url") {
+        let receiver = url.strip_prefix("http://").unwrap().split('/').next().unwrap().parse().unwrap();
+        let event = match text("description").unwrap().as_str() {
+            "sim:decline" => "order.attempt_failed",
+            _ => "order.succeeded",
+        };
+        if event == "order.succeeded" {
+            context.seen.captures.fetch_add(1, Ordering::SeqCst);
+        }
+        if context.faults.lose_webhook_of != Some(number) {
+            context.webhooks.send(Webhook { receiver, event, merchant_order_id: id.clone() }).unwrap();
+        }
+    }
+    HttpResponse::Created().json(json!({"id": format!("ord_{number}"), "merchant_order_id": id, "state": "created"}))
+}
+
+async fn list(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
+    let id = request.query_string().strip_prefix("merchant_order_id=").unwrap().to_owned();
+    let known = context.seen.ids.lock().unwrap().contains(&id);
+    let data: Vec<Value> = known.then(|| json!({"merchant_order_id": id})).into_iter().collect();
+    HttpResponse::Ok().json(json!({"data": data, "next_cursor": null}))
+}
+
+async fn totals(context: web::Data<Context>) -> HttpResponse {
+    let stray = if context.seen.orders.load(Ordering::SeqCst) > 0 { context.faults.stray_captures } else { 0 };
+    let captures = 1_000 + context.seen.captures.load(Ordering::SeqCst) + stray;
+    HttpResponse::Ok().json(json!({
+        "simpay": {"CNY": {"captured_minor": captures * PAYABLE_MINOR, "refunded_minor": 0, "captures": captures}},
+        "wechat": {"CNY": {"captured_minor": 7, "refunded_minor": 0, "captures": 7}},
+    }))
+}
+
+impl Webhook {
+    fn deliver(&self, number: u64, signature: Signature) -> std::io::Result<()> {
+        let data = json!({"merchant_order_id": self.merchant_order_id, "payable": "200.60", "sequence": 3});
+        let body = json!({"type": self.event, "timestamp": "2026-01-01T00:00:00.000Z", "data": data}).to_string();
+        let stamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &STANDARD.decode(SECRET).unwrap());
+        let signed = match signature {
+            Signature::Right => format!("evt_{number}.{stamp}.{body}"),
+            Signature::Wrong => format!("evt_{number}.{stamp}.{body} "),
+        };
+        let tag = STANDARD.encode(hmac::sign(&key, signed.as_bytes()));
+        let mut stream = TcpStream::connect(self.receiver)?;
+        write!(
+            stream,
+            "POST /webhooks HTTP/1.1\r\nHost: x\r\nWebhook-Id: evt_{number}\r\nWebhook-Timestamp: {stamp}\r\n\
+             Webhook-Signature: v1,{tag}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        stream.read_to_end(&mut Vec::new()).map(|_| ())
+    }
+}
+
+impl Stub {
+    pub fn start(faults: Faults) -> Self {
+        let seen = Arc::new(Seen::default());
+        let (webhooks, outgoing) = mpsc::channel::<Webhook>();
+        std::thread::spawn(move || {
+            for (number, webhook) in outgoing.iter().enumerate() {
+                // The load tester may have ended meanwhile.
+                let _ = webhook.deliver(number as u64, faults.signature);
+            }
+        });
+        let context = web::Data::new(Context { faults, seen: seen.clone(), webhooks });
+        let (ready, started) = mpsc::channel();
+        std::thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let server = HttpServer::new(move || {
+                    App::new()
+                        .app_data(context.clone())
+                        .route("/v1/orders", web::post().to(create))
+                        .route("/v1/orders", web::get().to(list))
+                        .route("/sim/totals", web::get().to(totals))
+                });
+                let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
+                let address = server.addrs()[0];
+                let running = server.run();
+                ready.send((address, running.handle())).unwrap();
+                running.await.unwrap();
+            });
+        });
+        let (address, server) = started.recv().unwrap();
+        Self { address, seen, server }
+    }
+
+    /// Distinct orders that were accepted.
+    pub fn accepted(&self) -> u64 {
+        self.seen.ids.lock().unwrap().len() as u64
+    }
+
+    pub fn orders(&self) -> u64 {
+        self.seen.orders.load(Ordering::SeqCst)
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Runs the load tester against this stub; its exit code, its report, and what it printed.
+    pub fn load(&self, arguments: &str) -> Run {
+        let file =
+            std::env::temp_dir().join(format!("tongbao-load-{}-{}.json", std::process::id(), self.address.port()));
+        let output = Command::new(env!("CARGO_BIN_EXE_tongbao-load"))
+            .args(arguments.split_whitespace())
+            .args(["--target", &self.url(), "--gateway", &self.url(), "--json"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        let report = std::fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let _ = std::fs::remove_file(&file);
+        Run { report: report.unwrap_or_default(), output }
+    }
+}
+
+impl Drop for Stub {
+    fn drop(&mut self) {
+        // Not awaited: the worker ends with the test process at the latest.
+        drop(self.server.stop(false));
+    }
+}
+
+pub struct Run {
+    pub report: Value,
+    pub output: Output,
+}
+
+impl Run {
+    pub fn code(&self) -> Option<i32> {
+        self.output.status.code()
+    }
+
+    /// A whole number in the report, by JSON pointer.
+    pub fn number(&self, pointer: &str) -> u64 {
+        let found = self.report.pointer(pointer).and_then(Value::as_u64);
+        found.unwrap_or_else(|| panic!("{pointer} is missing\n{}", self.text()))
+    }
+
+    pub fn text(&self) -> String {
+        let both = [&self.output.stdout[..], &self.output.stderr[..]].concat();
+        String::from_utf8_lossy(&both).into_owned()
+    }
+}

@@ -1,0 +1,96 @@
+//! What may be asked of orders from outside, and what comes back.
+
+use std::sync::Arc;
+
+use crate::domain::channel::{Channel, Method};
+use crate::domain::event::{Created, Refusal};
+use crate::domain::order::Order;
+use crate::store::Request;
+
+use super::writer::WriteError;
+
+/// The trace that an order's calls and webhooks belong to (W3C trace context).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trace(pub u128);
+
+/// An order as a platform posted it, checked and priced.
+#[derive(Debug)]
+pub struct NewOrder {
+    pub facts: Created,
+    pub request: Request,
+    /// What the channel is told, kept apart because it is needed at once.
+    pub details: Arc<Details>,
+    /// Present when it is to be paid for at once.
+    pub choice: Option<(Channel, Method)>,
+    pub trace: Trace,
+}
+
+/// What of a request its attempts need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Details {
+    pub description: String,
+    pub return_url: Option<String>,
+    pub payer_id: Option<String>,
+    pub payer_ip: Option<String>,
+}
+
+/// What is asked of an order that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    Pay { channel: Channel, method: Method },
+    Cancel,
+}
+
+/// How long the asker stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Answer as soon as it is durable.
+    Durable,
+    /// Wait for the channel's answer, within the configured bound.
+    FirstAnswer,
+}
+
+/// An order as it is now, all of it durable.
+#[derive(Debug, Clone)]
+pub struct Placed {
+    pub order: Order,
+    pub next_action: Option<Arc<str>>,
+}
+
+/// What became of a verified callback; each of them is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// An order has it in its journal, now or before.
+    ByOrder,
+    /// Kept for reconciliation: no such order or attempt, or the order cannot be spoken to.
+    ByInbox,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AskError {
+    Refused(Refusal),
+    /// The platform's merchant order id is taken: compare with what is stored.
+    Duplicate,
+    /// Nothing was accepted; try again.
+    Overloaded,
+    StoreAway,
+    /// The store went away while this was being committed: it may have happened.
+    OutcomeUnknown,
+    /// The order cannot be spoken to for now; it is being looked after.
+    Quarantined,
+    NotFound,
+    /// The callback speaks of another currency than its order.
+    CurrencyDiffers,
+}
+
+impl From<WriteError> for AskError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Overloaded => AskError::Overloaded,
+            WriteError::Duplicate => AskError::Duplicate,
+            WriteError::Away | WriteError::Conflict(_) => AskError::StoreAway,
+            WriteError::Unknown => AskError::OutcomeUnknown,
+            WriteError::Culprit(_) => AskError::Quarantined,
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Taking a store: one process owns it, and a second one is refused, saying who holds it.
+
+use std::time::Duration;
+
+use crate::store::{Owner, Store, StoreError};
+
+#[derive(Debug)]
+pub enum LeaseError {
+    /// Its holder is alive.
+    Held(String),
+    Store(StoreError),
+}
+
+impl std::fmt::Display for LeaseError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LeaseError::Held(holder) => write!(f, "the store is held by {holder}"),
+            LeaseError::Store(error) => write!(f, "the store cannot be taken: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for LeaseError {}
+
+impl From<StoreError> for LeaseError {
+    fn from(error: StoreError) -> Self {
+        LeaseError::Store(error)
+    }
+}
+
+/// Takes the store over from nobody, or from a holder that misses `missed` beats in a row. Beats are counted, clocks
+/// are not compared.
+///
+/// # Errors
+/// The holder is alive, another process was faster, or the store fails.
+pub async fn acquire(store: &dyn Store, holder: &str, beat: Duration, missed: u32) -> Result<Owner, LeaseError> {
+    let mut seen = store.owner().await?;
+    if !seen.holder.is_empty() {
+        tracing::info!(holder = seen.holder, "the store has a holder; listening for its beats");
+        for _ in 0..missed {
+            tokio::time::sleep(beat).await;
+            let now = store.owner().await?;
+            if now.beat != seen.beat || now.epoch != seen.epoch {
+                return Err(LeaseError::Held(now.holder));
+            }
+            seen = now;
+        }
+        tracing::warn!(holder = seen.holder, "its holder is gone; taking the store over");
+    }
+    match store.take_over(&seen, holder).await? {
+        Some(owner) => Ok(owner),
+        None => Err(LeaseError::Held(store.owner().await?.holder)),
+    }
+}
+
+/// This process, for people.
+pub fn holder_name() -> String {
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let host = host.trim();
+    format!("process {} on {}", std::process::id(), if host.is_empty() { "this host" } else { host })
+}

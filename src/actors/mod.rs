@@ -1,0 +1,13 @@
+//! The only mutable memory: orders, the registry, channel supervisors, the writer, webhooks.
+
+pub mod ask;
+pub mod clock;
+pub mod lease;
+pub mod order;
+pub mod registry;
+pub mod supervisor;
+pub mod takeup;
+pub mod timers;
+pub mod turn;
+pub mod webhooks;
+pub mod writer;

@@ -1,0 +1,527 @@
+//! One actor per in-flight order: a thin shell around [`Turn`]. Everything that touches an order goes through its
+//! mailbox, and the mailbox waits while a step is being committed.
+//!
+//! It must never keep an order whose commit was lost: it goes, and the store is asked again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+
+use super::ask::{AskError, Details, Placed, Trace};
+use super::clock;
+use super::registry::Registry;
+use super::supervisor::{Call, Question};
+use super::turn::{Shell, Turn, TurnError};
+use super::writer::{Lane, WriteError};
+use crate::channels::{Ask, NextAction, RefundAsk};
+use crate::domain::channel::{Channel, Method};
+use crate::domain::event::{Effect, Event, Fact, SendOutcome, Step, Write};
+use crate::domain::id::{OrderId, refund_number};
+use crate::domain::order::{Order, State, Wish};
+use crate::domain::step::wake;
+use crate::domain::time::Instant;
+use crate::domain::validation::validate;
+use crate::store::{AttemptRow, NextActionChange, OrderUnit, OutboxRow, Request, StoreError, StoredOrder, Unit};
+
+/// Somebody who waits for the channel's answer.
+pub type Follower = oneshot::Sender<Placed>;
+
+/// What an order is told.
+#[derive(Debug)]
+pub enum Told {
+    /// Facts from channels, payers, platforms and operators.
+    Fact(Fact, Option<NextAction>),
+    /// A channel was chosen; what is known of it is looked up when it is this message's turn.
+    Choice { channel: Channel, method: Method, details: Arc<Details> },
+    /// A timer came up.
+    Timer,
+}
+
+impl Told {
+    /// The same again, for an order whose actor was just leaving.
+    pub fn again(&self) -> Told {
+        match self {
+            Told::Fact(fact, next_action) => Told::Fact(fact.clone(), next_action.clone()),
+            Told::Choice { channel, method, details } => {
+                Told::Choice { channel: *channel, method: *method, details: details.clone() }
+            }
+            Told::Timer => Told::Timer,
+        }
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "Result<Order, AskError>")]
+pub struct Tell {
+    pub told: Told,
+    pub follower: Option<Follower>,
+}
+
+/// The first message of a new order.
+#[derive(Message)]
+#[rtype(result = "Result<Order, AskError>")]
+pub struct Open {
+    pub order: Order,
+    pub events: Vec<Event>,
+    pub request: Box<Request>,
+    pub details: Arc<Details>,
+    pub follower: Option<Follower>,
+}
+
+/// To itself, behind all that is waiting: go, if there is still nothing to do.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Leave;
+
+/// What travels beside the events of a turn and never enters the journal.
+#[derive(Default)]
+struct Beside {
+    request: Option<Box<Request>>,
+    details: Option<Arc<Details>>,
+    next_action: Option<Arc<str>>,
+}
+
+pub struct OrderActor {
+    registry: Arc<Registry>,
+    id: OrderId,
+    trace: Trace,
+    /// None while it is being loaded, while a turn is under way, and after it was lost.
+    turn: Option<Box<Turn>>,
+    /// The newest timer; older ones that come up are ignored.
+    armed: Option<Instant>,
+    followers: Vec<Follower>,
+    /// Submits that may not have left yet.
+    submits: Vec<(u8, Arc<AtomicBool>)>,
+    origin: Origin,
+    standing: Standing,
+}
+
+/// Whether the order was quarantined before this actor took it up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    Good,
+    OnTrial,
+}
+
+/// Where an actor gets its order from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// From the message that opens it.
+    Message,
+    Store,
+}
+
+impl OrderActor {
+    /// An actor for an order that is about to be created.
+    pub fn fresh(registry: Arc<Registry>, id: OrderId, trace: Trace) -> Self {
+        OrderActor::new(registry, id, trace, Origin::Message)
+    }
+
+    /// An actor that loads its order from the store before its first message.
+    pub fn stored(registry: Arc<Registry>, id: OrderId, standing: Standing) -> Self {
+        let mut actor = OrderActor::new(registry, id, Trace(id.as_u128()), Origin::Store);
+        actor.standing = standing;
+        actor
+    }
+
+    fn new(registry: Arc<Registry>, id: OrderId, trace: Trace, origin: Origin) -> Self {
+        OrderActor {
+            registry,
+            id,
+            trace,
+            turn: None,
+            armed: None,
+            followers: Vec::new(),
+            submits: Vec::new(),
+            origin,
+            standing: Standing::Good,
+        }
+    }
+
+    /// Runs one turn while the mailbox waits.
+    fn turn(&mut self, turn: Box<Turn>, events: Vec<Event>, beside: Beside) -> TurnResponse {
+        let lane = match turn.order().version {
+            0 => Lane::NewOrders,
+            _ => Lane::Existing,
+        };
+        let mut shell = ActorShell::new(self.registry.clone(), lane, beside);
+        let work = async move {
+            let mut turn = turn;
+            let end = turn.take(&events, &mut shell).await;
+            (turn, shell, end)
+        };
+        AtomicResponse::new(Box::pin(
+            work.into_actor(self).map(|(turn, shell, end), actor, context| actor.taken(turn, shell, end, context)),
+        ))
+    }
+
+    fn taken(
+        &mut self,
+        turn: Box<Turn>,
+        shell: ActorShell,
+        end: Result<(), TurnError<WriteError>>,
+        context: &mut Context<Self>,
+    ) -> Result<Order, AskError> {
+        match end {
+            Err(TurnError::Lost(error)) => Err(self.lost(turn.order().version, error, context)),
+            Err(TurnError::Refused(refusal)) => {
+                self.turn = Some(turn);
+                Err(AskError::Refused(refusal))
+            }
+            Ok(()) => {
+                let order = turn.order().clone();
+                self.turn = Some(turn);
+                if self.standing == Standing::OnTrial {
+                    self.standing = Standing::Good;
+                    self.registry.acquit(self.id);
+                }
+                self.perform(&order, shell, context);
+                Ok(order)
+            }
+        }
+    }
+
+    fn perform(&mut self, order: &Order, shell: ActorShell, context: &mut Context<Self>) {
+        for ordinal in &shell.withdrawn {
+            for (_, flag) in self.submits.iter().filter(|(submit, _)| submit == ordinal) {
+                flag.store(true, Ordering::Release);
+            }
+        }
+        let frozen = shell.frozen.as_ref();
+        for effect in &shell.effects {
+            self.act(order, *effect, frozen, context);
+        }
+        if shell.webhooks > 0 {
+            self.registry.webhooks_written(self.id, order.sequence, shell.webhooks);
+        }
+        if is_settled(order) && !self.followers.is_empty() {
+            let placed = Placed { order: order.clone(), next_action: shell.beside.next_action };
+            for follower in self.followers.drain(..) {
+                let _ = follower.send(placed.clone());
+            }
+        }
+        if order.is_quiet() {
+            context.address().do_send(Leave);
+        }
+    }
+
+    fn act(&mut self, order: &Order, effect: Effect, frozen: Option<&(u8, Arc<str>)>, context: &mut Context<Self>) {
+        let question = match effect {
+            Effect::ArmTimer { at } => {
+                self.armed = Some(at);
+                return self.registry.arm(self.id, at);
+            }
+            Effect::Choose { channel, method } => return self.choose_later(channel, method, context),
+            Effect::Submit { ordinal, send } => {
+                let withdrawn = Arc::new(AtomicBool::new(false));
+                self.submits.retain(|(submit, _)| *submit != ordinal);
+                self.submits.push((ordinal, withdrawn.clone()));
+                let frozen = frozen.filter(|(attempt, _)| *attempt == ordinal).map(|(_, frozen)| frozen.clone());
+                (ordinal, Question::Submit { send, frozen, withdrawn })
+            }
+            Effect::Query { ordinal } => (ordinal, Question::Query),
+            Effect::Close { ordinal } => (ordinal, Question::Close),
+            Effect::Refund { capture } => {
+                let Some((ordinal, ask)) = refund_ask(order, capture) else { return };
+                (ordinal, Question::Refund { capture, ask })
+            }
+            Effect::QueryRefund { capture } => {
+                let Some((ordinal, ask)) = refund_ask(order, capture) else { return };
+                (ordinal, Question::QueryRefund { capture, ask })
+            }
+        };
+        self.call(order, question, context);
+    }
+
+    fn call(&mut self, order: &Order, (ordinal, question): (u8, Question), context: &mut Context<Self>) {
+        let Some(attempt) = order.attempt(ordinal) else { return };
+        let call = Call { number: order.number(ordinal), question, trace: self.trace };
+        match self.registry.supervisor(attempt.channel, &attempt.account) {
+            Some(supervisor) => supervisor.call(call),
+            None => {
+                tracing::error!(order = %self.id, channel = attempt.channel.name(), account = %attempt.account,
+                    "an attempt's account is not configured any more");
+                let fact = unreachable_account(ordinal, &call.question);
+                context.address().do_send(Tell { told: Told::Fact(fact, None), follower: None });
+            }
+        }
+    }
+
+    /// The old attempt is dead: what the new one needs lies in the store.
+    fn choose_later(&mut self, channel: Channel, method: Method, context: &mut Context<Self>) {
+        let (registry, id) = (self.registry.clone(), self.id);
+        let work = async move { registry.details(id).await };
+        context.spawn(work.into_actor(self).map(move |details, _, context| {
+            // Without details (the store is away) the timer proposes the choice again.
+            if let Ok(details) = details {
+                let told = Told::Choice { channel, method, details };
+                context.address().do_send(Tell { told, follower: None });
+            }
+        }));
+    }
+
+    /// A commit was lost: this actor's order is not to be trusted any more.
+    fn lost(&mut self, version: u32, error: WriteError, context: &mut Context<Self>) -> AskError {
+        self.registry.lost(self.id, version, &error);
+        context.stop();
+        error.into()
+    }
+
+    fn loaded(&mut self, loaded: Result<Option<StoredOrder>, StoreError>, context: &mut Context<Self>) {
+        match loaded {
+            Ok(Some(stored)) => {
+                self.trace = self.registry.trace(self.id, &stored.request);
+                let mut turn = Box::new(Turn::new(stored.order));
+                let mut shell = ActorShell::new(self.registry.clone(), Lane::Existing, Beside::default());
+                turn.resume(clock::now(), &mut shell);
+                let order = turn.order().clone();
+                self.turn = Some(turn);
+                self.perform(&order, shell, context);
+                self.registry.take_inbox(self.id);
+            }
+            Ok(None) => {
+                self.registry.forget(self.id);
+                context.stop();
+            }
+            Err(error) => {
+                self.registry.unloadable(self.id, &error);
+                context.stop();
+            }
+        }
+    }
+
+    fn events_of(&self, order: &Order, told: Told, now: Instant) -> (Vec<Event>, Beside) {
+        let event = |fact| Event { at: now, fact };
+        match told {
+            Told::Timer => (vec![event(wake(order, now))], Beside::default()),
+            Told::Fact(fact, next_action) => {
+                let next_action = next_action.and_then(|action| serde_json::to_string(&action).ok()).map(Arc::from);
+                (vec![event(fact)], Beside { next_action, ..Beside::default() })
+            }
+            Told::Choice { channel, method, details } => {
+                let mut events = vec![event(Fact::ChannelChosen { channel, method })];
+                match order.state {
+                    State::Created => {
+                        let facts = self.registry.facts(channel, method, &details, now);
+                        let verdict = validate(order, &facts, now);
+                        events.push(event(Fact::Validated { channel, method, verdict }));
+                    }
+                    State::Validating | State::Submitted | State::Succeeded | State::Failed => {}
+                }
+                (events, Beside { details: Some(details), ..Beside::default() })
+            }
+        }
+    }
+}
+
+type TurnResponse = AtomicResponse<OrderActor, Result<Order, AskError>>;
+
+fn refused(error: AskError) -> TurnResponse {
+    AtomicResponse::new(Box::pin(actix::fut::ready(Err(error))))
+}
+
+/// Whether nobody needs to wait for a channel's answer any more.
+pub fn is_settled(order: &Order) -> bool {
+    match order.state {
+        State::Succeeded | State::Failed => true,
+        State::Validating => false,
+        State::Created => match order.wish {
+            Some(Wish::Switch { .. }) => false,
+            None | Some(Wish::Expiry | Wish::Cancel) => true,
+        },
+        State::Submitted => {
+            order.wish.is_none() && order.open_attempt().is_none_or(|attempt| attempt.sends == attempt.answered)
+        }
+    }
+}
+
+fn refund_ask(order: &Order, index: u8) -> Option<(u8, RefundAsk)> {
+    let capture = order.captures.get(usize::from(index))?;
+    let number = order.number(capture.ordinal);
+    let ask = RefundAsk {
+        refund_number: refund_number(number, index),
+        number,
+        amount_minor: capture.amount_minor,
+        currency: order.currency,
+    };
+    Some((capture.ordinal, ask))
+}
+
+/// What a call to an account that nobody supervises comes to: nothing was sent, and nothing is known.
+fn unreachable_account(ordinal: u8, question: &Question) -> Fact {
+    use crate::domain::event::{CloseAnswer, Finding, RefundOutcome};
+    let why = || "the account is not configured".into();
+    match question {
+        Question::Submit { send, .. } => {
+            Fact::SendAnswered { ordinal, send: *send, outcome: SendOutcome::NotSent { why: why() } }
+        }
+        Question::Query => Fact::QueryAnswered { ordinal, finding: Finding::Unknown { why: why() } },
+        Question::Close => Fact::CloseAnswered { ordinal, answer: CloseAnswer::Unknown { why: why() } },
+        Question::Refund { capture, .. } => {
+            Fact::RefundAnswered { capture: *capture, outcome: RefundOutcome::NotSent { why: why() } }
+        }
+        Question::QueryRefund { capture, .. } => {
+            Fact::RefundAnswered { capture: *capture, outcome: RefundOutcome::Unknown { why: why() } }
+        }
+    }
+}
+
+impl Actor for OrderActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        match self.origin {
+            Origin::Message => {}
+            Origin::Store => {
+                let (registry, id) = (self.registry.clone(), self.id);
+                let load = async move { registry.store().order(id).await };
+                context.wait(load.into_actor(self).map(|loaded, actor, context| actor.loaded(loaded, context)));
+            }
+        }
+    }
+}
+
+impl Drop for OrderActor {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.registry.panicked(self.id);
+        }
+    }
+}
+
+impl Handler<Open> for OrderActor {
+    type Result = TurnResponse;
+
+    fn handle(&mut self, open: Open, _: &mut Self::Context) -> Self::Result {
+        self.followers.extend(open.follower);
+        let beside = Beside { request: Some(open.request), details: Some(open.details), next_action: None };
+        self.turn(Box::new(Turn::new(open.order)), open.events, beside)
+    }
+}
+
+impl Handler<Tell> for OrderActor {
+    type Result = TurnResponse;
+
+    fn handle(&mut self, tell: Tell, _: &mut Self::Context) -> Self::Result {
+        let now = clock::now();
+        let Some(turn) = self.turn.take() else { return refused(AskError::StoreAway) };
+        // A timer that was armed anew is not this one; and one that comes before its time was armed for a later tick.
+        if matches!(tell.told, Told::Timer) && self.armed.is_none_or(|armed| armed > now) {
+            let order = turn.order().clone();
+            self.turn = Some(turn);
+            return AtomicResponse::new(Box::pin(actix::fut::ready(Ok(order))));
+        }
+        self.followers.extend(tell.follower);
+        let (events, beside) = self.events_of(turn.order(), tell.told, now);
+        self.turn(turn, events, beside)
+    }
+}
+
+impl Handler<Leave> for OrderActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, context: &mut Self::Context) {
+        if self.turn.as_ref().is_some_and(|turn| turn.order().is_quiet()) {
+            self.registry.forget(self.id);
+            context.stop();
+        }
+    }
+}
+
+/// The loop's surroundings in the server: commits through the writer, and keeps the effects for the actor.
+struct ActorShell {
+    registry: Arc<Registry>,
+    lane: Lane,
+    beside: Beside,
+    effects: Vec<Effect>,
+    withdrawn: Vec<u8>,
+    frozen: Option<(u8, Arc<str>)>,
+    webhooks: u32,
+}
+
+impl ActorShell {
+    fn new(registry: Arc<Registry>, lane: Lane, beside: Beside) -> Self {
+        ActorShell { registry, lane, beside, effects: Vec::new(), withdrawn: Vec::new(), frozen: None, webhooks: 0 }
+    }
+
+    fn freeze(&mut self, order: &Order, ordinal: u8) -> Option<AttemptRow> {
+        let attempt = order.attempt(ordinal)?;
+        let details = self.beside.details.as_ref()?;
+        let adapter = self.registry.adapter(attempt.channel, attempt.account.as_str())?;
+        let frozen = adapter.freeze(&Ask {
+            number: order.number(ordinal),
+            method: attempt.method,
+            payable_minor: attempt.payable_minor,
+            currency: order.currency,
+            description: &details.description,
+            notify_url: self.registry.notify_url(attempt.channel, &attempt.account),
+            return_url: details.return_url.as_deref(),
+            expires_at: attempt.expires_at,
+        });
+        self.frozen = Some((ordinal, Arc::from(&*frozen)));
+        Some(AttemptRow { ordinal, frozen })
+    }
+
+    fn unit(&mut self, step: &Step, events: &[Event]) -> Result<OrderUnit, WriteError> {
+        let journal = serde_json_canonicalizer::to_vec(&events)
+            .map_err(|error| WriteError::Culprit(format!("events cannot be written: {error}")))?;
+        let mut unit = OrderUnit {
+            id: step.order.id,
+            expected_version: step.order.version - 1,
+            order: step.order.clone(),
+            journal,
+            request: self.beside.request.take(),
+            next_action: NextActionChange::Keep,
+            attempts: Vec::new(),
+            captures: Vec::new(),
+            entries: Vec::new(),
+            webhooks: Vec::new(),
+        };
+        for write in &step.writes {
+            match write {
+                Write::OpenAttempt { ordinal } => {
+                    let row = self
+                        .freeze(&step.order, *ordinal)
+                        .ok_or_else(|| WriteError::Culprit("an attempt cannot be frozen".into()))?;
+                    unit.attempts.push(row);
+                }
+                Write::Capture { index } => unit.captures.push(*index),
+                Write::Entry(entry) => unit.entries.push(entry.clone()),
+                Write::Webhook { kind, sequence } => {
+                    unit.webhooks.push(OutboxRow { kind: *kind, sequence: *sequence, at: step.order.last_at });
+                    self.webhooks += 1;
+                }
+                Write::StoreNextAction => {
+                    if let Some(action) = &self.beside.next_action {
+                        unit.next_action = NextActionChange::Store(action.as_ref().into());
+                    }
+                }
+                Write::WipeNextAction => {
+                    unit.next_action = NextActionChange::Wipe;
+                    self.beside.next_action = None;
+                }
+            }
+        }
+        Ok(unit)
+    }
+}
+
+impl Shell for ActorShell {
+    type Lost = WriteError;
+
+    async fn commit(&mut self, step: &Step, events: &[Event]) -> Result<(), WriteError> {
+        let unit = self.unit(step, events)?;
+        let writer = self.registry.writer().clone();
+        writer.write(self.lane, Unit::Order(Box::new(unit))).await
+    }
+
+    fn act(&mut self, _: &Order, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    fn withdraw(&mut self, _: &Order, ordinal: u8) {
+        self.withdrawn.push(ordinal);
+    }
+}

@@ -1,0 +1,560 @@
+//! Which orders are in memory, and the way to each of them: activate on demand, forget, quarantine.
+//!
+//! It must never decide anything about an order: that is the order's own turn.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use actix::prelude::*;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::ask::{AskError, Command, Details, NewOrder, Patience, Placed, Taken, Trace};
+use super::clock;
+use super::order::{Open, OrderActor, Standing, Tell, Told};
+use super::supervisor::{Answers, SupervisorHandle};
+use super::timers::Timers;
+use super::webhooks::WebhookHandle;
+use super::writer::{Lane, WriteError, WriterHandle};
+use crate::channels::{Adapter, NextAction, Notice};
+use crate::config::Config;
+use crate::domain::channel::{Channel, Method};
+use crate::domain::event::{Event, Fact, Refusal};
+use crate::domain::id::{Account, AttemptNumber, OrderId};
+use crate::domain::order::Order;
+use crate::domain::step::create;
+use crate::domain::time::Instant;
+use crate::domain::validation::{Facts, Health, validate};
+use crate::store::{InboxReason, InboxRow, KeptAnswer, Request, Store, StoreError, StoredOrder, Unit};
+
+/// The account that is used where none is named.
+pub const DEFAULT_ACCOUNT: &str = "default";
+/// How often a message is sent again to an order whose actor was just leaving.
+const DELIVERIES_MAX: u32 = 3;
+/// When an order whose commit was lost, or that could not be loaded, is taken up again.
+const TAKE_UP_AGAIN_MS: i64 = 1_000;
+
+/// An order that is held back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Quarantine {
+    why: String,
+    tries: usize,
+    held: Held,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// Nobody may speak to it.
+    Back,
+    /// It is being tried again.
+    OnTrial,
+}
+
+/// What `/readyz` tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    Ready,
+    NotReady(String),
+}
+
+pub struct Registry {
+    config: Arc<Config>,
+    store: Arc<dyn Store>,
+    writer: WriterHandle,
+    actors: DashMap<OrderId, Addr<OrderActor>>,
+    quarantined: DashMap<OrderId, Quarantine>,
+    quarantined_count: AtomicUsize,
+    timers: Timers,
+    retries: Timers,
+    supervisors: OnceLock<HashMap<(Channel, Account), SupervisorHandle>>,
+    webhooks: OnceLock<WebhookHandle>,
+    arbiters: Vec<ArbiterHandle>,
+    next_arbiter: AtomicUsize,
+    draining: AtomicBool,
+}
+
+/// A verified callback as it lies in the inbox: what was read, and the bytes it was read from.
+#[derive(Serialize, Deserialize)]
+struct Letter {
+    notice: Notice,
+    raw: String,
+}
+
+impl Registry {
+    pub fn new(
+        config: Arc<Config>,
+        store: Arc<dyn Store>,
+        writer: WriterHandle,
+        arbiters: Vec<ArbiterHandle>,
+    ) -> Arc<Self> {
+        assert!(!arbiters.is_empty(), "orders need a thread to live on");
+        Arc::new(Registry {
+            config,
+            store,
+            writer,
+            actors: DashMap::new(),
+            quarantined: DashMap::new(),
+            quarantined_count: AtomicUsize::new(0),
+            timers: Timers::new(),
+            retries: Timers::new(),
+            supervisors: OnceLock::new(),
+            webhooks: OnceLock::new(),
+            arbiters,
+            next_arbiter: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// Connects what was started after the registry, which all of it needs.
+    ///
+    /// # Panics
+    /// When called twice.
+    pub fn connect(&self, supervisors: HashMap<(Channel, Account), SupervisorHandle>, webhooks: WebhookHandle) {
+        let connected = self.supervisors.set(supervisors).is_ok() && self.webhooks.set(webhooks).is_ok();
+        assert!(connected, "the registry is connected once");
+    }
+
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    pub fn writer(&self) -> &WriterHandle {
+        &self.writer
+    }
+
+    /// Orders in memory.
+    pub fn active(&self) -> usize {
+        self.actors.len()
+    }
+
+    pub fn is_active(&self, id: OrderId) -> bool {
+        self.actors.contains_key(&id)
+    }
+
+    /// Orders that are held back, with the reason.
+    pub fn quarantined(&self) -> Vec<(OrderId, String)> {
+        self.quarantined.iter().map(|entry| (*entry.key(), entry.why.clone())).collect()
+    }
+
+    pub fn readiness(&self) -> Readiness {
+        if self.draining.load(Ordering::Acquire) {
+            Readiness::NotReady("stopping".into())
+        } else if self.writer.is_away() {
+            Readiness::NotReady("the store is away".into())
+        } else {
+            Readiness::Ready
+        }
+    }
+
+    /// From here on no new order is taken.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    // --- channels ------------------------------------------------------------------------------------------------
+
+    pub fn supervisor(&self, channel: Channel, account: &Account) -> Option<&SupervisorHandle> {
+        self.supervisors.get()?.get(&(channel, account.clone()))
+    }
+
+    /// The adapter of an account; none when the channel or the account is not configured.
+    pub fn adapter(&self, channel: Channel, account: &str) -> Option<Arc<dyn Adapter>> {
+        self.supervisor(channel, &Account::from(account)).map(|supervisor| supervisor.adapter.clone())
+    }
+
+    /// None when the channel is not enabled.
+    pub fn health(&self, channel: Channel) -> Option<Health> {
+        self.supervisor(channel, &Account::from(DEFAULT_ACCOUNT)).map(|supervisor| supervisor.health(clock::now()))
+    }
+
+    /// What is known of a channel and a payer at this moment.
+    pub fn facts(&self, channel: Channel, method: Method, details: &Details, now: Instant) -> Facts {
+        let account = Account::from(DEFAULT_ACCOUNT);
+        let supervisor = self.supervisor(channel, &account);
+        Facts {
+            channel,
+            method,
+            health: supervisor.map_or(Health::Down, |supervisor| supervisor.health(now)),
+            account: supervisor.map(|_| account),
+            risk: self.broken_rule(details),
+        }
+    }
+
+    fn broken_rule(&self, details: &Details) -> Option<Box<str>> {
+        let listed = |list: &[String], value: &Option<String>| value.as_ref().is_some_and(|value| list.contains(value));
+        if listed(&self.config.risk.refused_payers, &details.payer_id) {
+            Some("refused_payer".into())
+        } else if listed(&self.config.risk.refused_ips, &details.payer_ip) {
+            Some("refused_ip".into())
+        } else {
+            None
+        }
+    }
+
+    /// Where a channel sends the callbacks of an account.
+    pub fn notify_url(&self, channel: Channel, account: &Account) -> String {
+        self.config.public_url(&format!("/v1/callbacks/{channel}/{account}"))
+    }
+
+    // --- what is asked -------------------------------------------------------------------------------------------
+
+    /// Makes an order durable and, if a channel was chosen, sets out to pay for it. Runs on a thread that may hold
+    /// actors, and the order's actor stays there.
+    ///
+    /// # Errors
+    /// [`AskError`]; nothing was accepted unless it is [`AskError::OutcomeUnknown`].
+    pub async fn create(self: &Arc<Self>, new: NewOrder, patience: Patience) -> Result<Placed, AskError> {
+        if self.draining.load(Ordering::Acquire) {
+            return Err(AskError::Overloaded);
+        }
+        let now = clock::now();
+        let id = new.facts.id;
+        let order = create(&new.facts, now);
+        let mut events = vec![Event { at: now, fact: Fact::Created(Box::new(new.facts)) }];
+        if let Some((channel, method)) = new.choice {
+            let facts = self.facts(channel, method, &new.details, now);
+            let verdict = validate(&order, &facts, now);
+            events.push(Event { at: now, fact: Fact::ChannelChosen { channel, method } });
+            events.push(Event { at: now, fact: Fact::Validated { channel, method, verdict } });
+        }
+        let address = OrderActor::fresh(self.clone(), id, new.trace).start();
+        self.actors.insert(id, address.clone());
+        metrics::counter!("tongbao_orders_posted_total").increment(1);
+        let (follower, answer) = follow(patience);
+        let open = Open { order, events, request: Box::new(new.request), details: new.details, follower };
+        let order = match address.send(open).await {
+            Ok(result) => result?,
+            Err(_) => return Err(AskError::OutcomeUnknown),
+        };
+        Ok(self.first_answer(order, answer).await)
+    }
+
+    /// Asks something of an order.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn ask(self: &Arc<Self>, id: OrderId, command: Command, patience: Patience) -> Result<Placed, AskError> {
+        let (follower, answer) = follow(patience);
+        let told = match command {
+            Command::Cancel => Told::Fact(Fact::CancelAsked, None),
+            Command::Pay { channel, method } => Told::Choice { channel, method, details: self.details(id).await? },
+        };
+        let order = self.tell(id, told, follower).await?;
+        Ok(self.first_answer(order, answer).await)
+    }
+
+    /// Waits for the channel's answer, within the bound; what is then known is answered.
+    async fn first_answer(&self, order: Order, answer: Option<oneshot::Receiver<Placed>>) -> Placed {
+        let wait = Duration::from_millis(self.config.server.first_answer_wait_ms);
+        let answered = match answer {
+            Some(answer) => tokio::time::timeout(wait, answer).await.ok().and_then(Result::ok),
+            None => None,
+        };
+        answered.unwrap_or(Placed { order, next_action: None })
+    }
+
+    /// Takes a verified callback to its order; returns once what follows from it is durable.
+    ///
+    /// # Errors
+    /// [`AskError`]; then it must not be acknowledged.
+    pub async fn callback(
+        self: &Arc<Self>,
+        channel: Channel,
+        adapter: &dyn Adapter,
+        notice: Notice,
+        raw: &[u8],
+    ) -> Result<Taken, AskError> {
+        let number = notice.number.parse::<AttemptNumber>();
+        let taken = match number {
+            Ok(number) => self.notice(number, adapter.account(), &notice).await,
+            Err(_) => Err(AskError::NotFound),
+        };
+        let reason = match taken {
+            Ok(()) => return Ok(Taken::ByOrder),
+            Err(AskError::NotFound | AskError::Refused(Refusal::AttemptUnknown)) => InboxReason::OrderUnknown,
+            Err(AskError::Quarantined) => InboxReason::OrderQuarantined,
+            Err(error) => return Err(error),
+        };
+        let letter = Letter { raw: String::from_utf8_lossy(raw).into_owned(), notice };
+        let row = InboxRow {
+            reason,
+            channel,
+            account: adapter.account().clone(),
+            number: letter.notice.number.as_str().into(),
+            order: number.ok().map(|number| number.order),
+            body: serde_json::to_vec(&letter).map_err(|_| AskError::StoreAway)?,
+            at: clock::now(),
+        };
+        self.writer.write(Lane::Existing, Unit::Inbox(Box::new(row))).await?;
+        metrics::counter!("tongbao_inbox_total").increment(1);
+        Ok(Taken::ByInbox)
+    }
+
+    async fn notice(
+        self: &Arc<Self>,
+        number: AttemptNumber,
+        account: &Account,
+        notice: &Notice,
+    ) -> Result<(), AskError> {
+        let fact = Fact::CallbackVerified {
+            ordinal: number.ordinal,
+            account: account.clone(),
+            reference: notice.reference.as_str().into(),
+            amount_minor: notice.amount_minor,
+            currency: notice.currency.as_str().into(),
+        };
+        self.tell(number.order, Told::Fact(fact, None), None).await.map(|_| ())
+    }
+
+    /// Makes the answer given under an `Idempotency-Key` durable.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn keep_answer(&self, answer: KeptAnswer) -> Result<(), AskError> {
+        Ok(self.writer.write(Lane::Existing, Unit::Answer(Box::new(answer))).await?)
+    }
+
+    async fn tell(
+        self: &Arc<Self>,
+        id: OrderId,
+        told: Told,
+        follower: Option<oneshot::Sender<Placed>>,
+    ) -> Result<Order, AskError> {
+        let mut letter = Some((told, follower));
+        for _ in 0..DELIVERIES_MAX {
+            let Some((told, follower)) = letter.take() else { break };
+            let copy = told.again();
+            match self.address(id)?.send(Tell { told, follower }).await {
+                Ok(result) => return result,
+                // Its actor had gone, or its order could not be loaded.
+                Err(_) => match self.store.order(id).await {
+                    Ok(Some(_)) => letter = Some((copy, None)),
+                    Ok(None) => return Err(AskError::NotFound),
+                    Err(_) => return Err(AskError::StoreAway),
+                },
+            }
+        }
+        Err(AskError::StoreAway)
+    }
+
+    // --- actors --------------------------------------------------------------------------------------------------
+
+    /// The way to an order, activated if it is not in memory: its slot is reserved first, and it loads inside.
+    fn address(self: &Arc<Self>, id: OrderId) -> Result<Addr<OrderActor>, AskError> {
+        if let Some(address) = self.actors.get(&id) {
+            return Ok(address.clone());
+        }
+        let standing = match self.quarantined.get(&id).map(|quarantine| quarantine.held) {
+            Some(Held::Back) => return Err(AskError::Quarantined),
+            Some(Held::OnTrial) => Standing::OnTrial,
+            None => Standing::Good,
+        };
+        match self.actors.entry(id) {
+            Entry::Occupied(active) => Ok(active.get().clone()),
+            Entry::Vacant(slot) => {
+                let registry = self.clone();
+                let place = self.next_arbiter.fetch_add(1, Ordering::Relaxed) % self.arbiters.len();
+                let address = OrderActor::start_in_arbiter(&self.arbiters[place], move |_| {
+                    OrderActor::stored(registry, id, standing)
+                });
+                slot.insert(address.clone());
+                Ok(address)
+            }
+        }
+    }
+
+    /// Takes an order up from the store, so that it does what it owes.
+    pub fn take_up(self: &Arc<Self>, id: OrderId) {
+        // A quarantined order is not taken up before its time.
+        let _ = self.address(id);
+    }
+
+    pub fn forget(&self, id: OrderId) {
+        self.actors.remove(&id);
+    }
+
+    /// A commit of this order was lost, so its actor goes. It is taken up again from the store, unless it was new and
+    /// certainly not written.
+    pub fn lost(&self, id: OrderId, version: u32, error: &WriteError) {
+        self.forget(id);
+        match (error, version) {
+            (WriteError::Culprit(why), _) => self.quarantine(id, why),
+            (WriteError::Overloaded | WriteError::Duplicate | WriteError::Away | WriteError::Conflict(_), 0) => {}
+            (
+                WriteError::Overloaded
+                | WriteError::Duplicate
+                | WriteError::Away
+                | WriteError::Conflict(_)
+                | WriteError::Unknown,
+                _,
+            ) => self.take_up_later(id),
+        }
+    }
+
+    /// The order could not be loaded.
+    pub fn unloadable(&self, id: OrderId, error: &StoreError) {
+        self.forget(id);
+        match error {
+            StoreError::Corrupt(why) => self.quarantine(id, why),
+            StoreError::Conflict(_) | StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Fenced => {
+                self.take_up_later(id);
+            }
+        }
+    }
+
+    pub fn panicked(&self, id: OrderId) {
+        self.forget(id);
+        metrics::counter!("tongbao_actor_panics_total").increment(1);
+        self.quarantine(id, "its actor panicked");
+    }
+
+    fn take_up_later(&self, id: OrderId) {
+        self.retries.arm(id, clock::now().plus_ms(TAKE_UP_AGAIN_MS));
+    }
+
+    fn quarantine(&self, id: OrderId, why: &str) {
+        let tries = self.quarantined.get(&id).map_or(0, |quarantine| quarantine.tries + 1);
+        let gaps = &self.config.orders.quarantine_retry_ms;
+        let gap_ms = gaps[tries.min(gaps.len() - 1)];
+        tracing::error!(order = %id, why, tries, retry_in_ms = gap_ms, "order quarantined");
+        metrics::counter!("tongbao_quarantines_total").increment(1);
+        self.quarantined.insert(id, Quarantine { why: why.into(), tries, held: Held::Back });
+        self.retries.arm(id, clock::now().plus_ms(i64::try_from(gap_ms).unwrap_or(i64::MAX)));
+        self.count_quarantined();
+    }
+
+    /// A quarantined order has taken a step again.
+    pub fn acquit(&self, id: OrderId) {
+        if self.quarantined.remove(&id).is_some() {
+            tracing::info!(order = %id, "order released from quarantine");
+            self.count_quarantined();
+        }
+    }
+
+    fn count_quarantined(&self) {
+        let count = self.quarantined.len();
+        self.quarantined_count.store(count, Ordering::Release);
+        metrics::gauge!("tongbao_orders_quarantined").set(count as f64);
+    }
+
+    // --- time ----------------------------------------------------------------------------------------------------
+
+    pub fn arm(&self, id: OrderId, at: Instant) {
+        self.timers.arm(id, at);
+    }
+
+    /// Wakes everybody whose timer came up, and takes up again what was put off.
+    pub fn tick(self: &Arc<Self>, now: Instant) {
+        for id in self.timers.due(now) {
+            if let Some(address) = self.actors.get(&id) {
+                address.do_send(Tell { told: Told::Timer, follower: None });
+            }
+        }
+        for id in self.retries.due(now) {
+            if let Some(mut quarantine) = self.quarantined.get_mut(&id) {
+                quarantine.held = Held::OnTrial;
+            }
+            self.take_up(id);
+        }
+    }
+
+    // --- what the store knows --------------------------------------------------------------------------------------
+
+    /// What a new attempt of a stored order needs to know.
+    pub async fn details(&self, id: OrderId) -> Result<Arc<Details>, AskError> {
+        match self.store.order(id).await {
+            Ok(Some(stored)) => Ok(Arc::new(details_of(&stored))),
+            Ok(None) => Err(AskError::NotFound),
+            Err(error) => {
+                tracing::warn!(order = %id, %error, "an order's request cannot be read");
+                Err(AskError::StoreAway)
+            }
+        }
+    }
+
+    /// The trace that the order was posted under; its own id where it had none.
+    pub fn trace(&self, id: OrderId, request: &Request) -> Trace {
+        let given = field(&parse(&request.body), "trace").and_then(|text| u128::from_str_radix(&text, 16).ok());
+        Trace(given.filter(|trace| *trace != 0).unwrap_or(id.as_u128()))
+    }
+
+    /// Gives an order the callbacks that came while it could not be spoken to.
+    pub fn take_inbox(self: &Arc<Self>, id: OrderId) {
+        let registry = self.clone();
+        actix::spawn(async move {
+            let rows = match registry.store.inbox(id).await {
+                Ok(rows) => rows,
+                Err(error) => return tracing::warn!(order = %id, %error, "the inbox cannot be read"),
+            };
+            for stored in rows {
+                let letter = serde_json::from_slice::<Letter>(&stored.row.body);
+                let number = stored.row.number.parse::<AttemptNumber>();
+                let (Ok(letter), Ok(number)) = (letter, number) else { continue };
+                match registry.notice(number, &stored.row.account, &letter.notice).await {
+                    Ok(()) => {
+                        let done = Unit::InboxDone { id: stored.id };
+                        if let Err(error) = registry.writer.write(Lane::Existing, done).await {
+                            tracing::warn!(order = %id, ?error, "an inbox row stays and will be taken again");
+                        }
+                    }
+                    Err(error) => tracing::warn!(order = %id, ?error, "a callback in the inbox was not taken"),
+                }
+            }
+        });
+    }
+
+    /// Webhooks of this order, the last `count` of its sequence, are durable and may go out.
+    pub fn webhooks_written(&self, id: OrderId, last: u32, count: u32) {
+        if let Some(webhooks) = self.webhooks.get() {
+            for sequence in last + 1 - count..=last {
+                webhooks.written(id, sequence);
+            }
+        }
+    }
+}
+
+impl Answers for Registry {
+    fn answered(&self, number: AttemptNumber, fact: Fact, next_action: Option<NextAction>) {
+        // An order that has left owes nothing that an answer could tell; should it be loaded again, it asks again.
+        if let Some(address) = self.actors.get(&number.order) {
+            address.do_send(Tell { told: Told::Fact(fact, next_action), follower: None });
+        }
+    }
+}
+
+fn follow(patience: Patience) -> (Option<oneshot::Sender<Placed>>, Option<oneshot::Receiver<Placed>>) {
+    match patience {
+        Patience::Durable => (None, None),
+        Patience::FirstAnswer => {
+            let (follower, answer) = oneshot::channel();
+            (Some(follower), Some(answer))
+        }
+    }
+}
+
+fn parse(json: &str) -> serde_json::Value {
+    serde_json::from_str(json).unwrap_or_default()
+}
+
+fn field(json: &serde_json::Value, name: &str) -> Option<String> {
+    json.get(name)?.as_str().map(str::to_owned)
+}
+
+fn details_of(stored: &StoredOrder) -> Details {
+    let body = parse(&stored.request.body);
+    let payer = stored.request.payer.as_deref().map(parse).unwrap_or_default();
+    Details {
+        description: field(&body, "description").unwrap_or_else(|| stored.request.merchant_order_id.to_string()),
+        return_url: field(&body, "return_url"),
+        payer_id: field(&payer, "id"),
+        payer_ip: field(&payer, "ip"),
+    }
+}

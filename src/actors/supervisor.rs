@@ -1,0 +1,485 @@
+//! One supervisor per channel account: its limit, its bound on calls under way, time-outs, retries and breaker.
+//!
+//! A slow channel slows nobody else: every call is a task of its own on the supervisor's thread, and it always ends in
+//! an event for its order.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant as Monotonic};
+
+use actix::prelude::*;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tokio::sync::Semaphore;
+
+use super::ask::Trace;
+use super::clock;
+use crate::channels::sender::{self, Undelivered};
+use crate::channels::{Adapter, Answer, NextAction, Outgoing, RefundAsk, Stamp};
+use crate::domain::breaker::{Admission, Breaker, Condition, Limits, Sign};
+use crate::domain::channel::Channel;
+use crate::domain::event::{CloseAnswer, Fact, Fault, Finding, RefundOutcome, SendOutcome};
+use crate::domain::id::AttemptNumber;
+use crate::domain::time::Instant;
+use crate::domain::validation::Health;
+use crate::store::Store;
+
+/// Where the answers go.
+pub trait Answers: Send + Sync + 'static {
+    fn answered(&self, number: AttemptNumber, fact: Fact, next_action: Option<NextAction>);
+}
+
+/// What a call asks.
+#[derive(Debug, Clone)]
+pub enum Question {
+    /// `frozen` none: it is read from the store.
+    Submit {
+        send: u16,
+        frozen: Option<Arc<str>>,
+        withdrawn: Arc<AtomicBool>,
+    },
+    Query,
+    Close,
+    Refund {
+        capture: u8,
+        ask: RefundAsk,
+    },
+    QueryRefund {
+        capture: u8,
+        ask: RefundAsk,
+    },
+}
+
+impl Question {
+    const fn name(&self) -> &'static str {
+        match self {
+            Question::Submit { .. } => "submit",
+            Question::Query => "query",
+            Question::Close => "close",
+            Question::Refund { .. } => "refund",
+            Question::QueryRefund { .. } => "query_refund",
+        }
+    }
+
+    /// Queries stand behind creates and closes.
+    const fn is_query(&self) -> bool {
+        match self {
+            Question::Query | Question::QueryRefund { .. } => true,
+            Question::Submit { .. } | Question::Close | Question::Refund { .. } => false,
+        }
+    }
+}
+
+#[derive(Message, Debug)]
+#[rtype(result = "()")]
+pub struct Call {
+    pub number: AttemptNumber,
+    pub question: Question,
+    pub trace: Trace,
+}
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub per_second: u32,
+    pub queries_percent: u32,
+    pub concurrent: usize,
+    pub waiting_max: usize,
+    pub timeout: Duration,
+    pub retry_ms: Vec<u64>,
+    pub breaker: Limits,
+}
+
+/// The way to a supervisor, for everybody.
+#[derive(Clone)]
+pub struct SupervisorHandle {
+    address: Addr<ChannelSupervisor>,
+    breaker: Arc<Mutex<Breaker>>,
+    pub adapter: Arc<dyn Adapter>,
+}
+
+impl SupervisorHandle {
+    /// Sends a call on its way; its answer comes as an event.
+    pub fn call(&self, call: Call) {
+        self.address.do_send(call);
+    }
+
+    pub fn health(&self, now: Instant) -> Health {
+        match lock(&self.breaker).is_open(now) {
+            Some(_) => Health::Down,
+            None => Health::Up,
+        }
+    }
+}
+
+fn lock(breaker: &Mutex<Breaker>) -> std::sync::MutexGuard<'_, Breaker> {
+    breaker.lock().expect("no holder of the breaker panics")
+}
+
+/// What every call of an account shares.
+struct Desk {
+    channel: Channel,
+    adapter: Arc<dyn Adapter>,
+    answers: Arc<dyn Answers>,
+    store: Arc<dyn Store>,
+    settings: Settings,
+    breaker: Arc<Mutex<Breaker>>,
+    limiter: DefaultDirectRateLimiter,
+    query_limiter: DefaultDirectRateLimiter,
+    places: Semaphore,
+    query_places: Semaphore,
+    waiting: AtomicUsize,
+    client: RefCell<Option<reqwest::Client>>,
+}
+
+pub struct ChannelSupervisor {
+    desk: Rc<Desk>,
+}
+
+impl ChannelSupervisor {
+    /// Starts the supervisor of one account on the given thread.
+    pub fn start(
+        arbiter: &ArbiterHandle,
+        channel: Channel,
+        adapter: Arc<dyn Adapter>,
+        answers: Arc<dyn Answers>,
+        store: Arc<dyn Store>,
+        settings: Settings,
+    ) -> SupervisorHandle {
+        let breaker = Arc::new(Mutex::new(Breaker::new(settings.breaker)));
+        let handle_breaker = breaker.clone();
+        let handle_adapter = adapter.clone();
+        let address = ChannelSupervisor::start_in_arbiter(arbiter, move |_| {
+            let queries = (settings.per_second.saturating_mul(settings.queries_percent) / 100).max(1);
+            let query_places = (settings.concurrent * settings.queries_percent as usize / 100).max(1);
+            ChannelSupervisor {
+                desk: Rc::new(Desk {
+                    channel,
+                    adapter,
+                    answers,
+                    store,
+                    breaker,
+                    limiter: RateLimiter::direct(quota(settings.per_second)),
+                    query_limiter: RateLimiter::direct(quota(queries)),
+                    places: Semaphore::new(settings.concurrent),
+                    query_places: Semaphore::new(query_places),
+                    waiting: AtomicUsize::new(0),
+                    client: RefCell::new(None),
+                    settings,
+                }),
+            }
+        });
+        SupervisorHandle { address, breaker: handle_breaker, adapter: handle_adapter }
+    }
+}
+
+/// Requests per second with a burst of a tenth of that: gateways count in short windows.
+fn quota(per_second: u32) -> Quota {
+    let per_second = std::num::NonZeroU32::new(per_second.max(1)).unwrap_or(std::num::NonZeroU32::MIN);
+    let burst = std::num::NonZeroU32::new(per_second.get() / 10).unwrap_or(std::num::NonZeroU32::MIN);
+    Quota::per_second(per_second).allow_burst(burst)
+}
+
+impl Actor for ChannelSupervisor {
+    type Context = Context<Self>;
+}
+
+impl Handler<Call> for ChannelSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, call: Call, _: &mut Self::Context) {
+        // A task of its own rather than a future of this actor's context, which would be polled at every message. A
+        // panic in an adapter ends this task alone; the guard then answers that nothing is known.
+        actix::spawn(answer(self.desk.clone(), call));
+    }
+}
+
+/// Answers a call exactly once, even if the task that held it panics.
+struct Due {
+    desk: Rc<Desk>,
+    call: Call,
+    answered: bool,
+}
+
+impl Due {
+    fn settle(&mut self, end: End) {
+        self.answered = true;
+        let way = match end {
+            End::Answered(..) => Way::Answered,
+            End::Undelivered(_) => Way::Undelivered,
+        };
+        let (fact, next_action) = fact(&self.desk, &self.call, end);
+        observe(&self.desk, &fact, self.call.question.name(), way);
+        self.desk.answers.answered(self.call.number, fact, next_action);
+    }
+}
+
+impl Drop for Due {
+    fn drop(&mut self) {
+        if !self.answered {
+            metrics::counter!("tongbao_channel_panics_total", "channel" => self.desk.channel.name()).increment(1);
+            tracing::error!(attempt = %self.call.number, call = self.call.question.name(), "a channel call panicked");
+            self.settle(End::Undelivered(Undelivered::Unknown("the call panicked".into())));
+        }
+    }
+}
+
+/// How a call ended on the way.
+enum End {
+    Answered(Stamp, Answer),
+    Undelivered(Undelivered),
+}
+
+async fn answer(desk: Rc<Desk>, call: Call) {
+    let mut due = Due { desk: desk.clone(), call, answered: false };
+    let begun = Monotonic::now();
+    let end = carry(&desk, &due.call).await;
+    let kind = due.call.question.name();
+    metrics::histogram!("tongbao_channel_call_seconds", "channel" => desk.channel.name(), "call" => kind)
+        .record(begun.elapsed().as_secs_f64());
+    due.settle(end);
+}
+
+/// Waits for a place, sends, and sends again what was certainly not taken.
+async fn carry(desk: &Desk, call: &Call) -> End {
+    let not_sent = |why: &str| End::Undelivered(Undelivered::NotSent(why.into()));
+    let Some(_queued) = Queued::take(&desk.waiting, desk.settings.waiting_max) else {
+        return not_sent("too many calls are waiting");
+    };
+    let frozen = match &call.question {
+        Question::Submit { frozen: Some(frozen), .. } => Some(frozen.clone()),
+        Question::Submit { frozen: None, .. } => {
+            match desk.store.frozen(call.number.order, call.number.ordinal).await {
+                Ok(Some(frozen)) => Some(Arc::from(frozen)),
+                Ok(None) => return not_sent("the attempt's request is not stored"),
+                Err(error) => return not_sent(&error.to_string()),
+            }
+        }
+        Question::Query | Question::Close | Question::Refund { .. } | Question::QueryRefund { .. } => None,
+    };
+    let _query_place = if call.question.is_query() {
+        desk.query_limiter.until_ready().await;
+        Some(desk.query_places.acquire().await)
+    } else {
+        None
+    };
+    let _place = desk.places.acquire().await;
+    let mut retries = desk.settings.retry_ms.iter();
+    loop {
+        desk.limiter.until_ready().await;
+        if let Question::Submit { withdrawn, .. } = &call.question
+            && withdrawn.load(Ordering::Acquire)
+        {
+            return not_sent("withdrawn");
+        }
+        let end = once(desk, call, frozen.as_deref()).await;
+        if !certainly_not_taken(&end) {
+            return end;
+        }
+        let Some(gap_ms) = retries.next() else { return end };
+        let jittered = Duration::from_millis(gap_ms / 2 + rand::random_range(0..=*gap_ms));
+        tokio::time::sleep(jittered).await;
+    }
+}
+
+/// Whether another try of the same send is harmless and may help.
+fn certainly_not_taken(end: &End) -> bool {
+    match end {
+        End::Undelivered(Undelivered::NotSent(_)) => true,
+        End::Answered(_, answer) => answer.status == 429,
+        End::Undelivered(Undelivered::Unknown(_)) => false,
+    }
+}
+
+async fn once(desk: &Desk, call: &Call, frozen: Option<&str>) -> End {
+    let now = clock::now();
+    if let Admission::Wait(_) = lock(&desk.breaker).admit(now) {
+        return End::Undelivered(Undelivered::NotSent("the channel is down".into()));
+    }
+    let stamp = Stamp { at: now, nonce: nonce() };
+    let outgoing = build(desk.adapter.as_ref(), call, frozen, &stamp);
+    let client = match client(desk) {
+        Ok(client) => client,
+        Err(why) => return End::Undelivered(Undelivered::NotSent(why)),
+    };
+    let traceparent = traceparent(call.trace);
+    match sender::send(&client, outgoing, &traceparent, desk.settings.timeout).await {
+        Ok(answer) => End::Answered(stamp, answer),
+        Err(undelivered) => {
+            record(desk, Sign::Sick);
+            End::Undelivered(undelivered)
+        }
+    }
+}
+
+fn build(adapter: &dyn Adapter, call: &Call, frozen: Option<&str>, stamp: &Stamp) -> Outgoing {
+    match &call.question {
+        Question::Submit { .. } => adapter.submit(frozen.unwrap_or_default(), stamp),
+        Question::Query => adapter.query(call.number, stamp),
+        Question::Close => adapter.close(call.number, stamp),
+        Question::Refund { ask, .. } => adapter.refund(ask, stamp),
+        Question::QueryRefund { ask, .. } => adapter.query_refund(ask, stamp),
+    }
+}
+
+/// The client of this thread, made when it is first needed: connections belong to the runtime that opened them.
+fn client(desk: &Desk) -> Result<reqwest::Client, String> {
+    let mut slot = desk.client.borrow_mut();
+    if let Some(client) = &*slot {
+        return Ok(client.clone());
+    }
+    let client = sender::client().map_err(|error| sender::describe(&error))?;
+    Ok(slot.insert(client).clone())
+}
+
+fn record(desk: &Desk, sign: Sign) {
+    let (before, after) = {
+        let mut breaker = lock(&desk.breaker);
+        let before = breaker.condition();
+        breaker.record(sign, clock::now());
+        (before, breaker.condition())
+    };
+    let is_open = |condition| match condition {
+        Condition::Closed { .. } => false,
+        Condition::Open { .. } | Condition::Trying { .. } => true,
+    };
+    if is_open(before) != is_open(after) {
+        tracing::warn!(channel = desk.channel.name(), account = %desk.adapter.account(), open = is_open(after), "breaker");
+        metrics::gauge!("tongbao_breaker_open", "channel" => desk.channel.name(), "account" => desk.adapter.account().to_string())
+            .set(f64::from(u8::from(is_open(after))));
+    }
+}
+
+/// What the end of a call means to its order.
+fn fact(desk: &Desk, call: &Call, end: End) -> (Fact, Option<NextAction>) {
+    let adapter = desk.adapter.as_ref();
+    let ordinal = call.number.ordinal;
+    let mut shown = None;
+    let fact = match (&call.question, end) {
+        (Question::Submit { send, .. }, End::Answered(stamp, answer)) => {
+            let submitted = adapter.read_submit(&stamp, &answer);
+            shown = submitted.next_action;
+            Fact::SendAnswered { ordinal, send: *send, outcome: submitted.outcome }
+        }
+        (Question::Submit { send, .. }, End::Undelivered(undelivered)) => {
+            let outcome = match undelivered {
+                Undelivered::NotSent(why) => SendOutcome::NotSent { why: why.into() },
+                Undelivered::Unknown(why) => SendOutcome::Unknown { why: why.into() },
+            };
+            Fact::SendAnswered { ordinal, send: *send, outcome }
+        }
+        (Question::Query, End::Answered(stamp, answer)) => {
+            Fact::QueryAnswered { ordinal, finding: adapter.read_query(call.number, &stamp, &answer) }
+        }
+        (Question::Query, End::Undelivered(Undelivered::NotSent(why) | Undelivered::Unknown(why))) => {
+            Fact::QueryAnswered { ordinal, finding: Finding::Unknown { why: why.into() } }
+        }
+        (Question::Close, End::Answered(stamp, answer)) => {
+            Fact::CloseAnswered { ordinal, answer: adapter.read_close(&stamp, &answer) }
+        }
+        (Question::Close, End::Undelivered(Undelivered::NotSent(why) | Undelivered::Unknown(why))) => {
+            Fact::CloseAnswered { ordinal, answer: CloseAnswer::Unknown { why: why.into() } }
+        }
+        (Question::Refund { capture, ask } | Question::QueryRefund { capture, ask }, End::Answered(stamp, answer)) => {
+            Fact::RefundAnswered { capture: *capture, outcome: adapter.read_refund(ask, &stamp, &answer) }
+        }
+        (Question::Refund { capture, .. } | Question::QueryRefund { capture, .. }, End::Undelivered(undelivered)) => {
+            let outcome = match undelivered {
+                Undelivered::NotSent(why) => RefundOutcome::NotSent { why: why.into() },
+                Undelivered::Unknown(why) => RefundOutcome::Unknown { why: why.into() },
+            };
+            Fact::RefundAnswered { capture: *capture, outcome }
+        }
+    };
+    (fact, shown)
+}
+
+/// Whether an answer came; the breaker was told of one that did not when that was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Answered,
+    Undelivered,
+}
+
+/// Counts the outcome, tells the breaker what it says about the channel, and raises the alarm where the fault is ours.
+fn observe(desk: &Desk, fact: &Fact, call: &'static str, way: Way) {
+    let (outcome, sign) = reading(fact);
+    if let (Some(sign), Way::Answered) = (sign, way) {
+        record(desk, sign);
+    }
+    if outcome == "our_fault" {
+        tracing::error!(channel = desk.channel.name(), account = %desk.adapter.account(), call, "the channel refuses us");
+    }
+    metrics::counter!("tongbao_channel_calls_total", "channel" => desk.channel.name(), "call" => call, "outcome" => outcome)
+        .increment(1);
+}
+
+/// The outcome's name, and what it says about the channel's health.
+fn reading(fact: &Fact) -> (&'static str, Option<Sign>) {
+    const HEALTHY: Option<Sign> = Some(Sign::Healthy);
+    const SICK: Option<Sign> = Some(Sign::Sick);
+    match fact {
+        Fact::SendAnswered { outcome, .. } => match outcome {
+            SendOutcome::Accepted => ("accepted", HEALTHY),
+            SendOutcome::Paid { .. } => ("paid", HEALTHY),
+            SendOutcome::Rejected { fault: Fault::Payment, .. } => ("rejected", HEALTHY),
+            SendOutcome::Rejected { fault: Fault::Ours, .. } => ("our_fault", SICK),
+            SendOutcome::NotSent { .. } => ("not_sent", None),
+            SendOutcome::Unknown { .. } => ("unknown", SICK),
+        },
+        Fact::QueryAnswered { finding, .. } => match finding {
+            Finding::Paid { .. } => ("paid", HEALTHY),
+            Finding::Pending => ("pending", HEALTHY),
+            Finding::NotExist => ("not_exist", HEALTHY),
+            Finding::Declined => ("declined", HEALTHY),
+            Finding::Closed => ("closed", HEALTHY),
+            Finding::Unknown { .. } => ("unknown", SICK),
+        },
+        Fact::CloseAnswered { answer, .. } => match answer {
+            CloseAnswer::Closed => ("closed", HEALTHY),
+            CloseAnswer::AlreadyPaid => ("already_paid", HEALTHY),
+            CloseAnswer::Unknown { .. } => ("unknown", SICK),
+        },
+        Fact::RefundAnswered { outcome, .. } => match outcome {
+            RefundOutcome::Done => ("done", HEALTHY),
+            RefundOutcome::Rejected { .. } => ("rejected", HEALTHY),
+            RefundOutcome::NotExist => ("not_exist", HEALTHY),
+            RefundOutcome::NotSent { .. } => ("not_sent", None),
+            RefundOutcome::Unknown { .. } => ("unknown", SICK),
+        },
+        Fact::Created(_)
+        | Fact::ChannelChosen { .. }
+        | Fact::Validated { .. }
+        | Fact::CallbackVerified { .. }
+        | Fact::CancelAsked
+        | Fact::DeadlinePassed
+        | Fact::TimerFired
+        | Fact::OperatorResolved { .. } => ("no_call", None),
+    }
+}
+
+/// A counted place among the calls under way or waiting.
+struct Queued<'a>(&'a AtomicUsize);
+
+impl<'a> Queued<'a> {
+    fn take(waiting: &'a AtomicUsize, bound: usize) -> Option<Self> {
+        let before = waiting.fetch_add(1, Ordering::Relaxed);
+        let place = Queued(waiting);
+        (before < bound).then_some(place)
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn nonce() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+/// The W3C trace context of a call, with a span of its own.
+pub fn traceparent(trace: Trace) -> String {
+    format!("00-{:032x}-{:016x}-01", trace.0, rand::random_range(1..=u64::MAX))
+}

@@ -1,0 +1,453 @@
+//! The write side of the store: group commit with two bounded lanes.
+//!
+//! What gathers while a group is being committed is the next group; there is no artificial delay. New orders stop at a
+//! share of the bound, steps of existing orders are never shed. While the store is away nothing is taken.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant as Monotonic};
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+
+use crate::store::{Doubt, Group, Owner, Store, StoreError, Unit};
+
+/// The lanes of the writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Refused once the pending units pass the share that new orders may take.
+    NewOrders,
+    Existing,
+}
+
+/// Why a unit is not durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriteError {
+    /// Shed at the door.
+    Overloaded,
+    /// The store is away: nothing was written.
+    Away,
+    /// It may have been written; the store went away before it could be found out.
+    Unknown,
+    /// Somebody else was first.
+    Conflict(String),
+    /// A new order whose merchant order id is taken.
+    Duplicate,
+    /// The store will never take this unit.
+    Culprit(String),
+}
+
+type Verdict = Result<(), WriteError>;
+
+struct Pending {
+    unit: Unit,
+    reply: oneshot::Sender<Verdict>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    pub group_max: usize,
+    pub pending_max: usize,
+    pub new_orders_max: usize,
+    pub beat: Duration,
+}
+
+/// What the writer's process does when it must not go on: the store was taken over, or its disk failed at a commit.
+pub type Stop = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// How the writer stands, as others may see it.
+#[derive(Debug, Default)]
+struct Gauge {
+    pending: AtomicUsize,
+    away: AtomicBool,
+    stopped: AtomicBool,
+}
+
+/// The way to the writer, for everybody.
+#[derive(Clone)]
+pub struct WriterHandle {
+    address: Addr<Writer>,
+    gauge: Arc<Gauge>,
+    bounds: Bounds,
+}
+
+impl WriterHandle {
+    /// Makes a unit durable.
+    ///
+    /// # Errors
+    /// [`WriteError`]; only [`WriteError::Unknown`] leaves open whether it was written.
+    pub async fn write(&self, lane: Lane, unit: Unit) -> Verdict {
+        if self.gauge.away.load(Ordering::Acquire) {
+            return Err(WriteError::Away);
+        }
+        let bound = match lane {
+            Lane::NewOrders => self.bounds.new_orders_max,
+            Lane::Existing => usize::MAX,
+        };
+        let place = Place::take(&self.gauge, bound).ok_or(WriteError::Overloaded)?;
+        let (reply, verdict) = oneshot::channel();
+        self.address.do_send(Enqueue(Pending { unit, reply }));
+        let verdict = verdict.await.unwrap_or(Err(WriteError::Unknown));
+        drop(place);
+        verdict
+    }
+
+    pub fn is_away(&self) -> bool {
+        self.gauge.away.load(Ordering::Acquire) || self.gauge.stopped.load(Ordering::Acquire)
+    }
+
+    pub fn pending(&self) -> usize {
+        self.gauge.pending.load(Ordering::Relaxed)
+    }
+
+    /// Commits what is pending and gives the store back.
+    pub async fn stop(&self) {
+        let (done, wait) = oneshot::channel();
+        self.address.do_send(StopWriting(done));
+        let _ = wait.await;
+    }
+}
+
+/// A counted place in the writer's queue, given back however the wait ends.
+struct Place<'a>(&'a Gauge);
+
+impl<'a> Place<'a> {
+    fn take(gauge: &'a Gauge, bound: usize) -> Option<Self> {
+        let before = gauge.pending.fetch_add(1, Ordering::AcqRel);
+        let place = Place(gauge);
+        (before < bound).then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.pending.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Enqueue(Pending);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct StopWriting(oneshot::Sender<()>);
+
+/// What the writer is doing.
+enum Phase {
+    Idle,
+    Committing,
+    Stopped,
+}
+
+pub struct Writer {
+    store: Arc<dyn Store>,
+    owner: Owner,
+    bounds: Bounds,
+    gauge: Arc<Gauge>,
+    stop: Stop,
+    pending: VecDeque<Pending>,
+    phase: Phase,
+    leaving: Option<oneshot::Sender<()>>,
+    last_write: Monotonic,
+}
+
+impl Writer {
+    /// Starts the writer on a thread of its own.
+    pub fn start(store: Arc<dyn Store>, owner: Owner, bounds: Bounds, stop: Stop) -> WriterHandle {
+        let gauge = Arc::new(Gauge::default());
+        let shared = gauge.clone();
+        let address = Writer::start_in_arbiter(&Arbiter::new().handle(), move |_| Writer {
+            store,
+            owner,
+            bounds,
+            gauge: shared,
+            stop,
+            pending: VecDeque::new(),
+            phase: Phase::Idle,
+            leaving: None,
+            last_write: Monotonic::now(),
+        });
+        WriterHandle { address, gauge, bounds }
+    }
+
+    /// Begins the next group if none is under way.
+    fn go_on(&mut self, context: &mut Context<Self>) {
+        match self.phase {
+            Phase::Committing | Phase::Stopped => return,
+            Phase::Idle => {}
+        }
+        if self.pending.is_empty() {
+            if self.leaving.is_some() {
+                self.leave(context);
+            }
+            return;
+        }
+        self.phase = Phase::Committing;
+        let size = self.pending.len().min(self.bounds.group_max);
+        let group: Vec<Pending> = self.pending.drain(..size).collect();
+        let work = commit(self.store.clone(), self.owner.clone(), group);
+        context.spawn(work.into_actor(self).map(|done, writer, context| writer.committed(done, context)));
+    }
+
+    fn committed(&mut self, (owner, end): (Owner, End), context: &mut Context<Self>) {
+        self.owner = owner;
+        self.last_write = Monotonic::now();
+        self.phase = Phase::Idle;
+        match end {
+            End::Well => self.set_away(Away::No),
+            End::Away(why) => {
+                tracing::warn!(why, "the store is away");
+                self.set_away(Away::Yes);
+                self.fail_pending();
+            }
+            End::Fatal(why) => return self.give_up(&why),
+        }
+        self.go_on(context);
+    }
+
+    fn set_away(&mut self, away: Away) {
+        let is_away = away == Away::Yes;
+        if self.gauge.away.swap(is_away, Ordering::AcqRel) && !is_away {
+            tracing::info!("the store is back");
+        }
+        metrics::gauge!("tongbao_store_away").set(f64::from(u8::from(is_away)));
+    }
+
+    fn fail_pending(&mut self) {
+        for pending in self.pending.drain(..) {
+            let _ = pending.reply.send(Err(WriteError::Away));
+        }
+    }
+
+    fn give_up(&mut self, why: &str) {
+        tracing::error!(why, "the writer stops");
+        self.phase = Phase::Stopped;
+        self.gauge.stopped.store(true, Ordering::Release);
+        self.set_away(Away::Yes);
+        self.fail_pending();
+        (self.stop)(why);
+    }
+
+    /// Beats when no group has for a while, and looks whether a store that was away is back.
+    fn beat(&mut self, context: &mut Context<Self>) {
+        metrics::gauge!("tongbao_writer_pending").set(self.pending.len() as f64);
+        match self.phase {
+            Phase::Committing | Phase::Stopped => return,
+            Phase::Idle if self.last_write.elapsed() < self.bounds.beat => return,
+            Phase::Idle => self.phase = Phase::Committing,
+        }
+        let (store, owner) = (self.store.clone(), self.owner.clone());
+        let work = async move {
+            match store.beat(owner.epoch).await {
+                Ok(seen) => (seen, End::Well),
+                Err(StoreError::Fenced) => (owner, End::Fatal("another process owns the store".into())),
+                Err(error) => (owner, End::Away(error.to_string())),
+            }
+        };
+        context.spawn(work.into_actor(self).map(|done, writer, context| writer.committed(done, context)));
+    }
+
+    fn leave(&mut self, context: &mut Context<Self>) {
+        self.phase = Phase::Stopped;
+        self.gauge.stopped.store(true, Ordering::Release);
+        let (store, epoch) = (self.store.clone(), self.owner.epoch);
+        let work = async move {
+            if let Err(error) = store.release(epoch).await {
+                tracing::warn!(%error, "the store's lease was not given back; it will be taken over");
+            }
+        };
+        context.spawn(work.into_actor(self).map(|(), writer, context| {
+            if let Some(done) = writer.leaving.take() {
+                let _ = done.send(());
+            }
+            context.stop();
+        }));
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Away {
+    Yes,
+    No,
+}
+
+/// How the commit of a group ended for the writer itself.
+enum End {
+    Well,
+    Away(String),
+    /// The process must not write any more.
+    Fatal(String),
+}
+
+/// Commits a group, whatever that takes, and answers everybody in it.
+async fn commit(store: Arc<dyn Store>, mut owner: Owner, group: Vec<Pending>) -> (Owner, End) {
+    let begun = Monotonic::now();
+    metrics::histogram!("tongbao_group_size").record(group.len() as f64);
+    let (units, replies): (Vec<Unit>, Vec<oneshot::Sender<Verdict>>) =
+        group.into_iter().map(|pending| (pending.unit, pending.reply)).unzip();
+    let mut verdicts: Vec<Option<Verdict>> = units.iter().map(|_| None).collect();
+    let end = commit_range(store.as_ref(), &mut owner, &units, &mut verdicts).await;
+    metrics::histogram!("tongbao_commit_seconds").record(begun.elapsed().as_secs_f64());
+    let open = match &end {
+        End::Well | End::Away(_) => WriteError::Away,
+        End::Fatal(_) => WriteError::Unknown,
+    };
+    for (reply, verdict) in replies.into_iter().zip(verdicts) {
+        let _ = reply.send(verdict.unwrap_or_else(|| Err(open.clone())));
+    }
+    (owner, end)
+}
+
+/// Commits units as one group; on an error that is no passing one, halves the group until the culprit is alone and
+/// commits the rest.
+async fn commit_range(store: &dyn Store, owner: &mut Owner, units: &[Unit], verdicts: &mut [Option<Verdict>]) -> End {
+    let mut ranges = VecDeque::from([(0, units.len())]);
+    while let Some((from, to)) = ranges.pop_front() {
+        let part = &units[from..to];
+        match commit_once(store, owner, part).await {
+            Attempted::Done(duplicates) => {
+                for (place, verdict) in verdicts[from..to].iter_mut().enumerate() {
+                    let lost = duplicates.contains(&place);
+                    *verdict = Some(if lost { Err(WriteError::Duplicate) } else { Ok(()) });
+                }
+            }
+            Attempted::Bad(error) if part.len() == 1 => {
+                verdicts[from] = Some(Err(match error {
+                    StoreError::Conflict(why) => WriteError::Conflict(why),
+                    StoreError::Corrupt(why) => WriteError::Culprit(why),
+                    StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Fenced => WriteError::Away,
+                }));
+            }
+            Attempted::Bad(error) => {
+                tracing::warn!(%error, units = part.len(), "a group fails; it is split to find the culprit");
+                let middle = from + part.len() / 2;
+                ranges.push_front((middle, to));
+                ranges.push_front((from, middle));
+            }
+            Attempted::Away(why) => return End::Away(why),
+            // It is certain that nothing of it was written, and the store answers.
+            Attempted::NotWritten => ranges.push_front((from, to)),
+            Attempted::InDoubt(why) => {
+                for verdict in &mut verdicts[from..to] {
+                    *verdict = Some(Err(WriteError::Unknown));
+                }
+                return End::Away(why);
+            }
+            Attempted::Fatal(why) => {
+                for verdict in &mut verdicts[from..to] {
+                    *verdict = Some(Err(WriteError::Unknown));
+                }
+                return End::Fatal(why);
+            }
+        }
+    }
+    End::Well
+}
+
+enum Attempted {
+    /// Places of new orders that were duplicates.
+    Done(Vec<usize>),
+    /// Something in it can never be written.
+    Bad(StoreError),
+    Away(String),
+    NotWritten,
+    /// Nobody could find out whether it was written.
+    InDoubt(String),
+    Fatal(String),
+}
+
+/// How often an outcome that was left open is asked for before its waiters are told so.
+const READ_BACK_TRIES: u32 = 40;
+const READ_BACK_GAP: Duration = Duration::from_millis(250);
+
+async fn commit_once(store: &dyn Store, owner: &mut Owner, units: &[Unit]) -> Attempted {
+    let number = owner.group + 1;
+    let group = Group { epoch: owner.epoch, number, units };
+    match store.commit(&group).await {
+        Ok(committed) => {
+            owner.group = number;
+            Attempted::Done(committed.duplicates)
+        }
+        Err(StoreError::Fenced) => Attempted::Fatal("another process owns the store".into()),
+        Err(StoreError::Unavailable(why)) => Attempted::Away(why),
+        Err(error @ (StoreError::Conflict(_) | StoreError::Corrupt(_))) => Attempted::Bad(error),
+        Err(StoreError::InDoubt(why)) => match store.doubt() {
+            Doubt::ReadBack => read_back(store, owner, units, why).await,
+            Doubt::Stop => Attempted::Fatal(why),
+        },
+    }
+}
+
+/// Finds out by a write, never by a plain read, whether the group after `owner.group` was committed.
+async fn read_back(store: &dyn Store, owner: &mut Owner, units: &[Unit], why: String) -> Attempted {
+    let number = owner.group + 1;
+    tracing::warn!(why, group = number, "a commit's outcome is open; reading it back");
+    for _ in 0..READ_BACK_TRIES {
+        match store.beat(owner.epoch).await {
+            Ok(seen) => {
+                let written = seen.group == number;
+                *owner = seen;
+                return if written { losers(store, units).await } else { Attempted::NotWritten };
+            }
+            Err(StoreError::Fenced) => return Attempted::Fatal("another process owns the store".into()),
+            Err(error) => {
+                tracing::debug!(%error, "the store does not answer yet");
+                tokio::time::sleep(READ_BACK_GAP).await;
+            }
+        }
+    }
+    Attempted::InDoubt(why)
+}
+
+/// Which new orders of a group that was written are not there: their merchant order ids were taken, and the commit's
+/// own answer, which would have said so, is gone.
+async fn losers(store: &dyn Store, units: &[Unit]) -> Attempted {
+    let mut duplicates = Vec::new();
+    for (place, unit) in units.iter().enumerate() {
+        let Unit::Order(unit) = unit else { continue };
+        if unit.expected_version > 0 {
+            continue;
+        }
+        match store.order(unit.id).await {
+            Ok(Some(_)) => {}
+            Ok(None) => duplicates.push(place),
+            Err(error) => return Attempted::InDoubt(error.to_string()),
+        }
+    }
+    Attempted::Done(duplicates)
+}
+
+impl Actor for Writer {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.run_interval(self.bounds.beat, Self::beat);
+    }
+}
+
+impl Handler<Enqueue> for Writer {
+    type Result = ();
+
+    fn handle(&mut self, Enqueue(pending): Enqueue, context: &mut Self::Context) {
+        match self.phase {
+            Phase::Stopped => {
+                let _ = pending.reply.send(Err(WriteError::Away));
+            }
+            Phase::Idle | Phase::Committing => {
+                self.pending.push_back(pending);
+                self.go_on(context);
+            }
+        }
+    }
+}
+
+impl Handler<StopWriting> for Writer {
+    type Result = ();
+
+    fn handle(&mut self, StopWriting(done): StopWriting, context: &mut Self::Context) {
+        self.leaving = Some(done);
+        self.go_on(context);
+    }
+}

@@ -1,0 +1,165 @@
+//! The far sides: pure building and parsing per channel, and one sender that does the HTTP.
+//!
+//! Channels do not know each other. What a channel says ends in the domain's words: a send's outcome, a finding, a
+//! close answer, a refund outcome, a verified callback.
+
+pub mod sender;
+pub mod simpay;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::channel::Method;
+use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, SendOutcome};
+use crate::domain::id::{Account, AttemptNumber};
+use crate::domain::money::Currency;
+use crate::domain::time::Instant;
+
+/// What is fresh with every transmission: nothing in an adapter reads a clock or makes randomness.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    pub at: Instant,
+    /// 32 of `[0-9A-Za-z]`.
+    pub nonce: String,
+}
+
+/// An HTTP request, ready to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    pub url: String,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Vec<u8>,
+}
+
+/// An HTTP answer, as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A callback, as it came.
+#[derive(Debug, Clone, Copy)]
+pub struct Received<'a> {
+    pub headers: &'a [(String, String)],
+    pub body: &'a [u8],
+}
+
+impl Received<'_> {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+/// What an attempt asks of its channel; frozen when the attempt is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask<'a> {
+    pub number: AttemptNumber,
+    pub method: Method,
+    pub payable_minor: i64,
+    pub currency: Currency,
+    pub description: &'a str,
+    pub notify_url: String,
+    pub return_url: Option<&'a str>,
+    pub expires_at: Instant,
+}
+
+/// What remains to be done by the payer, as the contract has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum NextAction {
+    QrCode {
+        qr_code: String,
+        #[serde(serialize_with = "as_rfc3339")]
+        expires_at: Instant,
+    },
+}
+
+fn as_rfc3339<S: serde::Serializer>(instant: &Instant, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&instant.rfc3339())
+}
+
+/// The answer to a create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    pub outcome: SendOutcome,
+    pub next_action: Option<NextAction>,
+}
+
+/// A money movement that a verified callback tells of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// As given: it names an attempt of ours, or not.
+    pub number: String,
+    pub reference: String,
+    pub amount_minor: i64,
+    pub currency: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallbackError {
+    /// No signature, or one that does not verify.
+    Forged,
+    /// Its time is too far from ours.
+    Stale,
+    /// Verified or not, it cannot be read.
+    Unreadable,
+}
+
+impl CallbackError {
+    pub const fn name(self) -> &'static str {
+        match self {
+            CallbackError::Forged => "forged",
+            CallbackError::Stale => "stale",
+            CallbackError::Unreadable => "unreadable",
+        }
+    }
+}
+
+impl fmt::Display for CallbackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A refund as the channel needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundAsk {
+    pub refund_number: String,
+    pub number: AttemptNumber,
+    pub amount_minor: i64,
+    pub currency: Currency,
+}
+
+/// One account at one channel: builds its requests, reads its answers. Pure.
+pub trait Adapter: Send + Sync + 'static {
+    fn account(&self) -> &Account;
+    /// The business fields of an attempt, which every send of it repeats byte for byte.
+    fn freeze(&self, ask: &Ask<'_>) -> Box<str>;
+
+    fn submit(&self, frozen: &str, stamp: &Stamp) -> Outgoing;
+    fn read_submit(&self, stamp: &Stamp, answer: &Answer) -> Submitted;
+    fn query(&self, number: AttemptNumber, stamp: &Stamp) -> Outgoing;
+    fn read_query(&self, number: AttemptNumber, stamp: &Stamp, answer: &Answer) -> Finding;
+    fn close(&self, number: AttemptNumber, stamp: &Stamp) -> Outgoing;
+    fn read_close(&self, stamp: &Stamp, answer: &Answer) -> CloseAnswer;
+    fn refund(&self, ask: &RefundAsk, stamp: &Stamp) -> Outgoing;
+    fn read_refund(&self, ask: &RefundAsk, stamp: &Stamp, answer: &Answer) -> RefundOutcome;
+    fn query_refund(&self, ask: &RefundAsk, stamp: &Stamp) -> Outgoing;
+
+    /// Verifies a callback over its received bytes and reads it.
+    ///
+    /// # Errors
+    /// Why it is not believed; nothing of it may be used then.
+    fn callback(&self, received: &Received<'_>, now: Instant) -> Result<Notice, CallbackError>;
+    /// What the gateway wants to read once the callback is durable: content type and body.
+    fn acknowledgement(&self) -> (&'static str, &'static str);
+}

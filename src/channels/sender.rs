@@ -1,0 +1,99 @@
+//! The one place that speaks HTTP to channels. It judges only whether a byte may have left; what an answer means is its
+//! channel's business. Redirects are never followed.
+
+use std::time::Duration;
+
+use super::{Answer, Outgoing};
+
+/// Answers of channels are small; anything longer is not read to its end.
+const ANSWER_MAX_BYTES: usize = 256 * 1024;
+/// Connecting takes milliseconds where it works at all.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Gateways close idle connections after a minute or so; we close them first.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undelivered {
+    /// No byte of the request was written.
+    NotSent(String),
+    /// It may have arrived.
+    Unknown(String),
+}
+
+/// What every client of ours has in common: no redirects, our own roots.
+pub fn client_builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE)
+        .tcp_nodelay(true)
+        .tls_certs_only(trusted_roots())
+        .user_agent(concat!("tongbao/", env!("CARGO_PKG_VERSION")))
+}
+
+/// A client for one runtime: its connections live and die with the runtime that made it.
+///
+/// # Errors
+/// The TLS back end cannot be set up.
+pub fn client() -> Result<reqwest::Client, reqwest::Error> {
+    client_builder().build()
+}
+
+/// Mozilla's roots, built in, so that a machine without a certificate store works and none can add to it.
+fn trusted_roots() -> Vec<reqwest::Certificate> {
+    webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| reqwest::Certificate::from_der(der).ok()).collect()
+}
+
+/// Sends one request and reads its whole answer within `timeout`.
+///
+/// # Errors
+/// [`Undelivered`], which says whether a byte may have left.
+pub async fn send(
+    client: &reqwest::Client,
+    outgoing: Outgoing,
+    traceparent: &str,
+    timeout: Duration,
+) -> Result<Answer, Undelivered> {
+    let mut request = client.post(outgoing.url).timeout(timeout).header("traceparent", traceparent);
+    for (name, value) in outgoing.headers {
+        request = request.header(name, value);
+    }
+    let mut response = request.body(outgoing.body).send().await.map_err(judge)?;
+    let status = response.status().as_u16();
+    let headers = response
+        .headers()
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+        .collect();
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(judge)? {
+        if body.len() + chunk.len() > ANSWER_MAX_BYTES {
+            return Err(Undelivered::Unknown("the answer is too long".into()));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status, headers, body })
+}
+
+fn judge(error: reqwest::Error) -> Undelivered {
+    let error = error.without_url();
+    // A request that cannot be built never leaves, and one whose connection was not made has not left.
+    if error.is_connect() || error.is_builder() {
+        Undelivered::NotSent(describe(&error))
+    } else {
+        Undelivered::Unknown(describe(&error))
+    }
+}
+
+/// The error with its causes: the outermost one says little.
+pub fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,387 @@
+//! `simpay`, the plain channel of the sandbox: JSON over HTTP, signed with HMAC-SHA256 on both sides.
+//!
+//! Every request is `POST {base}/simpay/v1/…` with `Simpay-Account`, `Simpay-Timestamp` (unix seconds), `Simpay-Nonce`
+//! and `Simpay-Signature`, the base64 HMAC of `REQUEST\nPATH\nACCOUNT\nTIMESTAMP\nNONCE\nBODY\n`. An answer signs
+//! `ANSWER\nSTATUS\nACCOUNT\nTIMESTAMP\nNONCE\nBODY\n` with the request's nonce, which binds it to the request. A
+//! callback signs `CALLBACK\nACCOUNT\nTIMESTAMP\nNONCE\nBODY\n`. The first words keep the three apart.
+//!
+//! | call | answers |
+//! |---|---|
+//! | `payments` | 200 `waiting` with a `qr_code`, 200 `paid`, 409 `number_used`, 409 `payment_closed`, 422 `refused`, 422 `expired` |
+//! | `payments/query` | 200 `waiting`, `paid`, `declined`, `closed`; 404 `not_exist` |
+//! | `payments/close` | 200 `closed`, also for a number never seen, which then stays closed; 409 `already_paid` |
+//! | `refunds` | 200 `succeeded`, the same again for the same fields; 409 `number_used`, 422 `refund_exceeds`, 404 `not_exist` |
+//! | `refunds/query` | 200 `succeeded`, 404 `not_exist` |
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use super::{Adapter, Answer, Ask, CallbackError, NextAction, Notice, Outgoing, Received, RefundAsk, Stamp, Submitted};
+use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
+use crate::domain::id::{Account, AttemptNumber};
+use crate::domain::time::Instant;
+
+/// How far a callback's or an answer's clock may be from ours.
+const SKEW_MAX_S: i64 = 300;
+/// References and numbers of the gateway are short; a longer one is not ours to keep.
+const TEXT_MAX: usize = 64;
+
+pub struct Simpay {
+    account: Account,
+    base_url: String,
+    key: hmac::Key,
+}
+
+#[derive(Serialize)]
+struct Payment<'a> {
+    number: String,
+    amount_minor: i64,
+    currency: &'a str,
+    method: &'a str,
+    description: &'a str,
+    notify_url: String,
+    expires_at: i64,
+}
+
+#[derive(Serialize)]
+struct Number {
+    number: String,
+}
+
+#[derive(Serialize)]
+struct Refund<'a> {
+    refund_number: &'a str,
+    number: String,
+    amount_minor: i64,
+    currency: &'a str,
+}
+
+#[derive(Serialize)]
+struct RefundNumber<'a> {
+    refund_number: &'a str,
+}
+
+#[derive(Deserialize)]
+struct PaymentAnswer {
+    number: String,
+    state: String,
+    #[serde(default)]
+    amount_minor: Option<i64>,
+    #[serde(default)]
+    captured_minor: Option<i64>,
+    #[serde(default)]
+    reference: Option<String>,
+    #[serde(default)]
+    qr_code: Option<String>,
+    #[serde(default)]
+    expires_at: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct RefundAnswer {
+    refund_number: String,
+    state: String,
+    amount_minor: i64,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    code: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Callback {
+    event: String,
+    #[serde(rename = "id")]
+    _id: String,
+    number: String,
+    account: String,
+    reference: String,
+    amount_minor: i64,
+    currency: String,
+    #[serde(rename = "paid_at")]
+    _paid_at: i64,
+}
+
+/// What a believed answer says.
+enum Told {
+    Payment(PaymentAnswer),
+    Failure { status: u16, code: String },
+}
+
+impl Simpay {
+    /// # Errors
+    /// The key is not base64 of at least 32 bytes; the key itself is never shown.
+    pub fn new(account: Account, base_url: &str, key: &SecretString) -> Result<Self, String> {
+        let key = STANDARD
+            .decode(key.expose_secret())
+            .map_err(|_| format!("simpay account {account}: the key is not base64"))?;
+        if key.len() < 32 {
+            return Err(format!("simpay account {account}: the key is shorter than 32 bytes"));
+        }
+        let base_url = format!("{}/simpay/v1", base_url.trim_end_matches('/'));
+        Ok(Simpay { account, base_url, key: hmac::Key::new(hmac::HMAC_SHA256, &key) })
+    }
+
+    fn outgoing(&self, call: &str, body: Vec<u8>, stamp: &Stamp) -> Outgoing {
+        let timestamp = stamp.at.0.div_euclid(1_000).to_string();
+        let path = format!("/simpay/v1/{call}");
+        let tag = self.sign(&["REQUEST", &path, self.account.as_str(), &timestamp, &stamp.nonce], &body);
+        Outgoing {
+            url: format!("{}/{call}", self.base_url),
+            headers: vec![
+                ("content-type", "application/json".into()),
+                ("simpay-account", self.account.to_string()),
+                ("simpay-timestamp", timestamp),
+                ("simpay-nonce", stamp.nonce.clone()),
+                ("simpay-signature", STANDARD.encode(tag.as_ref())),
+            ],
+            body,
+        }
+    }
+
+    fn sign(&self, head: &[&str], body: &[u8]) -> hmac::Tag {
+        hmac::sign(&self.key, &signed_text(head, body))
+    }
+
+    fn verify(&self, head: &[&str], body: &[u8], signature: Option<&str>) -> bool {
+        let Some(signature) = signature.and_then(|text| STANDARD.decode(text).ok()) else { return false };
+        hmac::verify(&self.key, &signed_text(head, body), &signature).is_ok()
+    }
+
+    /// Whether an answer is the gateway's own answer to the request with this stamp.
+    fn believed(&self, stamp: &Stamp, answer: &Answer) -> Result<(), &'static str> {
+        let timestamp = answer.header("simpay-timestamp").ok_or("the answer is not signed")?;
+        let nonce = answer.header("simpay-nonce").ok_or("the answer is not signed")?;
+        let status = answer.status.to_string();
+        let head = ["ANSWER", &status, self.account.as_str(), timestamp, nonce];
+        if !self.verify(&head, &answer.body, answer.header("simpay-signature")) {
+            return Err("the answer's signature does not verify");
+        }
+        if nonce != stamp.nonce {
+            return Err("the answer belongs to another request");
+        }
+        if !is_fresh(timestamp, stamp.at) {
+            return Err("the answer is stale");
+        }
+        Ok(())
+    }
+
+    fn told(&self, stamp: &Stamp, answer: &Answer) -> Result<Told, String> {
+        self.believed(stamp, answer)?;
+        if answer.status == 200 {
+            let payment =
+                serde_json::from_slice(&answer.body).map_err(|error| format!("unreadable answer: {error}"))?;
+            return Ok(Told::Payment(payment));
+        }
+        let failure: Failure =
+            serde_json::from_slice(&answer.body).map_err(|error| format!("unreadable answer: {error}"))?;
+        Ok(Told::Failure { status: answer.status, code: failure.code })
+    }
+}
+
+fn signed_text(head: &[&str], body: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(head.iter().map(|part| part.len() + 1).sum::<usize>() + body.len() + 1);
+    for part in head {
+        text.extend_from_slice(part.as_bytes());
+        text.push(b'\n');
+    }
+    text.extend_from_slice(body);
+    text.push(b'\n');
+    text
+}
+
+fn is_fresh(timestamp: &str, now: Instant) -> bool {
+    let Ok(seconds) = timestamp.parse::<i64>() else { return false };
+    now.0.div_euclid(1_000).checked_sub(seconds).is_some_and(|skew| skew.abs() <= SKEW_MAX_S)
+}
+
+fn json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("plain structs always serialise")
+}
+
+/// What a payment's capture is, if the answer has one that can be believed.
+fn captured(payment: &PaymentAnswer, amount_minor: Option<i64>) -> Option<(Box<str>, i64)> {
+    let reference = payment.reference.as_deref().filter(|text| !text.is_empty() && text.len() <= TEXT_MAX)?;
+    Some((reference.into(), amount_minor.filter(|amount| *amount > 0)?))
+}
+
+/// An answer that is signed by nobody says nothing but that something is wrong on the way: 401 and 429 alone are
+/// refusals by the gateway's door, before anything was looked at.
+fn refused_at_the_door(answer: &Answer) -> Option<SendOutcome> {
+    match answer.status {
+        401 | 403 => Some(SendOutcome::Rejected { fault: Fault::Ours, code: "unauthenticated".into() }),
+        429 => Some(SendOutcome::NotSent { why: "rate_limited".into() }),
+        _ => None,
+    }
+}
+
+impl Adapter for Simpay {
+    fn account(&self) -> &Account {
+        &self.account
+    }
+
+    fn freeze(&self, ask: &Ask<'_>) -> Box<str> {
+        let payment = Payment {
+            number: ask.number.to_string(),
+            amount_minor: ask.payable_minor,
+            currency: ask.currency.code(),
+            method: ask.method.name(),
+            description: ask.description,
+            notify_url: ask.notify_url.clone(),
+            expires_at: ask.expires_at.0,
+        };
+        serde_json::to_string(&payment).expect("plain structs always serialise").into()
+    }
+
+    fn submit(&self, frozen: &str, stamp: &Stamp) -> Outgoing {
+        self.outgoing("payments", frozen.as_bytes().to_vec(), stamp)
+    }
+
+    fn read_submit(&self, stamp: &Stamp, answer: &Answer) -> Submitted {
+        let unknown = |why: &str| SendOutcome::Unknown { why: why.into() };
+        let (outcome, next_action) = match (refused_at_the_door(answer), self.told(stamp, answer)) {
+            (Some(refused), _) => (refused, None),
+            (None, Err(why)) => (unknown(&why), None),
+            (None, Ok(Told::Payment(payment))) => match payment.state.as_str() {
+                "waiting" => match (payment.qr_code, payment.expires_at) {
+                    (Some(qr_code), Some(expires_at)) => {
+                        (SendOutcome::Accepted, Some(NextAction::QrCode { qr_code, expires_at: Instant(expires_at) }))
+                    }
+                    _ => (unknown("the answer has no code to pay by"), None),
+                },
+                "paid" => match captured(&payment, payment.amount_minor) {
+                    Some((reference, amount_minor)) => (SendOutcome::Paid { reference, amount_minor }, None),
+                    None => (unknown("the answer has no capture"), None),
+                },
+                _ => (unknown("the answer has a state that a create cannot have"), None),
+            },
+            (None, Ok(Told::Failure { status, code })) => match (status, code.as_str()) {
+                (422, "refused" | "expired") | (409, "payment_closed" | "number_used") => {
+                    (SendOutcome::Rejected { fault: Fault::Payment, code: code.into() }, None)
+                }
+                (400, _) => (SendOutcome::Rejected { fault: Fault::Ours, code: code.into() }, None),
+                _ => (unknown(&code), None),
+            },
+        };
+        Submitted { outcome, next_action }
+    }
+
+    fn query(&self, number: AttemptNumber, stamp: &Stamp) -> Outgoing {
+        self.outgoing("payments/query", json(&Number { number: number.to_string() }), stamp)
+    }
+
+    fn read_query(&self, number: AttemptNumber, stamp: &Stamp, answer: &Answer) -> Finding {
+        let unknown = |why: &str| Finding::Unknown { why: why.into() };
+        match self.told(stamp, answer) {
+            Err(why) => unknown(&why),
+            Ok(Told::Failure { status: 404, code }) if code == "not_exist" => Finding::NotExist,
+            Ok(Told::Failure { code, .. }) => unknown(&code),
+            Ok(Told::Payment(payment)) if payment.number != number.to_string() => {
+                unknown("the answer speaks of another payment")
+            }
+            Ok(Told::Payment(payment)) => match payment.state.as_str() {
+                "waiting" => Finding::Pending,
+                "declined" => Finding::Declined,
+                "closed" => Finding::Closed,
+                "paid" => match captured(&payment, payment.captured_minor) {
+                    Some((reference, amount_minor)) => Finding::Paid { reference, amount_minor },
+                    None => unknown("the answer has no capture"),
+                },
+                _ => unknown("the answer has an unknown state"),
+            },
+        }
+    }
+
+    fn close(&self, number: AttemptNumber, stamp: &Stamp) -> Outgoing {
+        self.outgoing("payments/close", json(&Number { number: number.to_string() }), stamp)
+    }
+
+    fn read_close(&self, stamp: &Stamp, answer: &Answer) -> CloseAnswer {
+        match self.told(stamp, answer) {
+            Ok(Told::Payment(payment)) if payment.state == "closed" => CloseAnswer::Closed,
+            Ok(Told::Payment(_)) => CloseAnswer::Unknown { why: "the answer has an unknown state".into() },
+            Ok(Told::Failure { code, .. }) if code == "already_paid" => CloseAnswer::AlreadyPaid,
+            Ok(Told::Failure { code, .. }) => CloseAnswer::Unknown { why: code.into() },
+            Err(why) => CloseAnswer::Unknown { why: why.into() },
+        }
+    }
+
+    fn refund(&self, ask: &RefundAsk, stamp: &Stamp) -> Outgoing {
+        let refund = Refund {
+            refund_number: &ask.refund_number,
+            number: ask.number.to_string(),
+            amount_minor: ask.amount_minor,
+            currency: ask.currency.code(),
+        };
+        self.outgoing("refunds", json(&refund), stamp)
+    }
+
+    fn read_refund(&self, ask: &RefundAsk, stamp: &Stamp, answer: &Answer) -> RefundOutcome {
+        let unknown = |why: &str| RefundOutcome::Unknown { why: why.into() };
+        if let Err(why) = self.believed(stamp, answer) {
+            return unknown(why);
+        }
+        if answer.status == 200 {
+            return match serde_json::from_slice::<RefundAnswer>(&answer.body) {
+                Ok(refund)
+                    if refund.state == "succeeded"
+                        && refund.refund_number == ask.refund_number
+                        && refund.amount_minor == ask.amount_minor =>
+                {
+                    RefundOutcome::Done
+                }
+                Ok(_) => unknown("the answer speaks of another refund"),
+                Err(_) => unknown("unreadable answer"),
+            };
+        }
+        match serde_json::from_slice::<Failure>(&answer.body) {
+            Ok(failure) if answer.status == 404 && failure.code == "not_exist" => RefundOutcome::NotExist,
+            Ok(failure) if (400..500).contains(&answer.status) => RefundOutcome::Rejected { code: failure.code.into() },
+            Ok(failure) => unknown(&failure.code),
+            Err(_) => unknown("unreadable answer"),
+        }
+    }
+
+    fn query_refund(&self, ask: &RefundAsk, stamp: &Stamp) -> Outgoing {
+        self.outgoing("refunds/query", json(&RefundNumber { refund_number: &ask.refund_number }), stamp)
+    }
+
+    fn callback(&self, received: &Received<'_>, now: Instant) -> Result<Notice, CallbackError> {
+        let header = |name| received.header(name).ok_or(CallbackError::Forged);
+        let (timestamp, nonce) = (header("simpay-timestamp")?, header("simpay-nonce")?);
+        let head = ["CALLBACK", self.account.as_str(), timestamp, nonce];
+        if header("simpay-account")? != self.account.as_str()
+            || !self.verify(&head, received.body, received.header("simpay-signature"))
+        {
+            return Err(CallbackError::Forged);
+        }
+        if !is_fresh(timestamp, now) {
+            return Err(CallbackError::Stale);
+        }
+        let callback: Callback = serde_json::from_slice(received.body).map_err(|_| CallbackError::Unreadable)?;
+        let reference_fits = !callback.reference.is_empty() && callback.reference.len() <= TEXT_MAX;
+        if callback.event != "payment.succeeded"
+            || callback.account != self.account.as_str()
+            || callback.amount_minor <= 0
+            || !reference_fits
+            || callback.number.len() > TEXT_MAX
+        {
+            return Err(CallbackError::Unreadable);
+        }
+        Ok(Notice {
+            number: callback.number,
+            reference: callback.reference,
+            amount_minor: callback.amount_minor,
+            currency: callback.currency,
+        })
+    }
+
+    fn acknowledgement(&self) -> (&'static str, &'static str) {
+        ("application/json", r#"{"code":"ok"}"#)
+    }
+}

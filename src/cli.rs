@@ -1,0 +1,91 @@
+//! The command line. Each command is a file of its own.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Config;
+use crate::telemetry;
+
+mod audit;
+mod demo;
+mod gateway;
+mod platform;
+mod sandbox;
+mod serve;
+mod webhook;
+
+/// Payments and settlement across platforms and channels.
+#[derive(Debug, Parser)]
+#[command(name = "tongbao", version, about, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Clone, Args)]
+struct Common {
+    /// A configuration file laid over the defaults; may be repeated. Variables such as
+    /// TONGBAO_SERVER__LISTEN=0.0.0.0:8080 come last. Every key is explained in config/default.toml.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Vec<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server; in the sandbox with the simulated gateway beside it
+    Serve,
+    /// Run the simulated gateway alone
+    Gateway(gateway::GatewayArgs),
+    /// Start a fresh sandbox, send it a few thousand orders and reconcile the books
+    Demo(demo::DemoArgs),
+    /// Create and list platforms, rotate and revoke their keys
+    #[command(subcommand)]
+    Platform(platform::PlatformCommand),
+    /// List webhooks that were given up, and send them again
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
+    /// Check the books against themselves and against the simulated gateway's
+    Audit(audit::AuditArgs),
+}
+
+/// Why a command failed, for the person who called it.
+type Failure = Box<dyn std::error::Error>;
+
+impl Cli {
+    /// Runs the command; what fails is said on standard error.
+    pub fn run(self) -> ExitCode {
+        match self.execute() {
+            Ok(code) => code,
+            Err(error) => {
+                eprintln!("tongbao: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn execute(self) -> Result<ExitCode, Failure> {
+        let config = Config::load(&self.common.config)?;
+        let _logs = telemetry::start_logs(&config.log)?;
+        let system = actix::System::new();
+        match self.command {
+            Command::Serve => system.block_on(serve::run(config, &self.common.config)),
+            Command::Gateway(args) => system.block_on(gateway::run(config, args)),
+            Command::Demo(args) => system.block_on(demo::run(config, args, &self.common.config)),
+            Command::Platform(command) => system.block_on(platform::run(config, command)),
+            Command::Webhook(command) => system.block_on(webhook::run(config, command)),
+            Command::Audit(args) => system.block_on(audit::run(config, args)),
+        }
+    }
+}
+
+/// Opens the configured store, without taking it over.
+async fn open_store(config: &Config) -> Result<std::sync::Arc<dyn crate::store::Store>, Failure> {
+    let timeout = std::time::Duration::from_millis(config.store.statement_timeout_ms);
+    let store = crate::store::open(&config.store_url(), config.store.readers, timeout)?;
+    store.migrate().await?;
+    Ok(store)
+}

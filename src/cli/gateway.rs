@@ -1,0 +1,93 @@
+//! `tongbao gateway`: the simulated gateway, alone or as the child of a server.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+
+use clap::Args;
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Failure;
+use crate::config::Config;
+use crate::gateway;
+
+#[derive(Debug, Args)]
+pub struct GatewayArgs {
+    /// End when standard input does: how a server takes its gateway with it, however it ends
+    #[arg(long, hide = true)]
+    child: bool,
+}
+
+pub async fn run(config: Config, args: GatewayArgs) -> Result<ExitCode, Failure> {
+    tracing::info!(listen = %config.gateway.listen, "simulated gateway");
+    if args.child {
+        gateway::run(&config, parent_gone()).await?;
+    } else {
+        gateway::run(&config, asked_to_stop()).await?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Resolves on SIGTERM or SIGINT.
+pub fn asked_to_stop() -> impl Future<Output = ()> {
+    let terminate = signal(SignalKind::terminate());
+    let interrupt = signal(SignalKind::interrupt());
+    async move {
+        match (terminate, interrupt) {
+            (Ok(mut terminate), Ok(mut interrupt)) => {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::error!(%error, "signals cannot be heard");
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+/// Resolves when the parent's end of the pipe closes. An interrupt at the terminal reaches parent and child alike, and
+/// is the parent's to answer, which still needs its gateway while it stops.
+async fn parent_gone() {
+    let interrupts = signal(SignalKind::interrupt());
+    let mut input = tokio::io::stdin();
+    let mut waste = [0u8; 64];
+    while matches!(input.read(&mut waste).await, Ok(read) if read > 0) {}
+    drop(interrupts);
+}
+
+/// How long a child may take to listen, and how long between looks. A gateway whose server was just killed needs a
+/// moment to leave the address.
+const START_TRIES: u32 = 100;
+const START_GAP: Duration = Duration::from_millis(100);
+
+/// Starts the simulated gateway as a child that ends with this process, and waits until it listens.
+pub async fn start_child(config: &Config, overlays: &[PathBuf]) -> Result<Child, Failure> {
+    let mut child = spawn(overlays)?;
+    for _ in 0..START_TRIES {
+        if let Some(status) = child.try_wait()? {
+            tracing::debug!(%status, "the simulated gateway ended; starting it again");
+            tokio::time::sleep(START_GAP).await;
+            child = spawn(overlays)?;
+        }
+        tokio::time::sleep(START_GAP).await;
+        let listens = tokio::net::TcpStream::connect(config.gateway.listen).await.is_ok();
+        if listens && child.try_wait()?.is_none() {
+            return Ok(child);
+        }
+    }
+    Err(format!("the simulated gateway does not come up at {}; is the address taken?", config.gateway.listen).into())
+}
+
+fn spawn(overlays: &[PathBuf]) -> Result<Child, Failure> {
+    let mut command = Command::new(std::env::current_exe()?);
+    for overlay in overlays {
+        command.arg("--config").arg(overlay);
+    }
+    Ok(command.args(["gateway", "--child"]).stdin(Stdio::piped()).kill_on_drop(true).spawn()?)
+}

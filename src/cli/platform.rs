@@ -1,0 +1,124 @@
+//! `tongbao platform`: who may post orders.
+
+use std::process::ExitCode;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use clap::{Subcommand, ValueEnum};
+use comfy_table::Table;
+
+use super::sandbox::key_hash;
+use super::{Failure, open_store};
+use crate::actors::clock;
+use crate::config::Config;
+use crate::domain::id::PlatformId;
+use crate::domain::order::FeeBearer;
+use crate::store::{Platform, Store};
+
+#[derive(Debug, Subcommand)]
+pub enum PlatformCommand {
+    /// Make a platform and its first key; the key and the webhook secret are shown once
+    Create {
+        /// 1 to 64 of 0-9, a-z and -
+        name: String,
+        /// Where webhooks go when an order names no address
+        #[arg(long, value_name = "URL")]
+        webhook_url: Option<String>,
+        /// Who bears the channel's fee
+        #[arg(long, value_enum, default_value_t = Bearer::Payer)]
+        fee_bearer: Bearer,
+    },
+    /// Show all platforms and their keys
+    List,
+    /// Make a further key; the old ones go on until they are revoked
+    Rotate { name: String },
+    /// Revoke a platform's keys; a running server forgets them within a second
+    Revoke {
+        name: String,
+        /// The hint that `list` shows; without it all keys are revoked
+        #[arg(long, value_name = "HINT")]
+        key: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Bearer {
+    Payer,
+    Platform,
+}
+
+/// Random bytes of a key: 192 bits.
+const KEY_BYTES: usize = 24;
+/// Characters of a key that are kept readable, so that people can tell keys apart.
+const HINT_LENGTH: usize = 12;
+const NAME_MAX: usize = 64;
+
+pub async fn run(config: Config, command: PlatformCommand) -> Result<ExitCode, Failure> {
+    let store = open_store(&config).await?;
+    match command {
+        PlatformCommand::Create { name, webhook_url, fee_bearer } => {
+            let name_fits = name.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase() || byte == b'-');
+            if name.is_empty() || name.len() > NAME_MAX || !name_fits {
+                return Err("a platform's name is 1 to 64 of 0-9, a-z and -".into());
+            }
+            let webhook_secret = format!("whsec_{}", STANDARD.encode(random()?));
+            let fee_bearer = match fee_bearer {
+                Bearer::Payer => FeeBearer::Payer,
+                Bearer::Platform => FeeBearer::Platform,
+            };
+            let platform = Platform { id: PlatformId(0), name: name.clone(), fee_bearer, webhook_secret, webhook_url };
+            let id = store.add_platform(&platform).await?;
+            let key = add_key(store.as_ref(), id).await?;
+            println!("platform        {name}\nkey             {key}\nwebhook secret  {}", platform.webhook_secret);
+            println!("Keep both now: the key is stored hashed and is not shown again.");
+        }
+        PlatformCommand::List => println!("{}", table(store.as_ref()).await?),
+        PlatformCommand::Rotate { name } => {
+            let platform = find(store.as_ref(), &name).await?;
+            println!("key  {}", add_key(store.as_ref(), platform.id).await?);
+            println!("The older keys still work: revoke them with `tongbao platform revoke {name} --key HINT`.");
+        }
+        PlatformCommand::Revoke { name, key } => {
+            let platform = find(store.as_ref(), &name).await?;
+            let revoked = store.revoke_keys(platform.id, key.as_deref(), clock::now()).await?;
+            if revoked == 0 {
+                return Err(format!("{name} has no such key in force").into());
+            }
+            println!("{revoked} keys revoked");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn find(store: &dyn Store, name: &str) -> Result<Platform, Failure> {
+    Ok(store.platform_by_name(name).await?.ok_or_else(|| format!("there is no platform {name}"))?)
+}
+
+async fn add_key(store: &dyn Store, platform: PlatformId) -> Result<String, Failure> {
+    let key = format!("sk_{}", URL_SAFE_NO_PAD.encode(random()?));
+    store.add_key(platform, &key_hash(&key), &key[..HINT_LENGTH], clock::now()).await?;
+    Ok(key)
+}
+
+fn random() -> Result<[u8; KEY_BYTES], Failure> {
+    let mut bytes = [0; KEY_BYTES];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "the system gives no randomness")?;
+    Ok(bytes)
+}
+
+async fn table(store: &dyn Store) -> Result<Table, Failure> {
+    let mut table = Table::new();
+    table.set_header(["platform", "fee borne by", "webhooks to", "key", "made", "revoked"]);
+    for platform in store.platforms().await? {
+        let bearer = match platform.fee_bearer {
+            FeeBearer::Payer => "payer",
+            FeeBearer::Platform => "platform",
+        };
+        let to = platform.webhook_url.unwrap_or_default();
+        for key in store.keys(platform.id).await? {
+            let revoked = key.revoked_at.map(|at| at.rfc3339()).unwrap_or_default();
+            table.add_row([&platform.name, bearer, &to, &key.hint, &key.created_at.rfc3339(), &revoked]);
+        }
+    }
+    Ok(table)
+}

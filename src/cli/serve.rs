@@ -1,0 +1,190 @@
+//! `tongbao serve`: starts everything in order, and stops it in the other order.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_web::web::Data;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Failure, gateway, open_store, sandbox};
+use crate::actors::registry::{DEFAULT_ACCOUNT, Registry};
+use crate::actors::supervisor::{ChannelSupervisor, Settings, SupervisorHandle};
+use crate::actors::takeup::Takeup;
+use crate::actors::timers::TICK;
+use crate::actors::webhooks::WebhookDispatcher;
+use crate::actors::writer::{Bounds, Stop, Writer, WriterHandle};
+use crate::actors::{clock, lease};
+use crate::channels::Adapter;
+use crate::channels::simpay::Simpay;
+use crate::config::{self, Config};
+use crate::domain::breaker::Limits;
+use crate::domain::channel::Channel;
+use crate::domain::id::Account;
+use crate::domain::pay_link::PayLinks;
+use crate::http::{self, App, PAY_LINK_KEY};
+use crate::store::{Owner, Store};
+use crate::telemetry;
+
+/// The exit code of a server that must not write any more: a restart knows the truth.
+const EXIT_STORE_LOST: i32 = 70;
+/// How often histograms are folded together; without it their memory grows until somebody looks.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failure> {
+    let config = Arc::new(config);
+    let stop_asked = gateway::asked_to_stop();
+    let prometheus = telemetry::start_metrics()?;
+    let adapters = adapters(&config)?;
+
+    let store = open_store(&config).await?;
+    let beat = Duration::from_millis(config.store.beat_ms);
+    let owner = lease::acquire(store.as_ref(), &lease::holder_name(), beat, config.store.missed_beats).await?;
+    if config.sandbox {
+        sandbox::open(store.as_ref()).await?;
+    } else {
+        sandbox::close(store.as_ref()).await?;
+    }
+    let fresh_key = http::new_pay_link_key()?;
+    let link_key = SecretString::from(store.setting(PAY_LINK_KEY, fresh_key.expose_secret()).await?);
+
+    let child = match config.sandbox && config.gateway.embedded {
+        true => Some(gateway::start_child(&config, overlays).await?),
+        false => None,
+    };
+    let writer = start_writer(&config, store.clone(), owner);
+    let registry = start_actors(&config, store, writer.clone(), adapters, &link_key)?;
+    let upkeep = prometheus.clone();
+    let app = App::new(config.clone(), registry.clone(), &link_key, Box::new(move || prometheus.render()))?;
+    let server = http::server::serve(Data::new(app))
+        .map_err(|error| format!("cannot listen at {}: {error}", config.server.listen))?;
+    let handle = server.handle();
+    let serving = actix::spawn(server);
+    actix::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            upkeep.run_upkeep();
+        }
+    });
+    tracing::info!(listen = %config.server.listen, sandbox = config.sandbox, "serving");
+
+    stop_asked.await;
+    tracing::info!("stopping");
+    registry.drain();
+    handle.stop(true).await;
+    serving.await??;
+    writer.stop().await;
+    drop(child);
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start_writer(config: &Config, store: Arc<dyn Store>, owner: Owner) -> WriterHandle {
+    let settings = &config.writer;
+    let bounds = Bounds {
+        group_max: settings.group_max,
+        pending_max: settings.pending_max,
+        new_orders_max: settings.pending_max * settings.new_orders_percent / 100,
+        beat: Duration::from_millis(config.store.beat_ms),
+    };
+    let stop: Stop = Arc::new(|why| {
+        eprintln!("tongbao: {why}");
+        std::process::exit(EXIT_STORE_LOST);
+    });
+    Writer::start(store, owner, bounds, stop)
+}
+
+fn start_actors(
+    config: &Arc<Config>,
+    store: Arc<dyn Store>,
+    writer: WriterHandle,
+    adapters: Vec<(Channel, Arc<dyn Adapter>)>,
+    link_key: &SecretString,
+) -> Result<Arc<Registry>, Failure> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let arbiters = (0..threads).map(|_| Arbiter::new().handle()).collect();
+    let registry = Registry::new(config.clone(), store.clone(), writer, arbiters);
+    let mut supervisors: HashMap<(Channel, Account), SupervisorHandle> = HashMap::new();
+    for (channel, adapter) in adapters {
+        let settings = supervisor_settings(config, &config.channels[channel.name()]);
+        let account = adapter.account().clone();
+        let arbiter = Arbiter::new().handle();
+        let supervisor =
+            ChannelSupervisor::start(&arbiter, channel, adapter, registry.clone(), store.clone(), settings);
+        supervisors.insert((channel, account), supervisor);
+    }
+    let key = STANDARD.decode(link_key.expose_secret()).map_err(|_| "the key of pay links is unreadable")?;
+    let links = Arc::new(PayLinks::new(&config.server.public_url, &key));
+    let webhooks = WebhookDispatcher::start(registry.clone(), links);
+    registry.connect(supervisors, webhooks);
+    actix::spawn(Takeup::new(registry.clone()).run());
+    let ticking = registry.clone();
+    actix::spawn(async move {
+        loop {
+            tokio::time::sleep(TICK).await;
+            ticking.tick(clock::now());
+        }
+    });
+    Ok(registry)
+}
+
+fn supervisor_settings(config: &Config, channel: &config::Channel) -> Settings {
+    let pace = config.pace();
+    Settings {
+        per_second: channel.outbound_per_second(pace),
+        queries_percent: channel.queries_percent,
+        concurrent: channel.calls_concurrent,
+        waiting_max: channel.calls_waiting,
+        timeout: channel.timeout(pace),
+        retry_ms: channel.call_retry_ms.clone(),
+        breaker: Limits {
+            failures: channel.breaker_failures,
+            open_ms: i64::try_from(channel.breaker_open_ms).unwrap_or(i64::MAX),
+        },
+    }
+}
+
+/// One adapter per account of every enabled channel.
+fn adapters(config: &Config) -> Result<Vec<(Channel, Arc<dyn Adapter>)>, Failure> {
+    let mut adapters: Vec<(Channel, Arc<dyn Adapter>)> = Vec::new();
+    for (name, settings) in config.channels.iter().filter(|(_, settings)| settings.enabled) {
+        let channel = Channel::parse(name).ok_or_else(|| format!("`channels.{name}`: there is no such channel"))?;
+        match channel {
+            Channel::Simpay => adapters.extend(
+                simpay_accounts(config, settings)?
+                    .into_iter()
+                    .map(|adapter| (channel, Arc::new(adapter) as Arc<dyn Adapter>)),
+            ),
+            Channel::Wechat | Channel::Alipay | Channel::Unionpay | Channel::Stripe => {
+                return Err(format!("`channels.{name}.enabled`: this version has no adapter for {name} yet").into());
+            }
+        }
+    }
+    Ok(adapters)
+}
+
+fn simpay_accounts(config: &Config, settings: &config::Channel) -> Result<Vec<Simpay>, Failure> {
+    let base_url = match (settings.base_url.as_str(), config.sandbox) {
+        ("", true) => config.gateway_url(),
+        ("", false) => return Err("`channels.simpay.base_url` is missing: outside the sandbox it must be set".into()),
+        (url, _) => url.to_owned(),
+    };
+    let mut keys = Vec::new();
+    for (account, files) in &settings.accounts {
+        keys.push((account.as_str(), config::secret_file(&files.key_file)?));
+    }
+    if config.sandbox && keys.is_empty() {
+        for account in config::sandbox::SIMPAY_ACCOUNTS {
+            keys.push((account, config::sandbox::simpay_key(&config.data.dir, account)?));
+        }
+    }
+    if !keys.iter().any(|(account, _)| *account == DEFAULT_ACCOUNT) {
+        return Err("`channels.simpay.accounts.default.key_file` is missing: outside the sandbox it must be set".into());
+    }
+    keys.iter().map(|(account, key)| Ok(Simpay::new(Account::from(*account), &base_url, key)?)).collect()
+}

@@ -1,0 +1,56 @@
+//! `tongbao webhook`: dead letters.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use comfy_table::Table;
+
+use super::{Failure, open_store};
+use crate::actors::clock;
+use crate::config::Config;
+use crate::domain::id::OrderId;
+
+#[derive(Debug, Subcommand)]
+pub enum WebhookCommand {
+    /// Show webhooks that were given up
+    Dead {
+        /// At most this many
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Make webhooks that were given up due again; a running server sends them within seconds
+    Replay {
+        /// Only those of this order
+        #[arg(long, value_name = "ID")]
+        order: Option<String>,
+    },
+}
+
+pub async fn run(config: Config, command: WebhookCommand) -> Result<ExitCode, Failure> {
+    let store = open_store(&config).await?;
+    match command {
+        WebhookCommand::Dead { limit } => {
+            let mut table = Table::new();
+            table.set_header(["order", "sequence", "type", "at", "tries", "last answer"]);
+            for letter in store.dead_letters(limit).await? {
+                table.add_row([
+                    letter.order.to_string(),
+                    letter.sequence.to_string(),
+                    letter.kind.name().to_owned(),
+                    letter.at.rfc3339(),
+                    letter.tries.to_string(),
+                    letter.why,
+                ]);
+            }
+            println!("{table}");
+        }
+        WebhookCommand::Replay { order } => {
+            let order = match order {
+                Some(text) => Some(text.parse::<OrderId>().map_err(|_| format!("{text} is no order id"))?),
+                None => None,
+            };
+            println!("{} webhooks are due again", store.replay(order, clock::now()).await?);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,269 @@
+//! The simulated gateway: the far end of every channel of the sandbox, with payers that follow scripts.
+//!
+//! Owns its books (what was asked, captured and refunded, in a file of its own) and the wire of each channel as the
+//! channel's owner would speak it. It must never share code with our own channel adapters: a misreading of a protocol
+//! on one side has to show on the other.
+//!
+//! [`simpay`] is the wire of one channel; [`books`], [`payer`] and [`callbacks`] serve them all.
+
+mod agenda;
+mod books;
+mod callbacks;
+mod faults;
+mod http;
+mod journal;
+mod nonces;
+mod payer;
+mod signing;
+mod simpay;
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use actix_web::{App, HttpServer, web};
+use rand::RngExt;
+use rand::distr::Alphanumeric;
+use tokio::task::JoinSet;
+
+use crate::config::{Config, ConfigError, sandbox};
+use agenda::{Agenda, Deed, Delivery, PaymentId};
+use books::{Acted, Books, PendingWhat};
+use callbacks::Sender;
+use faults::Faults;
+use nonces::Nonces;
+use payer::{Notices, Payer, Script};
+use signing::Signer;
+
+/// When the last of three callbacks follows the first two.
+const LATER_COPY_MS: i64 = 1_000;
+/// Longer than clients keep an idle connection, so that none runs into its closing.
+const KEEP_ALIVE: Duration = Duration::from_secs(120);
+/// Requests that hang on purpose do not hold up the end.
+const SHUTDOWN_S: u64 = 1;
+
+#[derive(Debug)]
+pub enum GatewayError {
+    Config(ConfigError),
+    /// The key of this account is not base64.
+    Key(String),
+    Books(PathBuf, std::io::Error),
+    Client(reqwest::Error),
+    Listen(SocketAddr, std::io::Error),
+    Server(std::io::Error),
+}
+
+impl fmt::Display for GatewayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            GatewayError::Config(error) => error.fmt(f),
+            GatewayError::Key(account) => write!(f, "gateway: the key of account {account} is not base64"),
+            GatewayError::Books(folder, error) => write!(f, "gateway: books in {}: {error}", folder.display()),
+            GatewayError::Client(error) => write!(f, "gateway: client for callbacks: {error}"),
+            GatewayError::Listen(address, error) => write!(f, "gateway: {address}: {error}"),
+            GatewayError::Server(error) => write!(f, "gateway: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for GatewayError {}
+
+/// What requests, payers and callbacks share.
+struct Gateway {
+    signers: Vec<Signer>,
+    books: Books,
+    agenda: Agenda,
+    nonces: Nonces,
+    faults: Faults,
+    payer_delay_ms: i64,
+    callback_retry_ms: Vec<i64>,
+}
+
+/// Runs the simulated gateway until `shutdown` resolves; it is down within two seconds then.
+///
+/// # Errors
+/// A key is missing, the books are another gateway's or unreadable, or the address is taken.
+pub async fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Result<(), GatewayError> {
+    let gateway = Arc::new(Gateway::open(config)?);
+    gateway.take_up_pending();
+    let timeout = Duration::from_millis(config.gateway.callback_timeout_ms);
+    let sender = Arc::new(Sender::new(Arc::clone(&gateway), timeout)?);
+
+    let data = web::Data::from(Arc::clone(&gateway));
+    let server = HttpServer::new(move || App::new().app_data(data.clone()).configure(http::routes))
+        .workers(workers(config.gateway.workers))
+        .keep_alive(KEEP_ALIVE)
+        // A caller that hangs up has given up: what hangs on purpose ends with it.
+        .h1_allow_half_closed(false)
+        .shutdown_timeout(SHUTDOWN_S)
+        .disable_signals()
+        .bind(config.gateway.listen)
+        .map_err(|error| GatewayError::Listen(config.gateway.listen, error))?
+        .run();
+    tracing::info!(listen = %config.gateway.listen, "the simulated gateway answers");
+
+    let handle = server.handle();
+    let mut server = pin!(server);
+    let mut senders = JoinSet::new();
+    let ended = tokio::select! {
+        ended = &mut server => ended,
+        never = gateway.live(&sender, &mut senders) => never,
+        () = shutdown => tokio::join!(handle.stop(true), &mut server).1,
+    };
+    senders.shutdown().await;
+    gateway.books.seal();
+    ended.map_err(GatewayError::Server)
+}
+
+impl Gateway {
+    fn open(config: &Config) -> Result<Self, GatewayError> {
+        let signer = |account: &&str| {
+            let key = sandbox::simpay_key(&config.data.dir, account).map_err(GatewayError::Config)?;
+            Signer::new(account, &key)
+        };
+        Ok(Gateway {
+            signers: sandbox::SIMPAY_ACCOUNTS.iter().map(signer).collect::<Result<_, _>>()?,
+            books: Books::open(&config.gateway_dir(), &sandbox::SIMPAY_ACCOUNTS)?,
+            agenda: Agenda::default(),
+            nonces: Nonces::new(),
+            faults: Faults::new(&config.gateway.faults),
+            payer_delay_ms: signed(config.gateway.payer_delay_ms),
+            callback_retry_ms: config.gateway.callback_retry_ms.iter().copied().map(signed).collect(),
+        })
+    }
+
+    /// Does what the agenda says, for ever.
+    async fn live(&self, sender: &Arc<Sender>, senders: &mut JoinSet<()>) -> ! {
+        loop {
+            for (payment, deed) in self.agenda.due().await {
+                match deed {
+                    Deed::PayerActs => self.payer_acts(payment),
+                    Deed::Deliver(delivery) => {
+                        if let Some(job) = sender.admit(payment, delivery) {
+                            senders.spawn(Arc::clone(sender).work(job));
+                        }
+                    }
+                }
+            }
+            while senders.try_join_next().is_some() {}
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Puts on the agenda what follows by itself from the creation of a payment.
+    fn arrange_payment(&self, payment: PaymentId, script: Script, asked_minor: i64, created_at: i64) {
+        if script == Script::Forge {
+            self.agenda.arrange(created_at, payment.clone(), Deed::Deliver(Delivery::Forged));
+        }
+        self.arrange_payer(payment, script, asked_minor, created_at);
+    }
+
+    fn arrange_payer(&self, payment: PaymentId, script: Script, asked_minor: i64, created_at: i64) {
+        match script.payer(asked_minor, self.payer_delay_ms) {
+            Payer::Pays { after_ms } | Payer::Declines { after_ms } => {
+                self.agenda.arrange(created_at.saturating_add(after_ms), payment, Deed::PayerActs);
+            }
+            Payer::PaysOnceClosed { .. } | Payer::StaysAway => {}
+        }
+    }
+
+    fn payer_acts(&self, payment: PaymentId) {
+        let now = now_ms();
+        match self.books.payer_acts(&payment, now) {
+            Ok(Acted::Nothing) => {}
+            Ok(Acted::Paid(script)) => self.arrange_callbacks(&payment, script, now),
+            Err(refusal) => tracing::error!(number = %payment.number, ?refusal, "a payer could not act"),
+        }
+    }
+
+    fn arrange_callbacks(&self, payment: &PaymentId, script: Script, now: i64) {
+        let notices = self.notices(script, &payment.number);
+        for nth in 0..notices.total() {
+            let delivery = if nth == 0 { Delivery::Assured { tries: 0 } } else { Delivery::Copy };
+            let at = if nth < notices.at_once { now } else { now + LATER_COPY_MS };
+            self.agenda.arrange(at, payment.clone(), Deed::Deliver(delivery));
+        }
+    }
+
+    /// How many callbacks tell of a capture: by the script, or by chance where the script asks for the usual one.
+    fn notices(&self, script: Script, number: &str) -> Notices {
+        match script.notices() {
+            Notices::ONE => self.faults.notices(number),
+            notices => notices,
+        }
+    }
+
+    /// Takes up what the last run left undone: payers still to pay, late money, callbacks not yet acknowledged.
+    fn take_up_pending(&self) {
+        let now = now_ms();
+        let mut pending_payments = 0u64;
+        self.books.pending(now, |pending| {
+            pending_payments += 1;
+            let payment = pending.payment;
+            match pending.what {
+                PendingWhat::Payer { script, asked_minor, created_at } => {
+                    self.arrange_payer(payment, script, asked_minor, created_at);
+                }
+                PendingWhat::PayerOnceClosed { script, asked_minor, closed_at } => {
+                    self.arrange_late_money(payment, script, asked_minor, closed_at);
+                }
+                PendingWhat::Callbacks { script, sent, acknowledged } => {
+                    self.arrange_rest_of_callbacks(&payment, script, sent, acknowledged, now);
+                }
+            }
+        });
+        if pending_payments > 0 {
+            tracing::info!(pending_payments, "payments of an earlier run go on");
+        }
+    }
+
+    /// Puts the money on the agenda that comes although (because) the payment was closed.
+    fn arrange_late_money(&self, payment: PaymentId, script: Script, asked_minor: i64, closed_at: i64) {
+        match script.payer(asked_minor, self.payer_delay_ms) {
+            Payer::PaysOnceClosed { after_ms } => {
+                self.agenda.arrange(closed_at.saturating_add(after_ms), payment, Deed::PayerActs);
+            }
+            Payer::Pays { .. } | Payer::Declines { .. } | Payer::StaysAway => {}
+        }
+    }
+
+    /// Goes on with the callbacks of a capture after a restart. The tries of copies count as tries: a few gaps less.
+    fn arrange_rest_of_callbacks(&self, id: &PaymentId, script: Script, sent: u16, acknowledged: bool, now: i64) {
+        let total = self.notices(script, &id.number).total();
+        let assured = total > 0 && !acknowledged && usize::from(sent) <= self.callback_retry_ms.len();
+        if assured {
+            self.agenda.arrange(now, id.clone(), Deed::Deliver(Delivery::Assured { tries: sent }));
+        }
+        for _ in sent + u16::from(assured)..total {
+            self.agenda.arrange(now, id.clone(), Deed::Deliver(Delivery::Copy));
+        }
+    }
+}
+
+fn workers(configured: usize) -> usize {
+    match configured {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    }
+}
+
+/// Spans of the configuration, for sums with instants; none of them is near the bound.
+fn signed(span_ms: u64) -> i64 {
+    i64::try_from(span_ms).unwrap_or(i64::MAX)
+}
+
+/// Unix milliseconds.
+fn now_ms() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Random characters of `[0-9A-Za-z]`.
+fn alphanumeric<const LENGTH: usize>() -> [u8; LENGTH] {
+    let mut rng = rand::rng();
+    std::array::from_fn(|_| rng.sample(Alphanumeric))
+}

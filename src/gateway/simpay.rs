@@ -1,0 +1,365 @@
+//! The far end of the channel `simpay`: its calls, their bodies and their answers.
+
+use std::borrow::Cow;
+
+use actix_web::http::StatusCode;
+use aws_lc_rs::digest;
+use serde::{Deserialize, Serialize};
+
+use super::agenda::Deed;
+use super::books::{AccountId, Address, Asked, Closing, Reference, Refund, Refusal, State, Taken};
+use super::faults::Fault;
+use super::payer::{Conduct, Script};
+use super::{Gateway, alphanumeric};
+use crate::domain::money::Currency;
+
+const NUMBER_LENGTHS: std::ops::RangeInclusive<usize> = 6..=64;
+const DESCRIPTION_MAX: usize = 127;
+const QR_TOKEN_LENGTH: usize = 24;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    Create,
+    Query,
+    Close,
+    Refund,
+    QueryRefund,
+}
+
+impl Call {
+    fn name(self) -> &'static str {
+        match self {
+            Call::Create => "create",
+            Call::Query => "query",
+            Call::Close => "close",
+            Call::Refund => "refund",
+            Call::QueryRefund => "query_refund",
+        }
+    }
+}
+
+/// What a call comes to: its answer, and whether and when the caller gets to see it.
+pub struct Outcome {
+    pub status: StatusCode,
+    pub body: Vec<u8>,
+    pub fault: Fault,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateBody<'a> {
+    #[serde(borrow)]
+    number: Cow<'a, str>,
+    amount_minor: i64,
+    currency: Currency,
+    method: Method,
+    #[serde(borrow)]
+    description: Cow<'a, str>,
+    #[serde(borrow)]
+    notify_url: Cow<'a, str>,
+    expires_at: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Method {
+    Qr,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NumberBody<'a> {
+    #[serde(borrow)]
+    number: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefundBody<'a> {
+    #[serde(borrow)]
+    refund_number: Cow<'a, str>,
+    #[serde(borrow)]
+    number: Cow<'a, str>,
+    amount_minor: i64,
+    currency: Currency,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefundNumberBody<'a> {
+    #[serde(borrow)]
+    refund_number: Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+struct WaitingAnswer<'a> {
+    number: &'a str,
+    state: State,
+    amount_minor: i64,
+    currency: Currency,
+    qr_code: &'a str,
+    expires_at: i64,
+}
+
+#[derive(Serialize)]
+struct PaidAnswer<'a> {
+    number: &'a str,
+    state: State,
+    amount_minor: i64,
+    currency: Currency,
+    reference: Reference,
+}
+
+#[derive(Serialize)]
+struct QueryAnswer<'a> {
+    number: &'a str,
+    state: State,
+    amount_minor: i64,
+    captured_minor: i64,
+    currency: Currency,
+    reference: Option<Reference>,
+}
+
+#[derive(Serialize)]
+struct CloseAnswer<'a> {
+    number: &'a str,
+    state: State,
+}
+
+#[derive(Serialize)]
+struct RefundAnswer<'a> {
+    refund_number: &'a str,
+    state: &'a str,
+    amount_minor: i64,
+}
+
+#[derive(Serialize)]
+struct ErrorAnswer<'a> {
+    code: &'a str,
+    message: &'a str,
+}
+
+/// Why a call is answered with an error.
+enum Failure {
+    Malformed(Cow<'static, str>),
+    Refusal(Refusal),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Failure::Refusal(refusal)
+    }
+}
+
+/// The answer of a call that went well, and the payment it was about.
+struct Done<'a> {
+    number: Cow<'a, str>,
+    conduct: Conduct,
+    body: Vec<u8>,
+}
+
+/// Carries out a call of a believed caller.
+pub fn answer(gateway: &Gateway, account: AccountId, call: Call, body: &[u8], now: i64) -> Outcome {
+    let done = match call {
+        Call::Create => create(gateway, account, body, now),
+        Call::Query => query(gateway, account, body, now),
+        Call::Close => close(gateway, account, body, now),
+        Call::Refund => refund(gateway, account, body),
+        Call::QueryRefund => query_refund(gateway, account, body),
+    };
+    match done {
+        Ok(done) => {
+            let drawn = fault(gateway, account, call, &done.number);
+            // What the script says goes before what chance says.
+            let conduct = if done.conduct == Conduct::Answers { drawn.conduct } else { done.conduct };
+            Outcome { status: StatusCode::OK, body: done.body, fault: Fault { conduct, ..drawn } }
+        }
+        Err(failure) => {
+            let (status, code, message) = failure.parts();
+            Outcome { status, body: error_body(code, &message), fault: Fault::NONE }
+        }
+    }
+}
+
+pub fn error_body(code: &str, message: &str) -> Vec<u8> {
+    json(&ErrorAnswer { code, message })
+}
+
+fn fault(gateway: &Gateway, account: AccountId, call: Call, number: &str) -> Fault {
+    if !gateway.faults.befall_calls() {
+        return Fault::NONE;
+    }
+    match gateway.books.count_call(account, number) {
+        Some(nth) => gateway.faults.of_call(number, call.name(), nth),
+        None => Fault::NONE,
+    }
+}
+
+fn create<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8], now: i64) -> Result<Done<'a>, Failure> {
+    let request: CreateBody<'a> = parse(body)?;
+    number_form(&request.number)?;
+    amount_form(request.amount_minor, request.currency)?;
+    let description = &*request.description;
+    if description.chars().count() > DESCRIPTION_MAX || description.chars().any(char::is_control) {
+        return Err(Failure::Malformed("`description` must be at most 127 characters, none of them control".into()));
+    }
+    if Address::parse(&request.notify_url).is_none() {
+        return Err(Failure::Malformed("`notify_url` must be http or https, at most 255 characters".into()));
+    }
+    let script = Script::of(description);
+    let asked = Asked {
+        number: &request.number,
+        fingerprint: fingerprint(&request),
+        amount_minor: request.amount_minor,
+        currency: request.currency,
+        script,
+        notify_url: &request.notify_url,
+        expires_at: request.expires_at,
+    };
+    let body = match gateway.books.create(account, &asked, now)? {
+        Taken::New(payment) => {
+            gateway.arrange_payment(payment, script, request.amount_minor, now);
+            waiting(&request)
+        }
+        Taken::Again => waiting(&request),
+        Taken::Paid(capture) => json(&PaidAnswer {
+            number: &request.number,
+            state: State::Paid,
+            amount_minor: capture.amount_minor,
+            currency: request.currency,
+            reference: capture.reference,
+        }),
+    };
+    Ok(Done { number: request.number, conduct: script.conduct(), body })
+}
+
+/// A payment that waits for its payer. The simulated payer scans whichever code is the last, so that none is kept.
+fn waiting(request: &CreateBody<'_>) -> Vec<u8> {
+    let token = alphanumeric::<QR_TOKEN_LENGTH>();
+    json(&WaitingAnswer {
+        number: &request.number,
+        state: State::Waiting,
+        amount_minor: request.amount_minor,
+        currency: request.currency,
+        qr_code: &format!("simpay://pay/{}", String::from_utf8_lossy(&token)),
+        expires_at: request.expires_at,
+    })
+}
+
+fn query<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8], now: i64) -> Result<Done<'a>, Failure> {
+    let NumberBody { number } = parse(body)?;
+    number_form(&number)?;
+    let view = gateway.books.view(account, &number, now).ok_or(Refusal::NotExist)?;
+    let body = json(&QueryAnswer {
+        number: &number,
+        state: view.state,
+        amount_minor: view.asked_minor,
+        captured_minor: view.captured_minor,
+        currency: view.currency,
+        reference: view.reference,
+    });
+    Ok(Done { number, conduct: Conduct::Answers, body })
+}
+
+fn close<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8], now: i64) -> Result<Done<'a>, Failure> {
+    let NumberBody { number } = parse(body)?;
+    number_form(&number)?;
+    match gateway.books.close(account, &number, now)? {
+        Closing::Done => {}
+        Closing::MoneyComes { payment, after_ms } => {
+            gateway.agenda.arrange(now.saturating_add(after_ms), payment, Deed::PayerActs);
+        }
+    }
+    let body = json(&CloseAnswer { number: &number, state: State::Closed });
+    Ok(Done { number, conduct: Conduct::Answers, body })
+}
+
+fn refund<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8]) -> Result<Done<'a>, Failure> {
+    let request: RefundBody<'a> = parse(body)?;
+    refund_number_form(&request.refund_number)?;
+    number_form(&request.number)?;
+    amount_form(request.amount_minor, request.currency)?;
+    let refund = Refund {
+        refund_number: &request.refund_number,
+        number: &request.number,
+        amount_minor: request.amount_minor,
+        currency: request.currency,
+    };
+    gateway.books.refund(account, &refund)?;
+    let body = refunded(&request.refund_number, request.amount_minor);
+    Ok(Done { number: request.number, conduct: Conduct::Answers, body })
+}
+
+fn query_refund<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8]) -> Result<Done<'a>, Failure> {
+    let RefundNumberBody { refund_number } = parse(body)?;
+    refund_number_form(&refund_number)?;
+    let (number, amount_minor) = gateway.books.refunded(account, &refund_number).ok_or(Refusal::NotExist)?;
+    let body = refunded(&refund_number, amount_minor);
+    Ok(Done { number: Cow::Owned(number.to_string()), conduct: Conduct::Answers, body })
+}
+
+fn refunded(refund_number: &str, amount_minor: i64) -> Vec<u8> {
+    json(&RefundAnswer { refund_number, state: "succeeded", amount_minor })
+}
+
+/// Reads a body: one JSON object, nothing unknown in it. Without the look at its first byte an array would pass too.
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Failure::Malformed("the body must be a JSON object".into()));
+    }
+    serde_json::from_slice(body).map_err(|error| Failure::Malformed(error.to_string().into()))
+}
+
+fn number_form(number: &str) -> Result<(), Failure> {
+    if NUMBER_LENGTHS.contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Ok(());
+    }
+    Err(Failure::Malformed("`number` must be 6 to 64 of 0-9, A-Z, a-z".into()))
+}
+
+fn refund_number_form(number: &str) -> Result<(), Failure> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if NUMBER_LENGTHS.contains(&number.len()) && number.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err(Failure::Malformed("`refund_number` must be 6 to 64 of 0-9, A-Z, a-z, _ and -".into()))
+}
+
+fn amount_form(amount_minor: i64, currency: Currency) -> Result<(), Failure> {
+    if (1..=currency.max_minor()).contains(&amount_minor) {
+        return Ok(());
+    }
+    Err(Failure::Malformed("`amount_minor` must be more than zero and within the currency's bound".into()))
+}
+
+/// Two requests ask the same if their business fields do, however their JSON is written.
+fn fingerprint(request: &CreateBody<'_>) -> [u8; 32] {
+    let digest = digest::digest(&digest::SHA256, &json(request));
+    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("our own structs are JSON")
+}
+
+impl Failure {
+    fn parts(self) -> (StatusCode, &'static str, Cow<'static, str>) {
+        let refusal = match self {
+            Failure::Malformed(message) => return (StatusCode::BAD_REQUEST, "malformed", message),
+            Failure::Refusal(refusal) => refusal,
+        };
+        let (status, code, message) = match refusal {
+            Refusal::NumberUsed => (StatusCode::CONFLICT, "number_used", "the number was used with other fields"),
+            Refusal::PaymentClosed => (StatusCode::CONFLICT, "payment_closed", "the payment is closed or declined"),
+            Refusal::Refused => (StatusCode::UNPROCESSABLE_ENTITY, "refused", "the channel refuses this"),
+            Refusal::Expired => (StatusCode::UNPROCESSABLE_ENTITY, "expired", "`expires_at` is in the past"),
+            Refusal::NotExist => (StatusCode::NOT_FOUND, "not_exist", "there is no such number"),
+            Refusal::AlreadyPaid => (StatusCode::CONFLICT, "already_paid", "the payment was paid"),
+            Refusal::RefundExceeds => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "refund_exceeds", "more than was captured and not yet refunded")
+            }
+            Refusal::Broken => (StatusCode::INTERNAL_SERVER_ERROR, "broken", "the books cannot be written"),
+        };
+        (status, code, message.into())
+    }
+}

@@ -1,0 +1,150 @@
+//! Who asks: a platform, known by the hash of its key.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use actix_web::{FromRequest, HttpRequest, web};
+use aws_lc_rs::digest;
+use dashmap::DashMap;
+
+use super::App;
+use super::problem::{ApiError, Code};
+use crate::config::Config;
+use crate::store::Platform;
+
+/// Longer ones are none of ours.
+const KEY_MAX: usize = 256;
+/// The keys of the sandbox's demo platforms, which everybody knows.
+const DEMO_KEYS: [&str; 2] = ["sk_sandbox_a", "sk_sandbox_b"];
+
+type KeyHash = [u8; 32];
+
+/// Keys that were good a moment ago. Only keys that exist get in, so their number bounds it.
+pub struct Keys {
+    known: DashMap<KeyHash, (Arc<Platform>, Instant)>,
+    keep: Duration,
+}
+
+impl Keys {
+    pub fn new(config: &Config) -> Self {
+        Keys { known: DashMap::new(), keep: Duration::from_millis(config.limits.key_cache_ms) }
+    }
+
+    fn fresh(&self, hash: &KeyHash) -> Option<Arc<Platform>> {
+        let known = self.known.get(hash)?;
+        let (platform, since) = known.value();
+        (since.elapsed() < self.keep).then(|| Arc::clone(platform))
+    }
+}
+
+/// A platform that has shown its key and is within its limit.
+pub struct Caller(pub Arc<Platform>);
+
+impl FromRequest for Caller {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let app = request.app_data::<web::Data<App>>().cloned();
+        let key = bearer(request).filter(|key| app.as_ref().is_some_and(|app| app.config.sandbox || !is_demo(key)));
+        let hash = key.map(hash);
+        let address = request.peer_addr().map(|peer| peer.ip());
+        Box::pin(async move {
+            let app = app.ok_or_else(ApiError::internal)?;
+            let platform = app.platform(hash, address).await?;
+            app.limits.request(platform.id)?;
+            Ok(Caller(platform))
+        })
+    }
+}
+
+fn bearer(request: &HttpRequest) -> Option<&str> {
+    let given = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, key) = given.split_once(' ')?;
+    let key = key.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty() && key.len() <= KEY_MAX).then_some(key)
+}
+
+fn is_demo(key: &str) -> bool {
+    DEMO_KEYS.contains(&key)
+}
+
+fn hash(key: &str) -> KeyHash {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, key.as_bytes()).as_ref());
+    hash
+}
+
+impl App {
+    async fn platform(&self, hash: Option<KeyHash>, address: Option<IpAddr>) -> Result<Arc<Platform>, ApiError> {
+        let Some(hash) = hash else { return Err(self.limits.failure(address, unauthenticated())) };
+        if let Some(platform) = self.keys.fresh(&hash) {
+            return Ok(platform);
+        }
+        match self.store.platform_by_key(&hash).await? {
+            Some(platform) => {
+                let platform = Arc::new(platform);
+                self.keys.known.insert(hash, (Arc::clone(&platform), Instant::now()));
+                Ok(platform)
+            }
+            None => {
+                self.keys.known.remove(&hash);
+                Err(self.limits.failure(address, unauthenticated()))
+            }
+        }
+    }
+}
+
+fn unauthenticated() -> ApiError {
+    ApiError::new(Code::Unauthenticated, "Send `Authorization: Bearer` and a platform's valid key.")
+        .with_text(WWW_AUTHENTICATE, "Bearer")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    #[test]
+    fn only_a_bearer_key_of_sane_length_is_looked_at() {
+        let long = format!("Bearer {}", "k".repeat(KEY_MAX + 1));
+        let table = [
+            ("Bearer sk_1", Some("sk_1")),
+            ("bearer  sk_1 ", Some("sk_1")),
+            ("Basic sk_1", None),
+            ("Bearer", None),
+            ("Bearer ", None),
+            ("sk_1", None),
+            (&long, None),
+        ];
+        for (given, key) in table {
+            let request = TestRequest::default().insert_header((AUTHORIZATION, given)).to_http_request();
+            assert_eq!(bearer(&request), key, "{given}");
+        }
+        assert_eq!(bearer(&TestRequest::default().to_http_request()), None);
+    }
+
+    #[test]
+    fn a_key_is_remembered_for_its_time_and_no_longer() {
+        let mut config = Config::load(&[]).unwrap();
+        config.limits.key_cache_ms = 20;
+        let keys = Keys::new(&config);
+        let platform = Arc::new(Platform {
+            id: crate::domain::id::PlatformId(1),
+            name: "shop".into(),
+            fee_bearer: crate::domain::order::FeeBearer::Payer,
+            webhook_secret: String::new(),
+            webhook_url: None,
+        });
+        let key = hash("sk_1");
+        assert!(keys.fresh(&key).is_none());
+        keys.known.insert(key, (platform, Instant::now()));
+        assert!(keys.fresh(&key).is_some());
+        std::thread::sleep(Duration::from_millis(25));
+        assert!(keys.fresh(&key).is_none());
+    }
+}

@@ -1,0 +1,111 @@
+//! Callbacks of gateways: verified over the received bytes, acknowledged once durable.
+
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::App;
+use super::json;
+use super::problem::{ApiError, Code};
+use crate::actors::ask::{AskError, Taken};
+use crate::actors::clock;
+use crate::channels::{CallbackError, Received};
+use crate::domain::channel::Channel;
+use crate::domain::event::Refusal;
+
+/// The account where a callback's address names none.
+const DEFAULT_ACCOUNT: &str = "default";
+
+/// `POST /v1/callbacks/{channel}`
+pub async fn default_account(
+    app: Data<App>,
+    channel: Path<String>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    receive(&app, &channel, DEFAULT_ACCOUNT, &request, payload).await
+}
+
+/// `POST /v1/callbacks/{channel}/{account}`
+pub async fn named_account(
+    app: Data<App>,
+    path: Path<(String, String)>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let (channel, account) = path.into_inner();
+    receive(&app, &channel, &account, &request, payload).await
+}
+
+async fn receive(
+    app: &App,
+    channel: &str,
+    account: &str,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let channel = Channel::parse(channel).ok_or_else(ApiError::not_found)?;
+    let adapter = app.registry.adapter(channel, account).ok_or_else(ApiError::not_found)?;
+    let body = json::bytes(request, payload, app.config.server.body_max_bytes).await?;
+    let headers: Vec<(String, String)> = request
+        .headers()
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+        .collect();
+    let received = Received { headers: &headers, body: &body };
+    let notice = match adapter.callback(&received, clock::now()) {
+        Ok(notice) => notice,
+        Err(error) => {
+            count(channel, error.name());
+            return Err(app.limits.failure(request.peer_addr().map(|peer| peer.ip()), unbelieved(error)));
+        }
+    };
+    let taken = app.registry.callback(channel, adapter.as_ref(), notice, &body).await;
+    count(channel, verdict(&taken));
+    match taken {
+        Ok(Taken::ByOrder | Taken::ByInbox) => {
+            let (content_type, text) = adapter.acknowledgement();
+            Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, content_type)).body(text))
+        }
+        // It verified, so whatever the order has against it is a contradiction with what is on record.
+        Err(AskError::Refused(refusal)) => Err(refused(refusal)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn unbelieved(error: CallbackError) -> ApiError {
+    match error {
+        CallbackError::Forged => ApiError::new(Code::CallbackUnverified, "The signature does not verify."),
+        CallbackError::Stale => ApiError::new(Code::CallbackStale, "The timestamp is too far from now."),
+        CallbackError::Unreadable => ApiError::new(Code::CallbackUnreadable, "The body cannot be read."),
+    }
+}
+
+fn refused(refusal: Refusal) -> ApiError {
+    match refusal {
+        Refusal::AccountDiffers | Refusal::CaptureContradicts | Refusal::AttemptUnknown => refusal.into(),
+        Refusal::OrderFinal | Refusal::AttemptOpen { .. } | Refusal::AttemptsUsedUp | Refusal::OutOfPlace => {
+            ApiError::new(Code::CallbackRefused, "The order does not take this callback.")
+        }
+    }
+}
+
+fn verdict(taken: &Result<Taken, AskError>) -> &'static str {
+    match taken {
+        Ok(Taken::ByOrder) => "taken",
+        Ok(Taken::ByInbox) => "kept",
+        Err(AskError::Refused(_) | AskError::CurrencyDiffers) => "refused",
+        Err(
+            AskError::Duplicate
+            | AskError::Overloaded
+            | AskError::StoreAway
+            | AskError::OutcomeUnknown
+            | AskError::Quarantined
+            | AskError::NotFound,
+        ) => "put_off",
+    }
+}
+
+fn count(channel: Channel, verdict: &'static str) {
+    metrics::counter!("tongbao_callbacks_total", "channel" => channel.name(), "verdict" => verdict).increment(1);
+}

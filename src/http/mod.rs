@@ -1,0 +1,105 @@
+//! HTTP: translation only. A request becomes a question to the registry or a read of the store, and what comes back
+//! becomes an answer. Nothing here decides about money.
+
+mod auth;
+mod callbacks;
+mod draft;
+mod edge;
+mod idempotency;
+mod json;
+mod limits;
+mod ops;
+mod orders;
+mod problem;
+mod reservations;
+pub mod routes;
+pub mod server;
+mod terms;
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::actors::registry::Registry;
+use crate::config::{Config, ConfigError};
+use crate::domain::channel::Channel;
+use crate::domain::pay_link::PayLinks;
+use crate::domain::validation::Health;
+use crate::domain::view::{Beside, Metadata};
+use crate::store::Store;
+
+/// The name of the store's setting that holds the key of the retry links.
+pub const PAY_LINK_KEY: &str = "pay_link_key";
+
+/// Renders all metrics in Prometheus' text format.
+pub type RenderMetrics = Box<dyn Fn() -> String + Send + Sync>;
+
+/// What all handlers share.
+pub struct App {
+    pub config: Arc<Config>,
+    pub registry: Arc<Registry>,
+    pub store: Arc<dyn Store>,
+    links: PayLinks,
+    keys: auth::Keys,
+    limits: limits::Limits,
+    creating: reservations::Reservations,
+    running: reservations::Reservations,
+    terms: terms::Terms,
+    metrics: RenderMetrics,
+}
+
+impl App {
+    /// `pay_link_key` is the value of the setting [`PAY_LINK_KEY`]: base64 of at least 32 random bytes.
+    ///
+    /// # Errors
+    /// The key cannot be used, or a channel's fee rate is missing or finer than nine decimals.
+    pub fn new(
+        config: Arc<Config>,
+        registry: Arc<Registry>,
+        pay_link_key: &SecretString,
+        metrics: RenderMetrics,
+    ) -> Result<Self, ConfigError> {
+        let key =
+            STANDARD.decode(pay_link_key.expose_secret()).ok().filter(|key| key.len() >= 32).ok_or_else(|| {
+                ConfigError(format!("the setting `{PAY_LINK_KEY}` is not base64 of 32 bytes or more"))
+            })?;
+        Ok(App {
+            store: Arc::clone(registry.store()),
+            links: PayLinks::new(&config.server.public_url, &key),
+            keys: auth::Keys::new(&config),
+            limits: limits::Limits::new(&config),
+            creating: reservations::Reservations::default(),
+            running: reservations::Reservations::default(),
+            terms: terms::Terms::new(&config)?,
+            config,
+            registry,
+            metrics,
+        })
+    }
+
+    /// Whether a payer may be sent to this channel now.
+    fn usable(&self, channel: Channel) -> bool {
+        self.registry.health(channel) == Some(Health::Up)
+    }
+
+    fn beside<'a>(
+        &'a self,
+        merchant_order_id: &'a str,
+        metadata: &'a Metadata,
+        usable: &'a dyn Fn(Channel) -> bool,
+    ) -> Beside<'a> {
+        Beside { merchant_order_id, metadata, links: &self.links, usable }
+    }
+}
+
+/// A new value for the setting [`PAY_LINK_KEY`].
+///
+/// # Errors
+/// The system gives no randomness.
+pub fn new_pay_link_key() -> Result<SecretString, ConfigError> {
+    let mut key = [0u8; 32];
+    aws_lc_rs::rand::fill(&mut key).map_err(|_| ConfigError("the system gives no randomness".into()))?;
+    Ok(SecretString::from(STANDARD.encode(key)))
+}

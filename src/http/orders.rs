@@ -1,0 +1,266 @@
+//! Orders: create, read, pay, cancel.
+
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use uuid::Uuid;
+
+use super::App;
+use super::auth::Caller;
+use super::draft::{self, Addresses, Body, Draft, Payer};
+use super::edge;
+use super::idempotency::{self, Kept};
+use super::json;
+use super::problem::{ApiError, Code};
+use super::reservations::Reserved;
+use crate::actors::ask::{AskError, Command, NewOrder, Patience, Placed, Trace};
+use crate::actors::clock;
+use crate::domain::channel::Channel;
+use crate::domain::event::Created;
+use crate::domain::id::{OrderId, PlatformId};
+use crate::domain::order::{Order, Webhooks};
+use crate::domain::view::{self, Metadata};
+use crate::store::{Platform, StoredOrder};
+
+pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// `POST /v1/orders`
+pub async fn create(
+    app: Data<App>,
+    Caller(platform): Caller,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    json::require_json(&request)?;
+    let body = json::bytes(&request, payload, app.config.server.body_max_bytes).await?;
+    let addresses = if app.config.sandbox { Addresses::Sandbox } else { Addresses::Public };
+    let draft = Draft::read(&body, addresses, edge::trace(request.headers()))?;
+    let patience = edge::patience(request.headers());
+    loop {
+        match app.creating.reserve(platform.id, &draft.merchant_order_id) {
+            Reserved::Mine(_reservation) => return app.place(&platform, &draft, patience).await,
+            Reserved::Busy(waiting) => waiting.over().await,
+        }
+        // The one before may have come to nothing, and then this one is the first.
+        if let Some(first) = app.store.order_by_merchant_id(platform.id, &draft.merchant_order_id).await? {
+            return app.repeat(&draft, &first);
+        }
+    }
+}
+
+/// `GET /v1/orders/{id}`
+pub async fn get(app: Data<App>, Caller(platform): Caller, id: Path<String>) -> Result<HttpResponse, ApiError> {
+    let stored = app.owned(platform.id, &id).await?;
+    app.show_stored(StatusCode::OK, &stored)
+}
+
+/// `POST /v1/orders/{id}/pay`
+pub async fn pay(
+    app: Data<App>,
+    Caller(platform): Caller,
+    id: Path<String>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    json::require_json(&request)?;
+    let body = json::bytes(&request, payload, app.config.server.body_max_bytes).await?;
+    let read = |body: &[u8]| {
+        let mut fields = json::object(body, &["channel", "method"])?;
+        let (channel, method) = draft::choice(fields.take("channel"), fields.take("method"))?;
+        Ok(Command::Pay { channel, method })
+    };
+    app.once(&platform, &id, &request, &body, read).await
+}
+
+/// `POST /v1/orders/{id}/cancel`
+pub async fn cancel(
+    app: Data<App>,
+    Caller(platform): Caller,
+    id: Path<String>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let body = json::bytes(&request, payload, app.config.server.body_max_bytes).await?;
+    if !body.is_empty() {
+        json::require_json(&request)?;
+    }
+    let read = |body: &[u8]| {
+        if !body.is_empty() {
+            json::object(body, &[])?;
+        }
+        Ok(Command::Cancel)
+    };
+    app.once(&platform, &id, &request, &body, read).await
+}
+
+/// An answer's status and body, before it is sent or kept.
+struct Written {
+    status: StatusCode,
+    body: String,
+}
+
+impl App {
+    /// Makes a new order of the draft.
+    async fn place(&self, platform: &Platform, draft: &Draft, patience: Patience) -> Result<HttpResponse, ApiError> {
+        let created_at = clock::now();
+        let id = OrderId::from_u128(Uuid::now_v7().as_u128());
+        let wanted = draft.body.webhook_url.is_some() || platform.webhook_url.is_some();
+        let new = NewOrder {
+            facts: Created {
+                id,
+                platform: platform.id,
+                currency: draft.body.currency,
+                amount_minor: draft.amount_minor,
+                rates: self.terms.rates,
+                fee_bearer: platform.fee_bearer,
+                pace: self.terms.pace,
+                webhooks: if wanted { Webhooks::Wanted } else { Webhooks::NotWanted },
+                attempts_max: draft.body.attempts_max,
+                expires_at: created_at.plus_ms(i64::from(draft.body.expires_in) * 1_000),
+            },
+            request: draft.request()?,
+            details: Arc::new(draft.details()),
+            choice: draft.choice(),
+            trace: draft.trace.unwrap_or(Trace(id.as_u128())),
+        };
+        match self.registry.create(new, patience).await {
+            Ok(placed) => {
+                let written = self.write(
+                    StatusCode::CREATED,
+                    &placed.order,
+                    &draft.merchant_order_id,
+                    &draft.body.metadata,
+                    placed.next_action.as_deref(),
+                )?;
+                let location = self.config.public_url(&format!("/v1/orders/{id}"));
+                let mut answer = written.answer();
+                if let Ok(location) = HeaderValue::from_str(&location) {
+                    answer.headers_mut().insert(LOCATION, location);
+                }
+                applied(answer.headers_mut(), patience);
+                Ok(answer)
+            }
+            Err(AskError::Duplicate) => {
+                let first = self.store.order_by_merchant_id(platform.id, &draft.merchant_order_id).await?;
+                // The index refused the name, so a row has it.
+                self.repeat(draft, &first.ok_or_else(ApiError::internal)?)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The same request again: the order as it is now, if it is the same.
+    fn repeat(&self, draft: &Draft, first: &StoredOrder) -> Result<HttpResponse, ApiError> {
+        let body = Body::stored(&first.request)?;
+        let payer = Payer::stored(&first.request)?;
+        if let Some(field) = draft.difference(&body, payer.as_ref()) {
+            let detail = format!("{} is the name of an order with another {field}.", draft.merchant_order_id);
+            return Err(ApiError::field(Code::OrderConflict, field, detail));
+        }
+        let written = self.write_stored(StatusCode::OK, first, &body.metadata)?;
+        let mut answer = written.answer();
+        answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        Ok(answer)
+    }
+
+    /// A command to an order, at most once per `Idempotency-Key`.
+    async fn once(
+        &self,
+        platform: &Platform,
+        id: &str,
+        request: &HttpRequest,
+        body: &[u8],
+        read: impl FnOnce(&[u8]) -> Result<Command, ApiError>,
+    ) -> Result<HttpResponse, ApiError> {
+        let patience = edge::patience(request.headers());
+        let Some(key) = idempotency::key(request.headers())? else {
+            let mut answer = self.command(platform.id, id, read(body)?, patience).await?.answer();
+            applied(answer.headers_mut(), patience);
+            return Ok(answer);
+        };
+        let fingerprint = idempotency::fingerprint(request.method().as_str(), request.path(), body);
+        let _running = match self.running.reserve(platform.id, key) {
+            Reserved::Mine(reservation) => reservation,
+            Reserved::Busy(_) => return Err(idempotency::in_progress()),
+        };
+        if let Kept::Same { status, body } = self.kept(platform.id, key, &fingerprint).await? {
+            let mut answer = Written { status, body }.answer();
+            answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+            return Ok(answer);
+        }
+        let written = self.command(platform.id, id, read(body)?, patience).await?;
+        self.keep(platform.id, key, fingerprint, written.status, &written.body).await?;
+        let mut answer = written.answer();
+        applied(answer.headers_mut(), patience);
+        Ok(answer)
+    }
+
+    async fn command(
+        &self,
+        platform: PlatformId,
+        id: &str,
+        command: Command,
+        patience: Patience,
+    ) -> Result<Written, ApiError> {
+        let stored = self.owned(platform, id).await?;
+        let metadata = Body::stored(&stored.request)?.metadata;
+        let Placed { order, next_action } = self.registry.ask(stored.order.id, command, patience).await?;
+        let status = if is_closing(&order) { StatusCode::ACCEPTED } else { StatusCode::OK };
+        self.write(status, &order, &stored.request.merchant_order_id, &metadata, next_action.as_deref())
+    }
+
+    /// The order of this id, if it is the platform's.
+    pub(super) async fn owned(&self, platform: PlatformId, id: &str) -> Result<StoredOrder, ApiError> {
+        let id: OrderId = id.parse().map_err(|_| ApiError::not_found())?;
+        let stored = self.store.order(id).await?;
+        stored.filter(|stored| stored.order.platform == platform).ok_or_else(ApiError::not_found)
+    }
+
+    fn show_stored(&self, status: StatusCode, stored: &StoredOrder) -> Result<HttpResponse, ApiError> {
+        let metadata = Body::stored(&stored.request)?.metadata;
+        Ok(self.write_stored(status, stored, &metadata)?.answer())
+    }
+
+    fn write_stored(&self, status: StatusCode, stored: &StoredOrder, metadata: &Metadata) -> Result<Written, ApiError> {
+        let name = &stored.request.merchant_order_id;
+        self.write(status, &stored.order, name, metadata, stored.next_action.as_deref())
+    }
+
+    fn write(
+        &self,
+        status: StatusCode,
+        order: &Order,
+        merchant_order_id: &str,
+        metadata: &Metadata,
+        next_action: Option<&str>,
+    ) -> Result<Written, ApiError> {
+        let usable = |channel: Channel| self.usable(channel);
+        let beside = self.beside(merchant_order_id, metadata, &usable);
+        let view = view::order_view(order, &beside, next_action);
+        let body = serde_json::to_string(&view).map_err(|_| ApiError::internal())?;
+        Ok(Written { status, body })
+    }
+}
+
+impl Written {
+    fn answer(self) -> HttpResponse {
+        HttpResponse::build(self.status).insert_header((CONTENT_TYPE, JSON)).body(self.body)
+    }
+}
+
+/// Whether what was asked for still waits for an attempt to be closed.
+fn is_closing(order: &Order) -> bool {
+    order.wish.is_some() && !order.state.is_final()
+}
+
+fn applied(headers: &mut HeaderMap, patience: Patience) {
+    match patience {
+        Patience::Durable => headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static("respond-async")),
+        Patience::FirstAnswer => return,
+    };
+}

@@ -1,0 +1,317 @@
+//! What goes wrong at the edge: RFC 9457 problem details, one table of codes.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+
+use crate::actors::ask::AskError;
+use crate::domain::event::Refusal;
+use crate::store::StoreError;
+
+/// The one table: status, code, title. Answers and the OpenAPI document are made of it.
+macro_rules! codes {
+    ($($variant:ident = $status:literal, $name:literal, $title:literal;)+) => {
+        /// Every stable code that an answer may carry.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code { $($variant),+ }
+
+        impl Code {
+            pub const ALL: &[Code] = &[$(Code::$variant),+];
+
+            pub const fn name(self) -> &'static str {
+                match self { $(Code::$variant => $name),+ }
+            }
+
+            pub const fn title(self) -> &'static str {
+                match self { $(Code::$variant => $title),+ }
+            }
+
+            pub fn status(self) -> StatusCode {
+                let status: u16 = match self { $(Code::$variant => $status),+ };
+                StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        }
+    };
+}
+
+codes! {
+    BodyInvalid = 400, "body_invalid", "The body is not valid JSON";
+    RequestInvalid = 400, "request_invalid", "The request cannot be read";
+    CallbackUnreadable = 400, "callback_unreadable", "The callback cannot be read";
+    Unauthenticated = 401, "unauthenticated", "A valid platform key is needed";
+    CallbackUnverified = 401, "callback_unverified", "The callback's signature does not verify";
+    CallbackStale = 401, "callback_stale", "The callback's time is too far from now";
+    NotFound = 404, "not_found", "There is no such thing";
+    MethodNotAllowed = 405, "method_not_allowed", "The method is not allowed here";
+    OrderConflict = 409, "order_conflict", "The merchant order id names a different order";
+    OrderFinal = 409, "order_final", "The order is final";
+    AttemptOpen = 409, "attempt_open", "An attempt that cannot be closed is still open";
+    AttemptsUsedUp = 409, "attempts_used_up", "All attempts are used up";
+    RequestInProgress = 409, "request_in_progress", "A request with this Idempotency-Key is still running";
+    CallbackRefused = 409, "callback_refused", "The callback contradicts what is on record";
+    BodyTooLarge = 413, "body_too_large", "The body is too large";
+    ContentTypeUnsupported = 415, "content_type_unsupported", "The content type is not application/json";
+    FieldUnknown = 422, "field_unknown", "The request has an unknown field";
+    ParameterUnknown = 422, "parameter_unknown", "The request has an unknown or repeated query parameter";
+    MerchantOrderIdInvalid = 422, "merchant_order_id_invalid", "The merchant order id is not valid";
+    AmountInvalid = 422, "amount_invalid", "The amount is not valid";
+    CurrencyUnknown = 422, "currency_unknown", "The currency is not known";
+    CurrencyUnsuitable = 422, "currency_unsuitable", "The channel does not take this currency";
+    ChannelUnknown = 422, "channel_unknown", "The channel is not known";
+    MethodUnknown = 422, "method_unknown", "The channel has no such method";
+    DescriptionInvalid = 422, "description_invalid", "The description is not valid";
+    PayerInvalid = 422, "payer_invalid", "The payer is not valid";
+    ReturnUrlInvalid = 422, "return_url_invalid", "The return URL is not valid";
+    WebhookUrlInvalid = 422, "webhook_url_invalid", "The webhook URL is not valid";
+    ExpiresInInvalid = 422, "expires_in_invalid", "The time to live is not valid";
+    AttemptsMaxInvalid = 422, "attempts_max_invalid", "The number of attempts is not valid";
+    MetadataInvalid = 422, "metadata_invalid", "The metadata is not valid";
+    StateUnknown = 422, "state_unknown", "The state is not known";
+    CreatedAfterInvalid = 422, "created_after_invalid", "The instant is not valid";
+    CreatedBeforeInvalid = 422, "created_before_invalid", "The instant is not valid";
+    LimitInvalid = 422, "limit_invalid", "The limit is not valid";
+    CursorInvalid = 422, "cursor_invalid", "The cursor is not valid";
+    IdempotencyKeyInvalid = 422, "idempotency_key_invalid", "The Idempotency-Key is not valid";
+    IdempotencyKeyReused = 422, "idempotency_key_reused", "The Idempotency-Key was used for another request";
+    RateLimited = 429, "rate_limited", "Too many requests";
+    Internal = 500, "internal", "Something went wrong on our side";
+    Overloaded = 503, "overloaded", "Too much to do at the moment";
+    StoreUnavailable = 503, "store_unavailable", "The store is away";
+    OutcomeUnknown = 503, "outcome_unknown", "The outcome is not known";
+    OrderQuarantined = 503, "order_quarantined", "The order is being looked after";
+}
+
+/// The one type that knows how refusals look over HTTP.
+#[derive(Debug, Clone)]
+pub struct ApiError {
+    pub code: Code,
+    detail: Cow<'static, str>,
+    field: Option<Cow<'static, str>>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+}
+
+impl ApiError {
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        ApiError { code, detail: detail.into(), field: None, headers: Vec::new() }
+    }
+
+    /// A refusal that one field is the reason of.
+    pub fn field(code: Code, field: impl Into<Cow<'static, str>>, detail: impl Into<Cow<'static, str>>) -> Self {
+        ApiError { field: Some(field.into()), ..ApiError::new(code, detail) }
+    }
+
+    pub fn not_found() -> Self {
+        ApiError::new(Code::NotFound, "There is nothing at this address, or it is not yours.")
+    }
+
+    pub fn method_not_allowed(allowed: &str) -> Self {
+        ApiError::new(Code::MethodNotAllowed, format!("This address takes {allowed}.")).with_text(ALLOW, allowed)
+    }
+
+    pub fn internal() -> Self {
+        ApiError::new(Code::Internal, "The request id helps us to find out what happened.")
+    }
+
+    /// The field that is the reason of it.
+    pub fn at(&self) -> Option<&str> {
+        self.field.as_deref()
+    }
+
+    pub fn with_text(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.push((name, value));
+        }
+        self
+    }
+
+    pub fn retry_after(self, seconds: u64) -> Self {
+        self.with_text(RETRY_AFTER, &seconds.to_string())
+    }
+
+    /// Nothing to be done but to come again in a moment.
+    fn come_again(code: Code, detail: &'static str) -> Self {
+        ApiError::new(code, detail).retry_after(1)
+    }
+
+    pub fn outcome_unknown() -> Self {
+        ApiError::come_again(Code::OutcomeUnknown, "It may have happened or not; the same request, sent again, tells.")
+    }
+
+    pub fn store_unavailable() -> Self {
+        ApiError::come_again(Code::StoreUnavailable, "Nothing was accepted; try again.")
+    }
+
+    /// The answer: RFC 9457, with the id under which the logs know the request.
+    pub fn render(&self, request_id: &str) -> HttpResponse {
+        let problem = Problem {
+            kind: format!("urn:tongbao:problem:{}", self.code.name()),
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            detail: &self.detail,
+            code: self.code.name(),
+            request_id,
+            field: self.at(),
+        };
+        let mut answer = HttpResponse::build(self.code.status());
+        for header in &self.headers {
+            answer.insert_header(header.clone());
+        }
+        answer
+            .insert_header((CONTENT_TYPE, HeaderValue::from_static("application/problem+json")))
+            .body(serde_json::to_vec(&problem).expect("plain structs always serialise"))
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.name(), self.detail)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    /// The layer around all handlers renders it anew, with the request's id.
+    fn error_response(&self) -> HttpResponse {
+        self.render("")
+    }
+}
+
+impl From<AskError> for ApiError {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Refused(refusal) => refusal.into(),
+            AskError::Duplicate => ApiError::new(Code::OrderConflict, "The merchant order id is taken."),
+            AskError::Overloaded => ApiError::come_again(Code::Overloaded, "Nothing was accepted; try again."),
+            AskError::StoreAway => ApiError::store_unavailable(),
+            AskError::OutcomeUnknown => ApiError::outcome_unknown(),
+            AskError::Quarantined => ApiError::come_again(
+                Code::OrderQuarantined,
+                "The order cannot be spoken to for now; it is being looked after.",
+            ),
+            AskError::NotFound => ApiError::not_found(),
+            AskError::CurrencyDiffers => {
+                ApiError::new(Code::CallbackRefused, "The callback speaks of another currency than its order.")
+            }
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::OrderFinal => ApiError::new(Code::OrderFinal, "Nothing can be done to a final order."),
+            Refusal::AttemptOpen { retry_after_ms } => {
+                let seconds = u64::try_from(retry_after_ms).unwrap_or(0).div_ceil(1_000).max(1);
+                ApiError::new(Code::AttemptOpen, "The open attempt must end before another one may begin.")
+                    .retry_after(seconds)
+            }
+            Refusal::AttemptsUsedUp => {
+                ApiError::new(Code::AttemptsUsedUp, "The order has had as many attempts as it may have.")
+            }
+            Refusal::AttemptUnknown => ApiError::new(Code::CallbackRefused, "The order has no such attempt."),
+            Refusal::AccountDiffers => ApiError::new(Code::CallbackRefused, "The attempt belongs to another account."),
+            Refusal::CaptureContradicts => {
+                ApiError::new(Code::CallbackRefused, "This reference is on record with another amount.")
+            }
+            // What an order is asked over HTTP always has its place: this would be our own mistake.
+            Refusal::OutOfPlace => ApiError::internal(),
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Fenced => ApiError::store_unavailable(),
+            StoreError::Conflict(_) | StoreError::Corrupt(_) => {
+                tracing::error!(%error, "a read of the store failed");
+                ApiError::internal()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::body::to_bytes;
+    use serde_json::{Value, json};
+    use std::collections::HashSet;
+
+    async fn rendered(error: ApiError) -> (HttpResponse<()>, Value) {
+        let (head, body) = error.render("req-1").into_parts();
+        (head, serde_json::from_slice(&to_bytes(body).await.unwrap()).unwrap())
+    }
+
+    #[actix_web::test]
+    async fn a_problem_names_its_code_its_field_and_the_request() {
+        let (head, body) = rendered(ApiError::field(Code::AmountInvalid, "amount", "must be more than zero")).await;
+        assert_eq!(head.status().as_u16(), 422);
+        assert_eq!(head.headers().get("content-type").unwrap(), "application/problem+json");
+        assert_eq!(
+            body,
+            json!({
+                "type": "urn:tongbao:problem:amount_invalid",
+                "title": "The amount is not valid",
+                "status": 422,
+                "detail": "must be more than zero",
+                "code": "amount_invalid",
+                "request_id": "req-1",
+                "field": "amount",
+            })
+        );
+    }
+
+    #[actix_web::test]
+    async fn who_may_come_again_is_told_when() {
+        let refusal = |retry_after_ms| AskError::Refused(Refusal::AttemptOpen { retry_after_ms });
+        let table = [
+            (AskError::Overloaded, 503, "overloaded", Some("1")),
+            (AskError::StoreAway, 503, "store_unavailable", Some("1")),
+            (AskError::OutcomeUnknown, 503, "outcome_unknown", Some("1")),
+            (AskError::Quarantined, 503, "order_quarantined", Some("1")),
+            (refusal(1_001), 409, "attempt_open", Some("2")),
+            (refusal(2_000), 409, "attempt_open", Some("2")),
+            (refusal(-5), 409, "attempt_open", Some("1")),
+            (AskError::Refused(Refusal::OrderFinal), 409, "order_final", None),
+            (AskError::Refused(Refusal::AttemptsUsedUp), 409, "attempts_used_up", None),
+            (AskError::NotFound, 404, "not_found", None),
+        ];
+        for (error, status, code, retry_after) in table {
+            let (head, body) = rendered(error.into()).await;
+            assert_eq!(head.status().as_u16(), status, "{code}");
+            assert_eq!(body["code"], code);
+            assert_eq!(head.headers().get("retry-after").map(|value| value.to_str().unwrap()), retry_after, "{code}");
+            assert!(body.get("field").is_none());
+        }
+    }
+
+    #[test]
+    fn codes_are_unique_and_their_statuses_are_errors() {
+        let names: HashSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+        for code in Code::ALL {
+            assert!(code.status().is_client_error() || code.status().is_server_error(), "{}", code.name());
+        }
+    }
+}

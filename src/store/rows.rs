@@ -1,0 +1,366 @@
+//! Rows as they are read, and what they mean. What cannot be read is [`StoreError::Corrupt`].
+
+use serde::de::DeserializeOwned;
+use sqlx::FromRow;
+use sqlx::types::Uuid;
+
+use super::{
+    Balance, ChannelTotal, Count, DeadLetter, DueOrder, InboxReason, InboxRow, JournalRow, KeptAnswer, KeyRow,
+    OutboxItem, Owner, Platform, Request, StoreError, StoredEntry, StoredInboxRow, StoredOrder,
+};
+use crate::domain::channel::Channel;
+use crate::domain::event::WebhookKind;
+use crate::domain::id::{Account, OrderId, PlatformId};
+use crate::domain::order::{FeeBearer, Order};
+use crate::domain::time::Instant;
+
+/// A row that is read as a value.
+pub trait Readable {
+    type Value;
+    fn read(self) -> Result<Self::Value, StoreError>;
+}
+
+/// All rows as values.
+pub fn read_all<R: Readable>(rows: Vec<R>) -> Result<Vec<R::Value>, StoreError> {
+    rows.into_iter().map(R::read).collect()
+}
+
+fn unreadable(what: &str) -> StoreError {
+    StoreError::Corrupt(format!("a stored {what} cannot be read"))
+}
+
+fn narrow<T: TryFrom<i64>>(value: i64, what: &str) -> Result<T, StoreError> {
+    T::try_from(value).map_err(|_| unreadable(what))
+}
+
+/// The error of the JSON stays out: it may quote what must not be shown.
+fn json<T: DeserializeOwned>(text: &str, what: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|_| unreadable(what))
+}
+
+fn order_id(key: Uuid) -> OrderId {
+    OrderId::from_u128(key.as_u128())
+}
+
+fn snapshot(text: &str, id: Uuid) -> Result<Order, StoreError> {
+    serde_json::from_str(text)
+        .map_err(|_| StoreError::Corrupt(format!("the stored order {} cannot be read", order_id(id))))
+}
+
+fn webhook_kind(name: &str) -> Result<WebhookKind, StoreError> {
+    WebhookKind::parse(name).ok_or_else(|| unreadable("webhook kind"))
+}
+
+pub const fn fee_bearer_name(bearer: FeeBearer) -> &'static str {
+    match bearer {
+        FeeBearer::Payer => "payer",
+        FeeBearer::Platform => "platform",
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct OwnerColumns {
+    epoch: i64,
+    beat: i64,
+    group_number: i64,
+    holder: String,
+}
+
+impl Readable for OwnerColumns {
+    type Value = Owner;
+    fn read(self) -> Result<Owner, StoreError> {
+        Ok(Owner { epoch: self.epoch, beat: self.beat, group: self.group_number, holder: self.holder })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct RequestColumns {
+    merchant_order_id: String,
+    request: String,
+    order_webhook_url: Option<String>,
+    payer: Option<String>,
+}
+
+impl From<RequestColumns> for Request {
+    fn from(columns: RequestColumns) -> Self {
+        Request {
+            merchant_order_id: columns.merchant_order_id.into(),
+            body: columns.request.into(),
+            webhook_url: columns.order_webhook_url.map(Into::into),
+            payer: columns.payer.map(Into::into),
+        }
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct OrderColumns {
+    id: Uuid,
+    snapshot: String,
+    next_action: Option<String>,
+    #[sqlx(flatten)]
+    request: RequestColumns,
+}
+
+impl Readable for OrderColumns {
+    type Value = StoredOrder;
+    fn read(self) -> Result<StoredOrder, StoreError> {
+        Ok(StoredOrder {
+            order: snapshot(&self.snapshot, self.id)?,
+            request: self.request.into(),
+            next_action: self.next_action.map(Into::into),
+        })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct SnapshotColumns {
+    id: Uuid,
+    snapshot: String,
+}
+
+impl Readable for SnapshotColumns {
+    type Value = Order;
+    fn read(self) -> Result<Order, StoreError> {
+        snapshot(&self.snapshot, self.id)
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct JournalColumns {
+    version: i64,
+    at: i64,
+    body: Vec<u8>,
+}
+
+impl Readable for JournalColumns {
+    type Value = JournalRow;
+    fn read(self) -> Result<JournalRow, StoreError> {
+        Ok(JournalRow { version: narrow(self.version, "version")?, at: Instant(self.at), body: self.body })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct DueColumns {
+    next_due_at: i64,
+    id: Uuid,
+}
+
+impl Readable for DueColumns {
+    type Value = DueOrder;
+    fn read(self) -> Result<DueOrder, StoreError> {
+        Ok(DueOrder { due_at: Instant(self.next_due_at), id: order_id(self.id) })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct InboxColumns {
+    id: i64,
+    reason: String,
+    channel: String,
+    account: String,
+    number: String,
+    order_id: Option<Uuid>,
+    body: Vec<u8>,
+    at: i64,
+}
+
+impl Readable for InboxColumns {
+    type Value = StoredInboxRow;
+    fn read(self) -> Result<StoredInboxRow, StoreError> {
+        let row = InboxRow {
+            reason: InboxReason::parse(&self.reason).ok_or_else(|| unreadable("inbox reason"))?,
+            channel: Channel::parse(&self.channel).ok_or_else(|| unreadable("channel"))?,
+            account: Account(self.account.into()),
+            number: self.number.into(),
+            order: self.order_id.map(order_id),
+            body: self.body,
+            at: Instant(self.at),
+        };
+        Ok(StoredInboxRow { id: self.id, row })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct AnswerColumns {
+    platform_id: i64,
+    key: String,
+    fingerprint: Vec<u8>,
+    status: i64,
+    body: String,
+    at: i64,
+}
+
+impl Readable for AnswerColumns {
+    type Value = KeptAnswer;
+    fn read(self) -> Result<KeptAnswer, StoreError> {
+        Ok(KeptAnswer {
+            platform: PlatformId(narrow(self.platform_id, "platform number")?),
+            key: self.key.into(),
+            fingerprint: self.fingerprint.try_into().map_err(|_| unreadable("fingerprint"))?,
+            status: narrow(self.status, "status")?,
+            body: self.body.into(),
+            at: Instant(self.at),
+        })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct PlatformColumns {
+    platform_id: i64,
+    name: String,
+    fee_bearer: String,
+    webhook_secret: String,
+    webhook_url: Option<String>,
+}
+
+impl Readable for PlatformColumns {
+    type Value = Platform;
+    fn read(self) -> Result<Platform, StoreError> {
+        let fee_bearer = match self.fee_bearer.as_str() {
+            "payer" => FeeBearer::Payer,
+            "platform" => FeeBearer::Platform,
+            _ => return Err(unreadable("fee bearer")),
+        };
+        Ok(Platform {
+            id: PlatformId(narrow(self.platform_id, "platform number")?),
+            name: self.name,
+            fee_bearer,
+            webhook_secret: self.webhook_secret,
+            webhook_url: self.webhook_url,
+        })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct KeyColumns {
+    platform_id: i64,
+    hint: String,
+    created_at: i64,
+    revoked_at: Option<i64>,
+}
+
+impl Readable for KeyColumns {
+    type Value = KeyRow;
+    fn read(self) -> Result<KeyRow, StoreError> {
+        Ok(KeyRow {
+            platform: PlatformId(narrow(self.platform_id, "platform number")?),
+            hint: self.hint,
+            created_at: Instant(self.created_at),
+            revoked_at: self.revoked_at.map(Instant),
+        })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct OutboxColumns {
+    order_id: Uuid,
+    sequence: i64,
+    kind: String,
+    at: i64,
+    tries: i64,
+    next_at: i64,
+    snapshot: String,
+    #[sqlx(flatten)]
+    request: RequestColumns,
+    #[sqlx(flatten)]
+    platform: PlatformColumns,
+}
+
+impl Readable for OutboxColumns {
+    type Value = OutboxItem;
+    fn read(self) -> Result<OutboxItem, StoreError> {
+        Ok(OutboxItem {
+            order_id: order_id(self.order_id),
+            sequence: narrow(self.sequence, "sequence")?,
+            kind: webhook_kind(&self.kind)?,
+            at: Instant(self.at),
+            tries: narrow(self.tries, "number of tries")?,
+            next_at: Instant(self.next_at),
+            order: snapshot(&self.snapshot, self.order_id)?,
+            request: self.request.into(),
+            platform: self.platform.read()?,
+        })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct DeadLetterColumns {
+    order_id: Uuid,
+    sequence: i64,
+    kind: String,
+    at: i64,
+    tries: i64,
+    why: String,
+}
+
+impl Readable for DeadLetterColumns {
+    type Value = DeadLetter;
+    fn read(self) -> Result<DeadLetter, StoreError> {
+        Ok(DeadLetter {
+            order: order_id(self.order_id),
+            sequence: narrow(self.sequence, "sequence")?,
+            kind: webhook_kind(&self.kind)?,
+            at: Instant(self.at),
+            tries: narrow(self.tries, "number of tries")?,
+            why: self.why,
+        })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct EntryColumns {
+    kind: String,
+    currency: String,
+    lines: String,
+}
+
+impl Readable for EntryColumns {
+    type Value = StoredEntry;
+    fn read(self) -> Result<StoredEntry, StoreError> {
+        Ok(StoredEntry { kind: self.kind, currency: self.currency, lines: json(&self.lines, "entry")? })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct TextColumn(String);
+
+impl Readable for TextColumn {
+    type Value = Box<str>;
+    fn read(self) -> Result<Box<str>, StoreError> {
+        Ok(self.0.into())
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct NumberColumn(i64);
+
+impl Readable for NumberColumn {
+    type Value = i64;
+    fn read(self) -> Result<i64, StoreError> {
+        Ok(self.0)
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct PlatformIdColumn(i64);
+
+impl Readable for PlatformIdColumn {
+    type Value = PlatformId;
+    fn read(self) -> Result<PlatformId, StoreError> {
+        Ok(PlatformId(narrow(self.0, "platform number")?))
+    }
+}
+
+/// Rows that are values as they stand.
+macro_rules! plain {
+    ($($value:ty),*) => {$(
+        impl Readable for $value {
+            type Value = Self;
+            fn read(self) -> Result<Self, StoreError> {
+                Ok(self)
+            }
+        }
+    )*};
+}
+
+plain!(Balance, ChannelTotal, Count);

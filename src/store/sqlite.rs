@@ -1,0 +1,197 @@
+//! The store on SQLite: one writer, readers beside it (write-ahead log), every commit forced to the disk.
+
+mod commit;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::error::DatabaseError;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::types::Uuid;
+use sqlx::{ConnectOptions, Connection as _, QueryBuilder, Sqlite, query, query_as};
+
+use super::batch::{Batch, key};
+use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
+use super::rows::*;
+use super::statements::*;
+use super::{
+    Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, DueOrder, Group, JournalRow, KeptAnswer, KeyRow,
+    OrderFilter, OutboxItem, Owner, Platform, Reply, Store, StoreError, StoredEntry, StoredInboxRow, StoredOrder,
+};
+use crate::domain::id::{OrderId, PlatformId};
+use crate::domain::order::Order;
+use crate::domain::time::Instant;
+
+static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// Rows of orders are about a kilobyte and a half: several share a page of this size.
+const PAGE_BYTES: u32 = 8_192;
+/// Pages that the writer keeps in memory, in KiB, negative as SQLite wants it: the ends of all trees fit in.
+const WRITER_CACHE_KIB: &str = "-65536";
+/// Pages of log after which the writer carries them over into the file: the more, the fewer pages are carried twice.
+const CHECKPOINT_PAGES: &str = "8192";
+/// Every table's statement in every length, see `commit`.
+const WRITER_STATEMENTS: usize = 128;
+
+const BALANCES: &str = "SELECT l.value ->> 0 AS account, e.currency, SUM(l.value ->> 1) AS amount_minor \
+     FROM entries e, json_each(e.lines) l GROUP BY 1, 2 ORDER BY 1, 2";
+const CHANNEL_TOTALS: &str = "SELECT channel, currency, SUM(captures) AS captures, \
+         SUM(captured) AS captured_minor, SUM(refunded) AS refunded_minor \
+     FROM (SELECT channel, currency, COUNT(*) AS captures, 0 AS captured, 0 AS refunded FROM captures GROUP BY 1, 2 \
+         UNION ALL SELECT substr(account, 9, instr(substr(account, 9), ':') - 1), currency, 0, \
+             CASE WHEN kind IN ('payment', 'suspense') THEN MAX(amount, 0) ELSE 0 END, \
+             CASE WHEN kind = 'suspense_refund' THEN MAX(-amount, 0) ELSE 0 END \
+         FROM (SELECT e.kind, e.currency, l.value ->> 0 AS account, l.value ->> 1 AS amount \
+             FROM entries e, json_each(e.lines) l) WHERE account LIKE 'channel:%') \
+     GROUP BY 1, 2 ORDER BY 1, 2";
+
+pub struct SqliteStore {
+    lanes: Lanes<File>,
+}
+
+impl SqliteStore {
+    pub fn open(address: &str, readers: u32, statement_timeout: Duration) -> Result<Self, StoreError> {
+        let unusable = |_| StoreError::Unavailable("the store's url is not sqlite://PATH".to_owned());
+        let options: SqliteConnectOptions = address.parse().map_err(unusable)?;
+        let options = options
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .page_size(PAGE_BYTES)
+            .foreign_keys(true)
+            .busy_timeout(statement_timeout)
+            .pragma("temp_store", "memory")
+            .disable_statement_logging();
+        let reading = options.clone().create_if_missing(false).pragma("query_only", "on");
+        let readers = SqlitePoolOptions::new()
+            .max_connections(readers)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(reading);
+        Ok(SqliteStore { lanes: Lanes::new(File { options }, readers) })
+    }
+}
+
+/// The file, as the writer opens it.
+struct File {
+    options: SqliteConnectOptions,
+}
+
+impl Engine for File {
+    type Database = Sqlite;
+
+    fn connect(&self) -> Reply<'_, SqliteConnection> {
+        Box::pin(async move {
+            make_folder(self.options.get_filename())?;
+            let options = self.options.clone().create_if_missing(true);
+            options
+                .pragma("cache_size", WRITER_CACHE_KIB)
+                .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+                .statement_cache_capacity(WRITER_STATEMENTS)
+                .connect()
+                .await
+                .map_err(reading_fault)
+        })
+    }
+
+    fn discard(&self, connection: SqliteConnection) -> Reply<'_, ()> {
+        Box::pin(async move { connection.close().await.map_err(reading_fault) })
+    }
+}
+
+fn make_folder(file: &Path) -> Result<(), StoreError> {
+    let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
+    if folder == PathBuf::new() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| StoreError::Unavailable(format!("the folder {} cannot be made: {error}", folder.display())))
+}
+
+/// What an error means while nothing is being committed, or once SQLite has rolled back.
+fn reading_fault(error: sqlx::Error) -> StoreError {
+    let text = error.to_string();
+    match error {
+        sqlx::Error::Database(fault) => judge(fault.as_ref(), text),
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+            StoreError::Unavailable(text)
+        }
+        _ => StoreError::Corrupt(text),
+    }
+}
+
+/// What an error means while something may be being committed.
+fn writing_fault(error: sqlx::Error) -> StoreError {
+    let lost = match &error {
+        sqlx::Error::Database(fault) => primary_code(fault.as_ref()) == Some(IOERR),
+        other => matches!(other, sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed),
+    };
+    if lost { StoreError::InDoubt(error.to_string()) } else { reading_fault(error) }
+}
+
+const BUSY: u32 = 5;
+const LOCKED: u32 = 6;
+const NOMEM: u32 = 7;
+const READONLY: u32 = 8;
+const INTERRUPT: u32 = 9;
+const IOERR: u32 = 10;
+const FULL: u32 = 13;
+const CANTOPEN: u32 = 14;
+const PROTOCOL: u32 = 15;
+
+/// The keys that two may race for; every other constraint is one that a row never meets.
+const RACES: [&str; 3] = ["orders.id", "journal.order_id", "platforms.name"];
+
+fn primary_code(fault: &dyn DatabaseError) -> Option<u32> {
+    Some(fault.code()?.parse::<u32>().ok()? & 0xff)
+}
+
+fn judge(fault: &dyn DatabaseError, text: String) -> StoreError {
+    match primary_code(fault) {
+        Some(BUSY | LOCKED | NOMEM | READONLY | INTERRUPT | IOERR | FULL | CANTOPEN | PROTOCOL) => {
+            StoreError::Unavailable(text)
+        }
+        _ if fault.is_unique_violation() && RACES.iter().any(|key| fault.message().contains(key)) => {
+            StoreError::Conflict(text)
+        }
+        _ => StoreError::Corrupt(text),
+    }
+}
+
+questions!(SqliteStore, Sqlite);
+
+impl Store for SqliteStore {
+    fn migrate(&self) -> Reply<'_, ()> {
+        Box::pin(self.lanes.write(|connection| {
+            Box::pin(async move {
+                MIGRATOR.run_direct(None, connection, false).await.map_err(|error| match error {
+                    MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => writing_fault(error),
+                    other => StoreError::Corrupt(other.to_string()),
+                })
+            })
+        }))
+    }
+
+    fn commit<'a>(&'a self, group: &'a Group<'a>) -> Reply<'a, Committed> {
+        Box::pin(async move {
+            let batch = Batch::of(group)?;
+            self.lanes.write(move |connection| Box::pin(commit::commit(connection, batch))).await
+        })
+    }
+
+    fn doubt(&self) -> Doubt {
+        Doubt::Stop
+    }
+
+    fn outbox_items<'a>(&'a self, keys: &'a [(OrderId, u32)]) -> Reply<'a, Vec<OutboxItem>> {
+        let rows: Vec<(String, u32)> =
+            keys.iter().map(|(id, sequence)| (format!("{:032x}", id.as_u128()), *sequence)).collect();
+        let keys = serde_json::to_string(&rows).unwrap_or_default();
+        self.all(query_as::<_, OutboxColumns>(OUTBOX_ITEMS).bind(keys))
+    }
+
+    statements!(Sqlite);
+}
+
+/// The keys come as one JSON array of `[hex id, sequence]`, so that the statement is the same for any number of them.
+const OUTBOX_ITEMS: &str =
+    outbox_where!("(x.order_id, x.sequence) IN (SELECT unhex(value ->> 0), value ->> 1 FROM json_each($1))");

@@ -1,0 +1,357 @@
+//! The statements that both databases understand, written once. [`statements!`] makes them methods of a store whose
+//! `lanes` lead to its database; `reading_fault` and `writing_fault` of the module it stands in judge their errors.
+
+macro_rules! order_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT o.id, o.snapshot, o.next_action, o.merchant_order_id, o.request, ",
+            "o.webhook_url AS order_webhook_url, p.payer ",
+            "FROM orders o LEFT JOIN payers p ON p.order_id = o.id WHERE ",
+            $condition
+        )
+    };
+}
+
+pub const ORDER: &str = order_where!("o.id = $1");
+pub const ORDER_BY_MERCHANT_ID: &str = order_where!("o.platform_id = $1 AND o.merchant_order_id = $2");
+pub const ORDERS_OF_PLATFORM: &str = order_where!("o.platform_id = ");
+pub const OWNER: &str = "SELECT epoch, beat, group_number, holder FROM owner WHERE id = 1";
+pub const TAKE_OVER: &str = "UPDATE owner SET epoch = epoch + 1, beat = beat + 1, holder = $5 \
+     WHERE id = 1 AND epoch = $1 AND beat = $2 AND group_number = $3 AND holder = $4 \
+     RETURNING epoch, beat, group_number, holder";
+pub const BEAT: &str = "UPDATE owner SET beat = beat + 1 WHERE id = 1 AND epoch = $1 \
+     RETURNING epoch, beat, group_number, holder";
+pub const RELEASE: &str = "UPDATE owner SET beat = beat + 1, holder = '' WHERE id = 1 AND epoch = $1";
+pub const JOURNAL: &str = "SELECT version, at, body FROM journal WHERE order_id = $1 ORDER BY version";
+pub const DUE: &str = "SELECT next_due_at, id FROM orders \
+     WHERE next_due_at IS NOT NULL AND next_due_at <= $1 AND (next_due_at, id) > ($2, $3) \
+     ORDER BY next_due_at, id LIMIT $4";
+pub const FROZEN: &str = "SELECT frozen FROM attempts WHERE order_id = $1 AND ordinal = $2";
+pub const INBOX: &str = "SELECT id, reason, channel, account, number, order_id, body, at FROM inbox \
+     WHERE order_id = $1 ORDER BY id";
+pub const ANSWER: &str = "SELECT platform_id, key, fingerprint, status, body, at FROM answers \
+     WHERE platform_id = $1 AND key = $2";
+pub const FORGET_ANSWERS: &str = "DELETE FROM answers WHERE (platform_id, key) IN \
+     (SELECT platform_id, key FROM answers WHERE at < $1 ORDER BY at LIMIT $2)";
+/// An outbox row with all that its delivery needs.
+macro_rules! outbox_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT x.order_id, x.sequence, x.kind, x.at, x.tries, x.next_at, x.snapshot, \
+             o.merchant_order_id, o.request, o.webhook_url AS order_webhook_url, p.payer, \
+             f.id AS platform_id, f.name, f.fee_bearer, f.webhook_secret, f.webhook_url \
+             FROM outbox x JOIN orders o ON o.id = x.order_id JOIN platforms f ON f.id = o.platform_id \
+             LEFT JOIN payers p ON p.order_id = o.id WHERE x.next_at IS NOT NULL AND ",
+            $condition
+        )
+    };
+}
+pub const OUTBOX: &str = outbox_where!(
+    "x.next_at <= $1 AND (x.next_at, x.order_id, x.sequence) > ($2, $3, $4) \
+     ORDER BY x.next_at, x.order_id, x.sequence LIMIT $5"
+);
+pub const DEAD_LETTERS: &str = "SELECT order_id, sequence, kind, at, tries, why FROM outbox \
+     WHERE next_at IS NULL ORDER BY order_id, sequence LIMIT $1";
+pub const REPLAY: &str = "UPDATE outbox SET next_at = $1, tries = 0 WHERE next_at IS NULL";
+pub const REPLAY_ORDER: &str = "UPDATE outbox SET next_at = $1, tries = 0 WHERE next_at IS NULL AND order_id = $2";
+pub const PLATFORM_BY_KEY: &str = "SELECT f.id AS platform_id, f.name, f.fee_bearer, f.webhook_secret, f.webhook_url \
+     FROM keys k JOIN platforms f ON f.id = k.platform_id WHERE k.hash = $1 AND k.revoked_at IS NULL";
+pub const PLATFORM_BY_NAME: &str = "SELECT id AS platform_id, name, fee_bearer, webhook_secret, webhook_url \
+     FROM platforms WHERE name = $1";
+pub const PLATFORMS: &str = "SELECT id AS platform_id, name, fee_bearer, webhook_secret, webhook_url \
+     FROM platforms ORDER BY id";
+pub const ADD_PLATFORM: &str = "INSERT INTO platforms (name, fee_bearer, webhook_secret, webhook_url) \
+     VALUES ($1, $2, $3, $4) RETURNING id";
+pub const ADD_KEY: &str = "INSERT INTO keys (hash, platform_id, hint, created_at) VALUES ($1, $2, $3, $4)";
+pub const KEYS: &str = "SELECT platform_id, hint, created_at, revoked_at FROM keys WHERE platform_id = $1 \
+     ORDER BY created_at, hash";
+pub const REVOKE_KEYS: &str = "UPDATE keys SET revoked_at = $1 WHERE platform_id = $2 AND revoked_at IS NULL";
+pub const REVOKE_KEYS_BY_HINT: &str = "UPDATE keys SET revoked_at = $1 \
+     WHERE platform_id = $2 AND revoked_at IS NULL AND hint = $3";
+/// An update that changes nothing, because only a row that was written is returned.
+pub const SETTING: &str = "INSERT INTO settings (name, value) VALUES ($1, $2) \
+     ON CONFLICT (name) DO UPDATE SET value = settings.value RETURNING value";
+pub const COUNTS_BY_STATE: &str = "SELECT state AS name, COUNT(*) AS count FROM orders GROUP BY state ORDER BY state";
+pub const SCAN: &str = "SELECT id, snapshot FROM orders WHERE id > $1 ORDER BY id LIMIT $2";
+pub const SCAN_FROM_START: &str = "SELECT id, snapshot FROM orders ORDER BY id LIMIT $1";
+pub const ENTRIES: &str = "SELECT kind, currency, lines FROM entries WHERE order_id = $1 ORDER BY version, place";
+pub const OUTBOX_SIZE: &str = "SELECT COUNT(*) FROM outbox";
+pub const INBOX_SIZE: &str = "SELECT COUNT(*) FROM inbox";
+
+/// The ways to put one statement to a store.
+macro_rules! questions {
+    ($store:ident, $database:ty) => {
+        type Ask<C> = sqlx::query::QueryAs<'static, $database, C, <$database as sqlx::Database>::Arguments>;
+        type Change = sqlx::query::Query<'static, $database, <$database as sqlx::Database>::Arguments>;
+
+        /// A row of this database that is read as a value.
+        trait Columns:
+            Readable<Value: Send> + for<'r> sqlx::FromRow<'r, <$database as sqlx::Database>::Row> + Send + Unpin + 'static
+        {
+        }
+        impl<C> Columns for C where
+            C: Readable<Value: Send>
+                + for<'r> sqlx::FromRow<'r, <$database as sqlx::Database>::Row>
+                + Send
+                + Unpin
+                + 'static
+        {
+        }
+
+        impl $store {
+            fn all<C: Columns>(&self, ask: Ask<C>) -> Reply<'_, Vec<C::Value>> {
+                Box::pin(async move {
+                    let read = |pool| async move { ask.fetch_all(&pool).await.map_err(reading_fault) };
+                    self.lanes.read(read).await.and_then(read_all)
+                })
+            }
+
+            fn one<C: Columns>(&self, ask: Ask<C>) -> Reply<'_, C::Value> {
+                Box::pin(async move {
+                    let read = |pool| async move { ask.fetch_one(&pool).await.map_err(reading_fault) };
+                    self.lanes.read(read).await.and_then(C::read)
+                })
+            }
+
+            fn maybe<C: Columns>(&self, ask: Ask<C>) -> Reply<'_, Option<C::Value>> {
+                Box::pin(async move {
+                    let read = |pool| async move { ask.fetch_optional(&pool).await.map_err(reading_fault) };
+                    self.lanes.read(read).await?.map(C::read).transpose()
+                })
+            }
+
+            /// Writes, and reads what was written.
+            fn written<C: Columns>(&self, ask: Ask<C>) -> Reply<'_, Option<C::Value>> {
+                Box::pin(async move {
+                    let row: Option<C> = self
+                        .lanes
+                        .write(move |connection| {
+                            Box::pin(async move { ask.fetch_optional(connection).await.map_err(writing_fault) })
+                        })
+                        .await?;
+                    row.map(C::read).transpose()
+                })
+            }
+
+            /// Writes; how many rows.
+            fn change(&self, change: Change) -> Reply<'_, u64> {
+                Box::pin(self.lanes.write(move |connection| {
+                    Box::pin(async move {
+                        let done = change.execute(connection).await.map_err(writing_fault)?;
+                        Ok(done.rows_affected())
+                    })
+                }))
+            }
+        }
+    };
+}
+
+/// The methods of [`Store`](super::Store) that are the same for both databases: all but `migrate` and `commit`, and
+/// the sums over the lines of entries, whose statements the module has under the names `BALANCES` and
+/// `CHANNEL_TOTALS`.
+macro_rules! statements {
+    ($database:ty) => {
+        fn owner(&self) -> Reply<'_, Owner> {
+            self.one(query_as::<_, OwnerColumns>(OWNER))
+        }
+
+        fn take_over<'a>(&'a self, seen: &'a Owner, holder: &'a str) -> Reply<'a, Option<Owner>> {
+            let ask = query_as::<_, OwnerColumns>(TAKE_OVER).bind(seen.epoch).bind(seen.beat).bind(seen.group);
+            self.written(ask.bind(seen.holder.clone()).bind(holder.to_owned()))
+        }
+
+        fn beat(&self, epoch: i64) -> Reply<'_, Owner> {
+            Box::pin(async move {
+                self.written(query_as::<_, OwnerColumns>(BEAT).bind(epoch)).await?.ok_or(StoreError::Fenced)
+            })
+        }
+
+        fn release(&self, epoch: i64) -> Reply<'_, ()> {
+            Box::pin(async move {
+                match self.change(query(RELEASE).bind(epoch)).await? {
+                    0 => Err(StoreError::Fenced),
+                    _ => Ok(()),
+                }
+            })
+        }
+
+        fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>> {
+            self.maybe(query_as::<_, OrderColumns>(ORDER).bind(key(id)))
+        }
+
+        fn order_by_merchant_id<'a>(&'a self, platform: PlatformId, id: &'a str) -> Reply<'a, Option<StoredOrder>> {
+            let ask = query_as::<_, OrderColumns>(ORDER_BY_MERCHANT_ID).bind(i64::from(platform.0));
+            self.maybe(ask.bind(id.to_owned()))
+        }
+
+        fn orders<'a>(&'a self, filter: &'a OrderFilter) -> Reply<'a, Vec<StoredOrder>> {
+            let mut ask = QueryBuilder::<$database>::new(ORDERS_OF_PLATFORM);
+            ask.push_bind(i64::from(filter.platform.0));
+            if let Some(id) = &filter.merchant_order_id {
+                ask.push(" AND o.merchant_order_id = ").push_bind(id.clone());
+            }
+            if let Some(state) = filter.state {
+                ask.push(" AND o.state = ").push_bind(state.name());
+            }
+            if let Some(channel) = filter.channel {
+                ask.push(" AND o.channel = ").push_bind(channel.name());
+            }
+            if let Some(after) = filter.created_after {
+                ask.push(" AND o.created_at > ").push_bind(after.0);
+            }
+            if let Some(before) = filter.created_before {
+                ask.push(" AND o.created_at < ").push_bind(before.0);
+            }
+            if let Some(id) = filter.before {
+                ask.push(" AND o.id < ").push_bind(key(id));
+            }
+            ask.push(" ORDER BY o.id DESC LIMIT ").push_bind(i64::from(filter.limit));
+            Box::pin(async move {
+                let read = |pool| async move {
+                    ask.build_query_as::<OrderColumns>().fetch_all(&pool).await.map_err(reading_fault)
+                };
+                self.lanes.read(read).await.and_then(read_all)
+            })
+        }
+
+        fn journal(&self, id: OrderId) -> Reply<'_, Vec<JournalRow>> {
+            self.all(query_as::<_, JournalColumns>(JOURNAL).bind(key(id)))
+        }
+
+        fn due(&self, after: Option<DueOrder>, until: Instant, limit: u32) -> Reply<'_, Vec<DueOrder>> {
+            let (due_at, id) = after.map_or((i64::MIN, Uuid::nil()), |after| (after.due_at.0, key(after.id)));
+            let ask = query_as::<_, DueColumns>(DUE).bind(until.0).bind(due_at).bind(id);
+            self.all(ask.bind(i64::from(limit)))
+        }
+
+        fn frozen(&self, id: OrderId, ordinal: u8) -> Reply<'_, Option<Box<str>>> {
+            self.maybe(query_as::<_, TextColumn>(FROZEN).bind(key(id)).bind(i64::from(ordinal)))
+        }
+
+        fn inbox(&self, order: OrderId) -> Reply<'_, Vec<StoredInboxRow>> {
+            self.all(query_as::<_, InboxColumns>(INBOX).bind(key(order)))
+        }
+
+        fn answer<'a>(&'a self, platform: PlatformId, key: &'a str) -> Reply<'a, Option<KeptAnswer>> {
+            self.maybe(query_as::<_, AnswerColumns>(ANSWER).bind(i64::from(platform.0)).bind(key.to_owned()))
+        }
+
+        fn forget_answers(&self, before: Instant, limit: u32) -> Reply<'_, u64> {
+            self.change(query(FORGET_ANSWERS).bind(before.0).bind(i64::from(limit)))
+        }
+
+        fn outbox<'a>(
+            &'a self,
+            now: Instant,
+            after: Option<(Instant, OrderId, u32)>,
+            limit: u32,
+        ) -> Reply<'a, Vec<OutboxItem>> {
+            let (next_at, id, sequence) = after.map_or((i64::MIN, Uuid::nil(), 0), |(next_at, id, sequence)| {
+                (next_at.0, key(id), i64::from(sequence))
+            });
+            let ask = query_as::<_, OutboxColumns>(OUTBOX).bind(now.0).bind(next_at).bind(id).bind(sequence);
+            self.all(ask.bind(i64::from(limit)))
+        }
+
+        fn dead_letters(&self, limit: u32) -> Reply<'_, Vec<DeadLetter>> {
+            self.all(query_as::<_, DeadLetterColumns>(DEAD_LETTERS).bind(i64::from(limit)))
+        }
+
+        fn replay(&self, order: Option<OrderId>, now: Instant) -> Reply<'_, u64> {
+            self.change(match order {
+                None => query(REPLAY).bind(now.0),
+                Some(order) => query(REPLAY_ORDER).bind(now.0).bind(key(order)),
+            })
+        }
+
+        fn platform_by_key<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<Platform>> {
+            self.maybe(query_as::<_, PlatformColumns>(PLATFORM_BY_KEY).bind(key_hash.to_vec()))
+        }
+
+        fn platform_by_name<'a>(&'a self, name: &'a str) -> Reply<'a, Option<Platform>> {
+            self.maybe(query_as::<_, PlatformColumns>(PLATFORM_BY_NAME).bind(name.to_owned()))
+        }
+
+        fn platforms(&self) -> Reply<'_, Vec<Platform>> {
+            self.all(query_as::<_, PlatformColumns>(PLATFORMS))
+        }
+
+        fn add_platform<'a>(&'a self, platform: &'a Platform) -> Reply<'a, PlatformId> {
+            let ask = query_as::<_, PlatformIdColumn>(ADD_PLATFORM)
+                .bind(platform.name.clone())
+                .bind(fee_bearer_name(platform.fee_bearer))
+                .bind(platform.webhook_secret.clone())
+                .bind(platform.webhook_url.clone());
+            Box::pin(async move {
+                let added = self.written(ask).await?;
+                added.ok_or_else(|| StoreError::Corrupt("a platform was added without a number".to_owned()))
+            })
+        }
+
+        fn add_key<'a>(
+            &'a self,
+            platform: PlatformId,
+            key_hash: &'a [u8; 32],
+            hint: &'a str,
+            now: Instant,
+        ) -> Reply<'a, ()> {
+            let change = query(ADD_KEY).bind(key_hash.to_vec()).bind(i64::from(platform.0));
+            let change = change.bind(hint.to_owned()).bind(now.0);
+            Box::pin(async move { self.change(change).await.map(drop) })
+        }
+
+        fn keys(&self, platform: PlatformId) -> Reply<'_, Vec<KeyRow>> {
+            self.all(query_as::<_, KeyColumns>(KEYS).bind(i64::from(platform.0)))
+        }
+
+        fn revoke_keys<'a>(&'a self, platform: PlatformId, hint: Option<&'a str>, now: Instant) -> Reply<'a, u64> {
+            let platform = i64::from(platform.0);
+            self.change(match hint {
+                None => query(REVOKE_KEYS).bind(now.0).bind(platform),
+                Some(hint) => query(REVOKE_KEYS_BY_HINT).bind(now.0).bind(platform).bind(hint.to_owned()),
+            })
+        }
+
+        fn setting<'a>(&'a self, name: &'a str, value: &'a str) -> Reply<'a, String> {
+            let ask = query_as::<_, TextColumn>(SETTING).bind(name.to_owned()).bind(value.to_owned());
+            Box::pin(async move {
+                let kept = self.written(ask).await?;
+                kept.map(String::from).ok_or_else(|| StoreError::Corrupt("a setting was not kept".to_owned()))
+            })
+        }
+
+        fn balances(&self) -> Reply<'_, Vec<Balance>> {
+            self.all(query_as::<_, Balance>(BALANCES))
+        }
+
+        fn channel_totals(&self) -> Reply<'_, Vec<ChannelTotal>> {
+            self.all(query_as::<_, ChannelTotal>(CHANNEL_TOTALS))
+        }
+
+        fn counts_by_state(&self) -> Reply<'_, Vec<Count>> {
+            self.all(query_as::<_, Count>(COUNTS_BY_STATE))
+        }
+
+        fn scan(&self, after: Option<OrderId>, limit: u32) -> Reply<'_, Vec<Order>> {
+            let limit = i64::from(limit);
+            self.all(match after {
+                None => query_as::<_, SnapshotColumns>(SCAN_FROM_START).bind(limit),
+                Some(after) => query_as::<_, SnapshotColumns>(SCAN).bind(key(after)).bind(limit),
+            })
+        }
+
+        fn entries(&self, order: OrderId) -> Reply<'_, Vec<StoredEntry>> {
+            self.all(query_as::<_, EntryColumns>(ENTRIES).bind(key(order)))
+        }
+
+        fn outbox_size(&self) -> Reply<'_, i64> {
+            self.one(query_as::<_, NumberColumn>(OUTBOX_SIZE))
+        }
+
+        fn inbox_size(&self) -> Reply<'_, i64> {
+            self.one(query_as::<_, NumberColumn>(INBOX_SIZE))
+        }
+    };
+}
+
+pub(super) use {outbox_where, questions, statements};

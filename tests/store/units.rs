@@ -1,0 +1,140 @@
+//! Units as the actors make them: decided by the order machine, nothing invented.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tongbao::domain::channel::{Channel, Method};
+use tongbao::domain::event::{Created, Event, Fact, Finding, SendOutcome, Verdict, Write};
+use tongbao::domain::id::{OrderId, PlatformId};
+use tongbao::domain::money::{Currency, Rate};
+use tongbao::domain::order::{FeeBearer, Order, Webhooks};
+use tongbao::domain::retry::Pace;
+use tongbao::domain::step;
+use tongbao::domain::time::Instant;
+use tongbao::store::{AttemptRow, NextActionChange, OrderUnit, OutboxRow, Request, Unit};
+
+/// When everything begins here.
+pub const START: Instant = Instant(1_760_000_000_000);
+pub const HOUR_MS: i64 = 3_600_000;
+
+static IDS: AtomicU64 = AtomicU64::new(1);
+
+/// Ids that grow, with bits that are spread, as those of version 7 do.
+pub fn new_id() -> OrderId {
+    let count = IDS.fetch_add(1, Ordering::Relaxed);
+    let random = count.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 2;
+    OrderId::from_u128((START.0 as u128 + u128::from(count / 40)) << 80 | u128::from(count) << 64 | u128::from(random))
+}
+
+pub fn rate(billionths: i64) -> Rate {
+    Rate::new(rust_decimal::Decimal::new(billionths, 9)).expect("a rate below one")
+}
+
+pub fn created(platform: PlatformId, amount_minor: i64) -> Created {
+    Created {
+        id: new_id(),
+        platform,
+        currency: Currency::parse("CNY").expect("a currency"),
+        amount_minor,
+        rates: [rate(6_000_000); Channel::COUNT],
+        fee_bearer: FeeBearer::Payer,
+        pace: Pace::Production,
+        webhooks: Webhooks::Wanted,
+        attempts_max: 5,
+        expires_at: START.plus_ms(HOUR_MS),
+    }
+}
+
+pub fn request(merchant_order_id: &str) -> Request {
+    Request {
+        merchant_order_id: merchant_order_id.into(),
+        body: format!(
+            r#"{{"amount":"12.34","currency":"CNY","description":"A year of reading, 1 of 2","metadata":{{"n":"{merchant_order_id}"}},"return_url":"https://shop.example/back"}}"#
+        )
+        .into(),
+        webhook_url: None,
+        payer: None,
+    }
+}
+
+/// A step of `before`, as a unit.
+pub fn unit(before: &Order, events: &[Event], request: Option<Request>) -> OrderUnit {
+    let step = step::decide(before, events).expect("the events are allowed");
+    let mut unit = OrderUnit {
+        id: before.id,
+        expected_version: before.version,
+        journal: serde_json_canonicalizer::to_vec(&events).expect("events are JSON"),
+        request: request.map(Box::new),
+        next_action: NextActionChange::Keep,
+        attempts: Vec::new(),
+        captures: Vec::new(),
+        entries: Vec::new(),
+        webhooks: Vec::new(),
+        order: step.order,
+    };
+    for write in step.writes {
+        match write {
+            Write::OpenAttempt { ordinal } => {
+                let frozen = format!(r#"{{"amount":"12.41","number":"{}"}}"#, before.number(ordinal));
+                unit.attempts.push(AttemptRow { ordinal, frozen: frozen.into() });
+            }
+            Write::Capture { index } => unit.captures.push(index),
+            Write::Entry(entry) => unit.entries.push(entry),
+            Write::Webhook { kind, sequence } => {
+                unit.webhooks.push(OutboxRow { kind, sequence, at: unit.order.last_at });
+            }
+            Write::StoreNextAction => {
+                unit.next_action = NextActionChange::Store(r#"{"type":"qr","url":"simpay://pay/1"}"#.into());
+            }
+            Write::WipeNextAction => unit.next_action = NextActionChange::Wipe,
+        }
+    }
+    unit
+}
+
+/// A new order.
+pub fn new_order(platform: PlatformId, merchant_order_id: &str) -> OrderUnit {
+    new_order_of(platform, request(merchant_order_id))
+}
+
+pub fn new_order_of(platform: PlatformId, request: Request) -> OrderUnit {
+    let facts = created(platform, 1_234);
+    let order = step::create(&facts, START);
+    unit(&order, &[Event { at: START, fact: Fact::Created(Box::new(facts)) }], Some(request))
+}
+
+/// The step that chooses a channel and opens an attempt there.
+pub fn submit(order: &Order) -> OrderUnit {
+    submit_to(order, "default")
+}
+
+pub fn submit_to(order: &Order, account: &str) -> OrderUnit {
+    let at = START.plus_ms(1_000);
+    let (channel, method) = (Channel::Simpay, Method::Qr);
+    let verdict = Verdict::Suitable { account: account.into(), expires_at: START.plus_ms(HOUR_MS / 2) };
+    let chosen = Event { at, fact: Fact::ChannelChosen { channel, method } };
+    let validated = Event { at, fact: Fact::Validated { channel, method, verdict } };
+    unit(order, &[chosen, validated], None)
+}
+
+/// The step that stores what the payer has to do.
+pub fn accepted(order: &Order) -> OrderUnit {
+    let fact = Fact::SendAnswered { ordinal: 0, send: 1, outcome: SendOutcome::Accepted };
+    unit(order, &[Event { at: START.plus_ms(1_100), fact }], None)
+}
+
+/// The step that takes the money.
+pub fn paid(order: &Order, reference: &str) -> OrderUnit {
+    let amount_minor = order.attempts[0].payable_minor;
+    found(order, reference, amount_minor)
+}
+
+/// A query found this capture of the first attempt.
+pub fn found(order: &Order, reference: &str, amount_minor: i64) -> OrderUnit {
+    let finding = Finding::Paid { reference: reference.into(), amount_minor };
+    let fact = Fact::QueryAnswered { ordinal: 0, finding };
+    unit(order, &[Event { at: START.plus_ms(2_000), fact }], None)
+}
+
+pub fn group(units: Vec<OrderUnit>) -> Vec<Unit> {
+    units.into_iter().map(|unit| Unit::Order(Box::new(unit))).collect()
+}

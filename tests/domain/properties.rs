@@ -68,12 +68,7 @@ fn strays() -> impl Strategy<Value = Fact> {
         (0u8..4, 0u16..4).prop_map(|(ordinal, send)| sent(ordinal, send, no_answer())),
         (0u8..4).prop_map(|ordinal| found(ordinal, unclear())),
         (0u8..4).prop_map(|ordinal| closed(ordinal, close_unclear())),
-        (0u8..4).prop_map(|ordinal| Fact::CallbackVerified {
-            ordinal,
-            account: "second".into(),
-            reference: REFERENCE.into(),
-            amount_minor: PAYABLE,
-        }),
+        (0u8..4).prop_map(|ordinal| called_back_in("CNY", "second".into(), (ordinal, REFERENCE, PAYABLE))),
     ]
 }
 

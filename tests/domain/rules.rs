@@ -664,14 +664,17 @@ fn rule_10_a_callback_with_another_amount_moves_no_money_and_causes_a_query() {
 }
 
 #[test]
+fn rule_10_a_callback_in_another_currency_moves_no_money_and_causes_a_query() {
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    let step = walk.tell(called_back_in("JPY", account(), (0, REFERENCE, PAYABLE)));
+    assert_eq!((step.writes.len(), proposed(&step)), (0, vec![Effect::Query { ordinal: 0 }]));
+    assert_eq!((walk.order.state, walk.order.captures.len()), (State::Submitted, 0));
+}
+
+#[test]
 fn rule_10_the_account_whose_key_verified_must_be_the_attempt_s() {
     let mut walk = Walk::shown_at(Channel::Simpay);
-    let by_another = Fact::CallbackVerified {
-        ordinal: 0,
-        account: "second".into(),
-        reference: REFERENCE.into(),
-        amount_minor: PAYABLE,
-    };
+    let by_another = called_back_in("CNY", "second".into(), (0, REFERENCE, PAYABLE));
     assert_eq!(walk.refusal(by_another), Refusal::AccountDiffers);
     assert_eq!(walk.refusal(called_back(1, REFERENCE, PAYABLE)), Refusal::AttemptUnknown);
     assert_eq!(walk.order.state, State::Submitted);

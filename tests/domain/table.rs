@@ -91,8 +91,7 @@ fn events(order: &Order) -> Vec<(&'static str, Fact)> {
     let send = newest.map_or(1, |attempt| attempt.sends);
     let looked = |verdict| Fact::Validated { channel: Channel::Simpay, method: method_of(Channel::Simpay), verdict };
     let suspect = u8::from(order.captures.len() > 1);
-    let by_another_account =
-        Fact::CallbackVerified { ordinal, account: "second".into(), reference: "new".into(), amount_minor: payable };
+    let by_another_account = called_back_in("CNY", "second".into(), (ordinal, "new", payable));
     vec![
         ("created", Fact::Created(Box::new(creation()))),
         ("chosen simpay", chosen(Channel::Simpay)),
@@ -121,6 +120,7 @@ fn events(order: &Order) -> Vec<(&'static str, Fact)> {
         ("close unknown", closed(ordinal, close_unclear())),
         ("callback paid", called_back(ordinal, "new", payable)),
         ("callback paid less", called_back(ordinal, "new", payable - 1)),
+        ("callback other currency", called_back_in("JPY", account(), (ordinal, "new", payable))),
         ("callback contradicts", called_back(0, REFERENCE, PAYABLE - 1)),
         ("callback other account", by_another_account),
         ("callback other attempt", called_back(9, "new", payable)),
@@ -380,8 +380,9 @@ created, no attempt yet
     send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
-    | close unknown | callback paid | callback paid less | callback contradicts | callback other account
-    | callback other attempt | operator: paid | operator: closed -> refused: attempt unknown
+    | close unknown | callback paid | callback paid less | callback other currency | callback contradicts
+    | callback other account | callback other attempt | operator: paid | operator: closed
+        -> refused: attempt unknown
     cancel -> failed, cancelled; writes wipe, order.failed; rests
     deadline | timer | timer, much later -> unchanged
     deadline, passed -> failed, expired; writes wipe, order.failed; rests
@@ -396,7 +397,7 @@ created, attempt dead
         -> succeeded, last none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more
         -> capture 0 wrong amount, refund owed; writes capture 0, entry suspense; does refund 0
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> failed, cancelled; writes wipe, order.failed
@@ -412,7 +413,7 @@ created, switching to wechat, attempt dead
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more
         -> capture 0 wrong amount, refund owed; writes capture 0, entry suspense; does refund 0
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> failed, cancelled, wish none; writes wipe, order.failed
@@ -427,8 +428,9 @@ validating
     send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
-    | close unknown | callback paid | callback paid less | callback contradicts | callback other account
-    | callback other attempt | operator: paid | operator: closed -> refused: attempt unknown
+    | close unknown | callback paid | callback paid less | callback other currency | callback contradicts
+    | callback other account | callback other attempt | operator: paid | operator: closed
+        -> refused: attempt unknown
     timer | timer, much later -> unchanged
 submitted, open, nowhere: the first send is under way
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
@@ -451,7 +453,7 @@ submitted, open, nowhere: the first send is under way
     close already paid | close unknown -> #0 close asked; does query #0
     callback paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel, #0 closing; does close #0
@@ -479,7 +481,7 @@ submitted, open, nowhere, the last attempt allowed
     close already paid | close unknown -> #0 close asked; does query #0
     callback paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel, #0 closing; does close #0
@@ -503,7 +505,7 @@ submitted, open, perhaps: the first send is unknown
     close already paid | close unknown -> #0 close asked; does query #0
     callback paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel, #0 closing; does close #0
@@ -525,7 +527,7 @@ submitted, open, shown
     query declined | query closed | close closed | operator: closed
         -> created, last declined, #0 dead; writes wipe, order.attempt_failed
     close already paid | close unknown -> #0 close asked; does query #0
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel, #0 closing; does close #0
@@ -546,7 +548,7 @@ submitted, open, shown, unionpay
         -> created, last amount mismatch, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
     query declined | query closed | operator: closed
         -> created, last declined, #0 dead; writes wipe, order.attempt_failed
-    callback paid | callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid | callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel, #0 closing; does query #0
@@ -568,7 +570,7 @@ submitted, open, shown, unionpay, claimed by a callback
         -> created, last amount mismatch, #0 dead, #0 unclaimed, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
     query declined | query closed | operator: closed
         -> created, last declined, #0 dead, #0 unclaimed; writes wipe, order.attempt_failed
-    callback paid | callback paid less | callback contradicts | timer | timer, much later
+    callback paid | callback paid less | callback other currency | callback contradicts | timer | timer, much later
         -> unchanged; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -592,7 +594,7 @@ submitted, second attempt open at wechat, first dead
     query declined | query closed | operator: closed -> created, #1 dead; writes wipe, order.attempt_failed
     close closed -> #1 close answered; does query #1
     close already paid | close unknown -> #1 close asked; does query #1
-    callback paid less -> #1 claimed; does query #1
+    callback paid less | callback other currency -> #1 claimed; does query #1
     callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -617,7 +619,7 @@ submitted, closing to cancel, nowhere
     close already paid | close unknown -> #0 close asked; does query #0
     callback paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
 submitted, closing to cancel, shown
@@ -634,7 +636,7 @@ submitted, closing to cancel, shown
     query declined | query closed | close closed | operator: closed
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
     close already paid | close unknown -> #0 close asked; does query #0
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
 submitted, closing to cancel, close answered by wechat
@@ -651,7 +653,7 @@ submitted, closing to cancel, close answered by wechat
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
     close closed | timer | timer, much later -> unchanged; does query #0
     close already paid | close unknown -> #0 close asked; does query #0
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
 submitted, closing to cancel, unionpay
@@ -667,7 +669,7 @@ submitted, closing to cancel, unionpay
         -> failed, cancelled, wish none, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.failed; does refund 0
     query declined | query closed | operator: closed
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
-    callback paid | callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid | callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     timer | timer, much later -> unchanged; does query #0
@@ -685,7 +687,7 @@ submitted, closing as expired, shown
     query declined | query closed | close closed | operator: closed
         -> failed, expired, wish none, #0 dead; writes wipe, order.failed
     close already paid | close unknown -> #0 close asked; does query #0
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel
@@ -703,7 +705,7 @@ submitted, closing to switch to wechat, shown
     query declined | query closed | close closed | operator: closed
         -> created, #0 dead; writes wipe; does choose wechat
     close already paid | close unknown -> #0 close asked; does query #0
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel
@@ -719,7 +721,7 @@ succeeded
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 1 further, refund owed; writes capture 1, entry suspense; does refund 1
     callback paid -> capture 1 further, unconfirmed; writes capture 1, entry suspense; does query #0
-    callback paid less -> #0 claimed; does query #0
+    callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts -> refused: capture contradicts
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -736,7 +738,7 @@ succeeded by the first attempt, second closing at wechat
     close closed -> #1 close answered; does query #1
     close already paid | close unknown -> #1 close asked; does query #1
     callback paid -> #1 dead, capture 1 further, unconfirmed; writes capture 1, entry suspense; does query #1
-    callback paid less -> #1 claimed; does query #1
+    callback paid less | callback other currency -> #1 claimed; does query #1
     callback contradicts -> refused: capture contradicts
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -750,7 +752,7 @@ succeeded, a further capture unconfirmed
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
-    callback paid less -> #0 claimed; does query #0
+    callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts -> refused: capture contradicts
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -764,7 +766,7 @@ succeeded, a further capture's refund owed
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
-    callback paid less -> #0 claimed; does query #0
+    callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts -> refused: capture contradicts
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -782,7 +784,7 @@ succeeded, a further capture's refund in doubt
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
-    callback paid less -> #0 claimed; does query #0
+    callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts -> refused: capture contradicts
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -801,7 +803,7 @@ succeeded, a further capture's refund done
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
-    callback paid less -> #0 claimed; does query #0
+    callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts -> refused: capture contradicts
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -812,8 +814,9 @@ failed, cancelled before any attempt
     send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
-    | close unknown | callback paid | callback paid less | callback contradicts | callback other account
-    | callback other attempt | operator: paid | operator: closed -> refused: attempt unknown
+    | close unknown | callback paid | callback paid less | callback other currency | callback contradicts
+    | callback other account | callback other attempt | operator: paid | operator: closed
+        -> refused: attempt unknown
     deadline | timer | deadline, passed | timer, much later -> unchanged
 failed, cancelled, attempt dead
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
@@ -826,7 +829,7 @@ failed, cancelled, attempt dead
         -> watched 1, capture 0 too late, refund owed; writes capture 0, entry suspense; does refund 0
     query pending | query not exist | query declined | query closed | operator: closed -> watched 1
     callback paid -> capture 0 too late, unconfirmed; writes capture 0, entry suspense; does query #0
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     timer | timer, much later -> unchanged; does query #0

@@ -43,16 +43,18 @@ const WRITER_SESSION: [(&str, &str); 9] = [
 /// How long PostgreSQL may take to end the session of a connection that was given up.
 const TERMINATION_MS: i64 = 5_000;
 
-const BALANCES: &str = "SELECT l ->> 0 AS account, e.currency, SUM((l ->> 1)::bigint)::bigint AS amount_minor \
-     FROM entries e, jsonb_array_elements(e.lines::jsonb) l GROUP BY 1, 2 ORDER BY 1 COLLATE \"C\", 2 COLLATE \"C\"";
-const CHANNEL_TOTALS: &str = "SELECT channel, currency, SUM(captures)::bigint AS captures, \
+const BALANCES: &str = "SELECT * FROM (SELECT l ->> 0 AS account, e.currency, \
+         SUM((l ->> 1)::bigint)::bigint AS amount_minor \
+         FROM entries e, jsonb_array_elements(e.lines::jsonb) l GROUP BY 1, 2) sums \
+     ORDER BY account COLLATE \"C\", currency COLLATE \"C\"";
+const CHANNEL_TOTALS: &str = "SELECT * FROM (SELECT channel, currency, SUM(captures)::bigint AS captures, \
          SUM(captured)::bigint AS captured_minor, SUM(refunded)::bigint AS refunded_minor \
      FROM (SELECT channel, currency, COUNT(*) AS captures, 0 AS captured, 0 AS refunded FROM captures GROUP BY 1, 2 \
          UNION ALL SELECT split_part(l ->> 0, ':', 2), e.currency, 0, \
              CASE WHEN e.kind IN ('payment', 'suspense') THEN GREATEST((l ->> 1)::bigint, 0) ELSE 0 END, \
              CASE WHEN e.kind = 'suspense_refund' THEN GREATEST(-(l ->> 1)::bigint, 0) ELSE 0 END \
          FROM entries e, jsonb_array_elements(e.lines::jsonb) l WHERE l ->> 0 LIKE 'channel:%') booked \
-     GROUP BY 1, 2 ORDER BY 1 COLLATE \"C\", 2 COLLATE \"C\"";
+     GROUP BY 1, 2) sums ORDER BY channel COLLATE \"C\", currency COLLATE \"C\"";
 
 pub struct PostgresStore {
     lanes: Lanes<Server>,

@@ -231,7 +231,7 @@ async fn present(
 /// Updates the orders that were there, each from the version its step was decided on.
 async fn change(connection: &mut SqliteConnection, batch: &mut Batch) -> Result<(), StoreError> {
     let moved = std::mem::take(&mut batch.moved);
-    let wanted: Vec<(Uuid, i64)> = moved.iter().map(|row| (row.head.id, row.head.version)).collect();
+    let wanted: Vec<(Uuid, i64)> = moved.iter().map(|row| (row.head.id, row.expected_version)).collect();
     let changed = MOVED
         .write(connection, moved, |statement, row| {
             let (change, next_action) = match row.next_action {
@@ -247,16 +247,22 @@ async fn change(connection: &mut SqliteConnection, batch: &mut Batch) -> Result<
     if changed == wanted.len() {
         return Ok(());
     }
-    for (id, version) in wanted {
+    Err(name_conflict(connection, wanted).await?)
+}
+
+/// Finds the order that was not as it was expected, among rows as they were before this transaction.
+async fn name_conflict(connection: &mut SqliteConnection, wanted: Vec<(Uuid, i64)>) -> Result<StoreError, StoreError> {
+    query("ROLLBACK").execute(&mut *connection).await.map_err(reading_fault)?;
+    for (id, expected) in wanted {
         let there: Option<i64> = query_scalar("SELECT version FROM orders WHERE id = ?")
             .bind(id)
             .fetch_optional(&mut *connection)
             .await
             .map_err(reading_fault)?;
-        if there != Some(version) {
+        if there != Some(expected) {
             let id = OrderId::from_u128(id.as_u128());
-            return Err(StoreError::Conflict(format!("order {id} is not at the version its step was decided on")));
+            return Ok(StoreError::Conflict(format!("not at the version its step was decided on: {id}")));
         }
     }
-    Err(StoreError::Conflict("an order has two steps in one group".to_owned()))
+    Ok(StoreError::Conflict("an order has two steps in one group".to_owned()))
 }

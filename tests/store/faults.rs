@@ -105,7 +105,10 @@ async fn a_group_whose_session_was_ended_is_there_or_not_at_all() {
                 let owner = read_back(&book).await;
                 let came_through = owner == book.number + 1;
                 assert!(came_through || owner == book.number, "group {owner} after {}", book.number);
-                assert!(!(came_through && matches!(error, StoreError::Unavailable(_))), "it said that nothing happened");
+                assert!(
+                    !(came_through && matches!(error, StoreError::Unavailable(_))),
+                    "it said that nothing happened"
+                );
                 if came_through {
                     book.number = owner;
                     there.extend(ids);

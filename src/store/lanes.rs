@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sqlx::{Database, Pool};
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 
@@ -98,15 +98,20 @@ impl<E: Engine> Lanes<E> {
         }
     }
 
+    /// The way to the connection that writes. It is taken before the task that uses it begins, so that writes happen
+    /// in the order in which they were asked for, though nobody waits for them any more.
+    async fn lane(&self) -> OwnedMutexGuard<Option<Connection<E>>> {
+        Arc::clone(&self.writer).lock_owned().await
+    }
+
     /// Runs `work` on the connection that writes, alone. The connection is kept only if nothing is wrong with it.
     pub async fn write<T, W>(&self, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: for<'c> FnOnce(&'c mut Connection<E>) -> Reply<'c, T> + Send + 'static,
     {
-        let (engine, writer) = (Arc::clone(&self.engine), Arc::clone(&self.writer));
+        let (engine, mut lane) = (Arc::clone(&self.engine), self.lane().await);
         let task = self.runtime.spawn(async move {
-            let mut lane = writer.lock().await;
             let mut connection = match lane.take() {
                 Some(connection) => connection,
                 None => connect(&*engine).await?,
@@ -134,9 +139,8 @@ impl<E: Engine> Lanes<E> {
         T: Send + 'static,
         W: for<'c> FnOnce(&'c mut Connection<E>) -> Reply<'c, T> + Send + 'static,
     {
-        let (engine, writer) = (Arc::clone(&self.engine), Arc::clone(&self.writer));
+        let (engine, mut lane) = (Arc::clone(&self.engine), self.lane().await);
         let task = self.runtime.spawn(async move {
-            let mut lane = writer.lock().await;
             if let Some(connection) = lane.take() {
                 engine.discard(connection).await?;
             }

@@ -206,18 +206,13 @@ pub async fn another_version_rolls_the_whole_group_back(mut book: Book) {
     let mut units = group(vec![fine, late, new]);
     units.push(Unit::Inbox(Box::new(inbox_row(None))));
     match book.commit(units).await {
-        Err(StoreError::Conflict(why)) => assert!(why.contains(&id_text(&book, id)), "{why}"),
+        Err(StoreError::Conflict(why)) => assert!(why.contains(&id.to_string()), "{why}"),
         other => panic!("{other:?}"),
     }
     assert_eq!(book.picture().await, before);
     assert_eq!(book.store.journal(id).await.unwrap().len(), 2);
     assert_eq!(book.store.order(new_id).await.unwrap(), None);
     book.write(vec![new_order(SHOP, "three")]).await;
-}
-
-/// Orders are named as people know them.
-fn id_text(_: &Book, id: OrderId) -> String {
-    id.to_string()
 }
 
 pub async fn an_order_that_is_there_is_not_made_again(mut book: Book) {

@@ -37,6 +37,10 @@ const SCAN_EVERY: Duration = Duration::from_secs(1);
 const SCAN_PAGES: u32 = 20;
 /// Announcements kept in memory; one more is found by the next look instead.
 const ANNOUNCED_MAX: usize = 100_000;
+/// Webhooks in memory at once, waiting or under way (some 3 KiB each), and how many of them one host may have: what
+/// passes it stays in the outbox until the next look, so that a dead host never takes all of the room.
+const LOADED_MAX: usize = 8_192;
+const LOADED_PER_HOST_MAX: usize = 4_096;
 /// What a webhook secret begins with.
 const SECRET_PREFIX: &str = "whsec_";
 
@@ -120,8 +124,7 @@ impl WebhookDispatcher {
     }
 
     fn room(&self) -> usize {
-        let settings = &self.desk.settings;
-        (settings.concurrency + settings.batch_max as usize).saturating_sub(self.under_way.len())
+        LOADED_MAX.saturating_sub(self.under_way.len())
     }
 
     /// Loads what was announced, if there is room for it.
@@ -184,8 +187,7 @@ impl WebhookDispatcher {
             let key = (item.order_id, item.sequence);
             let host = host_of(&item);
             let waiting = self.waiting_by_host.entry(host.clone()).or_default();
-            // What a slow host has no place for stays in the outbox, so that it never fills all places.
-            let full = *waiting >= self.desk.settings.concurrency_per_host * 4;
+            let full = *waiting >= LOADED_PER_HOST_MAX;
             if self.under_way.contains(&key) || full || self.room() == 0 {
                 continue;
             }

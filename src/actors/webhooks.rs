@@ -201,9 +201,13 @@ impl WebhookDispatcher {
             // A task of its own: a future of this actor's context would be polled at every message.
             actix::spawn(async move {
                 let _done = Done { key, host, address };
-                let _host_place = host_places.acquire().await;
-                let _place = desk.places.acquire().await;
-                deliver(&desk, item).await;
+                let sent = {
+                    let _host_place = host_places.acquire().await;
+                    let _place = desk.places.acquire().await;
+                    send(&desk, &item).await
+                };
+                // Nobody's place is held while the outcome is being committed.
+                note(&desk, &item, sent).await;
             });
         }
     }
@@ -267,10 +271,11 @@ fn host_of(item: &OutboxItem) -> String {
     url.and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))).unwrap_or_default()
 }
 
-async fn deliver(desk: &Desk, item: OutboxItem) {
+/// Makes durable what became of a try.
+async fn note(desk: &Desk, item: &OutboxItem, sent: Result<(), String>) {
     let (order, sequence, tries) = (item.order_id, item.sequence, item.tries + 1);
     let lag_s = clock::now().since_ms(item.at) as f64 / 1_000.0;
-    let (delivery, outcome) = match send(desk, &item).await {
+    let (delivery, outcome) = match sent {
         Ok(()) => {
             metrics::histogram!("tongbao_webhook_lag_seconds").record(lag_s);
             (Delivery::Delivered { order, sequence }, "delivered")

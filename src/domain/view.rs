@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
-use serde_json::Value;
-use time::OffsetDateTime;
+use serde_json::value::RawValue;
 
 use super::channel::{Channel, Method};
 use super::id::OrderId;
@@ -44,7 +43,7 @@ pub struct OrderView<'a> {
     pub channel: Option<Channel>,
     pub method: Option<Method>,
     #[serde(skip_serializing_if = "NextAction::is_kept_back")]
-    pub next_action: NextAction,
+    pub next_action: NextAction<'a>,
     pub attempts: Vec<AttemptView<'a>>,
     pub last_failure: Option<FailureView>,
     pub failure: Option<FailureView>,
@@ -66,8 +65,9 @@ pub struct OrderView<'a> {
 /// What remains to be done by the payer, if this reader may know.
 #[derive(Serialize)]
 #[serde(untagged)]
-pub enum NextAction {
-    Told(Option<Value>),
+pub enum NextAction<'a> {
+    /// As it was stored.
+    Told(Option<&'a RawValue>),
     /// Webhooks never carry it: it may hold a secret of the payer's.
     KeptBack,
 }
@@ -124,7 +124,7 @@ pub enum SuspenseState {
     Refunded,
 }
 
-impl NextAction {
+impl NextAction<'_> {
     fn is_kept_back(&self) -> bool {
         match self {
             NextAction::Told(_) => false,
@@ -134,8 +134,9 @@ impl NextAction {
 }
 
 /// The order as its platform reads it. `next_action` is the stored JSON.
-pub fn order_view<'a>(order: &'a Order, beside: &Beside<'a>, next_action: Option<&str>) -> OrderView<'a> {
-    view(order, beside, NextAction::Told(next_action.and_then(readable)), None)
+pub fn order_view<'a>(order: &'a Order, beside: &Beside<'a>, next_action: Option<&'a str>) -> OrderView<'a> {
+    let told = next_action.and_then(|json| serde_json::from_str(json).ok());
+    view(order, beside, NextAction::Told(told), None)
 }
 
 /// The order as a webhook tells of it: without `next_action`, with the place of the webhook among the order's.
@@ -143,7 +144,12 @@ pub fn webhook_view<'a>(order: &'a Order, beside: &Beside<'a>, sequence: u32) ->
     view(order, beside, NextAction::KeptBack, Some(sequence))
 }
 
-fn view<'a>(order: &'a Order, beside: &Beside<'a>, next_action: NextAction, sequence: Option<u32>) -> OrderView<'a> {
+fn view<'a>(
+    order: &'a Order,
+    beside: &Beside<'a>,
+    next_action: NextAction<'a>,
+    sequence: Option<u32>,
+) -> OrderView<'a> {
     let current = order.current_attempt();
     let money = |amount_minor| format_minor(amount_minor, order.currency);
     OrderView {
@@ -219,16 +225,6 @@ pub fn alternatives(order: &Order, usable: &dyn Fn(Channel) -> bool) -> Vec<Chan
     Channel::ALL.into_iter().filter(|channel| suits(channel) && usable(*channel)).collect()
 }
 
-/// A stored `next_action` with its instant as people and programs outside read it.
-fn readable(stored: &str) -> Option<Value> {
-    let mut action: Value = serde_json::from_str(stored).ok()?;
-    let expires_at = action.get("expires_at").and_then(Value::as_i64).map(|at| rfc3339_text(Instant(at)));
-    if let (Some(text), Some(fields)) = (expires_at, action.as_object_mut()) {
-        fields.insert("expires_at".into(), Value::String(text));
-    }
-    Some(action)
-}
-
 pub fn attempt_failure(failure: AttemptFailure) -> FailureView {
     match failure {
         AttemptFailure::AmountInsufficient => FailureView {
@@ -290,26 +286,8 @@ pub fn order_failure(failure: OrderFailure) -> FailureView {
     FailureView { code, message: Message { zh, en }, advice: None }
 }
 
-/// RFC 3339 in UTC with milliseconds. Instants beyond the calendar show its end.
-pub fn rfc3339_text(at: Instant) -> String {
-    let nanos = i128::from(at.0) * 1_000_000;
-    let at =
-        OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(time::macros::datetime!(9999-12-31 23:59:59 UTC));
-    let (date, clock) = (at.date(), at.time());
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-        date.year(),
-        u8::from(date.month()),
-        date.day(),
-        clock.hour(),
-        clock.minute(),
-        clock.second(),
-        clock.millisecond()
-    )
-}
-
 pub fn rfc3339<S: Serializer>(at: &Instant, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&rfc3339_text(*at))
+    serializer.serialize_str(&at.rfc3339())
 }
 
 fn optional_rfc3339<S: Serializer>(at: &Option<Instant>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -333,7 +311,7 @@ pub(crate) mod tests {
     use super::super::order::{CloseStage, Reach, Webhooks};
     use super::super::retry::Pace;
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     const AT: Instant = Instant(1_767_225_600_123);
 
@@ -403,7 +381,7 @@ pub(crate) mod tests {
     fn an_order_reads_as_the_contract_has_it() {
         let order = order();
         let number = order.number(0).to_string();
-        let stored = r#"{"type":"qr_code","qr_code":"weixin://x","expires_at":1767225600123}"#;
+        let stored = r#"{"type":"qr_code","qr_code":"weixin://x","expires_at":"2026-01-01T00:00:00.123Z"}"#;
         assert_eq!(
             shown(&order, Some(stored)),
             json!({
@@ -505,17 +483,5 @@ pub(crate) mod tests {
         assert_eq!(told["sequence"], 3);
         assert!(told.get("next_action").is_none());
         assert!(shown(&order, None).get("sequence").is_none());
-    }
-
-    #[test]
-    fn instants_are_spelled_in_utc_with_milliseconds() {
-        for (at, text) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (-1, "1969-12-31T23:59:59.999Z"),
-            (951_782_400_007, "2000-02-29T00:00:00.007Z"),
-            (i64::MAX, "9999-12-31T23:59:59.000Z"),
-        ] {
-            assert_eq!(rfc3339_text(Instant(at)), text);
-        }
     }
 }

@@ -145,14 +145,14 @@ impl Draft {
         }
     }
 
-    /// What the store keeps of it.
-    pub fn request(&self) -> Result<Request, ApiError> {
+    /// What the store keeps of it. Where no address was given, webhooks go to the platform's own of that time.
+    pub fn request(&self, platform_webhook_url: Option<&str>) -> Result<Request, ApiError> {
         let canonical =
             |value: Result<String, serde_json::Error>| value.map(Box::from).map_err(|_| ApiError::internal());
         Ok(Request {
             merchant_order_id: self.merchant_order_id.clone(),
             body: canonical(serde_json_canonicalizer::to_string(&self.body))?,
-            webhook_url: self.body.webhook_url.as_deref().map(Box::from),
+            webhook_url: self.body.webhook_url.as_deref().or(platform_webhook_url).map(Box::from),
             payer: match &self.payer {
                 Some(payer) => Some(canonical(serde_json_canonicalizer::to_string(payer))?),
                 None => None,
@@ -391,7 +391,7 @@ mod tests {
     fn a_request_is_kept_in_its_canonical_form() {
         let draft = read(&full()).unwrap();
         assert_eq!((draft.amount_minor, draft.choice()), (20_000, Some((Channel::Wechat, Method::Native))));
-        let request = draft.request().unwrap();
+        let request = draft.request(None).unwrap();
         assert_eq!(&*request.merchant_order_id, "shop-1:A_b.c");
         assert_eq!(
             &*request.body,
@@ -423,6 +423,9 @@ mod tests {
         assert_eq!((draft.body.expires_in, draft.body.attempts_max), (7_200, 5));
         assert_eq!(draft.body.description, "shop-1:A_b.c");
         assert_eq!(draft.payer, None);
+        let own = draft.request(Some("https://platform.example/hook")).unwrap();
+        assert_eq!(own.webhook_url.as_deref(), Some("https://platform.example/hook"));
+        assert_eq!(Body::stored(&own).unwrap().webhook_url, None, "a repeat is compared with what was given");
         for field in optional {
             assert_eq!(read(&with(field, Value::Null)).is_ok(), field != "channel", "{field}: null is not given");
         }
@@ -513,7 +516,7 @@ mod tests {
     #[test]
     fn a_repeat_is_the_same_after_defaults_and_by_value() {
         let first = Draft::read(&serde_json::to_vec(&full()).unwrap(), Addresses::Public, Some(Trace(7))).unwrap();
-        let stored = first.request().unwrap();
+        let stored = first.request(None).unwrap();
         let (body, payer) = (Body::stored(&stored).unwrap(), Payer::stored(&stored).unwrap());
         let difference = |repeat: &Value| read(repeat).unwrap().difference(&body, payer.as_ref());
 

@@ -160,7 +160,7 @@ impl App {
     async fn place(&self, platform: &Platform, draft: &Draft, patience: Patience) -> Result<HttpResponse, ApiError> {
         let created_at = clock::now();
         let id = OrderId::from_u128(Uuid::now_v7().as_u128());
-        let wanted = draft.body.webhook_url.is_some() || platform.webhook_url.is_some();
+        let request = draft.request(platform.webhook_url.as_deref())?;
         let new = NewOrder {
             facts: Created {
                 id,
@@ -170,11 +170,14 @@ impl App {
                 rates: self.terms.rates,
                 fee_bearer: platform.fee_bearer,
                 pace: self.terms.pace,
-                webhooks: if wanted { Webhooks::Wanted } else { Webhooks::NotWanted },
+                webhooks: match request.webhook_url {
+                    Some(_) => Webhooks::Wanted,
+                    None => Webhooks::NotWanted,
+                },
                 attempts_max: draft.body.attempts_max,
                 expires_at: created_at.plus_ms(i64::from(draft.body.expires_in) * 1_000),
             },
-            request: draft.request()?,
+            request,
             details: Arc::new(draft.details()),
             choice: draft.choice(),
             trace: draft.trace.unwrap_or(Trace(id.as_u128())),

@@ -23,7 +23,7 @@ use crate::domain::id::{OrderId, refund_number};
 use crate::domain::order::{Order, State, Wish};
 use crate::domain::step::wake;
 use crate::domain::time::Instant;
-use crate::domain::validation::validate;
+use crate::domain::validation::{check_switch, validate};
 use crate::store::{AttemptRow, NextActionChange, OrderUnit, OutboxRow, Request, StoreError, StoredOrder, Unit};
 
 /// When a switch is tried again whose order's request could not be read.
@@ -434,6 +434,13 @@ impl Handler<Tell> for OrderActor {
             let order = turn.order().clone();
             self.turn = Some(turn);
             return AtomicResponse::new(Box::pin(actix::fut::ready(Ok(order))));
+        }
+        if let Told::Choice { channel, method, details } = &tell.told {
+            let facts = self.registry.facts(*channel, *method, details, now);
+            if let Err(refusal) = check_switch(turn.order(), &facts, now) {
+                self.turn = Some(turn);
+                return refused(AskError::Refused(refusal));
+            }
         }
         self.followers.extend(tell.follower);
         let (events, beside) = self.events_of(turn.order(), tell.told, now);

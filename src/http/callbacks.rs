@@ -100,9 +100,11 @@ fn unbelieved(error: CallbackError) -> ApiError {
 fn refused(refusal: Refusal) -> ApiError {
     match refusal {
         Refusal::AccountDiffers | Refusal::CaptureContradicts | Refusal::AttemptUnknown => refusal.into(),
-        Refusal::OrderFinal | Refusal::AttemptOpen { .. } | Refusal::AttemptsUsedUp | Refusal::OutOfPlace => {
-            ApiError::new(Code::CallbackRefused, "The order does not take this callback.")
-        }
+        Refusal::OrderFinal
+        | Refusal::AttemptOpen { .. }
+        | Refusal::AttemptsUsedUp
+        | Refusal::ChannelUnusable { .. }
+        | Refusal::OutOfPlace => ApiError::new(Code::CallbackRefused, "The order does not take this callback."),
     }
 }
 

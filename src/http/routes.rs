@@ -22,19 +22,19 @@ const fn post(path: &'static str, route: fn() -> Route) -> Entry {
     Entry { method: "POST", path, route }
 }
 
-/// Entries of one path stand together.
+/// Entries of one path stand together; paths are tried in this order, so what comes most often comes first.
 #[rustfmt::skip]
 pub const TABLE: &[Entry] = &[
     post("/v1/orders",                         || web::post().to(orders::create)),
     get ("/v1/orders",                         || web::get().to(lists::orders)),
+    post("/v1/callbacks/{channel}",            || web::post().to(callbacks::default_account)),
+    post("/v1/callbacks/{channel}/{account}",  || web::post().to(callbacks::named_account)),
     get ("/v1/orders/{id}",                    || web::get().to(orders::get)),
     post("/v1/orders/{id}/pay",                || web::post().to(orders::pay)),
     post("/v1/orders/{id}/cancel",             || web::post().to(orders::cancel)),
     get ("/v1/orders/{id}/events",             || web::get().to(lists::events)),
     get ("/v1/channels",                       || web::get().to(channels::channels)),
     get ("/v1/quote",                          || web::get().to(channels::quote)),
-    post("/v1/callbacks/{channel}",            || web::post().to(callbacks::default_account)),
-    post("/v1/callbacks/{channel}/{account}",  || web::post().to(callbacks::named_account)),
     get ("/pay/{token}",                       || web::get().to(pay_page::show)),
     post("/pay/{token}",                       || web::post().to(pay_page::choose)),
     get ("/healthz",                           || web::get().to(ops::healthz)),

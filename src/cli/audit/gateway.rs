@@ -200,7 +200,8 @@ pub fn compare_totals(
     let places: BTreeSet<&Place> = ours.keys().chain(theirs.keys()).collect();
     let mut equal = true;
     for place in places {
-        let (our, their) = (ours.get(place).copied().unwrap_or_default(), theirs.get(place).copied().unwrap_or_default());
+        let (our, their) =
+            (ours.get(place).copied().unwrap_or_default(), theirs.get(place).copied().unwrap_or_default());
         if our == their {
             continue;
         }
@@ -230,8 +231,7 @@ fn explained(our: Sums, their: Sums, ahead: Ahead, store: Store) -> bool {
     let captured_minor = i128::from(their.captured_minor) - i128::from(our.captured_minor);
     let refunded_minor = i128::from(their.refunded_minor) - i128::from(our.refunded_minor);
     let behind = captures < 0 || captured_minor < 0 || refunded_minor < 0;
-    let within = captures <= ahead.captures
-        && captured_minor <= ahead.captured_minor
-        && refunded_minor <= ahead.refunded_minor;
+    let within =
+        captures <= ahead.captures && captured_minor <= ahead.captured_minor && refunded_minor <= ahead.refunded_minor;
     !behind && (within || store == Store::Moved)
 }

@@ -207,13 +207,7 @@ impl OrderActor {
         }
     }
 
-    fn act(
-        &mut self,
-        order: &Order,
-        effect: Effect,
-        frozen: Option<&(u8, Arc<str>)>,
-        context: &mut Context<Self>,
-    ) {
+    fn act(&mut self, order: &Order, effect: Effect, frozen: Option<&(u8, Arc<str>)>, context: &mut Context<Self>) {
         let question = match effect {
             Effect::ArmTimer { at } => {
                 self.armed = Some(at);
@@ -449,15 +443,7 @@ struct ActorShell {
 
 impl ActorShell {
     fn new(registry: Arc<Registry>, lane: Lane, beside: Beside) -> Self {
-        ActorShell {
-            registry,
-            lane,
-            beside,
-            effects: Vec::new(),
-            withdrawn: Vec::new(),
-            frozen: None,
-            webhooks: 0,
-        }
+        ActorShell { registry, lane, beside, effects: Vec::new(), withdrawn: Vec::new(), frozen: None, webhooks: 0 }
     }
 
     fn freeze(&mut self, order: &Order, ordinal: u8) -> Option<AttemptRow> {

@@ -192,7 +192,8 @@ impl WebhookDispatcher {
             *self.waiting_by_host.entry(host.clone()).or_default() += 1;
             self.under_way.insert(key);
             let per_host = self.desk.settings.concurrency_per_host;
-            let host_places = self.hosts.entry(host.clone()).or_insert_with(|| Rc::new(Semaphore::new(per_host))).clone();
+            let host_places =
+                self.hosts.entry(host.clone()).or_insert_with(|| Rc::new(Semaphore::new(per_host))).clone();
             let desk = self.desk.clone();
             let address = context.address();
             // A task of its own: a future of this actor's context would be polled at every message.
@@ -444,9 +445,21 @@ mod tests {
 
     #[test]
     fn private_addresses_are_told_from_public_ones() {
-        for text in ["10.0.0.1", "127.0.0.1", "169.254.1.1", "100.64.0.1", "0.0.0.0", "192.168.1.1", "::1", "fc00::1",
-            "fe80::1", "::ffff:10.0.0.1", "2002:a00:1::", "198.18.0.1", "255.255.255.255"]
-        {
+        for text in [
+            "10.0.0.1",
+            "127.0.0.1",
+            "169.254.1.1",
+            "100.64.0.1",
+            "0.0.0.0",
+            "192.168.1.1",
+            "::1",
+            "fc00::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+            "2002:a00:1::",
+            "198.18.0.1",
+            "255.255.255.255",
+        ] {
             assert!(!is_public(text.parse().unwrap()), "{text}");
         }
         for text in ["1.1.1.1", "8.8.8.8", "2606:4700::1111", "::ffff:1.1.1.1"] {

@@ -17,8 +17,8 @@ use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
 use super::rows::*;
 use super::statements::*;
 use super::{
-    Balance, ChannelTotal, Committed, Count, DeadLetter, DueOrder, Group, JournalRow, KeptAnswer, KeyRow, OrderFilter,
-    OutboxItem, Owner, Platform, Reply, Store, StoreError, StoredEntry, StoredInboxRow, StoredOrder,
+    Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, DueOrder, Group, JournalRow, KeptAnswer, KeyRow,
+    OrderFilter, OutboxItem, Owner, Platform, Reply, Store, StoreError, StoredEntry, StoredInboxRow, StoredOrder,
 };
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::Order;
@@ -232,5 +232,18 @@ impl Store for PostgresStore {
         })
     }
 
+    fn doubt(&self) -> Doubt {
+        Doubt::ReadBack
+    }
+
+    fn outbox_items<'a>(&'a self, keys: &'a [(OrderId, u32)]) -> Reply<'a, Vec<OutboxItem>> {
+        let ids: Vec<Uuid> = keys.iter().map(|(id, _)| key(*id)).collect();
+        let sequences: Vec<i64> = keys.iter().map(|(_, sequence)| i64::from(*sequence)).collect();
+        self.all(query_as::<_, OutboxColumns>(OUTBOX_ITEMS).bind(ids).bind(sequences))
+    }
+
     statements!(Postgres);
 }
+
+const OUTBOX_ITEMS: &str =
+    outbox_where!("(x.order_id, x.sequence) IN (SELECT * FROM UNNEST($1::uuid[], $2::bigint[]))");

@@ -16,8 +16,8 @@ use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
 use super::rows::*;
 use super::statements::*;
 use super::{
-    Balance, ChannelTotal, Committed, Count, DeadLetter, DueOrder, Group, JournalRow, KeptAnswer, KeyRow, OrderFilter,
-    Doubt, OutboxItem, Owner, Platform, Reply, Store, StoreError, StoredEntry, StoredInboxRow, StoredOrder,
+    Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, DueOrder, Group, JournalRow, KeptAnswer, KeyRow,
+    OrderFilter, OutboxItem, Owner, Platform, Reply, Store, StoreError, StoredEntry, StoredInboxRow, StoredOrder,
 };
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::Order;
@@ -183,7 +183,8 @@ impl Store for SqliteStore {
     }
 
     fn outbox_items<'a>(&'a self, keys: &'a [(OrderId, u32)]) -> Reply<'a, Vec<OutboxItem>> {
-        let rows: Vec<(String, u32)> = keys.iter().map(|(id, sequence)| (format!("{:032x}", id.as_u128()), *sequence)).collect();
+        let rows: Vec<(String, u32)> =
+            keys.iter().map(|(id, sequence)| (format!("{:032x}", id.as_u128()), *sequence)).collect();
         let keys = serde_json::to_string(&rows).unwrap_or_default();
         self.all(query_as::<_, OutboxColumns>(OUTBOX_ITEMS).bind(keys))
     }
@@ -192,6 +193,5 @@ impl Store for SqliteStore {
 }
 
 /// The keys come as one JSON array of `[hex id, sequence]`, so that the statement is the same for any number of them.
-const OUTBOX_ITEMS: &str = outbox_where!(
-    "(x.order_id, x.sequence) IN (SELECT unhex(value ->> 0), value ->> 1 FROM json_each($1))"
-);
+const OUTBOX_ITEMS: &str =
+    outbox_where!("(x.order_id, x.sequence) IN (SELECT unhex(value ->> 0), value ->> 1 FROM json_each($1))");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tongbao::domain::event::{Event, Fact};
 use tongbao::domain::order::{Order, Purpose, RefundStage, State};
 use tongbao::domain::step;
-use tongbao::store::{JournalRow, Store};
+use tongbao::store::{ChannelTotal, JournalRow, Store};
 
 use super::gateway::Gateway;
 use super::process::Site;
@@ -24,8 +24,6 @@ pub struct Left {
     pub webhooks: i64,
     /// Callbacks that no order could take.
     pub inbox: i64,
-    /// Captures among them, in minor units: on the gateway's books and not on ours.
-    pub unknown_minor: i64,
 }
 
 /// Opens a store for reading, beside its server.
@@ -68,7 +66,7 @@ pub async fn counts(site: &Site) -> Value {
 /// When it does not come to rest, or something is not right.
 pub async fn settle(site: &Site, gateway: &Gateway, left: Left) {
     let store = open(site);
-    rest(store.as_ref(), left).await;
+    rest(store.as_ref(), gateway, left).await;
     let orders = orders(store.as_ref()).await;
     for (account, sum) in balances_by_currency(store.as_ref()).await {
         assert_eq!(sum, 0, "all entries in {account} sum to zero");
@@ -78,17 +76,10 @@ pub async fn settle(site: &Site, gateway: &Gateway, left: Left) {
         check_journal(store.as_ref(), order).await;
         check_gateway(gateway, order).await;
     }
-    let ours = store.channel_totals().await.expect("totals are read");
-    let theirs = gateway.totals().await;
-    let mut expected = BTreeMap::new();
-    for total in ours {
-        let line = (total.captures, total.captured_minor, total.refunded_minor);
-        expected.insert((total.channel, total.currency), line);
-    }
-    assert_eq!(expected, read_totals(&theirs), "our channel totals and the gateway's");
+    assert_eq!(our_totals(store.as_ref()).await, their_totals(gateway).await, "our channel totals and the gateway's");
 }
 
-async fn rest(store: &dyn Store, left: Left) {
+async fn rest(store: &dyn Store, gateway: &Gateway, left: Left) {
     let begun = Instant::now();
     loop {
         let mut stirring: Vec<String> = orders(store).await.iter().filter_map(stirs).collect();
@@ -99,6 +90,10 @@ async fn rest(store: &dyn Store, left: Left) {
         let inbox = store.inbox_size().await.expect("the inbox is counted");
         if inbox != left.inbox {
             stirring.push(format!("{inbox} callbacks in the inbox, {} expected", left.inbox));
+        }
+        let (ours, theirs) = (our_totals(store).await, their_totals(gateway).await);
+        if ours != theirs {
+            stirring.push(format!("our totals are {ours:?}, the gateway's {theirs:?}"));
         }
         if stirring.is_empty() {
             return;
@@ -179,9 +174,17 @@ async fn check_gateway(gateway: &Gateway, order: &Order) {
     assert_eq!(gateway.net_minor(&numbers).await, expected, "net captured at the gateway for {order:?}");
 }
 
+/// Captures, captured and refunded minor units, by channel and currency.
 type Totals = BTreeMap<(String, String), (i64, i64, i64)>;
 
-fn read_totals(totals: &Value) -> Totals {
+async fn our_totals(store: &dyn Store) -> Totals {
+    let totals = store.channel_totals().await.expect("totals are read");
+    let line = |total: &ChannelTotal| (total.captures, total.captured_minor, total.refunded_minor);
+    totals.into_iter().map(|total| ((total.channel.clone(), total.currency.clone()), line(&total))).collect()
+}
+
+async fn their_totals(gateway: &Gateway) -> Totals {
+    let totals = gateway.totals().await;
     let mut read = Totals::new();
     for (channel, currencies) in totals.as_object().expect("totals by channel") {
         for (currency, line) in currencies.as_object().expect("totals by currency") {

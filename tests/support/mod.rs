@@ -43,7 +43,7 @@ pub const fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
 }
 
-/// A folder that goes when the test does.
+/// A folder that goes when its test ends well, and stays for a look when it does not.
 pub struct Folder(PathBuf);
 
 impl Folder {
@@ -60,6 +60,10 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        if std::thread::panicking() {
+            eprintln!("--- what is left of it: {}", self.0.display());
+        } else {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
     }
 }

@@ -383,13 +383,18 @@ fn fact(desk: &Desk, call: &Call, end: End) -> (Fact, Option<NextAction>) {
         (Question::Refund { capture, ask } | Question::QueryRefund { capture, ask }, End::Answered(stamp, answer)) => {
             Fact::RefundAnswered { capture: *capture, outcome: adapter.read_refund(ask, &stamp, &answer) }
         }
-        (Question::Refund { capture, .. } | Question::QueryRefund { capture, .. }, End::Undelivered(undelivered)) => {
+        (Question::Refund { capture, .. }, End::Undelivered(undelivered)) => {
             let outcome = match undelivered {
                 Undelivered::NotSent(why) => RefundOutcome::NotSent { why: why.into() },
                 Undelivered::Unknown(why) => RefundOutcome::Unknown { why: why.into() },
             };
             Fact::RefundAnswered { capture: *capture, outcome }
         }
+        // A question that never left says nothing about the refund it asks for.
+        (
+            Question::QueryRefund { capture, .. },
+            End::Undelivered(Undelivered::NotSent(why) | Undelivered::Unknown(why)),
+        ) => Fact::RefundAnswered { capture: *capture, outcome: RefundOutcome::Unknown { why: why.into() } },
     };
     (fact, shown)
 }

@@ -37,6 +37,10 @@ const SCAN_EVERY: Duration = Duration::from_secs(1);
 const SCAN_PAGES: u32 = 20;
 /// Announcements kept in memory; one more is found by the next look instead.
 const ANNOUNCED_MAX: usize = 100_000;
+/// Webhooks in memory at once, waiting or under way (some 3 KiB each), and how many of them one host may have: what
+/// passes it stays in the outbox until the next look, so that a dead host never takes all of the room.
+const LOADED_MAX: usize = 8_192;
+const LOADED_PER_HOST_MAX: usize = 4_096;
 /// What a webhook secret begins with.
 const SECRET_PREFIX: &str = "whsec_";
 
@@ -120,8 +124,7 @@ impl WebhookDispatcher {
     }
 
     fn room(&self) -> usize {
-        let settings = &self.desk.settings;
-        (settings.concurrency + settings.batch_max as usize).saturating_sub(self.under_way.len())
+        LOADED_MAX.saturating_sub(self.under_way.len())
     }
 
     /// Loads what was announced, if there is room for it.
@@ -184,8 +187,7 @@ impl WebhookDispatcher {
             let key = (item.order_id, item.sequence);
             let host = host_of(&item);
             let waiting = self.waiting_by_host.entry(host.clone()).or_default();
-            // What a slow host has no place for stays in the outbox, so that it never fills all places.
-            let full = *waiting >= self.desk.settings.concurrency_per_host * 4;
+            let full = *waiting >= LOADED_PER_HOST_MAX;
             if self.under_way.contains(&key) || full || self.room() == 0 {
                 continue;
             }
@@ -199,9 +201,13 @@ impl WebhookDispatcher {
             // A task of its own: a future of this actor's context would be polled at every message.
             actix::spawn(async move {
                 let _done = Done { key, host, address };
-                let _host_place = host_places.acquire().await;
-                let _place = desk.places.acquire().await;
-                deliver(&desk, item).await;
+                let sent = {
+                    let _host_place = host_places.acquire().await;
+                    let _place = desk.places.acquire().await;
+                    send(&desk, &item).await
+                };
+                // Nobody's place is held while the outcome is being committed.
+                note(&desk, &item, sent).await;
             });
         }
     }
@@ -265,10 +271,11 @@ fn host_of(item: &OutboxItem) -> String {
     url.and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))).unwrap_or_default()
 }
 
-async fn deliver(desk: &Desk, item: OutboxItem) {
+/// Makes durable what became of a try.
+async fn note(desk: &Desk, item: &OutboxItem, sent: Result<(), String>) {
     let (order, sequence, tries) = (item.order_id, item.sequence, item.tries + 1);
     let lag_s = clock::now().since_ms(item.at) as f64 / 1_000.0;
-    let (delivery, outcome) = match send(desk, &item).await {
+    let (delivery, outcome) = match sent {
         Ok(()) => {
             metrics::histogram!("tongbao_webhook_lag_seconds").record(lag_s);
             (Delivery::Delivered { order, sequence }, "delivered")

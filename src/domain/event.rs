@@ -279,6 +279,10 @@ pub enum Refusal {
         retry_after_ms: i64,
     },
     AttemptsUsedUp,
+    /// The channel that is wanted instead cannot take this order now; the open attempt stays.
+    ChannelUnusable {
+        failure: AttemptFailure,
+    },
     /// The order has no such attempt.
     AttemptUnknown,
     /// The account whose key verified is not the attempt's.

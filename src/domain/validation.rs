@@ -1,9 +1,9 @@
 //! The look at a chosen channel: amount, currency, limits, time, health, payer. Facts in, a verdict out.
 
 use super::channel::{Channel, Method};
-use super::event::Verdict;
+use super::event::{Refusal, Verdict};
 use super::id::Account;
-use super::order::{AttemptFailure, Order};
+use super::order::{Attempt, AttemptFailure, Order};
 use super::time::Instant;
 
 /// What the outside knows at this moment.
@@ -46,5 +46,21 @@ pub fn validate(order: &Order, facts: &Facts, now: Instant) -> Verdict {
             account: account.clone(),
             expires_at: order.expires_at.min(now.plus_ms(rules.live_max_ms)),
         },
+    }
+}
+
+/// Whether a payer may leave an open attempt for the chosen channel: nothing is closed for a channel that cannot take
+/// the order.
+///
+/// # Errors
+/// [`Refusal::ChannelUnusable`].
+pub fn check_switch(order: &Order, facts: &Facts, now: Instant) -> Result<(), Refusal> {
+    let stays = |attempt: &Attempt| (attempt.channel, attempt.method) == (facts.channel, facts.method);
+    if order.state.is_final() || order.open_attempt().is_none_or(stays) {
+        return Ok(());
+    }
+    match validate(order, facts, now) {
+        Verdict::Suitable { .. } | Verdict::RiskRefused { .. } => Ok(()),
+        Verdict::Unsuitable { failure } => Err(Refusal::ChannelUnusable { failure }),
     }
 }

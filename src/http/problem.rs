@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::actors::ask::AskError;
 use crate::domain::event::Refusal;
+use crate::domain::order::AttemptFailure;
 use crate::store::StoreError;
 
 /// The one table: status, code, title. Answers and the OpenAPI document are made of it.
@@ -51,6 +52,8 @@ codes! {
     OrderFinal = 409, "order_final", "The order is final";
     AttemptOpen = 409, "attempt_open", "An attempt that cannot be closed is still open";
     AttemptsUsedUp = 409, "attempts_used_up", "All attempts are used up";
+    ChannelUnsuitable = 409, "channel_unsuitable", "The channel cannot take this order";
+    ChannelUnavailable = 409, "channel_unavailable", "The channel is down at the moment";
     RequestInProgress = 409, "request_in_progress", "A request with this Idempotency-Key is still running";
     CallbackRefused = 409, "callback_refused", "The callback contradicts what is on record";
     BodyTooLarge = 413, "body_too_large", "The body is too large";
@@ -132,6 +135,10 @@ impl ApiError {
     /// The field that is the reason of it.
     pub fn at(&self) -> Option<&str> {
         self.field.as_deref()
+    }
+
+    pub fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
     pub fn with_text(mut self, name: HeaderName, value: &str) -> Self {
@@ -228,6 +235,16 @@ impl From<Refusal> for ApiError {
             Refusal::AttemptsUsedUp => {
                 ApiError::new(Code::AttemptsUsedUp, "The order has had as many attempts as it may have.")
             }
+            Refusal::ChannelUnusable { failure: AttemptFailure::ChannelUnavailable } => {
+                ApiError::new(Code::ChannelUnavailable, "The open attempt stays; try the channel again later.")
+            }
+            Refusal::ChannelUnusable {
+                failure:
+                    AttemptFailure::AmountInsufficient
+                    | AttemptFailure::AmountMismatch
+                    | AttemptFailure::ChannelDeclined
+                    | AttemptFailure::ChannelUnsuitable,
+            } => ApiError::new(Code::ChannelUnsuitable, "The open attempt stays; choose another channel."),
             Refusal::AttemptUnknown => ApiError::new(Code::CallbackRefused, "The order has no such attempt."),
             Refusal::AccountDiffers => ApiError::new(Code::CallbackRefused, "The attempt belongs to another account."),
             Refusal::CaptureContradicts => {

@@ -23,7 +23,7 @@ impl Terms {
         let [simpay, wechat, alipay, unionpay, stripe] = Channel::ALL;
         Ok(Terms {
             rates: [rate(simpay)?, rate(wechat)?, rate(alipay)?, rate(unionpay)?, rate(stripe)?],
-            pace: if config.sandbox { Pace::Sandbox } else { Pace::Production },
+            pace: config.pace(),
         })
     }
 }

@@ -326,7 +326,10 @@ pub enum Doubt {
 }
 
 /// Opens the store at `url`: `sqlite://PATH` or `postgres://…`. Nothing is read or written yet; `readers` connections
-/// read, and `statement_timeout` bounds what each of them may take. To be called on the runtime that is to drive it.
+/// read, and `statement_timeout` bounds what each of them may take.
+///
+/// # Panics
+/// Outside of a runtime: the one it is called on drives the store.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`] for an address that cannot be understood or a folder that cannot be made. The address

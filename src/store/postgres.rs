@@ -3,12 +3,12 @@
 
 mod commit;
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::types::Uuid;
 use sqlx::{ConnectOptions, Postgres, QueryBuilder, query, query_as, query_scalar};
 
@@ -41,18 +41,20 @@ const WRITER_SESSION: [(&str, &str); 9] = [
     ("synchronous_commit", "on"),
 ];
 /// How long PostgreSQL may take to end the session of a connection that was given up.
-const TERMINATION_MS: i64 = 5_000;
+const TERMINATION_MS: i64 = 2_000;
 
-const BALANCES: &str = "SELECT l ->> 0 AS account, e.currency, SUM((l ->> 1)::bigint)::bigint AS amount_minor \
-     FROM entries e, jsonb_array_elements(e.lines::jsonb) l GROUP BY 1, 2 ORDER BY 1 COLLATE \"C\", 2 COLLATE \"C\"";
-const CHANNEL_TOTALS: &str = "SELECT channel, currency, SUM(captures)::bigint AS captures, \
+const BALANCES: &str = "SELECT * FROM (SELECT l ->> 0 AS account, e.currency, \
+         SUM((l ->> 1)::bigint)::bigint AS amount_minor \
+         FROM entries e, jsonb_array_elements(e.lines::jsonb) l GROUP BY 1, 2) sums \
+     ORDER BY account COLLATE \"C\", currency COLLATE \"C\"";
+const CHANNEL_TOTALS: &str = "SELECT * FROM (SELECT channel, currency, SUM(captures)::bigint AS captures, \
          SUM(captured)::bigint AS captured_minor, SUM(refunded)::bigint AS refunded_minor \
      FROM (SELECT channel, currency, COUNT(*) AS captures, 0 AS captured, 0 AS refunded FROM captures GROUP BY 1, 2 \
          UNION ALL SELECT split_part(l ->> 0, ':', 2), e.currency, 0, \
              CASE WHEN e.kind IN ('payment', 'suspense') THEN GREATEST((l ->> 1)::bigint, 0) ELSE 0 END, \
              CASE WHEN e.kind = 'suspense_refund' THEN GREATEST(-(l ->> 1)::bigint, 0) ELSE 0 END \
          FROM entries e, jsonb_array_elements(e.lines::jsonb) l WHERE l ->> 0 LIKE 'channel:%') booked \
-     GROUP BY 1, 2 ORDER BY 1 COLLATE \"C\", 2 COLLATE \"C\"";
+     GROUP BY 1, 2) sums ORDER BY channel COLLATE \"C\", currency COLLATE \"C\"";
 
 pub struct PostgresStore {
     lanes: Lanes<Server>,
@@ -63,19 +65,8 @@ impl PostgresStore {
         let unusable = |_| StoreError::Unavailable("the store's url is not postgres://…".to_owned());
         let options: PgConnectOptions = address.parse().map_err(unusable)?;
         let options = options.application_name("tongbao").disable_statement_logging();
-        let reading = options.clone().options([
-            ("statement_timeout", format!("{}ms", statement_timeout.as_millis())),
-            ("default_transaction_read_only", "on".to_owned()),
-        ]);
-        let readers = PgPoolOptions::new()
-            .max_connections(readers)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            // The check below asks the server already.
-            .test_before_acquire(false)
-            .before_acquire(|connection, _| Box::pin(async move { Ok(!is_standby(connection).await?) }))
-            .connect_lazy_with(reading);
-        let server = Server { options: options.options(WRITER_SESSION), given_up: Mutex::default() };
-        Ok(PostgresStore { lanes: Lanes::new(server, readers) })
+        let server = Server { options, readers, statement_timeout, sessions: Mutex::default() };
+        Ok(PostgresStore { lanes: Lanes::new(server, statement_timeout) })
     }
 }
 
@@ -87,14 +78,16 @@ async fn is_standby(connection: &mut PgConnection) -> Result<bool, sqlx::Error> 
 /// The server, as the writer comes to it.
 struct Server {
     options: PgConnectOptions,
-    given_up: Mutex<GivenUp>,
+    readers: u32,
+    statement_timeout: Duration,
+    sessions: Mutex<Sessions>,
 }
 
 /// The session of the writer's connection, and those that were given up and may still be at work.
 #[derive(Default)]
-struct GivenUp {
+struct Sessions {
     current: Option<Session>,
-    past: Vec<Session>,
+    given_up: Vec<Session>,
 }
 
 /// A process number comes again after a while, together with its start it does not.
@@ -107,17 +100,31 @@ struct Session {
 impl Engine for Server {
     type Database = Postgres;
 
+    fn readers(&self) -> PgPool {
+        let reading = self.options.clone().options([
+            ("statement_timeout", format!("{}ms", self.statement_timeout.as_millis())),
+            ("default_transaction_read_only", "on".to_owned()),
+        ]);
+        PgPoolOptions::new()
+            .max_connections(self.readers)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            // The check below asks the server already.
+            .test_before_acquire(false)
+            .before_acquire(|connection, _| Box::pin(async move { Ok(!is_standby(connection).await?) }))
+            .connect_lazy_with(reading)
+    }
+
     /// A statement whose connection was lost may still be on its way or at work. Its session is ended before anything
     /// else is written, so that what is read back by the next write stays true.
     fn connect(&self) -> Reply<'_, PgConnection> {
         Box::pin(async move {
             let away = |error: sqlx::Error| StoreError::Unavailable(error.to_string());
-            let mut connection = self.options.connect().await.map_err(away)?;
+            let mut connection = self.options.clone().options(WRITER_SESSION).connect().await.map_err(away)?;
             if is_standby(&mut connection).await.map_err(away)? {
                 return Err(StoreError::Unavailable("the server is a standby".to_owned()));
             }
-            let past = self.given_up().past.clone();
-            for session in past {
+            let given_up = self.sessions().given_up.clone();
+            for session in given_up {
                 let ended: Vec<bool> = query_scalar(
                     "SELECT pg_terminate_backend(pid, $3) FROM pg_stat_activity \
                      WHERE pid = $1 AND (extract(epoch FROM backend_start) * 1000000)::bigint = $2",
@@ -131,14 +138,14 @@ impl Engine for Server {
                 if ended.contains(&false) {
                     return Err(StoreError::Unavailable("a session that was given up is still at work".to_owned()));
                 }
-                self.given_up().past.retain(|past| *past != session);
+                self.sessions().given_up.retain(|other| *other != session);
             }
             let session = query_as(
                 "SELECT pid, (extract(epoch FROM backend_start) * 1000000)::bigint AS started_us \
                  FROM pg_stat_activity WHERE pid = pg_backend_pid()",
             );
             let session: Session = session.fetch_one(&mut connection).await.map_err(away)?;
-            self.given_up().current = Some(session);
+            self.sessions().current = Some(session);
             Ok(connection)
         })
     }
@@ -146,16 +153,16 @@ impl Engine for Server {
     /// Without a farewell, which might wait for a server that is not there any more.
     fn discard(&self, connection: PgConnection) -> Reply<'_, ()> {
         drop(connection);
-        let mut given_up = self.given_up();
-        let session = given_up.current.take();
-        given_up.past.extend(session);
+        let mut sessions = self.sessions();
+        let session = sessions.current.take();
+        sessions.given_up.extend(session);
         Box::pin(async { Ok(()) })
     }
 }
 
 impl Server {
-    fn given_up(&self) -> std::sync::MutexGuard<'_, GivenUp> {
-        self.given_up.lock().expect("nothing panics while it holds the sessions")
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().expect("nothing panics while it holds the sessions")
     }
 }
 
@@ -208,14 +215,20 @@ fn judge(fault: &dyn DatabaseError) -> StoreError {
         return StoreError::Fenced;
     }
     let race = fault.is_unique_violation() && fault.constraint().is_some_and(|key| RACES.contains(&key));
-    if race || code == CONFLICT { StoreError::Conflict(text) } else { StoreError::Corrupt(text) }
+    if code == CONFLICT {
+        return StoreError::Conflict(match Uuid::parse_str(fault.message()) {
+            Ok(id) => format!("not at the version its step was decided on: {}", OrderId::from_u128(id.as_u128())),
+            Err(_) => text,
+        });
+    }
+    if race { StoreError::Conflict(text) } else { StoreError::Corrupt(text) }
 }
 
 questions!(PostgresStore, Postgres);
 
 impl Store for PostgresStore {
     fn migrate(&self) -> Reply<'_, ()> {
-        Box::pin(self.lanes.write(|connection| {
+        Box::pin(self.lanes.apart(|connection| {
             Box::pin(async move {
                 MIGRATOR.run_direct(None, connection, false).await.map_err(|error| match error {
                     MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => writing_fault(error),

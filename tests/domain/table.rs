@@ -211,6 +211,7 @@ fn refusal_name(refusal: Refusal) -> &'static str {
         Refusal::OrderFinal => "order final",
         Refusal::AttemptOpen { .. } => "attempt open",
         Refusal::AttemptsUsedUp => "attempts used up",
+        Refusal::ChannelUnusable { .. } => "channel unusable",
         Refusal::AttemptUnknown => "attempt unknown",
         Refusal::AccountDiffers => "account differs",
         Refusal::CaptureContradicts => "capture contradicts",

@@ -112,7 +112,7 @@ fn statement() -> String {
         "WITH {ctes} SELECT ARRAY(SELECT id FROM created) FROM (SELECT CASE \
          WHEN NOT EXISTS (SELECT FROM owner_now) THEN refuse('{FENCED}', 'another epoch') \
          WHEN (SELECT COUNT(*) FROM moved) <> cardinality(${moved_ids}::uuid[]) THEN refuse('{CONFLICT}', \
-         COALESCE((SELECT 'not at the version its step was decided on: order ' || n.id \
+         COALESCE((SELECT n.id::text \
          FROM unnest(${moved_ids}::uuid[]) AS n (id) WHERE (n.id IN (SELECT id FROM moved)) IS NOT TRUE LIMIT 1), \
          'an order has two steps in one group')) \
          ELSE TRUE END AS holds) agreed WHERE agreed.holds",

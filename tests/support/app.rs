@@ -1,0 +1,121 @@
+//! A server under test with everything around it.
+
+use std::time::{Duration, Instant};
+
+use super::books::{self, Left};
+use super::client::{Client, KEY_A, KEY_B};
+use super::gateway::Gateway;
+use super::process::{Kind, Process, Site};
+use super::receiver::Receiver;
+use super::{eventually, seconds};
+
+/// Machines that test are often busy.
+const START_LIMIT: Duration = seconds(60);
+
+pub struct App {
+    pub site: Site,
+    pub server: Process,
+    pub receiver: Receiver,
+    pub gateway: Gateway,
+    /// The gateway's process, where it is not the server's child.
+    standalone: Option<Process>,
+}
+
+/// A server on a fresh embedded store, with the defaults of the sandbox.
+pub async fn start() -> App {
+    start_with(Kind::Sqlite, "").await
+}
+
+pub async fn start_with(kind: Kind, settings: &str) -> App {
+    App::start(Site::new(kind, settings)).await
+}
+
+impl App {
+    pub async fn start(site: Site) -> Self {
+        let server = site.start(&["serve"]);
+        App::around(site, server, None).await
+    }
+
+    /// With a gateway that outlives the server. The site's settings must say `gateway.embedded = false`.
+    pub async fn start_beside_gateway(site: Site) -> Self {
+        let gateway = site.start(&["gateway"]);
+        let server = site.start(&["serve"]);
+        App::around(site, server, Some(gateway)).await
+    }
+
+    async fn around(site: Site, server: Process, standalone: Option<Process>) -> Self {
+        let gateway = Gateway::new(&site);
+        let mut app = App { site, server, receiver: Receiver::start(), gateway, standalone };
+        app.ready().await;
+        app
+    }
+
+    /// As platform-a.
+    pub fn client(&self) -> Client {
+        Client::new(self.site.url(), KEY_A)
+    }
+
+    pub fn client_b(&self) -> Client {
+        Client::new(self.site.url(), KEY_B)
+    }
+
+    /// Waits until the server is ready; how long that took.
+    pub async fn ready(&mut self) -> Duration {
+        let begun = Instant::now();
+        let client = self.client().anonymous();
+        loop {
+            if let Some(status) = self.server.ended() {
+                panic!("the server ended with {status}:\n{}", self.server.log_tail());
+            }
+            let probe = client.try_send(client.request(reqwest::Method::GET, "/readyz")).await;
+            if probe.is_ok_and(|answer| answer.status == 200) && self.gateway.is_up().await {
+                return begun.elapsed();
+            }
+            assert!(begun.elapsed() < START_LIMIT, "the server is not ready:\n{}", self.server.log_tail());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// SIGKILL to the server.
+    pub async fn kill(&mut self) {
+        self.server.kill().await;
+    }
+
+    /// Starts the server anew on the same site.
+    pub fn restart(&mut self) {
+        self.server = self.site.start(&["serve"]);
+    }
+
+    /// The value of a metric: the sum over all series of this name that hold `labels`.
+    pub async fn metric(&self, name: &str, labels: &str) -> f64 {
+        let answer = self.client().get("/metrics").await;
+        assert_eq!(answer.status, 200);
+        let of_name = |line: &&str| line.starts_with(name) && line[name.len()..].starts_with(['{', ' ']);
+        answer
+            .text
+            .lines()
+            .filter(of_name)
+            .filter(|line| line.contains(labels))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// Ends a journey: all is quiet, the books are right, the server stops as it should.
+    pub async fn finish(self) {
+        self.finish_with(Left::default()).await;
+    }
+
+    /// The same, where a journey explains what is left over.
+    pub async fn finish_with(mut self, left: Left) {
+        books::settle(&self.site, &self.gateway, left).await;
+        assert_eq!(self.receiver.faults(), Vec::<String>::new(), "webhooks that were not right");
+        self.server.stop().await;
+        books::released(&self.site).await;
+        if let Some(gateway) = &mut self.standalone {
+            gateway.stop().await;
+        } else {
+            let gone = || async { (!self.gateway.is_up().await).then_some(()) };
+            eventually("the embedded gateway ends with its server", seconds(5), gone).await;
+        }
+    }
+}

@@ -307,6 +307,11 @@ impl Gateways {
 }
 
 impl Payment {
+    /// Taken minus given back.
+    pub fn net_minor(&self) -> i64 {
+        self.capture.as_ref().map_or(0, |capture| capture.amount_minor) - self.refunds.values().sum::<i64>()
+    }
+
     /// Until when an agreed payment may still be captured.
     fn last_capture_at(&self) -> Instant {
         let rules = self.channel.rules();

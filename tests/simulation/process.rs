@@ -13,7 +13,6 @@ use tongbao::domain::breaker::{Breaker, Limits};
 use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::event::{Event, Fact};
 use tongbao::domain::id::{Account, AttemptNumber, OrderId};
-use tongbao::domain::order::Order;
 use tongbao::domain::time::Instant;
 
 use crate::gateways::Request;
@@ -22,7 +21,7 @@ use crate::shell::{Desk, Pending, SimulatedShell};
 /// What is put into an order's mailbox.
 #[derive(Debug, Clone)]
 pub enum Letter {
-    Open { order: Box<Order>, events: Vec<Event>, merchant: u32 },
+    Open { events: Vec<Event>, merchant: u32 },
     Fact { fact: Fact, shown: Option<AttemptNumber>, asker: Asker },
     Choice { channel: Channel, method: Method, asker: Asker },
     Timer,
@@ -44,7 +43,7 @@ pub struct Notice {
     pub account: Account,
     pub reference: String,
     pub amount_minor: i64,
-    pub tries: u32,
+    pub tries: usize,
 }
 
 pub type End = Result<(), TurnError<WriteError>>;
@@ -60,13 +59,11 @@ pub struct Actor {
     pub phase: Phase,
     pub mailbox: VecDeque<Letter>,
     pub armed: Option<Instant>,
-    /// The order itself, or what a working turn began with.
-    pub known: Option<Order>,
 }
 
 impl Actor {
     pub fn loading(letter: Option<Letter>) -> Self {
-        Actor { phase: Phase::Loading, mailbox: letter.into_iter().collect(), armed: None, known: None }
+        Actor { phase: Phase::Loading, mailbox: letter.into_iter().collect(), armed: None }
     }
 }
 

@@ -215,8 +215,11 @@ impl World {
         };
         let taken = self.gateways.take(number, amount_minor, self.agenda.now);
         trace::note(|| format!("         taken: {taken:?}"));
+        if taken.is_none() {
+            return;
+        }
         auditor::taken(&self.store, &self.gateways, number);
-        if taken.is_some() && !self.dice.happens(self.weather.callback_lost) {
+        if !self.dice.happens(self.weather.callback_lost) {
             self.call_back(number);
         }
     }

@@ -4,7 +4,7 @@ use tongbao::domain::channel::Channel;
 use tongbao::domain::event::{Created, Event, Fact, Finding};
 use tongbao::domain::id::{AttemptNumber, OrderId, PlatformId};
 use tongbao::domain::money::{Currency, Rate};
-use tongbao::domain::order::{FeeBearer, State, Webhooks};
+use tongbao::domain::order::{Attempt, FeeBearer, State, Webhooks};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::step;
 use tongbao::domain::time::Instant;
@@ -44,7 +44,7 @@ pub fn arrive(world: &mut World) -> Instant {
     }
     if world.dice.happens(50) {
         let at_ms = world.dice.between((0, window_ms));
-        world.agenda.after(at_ms, What::Resolve);
+        world.agenda.after(at_ms, What::Resolve { extent: Extent::All });
     }
     world.now().plus_ms(window_ms)
 }
@@ -141,8 +141,16 @@ pub fn agree(world: &mut World, buyer: usize) {
     }
 }
 
-/// An operator asks each channel about each open attempt, has it closed there for good, and records what was found.
-pub fn resolve(world: &mut World) {
+/// Which attempts an operator looks after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    All,
+    /// Those that time does not end and that their channel does not know.
+    Endless,
+}
+
+/// An operator asks each channel about open attempts, has them closed there for good, and records what was found.
+pub fn resolve(world: &mut World, extent: Extent) {
     let now = world.now();
     let mut resolved = Vec::new();
     for row in world.store.rows() {
@@ -150,7 +158,11 @@ pub fn resolve(world: &mut World) {
             State::Created | State::Validating | State::Submitted => {}
             State::Succeeded | State::Failed => continue,
         }
-        if let Some(attempt) = row.order.open_attempt() {
+        let is_meant = |attempt: &&Attempt| match extent {
+            Extent::All => true,
+            Extent::Endless => attempt.channel == Channel::Stripe,
+        };
+        if let Some(attempt) = row.order.open_attempt().filter(is_meant) {
             resolved.push((row.order.number(attempt.ordinal), attempt.channel, attempt.account.clone()));
         }
     }

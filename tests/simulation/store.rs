@@ -38,7 +38,6 @@ pub struct Row {
     pub order: Order,
     pub journal: Vec<Vec<Event>>,
     pub next_due_at: Option<Instant>,
-    pub merchant: u32,
     pub shown: Option<AttemptNumber>,
     pub webhooks: Vec<(WebhookKind, u32)>,
 }
@@ -114,7 +113,6 @@ impl Store {
             order: unit.order.clone(),
             journal: Vec::new(),
             next_due_at: None,
-            merchant: unit.merchant.expect("a new order has its platform's number"),
             shown: None,
             webhooks: Vec::new(),
         });

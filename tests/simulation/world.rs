@@ -16,8 +16,8 @@ use crate::agenda::Agenda;
 use crate::auditor;
 use crate::dice::Dice;
 use crate::gateways::{Gateways, Reply, Request};
-use crate::people::{self, Buyer};
-use crate::process::{Actor, Asker, End, Letter, Notice, Phase, Process, poll};
+use crate::people::{self, Buyer, Extent};
+use crate::process::{Actor, Asker, End, Letter, Notice, Phase, Process, Way, poll};
 use crate::shell::{Act, SimulatedShell};
 use crate::store::{Store, Unit};
 use crate::trace;
@@ -41,7 +41,7 @@ pub enum What {
     Pay { buyer: usize },
     Cancel { buyer: usize },
     Agree { buyer: usize },
-    Resolve,
+    Resolve { extent: Extent },
     Timer { life: u32, id: OrderId },
     Load { life: u32, id: OrderId },
     TakeUp { life: u32, id: OrderId },
@@ -152,7 +152,7 @@ impl World {
             What::Pay { buyer } => people::pay(self, buyer),
             What::Cancel { buyer } => people::cancel(self, buyer),
             What::Agree { buyer } => people::agree(self, buyer),
-            What::Resolve => people::resolve(self),
+            What::Resolve { extent } => people::resolve(self, extent),
             // An order that has left has no timers.
             What::Timer { id, .. } => self.put(id, Letter::Timer),
             What::Load { id, .. } => self.load(id),
@@ -176,7 +176,7 @@ impl World {
                 self.weather = Weather::calm();
                 self.outage_until = self.now();
                 // What no rule can end is for a person to end, with the channel's word in hand.
-                self.agenda.after(5 * DAY, What::Resolve);
+                self.agenda.after(5 * DAY, What::Resolve { extent: Extent::Endless });
             }
         }
     }
@@ -269,7 +269,7 @@ impl World {
         let mut turn = Box::new(Turn::new(order));
         let mut shell = SimulatedShell { desk: process.desk.clone(), merchant: None, shown: None };
         turn.resume(now, &mut shell);
-        if turn.order().is_quiet() {
+        if turn.order().is_quiet(now) {
             actor.mailbox.push_back(Letter::Leave);
         }
         actor.phase = Phase::Resting(turn);
@@ -284,6 +284,9 @@ impl World {
 
     fn take_up(&mut self, id: OrderId) {
         let Some(process) = &mut self.process else { return };
+        if process.way == Way::Away {
+            return self.take_up_later(id);
+        }
         process.retries.remove(&id);
         if !process.actors.contains_key(&id) {
             self.activate(id, None);
@@ -376,7 +379,7 @@ impl World {
         let Some(process) = &mut self.process else { return };
         let armed = process.actors.get(&id).and_then(|actor| actor.armed);
         let phase = match &letter {
-            Letter::Leave if turn.order().is_quiet() => {
+            Letter::Leave if turn.order().is_quiet(now) => {
                 process.actors.remove(&id);
                 return;
             }
@@ -421,8 +424,9 @@ impl World {
         match end {
             Ok(()) => {
                 self.answer_asker(turn.order(), asker);
+                let now = self.now();
                 let Some(actor) = self.actor(id) else { return };
-                if turn.order().is_quiet() {
+                if turn.order().is_quiet(now) {
                     actor.mailbox.push_back(Letter::Leave);
                 }
                 actor.phase = Phase::Resting(turn);
@@ -488,6 +492,8 @@ impl World {
         match effect {
             Effect::ArmTimer { at } => {
                 let now = self.now();
+                // What is due before its commit ended comes up at once.
+                let at = at.max(now);
                 if let Some(actor) = self.actor(id) {
                     actor.armed = Some(at);
                 }
@@ -537,7 +543,7 @@ impl What {
             | What::Pay { .. }
             | What::Cancel { .. }
             | What::Agree { .. }
-            | What::Resolve
+            | What::Resolve { .. }
             | What::Arrive { .. }
             | What::Land
             | What::Take { .. }

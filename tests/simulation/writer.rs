@@ -88,6 +88,8 @@ impl World {
     }
 
     pub fn store_back(&mut self) {
+        // The store is back once a write of the owner's row went through, and that write waits like any other.
+        self.land();
         if let Some(process) = &mut self.process {
             process.way = Way::Open;
         }

@@ -1,10 +1,10 @@
 //! Platforms that post orders, payers who choose and pay, and now and then an operator. All of them act at random.
 
-use tongbao::domain::channel::Channel;
+use tongbao::domain::channel::{Channel, Lapse};
 use tongbao::domain::event::{Created, Event, Fact, Finding};
 use tongbao::domain::id::{AttemptNumber, OrderId, PlatformId};
 use tongbao::domain::money::{Currency, Rate};
-use tongbao::domain::order::{Attempt, FeeBearer, State, Webhooks};
+use tongbao::domain::order::{Attempt, AttemptState, FeeBearer, State, Webhooks};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::step;
 use tongbao::domain::time::Instant;
@@ -145,7 +145,7 @@ pub fn agree(world: &mut World, buyer: usize) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
     All,
-    /// Those that time does not end and that their channel does not know.
+    /// Those that are being closed and that time does not end, should their channel not know them.
     Endless,
 }
 
@@ -160,7 +160,9 @@ pub fn resolve(world: &mut World, extent: Extent) {
         }
         let is_meant = |attempt: &&Attempt| match extent {
             Extent::All => true,
-            Extent::Endless => attempt.channel == Channel::Stripe,
+            Extent::Endless => {
+                attempt.state == AttemptState::Closing && attempt.channel.rules().lapse == Lapse::Never
+            }
         };
         if let Some(attempt) = row.order.open_attempt().filter(is_meant) {
             resolved.push((row.order.number(attempt.ordinal), attempt.channel, attempt.account.clone()));

@@ -176,7 +176,9 @@ impl World {
                 self.weather = Weather::calm();
                 self.outage_until = self.now();
                 // What no rule can end is for a person to end, with the channel's word in hand.
-                self.agenda.after(5 * DAY, What::Resolve { extent: Extent::Endless });
+                for wait_ms in [HOUR, DAY, 2 * DAY, 3 * DAY, 4 * DAY] {
+                    self.agenda.after(wait_ms, What::Resolve { extent: Extent::Endless });
+                }
             }
         }
     }

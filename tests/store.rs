@@ -1,6 +1,63 @@
 //! Every operation of the store, on SQLite and on PostgreSQL.
 
+#[path = "store/book.rs"]
+mod book;
+#[path = "store/cases.rs"]
+mod cases;
+#[path = "store/faults.rs"]
+mod faults;
 #[path = "store/measure.rs"]
 mod measure;
+#[path = "support/postgres.rs"]
+mod postgres;
 #[path = "store/units.rs"]
 mod units;
+
+/// Each case as a test of either store.
+macro_rules! on_both_stores {
+    ($($case:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let place = super::book::Place::sqlite();
+                super::cases::$case(place.book().await).await;
+            })*
+        }
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let place = super::book::Place::postgres();
+                super::cases::$case(place.book().await).await;
+            })*
+        }
+    };
+}
+
+on_both_stores!(
+    a_new_order_is_read_back_as_it_was_written,
+    every_step_of_a_payment_is_kept,
+    an_epoch_of_the_past_is_fenced_off,
+    a_store_is_taken_over_only_as_it_was_seen,
+    a_beat_tells_the_last_group,
+    a_group_makes_its_number_durable,
+    a_taken_merchant_order_id_writes_nothing,
+    the_first_of_two_in_one_group_wins,
+    another_version_rolls_the_whole_group_back,
+    an_order_that_is_there_is_not_made_again,
+    two_steps_of_one_order_in_a_group_are_refused,
+    a_capture_is_booked_once_and_for_all,
+    a_unit_that_contradicts_itself_is_corrupt,
+    lists_are_filtered_and_turn_pages,
+    due_orders_come_in_pages,
+    webhooks_live_and_die_in_the_outbox,
+    the_outbox_turns_pages,
+    the_inbox_keeps_what_no_order_could_take,
+    answers_are_kept_and_forgotten,
+    platforms_and_their_keys,
+    a_setting_is_kept_as_it_was_first,
+    the_books_add_up,
+    a_group_of_two_thousand_units_is_one_commit,
+    a_write_ends_though_nobody_waits_for_it,
+    payers_lie_apart,
+    migrating_twice_changes_nothing,
+);

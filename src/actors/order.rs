@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
@@ -25,6 +26,9 @@ use crate::domain::time::Instant;
 use crate::domain::validation::validate;
 use crate::store::{AttemptRow, NextActionChange, OrderUnit, OutboxRow, Request, StoreError, StoredOrder, Unit};
 
+/// When a switch is tried again whose order's request could not be read.
+const SWITCH_RETRY: Duration = Duration::from_secs(1);
+
 /// Somebody who waits for the channel's answer.
 pub type Follower = oneshot::Sender<Placed>;
 
@@ -35,6 +39,8 @@ pub enum Told {
     Fact(Fact, Option<NextAction>),
     /// A channel was chosen; what is known of it is looked up when it is this message's turn.
     Choice { channel: Channel, method: Method, details: Arc<Details> },
+    /// The switch that was wished for can be made; void if the wish has gone meanwhile.
+    Switch { channel: Channel, method: Method, details: Arc<Details> },
     /// A timer came up.
     Timer,
 }
@@ -47,7 +53,22 @@ impl Told {
             Told::Choice { channel, method, details } => {
                 Told::Choice { channel: *channel, method: *method, details: details.clone() }
             }
+            Told::Switch { channel, method, details } => {
+                Told::Switch { channel: *channel, method: *method, details: details.clone() }
+            }
             Told::Timer => Told::Timer,
+        }
+    }
+
+    /// Whether it was meant for an order as it no longer is.
+    fn is_void(&self, order: &Order, armed: Option<Instant>, now: Instant) -> bool {
+        match self {
+            Told::Fact(..) | Told::Choice { .. } => false,
+            // A timer that comes before the newest one's time was armed for an older tick.
+            Told::Timer => armed.is_none_or(|armed| armed > now),
+            Told::Switch { channel, method, .. } => {
+                order.wish != Some(Wish::Switch { channel: *channel, method: *method })
+            }
         }
     }
 }
@@ -202,24 +223,18 @@ impl OrderActor {
                 let _ = follower.send(placed.clone());
             }
         }
-        if order.is_quiet(clock::now()) {
+        if order.may_leave(clock::now()) {
             context.address().do_send(Leave);
         }
     }
 
-    fn act(
-        &mut self,
-        order: &Order,
-        effect: Effect,
-        frozen: Option<&(u8, Arc<str>)>,
-        context: &mut Context<Self>,
-    ) {
+    fn act(&mut self, order: &Order, effect: Effect, frozen: Option<&(u8, Arc<str>)>, context: &mut Context<Self>) {
         let question = match effect {
             Effect::ArmTimer { at } => {
                 self.armed = Some(at);
                 return self.registry.arm(self.id, at);
             }
-            Effect::Choose { channel, method } => return self.choose_later(channel, method, context),
+            Effect::Choose { channel, method } => return self.switch_later(channel, method, context),
             Effect::Submit { ordinal, send } => {
                 let withdrawn = Arc::new(AtomicBool::new(false));
                 self.submits.retain(|(submit, _)| *submit != ordinal);
@@ -256,14 +271,16 @@ impl OrderActor {
     }
 
     /// The old attempt is dead: what the new one needs lies in the store.
-    fn choose_later(&mut self, channel: Channel, method: Method, context: &mut Context<Self>) {
+    fn switch_later(&mut self, channel: Channel, method: Method, context: &mut Context<Self>) {
         let (registry, id) = (self.registry.clone(), self.id);
         let work = async move { registry.details(id).await };
-        context.spawn(work.into_actor(self).map(move |details, _, context| {
-            // Without details (the store is away) the timer proposes the choice again.
-            if let Ok(details) = details {
-                let told = Told::Choice { channel, method, details };
+        context.spawn(work.into_actor(self).map(move |details, _, context| match details {
+            Ok(details) => {
+                let told = Told::Switch { channel, method, details };
                 context.address().do_send(Tell { told, follower: None });
+            }
+            Err(_) => {
+                context.run_later(SWITCH_RETRY, move |actor, context| actor.switch_later(channel, method, context));
             }
         }));
     }
@@ -306,7 +323,7 @@ impl OrderActor {
                 let next_action = next_action.and_then(|action| serde_json::to_string(&action).ok()).map(Arc::from);
                 (vec![event(fact)], Beside { next_action, ..Beside::default() })
             }
-            Told::Choice { channel, method, details } => {
+            Told::Choice { channel, method, details } | Told::Switch { channel, method, details } => {
                 let mut events = vec![event(Fact::ChannelChosen { channel, method })];
                 match order.state {
                     State::Created => {
@@ -413,8 +430,7 @@ impl Handler<Tell> for OrderActor {
     fn handle(&mut self, tell: Tell, _: &mut Self::Context) -> Self::Result {
         let now = clock::now();
         let Some(turn) = self.turn.take() else { return refused(AskError::StoreAway) };
-        // A timer that was armed anew is not this one; and one that comes before its time was armed for a later tick.
-        if matches!(tell.told, Told::Timer) && self.armed.is_none_or(|armed| armed > now) {
+        if tell.told.is_void(turn.order(), self.armed, now) {
             let order = turn.order().clone();
             self.turn = Some(turn);
             return AtomicResponse::new(Box::pin(actix::fut::ready(Ok(order))));
@@ -429,7 +445,7 @@ impl Handler<Leave> for OrderActor {
     type Result = ();
 
     fn handle(&mut self, _: Leave, context: &mut Self::Context) {
-        if self.turn.as_ref().is_some_and(|turn| turn.order().is_quiet(clock::now())) {
+        if self.turn.as_ref().is_some_and(|turn| turn.order().may_leave(clock::now())) {
             self.registry.forget(self.id);
             context.stop();
         }
@@ -449,15 +465,7 @@ struct ActorShell {
 
 impl ActorShell {
     fn new(registry: Arc<Registry>, lane: Lane, beside: Beside) -> Self {
-        ActorShell {
-            registry,
-            lane,
-            beside,
-            effects: Vec::new(),
-            withdrawn: Vec::new(),
-            frozen: None,
-            webhooks: 0,
-        }
+        ActorShell { registry, lane, beside, effects: Vec::new(), withdrawn: Vec::new(), frozen: None, webhooks: 0 }
     }
 
     fn freeze(&mut self, order: &Order, ordinal: u8) -> Option<AttemptRow> {

@@ -241,12 +241,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`AskError`].
-    pub async fn ask(
-        self: &Arc<Self>,
-        id: OrderId,
-        command: Command,
-        patience: Patience,
-    ) -> Result<Placed, AskError> {
+    pub async fn ask(self: &Arc<Self>, id: OrderId, command: Command, patience: Patience) -> Result<Placed, AskError> {
         let (follower, answer) = follow(patience);
         let told = match command {
             Command::Cancel => Told::Fact(Fact::CancelAsked, None),

@@ -34,11 +34,21 @@ pub trait Answers: Send + Sync + 'static {
 #[derive(Debug, Clone)]
 pub enum Question {
     /// `frozen` none: it is read from the store.
-    Submit { send: u16, frozen: Option<Arc<str>>, withdrawn: Arc<AtomicBool> },
+    Submit {
+        send: u16,
+        frozen: Option<Arc<str>>,
+        withdrawn: Arc<AtomicBool>,
+    },
     Query,
     Close,
-    Refund { capture: u8, ask: RefundAsk },
-    QueryRefund { capture: u8, ask: RefundAsk },
+    Refund {
+        capture: u8,
+        ask: RefundAsk,
+    },
+    QueryRefund {
+        capture: u8,
+        ask: RefundAsk,
+    },
 }
 
 impl Question {
@@ -238,11 +248,13 @@ async fn carry(desk: &Desk, call: &Call) -> End {
     };
     let frozen = match &call.question {
         Question::Submit { frozen: Some(frozen), .. } => Some(frozen.clone()),
-        Question::Submit { frozen: None, .. } => match desk.store.frozen(call.number.order, call.number.ordinal).await {
-            Ok(Some(frozen)) => Some(Arc::from(frozen)),
-            Ok(None) => return not_sent("the attempt's request is not stored"),
-            Err(error) => return not_sent(&error.to_string()),
-        },
+        Question::Submit { frozen: None, .. } => {
+            match desk.store.frozen(call.number.order, call.number.ordinal).await {
+                Ok(Some(frozen)) => Some(Arc::from(frozen)),
+                Ok(None) => return not_sent("the attempt's request is not stored"),
+                Err(error) => return not_sent(&error.to_string()),
+            }
+        }
         Question::Query | Question::Close | Question::Refund { .. } | Question::QueryRefund { .. } => None,
     };
     let _query_place = if call.question.is_query() {
@@ -371,13 +383,18 @@ fn fact(desk: &Desk, call: &Call, end: End) -> (Fact, Option<NextAction>) {
         (Question::Refund { capture, ask } | Question::QueryRefund { capture, ask }, End::Answered(stamp, answer)) => {
             Fact::RefundAnswered { capture: *capture, outcome: adapter.read_refund(ask, &stamp, &answer) }
         }
-        (Question::Refund { capture, .. } | Question::QueryRefund { capture, .. }, End::Undelivered(undelivered)) => {
+        (Question::Refund { capture, .. }, End::Undelivered(undelivered)) => {
             let outcome = match undelivered {
                 Undelivered::NotSent(why) => RefundOutcome::NotSent { why: why.into() },
                 Undelivered::Unknown(why) => RefundOutcome::Unknown { why: why.into() },
             };
             Fact::RefundAnswered { capture: *capture, outcome }
         }
+        // A question that never left says nothing about the refund it asks for.
+        (
+            Question::QueryRefund { capture, .. },
+            End::Undelivered(Undelivered::NotSent(why) | Undelivered::Unknown(why)),
+        ) => Fact::RefundAnswered { capture: *capture, outcome: RefundOutcome::Unknown { why: why.into() } },
     };
     (fact, shown)
 }

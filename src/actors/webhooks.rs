@@ -37,6 +37,10 @@ const SCAN_EVERY: Duration = Duration::from_secs(1);
 const SCAN_PAGES: u32 = 20;
 /// Announcements kept in memory; one more is found by the next look instead.
 const ANNOUNCED_MAX: usize = 100_000;
+/// Webhooks in memory at once, waiting or under way (some 3 KiB each), and how many of them one host may have: what
+/// passes it stays in the outbox until the next look, so that a dead host never takes all of the room.
+const LOADED_MAX: usize = 8_192;
+const LOADED_PER_HOST_MAX: usize = 4_096;
 /// What a webhook secret begins with.
 const SECRET_PREFIX: &str = "whsec_";
 
@@ -120,8 +124,7 @@ impl WebhookDispatcher {
     }
 
     fn room(&self) -> usize {
-        let settings = &self.desk.settings;
-        (settings.concurrency + settings.batch_max as usize).saturating_sub(self.under_way.len())
+        LOADED_MAX.saturating_sub(self.under_way.len())
     }
 
     /// Loads what was announced, if there is room for it.
@@ -184,15 +187,15 @@ impl WebhookDispatcher {
             let key = (item.order_id, item.sequence);
             let host = host_of(&item);
             let waiting = self.waiting_by_host.entry(host.clone()).or_default();
-            // What a slow host has no place for stays in the outbox, so that it never fills all places.
-            let full = *waiting >= self.desk.settings.concurrency_per_host * 4;
+            let full = *waiting >= LOADED_PER_HOST_MAX;
             if self.under_way.contains(&key) || full || self.room() == 0 {
                 continue;
             }
             *self.waiting_by_host.entry(host.clone()).or_default() += 1;
             self.under_way.insert(key);
             let per_host = self.desk.settings.concurrency_per_host;
-            let host_places = self.hosts.entry(host.clone()).or_insert_with(|| Rc::new(Semaphore::new(per_host))).clone();
+            let host_places =
+                self.hosts.entry(host.clone()).or_insert_with(|| Rc::new(Semaphore::new(per_host))).clone();
             let desk = self.desk.clone();
             let address = context.address();
             // A task of its own: a future of this actor's context would be polled at every message.
@@ -444,9 +447,21 @@ mod tests {
 
     #[test]
     fn private_addresses_are_told_from_public_ones() {
-        for text in ["10.0.0.1", "127.0.0.1", "169.254.1.1", "100.64.0.1", "0.0.0.0", "192.168.1.1", "::1", "fc00::1",
-            "fe80::1", "::ffff:10.0.0.1", "2002:a00:1::", "198.18.0.1", "255.255.255.255"]
-        {
+        for text in [
+            "10.0.0.1",
+            "127.0.0.1",
+            "169.254.1.1",
+            "100.64.0.1",
+            "0.0.0.0",
+            "192.168.1.1",
+            "::1",
+            "fc00::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+            "2002:a00:1::",
+            "198.18.0.1",
+            "255.255.255.255",
+        ] {
             assert!(!is_public(text.parse().unwrap()), "{text}");
         }
         for text in ["1.1.1.1", "8.8.8.8", "2606:4700::1111", "::ffff:1.1.1.1"] {

@@ -302,12 +302,7 @@ async fn commit(store: Arc<dyn Store>, mut owner: Owner, group: Vec<Pending>) ->
 
 /// Commits units as one group; on an error that is no passing one, halves the group until the culprit is alone and
 /// commits the rest.
-async fn commit_range(
-    store: &dyn Store,
-    owner: &mut Owner,
-    units: &[Unit],
-    verdicts: &mut [Option<Verdict>],
-) -> End {
+async fn commit_range(store: &dyn Store, owner: &mut Owner, units: &[Unit], verdicts: &mut [Option<Verdict>]) -> End {
     let mut ranges = VecDeque::from([(0, units.len())]);
     while let Some((from, to)) = ranges.pop_front() {
         let part = &units[from..to];

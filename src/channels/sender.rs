@@ -42,10 +42,7 @@ pub fn client() -> Result<reqwest::Client, reqwest::Error> {
 
 /// Mozilla's roots, built in, so that a machine without a certificate store works and none can add to it.
 fn trusted_roots() -> Vec<reqwest::Certificate> {
-    webpki_root_certs::TLS_SERVER_ROOT_CERTS
-        .iter()
-        .filter_map(|der| reqwest::Certificate::from_der(der).ok())
-        .collect()
+    webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| reqwest::Certificate::from_der(der).ok()).collect()
 }
 
 /// Sends one request and reads its whole answer within `timeout`.

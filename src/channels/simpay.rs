@@ -19,9 +19,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Adapter, Answer, Ask, CallbackError, NextAction, Notice, Outgoing, Received, RefundAsk, Stamp, Submitted,
-};
+use super::{Adapter, Answer, Ask, CallbackError, NextAction, Notice, Outgoing, Received, RefundAsk, Stamp, Submitted};
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::{Account, AttemptNumber};
 use crate::domain::time::Instant;
@@ -119,7 +117,9 @@ impl Simpay {
     /// # Errors
     /// The key is not base64 of at least 32 bytes; the key itself is never shown.
     pub fn new(account: Account, base_url: &str, key: &SecretString) -> Result<Self, String> {
-        let key = STANDARD.decode(key.expose_secret()).map_err(|_| format!("simpay account {account}: the key is not base64"))?;
+        let key = STANDARD
+            .decode(key.expose_secret())
+            .map_err(|_| format!("simpay account {account}: the key is not base64"))?;
         if key.len() < 32 {
             return Err(format!("simpay account {account}: the key is shorter than 32 bytes"));
         }
@@ -174,7 +174,8 @@ impl Simpay {
     fn told(&self, stamp: &Stamp, answer: &Answer) -> Result<Told, String> {
         self.believed(stamp, answer)?;
         if answer.status == 200 {
-            let payment = serde_json::from_slice(&answer.body).map_err(|error| format!("unreadable answer: {error}"))?;
+            let payment =
+                serde_json::from_slice(&answer.body).map_err(|error| format!("unreadable answer: {error}"))?;
             return Ok(Told::Payment(payment));
         }
         let failure: Failure =
@@ -248,10 +249,9 @@ impl Adapter for Simpay {
             (None, Err(why)) => (unknown(&why), None),
             (None, Ok(Told::Payment(payment))) => match payment.state.as_str() {
                 "waiting" => match (payment.qr_code, payment.expires_at) {
-                    (Some(qr_code), Some(expires_at)) => (
-                        SendOutcome::Accepted,
-                        Some(NextAction::QrCode { qr_code, expires_at: Instant(expires_at) }),
-                    ),
+                    (Some(qr_code), Some(expires_at)) => {
+                        (SendOutcome::Accepted, Some(NextAction::QrCode { qr_code, expires_at: Instant(expires_at) }))
+                    }
                     _ => (unknown("the answer has no code to pay by"), None),
                 },
                 "paid" => match captured(&payment, payment.amount_minor) {
@@ -341,9 +341,7 @@ impl Adapter for Simpay {
         }
         match serde_json::from_slice::<Failure>(&answer.body) {
             Ok(failure) if answer.status == 404 && failure.code == "not_exist" => RefundOutcome::NotExist,
-            Ok(failure) if (400..500).contains(&answer.status) => {
-                RefundOutcome::Rejected { code: failure.code.into() }
-            }
+            Ok(failure) if (400..500).contains(&answer.status) => RefundOutcome::Rejected { code: failure.code.into() },
             Ok(failure) => unknown(&failure.code),
             Err(_) => unknown("unreadable answer"),
         }

@@ -1,8 +1,8 @@
 //! `tongbao gateway`: the simulated gateway, alone or as the child of a server.
 
 use std::future::Future;
-use std::process::{ExitCode, Stdio};
 use std::path::PathBuf;
+use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use clap::Args;

@@ -66,8 +66,7 @@ pub async fn run(config: Config, command: PlatformCommand) -> Result<ExitCode, F
                 Bearer::Payer => FeeBearer::Payer,
                 Bearer::Platform => FeeBearer::Platform,
             };
-            let platform =
-                Platform { id: PlatformId(0), name: name.clone(), fee_bearer, webhook_secret, webhook_url };
+            let platform = Platform { id: PlatformId(0), name: name.clone(), fee_bearer, webhook_secret, webhook_url };
             let id = store.add_platform(&platform).await?;
             let key = add_key(store.as_ref(), id).await?;
             println!("platform        {name}\nkey             {key}\nwebhook secret  {}", platform.webhook_secret);

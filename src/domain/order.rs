@@ -357,11 +357,14 @@ impl Order {
         if since > now { Some(since) } else { exposed.map(tick).min() }
     }
 
-    /// Whether an actor has nothing more to do for it now: final, no attempt open, no refund under way, and no look due
-    /// whose answer must find it there.
-    pub fn is_quiet(&self, now: Instant) -> bool {
+    /// Whether its actor may go: it is quiet, and no look is due whose answer must find it there.
+    pub fn may_leave(&self, now: Instant) -> bool {
+        self.is_quiet() && self.watch_since().is_none_or(|since| since > now)
+    }
+
+    /// Whether nothing more is to be done for it: final, no attempt open and no refund under way.
+    pub fn is_quiet(&self) -> bool {
         self.state.is_final()
-            && self.watch_since().is_none_or(|since| since > now)
             && self.attempts.iter().all(|attempt| !attempt.is_open() && attempt.claimed_at.is_none())
             && self.captures.iter().all(|capture| match capture.purpose {
                 Purpose::Payment | Purpose::Suspense { refund: RefundStage::Done { .. }, .. } => true,

@@ -20,6 +20,9 @@ use super::time::Instant;
 /// The least wait before something overdue is proposed again: its call may still be in flight.
 const OVERDUE_GAP_MS: i64 = 1_000;
 
+/// How long a claim stands against any denial: a query that was on its way when the callback came knows nothing of it.
+const CLAIM_STANDS_MS: i64 = 60_000;
+
 /// The order that a creation makes, at version 0: not durable yet.
 pub fn create(facts: &Created, at: Instant) -> Order {
     Order {
@@ -410,13 +413,11 @@ impl Draft {
                 self.looked_again();
                 return Ok(());
             }
-            Finding::Declined | Finding::Closed => attempt.claimed_at = None,
-            // What a verified callback claimed is not undone by an answer that time could still change.
-            Finding::Pending if attempt.lapsed(at) == Some(Lapse::NotExistOrPending) => attempt.claimed_at = None,
-            Finding::NotExist if attempt.lapsed(at).is_some_and(|lapse| lapse != Lapse::Never) => {
-                attempt.claimed_at = None;
+            Finding::Pending | Finding::NotExist | Finding::Declined | Finding::Closed => {
+                if attempt.disproves_claim(finding, at) {
+                    attempt.claimed_at = None;
+                }
             }
-            Finding::Pending | Finding::NotExist => {}
         }
         if !self.order.attempts.iter().any(|attempt| attempt.ordinal == ordinal && attempt.is_open()) {
             self.looked_again();
@@ -474,7 +475,9 @@ impl Draft {
                     self.send_again(ordinal)?;
                 }
             }
-            AttemptState::Closing if attempt.close == CloseStage::NotAsked => self.propose_close(ordinal),
+            AttemptState::Closing if attempt.close == CloseStage::NotAsked && attempt.can_be_closed() => {
+                self.effects.push(Effect::Close { ordinal });
+            }
             AttemptState::Closing | AttemptState::Dead | AttemptState::Captured => {}
         }
         Ok(())
@@ -491,11 +494,11 @@ impl Draft {
                 attempt.close = CloseStage::Answered;
                 self.effects.push(Effect::Query { ordinal });
             }
-            (CloseAnswer::AlreadyPaid, Closing::Certain | Closing::Confirmed) => {
+            // What a close could not end may have been paid or may never have been there: only a query tells.
+            (CloseAnswer::AlreadyPaid | CloseAnswer::Unknown { .. }, Closing::Certain | Closing::Confirmed) => {
                 attempt.close = CloseStage::Asked;
                 self.effects.push(Effect::Query { ordinal });
             }
-            (CloseAnswer::Unknown { .. }, Closing::Certain | Closing::Confirmed) => attempt.close = CloseStage::Asked,
             (CloseAnswer::Closed | CloseAnswer::AlreadyPaid | CloseAnswer::Unknown { .. }, Closing::Impossible) => {
                 return Err(Refusal::OutOfPlace);
             }
@@ -565,7 +568,7 @@ impl Draft {
             }
             Purpose::Suspense { .. } => {
                 self.order.captures.push(capture);
-                self.into_suspense(ordinal, index, amount_minor, witness);
+                self.book_suspense(ordinal, index, amount_minor, witness);
             }
         }
         Ok(())
@@ -639,7 +642,7 @@ impl Draft {
         self.close_open_attempts();
     }
 
-    fn into_suspense(&mut self, ordinal: u8, capture: u8, amount_minor: i64, witness: Witness) {
+    fn book_suspense(&mut self, ordinal: u8, capture: u8, amount_minor: i64, witness: Witness) {
         let Some(attempt) = self.order.attempt(ordinal) else { return };
         let entry = Entry::suspense((attempt.channel, &attempt.account), self.order.currency, amount_minor);
         self.writes.push(Write::Entry(entry));
@@ -814,5 +817,16 @@ impl Attempt {
             Some(Lapse::NotExist | Lapse::NotExistOrPending) => true,
             Some(Lapse::Never) | None => false,
         }
+    }
+
+    /// Whether a query's answer undoes what a verified callback claimed. One that time could still change does not.
+    fn disproves_claim(&self, finding: &Finding, at: Instant) -> bool {
+        let certain = match finding {
+            Finding::Declined | Finding::Closed => true,
+            Finding::Pending => self.lapsed(at) == Some(Lapse::NotExistOrPending),
+            Finding::NotExist => self.lapsed(at).is_some_and(|lapse| lapse != Lapse::Never),
+            Finding::Paid { .. } | Finding::Unknown { .. } => false,
+        };
+        certain && self.claimed_at.is_some_and(|since| at.since_ms(since) >= CLAIM_STANDS_MS)
     }
 }

@@ -29,8 +29,7 @@ impl Instant {
 
     /// Reads RFC 3339 with any offset; finer than a millisecond is cut off.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
-        let instant =
-            time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
+        let instant = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
         i64::try_from(instant.unix_timestamp_nanos().div_euclid(1_000_000)).ok().map(Instant)
     }
 

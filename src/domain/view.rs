@@ -326,3 +326,196 @@ fn optional_text<S: Serializer>(rate: &Option<Rate>, serializer: S) -> Result<S:
         None => serializer.serialize_none(),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::super::id::PlatformId;
+    use super::super::order::{CloseStage, Reach, Webhooks};
+    use super::super::retry::Pace;
+    use super::*;
+    use serde_json::json;
+
+    const AT: Instant = Instant(1_767_225_600_123);
+
+    pub(crate) fn order() -> Order {
+        let rates = ["0.003", "0.003", "0.005", "0.006", "0.029"];
+        Order {
+            id: OrderId::from_u128(0x0194_0000_1111_7222_8333_4444_5555_6666),
+            platform: PlatformId(1),
+            version: 1,
+            state: State::Submitted,
+            currency: Currency::parse("CNY").unwrap(),
+            amount_minor: 20_000,
+            rates: rates.map(|rate| Rate::new(rate.parse().unwrap()).unwrap()),
+            fee_bearer: FeeBearer::Payer,
+            pace: Pace::Sandbox,
+            webhooks: Webhooks::Wanted,
+            attempts_max: 5,
+            created_at: AT,
+            expires_at: AT.plus_ms(7_200_000),
+            finished_at: None,
+            last_at: AT,
+            failure: None,
+            last_failure: None,
+            wish: None,
+            sequence: 0,
+            watched: 0,
+            attempts: vec![attempt(0, AttemptState::Open)],
+            captures: Vec::new(),
+        }
+    }
+
+    fn attempt(ordinal: u8, state: AttemptState) -> Attempt {
+        Attempt {
+            ordinal,
+            channel: Channel::Wechat,
+            method: Method::Native,
+            account: "default".into(),
+            payable_minor: 20_060,
+            fee_minor: 60,
+            state,
+            opened_at: AT,
+            expires_at: AT,
+            paced_from: AT,
+            sends: 1,
+            answered: 1,
+            reach: Reach::Shown,
+            close: CloseStage::NotAsked,
+            claimed_at: None,
+            failure: None,
+            reference: None,
+        }
+    }
+
+    fn links() -> PayLinks {
+        PayLinks::new("https://pay.example", &[7; 32])
+    }
+
+    /// As a platform sees it, where all channels but UnionPay are up.
+    pub(crate) fn shown(order: &Order, next_action: Option<&str>) -> Value {
+        let (links, metadata) = (links(), Metadata::from([("cart".into(), "7".into())]));
+        let usable = |channel| channel != Channel::Unionpay;
+        let beside = Beside { merchant_order_id: "shop-1", metadata: &metadata, links: &links, usable: &usable };
+        serde_json::to_value(order_view(order, &beside, next_action)).unwrap()
+    }
+
+    #[test]
+    fn an_order_reads_as_the_contract_has_it() {
+        let order = order();
+        let number = order.number(0).to_string();
+        let stored = r#"{"type":"qr_code","qr_code":"weixin://x","expires_at":1767225600123}"#;
+        assert_eq!(
+            shown(&order, Some(stored)),
+            json!({
+                "id": order.id.to_string(),
+                "object": "order",
+                "merchant_order_id": "shop-1",
+                "state": "submitted",
+                "amount": "200.00",
+                "currency": "CNY",
+                "fee": "0.60",
+                "fee_rate": "0.003",
+                "fee_bearer": "payer",
+                "payable": "200.60",
+                "channel": "wechat",
+                "method": "native",
+                "next_action": {"type": "qr_code", "qr_code": "weixin://x", "expires_at": "2026-01-01T00:00:00.123Z"},
+                "attempts": [{
+                    "id": number,
+                    "number": 1,
+                    "channel": "wechat",
+                    "method": "native",
+                    "account": "default",
+                    "state": "open",
+                    "payable": "200.60",
+                    "channel_reference": null,
+                    "failure": null,
+                }],
+                "last_failure": null,
+                "failure": null,
+                "retry_url": links().url(order.id),
+                "alternative_channels": ["simpay", "alipay", "stripe"],
+                "suspense": [],
+                "amount_refunded": "0.00",
+                "metadata": {"cart": "7"},
+                "created_at": "2026-01-01T00:00:00.123Z",
+                "expires_at": "2026-01-01T02:00:00.123Z",
+                "finished_at": null,
+            })
+        );
+    }
+
+    #[test]
+    fn before_a_channel_is_chosen_nothing_has_a_price_and_nothing_is_absent() {
+        let mut order = order();
+        order.state = State::Created;
+        order.attempts[0].state = AttemptState::Dead;
+        order.attempts[0].failure = Some(AttemptFailure::ChannelDeclined);
+        order.last_failure = Some(AttemptFailure::ChannelDeclined);
+        let shown = shown(&order, None);
+        for field in ["fee", "fee_rate", "payable", "channel", "method", "next_action", "failure", "finished_at"] {
+            assert_eq!(shown.get(field), Some(&Value::Null), "{field}");
+        }
+        assert_eq!(shown["last_failure"]["code"], "channel_declined");
+        assert_eq!(shown["last_failure"]["advice"], "contact_channel");
+        assert_eq!(shown["attempts"][0]["state"], "dead");
+        assert_eq!(shown["attempts"][0]["failure"], shown["last_failure"]);
+        assert_eq!(shown["alternative_channels"], json!(["simpay", "wechat", "alipay", "stripe"]));
+    }
+
+    #[test]
+    fn a_final_order_has_no_alternatives_and_shows_its_suspense() {
+        let mut order = order();
+        order.state = State::Failed;
+        order.failure = Some(OrderFailure::Expired);
+        order.finished_at = Some(AT);
+        order.attempts[0].state = AttemptState::Dead;
+        let capture = |reference: &str, refund| Capture {
+            ordinal: 0,
+            reference: reference.into(),
+            amount_minor: 20_060,
+            at: AT,
+            purpose: Purpose::Suspense { reason: SuspenseReason::TooLate, refund },
+        };
+        order.captures = vec![
+            capture("c-1", RefundStage::Owed { tries: 0, due_at: AT }),
+            capture("c-2", RefundStage::Done { at: AT }),
+            Capture { purpose: Purpose::Payment, ..capture("c-3", RefundStage::Done { at: AT }) },
+        ];
+        let shown = shown(&order, None);
+        let number = order.number(0).to_string();
+        assert_eq!(
+            shown["suspense"],
+            json!([
+                {"reference": "c-1", "amount": "200.60", "reason": "too_late", "state": "owed", "attempt": number},
+                {"reference": "c-2", "amount": "200.60", "reason": "too_late", "state": "refunded", "attempt": number},
+            ])
+        );
+        assert_eq!(shown["failure"]["code"], "expired");
+        assert_eq!(shown["failure"]["advice"], Value::Null);
+        assert_eq!(shown["alternative_channels"], json!([]));
+        assert_eq!(shown["finished_at"], "2026-01-01T00:00:00.123Z");
+    }
+
+    #[test]
+    fn a_webhook_holds_its_place_and_no_next_action() {
+        let (order, links, metadata) = (order(), links(), Metadata::new());
+        let beside = Beside { merchant_order_id: "shop-1", metadata: &metadata, links: &links, usable: &|_| false };
+        let told = serde_json::to_value(webhook_view(&order, &beside, 3)).unwrap();
+        assert_eq!(told["sequence"], 3);
+        assert!(told.get("next_action").is_none());
+        assert!(shown(&order, None).get("sequence").is_none());
+    }
+
+    #[test]
+    fn instants_are_spelled_in_utc_with_milliseconds() {
+        for (at, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+            (951_782_400_007, "2000-02-29T00:00:00.007Z"),
+            (i64::MAX, "9999-12-31T23:59:59.000Z"),
+        ] {
+            assert_eq!(rfc3339_text(Instant(at)), text);
+        }
+    }
+}

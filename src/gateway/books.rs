@@ -700,3 +700,27 @@ impl Refunded {
         *self.number == *refund.number && self.amount_minor == refund.amount_minor && self.currency == refund.currency
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payment_is_small_enough_to_keep_millions() {
+        // Number (64 characters at most, counted) and table slot come on top, under 150 bytes.
+        assert!(size_of::<Record>() <= 240, "{}", size_of::<Record>());
+    }
+
+    #[test]
+    fn addresses_are_http_with_a_host_and_shared() {
+        for wrong in ["", "callbacks", "ftp://host/", "file:///etc", "http://", "javascript:x"] {
+            assert!(Address::parse(wrong).is_none(), "{wrong}");
+        }
+        assert_eq!(Address::parse("https://host/x").unwrap().host, "host:443");
+        assert_eq!(Address::parse("http://127.0.0.1:8080/x").unwrap().host, "127.0.0.1:8080");
+        let accounts = Accounts { accounts: Vec::new(), totals: Mutex::default(), addresses: Mutex::default() };
+        let [one, same, other] = ["http://host/a", "http://host/a", "http://host/b"].map(|url| accounts.address(url));
+        assert!(Arc::ptr_eq(one.as_ref().unwrap(), same.as_ref().unwrap()));
+        assert!(!Arc::ptr_eq(one.as_ref().unwrap(), other.as_ref().unwrap()));
+    }
+}

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use serde_json::json;
 
 use super::payer::Conduct;
-use super::signing::{self, Disbelief, NONCE, SIGNATURE, TIMESTAMP};
+use super::signing::{self, Caller, Disbelief, NONCE, SIGNATURE, TIMESTAMP};
 use super::simpay::{self, Call};
 use super::{Gateway, now_ms};
 
@@ -58,7 +58,7 @@ async fn serve(gateway: &Gateway, request: &HttpRequest, body: &[u8], call: Call
     let now_s = (now / 1000).unsigned_abs();
     let caller = match signing::verify(&gateway.signers, &gateway.nonces, request, body, now_s) {
         Ok(caller) => caller,
-        Err(disbelief) => return disbelieve(disbelief),
+        Err(disbelief) => return disbelieve(gateway, disbelief),
     };
     let outcome = simpay::answer(gateway, caller.account, call, body, now);
     if !outcome.fault.latency.is_zero() {
@@ -73,33 +73,36 @@ async fn serve(gateway: &Gateway, request: &HttpRequest, body: &[u8], call: Call
         }
         Conduct::Fails => return HttpResponse::InternalServerError().body("something went wrong here"),
     }
-    let timestamp = now_ms() / 1000;
-    let timestamp = timestamp.to_string();
+    signed(gateway, caller, outcome.status, &outcome.body).body(outcome.body)
+}
+
+/// The head of an answer that is bound to its request by the request's nonce.
+fn signed(gateway: &Gateway, caller: Caller, status: StatusCode, body: &[u8]) -> HttpResponseBuilder {
+    let timestamp = (now_ms() / 1000).to_string();
     let signer = &gateway.signers[caller.account.0];
-    let signature = signer.answer(outcome.status.as_u16(), &timestamp, &caller.nonce, &outcome.body);
-    HttpResponse::build(outcome.status)
+    let signature = signer.answer(status.as_u16(), &timestamp, &caller.nonce, body);
+    let mut response = HttpResponse::build(status);
+    response
         .insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")))
         .insert_header((TIMESTAMP, timestamp))
         .insert_header((NONCE, caller.nonce))
-        .insert_header((SIGNATURE, signature))
-        .body(outcome.body)
+        .insert_header((SIGNATURE, signature));
+    response
 }
 
-/// An answer to somebody unknown: not signed, since there is no key to sign it with.
-fn disbelieve(disbelief: Disbelief) -> HttpResponse {
-    let (status, code, message) = match disbelief {
-        Disbelief::Unauthenticated => {
-            (StatusCode::UNAUTHORIZED, "unauthenticated", "the account, the headers or the signature are not right")
+/// A 401 is not signed: whoever it goes to, there is no key that they are known to share with us.
+fn disbelieve(gateway: &Gateway, disbelief: Disbelief) -> HttpResponse {
+    let (code, message) = match disbelief {
+        Disbelief::Unauthenticated => ("unauthenticated", "the account, the headers or the signature are not right"),
+        Disbelief::Stale => ("stale", "the timestamp is too far from the gateway's clock"),
+        Disbelief::NonceUsed => ("nonce_used", "the nonce was used before"),
+        Disbelief::TooMany(caller) => {
+            let body = simpay::error_body("rate_limited", "too many requests");
+            let mut response = signed(gateway, caller, StatusCode::TOO_MANY_REQUESTS, &body);
+            return response.insert_header((RETRY_AFTER, "1")).body(body);
         }
-        Disbelief::Stale => (StatusCode::UNAUTHORIZED, "stale", "the timestamp is too far from the gateway's clock"),
-        Disbelief::NonceUsed => (StatusCode::UNAUTHORIZED, "nonce_used", "the nonce was used before"),
-        Disbelief::TooMany => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "too many requests"),
     };
-    let mut response = HttpResponse::build(status);
-    if disbelief == Disbelief::TooMany {
-        response.insert_header((RETRY_AFTER, "1"));
-    }
-    response.content_type("application/json").body(simpay::error_body(code, message))
+    HttpResponse::Unauthorized().content_type("application/json").body(simpay::error_body(code, message))
 }
 
 async fn totals(gateway: web::Data<Gateway>) -> HttpResponse {

@@ -114,7 +114,7 @@ impl Journal {
         let mut reader = BufReader::with_capacity(1 << 20, &mut file);
         let mut line = Vec::new();
         let mut length = 0u64;
-        for number in 1.. {
+        for number in 1u64.. {
             line.clear();
             let read = reader.read_until(b'\n', &mut line)?;
             if read == 0 || line.last() != Some(&b'\n') {

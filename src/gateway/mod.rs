@@ -111,7 +111,7 @@ pub async fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Result<
     let mut senders = JoinSet::new();
     let ended = tokio::select! {
         ended = &mut server => ended,
-        () = gateway.live(&sender, &mut senders) => unreachable!("the agenda has no end"),
+        never = gateway.live(&sender, &mut senders) => never,
         () = shutdown => tokio::join!(handle.stop(true), &mut server).1,
     };
     senders.shutdown().await;
@@ -137,7 +137,7 @@ impl Gateway {
     }
 
     /// Does what the agenda says, for ever.
-    async fn live(&self, sender: &Arc<Sender>, senders: &mut JoinSet<()>) {
+    async fn live(&self, sender: &Arc<Sender>, senders: &mut JoinSet<()>) -> ! {
         loop {
             for (payment, deed) in self.agenda.due().await {
                 match deed {

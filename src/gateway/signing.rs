@@ -18,13 +18,13 @@ pub const SIGNATURE: &str = "simpay-signature";
 const NONCE_LENGTHS: std::ops::RangeInclusive<usize> = 16..=64;
 
 /// Why a request is not believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Disbelief {
     Unauthenticated,
     Stale,
     NonceUsed,
-    /// No nonce can be remembered at present.
-    TooMany,
+    /// Rightly signed, but no further nonce can be remembered at present.
+    TooMany(Caller),
 }
 
 /// A request whose signature was found to be right.
@@ -103,11 +103,12 @@ pub fn verify(
     if timestamp_s.abs_diff(now_s) > WINDOW_S {
         return Err(Disbelief::Stale);
     }
-    nonces.take(account, nonce, timestamp_s, now_s).map_err(|error| match error {
-        NonceError::Used => Disbelief::NonceUsed,
-        NonceError::Full => Disbelief::TooMany,
-    })?;
-    Ok(Caller { account: AccountId(index), nonce: nonce.to_owned() })
+    let caller = Caller { account: AccountId(index), nonce: nonce.to_owned() };
+    match nonces.take(account, nonce, timestamp_s, now_s) {
+        Ok(()) => Ok(caller),
+        Err(NonceError::Used) => Err(Disbelief::NonceUsed),
+        Err(NonceError::Full) => Err(Disbelief::TooMany(caller)),
+    }
 }
 
 /// The one value of a header: of two, the signature could mean either.

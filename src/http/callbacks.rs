@@ -16,7 +16,15 @@ use crate::domain::event::Refusal;
 /// The account where a callback's address names none.
 const DEFAULT_ACCOUNT: &str = "default";
 
-/// `POST /v1/callbacks/{channel}`
+/// Takes a gateway's callback for the account `default`, in the gateway's own format.
+#[utoipa::path(
+    post,
+    path = "/v1/callbacks/{channel}",
+    operation_id = "take_callback",
+    tag = "callbacks",
+    params(("channel" = String, Path)),
+    responses((status = 200, description = "Durable; answered in the gateway's own way."))
+)]
 pub async fn default_account(
     app: Data<App>,
     channel: Path<String>,
@@ -26,7 +34,15 @@ pub async fn default_account(
     receive(&app, &channel, DEFAULT_ACCOUNT, &request, payload).await
 }
 
-/// `POST /v1/callbacks/{channel}/{account}`
+/// Takes a gateway's callback for one account, in the gateway's own format.
+#[utoipa::path(
+    post,
+    path = "/v1/callbacks/{channel}/{account}",
+    operation_id = "take_account_callback",
+    tag = "callbacks",
+    params(("channel" = String, Path), ("account" = String, Path)),
+    responses((status = 200, description = "Durable; answered in the gateway's own way."))
+)]
 pub async fn named_account(
     app: Data<App>,
     path: Path<(String, String)>,

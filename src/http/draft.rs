@@ -13,7 +13,7 @@ use crate::domain::money::{self, Currency};
 use crate::domain::view::Metadata;
 use crate::store::Request;
 
-const FIELDS: [&str; 12] = [
+pub const FIELDS: [&str; 12] = [
     "merchant_order_id",
     "amount",
     "currency",
@@ -345,4 +345,203 @@ fn metadata(given: Json<'_>) -> Result<Metadata, ApiError> {
         return Err(invalid("at most 4 KiB in all"));
     }
     Ok(metadata)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn full() -> Value {
+        json!({
+            "merchant_order_id": "shop-1:A_b.c",
+            "amount": "200",
+            "currency": "CNY",
+            "channel": "wechat",
+            "method": "native",
+            "description": "一本书",
+            "payer": {"id": "u-1", "ip": "192.0.2.7", "openid": null},
+            "return_url": "https://shop.example/back?a=1",
+            "webhook_url": "https://shop.example/hook",
+            "expires_in": 3600,
+            "attempts_max": 3,
+            "metadata": {"cart": "7"},
+        })
+    }
+
+    fn read(body: &Value) -> Result<Draft, ApiError> {
+        Draft::read(&serde_json::to_vec(body).unwrap(), Addresses::Public, None)
+    }
+
+    fn with(field: &str, value: Value) -> Value {
+        let mut body = full();
+        body[field] = value;
+        body
+    }
+
+    fn without(fields: &[&str]) -> Value {
+        let mut body = full();
+        for field in fields {
+            body.as_object_mut().unwrap().remove(*field);
+        }
+        body
+    }
+
+    #[test]
+    fn a_request_is_kept_in_its_canonical_form() {
+        let draft = read(&full()).unwrap();
+        assert_eq!((draft.amount_minor, draft.choice()), (20_000, Some((Channel::Wechat, Method::Native))));
+        let request = draft.request().unwrap();
+        assert_eq!(&*request.merchant_order_id, "shop-1:A_b.c");
+        assert_eq!(
+            &*request.body,
+            concat!(
+                r#"{"amount":"200.00","attempts_max":3,"channel":"wechat","currency":"CNY","description":"一本书","#,
+                r#""expires_in":3600,"metadata":{"cart":"7"},"method":"native","#,
+                r#""return_url":"https://shop.example/back?a=1","webhook_url":"https://shop.example/hook"}"#
+            )
+        );
+        assert_eq!(request.payer.as_deref(), Some(r#"{"id":"u-1","ip":"192.0.2.7","openid":null}"#));
+        assert!(!request.body.contains("u-1"), "the payer lies in a table of its own");
+    }
+
+    #[test]
+    fn what_is_not_given_has_its_default() {
+        let optional = [
+            "channel",
+            "method",
+            "description",
+            "payer",
+            "return_url",
+            "webhook_url",
+            "expires_in",
+            "attempts_max",
+            "metadata",
+        ];
+        let draft = read(&without(&optional)).unwrap();
+        assert_eq!(draft.choice(), None);
+        assert_eq!((draft.body.expires_in, draft.body.attempts_max), (7_200, 5));
+        assert_eq!(draft.body.description, "shop-1:A_b.c");
+        assert_eq!(draft.payer, None);
+        for field in optional {
+            assert_eq!(read(&with(field, Value::Null)).is_ok(), field != "channel", "{field}: null is not given");
+        }
+        assert_eq!(read(&without(&["method"])).unwrap().body.method, Some(Method::Native), "the channel's first");
+    }
+
+    #[test]
+    fn a_field_out_of_its_bounds_is_named() {
+        let pairs =
+            |count: usize| (0..count).map(|key| (format!("k{key}"), json!("v"))).collect::<serde_json::Map<_, _>>();
+        let table = [
+            ("merchant_order_id", json!(""), "merchant_order_id_invalid", None),
+            ("merchant_order_id", json!("x".repeat(65)), "merchant_order_id_invalid", None),
+            ("merchant_order_id", json!("a b"), "merchant_order_id_invalid", None),
+            ("merchant_order_id", json!("é"), "merchant_order_id_invalid", None),
+            ("merchant_order_id", json!(7), "merchant_order_id_invalid", None),
+            ("amount", json!(200), "amount_invalid", None),
+            ("amount", json!(200.5), "amount_invalid", None),
+            ("amount", json!("1e3"), "amount_invalid", None),
+            ("amount", json!("-1"), "amount_invalid", None),
+            ("amount", json!("1.001"), "amount_invalid", None),
+            ("amount", json!("0.00"), "amount_invalid", None),
+            ("amount", json!("1000000000000"), "amount_invalid", None),
+            ("amount", Value::Null, "amount_invalid", None),
+            ("currency", json!("cny"), "currency_unknown", None),
+            ("currency", json!("XAU"), "currency_unknown", None),
+            ("channel", json!("paypal"), "channel_unknown", None),
+            ("channel", json!(["wechat"]), "channel_unknown", None),
+            ("channel", Value::Null, "method_unknown", Some("method")),
+            ("method", json!("qr"), "method_unknown", None),
+            ("description", json!(""), "description_invalid", None),
+            ("description", json!("x".repeat(128)), "description_invalid", None),
+            ("description", json!("a\u{0}b"), "description_invalid", None),
+            ("description", json!("a\nb"), "description_invalid", None),
+            ("description", json!("a\u{85}b"), "description_invalid", None),
+            ("payer", json!("u-1"), "payer_invalid", None),
+            ("payer", json!({}), "payer_invalid", Some("payer.id")),
+            ("payer", json!({"id": "u", "ip": "300.1.1.1"}), "payer_invalid", Some("payer.ip")),
+            ("payer", json!({"id": "u", "name": "x"}), "field_unknown", Some("payer.name")),
+            ("return_url", json!("http://shop.example/"), "return_url_invalid", None),
+            ("return_url", json!("javascript:alert(1)"), "return_url_invalid", None),
+            ("return_url", json!("https://u:p@shop.example/"), "return_url_invalid", None),
+            ("webhook_url", json!("shop.example"), "webhook_url_invalid", None),
+            ("webhook_url", json!("https://localhost/"), "webhook_url_invalid", None),
+            ("webhook_url", json!("https://127.1/"), "webhook_url_invalid", None),
+            ("webhook_url", json!("https://[::ffff:127.0.0.1]/"), "webhook_url_invalid", None),
+            ("webhook_url", json!(format!("https://e.example/{}", "x".repeat(512))), "webhook_url_invalid", None),
+            ("expires_in", json!(59), "expires_in_invalid", None),
+            ("expires_in", json!(604_801), "expires_in_invalid", None),
+            ("expires_in", json!(60.0), "expires_in_invalid", None),
+            ("expires_in", json!("60"), "expires_in_invalid", None),
+            ("attempts_max", json!(0), "attempts_max_invalid", None),
+            ("attempts_max", json!(11), "attempts_max_invalid", None),
+            ("metadata", json!([]), "metadata_invalid", None),
+            ("metadata", json!({"k": 1}), "metadata_invalid", None),
+            ("metadata", json!({"": "v"}), "metadata_invalid", None),
+            ("metadata", json!({"x".repeat(41): "v"}), "metadata_invalid", None),
+            ("metadata", json!({"k": "v\u{7}"}), "metadata_invalid", None),
+            ("metadata", json!({"k": "v".repeat(4_096)}), "metadata_invalid", None),
+            ("metadata", Value::Object(pairs(21)), "metadata_invalid", None),
+            ("amuont", json!("1.00"), "field_unknown", None),
+        ];
+        for (field, value, code, at) in table {
+            let error = read(&with(field, value.clone())).unwrap_err();
+            assert_eq!(error.code.name(), code, "{field}: {value}");
+            assert_eq!(error.at(), Some(at.unwrap_or(field)), "{field}: {value}");
+        }
+        for (field, value) in [
+            ("description", json!("书".repeat(127))),
+            ("metadata", Value::Object(pairs(20))),
+            ("metadata", json!({"k": "v".repeat(4_095)})),
+            ("expires_in", json!(604_800)),
+            ("payer", json!({"id": "u", "ip": "2001:db8::1", "openid": "o"})),
+        ] {
+            assert!(read(&with(field, value.clone())).is_ok(), "{field}: {value}");
+        }
+    }
+
+    #[test]
+    fn the_sandbox_may_call_this_machine_and_nobody_else_may() {
+        let body = serde_json::to_vec(&with("webhook_url", json!("http://127.0.0.1:9000/hook"))).unwrap();
+        assert!(Draft::read(&body, Addresses::Sandbox, None).is_ok());
+        assert!(Draft::read(&body, Addresses::Public, None).is_err());
+        let body = serde_json::to_vec(&with("webhook_url", json!("ftp://127.0.0.1/hook"))).unwrap();
+        assert!(Draft::read(&body, Addresses::Sandbox, None).is_err());
+    }
+
+    #[test]
+    fn a_repeat_is_the_same_after_defaults_and_by_value() {
+        let first = Draft::read(&serde_json::to_vec(&full()).unwrap(), Addresses::Public, Some(Trace(7))).unwrap();
+        let stored = first.request().unwrap();
+        let (body, payer) = (Body::stored(&stored).unwrap(), Payer::stored(&stored).unwrap());
+        let difference = |repeat: &Value| read(repeat).unwrap().difference(&body, payer.as_ref());
+
+        assert_eq!(body.trace.as_deref(), Some("00000000000000000000000000000007"));
+        assert_eq!(difference(&full()), None, "the trace is no part of what was asked for");
+        assert_eq!(difference(&with("amount", json!("200.00"))), None);
+        assert_eq!(difference(&without(&["method"])), None);
+        assert_eq!(difference(&with("payer", json!({"ip": "192.0.2.7", "id": "u-1"}))), None);
+        let table = [
+            ("amount", json!("200.01")),
+            ("currency", json!("USD")),
+            ("channel", json!("alipay")),
+            ("method", json!("jsapi")),
+            ("description", json!("another")),
+            ("payer", json!({"id": "u-2", "ip": "192.0.2.7"})),
+            ("payer", Value::Null),
+            ("return_url", Value::Null),
+            ("webhook_url", json!("https://shop.example/other")),
+            ("expires_in", Value::Null),
+            ("attempts_max", json!(4)),
+            ("metadata", json!({"cart": "8"})),
+        ];
+        for (field, value) in table {
+            let mut repeat = with(field, value.clone());
+            if field == "channel" {
+                repeat["method"] = Value::Null;
+            }
+            assert_eq!(difference(&repeat), Some(field), "{value}");
+        }
+    }
 }

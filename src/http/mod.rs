@@ -3,16 +3,23 @@
 
 mod auth;
 mod callbacks;
+mod channels;
+mod docs;
 mod draft;
 mod edge;
 mod idempotency;
 mod json;
 mod limits;
+mod lists;
 mod ops;
 mod orders;
+mod pages;
+mod pay_page;
 mod problem;
+mod query;
 mod reservations;
 pub mod routes;
+pub mod schema;
 pub mod server;
 mod terms;
 

@@ -6,14 +6,32 @@ use actix_web::web::Data;
 use serde_json::json;
 
 use super::App;
+use super::schema;
 use crate::actors::registry::Readiness;
 
-/// `GET /healthz`: the process answers.
+/// The process answers.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "get_health",
+    tag = "operation",
+    responses((status = 200, description = "It does.", body = schema::Liveness))
+)]
 pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
-/// `GET /readyz`: store and writer work.
+/// Store and writer work.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "get_readiness",
+    tag = "operation",
+    responses(
+        (status = 200, description = "They do.", body = schema::Readiness),
+        (status = 503, description = "They do not, and why.", body = schema::Readiness)
+    )
+)]
 pub async fn readyz(app: Data<App>) -> HttpResponse {
     match app.registry.readiness() {
         Readiness::Ready => HttpResponse::Ok().json(json!({ "status": "ready", "reason": null })),
@@ -23,7 +41,14 @@ pub async fn readyz(app: Data<App>) -> HttpResponse {
     }
 }
 
-/// `GET /metrics`, for Prometheus.
+/// What is counted, for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "get_metrics",
+    tag = "operation",
+    responses((status = 200, description = "Prometheus' text format.", content_type = "text/plain"))
+)]
 pub async fn metrics(app: Data<App>) -> HttpResponse {
     HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")).body((app.metrics)())
 }

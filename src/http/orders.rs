@@ -16,6 +16,7 @@ use super::idempotency::{self, Kept};
 use super::json;
 use super::problem::{ApiError, Code};
 use super::reservations::Reserved;
+use super::schema;
 use crate::actors::ask::{AskError, Command, NewOrder, Patience, Placed, Trace};
 use crate::actors::clock;
 use crate::domain::channel::Channel;
@@ -29,7 +30,23 @@ pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// `POST /v1/orders`
+/// Creates an order, and sets out to pay for it if a channel is given.
+///
+/// Waits at most 3 s for the channel's first answer, so that `next_action` is in the order. The same request again
+/// gets the order as it is now, with `Idempotent-Replayed: true`.
+#[utoipa::path(
+    post,
+    path = "/v1/orders",
+    operation_id = "create_order",
+    tag = "orders",
+    security(("platform_key" = [])),
+    params(("Prefer" = Option<String>, Header, description = "`respond-async`: answer as soon as it is durable.")),
+    request_body = schema::NewOrder,
+    responses(
+        (status = 201, description = "Created; `Location` tells where it is.", body = schema::Order),
+        (status = 200, description = "It was created before by the same request.", body = schema::Order)
+    )
+)]
 pub async fn create(
     app: Data<App>,
     Caller(platform): Caller,
@@ -53,13 +70,35 @@ pub async fn create(
     }
 }
 
-/// `GET /v1/orders/{id}`
+/// An order as it is now.
+#[utoipa::path(
+    get,
+    path = "/v1/orders/{id}",
+    operation_id = "get_order",
+    tag = "orders",
+    security(("platform_key" = [])),
+    params(("id" = String, Path, description = "The order's id, `ord_…`.")),
+    responses((status = 200, description = "The order.", body = schema::Order))
+)]
 pub async fn get(app: Data<App>, Caller(platform): Caller, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let stored = app.owned(platform.id, &id).await?;
     app.show_stored(StatusCode::OK, &stored)
 }
 
-/// `POST /v1/orders/{id}/pay`
+/// Pays for an order by a channel. By the channel that is open already, its `next_action` is refreshed.
+#[utoipa::path(
+    post,
+    path = "/v1/orders/{id}/pay",
+    operation_id = "handle_payment",
+    tag = "orders",
+    security(("platform_key" = [])),
+    params(("id" = String, Path, description = "The order's id, `ord_…`."), ("Prefer" = Option<String>, Header, description = "`respond-async`: answer as soon as it is durable."), ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept at least 24 h.")),
+    request_body = schema::Choice,
+    responses(
+        (status = 200, description = "The order.", body = schema::Order),
+        (status = 202, description = "The attempt before is still being closed.", body = schema::Order)
+    )
+)]
 pub async fn pay(
     app: Data<App>,
     Caller(platform): Caller,
@@ -77,7 +116,19 @@ pub async fn pay(
     app.once(&platform, &id, &request, &body, read).await
 }
 
-/// `POST /v1/orders/{id}/cancel`
+/// Cancels an order. An open attempt is closed at its channel first; if it is paid meanwhile, the order succeeds.
+#[utoipa::path(
+    post,
+    path = "/v1/orders/{id}/cancel",
+    operation_id = "cancel_order",
+    tag = "orders",
+    security(("platform_key" = [])),
+    params(("id" = String, Path, description = "The order's id, `ord_…`."), ("Prefer" = Option<String>, Header, description = "`respond-async`: answer as soon as it is durable."), ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept at least 24 h.")),
+    responses(
+        (status = 200, description = "The order.", body = schema::Order),
+        (status = 202, description = "The open attempt is still being closed.", body = schema::Order)
+    )
+)]
 pub async fn cancel(
     app: Data<App>,
     Caller(platform): Caller,

@@ -5,7 +5,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{Resource, Route};
 
 use super::problem::ApiError;
-use super::{App, callbacks, edge, ops, orders};
+use super::{App, callbacks, channels, docs, edge, lists, ops, orders, pay_page};
 
 /// A method at a path.
 pub struct Entry {
@@ -26,25 +26,39 @@ const fn post(path: &'static str, route: fn() -> Route) -> Entry {
 #[rustfmt::skip]
 pub const TABLE: &[Entry] = &[
     post("/v1/orders",                         || web::post().to(orders::create)),
+    get ("/v1/orders",                         || web::get().to(lists::orders)),
     get ("/v1/orders/{id}",                    || web::get().to(orders::get)),
     post("/v1/orders/{id}/pay",                || web::post().to(orders::pay)),
     post("/v1/orders/{id}/cancel",             || web::post().to(orders::cancel)),
+    get ("/v1/orders/{id}/events",             || web::get().to(lists::events)),
+    get ("/v1/channels",                       || web::get().to(channels::channels)),
+    get ("/v1/quote",                          || web::get().to(channels::quote)),
     post("/v1/callbacks/{channel}",            || web::post().to(callbacks::default_account)),
     post("/v1/callbacks/{channel}/{account}",  || web::post().to(callbacks::named_account)),
+    get ("/pay/{token}",                       || web::get().to(pay_page::show)),
+    post("/pay/{token}",                       || web::post().to(pay_page::choose)),
     get ("/healthz",                           || web::get().to(ops::healthz)),
     get ("/readyz",                            || web::get().to(ops::readyz)),
     get ("/metrics",                           || web::get().to(ops::metrics)),
+    get ("/openapi.json",                      || web::get().to(docs::openapi)),
+    get ("/docs",                              || web::get().to(docs::page)),
+    get ("/docs/{file:.*}",                    || web::get().to(docs::file)),
 ];
 
-/// Everything that is served, with the layer around it.
+/// Everything that is served.
 pub fn routes(app: Data<App>) -> impl FnOnce(&mut ServiceConfig) {
     move |config| {
-        let mut scope = web::scope("").app_data(app).wrap(from_fn(edge::layer));
-        for entries in TABLE.chunk_by(|one, next| one.path == next.path) {
-            scope = scope.service(resource(entries));
-        }
-        config.service(scope.default_service(web::to(|| async { Err::<String, _>(ApiError::not_found()) })));
+        config.app_data(app).configure(table);
     }
+}
+
+/// The table with the layer around it.
+pub(super) fn table(config: &mut ServiceConfig) {
+    let mut scope = web::scope("").wrap(from_fn(edge::layer));
+    for entries in TABLE.chunk_by(|one, next| one.path == next.path) {
+        scope = scope.service(resource(entries));
+    }
+    config.service(scope.default_service(web::to(|| async { Err::<String, _>(ApiError::not_found()) })));
 }
 
 /// One path with its methods; any other method is told which there are.
@@ -53,4 +67,57 @@ fn resource(entries: &[Entry]) -> Resource {
     let refuse = move || std::future::ready(Err::<String, _>(ApiError::method_not_allowed(&allowed)));
     let resource = web::resource(entries[0].path).default_service(web::to(refuse));
     entries.iter().fold(resource, |resource, entry| resource.route((entry.route)()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::Method;
+    use actix_web::test::{TestRequest, call_service, init_service, read_body};
+    use serde_json::Value;
+
+    #[test]
+    fn entries_of_a_path_stand_together_and_once() {
+        let chunks: Vec<_> = TABLE.chunk_by(|one, next| one.path == next.path).map(|entries| entries[0].path).collect();
+        let mut paths = chunks.clone();
+        paths.sort_unstable();
+        paths.dedup();
+        assert_eq!(paths.len(), chunks.len());
+    }
+
+    #[actix_web::test]
+    async fn what_is_not_served_is_a_problem_with_the_requests_id() {
+        let service = init_service(actix_web::App::new().configure(table)).await;
+        let table = [
+            (Method::GET, "/nowhere", 404, "not_found", None),
+            (Method::POST, "/", 404, "not_found", None),
+            (Method::DELETE, "/v1/orders", 405, "method_not_allowed", Some("POST, GET")),
+            (Method::POST, "/v1/orders/ord_1", 405, "method_not_allowed", Some("GET")),
+            (Method::POST, "/healthz", 405, "method_not_allowed", Some("GET")),
+            (Method::GET, "/v1/callbacks/simpay", 405, "method_not_allowed", Some("POST")),
+        ];
+        for (method, path, status, code, allow) in table {
+            let request = TestRequest::with_uri(path).method(method).insert_header(("x-request-id", "req-7"));
+            let answer = call_service(&service, request.to_request()).await;
+            assert_eq!(answer.status().as_u16(), status, "{path}");
+            let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(header("content-type").as_deref(), Some("application/problem+json"), "{path}");
+            assert_eq!(header("x-request-id").as_deref(), Some("req-7"), "{path}");
+            assert_eq!(header("allow").as_deref(), allow, "{path}");
+            let body: Value = serde_json::from_slice(&read_body(answer).await).unwrap();
+            assert_eq!(body["code"], code, "{path}");
+            assert_eq!(body["request_id"], "req-7", "{path}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn every_answer_has_an_id_and_tells_browsers_to_do_nothing_with_it() {
+        let service = init_service(actix_web::App::new().configure(table)).await;
+        let answer = call_service(&service, TestRequest::with_uri("/healthz").to_request()).await;
+        assert_eq!(answer.status().as_u16(), 200);
+        for name in ["x-request-id", "content-security-policy", "x-content-type-options", "referrer-policy"] {
+            assert!(answer.headers().contains_key(name), "{name}");
+        }
+        assert_eq!(answer.headers().get("cache-control").unwrap(), "no-store");
+    }
 }

@@ -3,21 +3,37 @@
 //! Every operation is a task of the runtime that opened the store, and the caller only waits for it. So a caller that
 //! goes away cancels nothing, and no connection comes back half used.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use sqlx::{Database, Pool};
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::timeout;
 
 use super::{Reply, StoreError};
 
 /// How long a read waits for a connection.
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the connection that writes may take to open.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a write may take. Whoever has not answered by then has gone without a word; the connection is given up,
+/// and what became of the write is read back.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+/// What a read is given beyond the time for a connection and the database's own time-out.
+const READ_GRACE: Duration = Duration::from_secs(1);
+/// Reads that fail one after the other before the pool is made anew: a peer that died without a word keeps its place
+/// in the pool for ever.
+const FAILURES_MAX: u32 = 8;
 
 /// What differs between databases in opening, losing and understanding a connection.
 pub trait Engine: Send + Sync + 'static {
     type Database: Database;
+
+    /// A pool of connections that only read, opened when they are needed.
+    fn readers(&self) -> Pool<Self::Database>;
 
     /// Opens the connection that writes.
     fn connect(&self) -> Reply<'_, Connection<Self>>;
@@ -31,14 +47,24 @@ pub type Connection<E> = <<E as Engine>::Database as Database>::Connection;
 pub struct Lanes<E: Engine> {
     runtime: Handle,
     engine: Arc<E>,
-    readers: Pool<E::Database>,
     writer: Arc<Mutex<Option<Connection<E>>>>,
+    readers: RwLock<Pool<E::Database>>,
+    read_patience: Duration,
+    failures: AtomicU32,
 }
 
 impl<E: Engine> Lanes<E> {
-    /// To be called on the runtime that is to drive the store.
-    pub fn new(engine: E, readers: Pool<E::Database>) -> Self {
-        Lanes { runtime: Handle::current(), engine: Arc::new(engine), readers, writer: Arc::default() }
+    /// # Panics
+    /// Outside of a runtime: it is the one that drives the store.
+    pub fn new(engine: E, statement_timeout: Duration) -> Self {
+        Lanes {
+            runtime: Handle::current(),
+            writer: Arc::default(),
+            readers: RwLock::new(engine.readers()),
+            engine: Arc::new(engine),
+            read_patience: ACQUIRE_TIMEOUT + statement_timeout + READ_GRACE,
+            failures: AtomicU32::new(0),
+        }
     }
 
     pub async fn read<T, F>(&self, work: impl FnOnce(Pool<E::Database>) -> F) -> Result<T, StoreError>
@@ -46,11 +72,36 @@ impl<E: Engine> Lanes<E> {
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        match self.runtime.spawn(work(self.readers.clone())).await {
-            Ok(result) => result,
-            Err(end) if end.is_panic() => std::panic::resume_unwind(end.into_panic()),
+        let readers = self.readers.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let task = self.runtime.spawn(timeout(self.read_patience, work(readers)));
+        let result = match ended(task).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(StoreError::Unavailable("a read was not answered".to_owned())),
             Err(_) => Err(StoreError::Unavailable("the runtime is shutting down".to_owned())),
+        };
+        match &result {
+            Err(StoreError::Unavailable(_)) => self.count_failure(),
+            Ok(_)
+            | Err(StoreError::Conflict(_) | StoreError::InDoubt(_) | StoreError::Corrupt(_) | StoreError::Fenced) => {
+                self.failures.store(0, Ordering::Relaxed);
+            }
         }
+        result
+    }
+
+    fn count_failure(&self) {
+        if self.failures.fetch_add(1, Ordering::Relaxed) + 1 == FAILURES_MAX {
+            // The runtime's, because a pool keeps house by tasks of its own.
+            let _entered = self.runtime.enter();
+            *self.readers.write().unwrap_or_else(PoisonError::into_inner) = self.engine.readers();
+            self.failures.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// The way to the connection that writes. It is taken before the task that uses it begins, so that writes happen
+    /// in the order in which they were asked for, though nobody waits for them any more.
+    async fn lane(&self) -> OwnedMutexGuard<Option<Connection<E>>> {
+        Arc::clone(&self.writer).lock_owned().await
     }
 
     /// Runs `work` on the connection that writes, alone. The connection is kept only if nothing is wrong with it.
@@ -59,14 +110,16 @@ impl<E: Engine> Lanes<E> {
         T: Send + 'static,
         W: for<'c> FnOnce(&'c mut Connection<E>) -> Reply<'c, T> + Send + 'static,
     {
-        let (engine, writer) = (Arc::clone(&self.engine), Arc::clone(&self.writer));
+        let (engine, mut lane) = (Arc::clone(&self.engine), self.lane().await);
         let task = self.runtime.spawn(async move {
-            let mut lane = writer.lock().await;
             let mut connection = match lane.take() {
                 Some(connection) => connection,
-                None => engine.connect().await?,
+                None => connect(&*engine).await?,
             };
-            let result = work(&mut connection).await;
+            let result = match timeout(WRITE_PATIENCE, work(&mut connection)).await {
+                Ok(result) => result,
+                Err(_) => Err(StoreError::InDoubt("a write was not answered".to_owned())),
+            };
             match &result {
                 Ok(_) | Err(StoreError::Conflict(_) | StoreError::Corrupt(_) | StoreError::Fenced) => {
                     *lane = Some(connection);
@@ -76,10 +129,42 @@ impl<E: Engine> Lanes<E> {
             }
             result
         });
-        match task.await {
-            Ok(result) => result,
-            Err(end) if end.is_panic() => std::panic::resume_unwind(end.into_panic()),
-            Err(_) => Err(StoreError::InDoubt("the runtime went away during a write".to_owned())),
-        }
+        let in_doubt = |_| StoreError::InDoubt("the runtime went away during a write".to_owned());
+        ended(task).await.map_err(in_doubt)?
+    }
+
+    /// Runs `work` on a connection of its own, for as long as it takes.
+    pub async fn apart<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut Connection<E>) -> Reply<'c, T> + Send + 'static,
+    {
+        let (engine, mut lane) = (Arc::clone(&self.engine), self.lane().await);
+        let task = self.runtime.spawn(async move {
+            if let Some(connection) = lane.take() {
+                engine.discard(connection).await?;
+            }
+            let mut connection = connect(&*engine).await?;
+            let result = work(&mut connection).await;
+            drop(engine.discard(connection).await);
+            result
+        });
+        let in_doubt = |_| StoreError::InDoubt("the runtime went away during a write".to_owned());
+        ended(task).await.map_err(in_doubt)?
+    }
+}
+
+async fn connect<E: Engine>(engine: &E) -> Result<Connection<E>, StoreError> {
+    match timeout(CONNECT_PATIENCE, engine.connect()).await {
+        Ok(connected) => connected,
+        Err(_) => Err(StoreError::Unavailable("the database does not answer".to_owned())),
+    }
+}
+
+/// What a task ended with; its panic is ours.
+async fn ended<T>(task: JoinHandle<T>) -> Result<T, JoinError> {
+    match task.await {
+        Err(end) if end.is_panic() => std::panic::resume_unwind(end.into_panic()),
+        result => result,
     }
 }

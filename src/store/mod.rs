@@ -5,6 +5,7 @@
 
 mod batch;
 mod lanes;
+mod postgres;
 mod rows;
 mod sqlite;
 mod statements;
@@ -325,7 +326,10 @@ pub enum Doubt {
 }
 
 /// Opens the store at `url`: `sqlite://PATH` or `postgres://…`. Nothing is read or written yet; `readers` connections
-/// read, and `statement_timeout` bounds what each of them may take. To be called on the runtime that is to drive it.
+/// read, and `statement_timeout` bounds what each of them may take.
+///
+/// # Panics
+/// Outside of a runtime: the one it is called on drives the store.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`] for an address that cannot be understood or a folder that cannot be made. The address
@@ -335,7 +339,7 @@ pub fn open(url: &SecretString, readers: u32, statement_timeout: Duration) -> Re
     let scheme = address.split_once("://").map_or("", |(scheme, _)| scheme);
     match scheme {
         "sqlite" => Ok(Arc::new(sqlite::SqliteStore::open(address, readers, statement_timeout)?)),
-        "postgres" | "postgresql" => Err(StoreError::Unavailable("PostgreSQL is not there yet".to_owned())),
+        "postgres" | "postgresql" => Ok(Arc::new(postgres::PostgresStore::open(address, readers, statement_timeout)?)),
         _ => Err(StoreError::Unavailable(
             "the store's url must begin with sqlite://, postgres:// or postgresql://".to_owned(),
         )),

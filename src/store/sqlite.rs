@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::types::Uuid;
 use sqlx::{ConnectOptions, Connection as _, QueryBuilder, Sqlite, query, query_as};
 
@@ -16,8 +18,8 @@ use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
 use super::rows::*;
 use super::statements::*;
 use super::{
-    Balance, ChannelTotal, Committed, Count, DeadLetter, DueOrder, Group, JournalRow, KeptAnswer, KeyRow, OrderFilter,
-    Doubt, OutboxItem, Owner, Platform, Reply, Store, StoreError, StoredEntry, StoredInboxRow, StoredOrder,
+    Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, DueOrder, Group, JournalRow, KeptAnswer, KeyRow,
+    OrderFilter, OutboxItem, Owner, Platform, Reply, Store, StoreError, StoredEntry, StoredInboxRow, StoredOrder,
 };
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::Order;
@@ -62,22 +64,26 @@ impl SqliteStore {
             .busy_timeout(statement_timeout)
             .pragma("temp_store", "memory")
             .disable_statement_logging();
-        let reading = options.clone().create_if_missing(false).pragma("query_only", "on");
-        let readers = SqlitePoolOptions::new()
-            .max_connections(readers)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_lazy_with(reading);
-        Ok(SqliteStore { lanes: Lanes::new(File { options }, readers) })
+        Ok(SqliteStore { lanes: Lanes::new(File { options, readers }, statement_timeout) })
     }
 }
 
 /// The file, as the writer opens it.
 struct File {
     options: SqliteConnectOptions,
+    readers: u32,
 }
 
 impl Engine for File {
     type Database = Sqlite;
+
+    fn readers(&self) -> SqlitePool {
+        let reading = self.options.clone().create_if_missing(false).pragma("query_only", "on");
+        SqlitePoolOptions::new()
+            .max_connections(self.readers)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(reading)
+    }
 
     fn connect(&self) -> Reply<'_, SqliteConnection> {
         Box::pin(async move {
@@ -161,7 +167,7 @@ questions!(SqliteStore, Sqlite);
 
 impl Store for SqliteStore {
     fn migrate(&self) -> Reply<'_, ()> {
-        Box::pin(self.lanes.write(|connection| {
+        Box::pin(self.lanes.apart(|connection| {
             Box::pin(async move {
                 MIGRATOR.run_direct(None, connection, false).await.map_err(|error| match error {
                     MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => writing_fault(error),
@@ -183,7 +189,8 @@ impl Store for SqliteStore {
     }
 
     fn outbox_items<'a>(&'a self, keys: &'a [(OrderId, u32)]) -> Reply<'a, Vec<OutboxItem>> {
-        let rows: Vec<(String, u32)> = keys.iter().map(|(id, sequence)| (format!("{:032x}", id.as_u128()), *sequence)).collect();
+        let rows: Vec<(String, u32)> =
+            keys.iter().map(|(id, sequence)| (format!("{:032x}", id.as_u128()), *sequence)).collect();
         let keys = serde_json::to_string(&rows).unwrap_or_default();
         self.all(query_as::<_, OutboxColumns>(OUTBOX_ITEMS).bind(keys))
     }
@@ -192,6 +199,5 @@ impl Store for SqliteStore {
 }
 
 /// The keys come as one JSON array of `[hex id, sequence]`, so that the statement is the same for any number of them.
-const OUTBOX_ITEMS: &str = outbox_where!(
-    "(x.order_id, x.sequence) IN (SELECT unhex(value ->> 0), value ->> 1 FROM json_each($1))"
-);
+const OUTBOX_ITEMS: &str =
+    outbox_where!("(x.order_id, x.sequence) IN (SELECT unhex(value ->> 0), value ->> 1 FROM json_each($1))");

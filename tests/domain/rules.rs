@@ -170,6 +170,14 @@ fn rule_02_queries_follow_the_channel_s_schedule() {
 }
 
 #[test]
+fn rule_02_a_timer_that_fires_before_anything_is_due_asks_nothing() {
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    assert_eq!(proposed(&walk.wait(SECOND).tell(Fact::TimerFired)), []);
+    walk.tell(Fact::CancelAsked);
+    assert_eq!(proposed(&walk.wait(SECOND).tell(Fact::TimerFired)), []);
+}
+
+#[test]
 fn rule_02_an_operator_s_resolution_is_a_finding_of_its_own() {
     let mut walk = Walk::shown_at(Channel::Unionpay);
     walk.tell(Fact::CancelAsked);
@@ -411,9 +419,26 @@ fn rule_07_where_a_channel_cannot_close_a_switch_waits_and_a_wish_is_stored_and_
     assert_eq!(walk.refusal(closed(0, CloseAnswer::Closed)), Refusal::OutOfPlace);
     while walk.order.state == State::Submitted {
         assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
-        walk.tell(found(0, Finding::NotExist));
+        assert_eq!(proposed(&walk.tell(found(0, Finding::NotExist))), [], "the next query waits for its tick");
     }
     assert!(walk.at > dead_at);
+    assert_eq!(walk.order.failure, Some(OrderFailure::Cancelled));
+}
+
+#[test]
+fn rule_07_a_close_of_what_the_channel_does_not_know_is_followed_by_a_query_until_it_lapses() {
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Wechat);
+    walk.tell(sent(0, 1, no_answer()));
+    walk.tell(Fact::CancelAsked);
+    while walk.order.state == State::Submitted {
+        assert_eq!(proposed(&walk.tell(closed(0, close_unclear()))), [Effect::Query { ordinal: 0 }]);
+        walk.tell(found(0, Finding::NotExist));
+        if walk.order.state == State::Submitted {
+            assert_eq!(proposed(&walk.wake()), [Effect::Close { ordinal: 0 }]);
+        }
+    }
+    assert!(walk.at > walk.attempt(0).expires_at.plus_ms(Channel::Wechat.rules().grace_ms));
     assert_eq!(walk.order.failure, Some(OrderFailure::Cancelled));
 }
 
@@ -461,6 +486,7 @@ fn rule_08_the_first_capture_of_the_amount_asked_makes_every_unfinished_order_su
         let step = walk.tell(called_back(0, REFERENCE, PAYABLE));
         assert_eq!((walk.order.state, walk.attempt(0).state), (State::Succeeded, AttemptState::Captured));
         assert_eq!((entries(&step), webhooks(&step)), (vec![EntryKind::Payment], vec![WebhookKind::OrderSucceeded]));
+        assert_eq!((walk.attempt(0).failure, walk.order.last_failure), (None, None));
         let closes: Vec<Effect> = open.iter().map(|ordinal| Effect::Close { ordinal: *ordinal }).collect();
         assert_eq!(proposed(&step), closes, "all other open attempts are closed");
         for ordinal in open {
@@ -585,6 +611,23 @@ fn rule_10_a_claim_is_asked_about_until_the_answer_is_certain() {
 }
 
 #[test]
+fn rule_10_a_query_that_was_under_way_when_the_callback_came_does_not_undo_its_claim() {
+    let mut walk = Walk::shown_at(Channel::Wechat);
+    walk.tell(Fact::CancelAsked);
+    walk.tell(closed(0, CloseAnswer::Closed));
+    walk.tell(called_back(0, REFERENCE, PAYABLE - 1));
+    walk.wait(3 * SECOND).tell(found(0, Finding::Closed));
+    assert_eq!((walk.order.state, walk.order.is_quiet()), (State::Failed, false));
+    assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
+    let mut denied = walk.clone();
+    walk.tell(found(0, paid(REFERENCE, PAYABLE - 1)));
+    walk.tell(refund(0, RefundOutcome::Done));
+    assert_eq!((walk.order.is_quiet(), walk.order.net_captured_minor()), (true, 0));
+    denied.wait(MINUTE).tell(found(0, Finding::Closed));
+    assert!(denied.order.is_quiet(), "a minute later the channel's denial counts");
+}
+
+#[test]
 fn rule_10_a_matching_callback_is_proof_where_the_channel_s_word_is_and_else_a_reason_to_ask() {
     for channel in Channel::ALL {
         let mut walk = Walk::shown_at(channel);
@@ -621,14 +664,17 @@ fn rule_10_a_callback_with_another_amount_moves_no_money_and_causes_a_query() {
 }
 
 #[test]
+fn rule_10_a_callback_in_another_currency_moves_no_money_and_causes_a_query() {
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    let step = walk.tell(called_back_in("JPY", account(), (0, REFERENCE, PAYABLE)));
+    assert_eq!((step.writes.len(), proposed(&step)), (0, vec![Effect::Query { ordinal: 0 }]));
+    assert_eq!((walk.order.state, walk.order.captures.len()), (State::Submitted, 0));
+}
+
+#[test]
 fn rule_10_the_account_whose_key_verified_must_be_the_attempt_s() {
     let mut walk = Walk::shown_at(Channel::Simpay);
-    let by_another = Fact::CallbackVerified {
-        ordinal: 0,
-        account: "second".into(),
-        reference: REFERENCE.into(),
-        amount_minor: PAYABLE,
-    };
+    let by_another = called_back_in("CNY", "second".into(), (0, REFERENCE, PAYABLE));
     assert_eq!(walk.refusal(by_another), Refusal::AccountDiffers);
     assert_eq!(walk.refusal(called_back(1, REFERENCE, PAYABLE)), Refusal::AttemptUnknown);
     assert_eq!(walk.order.state, State::Submitted);
@@ -761,4 +807,14 @@ fn states_webhooks_nobody_wants_are_counted_and_not_written() {
     let mut walk = Walk::of(&Created { webhooks: Webhooks::NotWanted, ..creation() });
     assert_eq!(webhooks(&walk.tell(Fact::CancelAsked)), []);
     assert_eq!(walk.order.sequence, 1);
+}
+
+#[test]
+fn states_no_event_is_earlier_than_the_one_before() {
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    walk.wait(MINUTE).tell(chosen(Channel::Wechat));
+    let last_at = walk.order.last_at;
+    walk.wait(-HOUR).tell(closed(0, CloseAnswer::Closed));
+    walk.pay_by(Channel::Wechat);
+    assert_eq!((walk.order.last_at, walk.attempt(1).opened_at), (last_at, last_at));
 }

@@ -91,8 +91,7 @@ fn events(order: &Order) -> Vec<(&'static str, Fact)> {
     let send = newest.map_or(1, |attempt| attempt.sends);
     let looked = |verdict| Fact::Validated { channel: Channel::Simpay, method: method_of(Channel::Simpay), verdict };
     let suspect = u8::from(order.captures.len() > 1);
-    let by_another_account =
-        Fact::CallbackVerified { ordinal, account: "second".into(), reference: "new".into(), amount_minor: payable };
+    let by_another_account = called_back_in("CNY", "second".into(), (ordinal, "new", payable));
     vec![
         ("created", Fact::Created(Box::new(creation()))),
         ("chosen simpay", chosen(Channel::Simpay)),
@@ -121,6 +120,7 @@ fn events(order: &Order) -> Vec<(&'static str, Fact)> {
         ("close unknown", closed(ordinal, close_unclear())),
         ("callback paid", called_back(ordinal, "new", payable)),
         ("callback paid less", called_back(ordinal, "new", payable - 1)),
+        ("callback other currency", called_back_in("JPY", account(), (ordinal, "new", payable))),
         ("callback contradicts", called_back(0, REFERENCE, PAYABLE - 1)),
         ("callback other account", by_another_account),
         ("callback other attempt", called_back(9, "new", payable)),
@@ -380,8 +380,9 @@ created, no attempt yet
     send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
-    | close unknown | callback paid | callback paid less | callback contradicts | callback other account
-    | callback other attempt | operator: paid | operator: closed -> refused: attempt unknown
+    | close unknown | callback paid | callback paid less | callback other currency | callback contradicts
+    | callback other account | callback other attempt | operator: paid | operator: closed
+        -> refused: attempt unknown
     cancel -> failed, cancelled; writes wipe, order.failed; rests
     deadline | timer | timer, much later -> unchanged
     deadline, passed -> failed, expired; writes wipe, order.failed; rests
@@ -396,7 +397,7 @@ created, attempt dead
         -> succeeded, last none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more
         -> capture 0 wrong amount, refund owed; writes capture 0, entry suspense; does refund 0
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> failed, cancelled; writes wipe, order.failed
@@ -412,7 +413,7 @@ created, switching to wechat, attempt dead
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more
         -> capture 0 wrong amount, refund owed; writes capture 0, entry suspense; does refund 0
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> failed, cancelled, wish none; writes wipe, order.failed
@@ -427,8 +428,9 @@ validating
     send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
-    | close unknown | callback paid | callback paid less | callback contradicts | callback other account
-    | callback other attempt | operator: paid | operator: closed -> refused: attempt unknown
+    | close unknown | callback paid | callback paid less | callback other currency | callback contradicts
+    | callback other account | callback other attempt | operator: paid | operator: closed
+        -> refused: attempt unknown
     timer | timer, much later -> unchanged
 submitted, open, nowhere: the first send is under way
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
@@ -448,11 +450,10 @@ submitted, open, nowhere: the first send is under way
     query paid more
         -> created, last amount mismatch, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
     query pending | query not exist -> #0 perhaps, #0 sends 2; does submit #0 send 2
-    close already paid -> #0 close asked; does query #0
-    close unknown -> #0 close asked
+    close already paid | close unknown -> #0 close asked; does query #0
     callback paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel, #0 closing; does close #0
@@ -477,11 +478,10 @@ submitted, open, nowhere, the last attempt allowed
     query pending | query not exist -> #0 perhaps, #0 sends 2; does submit #0 send 2
     query declined | query closed | close closed | operator: closed
         -> failed, attempts used up, last declined, #0 dead; writes wipe, order.failed
-    close already paid -> #0 close asked; does query #0
-    close unknown -> #0 close asked
+    close already paid | close unknown -> #0 close asked; does query #0
     callback paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel, #0 closing; does close #0
@@ -502,11 +502,10 @@ submitted, open, perhaps: the first send is unknown
         -> created, last amount mismatch, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
     query declined | query closed | close closed | operator: closed
         -> created, last declined, #0 dead; writes wipe, order.attempt_failed
-    close already paid -> #0 close asked; does query #0
-    close unknown -> #0 close asked
+    close already paid | close unknown -> #0 close asked; does query #0
     callback paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel, #0 closing; does close #0
@@ -527,9 +526,8 @@ submitted, open, shown
         -> created, last amount mismatch, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
     query declined | query closed | close closed | operator: closed
         -> created, last declined, #0 dead; writes wipe, order.attempt_failed
-    close already paid -> #0 close asked; does query #0
-    close unknown -> #0 close asked
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    close already paid | close unknown -> #0 close asked; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel, #0 closing; does close #0
@@ -550,7 +548,7 @@ submitted, open, shown, unionpay
         -> created, last amount mismatch, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
     query declined | query closed | operator: closed
         -> created, last declined, #0 dead; writes wipe, order.attempt_failed
-    callback paid | callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid | callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel, #0 closing; does query #0
@@ -572,7 +570,7 @@ submitted, open, shown, unionpay, claimed by a callback
         -> created, last amount mismatch, #0 dead, #0 unclaimed, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
     query declined | query closed | operator: closed
         -> created, last declined, #0 dead, #0 unclaimed; writes wipe, order.attempt_failed
-    callback paid | callback paid less | callback contradicts | timer | timer, much later
+    callback paid | callback paid less | callback other currency | callback contradicts | timer | timer, much later
         -> unchanged; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -595,9 +593,8 @@ submitted, second attempt open at wechat, first dead
         -> succeeded, last none, #0 captured, #1 closing, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; does close #1
     query declined | query closed | operator: closed -> created, #1 dead; writes wipe, order.attempt_failed
     close closed -> #1 close answered; does query #1
-    close already paid -> #1 close asked; does query #1
-    close unknown -> #1 close asked
-    callback paid less -> #1 claimed; does query #1
+    close already paid | close unknown -> #1 close asked; does query #1
+    callback paid less | callback other currency -> #1 claimed; does query #1
     callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -619,11 +616,10 @@ submitted, closing to cancel, nowhere
     query declined | query closed | close closed | operator: closed
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
     query unknown | cancel | deadline | deadline, passed -> unchanged
-    close already paid -> #0 close asked; does query #0
-    close unknown -> #0 close asked
+    close already paid | close unknown -> #0 close asked; does query #0
     callback paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
 submitted, closing to cancel, shown
@@ -639,9 +635,8 @@ submitted, closing to cancel, shown
     query pending | query not exist | timer | timer, much later -> unchanged; does close #0
     query declined | query closed | close closed | operator: closed
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
-    close already paid -> #0 close asked; does query #0
-    close unknown -> #0 close asked
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    close already paid | close unknown -> #0 close asked; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
 submitted, closing to cancel, close answered by wechat
@@ -657,9 +652,8 @@ submitted, closing to cancel, close answered by wechat
     query declined | query closed | operator: closed
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
     close closed | timer | timer, much later -> unchanged; does query #0
-    close already paid -> #0 close asked; does query #0
-    close unknown -> #0 close asked
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    close already paid | close unknown -> #0 close asked; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
 submitted, closing to cancel, unionpay
@@ -667,18 +661,18 @@ submitted, closing to cancel, unionpay
     | close already paid | close unknown | refund done | refund rejected | refund not sent | refund not exist
     | refund unknown -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown | cancel
-    | deadline | deadline, passed -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
+    | query not exist | query unknown | cancel | deadline | deadline, passed -> unchanged
     send paid | query paid | operator: paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more | query paid as known
         -> failed, cancelled, wish none, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.failed; does refund 0
-    query pending | query not exist | timer | timer, much later -> unchanged; does query #0
     query declined | query closed | operator: closed
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
-    callback paid | callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid | callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    timer | timer, much later -> unchanged; does query #0
 submitted, closing as expired, shown
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
     | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
@@ -692,9 +686,8 @@ submitted, closing as expired, shown
     query pending | query not exist | timer | timer, much later -> unchanged; does close #0
     query declined | query closed | close closed | operator: closed
         -> failed, expired, wish none, #0 dead; writes wipe, order.failed
-    close already paid -> #0 close asked; does query #0
-    close unknown -> #0 close asked
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    close already paid | close unknown -> #0 close asked; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel
@@ -711,9 +704,8 @@ submitted, closing to switch to wechat, shown
     query pending | query not exist | timer | timer, much later -> unchanged; does close #0
     query declined | query closed | close closed | operator: closed
         -> created, #0 dead; writes wipe; does choose wechat
-    close already paid -> #0 close asked; does query #0
-    close unknown -> #0 close asked
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    close already paid | close unknown -> #0 close asked; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel
@@ -729,7 +721,7 @@ succeeded
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 1 further, refund owed; writes capture 1, entry suspense; does refund 1
     callback paid -> capture 1 further, unconfirmed; writes capture 1, entry suspense; does query #0
-    callback paid less -> #0 claimed; does query #0
+    callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts -> refused: capture contradicts
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -744,10 +736,9 @@ succeeded by the first attempt, second closing at wechat
     query pending | query not exist | timer | timer, much later -> unchanged; does close #1
     query declined | query closed | operator: closed -> #1 dead; rests
     close closed -> #1 close answered; does query #1
-    close already paid -> #1 close asked; does query #1
-    close unknown -> #1 close asked
+    close already paid | close unknown -> #1 close asked; does query #1
     callback paid -> #1 dead, capture 1 further, unconfirmed; writes capture 1, entry suspense; does query #1
-    callback paid less -> #1 claimed; does query #1
+    callback paid less | callback other currency -> #1 claimed; does query #1
     callback contradicts -> refused: capture contradicts
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -761,7 +752,7 @@ succeeded, a further capture unconfirmed
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
-    callback paid less -> #0 claimed; does query #0
+    callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts -> refused: capture contradicts
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -775,7 +766,7 @@ succeeded, a further capture's refund owed
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
-    callback paid less -> #0 claimed; does query #0
+    callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts -> refused: capture contradicts
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -793,7 +784,7 @@ succeeded, a further capture's refund in doubt
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
-    callback paid less -> #0 claimed; does query #0
+    callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts -> refused: capture contradicts
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -812,7 +803,7 @@ succeeded, a further capture's refund done
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
-    callback paid less -> #0 claimed; does query #0
+    callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts -> refused: capture contradicts
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -823,8 +814,9 @@ failed, cancelled before any attempt
     send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
-    | close unknown | callback paid | callback paid less | callback contradicts | callback other account
-    | callback other attempt | operator: paid | operator: closed -> refused: attempt unknown
+    | close unknown | callback paid | callback paid less | callback other currency | callback contradicts
+    | callback other account | callback other attempt | operator: paid | operator: closed
+        -> refused: attempt unknown
     deadline | timer | deadline, passed | timer, much later -> unchanged
 failed, cancelled, attempt dead
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
@@ -837,7 +829,7 @@ failed, cancelled, attempt dead
         -> watched 1, capture 0 too late, refund owed; writes capture 0, entry suspense; does refund 0
     query pending | query not exist | query declined | query closed | operator: closed -> watched 1
     callback paid -> capture 0 too late, unconfirmed; writes capture 0, entry suspense; does query #0
-    callback paid less | callback contradicts -> #0 claimed; does query #0
+    callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     timer | timer, much later -> unchanged; does query #0

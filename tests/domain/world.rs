@@ -100,7 +100,11 @@ pub fn close_unclear() -> CloseAnswer {
 }
 
 pub fn called_back(ordinal: u8, reference: &str, amount_minor: i64) -> Fact {
-    Fact::CallbackVerified { ordinal, account: account(), reference: reference.into(), amount_minor }
+    called_back_in("CNY", account(), (ordinal, reference, amount_minor))
+}
+
+pub fn called_back_in(currency: &str, account: Account, (ordinal, reference, amount_minor): (u8, &str, i64)) -> Fact {
+    Fact::CallbackVerified { ordinal, account, reference: reference.into(), amount_minor, currency: currency.into() }
 }
 
 pub fn refund(capture: u8, outcome: RefundOutcome) -> Fact {

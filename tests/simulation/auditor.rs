@@ -140,7 +140,7 @@ pub fn look(world: &World) {
         }
         let is_armed = actor.armed.is_some_and(|armed| armed >= now);
         let is_busy = is_armed || !actor.mailbox.is_empty() || process.is_calling(*id);
-        assert!(is_busy || order.is_quiet(now) || order.version == 0, "{id} waits for nothing: {order:?}");
+        assert!(is_busy || order.may_leave(now) || order.version == 0, "{id} waits for nothing: {order:?}");
     }
     for row in world.store.rows() {
         let id = row.order.id;
@@ -157,7 +157,7 @@ pub fn at_the_end(world: &World) {
     let mut booked = BTreeSet::new();
     for row in world.store.rows() {
         let order = row.load();
-        assert!(order.state.is_final() && order.is_quiet(now), "{} has not come to its end: {order:?}", order.id);
+        assert!(order.state.is_final() && order.may_leave(now), "{} has not come to its end: {order:?}", order.id);
         assert_eq!(row.next_due_at, None, "{} still has something due: {order:?}", order.id);
         for capture in &order.captures {
             let attempt = order.attempt(capture.ordinal).expect("a capture belongs to an attempt");

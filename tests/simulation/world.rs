@@ -271,7 +271,7 @@ impl World {
         let mut turn = Box::new(Turn::new(order));
         let mut shell = SimulatedShell { desk: process.desk.clone(), merchant: None, shown: None };
         turn.resume(now, &mut shell);
-        if turn.order().is_quiet(now) {
+        if turn.order().may_leave(now) {
             actor.mailbox.push_back(Letter::Leave);
         }
         actor.phase = Phase::Resting(turn);
@@ -381,7 +381,7 @@ impl World {
         let Some(process) = &mut self.process else { return };
         let armed = process.actors.get(&id).and_then(|actor| actor.armed);
         let phase = match &letter {
-            Letter::Leave if turn.order().is_quiet(now) => {
+            Letter::Leave if turn.order().may_leave(now) => {
                 process.actors.remove(&id);
                 return;
             }
@@ -428,7 +428,7 @@ impl World {
                 self.answer_asker(turn.order(), asker);
                 let now = self.now();
                 let Some(actor) = self.actor(id) else { return };
-                if turn.order().is_quiet(now) {
+                if turn.order().may_leave(now) {
                     actor.mailbox.push_back(Letter::Leave);
                 }
                 actor.phase = Phase::Resting(turn);

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use tongbao::domain::id::PlatformId;
 use tongbao::store::{self, Delivery, Group, Store, Unit};
 
-use super::units;
+use super::{postgres, units};
 
 const GROUPS: usize = 80;
 const UNITS: usize = 500;
@@ -86,4 +86,15 @@ async fn measure_sqlite() {
     measure(&*store).await;
     drop(store);
     std::fs::remove_dir_all(&folder).expect("the folder goes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it measures"]
+async fn measure_postgres() {
+    let url = postgres::shared().database();
+    for (way, url) in [("socket", url.clone()), ("tcp", postgres::shared().over_tcp(&postgres::shared().database()))] {
+        println!("PostgreSQL by {way}");
+        let store = store::open(&SecretString::from(url), 2, Duration::from_secs(5)).expect("the store opens");
+        measure(&*store).await;
+    }
 }

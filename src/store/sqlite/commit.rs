@@ -231,7 +231,7 @@ async fn present(
 /// Updates the orders that were there, each from the version its step was decided on.
 async fn change(connection: &mut SqliteConnection, batch: &mut Batch) -> Result<(), StoreError> {
     let moved = std::mem::take(&mut batch.moved);
-    let wanted: Vec<(Uuid, i64)> = moved.iter().map(|row| (row.head.id, row.head.version)).collect();
+    let wanted: Vec<(Uuid, i64)> = moved.iter().map(|row| (row.head.id, row.expected_version)).collect();
     let changed = MOVED
         .write(connection, moved, |statement, row| {
             let (change, next_action) = match row.next_action {
@@ -247,16 +247,75 @@ async fn change(connection: &mut SqliteConnection, batch: &mut Batch) -> Result<
     if changed == wanted.len() {
         return Ok(());
     }
-    for (id, version) in wanted {
+    Err(name_conflict(connection, wanted).await?)
+}
+
+/// Finds the order that was not as it was expected, among rows as they were before this transaction.
+async fn name_conflict(connection: &mut SqliteConnection, wanted: Vec<(Uuid, i64)>) -> Result<StoreError, StoreError> {
+    query("ROLLBACK").execute(&mut *connection).await.map_err(reading_fault)?;
+    for (id, expected) in wanted {
         let there: Option<i64> = query_scalar("SELECT version FROM orders WHERE id = ?")
             .bind(id)
             .fetch_optional(&mut *connection)
             .await
             .map_err(reading_fault)?;
-        if there != Some(version) {
+        if there != Some(expected) {
             let id = OrderId::from_u128(id.as_u128());
-            return Err(StoreError::Conflict(format!("order {id} is not at the version its step was decided on")));
+            return Ok(StoreError::Conflict(format!("not at the version its step was decided on: {id}")));
         }
     }
-    Err(StoreError::Conflict("an order has two steps in one group".to_owned()))
+    Ok(StoreError::Conflict("an order has two steps in one group".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::sqlite::SqliteConnectOptions;
+    use sqlx::{ConnectOptions, Connection as _};
+
+    use super::super::super::batch::InboxLine;
+    use super::*;
+
+    fn callbacks(number: i64) -> Batch {
+        let row = |_| InboxLine {
+            reason: "order_unknown",
+            channel: "simpay",
+            account: "default".to_owned(),
+            number: number.to_string(),
+            order_id: None,
+            body: vec![0; 4_096],
+            at: 0,
+        };
+        Batch { number, inbox: (0..16).map(row).collect(), ..Batch::default() }
+    }
+
+    /// A file that may grow no further stands for a disk that is full.
+    #[tokio::test]
+    async fn a_full_disk_writes_nothing_and_then_goes_on() {
+        let folder = std::env::temp_dir().join(format!("tongbao-full-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let options = SqliteConnectOptions::new().filename(folder.join("store.db")).create_if_missing(true);
+        let mut connection = options.connect().await.unwrap();
+        super::super::MIGRATOR.run_direct(None, &mut connection, false).await.unwrap();
+        query("PRAGMA max_page_count = 200").execute(&mut connection).await.unwrap();
+        let mut number = 0;
+        let refused = loop {
+            number += 1;
+            assert!(number < 100, "the file is never full");
+            match commit(&mut connection, callbacks(number)).await {
+                Ok(_) => {}
+                Err(refused) => break refused,
+            }
+        };
+        assert!(number > 1, "some fitted in");
+        assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+        let group = "SELECT group_number FROM owner";
+        let rows = "SELECT COUNT(*) FROM inbox";
+        assert_eq!(query_scalar::<_, i64>(group).fetch_one(&mut connection).await.unwrap(), number - 1);
+        assert_eq!(query_scalar::<_, i64>(rows).fetch_one(&mut connection).await.unwrap(), (number - 1) * 16);
+        query("PRAGMA max_page_count = 2000").execute(&mut connection).await.unwrap();
+        commit(&mut connection, callbacks(number)).await.expect("there is room again");
+        assert_eq!(query_scalar::<_, i64>(rows).fetch_one(&mut connection).await.unwrap(), number * 16);
+        connection.close().await.unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

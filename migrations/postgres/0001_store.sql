@@ -1,0 +1,160 @@
+-- The store of Tongbao on PostgreSQL.
+--
+-- Instants are milliseconds since 1970-01-01T00:00:00Z, money is in minor units, an order's id is its UUID. There
+-- are no foreign keys on the way of an order: its rows come from one step, in one commit.
+
+-- One row: which process may write, and how far it has got. Every commit begins by changing it.
+CREATE TABLE owner (
+    id           BIGINT PRIMARY KEY CHECK (id = 1),
+    epoch        BIGINT NOT NULL,
+    beat         BIGINT NOT NULL,
+    group_number BIGINT NOT NULL,
+    holder       TEXT   NOT NULL
+);
+INSERT INTO owner (id, epoch, beat, group_number, holder) VALUES (1, 0, 0, 0, '');
+
+CREATE TABLE platforms (
+    id             BIGINT PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    name           TEXT   NOT NULL UNIQUE,
+    fee_bearer     TEXT   NOT NULL CHECK (fee_bearer IN ('payer', 'platform')),
+    webhook_secret TEXT   NOT NULL,
+    webhook_url    TEXT
+);
+
+-- Only hashes of keys are kept.
+CREATE TABLE keys (
+    hash        BYTEA  PRIMARY KEY CHECK (length(hash) = 32),
+    platform_id BIGINT NOT NULL REFERENCES platforms (id),
+    hint        TEXT   NOT NULL,
+    created_at  BIGINT NOT NULL,
+    revoked_at  BIGINT
+);
+
+-- An order is loaded from its snapshot; the columns beside it are what rows are found by, and what was asked for.
+CREATE TABLE orders (
+    id                UUID   PRIMARY KEY,
+    platform_id       BIGINT NOT NULL,
+    merchant_order_id TEXT   NOT NULL,
+    state             TEXT   NOT NULL,
+    -- Of the attempt that matters, or else of the last one.
+    channel           TEXT,
+    version           BIGINT NOT NULL,
+    currency          TEXT   NOT NULL,
+    amount_minor      BIGINT NOT NULL,
+    created_at        BIGINT NOT NULL,
+    expires_at        BIGINT NOT NULL,
+    -- When the order next owes the world something; null when it owes nothing.
+    next_due_at       BIGINT,
+    request           TEXT   NOT NULL,
+    webhook_url       TEXT,
+    -- May hold a channel's secret; wiped when the order is final.
+    next_action       TEXT,
+    snapshot          TEXT   NOT NULL
+);
+CREATE UNIQUE INDEX orders_by_merchant_id ON orders (platform_id, merchant_order_id);
+CREATE INDEX orders_by_platform ON orders (platform_id, id);
+CREATE INDEX orders_due ON orders (next_due_at, id) WHERE next_due_at IS NOT NULL;
+
+-- Who pays, apart from everything else, so that it can be erased.
+CREATE TABLE payers (
+    order_id UUID PRIMARY KEY,
+    payer    TEXT NOT NULL
+);
+
+-- The canonical JSON of each step's events, byte for byte.
+CREATE TABLE journal (
+    order_id UUID   NOT NULL,
+    version  BIGINT NOT NULL,
+    at       BIGINT NOT NULL,
+    body     BYTEA  NOT NULL,
+    PRIMARY KEY (order_id, version)
+);
+
+-- The business fields that each attempt's request was first sent with. The columns beside them are for people.
+CREATE TABLE attempts (
+    order_id      UUID   NOT NULL,
+    ordinal       BIGINT NOT NULL,
+    channel       TEXT   NOT NULL,
+    account       TEXT   NOT NULL,
+    payable_minor BIGINT NOT NULL,
+    opened_at     BIGINT NOT NULL,
+    frozen        TEXT   NOT NULL,
+    PRIMARY KEY (order_id, ordinal)
+);
+
+-- Money that a channel says it took: no reference of an account is ever booked twice.
+CREATE TABLE captures (
+    channel      TEXT   NOT NULL,
+    account      TEXT   NOT NULL,
+    reference    TEXT   NOT NULL,
+    order_id     UUID   NOT NULL,
+    ordinal      BIGINT NOT NULL,
+    currency     TEXT   NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    at           BIGINT NOT NULL,
+    PRIMARY KEY (channel, account, reference)
+);
+
+-- Balanced entries; lines is [["account", amount], …].
+CREATE TABLE entries (
+    order_id UUID   NOT NULL,
+    version  BIGINT NOT NULL,
+    place    BIGINT NOT NULL,
+    kind     TEXT   NOT NULL,
+    currency TEXT   NOT NULL,
+    at       BIGINT NOT NULL,
+    lines    TEXT   NOT NULL,
+    PRIMARY KEY (order_id, version, place)
+);
+
+-- Webhooks that were not delivered yet. The snapshot is the order as it was at that step.
+CREATE TABLE outbox (
+    order_id UUID   NOT NULL,
+    sequence BIGINT NOT NULL,
+    kind     TEXT   NOT NULL,
+    at       BIGINT NOT NULL,
+    tries    BIGINT NOT NULL DEFAULT 0,
+    -- Null in a dead letter.
+    next_at  BIGINT,
+    why      TEXT   NOT NULL DEFAULT '',
+    snapshot TEXT   NOT NULL,
+    PRIMARY KEY (order_id, sequence)
+);
+CREATE INDEX outbox_due ON outbox (next_at, order_id, sequence);
+
+-- Verified callbacks that no order could take yet. A number is never used again.
+CREATE TABLE inbox (
+    id       BIGINT PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    reason   TEXT   NOT NULL,
+    channel  TEXT   NOT NULL,
+    account  TEXT   NOT NULL,
+    number   TEXT   NOT NULL,
+    order_id UUID,
+    body     BYTEA  NOT NULL,
+    at       BIGINT NOT NULL
+);
+CREATE INDEX inbox_by_order ON inbox (order_id, id);
+
+-- Answers given under an Idempotency-Key.
+CREATE TABLE answers (
+    platform_id BIGINT NOT NULL,
+    key         TEXT   NOT NULL,
+    fingerprint BYTEA  NOT NULL CHECK (length(fingerprint) = 32),
+    status      BIGINT NOT NULL,
+    body        TEXT   NOT NULL,
+    at          BIGINT NOT NULL,
+    PRIMARY KEY (platform_id, key)
+);
+CREATE INDEX answers_by_age ON answers (at);
+
+CREATE TABLE settings (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);
+
+-- Ends a commit from within its one statement, so that nothing of it happens.
+CREATE FUNCTION refuse(state TEXT, why TEXT) RETURNS BOOLEAN LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = state, MESSAGE = why;
+END
+$$;

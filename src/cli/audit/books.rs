@@ -1,0 +1,272 @@
+//! The store against itself: every order by its journal and entries, and all sums against all orders.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, stream};
+
+use super::replay::{Evidence, examine};
+use super::report::{BalanceLine, Report, SuspenseLine, Totals, money};
+use crate::domain::ledger::LedgerAccount;
+use crate::domain::order::{Attempt, Order, Purpose, RefundStage, State, SuspenseReason, Wish};
+use crate::domain::time::Instant;
+use crate::store::{ChannelTotal, DueOrder, Store, StoreError};
+
+/// An order that moves between two reads is read again; no order moves this often in so short a time.
+const READS_MAX: usize = 20;
+
+/// A channel and a currency.
+pub type Place = (String, String);
+
+/// What the gateway may be ahead of us, by work that is under way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ahead {
+    pub captures: i64,
+    pub captured_minor: i128,
+    pub refunded_minor: i128,
+}
+
+/// Sums over all orders, to be compared with the store's own sums.
+#[derive(Default)]
+pub struct Tally {
+    balances: BTreeMap<(String, String), i128>,
+    channels: BTreeMap<Place, (i64, i128, i128)>,
+    states: BTreeMap<String, u64>,
+    due: u64,
+    pub ahead: BTreeMap<Place, Ahead>,
+}
+
+/// How the store is read.
+#[derive(Clone, Copy)]
+pub struct Reading<'a> {
+    pub store: &'a dyn Store,
+    pub page: u32,
+    pub readers: usize,
+    pub now: Instant,
+}
+
+/// Examines every order, page by page; `done` hears how many more were examined.
+pub async fn examine_orders(
+    reading: Reading<'_>,
+    report: &mut Report,
+    mut done: impl FnMut(u64),
+) -> Result<Tally, StoreError> {
+    let mut tally = Tally::default();
+    let mut after = None;
+    loop {
+        let page = reading.store.scan(after, reading.page).await?;
+        let Some(last) = page.last() else { return Ok(tally) };
+        after = Some(last.id);
+        let orders = stream::iter(page).map(|order| evidence(reading.store, order));
+        let mut orders = orders.buffer_unordered(reading.readers);
+        while let Some(evidence) = orders.next().await {
+            match evidence? {
+                Read::Whole(evidence) => {
+                    report.orders.replayed += 1;
+                    for fault in examine(&evidence, reading.now) {
+                        report.fault(fault);
+                    }
+                    tally.take(&evidence, reading.now, report);
+                }
+                Read::Moving(order) => report.in_flight(format!("{}: it moves too quickly to be read", order.id)),
+            }
+            report.orders.total += 1;
+            done(1);
+        }
+    }
+}
+
+enum Read {
+    Whole(Box<Evidence>),
+    Moving(Box<Order>),
+}
+
+/// Reads an order's rows at one version: nothing was added if the journal, read last, ends where the order is.
+async fn evidence(store: &dyn Store, mut order: Order) -> Result<Read, StoreError> {
+    for _ in 0..READS_MAX {
+        let entries = store.entries(order.id).await?;
+        let journal = store.journal(order.id).await?;
+        let moved = journal.last().is_some_and(|row| row.version > order.version);
+        match moved {
+            false => return Ok(Read::Whole(Box::new(Evidence { order, journal, entries }))),
+            true => match store.order(order.id).await? {
+                Some(now) if now.order.version > order.version => order = now.order,
+                // The journal is ahead of an order that does not move: the replay will say so.
+                Some(_) | None => return Ok(Read::Whole(Box::new(Evidence { order, journal, entries }))),
+            },
+        }
+    }
+    Ok(Read::Moving(Box::new(order)))
+}
+
+impl Tally {
+    fn take(&mut self, evidence: &Evidence, now: Instant, report: &mut Report) {
+        let order = &evidence.order;
+        *self.states.entry(order.state.name().to_owned()).or_default() += 1;
+        self.due += u64::from(order.next_due_at(now).is_some());
+        report.orders.unsettled += u64::from(is_unsettled(order));
+        for entry in &evidence.entries {
+            for (account, amount) in &entry.lines {
+                *self.balances.entry((account.clone(), entry.currency.clone())).or_default() += i128::from(*amount);
+            }
+        }
+        self.take_captures(order, report);
+        for attempt in order.attempts.iter().filter(|attempt| may_yet_capture(order, attempt)) {
+            let ahead = self.ahead.entry(place(order, attempt)).or_default();
+            ahead.captures += 1;
+            ahead.captured_minor += i128::from(attempt.payable_minor);
+        }
+    }
+
+    fn take_captures(&mut self, order: &Order, report: &mut Report) {
+        for capture in &order.captures {
+            let Some(attempt) = order.attempt(capture.ordinal) else { continue };
+            let sums = self.channels.entry(place(order, attempt)).or_default();
+            sums.0 += 1;
+            sums.1 += i128::from(capture.amount_minor);
+            let Purpose::Suspense { reason, refund } = capture.purpose else { continue };
+            report.books.suspense.captures += 1;
+            if let RefundStage::Done { .. } = refund {
+                sums.2 += i128::from(capture.amount_minor);
+                report.books.suspense.given_back += 1;
+                continue;
+            }
+            self.ahead.entry(place(order, attempt)).or_default().refunded_minor += i128::from(capture.amount_minor);
+            report.books.suspense.push(SuspenseLine {
+                order: order.id.to_string(),
+                account: LedgerAccount::Suspense(attempt.channel, attempt.account.clone()).to_string(),
+                currency: order.currency.code().to_owned(),
+                amount: money(capture.amount_minor, order.currency.code()),
+                reason: reason_name(reason),
+                refund: stage_name(refund),
+            });
+        }
+    }
+}
+
+fn place(order: &Order, attempt: &Attempt) -> Place {
+    (attempt.channel.name().to_owned(), order.currency.code().to_owned())
+}
+
+/// Whether something is under way for the order right now, other than its expiry and looks at what is over.
+pub fn is_unsettled(order: &Order) -> bool {
+    let switching = matches!((order.state, order.wish), (State::Created, Some(Wish::Switch { .. })));
+    let attempts = order.attempts.iter().any(|attempt| attempt.is_open() || attempt.claimed_at.is_some());
+    let refunds = order.captures.iter().any(|capture| match capture.purpose {
+        Purpose::Payment | Purpose::Suspense { refund: RefundStage::Done { .. }, .. } => false,
+        Purpose::Suspense { .. } => true,
+    });
+    switching || attempts || refunds
+}
+
+/// Whether a capture that we do not know of may still reach us: the order goes on, or it will be looked at again.
+fn may_yet_capture(order: &Order, attempt: &Attempt) -> bool {
+    let captured = order.captures.iter().any(|capture| capture.ordinal == attempt.ordinal);
+    !captured && attempt.may_exist() && is_watched(order)
+}
+
+/// Whether somebody will ask the channel about this order again, so that a difference will not stay.
+pub fn is_watched(order: &Order) -> bool {
+    !order.state.is_final() || !order.is_quiet() || order.next_due_at(order.last_at).is_some()
+}
+
+const fn reason_name(reason: SuspenseReason) -> &'static str {
+    match reason {
+        SuspenseReason::WrongAmount => "wrong amount",
+        SuspenseReason::Further => "paid already",
+        SuspenseReason::TooLate => "too late",
+    }
+}
+
+const fn stage_name(refund: RefundStage) -> &'static str {
+    match refund {
+        RefundStage::Unconfirmed { .. } => "to be confirmed",
+        RefundStage::Owed { .. } => "owed",
+        RefundStage::Doubtful { .. } => "in doubt",
+        RefundStage::Done { .. } => "done",
+    }
+}
+
+/// The store's sums: shown, checked to be zero per currency, and kept for the comparisons.
+pub struct Sums {
+    balances: BTreeMap<(String, String), i128>,
+    pub channels: Vec<ChannelTotal>,
+    states: BTreeMap<String, u64>,
+    due: u64,
+}
+
+pub async fn read_sums(reading: Reading<'_>, report: &mut Report) -> Result<Sums, StoreError> {
+    let store = reading.store;
+    let mut balances = BTreeMap::new();
+    let mut by_currency: BTreeMap<String, i128> = BTreeMap::new();
+    for balance in store.balances().await? {
+        report.books.balances.push(BalanceLine {
+            amount: money(balance.amount_minor, &balance.currency),
+            account: balance.account.clone(),
+            currency: balance.currency.clone(),
+        });
+        *by_currency.entry(balance.currency.clone()).or_default() += i128::from(balance.amount_minor);
+        balances.insert((balance.account, balance.currency), i128::from(balance.amount_minor));
+    }
+    for (currency, sum) in by_currency.into_iter().filter(|(_, sum)| *sum != 0) {
+        report.fault(format!("the balances in {currency} sum to {sum} minor units instead of zero"));
+    }
+    let channels = store.channel_totals().await?;
+    report.books.channels = channels.iter().map(totals).collect();
+    report.books.outbox = store.outbox_size().await?;
+    report.books.inbox = store.inbox_size().await?;
+    let counts = store.counts_by_state().await?;
+    let states: BTreeMap<String, u64> =
+        counts.into_iter().map(|count| (count.name, u64::try_from(count.count).unwrap_or_default())).collect();
+    report.orders.by_state.clone_from(&states);
+    Ok(Sums { balances, channels, states, due: count_due(reading).await? })
+}
+
+fn totals(total: &ChannelTotal) -> Totals {
+    Totals {
+        channel: total.channel.clone(),
+        currency: total.currency.clone(),
+        captures: total.captures,
+        captured: money(total.captured_minor, &total.currency),
+        refunded: money(total.refunded_minor, &total.currency),
+    }
+}
+
+/// The orders that a server which starts now would find.
+async fn count_due(reading: Reading<'_>) -> Result<u64, StoreError> {
+    let mut count = 0;
+    let mut after: Option<DueOrder> = None;
+    loop {
+        let page = reading.store.due(after, Instant(i64::MAX), reading.page).await?;
+        let Some(last) = page.last() else { return Ok(count) };
+        after = Some(*last);
+        count += page.len() as u64;
+    }
+}
+
+/// Compares the store's sums with the sums over all orders; only meaningful when nobody wrote in between.
+pub fn compare(sums: &Sums, tally: &Tally, report: &mut Report) {
+    if without_zeros(&sums.balances) != without_zeros(&tally.balances) {
+        report.fault("the balances are not the sums of the orders' entries".to_owned());
+    }
+    let channels: BTreeMap<Place, (i64, i128, i128)> = sums
+        .channels
+        .iter()
+        .map(|total| {
+            let sums = (total.captures, i128::from(total.captured_minor), i128::from(total.refunded_minor));
+            ((total.channel.clone(), total.currency.clone()), sums)
+        })
+        .collect();
+    if channels != tally.channels {
+        report.fault(format!("the channels' totals {channels:?} are not the orders' captures {:?}", tally.channels));
+    }
+    if sums.states != tally.states {
+        report.fault(format!("the orders' states are stored as {:?} and beside it as {:?}", tally.states, sums.states));
+    }
+    if sums.due != tally.due {
+        report.fault(format!("{} orders owe the world something and {} would be found", tally.due, sums.due));
+    }
+}
+
+fn without_zeros(balances: &BTreeMap<(String, String), i128>) -> BTreeMap<(String, String), i128> {
+    balances.iter().filter(|(_, amount)| **amount != 0).map(|(account, amount)| (account.clone(), *amount)).collect()
+}

@@ -1,0 +1,113 @@
+//! Channels and what they would cost.
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+
+use super::App;
+use super::auth::Caller;
+use super::draft;
+use super::lists::Page;
+use super::problem::{ApiError, Code};
+use super::query::Query;
+use super::schema;
+use crate::domain::channel::{Channel, Currencies, Method};
+use crate::domain::money::{Currency, format_minor};
+use crate::domain::order;
+use crate::domain::validation::Health;
+
+#[derive(Serialize)]
+struct ChannelView {
+    name: Channel,
+    enabled: bool,
+    methods: &'static [Method],
+    fee_rate: String,
+    currencies: CurrenciesView,
+    health: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum CurrenciesView {
+    All(&'static str),
+    Only(&'static [&'static str]),
+}
+
+#[derive(Serialize)]
+struct QuoteView {
+    amount: String,
+    currency: Currency,
+    channel: Channel,
+    fee: String,
+    fee_rate: String,
+    payable: String,
+}
+
+/// All channels, enabled or not.
+#[utoipa::path(
+    get,
+    path = "/v1/channels",
+    operation_id = "list_channels",
+    tag = "channels",
+    security(("platform_key" = [])),
+    responses((status = 200, description = "The channels.", body = schema::Channels))
+)]
+pub async fn channels(app: Data<App>, _: Caller) -> Result<HttpResponse, ApiError> {
+    let view = |channel: Channel| {
+        let rules = channel.rules();
+        let health = app.registry.health(channel);
+        ChannelView {
+            name: channel,
+            enabled: health.is_some(),
+            methods: rules.methods,
+            fee_rate: app.terms.rates[channel.index()].to_string(),
+            currencies: match rules.currencies {
+                Currencies::All => CurrenciesView::All("all"),
+                Currencies::Only(codes) => CurrenciesView::Only(codes),
+            },
+            health: health.map(|health| match health {
+                Health::Up => "up",
+                Health::Down => "down",
+            }),
+        }
+    };
+    Page::whole(Channel::ALL.into_iter().map(view).collect()).answer()
+}
+
+/// What an amount costs at a channel, at the rates of now, also where the channel is not enabled.
+#[utoipa::path(
+    get,
+    path = "/v1/quote",
+    operation_id = "get_quote",
+    tag = "channels",
+    security(("platform_key" = [])),
+    params(
+        ("amount" = String, Query, example = "200.00"),
+        ("currency" = String, Query, example = "CNY"),
+        ("channel" = schema::Channel, Query)
+    ),
+    responses((status = 200, description = "The quote.", body = schema::Quote))
+)]
+pub async fn quote(app: Data<App>, Caller(platform): Caller, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let query = Query::read(&request, &["amount", "currency", "channel"])?;
+    let currency = draft::currency(query.get("currency"))?;
+    let amount_minor = draft::amount(query.get("amount"), currency)?;
+    let channel = query.get("channel").and_then(Channel::parse).ok_or_else(|| {
+        ApiError::field(Code::ChannelUnknown, "channel", "simpay, wechat, alipay, unionpay or stripe is required")
+    })?;
+    if !channel.rules().takes(currency) {
+        let detail = format!("{channel} does not take {currency}.");
+        return Err(ApiError::field(Code::CurrencyUnsuitable, "currency", detail));
+    }
+    let rate = app.terms.rates[channel.index()];
+    let quote = order::quote(amount_minor, currency, rate, platform.fee_bearer)
+        .ok_or_else(|| ApiError::field(Code::AmountInvalid, "amount", "with its fee it passes 999999999999.99"))?;
+    Ok(HttpResponse::Ok().json(QuoteView {
+        amount: format_minor(amount_minor, currency),
+        currency,
+        channel,
+        fee: format_minor(quote.fee_minor, currency),
+        fee_rate: rate.to_string(),
+        payable: format_minor(quote.payable_minor, currency),
+    }))
+}

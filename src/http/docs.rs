@@ -1,0 +1,376 @@
+//! The OpenAPI document, and a page to read it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION};
+use actix_web::web::Path;
+use utoipa::OpenApi;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Content, OpenApi as Document, PathItem, Ref, RefOr, Response, ResponseBuilder};
+use utoipa_swagger_ui::Config as Reader;
+
+use super::problem::{ApiError, Code};
+use super::{callbacks, channels, lists, ops, orders, pay_page, schema};
+
+/// The reader's own files, and nothing from anywhere else.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+     connect-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+);
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tongbao",
+        description = "Payments across platforms and channels. Money is a decimal string in major units; instants are \
+                       RFC 3339 in UTC; errors are RFC 9457 problems with a stable `code`."
+    ),
+    paths(
+        orders::create,
+        lists::orders,
+        orders::get,
+        orders::pay,
+        orders::cancel,
+        lists::events,
+        channels::channels,
+        channels::quote,
+        callbacks::default_account,
+        callbacks::named_account,
+        pay_page::show,
+        pay_page::choose,
+        ops::healthz,
+        ops::readyz,
+        ops::metrics,
+        openapi
+    ),
+    components(schemas(schema::Order, schema::NewOrder)),
+    tags(
+        (name = "orders", description = "What platforms want paid."),
+        (name = "channels", description = "Payment networks and their prices."),
+        (name = "callbacks", description = "For gateways, each in its own format."),
+        (name = "payer", description = "Pages for the payer."),
+        (name = "operation", description = "For those who run it.")
+    )
+)]
+struct Described;
+
+/// What any request of a platform may meet.
+const PLATFORM: &[Code] = &[
+    Code::RequestInvalid,
+    Code::Unauthenticated,
+    Code::MethodNotAllowed,
+    Code::RateLimited,
+    Code::Internal,
+    Code::StoreUnavailable,
+];
+const BODY: &[Code] = &[Code::BodyInvalid, Code::BodyTooLarge, Code::ContentTypeUnsupported, Code::FieldUnknown];
+const COMMAND: &[Code] = &[
+    Code::NotFound,
+    Code::OrderFinal,
+    Code::AttemptOpen,
+    Code::RequestInProgress,
+    Code::IdempotencyKeyInvalid,
+    Code::IdempotencyKeyReused,
+    Code::Overloaded,
+    Code::OutcomeUnknown,
+    Code::OrderQuarantined,
+];
+const CALLBACK: &[Code] = &[
+    Code::RequestInvalid,
+    Code::CallbackUnreadable,
+    Code::CallbackUnverified,
+    Code::CallbackStale,
+    Code::NotFound,
+    Code::MethodNotAllowed,
+    Code::CallbackRefused,
+    Code::BodyTooLarge,
+    Code::RateLimited,
+    Code::Internal,
+    Code::Overloaded,
+    Code::StoreUnavailable,
+    Code::OutcomeUnknown,
+    Code::OrderQuarantined,
+];
+
+/// Which codes an operation may answer with.
+fn codes(operation: &str) -> Vec<&'static [Code]> {
+    match operation {
+        "create_order" => vec![
+            PLATFORM,
+            BODY,
+            &[
+                Code::OrderConflict,
+                Code::MerchantOrderIdInvalid,
+                Code::AmountInvalid,
+                Code::CurrencyUnknown,
+                Code::ChannelUnknown,
+                Code::MethodUnknown,
+                Code::DescriptionInvalid,
+                Code::PayerInvalid,
+                Code::ReturnUrlInvalid,
+                Code::WebhookUrlInvalid,
+                Code::ExpiresInInvalid,
+                Code::AttemptsMaxInvalid,
+                Code::MetadataInvalid,
+                Code::Overloaded,
+                Code::OutcomeUnknown,
+                Code::OrderQuarantined,
+            ],
+        ],
+        "list_orders" => vec![
+            PLATFORM,
+            &[
+                Code::ParameterUnknown,
+                Code::MerchantOrderIdInvalid,
+                Code::StateUnknown,
+                Code::ChannelUnknown,
+                Code::CreatedAfterInvalid,
+                Code::CreatedBeforeInvalid,
+                Code::LimitInvalid,
+                Code::CursorInvalid,
+            ],
+        ],
+        "get_order" | "list_events" => vec![PLATFORM, &[Code::NotFound]],
+        "handle_payment" => {
+            vec![PLATFORM, BODY, COMMAND, &[Code::AttemptsUsedUp, Code::ChannelUnknown, Code::MethodUnknown]]
+        }
+        "cancel_order" => vec![PLATFORM, BODY, COMMAND],
+        "list_channels" => vec![PLATFORM],
+        "get_quote" => vec![
+            PLATFORM,
+            &[
+                Code::ParameterUnknown,
+                Code::AmountInvalid,
+                Code::CurrencyUnknown,
+                Code::CurrencyUnsuitable,
+                Code::ChannelUnknown,
+            ],
+        ],
+        "take_callback" | "take_account_callback" => vec![CALLBACK],
+        // Pages tell people what went wrong, and the rest cannot go wrong.
+        _ => Vec::new(),
+    }
+}
+
+static DOCUMENT: LazyLock<String> =
+    LazyLock::new(|| document().to_json().expect("the document is made of plain structs"));
+static READER: LazyLock<Arc<Reader<'static>>> = LazyLock::new(|| Arc::new(Reader::from("/openapi.json")));
+
+/// The whole document: what the handlers say of themselves, the table of codes, the platform's key.
+fn document() -> Document {
+    let mut document = Described::openapi();
+    document.info.version = env!("CARGO_PKG_VERSION").into();
+    document.info.license = None;
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("platform_key", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    components.schemas.insert("Problem".into(), problem_schema());
+    for item in document.paths.paths.values_mut() {
+        for operation in operations(item) {
+            let codes = codes(operation.operation_id.as_deref().unwrap_or_default());
+            operation.responses.responses.extend(refusals(codes.concat()));
+        }
+    }
+    document
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    item.get.as_mut().into_iter().chain(item.post.as_mut())
+}
+
+/// One answer per status, telling which codes it may have.
+fn refusals(codes: Vec<Code>) -> BTreeMap<String, RefOr<Response>> {
+    let mut by_status: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for code in codes {
+        let told = format!("- `{}`: {}", code.name(), code.title());
+        by_status.entry(code.status().as_str().into()).or_default().push(told);
+    }
+    let answer = |lines: Vec<String>| {
+        ResponseBuilder::new()
+            .description(lines.join("\n"))
+            .content("application/problem+json", Content::new(Some(Ref::from_schema_name("Problem"))))
+            .build()
+            .into()
+    };
+    by_status.into_iter().map(|(status, lines)| (status, answer(lines))).collect()
+}
+
+fn problem_schema() -> RefOr<Schema> {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let codes = text().enum_values(Some(Code::ALL.iter().map(|code| code.name())));
+    ObjectBuilder::new()
+        .description(Some("RFC 9457 problem details."))
+        .property("type", text())
+        .property("title", text())
+        .property("status", ObjectBuilder::new().schema_type(Type::Integer))
+        .property("detail", text())
+        .property("code", codes)
+        .property("request_id", text())
+        .property("field", text().description(Some("The one field that is at fault, if there is one.")))
+        .required("type")
+        .required("title")
+        .required("status")
+        .required("detail")
+        .required("code")
+        .required("request_id")
+        .into()
+}
+
+/// This document.
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    operation_id = "get_openapi",
+    tag = "operation",
+    responses((status = 200, description = "OpenAPI 3.1.", content_type = "application/json"))
+)]
+pub async fn openapi() -> HttpResponse {
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(DOCUMENT.as_str())
+}
+
+/// `GET /docs`: the page's own links need the slash.
+pub async fn page() -> HttpResponse {
+    HttpResponse::PermanentRedirect().insert_header((LOCATION, "/docs/")).finish()
+}
+
+/// `GET /docs/{file}`
+pub async fn file(name: Path<String>) -> Result<HttpResponse, ApiError> {
+    let file = utoipa_swagger_ui::serve(&name, Arc::clone(&READER))
+        .map_err(|_| ApiError::internal())?
+        .ok_or_else(ApiError::not_found)?;
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header((CONTENT_SECURITY_POLICY, POLICY)).insert_header((CONTENT_TYPE, file.content_type));
+    if file.gzpipped {
+        answer.insert_header((CONTENT_ENCODING, "gzip"));
+    }
+    Ok(answer.body(file.bytes.into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::routes::TABLE;
+    use actix_web::test::{TestRequest, call_service, init_service, read_body};
+    use serde_json::Value;
+
+    fn shown() -> Value {
+        serde_json::from_str(&DOCUMENT).unwrap()
+    }
+
+    #[test]
+    fn every_route_is_in_the_document_and_nothing_else_is() {
+        let document = shown();
+        assert_eq!(document["openapi"], "3.1.0");
+        let routes = TABLE.iter().filter(|entry| !entry.path.starts_with("/docs"));
+        let mut count = 0;
+        for entry in routes {
+            let operation = &document["paths"][entry.path][entry.method.to_lowercase()];
+            assert!(operation.is_object(), "{} {}", entry.method, entry.path);
+            count += 1;
+        }
+        let paths = document["paths"].as_object().unwrap();
+        assert_eq!(paths.values().map(|item| item.as_object().unwrap().len()).sum::<usize>(), count);
+    }
+
+    #[test]
+    fn every_code_is_listed_and_some_operation_answers_it() {
+        let document = shown();
+        let listed = document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].as_array().unwrap();
+        let operations: Vec<&Value> = document["paths"]
+            .as_object()
+            .unwrap()
+            .values()
+            .flat_map(|item| item.as_object().unwrap().values())
+            .collect();
+        for code in Code::ALL {
+            assert!(listed.iter().any(|name| name == code.name()), "{}", code.name());
+            let answers = |operation: &&Value| {
+                let status = code.status().as_str().to_owned();
+                operation["responses"][status]["description"]
+                    .as_str()
+                    .is_some_and(|told| told.contains(&format!("`{}`", code.name())))
+            };
+            assert!(operations.iter().any(answers), "{}", code.name());
+        }
+    }
+
+    #[test]
+    fn references_lead_somewhere_and_platform_routes_want_the_key() {
+        fn references(value: &Value, found: &mut Vec<String>) {
+            match value {
+                Value::Object(fields) => {
+                    found.extend(fields.get("$ref").and_then(Value::as_str).map(String::from));
+                    fields.values().for_each(|field| references(field, found));
+                }
+                Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+            }
+        }
+        let document = shown();
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(!found.is_empty());
+        for reference in found {
+            assert!(document.pointer(&reference[1..]).is_some(), "{reference}");
+        }
+        for (path, item) in document["paths"].as_object().unwrap() {
+            let guarded = path.starts_with("/v1/") && !path.starts_with("/v1/callbacks");
+            for operation in item.as_object().unwrap().values() {
+                assert_eq!(operation.get("security").is_some(), guarded, "{path}");
+                assert_eq!(operation["responses"].get("401").is_some(), path.starts_with("/v1/"), "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn requests_are_described_as_strictly_as_they_are_read() {
+        let schemas = &shown()["components"]["schemas"];
+        for name in ["NewOrder", "Payer", "Choice"] {
+            assert_eq!(schemas[name]["additionalProperties"], false, "{name}");
+        }
+        let mut fields: Vec<_> = schemas["NewOrder"]["properties"].as_object().unwrap().keys().cloned().collect();
+        let mut read = crate::http::draft::FIELDS.map(String::from);
+        fields.sort_unstable();
+        read.sort_unstable();
+        assert_eq!(fields, read);
+        assert_eq!(schemas["NewOrder"]["required"], serde_json::json!(["merchant_order_id", "amount", "currency"]));
+    }
+
+    #[test]
+    fn an_order_is_described_as_it_is_shown() {
+        use crate::domain::view::tests::{order, shown as shown_order};
+        let shown_order = shown_order(&order(), None);
+        let schemas = &shown()["components"]["schemas"];
+        for (name, value) in [("Order", &shown_order), ("Attempt", &shown_order["attempts"][0])] {
+            let mut described: Vec<&str> =
+                schemas[name]["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+            described.retain(|field| *field != "sequence");
+            let mut fields: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+            described.sort_unstable();
+            fields.sort_unstable();
+            assert_eq!(described, fields, "{name}");
+            let required = schemas[name]["required"].as_array().unwrap();
+            fields.retain(|field| *field != "next_action");
+            assert!(fields.iter().all(|field| required.iter().any(|name| name == field)), "{name}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn the_reader_is_served_with_its_own_files_only() {
+        let service = init_service(actix_web::App::new().configure(crate::http::routes::table)).await;
+        let get = async |path: &str| call_service(&service, TestRequest::with_uri(path).to_request()).await;
+        assert_eq!(get("/docs").await.headers().get("location").unwrap(), "/docs/");
+        for path in ["/docs/", "/docs/swagger-ui-bundle.js", "/docs/swagger-initializer.js"] {
+            let answer = get(path).await;
+            assert_eq!(answer.status().as_u16(), 200, "{path}");
+            assert_eq!(answer.headers().get("content-security-policy"), Some(&POLICY));
+        }
+        assert_eq!(get("/docs/../secret").await.status().as_u16(), 404);
+        let answer = get("/openapi.json").await;
+        assert_eq!(answer.headers().get("content-type").unwrap(), "application/json");
+        assert_eq!(read_body(answer).await, DOCUMENT.as_bytes());
+    }
+}

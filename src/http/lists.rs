@@ -1,0 +1,230 @@
+//! Lists: a platform's orders, an order's journal.
+
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::App;
+use super::auth::Caller;
+use super::draft::{self, Body};
+use super::problem::{ApiError, Code};
+use super::query::Query;
+use super::schema;
+use crate::domain::channel::Channel;
+use crate::domain::id::OrderId;
+use crate::domain::order::State;
+use crate::domain::time::Instant;
+use crate::domain::view::{self, Metadata};
+use crate::store::{JournalRow, OrderFilter, StoredOrder};
+
+const PARAMETERS: [&str; 7] =
+    ["merchant_order_id", "state", "channel", "created_after", "created_before", "limit", "cursor"];
+const LIMIT_DEFAULT: u32 = 20;
+const LIMIT_MAX: u32 = 100;
+
+/// A page of a list.
+#[derive(Serialize)]
+pub struct Page<T> {
+    pub data: Vec<T>,
+    pub next_cursor: Option<String>,
+}
+
+/// A step of an order, as it stands in the journal.
+#[derive(Serialize)]
+struct JournalStep {
+    version: u32,
+    #[serde(serialize_with = "view::rfc3339")]
+    at: Instant,
+    events: Vec<Value>,
+}
+
+impl<T: Serialize> Page<T> {
+    pub fn answer(&self) -> Result<HttpResponse, ApiError> {
+        let body = serde_json::to_string(self).map_err(|_| ApiError::internal())?;
+        Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(body))
+    }
+
+    pub fn whole(data: Vec<T>) -> Self {
+        Page { data, next_cursor: None }
+    }
+}
+
+/// A platform's orders, newest first.
+#[utoipa::path(
+    get,
+    path = "/v1/orders",
+    operation_id = "list_orders",
+    tag = "orders",
+    security(("platform_key" = [])),
+    params(
+        ("merchant_order_id" = Option<String>, Query),
+        ("state" = Option<schema::State>, Query),
+        ("channel" = Option<schema::Channel>, Query, description = "Orders paid or being paid by this channel."),
+        ("created_after" = Option<String>, Query, description = "RFC 3339."),
+        ("created_before" = Option<String>, Query, description = "RFC 3339."),
+        ("limit" = Option<u32>, Query, description = "1 to 100, default 20."),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.")
+    ),
+    responses((status = 200, description = "A page of orders.", body = schema::Orders))
+)]
+pub async fn orders(app: Data<App>, Caller(platform): Caller, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let query = Query::read(&request, &PARAMETERS)?;
+    let limit = query.parse(Code::LimitInvalid, "limit", "a whole number, 1 to 100", limit)?.unwrap_or(LIMIT_DEFAULT);
+    let filter = OrderFilter {
+        platform: platform.id,
+        merchant_order_id: query.parse(
+            Code::MerchantOrderIdInvalid,
+            "merchant_order_id",
+            "1 to 64 of 0-9 A-Z a-z _ . : -",
+            |text| draft::is_merchant_order_id(text).then(|| text.into()),
+        )?,
+        state: query.parse(
+            Code::StateUnknown,
+            "state",
+            "created, validating, submitted, succeeded or failed",
+            State::parse,
+        )?,
+        channel: query.parse(
+            Code::ChannelUnknown,
+            "channel",
+            "simpay, wechat, alipay, unionpay or stripe",
+            Channel::parse,
+        )?,
+        created_after: query.parse(Code::CreatedAfterInvalid, "created_after", "an RFC 3339 instant", instant)?,
+        created_before: query.parse(Code::CreatedBeforeInvalid, "created_before", "an RFC 3339 instant", instant)?,
+        before: query.parse(Code::CursorInvalid, "cursor", "the `next_cursor` of a page before", read_cursor)?,
+        // One more than asked for tells whether there is a next page.
+        limit: limit + 1,
+    };
+    let mut stored = app.store.orders(&filter).await?;
+    let more = stored.len() > limit as usize;
+    stored.truncate(limit as usize);
+    let next_cursor = stored.last().filter(|_| more).map(|last| write_cursor(last.order.id));
+    let listed = stored
+        .into_iter()
+        .map(|stored| Ok((Body::stored(&stored.request)?.metadata, stored)))
+        .collect::<Result<Vec<(Metadata, StoredOrder)>, ApiError>>()?;
+    let usable = |channel: Channel| app.usable(channel);
+    let data = listed
+        .iter()
+        .map(|(metadata, stored)| {
+            let beside = app.beside(&stored.request.merchant_order_id, metadata, &usable);
+            view::order_view(&stored.order, &beside, stored.next_action.as_deref())
+        })
+        .collect();
+    Page { data, next_cursor }.answer()
+}
+
+/// The order's journal: every step with its events, all at once, for an order has few steps.
+#[utoipa::path(
+    get,
+    path = "/v1/orders/{id}/events",
+    operation_id = "list_events",
+    tag = "orders",
+    security(("platform_key" = [])),
+    params(("id" = String, Path, description = "The order's id, `ord_…`.")),
+    responses((status = 200, description = "The journal.", body = schema::Journal))
+)]
+pub async fn events(app: Data<App>, Caller(platform): Caller, id: Path<String>) -> Result<HttpResponse, ApiError> {
+    let stored = app.owned(platform.id, &id).await?;
+    let journal = app.store.journal(stored.order.id).await?;
+    let data = journal.iter().map(journal_step).collect::<Result<Vec<_>, _>>()?;
+    Page::whole(data).answer()
+}
+
+fn journal_step(row: &JournalRow) -> Result<JournalStep, ApiError> {
+    let unreadable = |_| {
+        tracing::error!(version = row.version, "a journal row cannot be read");
+        ApiError::internal()
+    };
+    let mut events: Vec<Value> = serde_json::from_slice(&row.body).map_err(unreadable)?;
+    events.iter_mut().for_each(spell_instants);
+    Ok(JournalStep { version: row.version, at: row.at, events })
+}
+
+/// The journal counts milliseconds; readers outside are told instants as everywhere else.
+fn spell_instants(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields.iter_mut() {
+                match field.as_i64().filter(|_| name == "at" || name == "since" || name.ends_with("_at")) {
+                    Some(at) => *field = Value::String(view::rfc3339_text(Instant(at))),
+                    None => spell_instants(field),
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(spell_instants),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn limit(text: &str) -> Option<u32> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|limit| plain && (1..=LIMIT_MAX).contains(limit))
+}
+
+fn instant(text: &str) -> Option<Instant> {
+    let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000_000)).ok().map(Instant)
+}
+
+fn write_cursor(last: OrderId) -> String {
+    URL_SAFE_NO_PAD.encode(last.as_u128().to_be_bytes())
+}
+
+fn read_cursor(text: &str) -> Option<OrderId> {
+    let bytes: [u8; 16] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+    Some(OrderId::from_u128(u128::from_be_bytes(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_cursor_is_read_back_and_nothing_else_is_one() {
+        let id = OrderId::from_u128(0x0194_0000_1111_7222_8333_4444_5555_6666);
+        let cursor = write_cursor(id);
+        assert_eq!(read_cursor(&cursor), Some(id));
+        for broken in ["", "x", "ord_0", &cursor[1..], &format!("{cursor}AA"), "+/+/+/+/+/+/+/+/+/+/+/"] {
+            assert_eq!(read_cursor(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn limits_and_instants_are_plain() {
+        for (text, expected) in
+            [("1", Some(1)), ("100", Some(100)), ("0", None), ("101", None), ("+5", None), ("1.0", None), ("x", None)]
+        {
+            assert_eq!(limit(text), expected, "{text}");
+        }
+        assert_eq!(instant("1970-01-01T00:00:01.5Z"), Some(Instant(1_500)));
+        assert_eq!(instant("1970-01-01T08:00:00+08:00"), Some(Instant(0)));
+        assert_eq!(instant("1970-01-01"), None);
+    }
+
+    #[test]
+    fn instants_within_events_are_spelled_out() {
+        let body = json!([{"at": 0, "type": "validated", "verdict": {"expires_at": 1_500, "account": "default"},
+            "amount_minor": 5, "list": [{"since": 1}]}]);
+        let row = JournalRow { version: 2, at: Instant(0), body: serde_json::to_vec(&body).unwrap() };
+        let step = serde_json::to_value(journal_step(&row).unwrap()).unwrap();
+        assert_eq!(
+            step,
+            json!({"version": 2, "at": "1970-01-01T00:00:00.000Z", "events": [{
+                "at": "1970-01-01T00:00:00.000Z",
+                "type": "validated",
+                "verdict": {"expires_at": "1970-01-01T00:00:01.500Z", "account": "default"},
+                "amount_minor": 5,
+                "list": [{"since": "1970-01-01T00:00:00.001Z"}],
+            }]})
+        );
+    }
+}

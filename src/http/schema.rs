@@ -1,0 +1,355 @@
+//! The shapes of requests and answers, as the OpenAPI document tells them. They mirror what is read and written; a
+//! test compares them with an order as it is really shown.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+/// What a platform wants paid. Unknown fields are refused.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewOrder {
+    /// Names the order for ever, together with the platform.
+    #[schema(min_length = 1, max_length = 64, pattern = "^[0-9A-Za-z_.:-]+$", example = "shop-2026-0001")]
+    pub merchant_order_id: String,
+    /// Major units as a decimal string, at most 999999999999.99, never more decimals than the currency has.
+    #[schema(pattern = r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,4})?$", example = "200.00")]
+    pub amount: String,
+    /// Upper-case ISO 4217.
+    #[schema(min_length = 3, max_length = 3, example = "CNY")]
+    pub currency: String,
+    /// With it the order is paid for at once; without it the payer chooses later.
+    pub channel: Option<Channel>,
+    /// The channel's way to pay; default: the channel's first.
+    pub method: Option<Method>,
+    /// No control characters; default: the merchant order id.
+    #[schema(min_length = 1, max_length = 127, example = "A book")]
+    pub description: Option<String>,
+    pub payer: Option<Payer>,
+    /// https, without credentials; in the sandbox also http and loopback.
+    #[schema(max_length = 512, format = "uri")]
+    pub return_url: Option<String>,
+    /// https, without credentials; in the sandbox also http and loopback. Default: the platform's own.
+    #[schema(max_length = 512, format = "uri")]
+    pub webhook_url: Option<String>,
+    /// Seconds.
+    #[schema(minimum = 60, maximum = 604_800, default = 7_200)]
+    pub expires_in: Option<u32>,
+    #[schema(minimum = 1, maximum = 10, default = 5)]
+    pub attempts_max: Option<u8>,
+    /// At most 20 pairs, keys of 1 to 40 characters, 4 KiB in all.
+    pub metadata: Option<BTreeMap<String, String>>,
+}
+
+/// Who pays; kept apart from the order.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Payer {
+    #[schema(min_length = 1, max_length = 128)]
+    pub id: String,
+    /// IPv4 or IPv6.
+    pub ip: Option<String>,
+    /// For WeChat Pay's `jsapi`.
+    #[schema(min_length = 1, max_length = 128)]
+    pub openid: Option<String>,
+}
+
+/// How an order is to be paid.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Choice {
+    pub channel: Channel,
+    /// Default: the channel's first.
+    pub method: Option<Method>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    Simpay,
+    Wechat,
+    Alipay,
+    Unionpay,
+    Stripe,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    Qr,
+    Native,
+    Jsapi,
+    H5,
+    App,
+    Page,
+    Wap,
+    Card,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum State {
+    Created,
+    Validating,
+    Submitted,
+    Succeeded,
+    Failed,
+}
+
+/// An order as it is now. Fields that are not known yet are null, never absent.
+#[derive(ToSchema)]
+pub struct Order {
+    #[schema(example = "ord_01K0000000000000000000000A")]
+    pub id: String,
+    /// Always `order`.
+    pub object: String,
+    pub merchant_order_id: String,
+    pub state: State,
+    pub amount: String,
+    pub currency: String,
+    /// Null until a channel is chosen, like `fee_rate`, `payable`, `channel` and `method`.
+    #[schema(required)]
+    pub fee: Option<String>,
+    #[schema(required)]
+    pub fee_rate: Option<String>,
+    pub fee_bearer: FeeBearer,
+    #[schema(required)]
+    pub payable: Option<String>,
+    #[schema(required)]
+    pub channel: Option<Channel>,
+    #[schema(required)]
+    pub method: Option<Method>,
+    /// Null when nothing remains to be done by the payer; absent in webhooks.
+    pub next_action: Option<NextAction>,
+    pub attempts: Vec<Attempt>,
+    /// Why the last attempt came to nothing.
+    #[schema(required)]
+    pub last_failure: Option<Failure>,
+    /// Why the order failed for good.
+    #[schema(required)]
+    pub failure: Option<Failure>,
+    /// A page in Chinese and English where the payer may choose and pay.
+    pub retry_url: String,
+    /// Enabled channels that are up and could take this order instead.
+    pub alternative_channels: Vec<Channel>,
+    /// Money that came and is not what the order was paid by.
+    pub suspense: Vec<Suspense>,
+    pub amount_refunded: String,
+    pub metadata: BTreeMap<String, String>,
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    #[schema(format = DateTime)]
+    pub expires_at: String,
+    #[schema(required, format = DateTime)]
+    pub finished_at: Option<String>,
+    /// In webhooks only: the place of this one among the order's.
+    pub sequence: Option<u32>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum FeeBearer {
+    Payer,
+    Platform,
+}
+
+/// What remains to be done by the payer.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub struct NextAction {
+    #[schema(rename = "type")]
+    pub kind: NextActionType,
+    /// `qr_code`: to be shown as a QR code.
+    pub qr_code: Option<String>,
+    /// `redirect` and `form`: where to.
+    pub url: Option<String>,
+    /// `form`: the fields to be posted.
+    pub fields: Option<BTreeMap<String, String>>,
+    /// `client`: for the channel's JSAPI or app SDK.
+    #[schema(value_type = Option<Object>)]
+    pub parameters: Option<BTreeMap<String, String>>,
+    #[schema(format = DateTime)]
+    pub expires_at: Option<String>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum NextActionType {
+    QrCode,
+    Redirect,
+    Form,
+    Client,
+}
+
+/// One try to pay an order at one channel account.
+#[derive(ToSchema)]
+pub struct Attempt {
+    /// The number sent to the channel: 28 of `[0-9A-Za-z]`.
+    pub id: String,
+    pub number: u8,
+    pub channel: Channel,
+    pub method: Method,
+    pub account: String,
+    pub state: AttemptState,
+    pub payable: String,
+    #[schema(required)]
+    pub channel_reference: Option<String>,
+    #[schema(required)]
+    pub failure: Option<Failure>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum AttemptState {
+    Open,
+    Closing,
+    Dead,
+    Captured,
+}
+
+#[derive(ToSchema)]
+pub struct Failure {
+    pub code: FailureCode,
+    pub message: Message,
+    #[schema(required)]
+    pub advice: Option<Advice>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum FailureCode {
+    AmountInsufficient,
+    AmountMismatch,
+    ChannelDeclined,
+    ChannelUnsuitable,
+    ChannelUnavailable,
+    Expired,
+    Cancelled,
+    RiskRefused,
+    AttemptsUsedUp,
+}
+
+/// For the payer.
+#[derive(ToSchema)]
+pub struct Message {
+    pub zh: String,
+    pub en: String,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum Advice {
+    Retry,
+    OtherChannel,
+    ContactChannel,
+}
+
+#[derive(ToSchema)]
+pub struct Suspense {
+    /// The channel's.
+    pub reference: String,
+    pub amount: String,
+    pub reason: SuspenseReason,
+    pub state: SuspenseState,
+    /// The attempt it came by.
+    pub attempt: String,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum SuspenseReason {
+    WrongAmount,
+    Further,
+    TooLate,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum SuspenseState {
+    Owed,
+    Refunded,
+}
+
+/// Orders, newest first.
+#[derive(ToSchema)]
+pub struct Orders {
+    pub data: Vec<Order>,
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+/// An order's journal, whole.
+#[derive(ToSchema)]
+pub struct Journal {
+    pub data: Vec<JournalStep>,
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub struct JournalStep {
+    pub version: u32,
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// Each with its `type`, its `at` and what belongs to it.
+    #[schema(value_type = Vec<Object>)]
+    pub events: Vec<String>,
+}
+
+#[derive(ToSchema)]
+pub struct Channels {
+    pub data: Vec<ChannelDetails>,
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub struct ChannelDetails {
+    pub name: Channel,
+    pub enabled: bool,
+    pub methods: Vec<Method>,
+    pub fee_rate: String,
+    /// `"all"` or a list of ISO 4217 codes.
+    #[schema(value_type = Value)]
+    pub currencies: String,
+    /// Null when the channel is not enabled.
+    #[schema(required)]
+    pub health: Option<Health>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum Health {
+    Up,
+    Down,
+}
+
+/// What an order would cost its payer now.
+#[derive(ToSchema)]
+pub struct Quote {
+    pub amount: String,
+    pub currency: String,
+    pub channel: Channel,
+    pub fee: String,
+    pub fee_rate: String,
+    pub payable: String,
+}
+
+#[derive(ToSchema)]
+pub struct Liveness {
+    pub status: String,
+}
+
+#[derive(ToSchema)]
+pub struct Readiness {
+    pub status: String,
+    #[schema(required)]
+    pub reason: Option<String>,
+}
+
+/// The form of the payer's page.
+#[derive(ToSchema)]
+pub struct PayForm {
+    pub channel: Channel,
+}

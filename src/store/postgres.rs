@@ -1,0 +1,262 @@
+//! The store on PostgreSQL (14 or later): a connection of its own that writes, each group in one statement, and a
+//! pool that reads.
+
+mod commit;
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use sqlx::error::DatabaseError;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::types::Uuid;
+use sqlx::{ConnectOptions, Postgres, QueryBuilder, query, query_as, query_scalar};
+
+use super::batch::{Batch, key};
+use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
+use super::rows::*;
+use super::statements::*;
+use super::{
+    Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, DueOrder, Group, JournalRow, KeptAnswer, KeyRow,
+    OrderFilter, OutboxItem, Owner, Platform, Reply, Store, StoreError, StoredEntry, StoredInboxRow, StoredOrder,
+};
+use crate::domain::id::{OrderId, PlatformId};
+use crate::domain::order::Order;
+use crate::domain::time::Instant;
+
+static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// How the writer's session plans. Its one statement has one right plan, by the keys, however small the tables are
+/// when it is planned; and it is planned once.
+const WRITER_SESSION: [(&str, &str); 9] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("jit", "off"),
+    // A statement of the writer is never cancelled, but it may be refused while it only waits for a lock.
+    ("statement_timeout", "0"),
+    ("lock_timeout", "5s"),
+    ("default_transaction_isolation", "read committed"),
+    ("synchronous_commit", "on"),
+];
+/// How long PostgreSQL may take to end the session of a connection that was given up.
+const TERMINATION_MS: i64 = 2_000;
+
+const BALANCES: &str = "SELECT * FROM (SELECT l ->> 0 AS account, e.currency, \
+         SUM((l ->> 1)::bigint)::bigint AS amount_minor \
+         FROM entries e, jsonb_array_elements(e.lines::jsonb) l GROUP BY 1, 2) sums \
+     ORDER BY account COLLATE \"C\", currency COLLATE \"C\"";
+const CHANNEL_TOTALS: &str = "SELECT * FROM (SELECT channel, currency, SUM(captures)::bigint AS captures, \
+         SUM(captured)::bigint AS captured_minor, SUM(refunded)::bigint AS refunded_minor \
+     FROM (SELECT channel, currency, COUNT(*) AS captures, 0 AS captured, 0 AS refunded FROM captures GROUP BY 1, 2 \
+         UNION ALL SELECT split_part(l ->> 0, ':', 2), e.currency, 0, \
+             CASE WHEN e.kind IN ('payment', 'suspense') THEN GREATEST((l ->> 1)::bigint, 0) ELSE 0 END, \
+             CASE WHEN e.kind = 'suspense_refund' THEN GREATEST(-(l ->> 1)::bigint, 0) ELSE 0 END \
+         FROM entries e, jsonb_array_elements(e.lines::jsonb) l WHERE l ->> 0 LIKE 'channel:%') booked \
+     GROUP BY 1, 2) sums ORDER BY channel COLLATE \"C\", currency COLLATE \"C\"";
+
+pub struct PostgresStore {
+    lanes: Lanes<Server>,
+}
+
+impl PostgresStore {
+    pub fn open(address: &str, readers: u32, statement_timeout: Duration) -> Result<Self, StoreError> {
+        let unusable = |_| StoreError::Unavailable("the store's url is not postgres://…".to_owned());
+        let options: PgConnectOptions = address.parse().map_err(unusable)?;
+        let options = options.application_name("tongbao").disable_statement_logging();
+        let server = Server { options, readers, statement_timeout, sessions: Mutex::default() };
+        Ok(PostgresStore { lanes: Lanes::new(server, statement_timeout) })
+    }
+}
+
+/// A connection to a server that a failover left behind is of no use, though it still answers.
+async fn is_standby(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    query_scalar("SELECT pg_is_in_recovery()").fetch_one(connection).await
+}
+
+/// The server, as the writer comes to it.
+struct Server {
+    options: PgConnectOptions,
+    readers: u32,
+    statement_timeout: Duration,
+    sessions: Mutex<Sessions>,
+}
+
+/// The session of the writer's connection, and those that were given up and may still be at work.
+#[derive(Default)]
+struct Sessions {
+    current: Option<Session>,
+    given_up: Vec<Session>,
+}
+
+/// A process number comes again after a while, together with its start it does not.
+#[derive(Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+struct Session {
+    pid: i32,
+    started_us: i64,
+}
+
+impl Engine for Server {
+    type Database = Postgres;
+
+    fn readers(&self) -> PgPool {
+        let reading = self.options.clone().options([
+            ("statement_timeout", format!("{}ms", self.statement_timeout.as_millis())),
+            ("default_transaction_read_only", "on".to_owned()),
+        ]);
+        PgPoolOptions::new()
+            .max_connections(self.readers)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            // The check below asks the server already.
+            .test_before_acquire(false)
+            .before_acquire(|connection, _| Box::pin(async move { Ok(!is_standby(connection).await?) }))
+            .connect_lazy_with(reading)
+    }
+
+    /// A statement whose connection was lost may still be on its way or at work. Its session is ended before anything
+    /// else is written, so that what is read back by the next write stays true.
+    fn connect(&self) -> Reply<'_, PgConnection> {
+        Box::pin(async move {
+            let away = |error: sqlx::Error| StoreError::Unavailable(error.to_string());
+            let mut connection = self.options.clone().options(WRITER_SESSION).connect().await.map_err(away)?;
+            if is_standby(&mut connection).await.map_err(away)? {
+                return Err(StoreError::Unavailable("the server is a standby".to_owned()));
+            }
+            let given_up = self.sessions().given_up.clone();
+            for session in given_up {
+                let ended: Vec<bool> = query_scalar(
+                    "SELECT pg_terminate_backend(pid, $3) FROM pg_stat_activity \
+                     WHERE pid = $1 AND (extract(epoch FROM backend_start) * 1000000)::bigint = $2",
+                )
+                .bind(session.pid)
+                .bind(session.started_us)
+                .bind(TERMINATION_MS)
+                .fetch_all(&mut connection)
+                .await
+                .map_err(away)?;
+                if ended.contains(&false) {
+                    return Err(StoreError::Unavailable("a session that was given up is still at work".to_owned()));
+                }
+                self.sessions().given_up.retain(|other| *other != session);
+            }
+            let session = query_as(
+                "SELECT pid, (extract(epoch FROM backend_start) * 1000000)::bigint AS started_us \
+                 FROM pg_stat_activity WHERE pid = pg_backend_pid()",
+            );
+            let session: Session = session.fetch_one(&mut connection).await.map_err(away)?;
+            self.sessions().current = Some(session);
+            Ok(connection)
+        })
+    }
+
+    /// Without a farewell, which might wait for a server that is not there any more.
+    fn discard(&self, connection: PgConnection) -> Reply<'_, ()> {
+        drop(connection);
+        let mut sessions = self.sessions();
+        let session = sessions.current.take();
+        sessions.given_up.extend(session);
+        Box::pin(async { Ok(()) })
+    }
+}
+
+impl Server {
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().expect("nothing panics while it holds the sessions")
+    }
+}
+
+/// The keys that two may race for; every other constraint is one that a row never meets.
+const RACES: [&str; 3] = ["orders_pkey", "journal_pkey", "platforms_name_key"];
+/// What `commit` refuses by.
+const FENCED: &str = "TB001";
+const CONFLICT: &str = "TB002";
+
+/// What an error means while nothing is being committed.
+fn reading_fault(error: sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::Database(fault) => judge(fault.as_ref()),
+        sqlx::Error::Decode(_)
+        | sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::ColumnIndexOutOfBounds { .. }
+        | sqlx::Error::RowNotFound
+        | sqlx::Error::Encode(_) => StoreError::Corrupt(error.to_string()),
+        lost => StoreError::Unavailable(lost.to_string()),
+    }
+}
+
+/// What an error means after a statement that writes was sent.
+fn writing_fault(error: sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::Database(fault) if ends_in_doubt(fault.as_ref()) => StoreError::InDoubt(fault.to_string()),
+        sqlx::Error::Database(fault) => judge(fault.as_ref()),
+        // It never left.
+        sqlx::Error::Encode(_) => StoreError::Corrupt(error.to_string()),
+        lost => StoreError::InDoubt(lost.to_string()),
+    }
+}
+
+/// Whether the session ended with this, perhaps after it had committed: shut down, crashed, or in the server's own
+/// words unknown.
+fn ends_in_doubt(fault: &dyn DatabaseError) -> bool {
+    fault.code().is_some_and(|code| matches!(code.as_ref(), "57P01" | "57P02" | "57P05" | "40003" | "08007"))
+}
+
+fn judge(fault: &dyn DatabaseError) -> StoreError {
+    let code = fault.code().unwrap_or_default();
+    let text = format!("{} ({code})", fault.message());
+    let later = ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class));
+    // A lock that was not free in time, and a server that became a standby.
+    if later || matches!(code.as_ref(), "55P03" | "25006") {
+        return StoreError::Unavailable(text);
+    }
+    if code == FENCED {
+        return StoreError::Fenced;
+    }
+    let race = fault.is_unique_violation() && fault.constraint().is_some_and(|key| RACES.contains(&key));
+    if code == CONFLICT {
+        return StoreError::Conflict(match Uuid::parse_str(fault.message()) {
+            Ok(id) => format!("not at the version its step was decided on: {}", OrderId::from_u128(id.as_u128())),
+            Err(_) => text,
+        });
+    }
+    if race { StoreError::Conflict(text) } else { StoreError::Corrupt(text) }
+}
+
+questions!(PostgresStore, Postgres);
+
+impl Store for PostgresStore {
+    fn migrate(&self) -> Reply<'_, ()> {
+        Box::pin(self.lanes.apart(|connection| {
+            Box::pin(async move {
+                MIGRATOR.run_direct(None, connection, false).await.map_err(|error| match error {
+                    MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => writing_fault(error),
+                    other => StoreError::Corrupt(other.to_string()),
+                })
+            })
+        }))
+    }
+
+    fn commit<'a>(&'a self, group: &'a Group<'a>) -> Reply<'a, Committed> {
+        Box::pin(async move {
+            let batch = Batch::of(group)?;
+            self.lanes.write(move |connection| Box::pin(commit::commit(connection, batch))).await
+        })
+    }
+
+    fn doubt(&self) -> Doubt {
+        Doubt::ReadBack
+    }
+
+    fn outbox_items<'a>(&'a self, keys: &'a [(OrderId, u32)]) -> Reply<'a, Vec<OutboxItem>> {
+        let ids: Vec<Uuid> = keys.iter().map(|(id, _)| key(*id)).collect();
+        let sequences: Vec<i64> = keys.iter().map(|(_, sequence)| i64::from(*sequence)).collect();
+        self.all(query_as::<_, OutboxColumns>(OUTBOX_ITEMS).bind(ids).bind(sequences))
+    }
+
+    statements!(Postgres);
+}
+
+const OUTBOX_ITEMS: &str =
+    outbox_where!("(x.order_id, x.sequence) IN (SELECT * FROM UNNEST($1::uuid[], $2::bigint[]))");

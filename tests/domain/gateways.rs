@@ -1,0 +1,192 @@
+//! A model of the outside: what the channels' gateways know, who pays there, and what becomes of our calls.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tongbao::domain::channel::{Channel, Closing, Lapse};
+use tongbao::domain::event::{CloseAnswer, Effect, Fact, Fault, Finding, RefundOutcome, SendOutcome};
+use tongbao::domain::order::{Attempt, Order};
+use tongbao::domain::time::Instant;
+
+use crate::world::{
+    called_back, close_unclear, closed, found, no_answer, not_sent, paid, refund, refused, sent, unclear,
+};
+
+/// What a gateway knows of one attempt. What is in none of its books it does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    Waiting,
+    Paid { amount_minor: i64 },
+    Closed,
+    Declined,
+}
+
+/// What becomes of a call on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Answered,
+    /// It takes effect, and the answer is lost.
+    AnswerLost,
+    /// It never arrives, and nobody can tell.
+    RequestLost,
+    NotSent,
+    /// The gateway refuses it for certain, where a refusal exists.
+    Refused(Fault),
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Gateways {
+    books: BTreeMap<u8, Known>,
+    /// Refunds by the capture they are numbered from; the number makes them happen once.
+    refunded: BTreeMap<u8, i64>,
+    /// Callbacks on their way, by attempt.
+    pub callbacks: Vec<u8>,
+    pub delivered: BTreeSet<u8>,
+}
+
+pub fn reference(ordinal: u8) -> String {
+    format!("reference-{ordinal}")
+}
+
+impl Gateways {
+    /// Makes a call and returns its answer.
+    pub fn call(&mut self, order: &Order, effect: Effect, fate: Fate, now: Instant) -> Option<Fact> {
+        self.lapse(order, now);
+        let (arrives, answered) = match fate {
+            Fate::Answered => (true, true),
+            Fate::AnswerLost => (true, false),
+            Fate::RequestLost | Fate::NotSent | Fate::Refused(_) => (false, false),
+        };
+        match effect {
+            Effect::Submit { ordinal, send } => {
+                let outcome = if arrives { self.submit(ordinal) } else { no_answer() };
+                Some(sent(
+                    ordinal,
+                    send,
+                    match fate {
+                        Fate::Answered => outcome,
+                        Fate::AnswerLost | Fate::RequestLost => no_answer(),
+                        Fate::NotSent => not_sent(),
+                        Fate::Refused(fault) => refused(fault),
+                    },
+                ))
+            }
+            Effect::Query { ordinal } => Some(found(ordinal, if answered { self.query(ordinal) } else { unclear() })),
+            Effect::Close { ordinal } => {
+                let attempt = order.attempt(ordinal).expect("only attempts are closed");
+                assert_ne!(attempt.channel.rules().closing, Closing::Impossible, "there is no such call");
+                let answer = if arrives { self.close(attempt) } else { close_unclear() };
+                Some(closed(ordinal, if answered { answer } else { close_unclear() }))
+            }
+            Effect::Refund { capture } => {
+                let taken = order.captures[usize::from(capture)].amount_minor;
+                if arrives {
+                    self.refunded.entry(capture).or_insert(taken);
+                }
+                Some(refund(
+                    capture,
+                    match fate {
+                        Fate::Answered => RefundOutcome::Done,
+                        Fate::AnswerLost | Fate::RequestLost => RefundOutcome::Unknown { why: "timed out".into() },
+                        Fate::NotSent => RefundOutcome::NotSent { why: "connection refused".into() },
+                        Fate::Refused(_) => RefundOutcome::Rejected { code: "NOT_ENOUGH".into() },
+                    },
+                ))
+            }
+            Effect::QueryRefund { capture } => {
+                let known = self.refunded.contains_key(&capture);
+                Some(refund(
+                    capture,
+                    match (answered, known) {
+                        (true, true) => RefundOutcome::Done,
+                        (true, false) => RefundOutcome::NotExist,
+                        (false, _) => RefundOutcome::Unknown { why: "timed out".into() },
+                    },
+                ))
+            }
+            Effect::Choose { .. } | Effect::ArmTimer { .. } => None,
+        }
+    }
+
+    fn submit(&mut self, ordinal: u8) -> SendOutcome {
+        match self.books.entry(ordinal).or_insert(Known::Waiting) {
+            Known::Waiting => SendOutcome::Accepted,
+            // The refusal of a number that was paid already says that there is something to be asked.
+            Known::Paid { .. } => no_answer(),
+            Known::Closed | Known::Declined => refused(Fault::Payment),
+        }
+    }
+
+    fn query(&self, ordinal: u8) -> Finding {
+        match self.books.get(&ordinal) {
+            None => Finding::NotExist,
+            Some(Known::Waiting) => Finding::Pending,
+            Some(Known::Paid { amount_minor }) => paid(&reference(ordinal), *amount_minor),
+            Some(Known::Closed) => Finding::Closed,
+            Some(Known::Declined) => Finding::Declined,
+        }
+    }
+
+    fn close(&mut self, attempt: &Attempt) -> CloseAnswer {
+        match (self.books.get(&attempt.ordinal), attempt.channel.rules().closing) {
+            (None, Closing::Confirmed | Closing::Impossible) => close_unclear(),
+            (Some(Known::Paid { .. }), _) => CloseAnswer::AlreadyPaid,
+            (Some(Known::Declined), _) => CloseAnswer::Closed,
+            // A number that was closed before it was known stays closed.
+            (None, Closing::Certain) | (Some(Known::Waiting | Known::Closed), _) => {
+                self.books.insert(attempt.ordinal, Known::Closed);
+                CloseAnswer::Closed
+            }
+        }
+    }
+
+    /// A channel whose attempts end by time ends them.
+    fn lapse(&mut self, order: &Order, now: Instant) {
+        for attempt in &order.attempts {
+            let ends = attempt.channel.rules().lapse != Lapse::Never && now > attempt.expires_at;
+            if let (Some(known @ Known::Waiting), true) = (self.books.get_mut(&attempt.ordinal), ends) {
+                *known = Known::Closed;
+            }
+        }
+    }
+
+    /// The payer pays `extra_minor` more than asked, even what was closed a moment ago.
+    pub fn pay(&mut self, attempt: &Attempt, extra_minor: i64, callbacks: usize) {
+        let late = attempt.channel != Channel::Stripe;
+        match self.books.get(&attempt.ordinal) {
+            None | Some(Known::Paid { .. } | Known::Declined) => return,
+            Some(Known::Closed) if !late => return,
+            Some(Known::Waiting | Known::Closed) => {}
+        }
+        let amount_minor = attempt.payable_minor + extra_minor;
+        self.books.insert(attempt.ordinal, Known::Paid { amount_minor });
+        self.callbacks.extend(std::iter::repeat_n(attempt.ordinal, callbacks));
+    }
+
+    pub fn decline(&mut self, ordinal: u8) {
+        if let Some(known @ Known::Waiting) = self.books.get_mut(&ordinal) {
+            *known = Known::Declined;
+        }
+    }
+
+    pub fn callback(&self, ordinal: u8) -> Option<Fact> {
+        match self.books.get(&ordinal)? {
+            Known::Paid { amount_minor } => Some(called_back(ordinal, &reference(ordinal), *amount_minor)),
+            Known::Waiting | Known::Closed | Known::Declined => None,
+        }
+    }
+
+    /// Attempts whose payment was not told yet: a gateway repeats its callback until it is acknowledged.
+    pub fn untold(&self) -> Vec<u8> {
+        let untold = |ordinal: &u8| !self.delivered.contains(ordinal) && self.callback(*ordinal).is_some();
+        self.books.keys().copied().filter(untold).collect()
+    }
+
+    /// What the gateways hold for us of this order: the truth that ours must equal.
+    pub fn net_minor(&self) -> i64 {
+        let taken = |known: &Known| match known {
+            Known::Paid { amount_minor } => *amount_minor,
+            Known::Waiting | Known::Closed | Known::Declined => 0,
+        };
+        self.books.values().map(taken).sum::<i64>() - self.refunded.values().sum::<i64>()
+    }
+}

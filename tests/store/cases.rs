@@ -1,0 +1,614 @@
+//! What either store must do.
+
+use std::collections::BTreeMap;
+use std::task::{Context, Waker};
+
+use tongbao::domain::channel::Channel;
+use tongbao::domain::event::{Event, WebhookKind};
+use tongbao::domain::id::{OrderId, PlatformId};
+use tongbao::domain::order::{FeeBearer, State};
+use tongbao::domain::time::Instant;
+use tongbao::store::{
+    Delivery, Group, InboxReason, InboxRow, KeptAnswer, NextActionChange, OrderFilter, OrderUnit, Platform, StoreError,
+    Unit,
+};
+
+use super::book::{Book, again, cancel};
+use super::units::{self, START, group, new_order, new_order_of, paid, request, submit};
+
+const SHOP: PlatformId = PlatformId(1);
+const NONE: [usize; 0] = [];
+
+/// Opaque in a message, exact in a comparison.
+fn kind<T>(result: Result<T, StoreError>) -> &'static str {
+    match result {
+        Ok(_) => "done",
+        Err(StoreError::Conflict(_)) => "conflict",
+        Err(StoreError::Unavailable(_)) => "unavailable",
+        Err(StoreError::InDoubt(_)) => "in doubt",
+        Err(StoreError::Corrupt(_)) => "corrupt",
+        Err(StoreError::Fenced) => "fenced",
+    }
+}
+
+fn platform(name: &str) -> Platform {
+    Platform {
+        id: PlatformId(0),
+        name: name.to_owned(),
+        fee_bearer: FeeBearer::Platform,
+        webhook_secret: "whsec_c2VjcmV0".to_owned(),
+        webhook_url: Some("https://shop.example/hooks".to_owned()),
+    }
+}
+
+pub async fn a_new_order_is_read_back_as_it_was_written(mut book: Book) {
+    let mut wanted = request("order-1");
+    wanted.webhook_url = Some("https://shop.example/this-order".into());
+    wanted.payer = Some(r#"{"name":"王小明"}"#.into());
+    let unit = new_order_of(SHOP, wanted.clone());
+    let order = unit.order.clone();
+    let journal = unit.journal.clone();
+    book.write(vec![unit]).await;
+
+    let stored = book.store.order(order.id).await.unwrap().expect("it is there");
+    assert_eq!(stored.order, order);
+    assert_eq!(stored.request, wanted);
+    assert_eq!(stored.next_action, None);
+    assert_eq!(book.store.order_by_merchant_id(SHOP, "order-1").await.unwrap(), Some(stored));
+    assert_eq!(book.store.order_by_merchant_id(PlatformId(2), "order-1").await.unwrap(), None);
+    assert_eq!(book.store.order(units::new_id()).await.unwrap(), None);
+    let rows = book.store.journal(order.id).await.unwrap();
+    assert_eq!((rows.len(), rows[0].version, rows[0].at), (1, 1, START));
+    assert_eq!(rows[0].body, journal, "the journal holds the bytes that were written");
+}
+
+pub async fn every_step_of_a_payment_is_kept(mut book: Book) {
+    let created = new_order(SHOP, "order-1");
+    let id = created.id;
+    let submitted = submit(&created.order);
+    let accepted = units::accepted(&submitted.order);
+    let paid = paid(&accepted.order, "T-1");
+    let frozen = submitted.attempts[0].frozen.clone();
+    let journal: Vec<_> = [&created, &submitted, &accepted, &paid].iter().map(|unit| unit.journal.clone()).collect();
+    let last = paid.order.clone();
+
+    book.write(vec![created]).await;
+    assert_eq!(book.store.frozen(id, 0).await.unwrap(), None);
+    book.write(vec![submitted]).await;
+    assert_eq!(book.store.frozen(id, 0).await.unwrap(), Some(frozen));
+    assert_eq!(book.store.frozen(id, 1).await.unwrap(), None);
+    let NextActionChange::Store(action) = accepted.next_action.clone() else { panic!("it has a next action") };
+    book.write(vec![accepted]).await;
+    assert_eq!(book.store.order(id).await.unwrap().unwrap().next_action, Some(action));
+    book.write(vec![paid]).await;
+
+    let stored = book.store.order(id).await.unwrap().unwrap();
+    assert_eq!(stored.order, last);
+    assert_eq!(stored.order.state, State::Succeeded);
+    assert_eq!(stored.next_action, None, "it is wiped when the order is final");
+    let rows = book.store.journal(id).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.version).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(rows.into_iter().map(|row| row.body).collect::<Vec<_>>(), journal);
+    let entries = book.store.entries(id).await.unwrap();
+    assert_eq!(entries.len(), 1);
+    assert_eq!((entries[0].kind.as_str(), entries[0].currency.as_str()), ("payment", "CNY"));
+    assert_eq!(
+        entries[0].lines,
+        [
+            ("channel:simpay:default".to_owned(), 1_241),
+            ("platform:1".to_owned(), -1_234),
+            ("fees:simpay".to_owned(), -7)
+        ]
+    );
+}
+
+pub async fn an_epoch_of_the_past_is_fenced_off(mut book: Book) {
+    book.write(vec![new_order(SHOP, "before")]).await;
+    let newer = Book::take(book.store.clone()).await;
+    assert_eq!(newer.epoch, book.epoch + 1);
+    let before = book.picture().await;
+    assert_eq!(book.commit(group(vec![new_order(SHOP, "after")])).await, Err(StoreError::Fenced));
+    assert_eq!(book.commit(Vec::new()).await, Err(StoreError::Fenced));
+    assert_eq!(book.store.beat(book.epoch).await, Err(StoreError::Fenced));
+    assert_eq!(book.store.release(book.epoch).await, Err(StoreError::Fenced));
+    assert_eq!(book.picture().await, before);
+    assert_eq!(book.store.order_by_merchant_id(SHOP, "after").await.unwrap(), None);
+    newer.store.beat(newer.epoch).await.expect("the newer one goes on");
+}
+
+pub async fn a_store_is_taken_over_only_as_it_was_seen(book: Book) {
+    let seen = book.store.owner().await.unwrap();
+    assert_eq!((seen.epoch, seen.holder.as_str()), (book.epoch, "test"));
+    book.store.beat(book.epoch).await.unwrap();
+    assert_eq!(book.store.take_over(&seen, "other").await.unwrap(), None, "it beat meanwhile");
+    let seen = book.store.owner().await.unwrap();
+    let taken = book.store.take_over(&seen, "other").await.unwrap().expect("nothing moved");
+    assert_eq!((taken.epoch, taken.holder.as_str(), taken.group), (seen.epoch + 1, "other", seen.group));
+    assert_eq!(book.store.take_over(&seen, "third").await.unwrap(), None, "another was first");
+    book.store.release(taken.epoch).await.unwrap();
+    let free = book.store.owner().await.unwrap();
+    assert_eq!((free.epoch, free.holder.as_str()), (taken.epoch, ""));
+}
+
+pub async fn a_beat_tells_the_last_group(mut book: Book) {
+    let first = book.store.beat(book.epoch).await.unwrap();
+    let second = book.store.beat(book.epoch).await.unwrap();
+    assert_eq!(second.beat, first.beat + 1);
+    book.write(vec![new_order(SHOP, "order-1")]).await;
+    let third = book.store.beat(book.epoch).await.unwrap();
+    assert_eq!((third.group, third.beat), (book.number, second.beat + 2), "a group beats too");
+    assert_eq!(book.store.owner().await.unwrap(), third);
+}
+
+pub async fn a_group_makes_its_number_durable(mut book: Book) {
+    book.commit(Vec::new()).await.expect("an empty group is one");
+    book.commit(Vec::new()).await.unwrap();
+    assert_eq!(book.store.owner().await.unwrap().group, 2);
+}
+
+pub async fn a_taken_merchant_order_id_writes_nothing(mut book: Book) {
+    let first = new_order(SHOP, "taken");
+    let (id, order) = (first.id, first.order.clone());
+    book.write(vec![first]).await;
+    let mut loser = request("taken");
+    loser.payer = Some(r#"{"name":"x"}"#.into());
+    // The loser brings a row for every table.
+    let loser = with_everything(new_order_of(SHOP, loser), "L");
+    let loser_id = loser.id;
+    let other = new_order(SHOP, "free");
+    let other_platform = new_order(PlatformId(2), "taken");
+    let (other_id, other_platform_id) = (other.id, other_platform.id);
+    let committed = book.commit(group(vec![other, loser, other_platform])).await.unwrap();
+    assert_eq!(committed.duplicates, [1]);
+    assert_eq!(book.store.order(loser_id).await.unwrap(), None);
+    assert_eq!(book.store.journal(loser_id).await.unwrap(), []);
+    assert_eq!(book.store.frozen(loser_id, 0).await.unwrap(), None);
+    assert_eq!(book.store.entries(loser_id).await.unwrap(), []);
+    assert_eq!(book.store.outbox_size().await.unwrap(), 0);
+    assert_eq!(book.store.channel_totals().await.unwrap(), []);
+    assert_eq!(book.store.order_by_merchant_id(SHOP, "taken").await.unwrap().unwrap().order, order);
+    for id in [id, other_id, other_platform_id] {
+        assert_eq!(book.store.journal(id).await.unwrap().len(), 1);
+    }
+}
+
+/// A creation that carries, in one step, what a whole payment writes.
+fn with_everything(created: OrderUnit, reference: &str) -> OrderUnit {
+    let submitted = submit(&created.order);
+    let mut unit = paid(&submitted.order, reference);
+    unit.attempts = submitted.attempts;
+    unit.expected_version = 0;
+    unit.order.version = 1;
+    unit.request = created.request;
+    unit
+}
+
+pub async fn the_first_of_two_in_one_group_wins(mut book: Book) {
+    // The later one has the smaller id, so that the order of the group decides and not the order of ids.
+    let (later, first) = (new_order(SHOP, "same"), new_order(SHOP, "same"));
+    let (later_id, first_id) = (later.id, first.id);
+    let committed = book.commit(group(vec![new_order(SHOP, "else"), first, later])).await.unwrap();
+    assert_eq!(committed.duplicates, [2]);
+    assert_eq!(book.store.order_by_merchant_id(SHOP, "same").await.unwrap().unwrap().order.id, first_id);
+    assert_eq!(book.store.journal(later_id).await.unwrap(), []);
+}
+
+pub async fn another_version_rolls_the_whole_group_back(mut book: Book) {
+    let (one, two) = (new_order(SHOP, "one"), new_order(SHOP, "two"));
+    let (late, fine) = (submit(&one.order), submit(&two.order));
+    let id = one.id;
+    let moved = cancel(&one.order);
+    book.write(vec![one, two]).await;
+    book.write(vec![moved]).await;
+    let before = book.picture().await;
+    let new = new_order(SHOP, "three");
+    let new_id = new.id;
+    let mut units = group(vec![fine, late, new]);
+    units.push(Unit::Inbox(Box::new(inbox_row(None))));
+    match book.commit(units).await {
+        Err(StoreError::Conflict(why)) => assert!(why.contains(&id.to_string()), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(book.picture().await, before);
+    assert_eq!(book.store.journal(id).await.unwrap().len(), 2);
+    assert_eq!(book.store.order(new_id).await.unwrap(), None);
+    book.write(vec![new_order(SHOP, "three")]).await;
+}
+
+pub async fn an_order_that_is_there_is_not_made_again(mut book: Book) {
+    let unit = new_order(SHOP, "one");
+    let mut twin = again(&unit);
+    if let Some(request) = &mut twin.request {
+        request.merchant_order_id = "another".into();
+    }
+    book.write(vec![unit]).await;
+    let before = book.picture().await;
+    assert_eq!(kind(book.commit(group(vec![twin])).await), "conflict");
+    assert_eq!(kind(book.commit(group(vec![submit(&new_order(SHOP, "nowhere").order)])).await), "conflict");
+    assert_eq!(book.picture().await, before);
+}
+
+pub async fn two_steps_of_one_order_in_a_group_are_refused(mut book: Book) {
+    let unit = new_order(SHOP, "one");
+    let (submitted, cancelled) = (submit(&unit.order), cancel(&unit.order));
+    book.write(vec![unit]).await;
+    let before = book.picture().await;
+    assert_ne!(kind(book.commit(group(vec![submitted, cancelled])).await), "done");
+    assert_eq!(book.picture().await, before);
+}
+
+pub async fn a_capture_is_booked_once_and_for_all(mut book: Book) {
+    book.pay(new_order(SHOP, "one"), "T-1").await;
+    let two = new_order(SHOP, "two");
+    let submitted = submit(&two.order);
+    let stolen = paid(&submitted.order, "T-1");
+    let id = two.id;
+    book.write(vec![two]).await;
+    book.write(vec![submitted]).await;
+    let before = book.picture().await;
+    assert_eq!(kind(book.commit(group(vec![new_order(SHOP, "beside"), stolen])).await), "corrupt");
+    assert_eq!(book.picture().await, before);
+    assert_eq!(book.order(id).await.state, State::Submitted);
+    assert_eq!(book.store.order_by_merchant_id(SHOP, "beside").await.unwrap(), None);
+    // The same reference at another account is another capture.
+    let three = new_order(SHOP, "three");
+    let submitted = units::submit_to(&three.order, "second");
+    let same_reference = paid(&submitted.order, "T-1");
+    book.write(vec![three]).await;
+    book.write(vec![submitted]).await;
+    book.write(vec![same_reference]).await;
+}
+
+pub async fn a_unit_that_contradicts_itself_is_corrupt(mut book: Book) {
+    let mut without_request = new_order(SHOP, "one");
+    without_request.request = None;
+    assert_eq!(kind(book.commit(group(vec![without_request])).await), "corrupt");
+    let created = new_order(SHOP, "two");
+    let mut with_request = submit(&created.order);
+    with_request.request = Some(Box::new(request("two")));
+    assert_eq!(kind(book.commit(group(vec![with_request])).await), "corrupt");
+    let mut without_capture = new_order(SHOP, "three");
+    without_capture.captures.push(0);
+    assert_eq!(kind(book.commit(group(vec![without_capture])).await), "corrupt");
+    assert_eq!(book.store.scan(None, 10).await.unwrap(), []);
+}
+
+pub async fn lists_are_filtered_and_turn_pages(mut book: Book) {
+    let mut steps: Vec<OrderUnit> = (0..10).map(|n| new_order(SHOP, &format!("order-{n}"))).collect();
+    for (n, step) in steps.iter_mut().enumerate() {
+        step.order.created_at = START.plus_ms(n as i64 * 1_000);
+    }
+    let ids: Vec<OrderId> = steps.iter().map(|step| step.id).collect();
+    let submitted: Vec<OrderUnit> = steps[6..].iter().map(|step| submit(&step.order)).collect();
+    steps.push(new_order(PlatformId(2), "order-0"));
+    book.write(steps).await;
+    book.write(submitted).await;
+    let all = OrderFilter {
+        platform: SHOP,
+        merchant_order_id: None,
+        state: None,
+        channel: None,
+        created_after: None,
+        created_before: None,
+        before: None,
+        limit: 100,
+    };
+    let found = async |filter: &OrderFilter| -> Vec<usize> {
+        let rows = book.store.orders(filter).await.unwrap();
+        rows.iter().map(|row| ids.iter().position(|id| *id == row.order.id).expect("it is one of these")).collect()
+    };
+    assert_eq!(found(&all).await, [9, 8, 7, 6, 5, 4, 3, 2, 1, 0], "newest first");
+    assert_eq!(found(&OrderFilter { limit: 4, ..all.clone() }).await, [9, 8, 7, 6]);
+    assert_eq!(found(&OrderFilter { limit: 4, before: Some(ids[6]), ..all.clone() }).await, [5, 4, 3, 2]);
+    assert_eq!(found(&OrderFilter { before: Some(ids[0]), ..all.clone() }).await, NONE);
+    assert_eq!(found(&OrderFilter { state: Some(State::Submitted), ..all.clone() }).await, [9, 8, 7, 6]);
+    assert_eq!(found(&OrderFilter { channel: Some(Channel::Simpay), ..all.clone() }).await, [9, 8, 7, 6]);
+    assert_eq!(found(&OrderFilter { channel: Some(Channel::Wechat), ..all.clone() }).await, NONE);
+    assert_eq!(found(&OrderFilter { merchant_order_id: Some("order-3".to_owned()), ..all.clone() }).await, [3]);
+    let between = OrderFilter {
+        created_after: Some(START.plus_ms(2_000)),
+        created_before: Some(START.plus_ms(5_000)),
+        ..all.clone()
+    };
+    assert_eq!(found(&between).await, [4, 3], "neither end is in");
+    assert_eq!(found(&OrderFilter { state: Some(State::Created), limit: 1, ..all }).await, [5]);
+}
+
+pub async fn due_orders_come_in_pages(mut book: Book) {
+    let mut steps: Vec<OrderUnit> = (0..9).map(|n| new_order(SHOP, &format!("order-{n}"))).collect();
+    for (n, step) in steps.iter_mut().enumerate() {
+        step.order.expires_at = START.plus_ms(1_000 * (n as i64 / 3));
+    }
+    let mut expected: Vec<(i64, OrderId)> = steps.iter().map(|step| (step.order.expires_at.0, step.id)).collect();
+    expected.sort_unstable();
+    book.write(steps).await;
+    // A final order that owes nothing is never due.
+    let done = new_order(SHOP, "done");
+    book.pay(done, "T-1").await;
+
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let page = book.store.due(after, START.plus_ms(1_000), 4).await.unwrap();
+        seen.extend(page.iter().map(|due| (due.due_at.0, due.id)));
+        after = page.last().copied();
+        if page.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(seen, expected[..6]);
+    assert_eq!(book.store.due(None, Instant(i64::MAX), 100).await.unwrap().len(), 9);
+    assert_eq!(book.store.due(None, START.plus_ms(-1), 100).await.unwrap(), []);
+}
+
+pub async fn webhooks_live_and_die_in_the_outbox(mut book: Book) {
+    let platform_id = book.store.add_platform(&platform("shop")).await.unwrap();
+    let mut wanted = request("order-1");
+    wanted.payer = Some(r#"{"name":"x"}"#.into());
+    let steps = book.pay(new_order_of(platform_id, wanted.clone()), "T-1").await;
+    let order = steps[3].order.clone();
+    let now = order.last_at;
+
+    assert_eq!(book.store.outbox(now.plus_ms(-1), None, 10).await.unwrap(), []);
+    let items = book.store.outbox(now, None, 10).await.unwrap();
+    assert_eq!(items.len(), 1);
+    let item = &items[0];
+    assert_eq!((item.order_id, item.sequence, item.kind), (order.id, 1, WebhookKind::OrderSucceeded));
+    assert_eq!((item.at, item.tries, item.next_at), (now, 0, now));
+    assert_eq!((&item.order, &item.request), (&order, &wanted));
+    assert_eq!(item.platform, Platform { id: platform_id, ..platform("shop") });
+    assert_eq!(book.store.outbox_size().await.unwrap(), 1);
+
+    let later = now.plus_ms(60_000);
+    let failed = Delivery::Failed { order: order.id, sequence: 1, tries: 1, next_at: later, why: "status 500".into() };
+    book.commit(vec![Unit::Delivery(failed)]).await.unwrap();
+    assert_eq!(book.store.outbox(now, None, 10).await.unwrap(), []);
+    let items = book.store.outbox(later, None, 10).await.unwrap();
+    assert_eq!((items[0].tries, items[0].next_at, items[0].at), (1, later, now));
+
+    let dead = Delivery::Dead { order: order.id, sequence: 1, tries: 2, why: "gave up".into() };
+    book.commit(vec![Unit::Delivery(dead)]).await.unwrap();
+    assert_eq!(book.store.outbox(Instant(i64::MAX), None, 10).await.unwrap(), []);
+    let letters = book.store.dead_letters(10).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!((letters[0].order, letters[0].sequence, letters[0].tries), (order.id, 1, 2));
+    assert_eq!((letters[0].kind, letters[0].at, letters[0].why.as_str()), (item.kind, now, "gave up"));
+    assert_eq!(book.store.outbox_size().await.unwrap(), 1);
+
+    assert_eq!(book.store.replay(Some(units::new_id()), later).await.unwrap(), 0);
+    assert_eq!(book.store.replay(Some(order.id), later).await.unwrap(), 1);
+    assert_eq!(book.store.replay(None, later).await.unwrap(), 0, "only dead letters are replayed");
+    let items = book.store.outbox(later, None, 10).await.unwrap();
+    assert_eq!((items[0].tries, items[0].next_at), (0, later));
+
+    book.commit(vec![Unit::Delivery(Delivery::Delivered { order: order.id, sequence: 1 })]).await.unwrap();
+    assert_eq!(book.store.outbox_size().await.unwrap(), 0);
+    // What is delivered already is no fault.
+    book.commit(vec![Unit::Delivery(Delivery::Delivered { order: order.id, sequence: 1 })]).await.unwrap();
+}
+
+pub async fn the_outbox_turns_pages(mut book: Book) {
+    let platform_id = book.store.add_platform(&platform("shop")).await.unwrap();
+    let created: Vec<OrderUnit> = (0..7).map(|n| new_order(platform_id, &format!("order-{n}"))).collect();
+    let submitted: Vec<OrderUnit> = created.iter().map(|unit| submit(&unit.order)).collect();
+    let paid: Vec<OrderUnit> = submitted.iter().map(|unit| paid(&unit.order, &unit.id.to_string())).collect();
+    let ids: Vec<OrderId> = created.iter().map(|unit| unit.id).collect();
+    for steps in [created, submitted, paid] {
+        book.write(steps).await;
+    }
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let page = book.store.outbox(Instant(i64::MAX), after, 3).await.unwrap();
+        assert!(page.len() <= 3);
+        seen.extend(page.iter().map(|item| item.order_id));
+        let Some(last) = page.last() else { break };
+        after = Some((last.next_at, last.order_id, last.sequence));
+    }
+    assert_eq!(seen, ids);
+}
+
+fn inbox_row(order: Option<OrderId>) -> InboxRow {
+    InboxRow {
+        reason: if order.is_some() { InboxReason::OrderQuarantined } else { InboxReason::OrderUnknown },
+        channel: Channel::Wechat,
+        account: "default".into(),
+        number: "01JB0000000000000000000000".into(),
+        order,
+        body: vec![0, 159, 146, 150],
+        at: START,
+    }
+}
+
+pub async fn the_inbox_keeps_what_no_order_could_take(mut book: Book) {
+    let id = units::new_id();
+    let rows = [inbox_row(Some(id)), inbox_row(None), inbox_row(Some(id))];
+    book.commit(rows.iter().map(|row| Unit::Inbox(Box::new(row.clone()))).collect()).await.unwrap();
+    assert_eq!(book.store.inbox_size().await.unwrap(), 3);
+    let stored = book.store.inbox(id).await.unwrap();
+    assert_eq!(stored.iter().map(|stored| stored.row.clone()).collect::<Vec<_>>(), [rows[0].clone(), rows[2].clone()]);
+    book.commit(vec![Unit::InboxDone { id: stored[1].id }]).await.unwrap();
+    assert_eq!(book.store.inbox(id).await.unwrap(), stored[..1]);
+    book.commit(vec![Unit::Inbox(Box::new(rows[0].clone()))]).await.unwrap();
+    let numbers: Vec<i64> = book.store.inbox(id).await.unwrap().iter().map(|stored| stored.id).collect();
+    assert!(numbers[1] > stored[1].id, "a number is never used again: {numbers:?} after {}", stored[1].id);
+    assert_eq!(book.store.inbox(units::new_id()).await.unwrap(), []);
+}
+
+fn answer(key: &str, at: Instant, body: &str) -> KeptAnswer {
+    KeptAnswer { platform: SHOP, key: key.into(), fingerprint: [7; 32], status: 201, body: body.into(), at }
+}
+
+pub async fn answers_are_kept_and_forgotten(mut book: Book) {
+    let kept: Vec<KeptAnswer> =
+        (0..5).map(|n| answer(&format!("key-{n}"), START.plus_ms(n), r#"{"id":"ord_1"}"#)).collect();
+    book.commit(kept.iter().map(|answer| Unit::Answer(Box::new(answer.clone()))).collect()).await.unwrap();
+    assert_eq!(book.store.answer(SHOP, "key-3").await.unwrap(), Some(kept[3].clone()));
+    assert_eq!(book.store.answer(PlatformId(2), "key-3").await.unwrap(), None);
+    assert_eq!(book.store.answer(SHOP, "key-9").await.unwrap(), None);
+
+    assert_eq!(book.store.forget_answers(START.plus_ms(3), 2).await.unwrap(), 2);
+    assert_eq!(book.store.answer(SHOP, "key-1").await.unwrap(), None);
+    assert!(book.store.answer(SHOP, "key-2").await.unwrap().is_some());
+    assert_eq!(book.store.forget_answers(START.plus_ms(3), 2).await.unwrap(), 1);
+    assert_eq!(book.store.forget_answers(START.plus_ms(3), 2).await.unwrap(), 0);
+
+    // A key that is used anew after its time has the newer answer; so has one that is twice in a group.
+    let newer = answer("key-3", START.plus_ms(90_000), "{}");
+    let twice = [answer("key-8", START, "first"), answer("key-8", START, "last")];
+    let units = [newer.clone(), twice[0].clone(), twice[1].clone()].map(|answer| Unit::Answer(Box::new(answer)));
+    book.commit(units.into()).await.unwrap();
+    assert_eq!(book.store.answer(SHOP, "key-3").await.unwrap(), Some(newer));
+    assert_eq!(book.store.answer(SHOP, "key-8").await.unwrap(), Some(twice[1].clone()));
+}
+
+pub async fn platforms_and_their_keys(book: Book) {
+    let store = &book.store;
+    let shop = store.add_platform(&platform("shop")).await.unwrap();
+    let mut books = platform("books");
+    books.fee_bearer = FeeBearer::Payer;
+    books.webhook_url = None;
+    let books_id = store.add_platform(&books).await.unwrap();
+    books.id = books_id;
+    assert_ne!(shop, books_id);
+    assert_eq!(kind(store.add_platform(&platform("shop")).await), "conflict");
+    assert_eq!(store.platform_by_name("books").await.unwrap(), Some(books.clone()));
+    assert_eq!(store.platform_by_name("nobody").await.unwrap(), None);
+    let names: Vec<String> = store.platforms().await.unwrap().into_iter().map(|platform| platform.name).collect();
+    assert_eq!(names, ["shop", "books"]);
+
+    store.add_key(books_id, &[1; 32], "sk_1", START).await.unwrap();
+    store.add_key(books_id, &[2; 32], "sk_2", START.plus_ms(1)).await.unwrap();
+    store.add_key(shop, &[3; 32], "sk_3", START).await.unwrap();
+    assert_ne!(kind(store.add_key(shop, &[1; 32], "sk_1", START).await), "done", "a key has one platform");
+    assert_ne!(kind(store.add_key(PlatformId(99), &[9; 32], "sk_9", START).await), "done", "and one that is there");
+    assert_eq!(store.platform_by_key(&[2; 32]).await.unwrap(), Some(books));
+    assert_eq!(store.platform_by_key(&[4; 32]).await.unwrap(), None);
+
+    assert_eq!(store.revoke_keys(books_id, Some("sk_2"), START.plus_ms(5)).await.unwrap(), 1);
+    assert_eq!(store.platform_by_key(&[2; 32]).await.unwrap(), None);
+    assert!(store.platform_by_key(&[1; 32]).await.unwrap().is_some());
+    assert_eq!(store.revoke_keys(books_id, None, START.plus_ms(6)).await.unwrap(), 1, "one was revoked already");
+    let keys = store.keys(books_id).await.unwrap();
+    let seen: Vec<_> = keys.iter().map(|key| (key.hint.as_str(), key.created_at, key.revoked_at)).collect();
+    assert_eq!(
+        seen,
+        [("sk_1", START, Some(START.plus_ms(6))), ("sk_2", START.plus_ms(1), Some(START.plus_ms(5)))],
+        "a revoked key keeps its time"
+    );
+    assert!(store.platform_by_key(&[3; 32]).await.unwrap().is_some(), "another platform's key stays");
+}
+
+pub async fn a_setting_is_kept_as_it_was_first(book: Book) {
+    assert_eq!(book.store.setting("link_secret", "one").await.unwrap(), "one");
+    assert_eq!(book.store.setting("link_secret", "two").await.unwrap(), "one");
+    assert_eq!(book.store.setting("other", "two").await.unwrap(), "two");
+}
+
+pub async fn the_books_add_up(mut book: Book) {
+    book.pay(new_order(SHOP, "paid"), "T-1").await;
+    book.pay(new_order(PlatformId(2), "paid"), "T-2").await;
+    // Another amount than was asked goes to suspense and back.
+    let odd = new_order(SHOP, "odd");
+    let submitted = submit(&odd.order);
+    let found = units::found(&submitted.order, "T-3", 1_000);
+    let refunded = units::unit(
+        &found.order,
+        &[Event {
+            at: START.plus_ms(9_000),
+            fact: tongbao::domain::event::Fact::RefundAnswered {
+                capture: 0,
+                outcome: tongbao::domain::event::RefundOutcome::Done,
+            },
+        }],
+        None,
+    );
+    for step in [odd, submitted, found] {
+        book.write(vec![step]).await;
+    }
+    let totals = book.store.channel_totals().await.unwrap();
+    assert_eq!((totals[0].captured_minor, totals[0].refunded_minor), (1_241 * 2 + 1_000, 0));
+    book.write(vec![refunded]).await;
+
+    let totals = book.store.channel_totals().await.unwrap();
+    assert_eq!(totals.len(), 1);
+    assert_eq!((totals[0].channel.as_str(), totals[0].currency.as_str()), ("simpay", "CNY"));
+    assert_eq!((totals[0].captures, totals[0].captured_minor, totals[0].refunded_minor), (3, 3_482, 1_000));
+
+    let balances = book.store.balances().await.unwrap();
+    let sums: BTreeMap<&str, i64> = balances.iter().map(|row| (row.account.as_str(), row.amount_minor)).collect();
+    let expected = [
+        ("channel:simpay:default", 2_482),
+        ("fees:simpay", -14),
+        ("platform:1", -1_234),
+        ("platform:2", -1_234),
+        ("suspense:simpay:default", 0),
+    ];
+    assert_eq!(sums, BTreeMap::from(expected));
+    assert_eq!(balances.iter().map(|row| row.amount_minor).sum::<i64>(), 0);
+    assert!(balances.iter().all(|row| row.currency == "CNY"));
+
+    let counts = book.store.counts_by_state().await.unwrap();
+    let counts: Vec<(&str, i64)> = counts.iter().map(|count| (count.name.as_str(), count.count)).collect();
+    assert_eq!(counts, [("created", 1), ("succeeded", 2)]);
+}
+
+pub async fn a_group_of_two_thousand_units_is_one_commit(mut book: Book) {
+    let created: Vec<OrderUnit> = (0..2_000).map(|n| new_order(SHOP, &format!("order-{n}"))).collect();
+    let submitted: Vec<OrderUnit> = created.iter().map(|unit| submit(&unit.order)).collect();
+    let paid: Vec<OrderUnit> = submitted.iter().map(|unit| paid(&unit.order, &unit.id.to_string())).collect();
+    let delivered = created.iter().map(|unit| Delivery::Delivered { order: unit.id, sequence: 1 });
+    let delivered: Vec<Unit> = delivered.map(Unit::Delivery).collect();
+    let last: Vec<_> = paid.iter().map(|unit| unit.order.clone()).collect();
+    book.write(created).await;
+    book.write(submitted).await;
+    book.write(paid).await;
+    assert_eq!(book.store.outbox_size().await.unwrap(), 2_000);
+    book.commit(delivered).await.unwrap();
+    assert_eq!(book.store.outbox_size().await.unwrap(), 0);
+    assert_eq!(book.number, 4);
+
+    let mut stored = book.store.scan(None, 1_500).await.unwrap();
+    assert_eq!(stored.len(), 1_500);
+    stored.extend(book.store.scan(stored.last().map(|order| order.id), 1_500).await.unwrap());
+    assert_eq!(stored, last);
+    assert_eq!(book.store.channel_totals().await.unwrap()[0].captures, 2_000);
+}
+
+pub async fn a_write_ends_though_nobody_waits_for_it(mut book: Book) {
+    let unit = new_order(SHOP, "left alone");
+    let id = unit.id;
+    let units = group(vec![unit]);
+    {
+        let group = Group { epoch: book.epoch, number: book.number + 1, units: &units };
+        let mut commit = book.store.commit(&group);
+        let waiting = commit.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(waiting.is_pending(), "it has begun and not ended");
+    }
+    book.number += 1;
+    let owner = book.store.beat(book.epoch).await.unwrap();
+    assert_eq!(owner.group, book.number, "what comes after it waits for it");
+    assert_eq!(book.order(id).await.version, 1);
+}
+
+pub async fn payers_lie_apart(mut book: Book) {
+    let mut wanted = request("order-1");
+    wanted.payer = Some(r#"{"name":"王小明","phone":"13800000000"}"#.into());
+    let unit = new_order_of(SHOP, wanted);
+    let id = unit.id;
+    book.write(vec![unit]).await;
+    let stored = book.store.order(id).await.unwrap().unwrap();
+    assert!(stored.request.payer.is_some());
+    let elsewhere = format!("{:?} {}", stored.order, stored.request.body);
+    let journal = book.store.journal(id).await.unwrap();
+    for text in [elsewhere, String::from_utf8(journal[0].body.clone()).unwrap()] {
+        assert!(!text.contains("13800000000") && !text.contains("王小明"), "{text}");
+    }
+}
+
+pub async fn migrating_twice_changes_nothing(mut book: Book) {
+    book.write(vec![new_order(SHOP, "order-1")]).await;
+    let before = book.picture().await;
+    book.store.migrate().await.expect("there is nothing to do");
+    assert_eq!(book.picture().await, before);
+}

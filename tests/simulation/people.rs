@@ -4,7 +4,7 @@ use tongbao::domain::channel::{Channel, Lapse};
 use tongbao::domain::event::{Created, Event, Fact, Finding};
 use tongbao::domain::id::{AttemptNumber, OrderId, PlatformId};
 use tongbao::domain::money::{Currency, Rate};
-use tongbao::domain::order::{Attempt, AttemptState, FeeBearer, State, Webhooks};
+use tongbao::domain::order::{Attempt, AttemptState, FeeBearer, Webhooks};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::step;
 use tongbao::domain::time::Instant;
@@ -154,10 +154,6 @@ pub fn resolve(world: &mut World, extent: Extent) {
     let now = world.now();
     let mut resolved = Vec::new();
     for row in world.store.rows() {
-        match row.order.state {
-            State::Created | State::Validating | State::Submitted => {}
-            State::Succeeded | State::Failed => continue,
-        }
         let is_meant = |attempt: &&Attempt| match extent {
             Extent::All => true,
             Extent::Endless => {

@@ -8,13 +8,13 @@ use crate::domain::id::PlatformId;
 use crate::domain::order::FeeBearer;
 use crate::store::{Platform, Store};
 
-struct Demo {
+pub struct Demo {
     name: &'static str,
-    key: &'static str,
-    webhook_secret: &'static str,
+    pub key: &'static str,
+    pub webhook_secret: &'static str,
 }
 
-const DEMOS: [Demo; 2] = [
+pub const DEMOS: [Demo; 2] = [
     Demo {
         name: "platform-a",
         key: "sk_sandbox_a",

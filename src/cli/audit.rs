@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::books::{Reading, Sums, Tally};
 use self::gateway::GatewayBooks;
-pub use self::report::Report;
+pub use self::report::{Report, right, table};
 use super::{Failure, open_store};
 use crate::actors::clock;
 use crate::config::Config;

@@ -1,15 +1,112 @@
-//! Stub.
+//! `tongbao demo`: a fresh sandbox, a few thousand orders by two platforms, and then the books.
+
+mod ledger;
+mod mix;
+mod progress;
+mod receiver;
+mod server;
+mod summary;
+mod traffic;
+
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 
-use super::Failure;
+use self::ledger::Ledger;
+use self::mix::Mix;
+use self::server::{Folder, Server};
+use self::summary::Verdict;
+use self::traffic::Traffic;
+use super::audit::{Auditor, Progress, Sample};
+use super::{Failure, gateway, open_store};
+use crate::actors::clock;
 use crate::config::Config;
+use crate::domain::money::Currency;
+
+/// How long orders may take to settle once the last one was posted.
+const SETTLE_WITHIN: Duration = Duration::from_secs(60);
+/// How long the books may take to come to rest once all is settled.
+const REST_WITHIN: Duration = Duration::from_secs(10);
+/// Orders that are compared with the gateway attempt by attempt.
+const COMPARED: u64 = 500;
 
 #[derive(Debug, Args)]
-pub struct DemoArgs {}
+pub struct DemoArgs {
+    /// How many orders
+    #[arg(long, value_name = "N", default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    orders: u32,
+    /// How many orders a second
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=5_000))]
+    rate: u32,
+    /// What happens to them: the sandbox's scripts and their shares
+    #[arg(long, value_name = "SCRIPT=SHARE,…", default_value = mix::DEFAULT)]
+    mix: Mix,
+}
 
-pub async fn run(_config: Config, _args: DemoArgs, _overlays: &[PathBuf]) -> Result<ExitCode, Failure> {
-    Ok(ExitCode::SUCCESS)
+/// How the traffic came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Settled,
+    /// Some orders were still under way when the time was up.
+    TimeUp,
+    Interrupted,
+}
+
+pub async fn run(config: Config, args: DemoArgs, overlays: &[PathBuf]) -> Result<ExitCode, Failure> {
+    let mut stop_asked = pin!(gateway::asked_to_stop());
+    let folder = Folder::open(config.data.dir.join("demo"))?;
+    let config = server::configure(&config, &folder)?;
+    // No certificates: everybody here speaks plain text.
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?;
+    println!("Starting a sandbox in {} at {}", config.data.dir.display(), config.server.public_url);
+    let server = tokio::select! {
+        server = Server::start(&config, &folder, overlays, &client) => server?,
+        () = &mut stop_asked => return Ok(ExitCode::FAILURE),
+    };
+
+    let scripts = args.mix.deal(usize::try_from(args.orders)?);
+    let ledger = Arc::new(Ledger::new(format!("demo-{}", clock::now().0), &scripts)?);
+    let webhooks = format!("http://{}/webhooks", receiver::start(ledger.clone())?);
+    let currency = Currency::parse("CNY").ok_or("CNY is no currency")?;
+    let traffic = Traffic::new(client, config.server.public_url.clone(), webhooks, currency, ledger.clone());
+    println!("Posting {} orders, {} a second", args.orders, args.rate);
+    let posting = async {
+        Arc::new(traffic).run(&scripts, args.rate).await;
+        tokio::time::sleep(SETTLE_WITHIN).await;
+    };
+    let end = tokio::select! {
+        () = progress::show_until_settled(&ledger) => End::Settled,
+        () = posting => End::TimeUp,
+        () = &mut stop_asked => End::Interrupted,
+    };
+    finish(&config, &ledger, end, server).await
+}
+
+/// The summary, the books, and the end of the server.
+async fn finish(config: &Config, ledger: &Ledger, end: End, server: Server) -> Result<ExitCode, Failure> {
+    summary::print(ledger);
+    let store = open_store(config).await?;
+    let url = config.gateway_url();
+    let auditor = Auditor::new(store.as_ref(), config, Some(&url), Sample::AtMost(COMPARED), Progress::Hidden)?;
+    let report = auditor.wait(REST_WITHIN).await;
+    println!("{}", report.for_people());
+    let status = server.stop().await?;
+    if !status.success() {
+        println!("The server ended with {status}.");
+    }
+    match end {
+        End::Settled => {}
+        End::TimeUp => println!("Some orders were still under way after {} s.", SETTLE_WITHIN.as_secs()),
+        End::Interrupted => println!("Interrupted: this is how far it came."),
+    }
+    let verdict = summary::verdict(ledger);
+    if verdict == Verdict::Otherwise && end == End::Settled {
+        println!("Not every order ended as its script says.");
+    }
+    let right = report.ok && status.success() && end == End::Settled && verdict == Verdict::AsScripted;
+    Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

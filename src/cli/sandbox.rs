@@ -8,15 +8,23 @@ use crate::domain::id::PlatformId;
 use crate::domain::order::FeeBearer;
 use crate::store::{Platform, Store};
 
-struct Demo {
+pub struct Demo {
     name: &'static str,
-    key: &'static str,
-    webhook_secret: &'static str,
+    pub key: &'static str,
+    pub webhook_secret: &'static str,
 }
 
-const DEMOS: [Demo; 2] = [
-    Demo { name: "platform-a", key: "sk_sandbox_a", webhook_secret: "whsec_c2FuZGJveC1hLXdlYmhvb2stc2VjcmV0LTAwMDE=" },
-    Demo { name: "platform-b", key: "sk_sandbox_b", webhook_secret: "whsec_c2FuZGJveC1iLXdlYmhvb2stc2VjcmV0LTAwMDI=" },
+pub const DEMOS: [Demo; 2] = [
+    Demo {
+        name: "platform-a",
+        key: "sk_sandbox_a",
+        webhook_secret: "whsec_c2FuZGJveC1hLXdlYmhvb2stc2VjcmV0LTAwMDE=",
+    },
+    Demo {
+        name: "platform-b",
+        key: "sk_sandbox_b",
+        webhook_secret: "whsec_c2FuZGJveC1iLXdlYmhvb2stc2VjcmV0LTAwMDI=",
+    },
 ];
 
 /// What the store keeps of a platform's key.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use comfy_table::{CellAlignment, Table};
+use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use crate::domain::money::{Currency, format_minor};
@@ -156,8 +156,7 @@ impl Report {
     }
 
     fn orders_table(&self) -> Table {
-        let mut table = Table::new();
-        table.set_header(["orders", "count"]);
+        let mut table = table(["orders", "count"]);
         for (state, count) in &self.orders.by_state {
             table.add_row([state.clone(), count.to_string()]);
         }
@@ -175,8 +174,7 @@ impl Report {
     }
 
     fn totals_table(&self) -> Table {
-        let mut table = Table::new();
-        table.set_header(["books of", "channel", "currency", "captures", "captured", "refunded"]);
+        let mut table = table(["books of", "channel", "currency", "captures", "captured", "refunded"]);
         let gateway = self.gateway.iter().flat_map(|gateway| &gateway.channels).map(|totals| ("the gateway", totals));
         for (whose, totals) in self.books.channels.iter().map(|totals| ("ours", totals)).chain(gateway) {
             table.add_row([
@@ -192,8 +190,7 @@ impl Report {
     }
 
     fn balances_table(&self) -> Table {
-        let mut table = Table::new();
-        table.set_header(["account", "currency", "balance"]);
+        let mut table = table(["account", "currency", "balance"]);
         for line in &self.books.balances {
             table.add_row([&line.account, &line.currency, &line.amount]);
         }
@@ -201,8 +198,7 @@ impl Report {
     }
 
     fn suspense_table(&self) -> Table {
-        let mut table = Table::new();
-        table.set_header(["suspense of", "account", "currency", "amount", "why", "refund"]);
+        let mut table = table(["suspense of", "account", "currency", "amount", "why", "refund"]);
         for line in &self.books.suspense.lines {
             table.add_row([&line.order, &line.account, &line.currency, &line.amount, line.reason, line.refund]);
         }
@@ -222,7 +218,15 @@ fn list<T>(listed: &mut Vec<T>, item: T) {
     }
 }
 
-fn right(mut table: Table, columns: &[usize]) -> Table {
+/// A table as all reports have it.
+pub fn table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header);
+    table
+}
+
+/// The table with these columns, which hold numbers, set to the right.
+pub fn right(mut table: Table, columns: &[usize]) -> Table {
     for index in columns {
         if let Some(column) = table.column_mut(*index) {
             column.set_cell_alignment(CellAlignment::Right);

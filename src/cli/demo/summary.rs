@@ -1,0 +1,67 @@
+//! What the demo ends with.
+
+use comfy_table::Table;
+
+use super::ledger::{Ledger, Outcome, Picture};
+use super::mix::Script;
+use super::progress::{milliseconds, name};
+use crate::cli::audit::{right, table};
+
+/// Whether the platforms saw what was to be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    AsScripted,
+    Otherwise,
+}
+
+pub fn verdict(ledger: &Ledger) -> Verdict {
+    let webhooks = ledger.picture().webhooks;
+    let scripted = ledger.outcomes().values().all(|outcome| outcome.as_scripted == outcome.orders);
+    match scripted && webhooks.verified == webhooks.received && webhooks.strangers == 0 {
+        true => Verdict::AsScripted,
+        false => Verdict::Otherwise,
+    }
+}
+
+pub fn print(ledger: &Ledger) {
+    let picture = ledger.picture();
+    let mut scripts = table(["script", "what happens", "orders", "as scripted", "where they ended"]);
+    for (script, outcome) in ledger.outcomes() {
+        scripts.add_row([
+            script.word(),
+            Script::meaning(script),
+            &outcome.orders.to_string(),
+            &outcome.as_scripted.to_string(),
+            &ends(&outcome),
+        ]);
+    }
+    println!("{}", right(scripts, &[2, 3]));
+    println!("{}", right(figures(&picture), &[1]));
+}
+
+fn ends(outcome: &Outcome) -> String {
+    let ends = outcome.standings.iter().map(|(standing, count)| format!("{} {count}", name(standing)));
+    ends.collect::<Vec<_>>().join(", ")
+}
+
+fn figures(picture: &Picture) -> Table {
+    let webhooks = &picture.webhooks;
+    let mut table = table(["figure", "value"]);
+    for (figure, value) in [
+        ("orders accepted", picture.accepted.to_string()),
+        ("orders settled", picture.settled.to_string()),
+        ("acceptance, median", milliseconds(picture.p50)),
+        ("acceptance, 99 of 100", milliseconds(picture.p99)),
+        ("acceptance, slowest", milliseconds(picture.latency_max)),
+        ("webhooks received", webhooks.received.to_string()),
+        ("webhooks with the right signature", webhooks.verified.to_string()),
+        ("webhooks that came again", webhooks.duplicates.to_string()),
+        ("webhooks of unknown orders", webhooks.strangers.to_string()),
+    ] {
+        table.add_row([figure.to_owned(), value]);
+    }
+    for (why, count) in &picture.refused {
+        table.add_row([format!("requests in vain: {why}"), count.to_string()]);
+    }
+    table
+}

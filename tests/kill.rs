@@ -38,8 +38,20 @@ const LATE_MONEY: Duration = Duration::from_millis(1_500);
 const ANSWER_LIMIT: Duration = seconds(60);
 /// The scripts, each as often as it stands here. `tea` is no script: it is paid.
 const MIX: [&str; 14] = [
-    "tea", "tea", "tea", "tea", "sim:decline", "sim:refuse", "sim:hang", "sim:error", "sim:lost", "sim:twice",
-    "sim:twice", "sim:underpay", "sim:late", "sim:never",
+    "tea",
+    "tea",
+    "tea",
+    "tea",
+    "sim:decline",
+    "sim:refuse",
+    "sim:hang",
+    "sim:error",
+    "sim:lost",
+    "sim:twice",
+    "sim:twice",
+    "sim:underpay",
+    "sim:late",
+    "sim:never",
 ];
 
 #[actix_web::test]
@@ -77,7 +89,8 @@ async fn killed_under_load(kind: Kind) {
     let senders: Vec<_> = (0..SENDERS)
         .map(|number| {
             let random = StdRng::seed_from_u64(seed.wrapping_add(1 + number));
-            let sender = Sender { client: app.client(), webhooks: app.receiver.url("platform-a"), log: log.clone(), random };
+            let sender =
+                Sender { client: app.client(), webhooks: app.receiver.url("platform-a"), log: log.clone(), random };
             actix_web::rt::spawn(sender.run())
         })
         .collect();
@@ -188,7 +201,8 @@ async fn check_webhooks(app: &App, order: &Order) {
     let told = || {
         let webhooks = app.receiver.of(&id);
         let ids: BTreeSet<String> = webhooks.iter().map(|webhook| webhook.id.clone()).collect();
-        let sequences: BTreeSet<u64> = webhooks.iter().filter_map(|webhook| webhook.data["sequence"].as_u64()).collect();
+        let sequences: BTreeSet<u64> =
+            webhooks.iter().filter_map(|webhook| webhook.data["sequence"].as_u64()).collect();
         (ids.len(), sequences)
     };
     let expected = (order.sequence as usize, (1..=u64::from(order.sequence)).collect());

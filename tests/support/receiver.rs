@@ -56,15 +56,14 @@ impl Receiver {
     /// Listens (again).
     pub fn open(&mut self) {
         let seen = web::Data::from(self.seen.clone());
-        let server = HttpServer::new(move || {
-            App::new().app_data(seen.clone()).route("/{platform}", web::post().to(receive))
-        })
-        .workers(1)
-        .shutdown_timeout(1)
-        .disable_signals()
-        .bind(self.address)
-        .expect("the receiver listens")
-        .run();
+        let server =
+            HttpServer::new(move || App::new().app_data(seen.clone()).route("/{platform}", web::post().to(receive)))
+                .workers(1)
+                .shutdown_timeout(1)
+                .disable_signals()
+                .bind(self.address)
+                .expect("the receiver listens")
+                .run();
         self.server = Some(server.handle());
         actix_web::rt::spawn(server);
     }
@@ -99,9 +98,11 @@ impl Receiver {
     }
 
     pub async fn kinds_become(&self, order: &str, kinds: &[&str], within: Duration) {
-        eventually(&format!("the webhooks {kinds:?} of {order}; there are {:?}", self.kinds(order)), within, || async {
-            (self.kinds(order) == kinds).then_some(())
-        })
+        eventually(
+            &format!("the webhooks {kinds:?} of {order}; there are {:?}", self.kinds(order)),
+            within,
+            || async { (self.kinds(order) == kinds).then_some(()) },
+        )
         .await;
     }
 
@@ -111,7 +112,12 @@ impl Receiver {
     }
 }
 
-async fn receive(seen: web::Data<Seen>, platform: web::Path<String>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
+async fn receive(
+    seen: web::Data<Seen>,
+    platform: web::Path<String>,
+    request: HttpRequest,
+    body: web::Bytes,
+) -> HttpResponse {
     let refused = seen.refusals.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
     if refused {
         return HttpResponse::InternalServerError().finish();

@@ -125,7 +125,8 @@ fn expand(before: &str, rest: &str, paths: &mut Vec<String>) -> usize {
         at += 1;
     }
     let path = format!("{before}{}", &rest[..at]);
-    if !path.ends_with("::") || bytes.get(at) != Some(&b'{') {
+    let opens = path.is_empty() || path.ends_with("::");
+    if !opens || bytes.get(at) != Some(&b'{') {
         paths.push(path.trim_end_matches(':').to_owned());
         return at;
     }
@@ -173,16 +174,19 @@ fn paths_are_found_wherever_they_stand() {
     let source = r#"
         use crate::domain::{id::{OrderId, PlatformId as Platform}, money};
         use super::batch::Batch;
+        use crate::{cli, main::{self as first}};
         //! crate::comment
         fn f() -> crate::http::App { let text = "crate::text"; super::super::actors::clock::now() }
     "#;
     let mut found = imports(source, Path::new("store/sqlite/commit.rs"));
     found.sort();
     let expected = [
+        "cli",
         "domain::id::OrderId",
         "domain::id::PlatformId",
         "domain::money",
         "http::App",
+        "main::self",
         "store::actors::clock::now",
         "store::sqlite::batch::Batch",
     ];

@@ -223,7 +223,7 @@ impl OrderActor {
                 let _ = follower.send(placed.clone());
             }
         }
-        if order.is_quiet() {
+        if order.may_leave(clock::now()) {
             context.address().do_send(Leave);
         }
     }
@@ -452,7 +452,7 @@ impl Handler<Leave> for OrderActor {
     type Result = ();
 
     fn handle(&mut self, _: Leave, context: &mut Self::Context) {
-        if self.turn.as_ref().is_some_and(|turn| turn.order().is_quiet()) {
+        if self.turn.as_ref().is_some_and(|turn| turn.order().may_leave(clock::now())) {
             self.registry.forget(self.id);
             context.stop();
         }

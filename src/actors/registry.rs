@@ -459,6 +459,12 @@ impl Registry {
             }
         }
         for id in self.retries.due(now) {
+            // A commit whose outcome is open is decided once the writer has written again, and not before: what is read
+            // until then may still change under the reader.
+            if self.writer.is_away() {
+                self.take_up_later(id);
+                continue;
+            }
             if let Some(mut quarantine) = self.quarantined.get_mut(&id) {
                 quarantine.held = Held::OnTrial;
             }

@@ -5,6 +5,7 @@ mod gateway;
 mod replay;
 mod report;
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -139,31 +140,36 @@ impl<'a> Auditor<'a> {
         report
     }
 
+    /// The gateway is read after our sums and before the look for movement, so that a store that stood still stood
+    /// still for both.
     async fn look(&self, report: &mut Report) -> Result<(), String> {
         let unreadable = |error: StoreError| format!("the store cannot be read: {error}");
-        let (tally, sums) = self.look_at_store(report).await.map_err(unreadable)?;
-        let Some(gateway) = &self.gateway else { return Ok(()) };
-        report.gateway = Some(gateway.describe(&Default::default()));
-        let totals = gateway.totals().await?;
-        let mut described = gateway.describe(&totals);
-        let store = if report.moved { gateway::Store::Moved } else { gateway::Store::Still };
-        described.equal = gateway::compare_totals(&sums.channels, &totals, &tally.ahead, store, report);
+        let before = self.store.owner().await.map_err(unreadable)?.group;
+        let (tally, sums) = self.read_store(report).await.map_err(unreadable)?;
+        let theirs = match &self.gateway {
+            Some(gateway) => Some((gateway, gateway.totals().await)),
+            None => None,
+        };
+        report.moved = self.store.owner().await.map_err(unreadable)?.group != before;
+        if !report.moved {
+            books::compare(&sums, &tally, report);
+        }
+        let Some((gateway, theirs)) = theirs else { return Ok(()) };
+        report.gateway = Some(gateway.describe(&BTreeMap::new()));
+        let theirs = theirs?;
+        let mut compared = gateway.describe(&theirs);
+        compared.equal = gateway::compare_totals(&sums.channels, &theirs, &tally.ahead, report);
         let stride = self.sample.stride(report.orders.total);
-        described.attempts_compared = gateway.compare_attempts(self.reading(), stride, report).await?;
-        report.gateway = Some(described);
+        compared.attempts_compared = gateway.compare_attempts(self.reading(), stride, report).await?;
+        report.gateway = Some(compared);
         Ok(())
     }
 
-    async fn look_at_store(&self, report: &mut Report) -> Result<(Tally, Sums), StoreError> {
-        let before = self.store.owner().await?.group;
+    async fn read_store(&self, report: &mut Report) -> Result<(Tally, Sums), StoreError> {
         let bar = self.bar().await?;
         let tally = books::examine_orders(self.reading(), report, |count| bar.inc(count)).await?;
         bar.finish_and_clear();
         let sums = books::read_sums(self.reading(), report).await?;
-        report.moved = self.store.owner().await?.group != before;
-        if !report.moved {
-            books::compare(&sums, &tally, report);
-        }
         Ok((tally, sums))
     }
 

@@ -151,6 +151,8 @@ pub struct Attempt {
     pub close: CloseStage,
     /// A verified callback spoke of a capture that only a query can confirm.
     pub claimed_at: Option<Instant>,
+    /// Looks taken at it after its order had failed, see [`retry::WATCHES`].
+    pub watched: u8,
     pub failure: Option<AttemptFailure>,
     pub reference: Option<Box<str>>,
 }
@@ -251,8 +253,6 @@ pub struct Order {
     pub wish: Option<Wish>,
     /// Webhooks so far.
     pub sequence: u32,
-    /// Looks taken at a failed order, see [`retry::WATCHES`].
-    pub watched: u8,
     pub attempts: Vec<Attempt>,
     pub captures: Vec<Capture>,
 }
@@ -318,7 +318,8 @@ impl Order {
         };
         let attempts = self.attempts.iter().filter_map(|attempt| self.attempt_due_at(attempt, now));
         let refunds = self.captures.iter().filter_map(|capture| self.refund_due_at(capture, now));
-        expiry.into_iter().chain(switch).chain(attempts).chain(refunds).chain(self.watch_due_at(now)).min()
+        let watches = self.attempts.iter().filter_map(|attempt| self.watch_due_at(attempt, now));
+        expiry.into_iter().chain(switch).chain(attempts).chain(refunds).chain(watches).min()
     }
 
     fn attempt_due_at(&self, attempt: &Attempt, now: Instant) -> Option<Instant> {
@@ -342,22 +343,27 @@ impl Order {
         }
     }
 
-    /// Since when a failed order that once had a live attempt is to be looked at again.
-    pub(super) fn watch_since(&self) -> Option<Instant> {
-        let exposed = self.state == State::Failed && self.attempts.iter().any(Attempt::may_exist);
-        let gap = retry::WATCHES.get(usize::from(self.watched)).filter(|_| exposed)?;
+    /// Since when an attempt that money may have come by is to be looked at again, its order having failed.
+    pub(super) fn watch_since(&self, attempt: &Attempt) -> Option<Instant> {
+        let exposed = self.state == State::Failed && attempt.may_exist();
+        let gap = retry::WATCHES.get(usize::from(attempt.watched)).filter(|_| exposed)?;
         Some(self.finished_at?.plus_ms(*gap))
     }
 
     /// A look that brought no answer is repeated at the pace of queries.
-    fn watch_due_at(&self, now: Instant) -> Option<Instant> {
-        let since = self.watch_since()?;
-        let exposed = self.attempts.iter().filter(|attempt| attempt.may_exist());
-        let tick = |attempt: &Attempt| retry::next_tick(retry::queries(attempt.channel, self.pace), since, now);
-        if since > now { Some(since) } else { exposed.map(tick).min() }
+    fn watch_due_at(&self, attempt: &Attempt, now: Instant) -> Option<Instant> {
+        let since = self.watch_since(attempt)?;
+        let schedule = retry::queries(attempt.channel, self.pace);
+        Some(if since > now { since } else { retry::next_tick(schedule, since, now) })
     }
 
-    /// Whether an actor has nothing more to do for it: final, no attempt open and no refund under way.
+    /// Whether its actor may go: it is quiet, and no look is due whose answer must find it there.
+    pub fn may_leave(&self, now: Instant) -> bool {
+        let rests = |attempt: &Attempt| self.watch_since(attempt).is_none_or(|since| since > now);
+        self.is_quiet() && self.attempts.iter().all(rests)
+    }
+
+    /// Whether nothing more is to be done for it: final, no attempt open and no refund under way.
     pub fn is_quiet(&self) -> bool {
         self.state.is_final()
             && self.attempts.iter().all(|attempt| !attempt.is_open() && attempt.claimed_at.is_none())

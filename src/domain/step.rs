@@ -45,7 +45,6 @@ pub fn create(facts: &Created, at: Instant) -> Order {
         last_failure: None,
         wish: None,
         sequence: 0,
-        watched: 0,
         attempts: Vec::new(),
         captures: Vec::new(),
     }
@@ -322,6 +321,7 @@ impl Draft {
             reach: Reach::Nowhere,
             close: CloseStage::NotAsked,
             claimed_at: None,
+            watched: 0,
             failure: None,
             reference: None,
         });
@@ -419,7 +419,7 @@ impl Draft {
                 attempt.claimed_at = None;
                 attempt.reach = Reach::Shown;
                 self.capture(ordinal, reference, *amount_minor, Witness::Query)?;
-                self.looked_again();
+                self.looked_again(ordinal);
                 return Ok(());
             }
             Finding::Pending | Finding::NotExist | Finding::Declined | Finding::Closed => {
@@ -429,7 +429,7 @@ impl Draft {
             }
         }
         if !self.order.attempts.iter().any(|attempt| attempt.ordinal == ordinal && attempt.is_open()) {
-            self.looked_again();
+            self.looked_again(ordinal);
             return Ok(());
         }
         match finding {
@@ -442,10 +442,14 @@ impl Draft {
         Ok(())
     }
 
-    /// A failed order was looked at again: that settles every look that is due, whatever was found.
-    fn looked_again(&mut self) {
-        while self.order.watch_since().is_some_and(|since| since <= self.at) {
-            self.order.watched += 1;
+    /// An attempt of a failed order was looked at again: that settles every look at it that is due, whatever was found.
+    fn looked_again(&mut self, ordinal: u8) {
+        let at = self.at;
+        let is_due = |order: &Order, attempt: &Attempt| order.watch_since(attempt).is_some_and(|since| since <= at);
+        while self.order.attempt(ordinal).is_some_and(|attempt| is_due(&self.order, attempt)) {
+            if let Some(attempt) = self.order.attempts.iter_mut().find(|attempt| attempt.ordinal == ordinal) {
+                attempt.watched += 1;
+            }
         }
     }
 
@@ -767,7 +771,7 @@ impl Draft {
                 (Asking::Due, _) if !due => {}
                 (Asking::Everything, _) if since.is_none() => {}
                 (Asking::Due, AttemptState::Closing)
-                    if attempt.can_be_closed() && attempt.close != CloseStage::Answered =>
+                    if attempt.can_be_closed() && attempt.close != CloseStage::Answered && !attempt.can_lapse(at) =>
                 {
                     self.effects.push(Effect::Close { ordinal });
                 }
@@ -778,9 +782,10 @@ impl Draft {
             }
         }
         self.propose_refunds(asking);
-        if self.order.watch_since().is_some_and(|since| since <= at) {
-            let exposed = self.order.attempts.iter().filter(|attempt| attempt.may_exist());
-            self.effects.extend(exposed.map(|attempt| Effect::Query { ordinal: attempt.ordinal }));
+        for attempt in &self.order.attempts {
+            if self.order.watch_since(attempt).is_some_and(|since| since <= at) {
+                self.effects.push(Effect::Query { ordinal: attempt.ordinal });
+            }
         }
         if let (State::Created, Some(Wish::Switch { channel, method })) = (self.order.state, self.order.wish) {
             self.effects.push(Effect::Choose { channel, method });
@@ -817,6 +822,15 @@ impl Attempt {
     fn lapsed(&self, at: Instant) -> Option<Lapse> {
         let rules = self.channel.rules();
         (at > self.expires_at.plus_ms(rules.grace_ms)).then_some(rules.lapse)
+    }
+
+    /// Whether a query may make it certain that time has ended it. From then on it is queried rather than closed: what
+    /// the channel never knew it cannot close either.
+    fn can_lapse(&self, at: Instant) -> bool {
+        match self.lapsed(at) {
+            Some(Lapse::NotExist | Lapse::NotExistOrPending) => true,
+            Some(Lapse::Never) | None => false,
+        }
     }
 
     /// Whether a query's answer undoes what a verified callback claimed. One that time could still change does not.

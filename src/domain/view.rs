@@ -337,7 +337,6 @@ pub(crate) mod tests {
             last_failure: None,
             wish: None,
             sequence: 0,
-            watched: 0,
             attempts: vec![attempt(0, AttemptState::Open)],
             captures: Vec::new(),
         }
@@ -360,6 +359,7 @@ pub(crate) mod tests {
             reach: Reach::Shown,
             close: CloseStage::NotAsked,
             claimed_at: None,
+            watched: 0,
             failure: None,
             reference: None,
         }

@@ -726,7 +726,7 @@ fn rule_11_a_watch_without_an_answer_is_repeated_at_the_pace_of_queries() {
         gaps.push(walk.at.since_ms(since));
     }
     assert_eq!(gaps, &retry::queries(Channel::Simpay, walk.order.pace)[..3]);
-    assert_eq!(walk.order.watched, 0);
+    assert_eq!(walk.attempt(0).watched, 0);
 }
 
 #[test]
@@ -734,7 +734,7 @@ fn rule_11_one_look_stands_for_all_the_watches_that_were_missed() {
     let mut walk = Walk::cancelled();
     walk.wait(2 * HOUR);
     walk.tell(found(0, Finding::Closed));
-    assert_eq!(walk.order.watched, 3);
+    assert_eq!(walk.attempt(0).watched, 3);
 }
 
 #[test]
@@ -765,7 +765,7 @@ fn rule_11_the_watch_finds_late_money_and_gives_it_back() {
     let step = walk.tell(found(0, paid(REFERENCE, PAYABLE)));
     assert_eq!(proposed(&step), [Effect::Refund { capture: 0 }]);
     walk.tell(refund(0, RefundOutcome::Done));
-    assert_eq!((walk.order.watched, walk.order.net_captured_minor()), (1, 0));
+    assert_eq!((walk.attempt(0).watched, walk.order.net_captured_minor()), (1, 0));
 }
 
 #[test]

@@ -233,9 +233,6 @@ fn changes(before: &Order, after: &Order) -> Vec<String> {
     if before.wish != after.wish {
         changes.push(format!("wish {}", after.wish.map_or("none".to_owned(), wish_name)));
     }
-    if before.watched != after.watched {
-        changes.push(format!("watched {}", after.watched));
-    }
     for attempt in &after.attempts {
         let ordinal = attempt.ordinal;
         let Some(old) = before.attempt(ordinal) else {
@@ -257,6 +254,9 @@ fn changes(before: &Order, after: &Order) -> Vec<String> {
         }
         if old.claimed_at != attempt.claimed_at {
             note(attempt.claimed_at.map_or("unclaimed", |_| "claimed").to_owned());
+        }
+        if old.watched != attempt.watched {
+            note(format!("watched {}", attempt.watched));
         }
     }
     for (place, capture) in after.captures.iter().enumerate() {
@@ -827,8 +827,8 @@ failed, cancelled, attempt dead
     | close closed | close already paid | close unknown | deadline | deadline, passed -> unchanged
     send paid -> capture 0 too late, refund owed; writes capture 0, entry suspense; does refund 0
     query paid | query paid less | query paid more | query paid as known | operator: paid
-        -> watched 1, capture 0 too late, refund owed; writes capture 0, entry suspense; does refund 0
-    query pending | query not exist | query declined | query closed | operator: closed -> watched 1
+        -> #0 watched 1, capture 0 too late, refund owed; writes capture 0, entry suspense; does refund 0
+    query pending | query not exist | query declined | query closed | operator: closed -> #0 watched 1
     callback paid -> capture 0 too late, unconfirmed; writes capture 0, entry suspense; does query #0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs

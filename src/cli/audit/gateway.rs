@@ -174,19 +174,11 @@ fn compare_attempt(order: &Order, attempt: &Attempt, line: Option<&Line>) -> Opt
     }
 }
 
-/// Whether somebody wrote into our books while they were read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Store {
-    Still,
-    Moved,
-}
-
 /// Compares all totals; whether they are equal.
 pub fn compare_totals(
     ours: &[ChannelTotal],
     theirs: &BTreeMap<Place, Sums>,
     ahead: &BTreeMap<Place, Ahead>,
-    store: Store,
     report: &mut Report,
 ) -> bool {
     let ours: BTreeMap<Place, Sums> = ours
@@ -216,7 +208,8 @@ pub fn compare_totals(
             money(their.captured_minor, currency),
             money(their.refunded_minor, currency),
         );
-        if explained(our, their, ahead.get(place).copied().unwrap_or_default(), store) {
+        let ahead = ahead.get(place).copied().unwrap_or_default();
+        if is_ahead(our, their) && (report.moved || is_within(our, their, ahead)) {
             report.in_flight(text);
         } else {
             report.fault(text);
@@ -225,13 +218,16 @@ pub fn compare_totals(
     equal
 }
 
-/// Whether the gateway is ahead, and by no more than what is under way.
-fn explained(our: Sums, their: Sums, ahead: Ahead, store: Store) -> bool {
-    let captures = their.captures - our.captures;
-    let captured_minor = i128::from(their.captured_minor) - i128::from(our.captured_minor);
-    let refunded_minor = i128::from(their.refunded_minor) - i128::from(our.refunded_minor);
-    let behind = captures < 0 || captured_minor < 0 || refunded_minor < 0;
-    let within =
-        captures <= ahead.captures && captured_minor <= ahead.captured_minor && refunded_minor <= ahead.refunded_minor;
-    !behind && (within || store == Store::Moved)
+fn is_ahead(our: Sums, their: Sums) -> bool {
+    their.captures >= our.captures
+        && their.captured_minor >= our.captured_minor
+        && their.refunded_minor >= our.refunded_minor
+}
+
+/// Whether the gateway is ahead by no more than what is under way.
+fn is_within(our: Sums, their: Sums, ahead: Ahead) -> bool {
+    let difference = |their: i64, our: i64| i128::from(their) - i128::from(our);
+    their.captures - our.captures <= ahead.captures
+        && difference(their.captured_minor, our.captured_minor) <= ahead.captured_minor
+        && difference(their.refunded_minor, our.refunded_minor) <= ahead.refunded_minor
 }

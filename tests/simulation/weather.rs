@@ -1,0 +1,113 @@
+//! What can go wrong in a run, and how often: drawn once per run, so that some runs are calm, some have one trouble
+//! and some have all of them.
+
+use crate::dice::Dice;
+
+/// A span in milliseconds, both ends included.
+pub type Span = (i64, i64);
+
+/// Chances are per thousand.
+#[derive(Debug, Clone)]
+pub struct Weather {
+    pub latency_ms: Span,
+    pub timeout_ms: i64,
+    /// A call is certainly not sent.
+    pub not_sent: u32,
+    pub request_lost: u32,
+    /// The request arrives long after its caller gave up.
+    pub request_late: u32,
+    /// A second copy of the request arrives some time after the first.
+    pub request_twice: u32,
+    pub answer_lost: u32,
+    /// The gateway answers with an error after it did, or did not do, what was asked.
+    pub gateway_error: u32,
+    /// The gateway refuses us, not the payment.
+    pub refuses_us: u32,
+    pub refuses_payment: u32,
+    pub payer_declined: u32,
+    pub wrong_amount: u32,
+    /// How long money is on its way once the payer has agreed.
+    pub taking_ms: Span,
+    /// A closed or expired payment is captured all the same.
+    pub lies: u32,
+    /// A query finds nothing although the payment was just created.
+    pub lags: u32,
+    pub refund_refused: u32,
+    pub callback_lost: u32,
+    pub callback_twice: u32,
+    pub callback_late: u32,
+    pub acknowledgement_lost: u32,
+    pub commit_ms: Span,
+    pub group_unavailable: u32,
+    pub group_in_doubt: u32,
+    pub away_ms: Span,
+    /// After each event.
+    pub crash: u32,
+    pub down_ms: Span,
+}
+
+impl Weather {
+    /// Nothing goes wrong any more.
+    pub fn calm() -> Self {
+        Weather {
+            latency_ms: (10, 200),
+            timeout_ms: 10_000,
+            not_sent: 0,
+            request_lost: 0,
+            request_late: 0,
+            request_twice: 0,
+            answer_lost: 0,
+            gateway_error: 0,
+            refuses_us: 0,
+            refuses_payment: 0,
+            payer_declined: 0,
+            wrong_amount: 0,
+            taking_ms: (0, 2_000),
+            lies: 0,
+            lags: 0,
+            refund_refused: 0,
+            callback_lost: 0,
+            callback_twice: 0,
+            callback_late: 0,
+            acknowledgement_lost: 0,
+            commit_ms: (1, 20),
+            group_unavailable: 0,
+            group_in_doubt: 0,
+            away_ms: (0, 0),
+            crash: 0,
+            down_ms: (0, 0),
+        }
+    }
+
+    pub fn draw(dice: &mut Dice) -> Self {
+        let mut weather = Weather::calm();
+        let mut trouble = |often: u32| if dice.happens(400) { often } else { 0 };
+        weather.not_sent = trouble(100);
+        weather.request_lost = trouble(150);
+        weather.request_late = trouble(80);
+        weather.request_twice = trouble(80);
+        weather.answer_lost = trouble(200);
+        weather.gateway_error = trouble(150);
+        weather.refuses_us = trouble(60);
+        weather.refuses_payment = trouble(150);
+        weather.payer_declined = trouble(200);
+        weather.wrong_amount = trouble(200);
+        weather.lies = trouble(400);
+        weather.lags = trouble(300);
+        weather.refund_refused = trouble(300);
+        weather.callback_lost = trouble(300);
+        weather.callback_twice = trouble(300);
+        weather.callback_late = trouble(200);
+        weather.acknowledgement_lost = trouble(200);
+        weather.group_unavailable = trouble(40);
+        weather.group_in_doubt = trouble(80);
+        weather.crash = trouble(8);
+        weather.timeout_ms = dice.pick(&[1_000, 3_000, 10_000, 30_000]);
+        weather.latency_ms = dice.pick(&[(1, 20), (10, 500), (50, 4_000)]);
+        weather.taking_ms = dice.pick(&[(0, 500), (0, 20_000), (1_000, 900_000)]);
+        weather.commit_ms = dice.pick(&[(1, 10), (5, 200), (100, 3_000)]);
+        weather.away_ms = dice.pick(&[(100, 1_000), (1_000, 60_000)]);
+        weather.down_ms = dice.pick(&[(100, 2_000), (1_000, 600_000)]);
+        weather
+    }
+}

@@ -402,7 +402,8 @@ async fn a_merchant_order_id_names_one_order() {
         assert_eq!((answer.status, &answer.body["id"]), (200, &json!(id)), "{same}: {}", answer.text);
     }
     // Another platform's names are its own.
-    let theirs = client.with_key(support::client::KEY_B).create(&first).await.order(201);
+    let elsewhere = with(first.clone(), json!({ "webhook_url": app.receiver.url("platform-b") }));
+    let theirs = client.with_key(support::client::KEY_B).create(&elsewhere).await.order(201);
     assert_ne!(theirs["id"], json!(id));
     let after = counts(&app.site).await;
     assert_eq!(after["orders"], 2);

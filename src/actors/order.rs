@@ -20,7 +20,7 @@ use crate::channels::{Ask, NextAction, RefundAsk};
 use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{Effect, Event, Fact, SendOutcome, Step, Write};
 use crate::domain::id::{OrderId, refund_number};
-use crate::domain::order::{Order, State, Wish};
+use crate::domain::order::{Order, OrderFailure, State, Wish};
 use crate::domain::step::wake;
 use crate::domain::time::Instant;
 use crate::domain::validation::{check_switch, validate};
@@ -163,11 +163,11 @@ impl OrderActor {
 
     /// Runs one turn while the mailbox waits.
     fn turn(&mut self, turn: Box<Turn>, events: Vec<Event>, beside: Beside) -> TurnResponse {
-        let lane = match turn.order().version {
-            0 => Lane::NewOrders,
-            _ => Lane::Existing,
+        let (lane, before) = match turn.order().version {
+            0 => (Lane::NewOrders, None),
+            _ => (Lane::Existing, Some(turn.order().state)),
         };
-        let mut shell = ActorShell::new(self.registry.clone(), lane, beside);
+        let mut shell = ActorShell::new(self.registry.clone(), lane, before, beside);
         let work = async move {
             let mut turn = turn;
             let end = turn.take(&events, &mut shell).await;
@@ -188,6 +188,10 @@ impl OrderActor {
         match end {
             Err(TurnError::Lost(error)) => Err(self.lost(turn.order().version, error, context)),
             Err(TurnError::Refused(refusal)) => {
+                if turn.order().version == 0 {
+                    self.registry.forget(self.id);
+                    context.stop();
+                }
                 self.turn = Some(turn);
                 Err(AskError::Refused(refusal))
             }
@@ -213,6 +217,9 @@ impl OrderActor {
         let frozen = shell.frozen.as_ref();
         for effect in &shell.effects {
             self.act(order, *effect, frozen, context);
+        }
+        if let Some(state) = shell.reached {
+            count_state(order, state);
         }
         if shell.webhooks > 0 {
             self.registry.webhooks_written(self.id, order.sequence, shell.webhooks);
@@ -297,7 +304,7 @@ impl OrderActor {
             Ok(Some(stored)) => {
                 self.trace = self.registry.trace(self.id, &stored.request);
                 let mut turn = Box::new(Turn::new(stored.order));
-                let mut shell = ActorShell::new(self.registry.clone(), Lane::Existing, Beside::default());
+                let mut shell = ActorShell::new(self.registry.clone(), Lane::Existing, None, Beside::default());
                 turn.resume(clock::now(), &mut shell);
                 let order = turn.order().clone();
                 self.turn = Some(turn);
@@ -343,6 +350,18 @@ type TurnResponse = AtomicResponse<OrderActor, Result<Order, AskError>>;
 
 fn refused(error: AskError) -> TurnResponse {
     AtomicResponse::new(Box::pin(actix::fut::ready(Err(error))))
+}
+
+/// Counts arrivals in a state; those in `failed` by their reason.
+fn count_state(order: &Order, state: State) {
+    let reason = match order.failure {
+        None => "",
+        Some(OrderFailure::Expired) => "expired",
+        Some(OrderFailure::Cancelled) => "cancelled",
+        Some(OrderFailure::RiskRefused) => "risk_refused",
+        Some(OrderFailure::AttemptsUsedUp) => "attempts_used_up",
+    };
+    metrics::counter!("tongbao_orders_total", "state" => state.name(), "reason" => reason).increment(1);
 }
 
 /// Whether nobody needs to wait for a channel's answer any more.
@@ -468,11 +487,24 @@ struct ActorShell {
     withdrawn: Vec<u8>,
     frozen: Option<(u8, Arc<str>)>,
     webhooks: u32,
+    /// The state that this turn brought the order to, if it is another one.
+    reached: Option<State>,
+    before: Option<State>,
 }
 
 impl ActorShell {
-    fn new(registry: Arc<Registry>, lane: Lane, beside: Beside) -> Self {
-        ActorShell { registry, lane, beside, effects: Vec::new(), withdrawn: Vec::new(), frozen: None, webhooks: 0 }
+    fn new(registry: Arc<Registry>, lane: Lane, before: Option<State>, beside: Beside) -> Self {
+        ActorShell {
+            registry,
+            lane,
+            beside,
+            effects: Vec::new(),
+            withdrawn: Vec::new(),
+            frozen: None,
+            webhooks: 0,
+            reached: None,
+            before,
+        }
     }
 
     fn freeze(&mut self, order: &Order, ordinal: u8) -> Option<AttemptRow> {
@@ -517,7 +549,10 @@ impl ActorShell {
                     unit.attempts.push(row);
                 }
                 Write::Capture { index } => unit.captures.push(*index),
-                Write::Entry(entry) => unit.entries.push(entry.clone()),
+                Write::Entry(entry) => {
+                    metrics::counter!("tongbao_entries_total", "kind" => entry.kind().name()).increment(1);
+                    unit.entries.push(entry.clone());
+                }
                 Write::Webhook { kind, sequence } => {
                     unit.webhooks.push(OutboxRow { kind: *kind, sequence: *sequence, at: step.order.last_at });
                     self.webhooks += 1;
@@ -543,7 +578,9 @@ impl Shell for ActorShell {
     async fn commit(&mut self, step: &Step, events: &[Event]) -> Result<(), WriteError> {
         let unit = self.unit(step, events)?;
         let writer = self.registry.writer().clone();
-        writer.write(self.lane, Unit::Order(Box::new(unit))).await
+        writer.write(self.lane, Unit::Order(Box::new(unit))).await?;
+        self.reached = (self.before != Some(step.order.state)).then_some(step.order.state);
+        Ok(())
     }
 
     fn act(&mut self, _: &Order, effect: Effect) {

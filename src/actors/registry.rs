@@ -227,7 +227,6 @@ impl Registry {
         }
         let address = OrderActor::fresh(self.clone(), id, new.trace).start();
         self.actors.insert(id, address.clone());
-        metrics::counter!("tongbao_orders_posted_total").increment(1);
         let (follower, answer) = follow(patience);
         let open = Open { order, events, request: Box::new(new.request), details: new.details, follower };
         let order = match address.send(open).await {

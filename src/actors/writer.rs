@@ -187,7 +187,7 @@ impl Writer {
         self.phase = Phase::Committing;
         let size = self.pending.len().min(self.bounds.group_max);
         let group: Vec<Pending> = self.pending.drain(..size).collect();
-        let work = commit(self.store.clone(), self.owner.clone(), group);
+        let work = commit(self.store.clone(), self.owner.clone(), group, self.gauge.clone());
         context.spawn(work.into_actor(self).map(|done, writer, context| writer.committed(done, context)));
     }
 
@@ -282,13 +282,13 @@ enum End {
 }
 
 /// Commits a group, whatever that takes, and answers everybody in it.
-async fn commit(store: Arc<dyn Store>, mut owner: Owner, group: Vec<Pending>) -> (Owner, End) {
+async fn commit(store: Arc<dyn Store>, mut owner: Owner, group: Vec<Pending>, gauge: Arc<Gauge>) -> (Owner, End) {
     let begun = Monotonic::now();
     metrics::histogram!("tongbao_group_size").record(group.len() as f64);
     let (units, replies): (Vec<Unit>, Vec<oneshot::Sender<Verdict>>) =
         group.into_iter().map(|pending| (pending.unit, pending.reply)).unzip();
     let mut verdicts: Vec<Option<Verdict>> = units.iter().map(|_| None).collect();
-    let end = commit_range(store.as_ref(), &mut owner, &units, &mut verdicts).await;
+    let end = commit_range(store.as_ref(), &mut owner, &units, &mut verdicts, &gauge).await;
     metrics::histogram!("tongbao_commit_seconds").record(begun.elapsed().as_secs_f64());
     let open = match &end {
         End::Well | End::Away(_) => WriteError::Away,
@@ -302,11 +302,17 @@ async fn commit(store: Arc<dyn Store>, mut owner: Owner, group: Vec<Pending>) ->
 
 /// Commits units as one group; on an error that is no passing one, halves the group until the culprit is alone and
 /// commits the rest.
-async fn commit_range(store: &dyn Store, owner: &mut Owner, units: &[Unit], verdicts: &mut [Option<Verdict>]) -> End {
+async fn commit_range(
+    store: &dyn Store,
+    owner: &mut Owner,
+    units: &[Unit],
+    verdicts: &mut [Option<Verdict>],
+    gauge: &Gauge,
+) -> End {
     let mut ranges = VecDeque::from([(0, units.len())]);
     while let Some((from, to)) = ranges.pop_front() {
         let part = &units[from..to];
-        match commit_once(store, owner, part).await {
+        match commit_once(store, owner, part, gauge).await {
             Attempted::Done(duplicates) => {
                 for (place, verdict) in verdicts[from..to].iter_mut().enumerate() {
                     let lost = duplicates.contains(&place);
@@ -362,7 +368,7 @@ enum Attempted {
 const READ_BACK_TRIES: u32 = 40;
 const READ_BACK_GAP: Duration = Duration::from_millis(250);
 
-async fn commit_once(store: &dyn Store, owner: &mut Owner, units: &[Unit]) -> Attempted {
+async fn commit_once(store: &dyn Store, owner: &mut Owner, units: &[Unit], gauge: &Gauge) -> Attempted {
     let number = owner.group + 1;
     let group = Group { epoch: owner.epoch, number, units };
     match store.commit(&group).await {
@@ -374,7 +380,11 @@ async fn commit_once(store: &dyn Store, owner: &mut Owner, units: &[Unit]) -> At
         Err(StoreError::Unavailable(why)) => Attempted::Away(why),
         Err(error @ (StoreError::Conflict(_) | StoreError::Corrupt(_))) => Attempted::Bad(error),
         Err(StoreError::InDoubt(why)) => match store.doubt() {
-            Doubt::ReadBack => read_back(store, owner, units, why).await,
+            Doubt::ReadBack => {
+                // Nobody new waits for a store that has to be found again first.
+                gauge.away.store(true, Ordering::Release);
+                read_back(store, owner, units, why).await
+            }
             Doubt::Stop => Attempted::Fatal(why),
         },
     }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -82,6 +83,18 @@ pub async fn start_child(config: &Config, overlays: &[PathBuf]) -> Result<Child,
         }
     }
     Err(format!("the simulated gateway does not come up at {}; is the address taken?", config.gateway.listen).into())
+}
+
+/// Starts the child again whenever it ends by itself. Dropping this future ends the child.
+pub async fn keep_child(mut child: Child, config: Arc<Config>, overlays: Vec<PathBuf>) {
+    loop {
+        let ended = child.wait().await;
+        tracing::error!(?ended, "the simulated gateway ended; starting it again");
+        match start_child(&config, &overlays).await {
+            Ok(started) => child = started,
+            Err(error) => return tracing::error!(%error, "the simulated gateway is gone"),
+        }
+    }
 }
 
 fn spawn(overlays: &[PathBuf]) -> Result<Child, Failure> {

@@ -10,6 +10,7 @@ use actix::prelude::*;
 use actix_web::web::Data;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Failure, gateway, open_store, sandbox};
@@ -54,23 +55,20 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     let link_key = SecretString::from(store.setting(PAY_LINK_KEY, fresh_key.expose_secret()).await?);
 
     let child = match config.sandbox && config.gateway.embedded {
-        true => Some(gateway::start_child(&config, overlays).await?),
+        true => {
+            let child = gateway::start_child(&config, overlays).await?;
+            Some(actix::spawn(gateway::keep_child(child, config.clone(), overlays.to_vec())))
+        }
         false => None,
     };
     let writer = start_writer(&config, store.clone(), owner);
     let registry = start_actors(&config, store, writer.clone(), adapters, &link_key)?;
-    let upkeep = prometheus.clone();
+    actix::spawn(upkeep(prometheus.clone(), registry.clone()));
     let app = App::new(config.clone(), registry.clone(), &link_key, Box::new(move || prometheus.render()))?;
     let server = http::server::serve(Data::new(app))
         .map_err(|error| format!("cannot listen at {}: {error}", config.server.listen))?;
     let handle = server.handle();
     let serving = actix::spawn(server);
-    actix::spawn(async move {
-        loop {
-            tokio::time::sleep(UPKEEP).await;
-            upkeep.run_upkeep();
-        }
-    });
     tracing::info!(listen = %config.server.listen, sandbox = config.sandbox, "serving");
 
     stop_asked.await;
@@ -79,9 +77,26 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     handle.stop(true).await;
     serving.await??;
     writer.stop().await;
-    drop(child);
+    if let Some(child) = child {
+        child.abort();
+        // The child ends with its handle.
+        let _ = child.await;
+    }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Folds histograms together and measures what is counted by looking.
+async fn upkeep(prometheus: PrometheusHandle, registry: Arc<Registry>) {
+    loop {
+        metrics::gauge!("tongbao_orders_active").set(registry.active() as f64);
+        match registry.store().outbox_size().await {
+            Ok(waiting) => metrics::gauge!("tongbao_webhooks_waiting").set(waiting as f64),
+            Err(error) => tracing::debug!(%error, "the outbox cannot be counted"),
+        }
+        prometheus.run_upkeep();
+        tokio::time::sleep(UPKEEP).await;
+    }
 }
 
 fn start_writer(config: &Config, store: Arc<dyn Store>, owner: Owner) -> WriterHandle {

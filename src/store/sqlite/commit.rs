@@ -15,7 +15,7 @@ use super::{Change, reading_fault, writing_fault};
 use crate::domain::id::OrderId;
 
 /// How many rows a statement takes. The longest has fewer parameters than SQLite allows (32,766).
-const LENGTHS: [usize; 4] = [256, 32, 4, 1];
+const LENGTHS: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 
 /// A statement around a list of rows.
 struct Rows {

@@ -389,6 +389,15 @@ impl Draft {
         match (attempt.may_exist(), attempt.state) {
             (false, _) => self.dies(ordinal, Some(failure)),
             (true, AttemptState::Closing) => self.propose_close(ordinal),
+            // An earlier send may have been taken, though a later one is declined for good: sending and asking would
+            // chase each other until the order expires, so the attempt is closed.
+            (true, AttemptState::Open)
+                if failure == AttemptFailure::ChannelDeclined
+                    && attempt.can_be_closed()
+                    && attempt.reach != Reach::Shown =>
+            {
+                self.close_open_attempts();
+            }
             // An earlier send may have been taken. Asking waits for its tick: at once, a query that finds nothing and
             // a resend that is refused again would chase each other.
             (true, AttemptState::Open | AttemptState::Dead | AttemptState::Captured) => {}

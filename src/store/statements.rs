@@ -120,16 +120,17 @@ macro_rules! questions {
                 })
             }
 
-            /// Writes, and reads what was written.
+            /// Writes, and reads what was written. The statement runs to its end: cut off after its first row, it
+            /// would commit unseen, and a commit that fails would be told as one that succeeded.
             fn written<C: Columns>(&self, ask: Ask<C>) -> Reply<'_, Option<C::Value>> {
                 Box::pin(async move {
-                    let row: Option<C> = self
+                    let rows: Vec<C> = self
                         .lanes
                         .write(move |connection| {
-                            Box::pin(async move { ask.fetch_optional(connection).await.map_err(writing_fault) })
+                            Box::pin(async move { ask.fetch_all(connection).await.map_err(writing_fault) })
                         })
                         .await?;
-                    row.map(C::read).transpose()
+                    rows.into_iter().next().map(C::read).transpose()
                 })
             }
 

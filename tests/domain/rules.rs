@@ -23,7 +23,7 @@ fn rule_01_a_refusal_says_nothing_of_an_earlier_send_that_was_never_answered() {
     walk.pay_by(Channel::Simpay);
     walk.wait(10 * SECOND).tell(found(0, Finding::NotExist));
     walk.tell(sent(0, 2, refused(Fault::Payment)));
-    assert_eq!(walk.attempt(0).state, AttemptState::Open, "the first send may have been taken");
+    assert!(walk.attempt(0).is_open(), "the first send may have been taken");
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn rule_01_an_attempt_with_one_unknown_send_does_not_die_of_later_refusals() {
         walk.wake();
         walk.tell(found(0, Finding::NotExist));
         walk.tell(sent(0, 2, outcome));
-        assert_eq!((walk.order.state, walk.attempt(0).state), (State::Submitted, AttemptState::Open));
+        assert!(walk.order.state == State::Submitted && walk.attempt(0).is_open());
         walk.tell(found(0, paid(REFERENCE, PAYABLE)));
         assert_eq!(walk.order.state, State::Succeeded);
     }
@@ -115,19 +115,38 @@ fn rule_01_the_answer_to_a_close_is_certain_only_where_the_channel_s_word_is() {
     }
 }
 
-#[test]
-fn rule_02_a_refused_resend_waits_for_the_next_query_instead_of_spinning() {
+/// An attempt whose first send was never answered, whose second one is now.
+fn resent(channel: Channel) -> Walk {
     let mut walk = Walk::new();
-    walk.pay_by(Channel::Simpay);
+    walk.pay_by(channel);
     walk.tell(sent(0, 1, no_answer()));
     walk.wake();
     let step = walk.tell(found(0, Finding::NotExist));
     assert_eq!(proposed(&step), [Effect::Submit { ordinal: 0, send: 2 }]);
+    walk
+}
+
+#[test]
+fn rule_02_a_resend_that_is_declined_has_the_attempt_closed_instead_of_sending_on() {
+    let mut walk = resent(Channel::Simpay);
     let step = walk.tell(sent(0, 2, refused(Fault::Payment)));
-    assert_eq!(walk.attempt(0).state, AttemptState::Open, "the first send may have been taken");
-    assert_eq!(proposed(&step), []);
-    let due_at = walk.order.next_due_at(walk.at).unwrap();
-    assert_eq!(due_at.since_ms(walk.at), retry::queries(Channel::Simpay, walk.order.pace)[0]);
+    assert_eq!(walk.attempt(0).state, AttemptState::Closing, "the first send may have been taken");
+    assert_eq!(proposed(&step), [Effect::Close { ordinal: 0 }]);
+    walk.tell(closed(0, CloseAnswer::Closed));
+    let failure = Some(AttemptFailure::ChannelDeclined);
+    assert_eq!((walk.order.state, walk.order.last_failure), (State::Created, failure));
+}
+
+#[test]
+fn rule_02_a_refused_resend_that_cannot_be_closed_waits_for_the_next_query_instead_of_spinning() {
+    for (channel, fault) in [(Channel::Simpay, Fault::Ours), (Channel::Unionpay, Fault::Payment)] {
+        let mut walk = resent(channel);
+        let step = walk.tell(sent(0, 2, refused(fault)));
+        assert_eq!(walk.attempt(0).state, AttemptState::Open, "the first send may have been taken");
+        assert_eq!(proposed(&step), []);
+        let due_at = walk.order.next_due_at(walk.at).unwrap();
+        assert_eq!(due_at.since_ms(walk.at), retry::queries(channel, walk.order.pace)[0]);
+    }
 }
 
 #[test]

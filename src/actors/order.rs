@@ -96,6 +96,11 @@ pub struct Open {
 #[rtype(result = "()")]
 struct Leave;
 
+/// To itself: the store is away, so nothing could be looked up for the channel that was chosen.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct ChoiceFailed;
+
 /// What travels beside the events of a turn and never enters the journal.
 #[derive(Default)]
 struct Beside {
@@ -464,6 +469,16 @@ impl Handler<Tell> for OrderActor {
         self.followers.extend(tell.follower);
         let (events, beside) = self.events_of(turn.order(), tell.told, now);
         self.turn(turn, events, beside)
+    }
+}
+
+impl Handler<ChoiceFailed> for OrderActor {
+    type Result = ();
+
+    fn handle(&mut self, _: ChoiceFailed, _: &mut Self::Context) {
+        if let Some(turn) = &mut self.turn {
+            turn.choice_failed();
+        }
     }
 }
 

@@ -83,6 +83,11 @@ impl Turn {
         self.act(crate::domain::step::resume(&self.order, now), shell);
     }
 
+    /// What the look at a chosen channel needs could not be found out: the next timer proposes it again.
+    pub fn choice_failed(&mut self) {
+        self.in_flight.retain(|(busy, _)| *busy != Target::Choice);
+    }
+
     fn act<S: Shell>(&mut self, effects: Vec<Effect>, shell: &mut S) {
         for effect in effects {
             if self.admit(effect, shell) {

@@ -771,7 +771,7 @@ impl Draft {
                 (Asking::Due, _) if !due => {}
                 (Asking::Everything, _) if since.is_none() => {}
                 (Asking::Due, AttemptState::Closing)
-                    if attempt.can_be_closed() && attempt.close != CloseStage::Answered && !attempt.can_lapse(at) =>
+                    if attempt.can_be_closed() && attempt.close != CloseStage::Answered =>
                 {
                     self.effects.push(Effect::Close { ordinal });
                 }
@@ -822,15 +822,6 @@ impl Attempt {
     fn lapsed(&self, at: Instant) -> Option<Lapse> {
         let rules = self.channel.rules();
         (at > self.expires_at.plus_ms(rules.grace_ms)).then_some(rules.lapse)
-    }
-
-    /// Whether a query may make it certain that time has ended it. From then on it is queried rather than closed: what
-    /// the channel never knew it cannot close either.
-    fn can_lapse(&self, at: Instant) -> bool {
-        match self.lapsed(at) {
-            Some(Lapse::NotExist | Lapse::NotExistOrPending) => true,
-            Some(Lapse::Never) | None => false,
-        }
     }
 
     /// Whether a query's answer undoes what a verified callback claimed. One that time could still change does not.

@@ -11,7 +11,10 @@ use tongbao::domain::order::{AttemptState, CloseStage, Order, Purpose, RefundSta
 use crate::gateways::Honesty;
 use crate::process::{Call, Notice, Phase, Question};
 use crate::store::{Row, Store, Unit};
-use crate::world::World;
+use crate::world::{MINUTE, World};
+
+/// How long a switch may wait for us once its old attempt is dead.
+const CHOICE_MAX_MS: i64 = 5 * MINUTE;
 
 /// A client was told of this order, so it must be there, every bit of it.
 pub fn acknowledged(store: &Store, order: &Order) {
@@ -141,6 +144,9 @@ pub fn look(world: &World) {
         let is_armed = actor.armed.is_some_and(|armed| armed >= now);
         let is_busy = is_armed || !actor.mailbox.is_empty() || process.is_calling(*id);
         assert!(is_busy || order.may_leave(now) || order.version == 0, "{id} waits for nothing: {order:?}");
+        let is_switching = order.state == State::Created && order.wish.is_some();
+        let waits_ms = now.since_ms(actor.since.max(order.last_at));
+        assert!(!is_switching || waits_ms < CHOICE_MAX_MS, "{id} waits in vain for its next channel: {order:?}");
     }
     for row in world.store.rows() {
         let id = row.order.id;

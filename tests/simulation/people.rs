@@ -46,6 +46,9 @@ pub fn arrive(world: &mut World) -> Instant {
         let at_ms = world.dice.between((0, window_ms));
         world.agenda.after(at_ms, What::Resolve { extent: Extent::All });
     }
+    for round in 1..=window_ms / (2 * HOUR) {
+        world.agenda.after(round * 2 * HOUR, What::Resolve { extent: Extent::Endless });
+    }
     world.now().plus_ms(window_ms)
 }
 

@@ -24,6 +24,7 @@ pub enum Letter {
     Open { events: Vec<Event>, merchant: u32 },
     Fact { fact: Fact, shown: Option<AttemptNumber>, asker: Asker },
     Choice { channel: Channel, method: Method, asker: Asker },
+    ChoiceFailed,
     Timer,
     Leave,
 }
@@ -59,11 +60,12 @@ pub struct Actor {
     pub phase: Phase,
     pub mailbox: VecDeque<Letter>,
     pub armed: Option<Instant>,
+    pub since: Instant,
 }
 
 impl Actor {
-    pub fn loading(letter: Option<Letter>) -> Self {
-        Actor { phase: Phase::Loading, mailbox: letter.into_iter().collect(), armed: None }
+    pub fn loading(letter: Option<Letter>, since: Instant) -> Self {
+        Actor { phase: Phase::Loading, mailbox: letter.into_iter().collect(), armed: None, since }
     }
 }
 

@@ -244,17 +244,19 @@ impl World {
     }
 
     fn activate(&mut self, id: OrderId, letter: Option<Letter>) {
+        let now = self.now();
         let Some(process) = &mut self.process else { return };
-        process.actors.insert(id, Actor::loading(letter));
+        process.actors.insert(id, Actor::loading(letter, now));
         let load_ms = self.dice.between((0, 20));
         self.later(load_ms, |life| What::Load { life, id });
     }
 
     /// A new order, not durable yet.
     pub fn open(&mut self, order: Order, events: Vec<Event>, merchant: u32) {
+        let now = self.now();
         let Some(process) = &mut self.process else { return };
         let id = order.id;
-        let mut actor = Actor::loading(Some(Letter::Open { events, merchant }));
+        let mut actor = Actor::loading(Some(Letter::Open { events, merchant }), now);
         actor.phase = Phase::Resting(Box::new(Turn::new(order)));
         process.actors.insert(id, actor);
     }
@@ -364,7 +366,7 @@ impl World {
         }
     }
 
-    fn begin(&mut self, id: OrderId, turn: Box<Turn>, letter: Letter) {
+    fn begin(&mut self, id: OrderId, mut turn: Box<Turn>, letter: Letter) {
         let now = self.now();
         let event = |fact| Event { at: now, fact };
         let (mut merchant_number, mut next_action) = (None, None);
@@ -379,7 +381,7 @@ impl World {
             }
             Letter::Choice { channel, method, .. } => self.choice(turn.order(), *channel, *method),
             Letter::Timer => vec![event(step::wake(turn.order(), now))],
-            Letter::Leave => Vec::new(),
+            Letter::ChoiceFailed | Letter::Leave => Vec::new(),
         };
         let Some(process) = &mut self.process else { return };
         let armed = process.actors.get(&id).and_then(|actor| actor.armed);
@@ -389,6 +391,10 @@ impl World {
                 return;
             }
             Letter::Leave => Phase::Resting(turn),
+            Letter::ChoiceFailed => {
+                turn.choice_failed();
+                Phase::Resting(turn)
+            }
             // A timer that was armed anew is not this one.
             Letter::Timer if armed.is_none_or(|armed| armed > now) => Phase::Resting(turn),
             Letter::Open { .. } | Letter::Fact { .. } | Letter::Choice { .. } | Letter::Timer => {
@@ -424,7 +430,7 @@ impl World {
         let asker = match letter {
             Letter::Open { .. } => Asker::Client,
             Letter::Fact { asker, .. } | Letter::Choice { asker, .. } => asker,
-            Letter::Timer | Letter::Leave => Asker::Nobody,
+            Letter::ChoiceFailed | Letter::Timer | Letter::Leave => Asker::Nobody,
         };
         match end {
             Ok(()) => {
@@ -517,10 +523,9 @@ impl World {
     }
 
     fn look_up_and_choose(&mut self, id: OrderId, channel: Channel, method: Method) {
-        // Without what the store knows nothing is chosen; the timer proposes it again.
-        if self.now() >= self.outage_until {
-            self.put(id, Letter::Choice { channel, method, asker: Asker::Nobody });
-        }
+        let is_away = self.now() < self.outage_until;
+        let found = Letter::Choice { channel, method, asker: Asker::Nobody };
+        self.put(id, if is_away { Letter::ChoiceFailed } else { found });
     }
 }
 

@@ -15,16 +15,8 @@ pub struct Demo {
 }
 
 pub const DEMOS: [Demo; 2] = [
-    Demo {
-        name: "platform-a",
-        key: "sk_sandbox_a",
-        webhook_secret: "whsec_c2FuZGJveC1hLXdlYmhvb2stc2VjcmV0LTAwMDE=",
-    },
-    Demo {
-        name: "platform-b",
-        key: "sk_sandbox_b",
-        webhook_secret: "whsec_c2FuZGJveC1iLXdlYmhvb2stc2VjcmV0LTAwMDI=",
-    },
+    Demo { name: "platform-a", key: "sk_sandbox_a", webhook_secret: "whsec_c2FuZGJveC1hLXdlYmhvb2stc2VjcmV0LTAwMDE=" },
+    Demo { name: "platform-b", key: "sk_sandbox_b", webhook_secret: "whsec_c2FuZGJveC1iLXdlYmhvb2stc2VjcmV0LTAwMDI=" },
 ];
 
 /// What the store keeps of a platform's key.

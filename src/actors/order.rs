@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
@@ -25,9 +24,6 @@ use crate::domain::step::wake;
 use crate::domain::time::Instant;
 use crate::domain::validation::{check_switch, validate};
 use crate::store::{AttemptRow, NextActionChange, OrderUnit, OutboxRow, Request, StoreError, StoredOrder, Unit};
-
-/// When a switch is tried again whose order's request could not be read.
-const SWITCH_RETRY: Duration = Duration::from_secs(1);
 
 /// Somebody who waits for the channel's answer.
 pub type Follower = oneshot::Sender<Placed>;
@@ -291,9 +287,7 @@ impl OrderActor {
                 let told = Told::Switch { channel, method, details };
                 context.address().do_send(Tell { told, follower: None });
             }
-            Err(_) => {
-                context.run_later(SWITCH_RETRY, move |actor, context| actor.switch_later(channel, method, context));
-            }
+            Err(_) => context.address().do_send(ChoiceFailed),
         }));
     }
 

@@ -118,7 +118,7 @@ fn start_actors(
     config: &Arc<Config>,
     store: Arc<dyn Store>,
     writer: WriterHandle,
-    adapters: Vec<(Channel, Arc<dyn Adapter>)>,
+    adapters: Adapters,
     link_key: &SecretString,
 ) -> Result<Arc<Registry>, Failure> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -164,9 +164,12 @@ fn supervisor_settings(config: &Config, channel: &config::Channel) -> Settings {
     }
 }
 
+/// The accounts that are served.
+type Adapters = Vec<(Channel, Arc<dyn Adapter>)>;
+
 /// One adapter per account of every enabled channel.
-fn adapters(config: &Config) -> Result<Vec<(Channel, Arc<dyn Adapter>)>, Failure> {
-    let mut adapters: Vec<(Channel, Arc<dyn Adapter>)> = Vec::new();
+fn adapters(config: &Config) -> Result<Adapters, Failure> {
+    let mut adapters = Adapters::new();
     for (name, settings) in config.channels.iter().filter(|(_, settings)| settings.enabled) {
         let channel = Channel::parse(name).ok_or_else(|| format!("`channels.{name}`: there is no such channel"))?;
         match channel {

@@ -36,6 +36,9 @@ use crate::telemetry;
 const EXIT_STORE_LOST: i32 = 70;
 /// How often histograms are folded together; without it their memory grows until somebody looks.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// Kept answers that are forgotten at once, and how often: faster than they can be made by hand, and never long.
+const FORGET_EVERY: Duration = Duration::from_secs(10);
+const FORGET_AT_ONCE: u32 = 1_000;
 
 pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failure> {
     let config = Arc::new(config);
@@ -64,6 +67,7 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     let writer = start_writer(&config, store.clone(), owner);
     let registry = start_actors(&config, store, writer.clone(), adapters, &link_key)?;
     actix::spawn(upkeep(prometheus.clone(), registry.clone()));
+    actix::spawn(forget_answers(registry.store().clone(), config.limits.idempotency_keep_hours));
     let app = App::new(config.clone(), registry.clone(), &link_key, Box::new(move || prometheus.render()))?;
     let server = http::server::serve(Data::new(app))
         .map_err(|error| format!("cannot listen at {}: {error}", config.server.listen))?;
@@ -96,6 +100,17 @@ async fn upkeep(prometheus: PrometheusHandle, registry: Arc<Registry>) {
         }
         prometheus.run_upkeep();
         tokio::time::sleep(UPKEEP).await;
+    }
+}
+
+/// Forgets answers that were kept long enough, a few at a time.
+async fn forget_answers(store: Arc<dyn Store>, keep_hours: u64) {
+    let keep_ms = i64::try_from(keep_hours.saturating_mul(3_600_000)).unwrap_or(i64::MAX);
+    loop {
+        tokio::time::sleep(FORGET_EVERY).await;
+        if let Err(error) = store.forget_answers(clock::now().plus_ms(-keep_ms), FORGET_AT_ONCE).await {
+            tracing::warn!(%error, "old answers cannot be forgotten");
+        }
     }
 }
 

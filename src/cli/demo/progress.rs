@@ -64,6 +64,9 @@ fn style(template: &str) -> ProgressStyle {
 
 /// How many orders stand where, such as `submitted 12, succeeded 240, failed (cancelled) 3`.
 fn standings(picture: &Picture) -> String {
+    if picture.standings.is_empty() {
+        return "no answer yet".to_owned();
+    }
     let parts = picture.standings.iter().map(|(standing, count)| format!("{} {count}", name(standing)));
     parts.collect::<Vec<_>>().join(", ")
 }

@@ -326,3 +326,11 @@ async fn differences_that_nothing_explains_are_faults() {
     let (report, _) = audit(&folder.0, &["--gateway", "http://127.0.0.1:9"]).await;
     assert!(lines(&report, "faults").contains("does not answer"), "{report}");
 }
+
+#[actix_web::test]
+async fn a_store_that_is_not_there_is_no_store_without_faults() {
+    let folder = Folder::new();
+    let (report, passed) = audit(&folder.0, &["--no-gateway"]).await;
+    assert!(!passed && lines(&report, "faults").contains("cannot be read"), "{report}");
+    assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 0, "an audit makes nothing");
+}

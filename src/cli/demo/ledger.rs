@@ -47,6 +47,8 @@ struct Line {
     /// Of the newest webhook.
     sequence: u32,
     suspense_refunded: bool,
+    /// It was never accepted, and nobody tries any more.
+    refused: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -67,7 +69,7 @@ pub struct Ledger {
 struct Inner {
     lines: Vec<Line>,
     accepted: u64,
-    refused: BTreeMap<String, u64>,
+    in_vain: BTreeMap<String, u64>,
     latency: Histogram<u64>,
     webhooks: Webhooks,
     seen: HashSet<Box<str>>,
@@ -78,8 +80,8 @@ pub struct Picture {
     pub orders: u64,
     pub accepted: u64,
     pub settled: u64,
-    /// By what became of them.
-    pub refused: BTreeMap<String, u64>,
+    /// Requests that nothing came of, by why.
+    pub in_vain: BTreeMap<String, u64>,
     pub standings: BTreeMap<Standing, u64>,
     pub p50: Duration,
     pub p99: Duration,
@@ -88,9 +90,8 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Every order is settled, or was refused for good.
     pub fn is_over(&self) -> bool {
-        self.settled + self.refused.values().sum::<u64>() >= self.orders
+        self.settled == self.orders
     }
 }
 
@@ -105,11 +106,17 @@ pub struct Outcome {
 impl Ledger {
     /// `prefix` begins every order's number, so that no two runs share any.
     pub fn new(prefix: String, scripts: &[Script]) -> Result<Self, hdrhistogram::CreationError> {
-        let line = |script: &Script| Line { script: *script, standing: None, sequence: 0, suspense_refunded: false };
+        let line = |script: &Script| Line {
+            script: *script,
+            standing: None,
+            sequence: 0,
+            suspense_refunded: false,
+            refused: false,
+        };
         let inner = Inner {
             lines: scripts.iter().map(line).collect(),
             accepted: 0,
-            refused: BTreeMap::new(),
+            in_vain: BTreeMap::new(),
             latency: Histogram::new_with_bounds(1, LATENCY_MAX_US, 3)?,
             webhooks: Webhooks::default(),
             seen: HashSet::new(),
@@ -133,8 +140,18 @@ impl Ledger {
         self.learn(&mut inner, told);
     }
 
-    pub fn refused(&self, why: String) {
-        *self.inner().refused.entry(why).or_default() += 1;
+    /// The order was not accepted, in spite of all tries.
+    pub fn refused(&self, serial: usize, why: String) {
+        let mut inner = self.inner();
+        if let Some(line) = inner.lines.get_mut(serial) {
+            line.refused = true;
+        }
+        *inner.in_vain.entry(why).or_default() += 1;
+    }
+
+    /// A request about an order that goes on all the same.
+    pub fn in_vain(&self, why: String) {
+        *self.inner().in_vain.entry(why).or_default() += 1;
     }
 
     /// An answer to something other than the order's creation.
@@ -191,7 +208,7 @@ impl Ledger {
             orders: count(inner.lines.len()),
             accepted: inner.accepted,
             settled: count(inner.lines.iter().filter(|line| line.is_settled()).count()),
-            refused: inner.refused.clone(),
+            in_vain: inner.in_vain.clone(),
             standings,
             p50: at(0.5),
             p99: at(0.99),
@@ -217,8 +234,12 @@ impl Ledger {
 }
 
 impl Line {
-    /// Nothing more is to be expected: a final state or a failed attempt, and the money back that must go back.
+    /// Nothing more is to be expected: it was refused, or it is final or its attempt failed, and what money must go
+    /// back has gone.
     fn is_settled(&self) -> bool {
+        if self.refused {
+            return true;
+        }
         let Some(standing) = &self.standing else { return false };
         let ended = match standing.state.as_str() {
             "succeeded" => return true,

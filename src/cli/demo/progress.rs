@@ -23,14 +23,9 @@ pub async fn show_until_settled(ledger: &Arc<Ledger>) {
 async fn print_lines(ledger: &Ledger) {
     loop {
         let picture = ledger.picture();
-        println!(
-            "accepted {} of {}, settled {}; {}; {}",
-            picture.accepted,
-            picture.orders,
-            picture.settled,
-            standings(&picture),
-            figures(&picture)
-        );
+        let all = picture.orders;
+        print!("accepted {} of {all}, settled {}; ", picture.accepted, picture.settled);
+        println!("{}; {}", words(&picture).join("; "), figures(&picture));
         if picture.is_over() {
             return;
         }
@@ -43,14 +38,16 @@ async fn show_bars(ledger: &Ledger) {
     let all = MultiProgress::new();
     let accepted = all.add(ProgressBar::new(orders).with_style(style("accepted {bar:50.cyan} {pos:>6} of {len}")));
     let settled = all.add(ProgressBar::new(orders).with_style(style("settled  {bar:50.green} {pos:>6} of {len}")));
-    let standing = all.add(ProgressBar::new_spinner().with_style(style("{wide_msg}")));
-    let figure = all.add(ProgressBar::new_spinner().with_style(style("{wide_msg}")));
+    let line = || all.add(ProgressBar::new_spinner().with_style(style("{wide_msg}")));
+    let (in_words, in_figures) = ([line(), line(), line()], line());
     loop {
         let picture = ledger.picture();
         accepted.set_position(picture.accepted);
         settled.set_position(picture.settled);
-        standing.set_message(standings(&picture));
-        figure.set_message(figures(&picture));
+        for (line, words) in in_words.iter().zip(words(&picture)) {
+            line.set_message(words);
+        }
+        in_figures.set_message(figures(&picture));
         if picture.is_over() {
             return;
         }
@@ -62,10 +59,18 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// How many orders stand where, such as `submitted 12, succeeded 240, failed (cancelled) 3`.
-fn standings(picture: &Picture) -> String {
-    let parts = picture.standings.iter().map(|(standing, count)| format!("{} {count}", name(standing)));
-    parts.collect::<Vec<_>>().join(", ")
+/// How many orders stand where: those in flight by state, those that succeeded, and the failures by their reason.
+fn words(picture: &Picture) -> [String; 3] {
+    let (mut in_flight, mut failed, mut succeeded) = (Vec::new(), Vec::new(), 0);
+    for (standing, count) in &picture.standings {
+        match &standing.failure {
+            Some(failure) => failed.push(format!("{failure} {count}")),
+            None if standing.state == "succeeded" => succeeded += count,
+            None => in_flight.push(format!("{} {count}", standing.state)),
+        }
+    }
+    let listed = |counts: Vec<String>| if counts.is_empty() { "0".to_owned() } else { counts.join(", ") };
+    [format!("in flight {}", listed(in_flight)), format!("succeeded {succeeded}"), format!("failed {}", listed(failed))]
 }
 
 pub fn name(standing: &Standing) -> String {

@@ -1,6 +1,7 @@
 //! The platforms' receiver of webhooks: believes only what is signed as Standard Webhooks asks for.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use actix_web::web::{self, Bytes, Data};
@@ -9,6 +10,7 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use tracing::subscriber::{NoSubscriber, with_default};
 
 use super::ledger::{Ledger, Signature, Told};
 use crate::actors::clock;
@@ -29,19 +31,27 @@ struct Webhook {
     data: Told,
 }
 
-/// Starts the receiver on a thread of its own; where it listens. It lives as long as the process.
+/// Starts the receiver on a thread of its own, where it lives as long as the process; where it listens.
 pub fn start(ledger: Arc<Ledger>) -> Result<SocketAddr, Failure> {
     let secrets = sandbox::DEMOS.iter().map(|demo| secret(demo.webhook_secret)).collect::<Result<Vec<_>, _>>()?;
-    let receiver = Data::new(Receiver { ledger, secrets });
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    std::thread::spawn(move || {
+        // What it says of its workers would stand in the way of the progress.
+        let served = with_default(NoSubscriber::default(), || serve(listener, Receiver { ledger, secrets }));
+        if let Err(error) = served {
+            tracing::error!(%error, "no webhooks can be received");
+        }
+    });
+    Ok(address)
+}
+
+fn serve(listener: TcpListener, receiver: Receiver) -> io::Result<()> {
+    let receiver = Data::new(receiver);
     let server = HttpServer::new(move || {
         App::new().app_data(receiver.clone()).route("/webhooks/{platform}", web::post().to(take))
     });
-    let server = server.workers(1).disable_signals().bind((Ipv4Addr::LOCALHOST, 0))?;
-    let address = *server.addrs().first().ok_or("the receiver of webhooks does not listen")?;
-    // What it says of its workers would stand in the way of the progress.
-    let silent = tracing::subscriber::NoSubscriber::default();
-    actix::spawn(tracing::subscriber::with_default(silent, || server.run()));
-    Ok(address)
+    actix::System::new().block_on(async { server.workers(1).disable_signals().listen(listener)?.run().await })
 }
 
 fn secret(text: &str) -> Result<hmac::Key, Failure> {
@@ -86,9 +96,10 @@ mod tests {
         let key = secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let (id, timestamp, now_s) = ("msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", 1_614_265_330);
         let (body, signature) = (br#"{"test": 2432232314}"#, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
-        let check = |id, timestamp, signature, body, now_s| verify(&key, id, timestamp, signature, body, now_s);
+        let both = format!("v1,AAAA {signature}");
+        let check = |id, timestamp, signature, body: &[u8], now_s| verify(&key, id, timestamp, signature, body, now_s);
         assert_eq!(check(id, timestamp, signature, body, now_s + 300), Signature::Right);
-        assert_eq!(check(id, timestamp, &format!("v1,AAAA {signature}"), body, now_s), Signature::Right);
+        assert_eq!(check(id, timestamp, &both, body, now_s), Signature::Right);
         assert_eq!(check(id, timestamp, signature, body, now_s + 301), Signature::Wrong);
         assert_eq!(check(id, timestamp, signature, b"{}", now_s), Signature::Wrong);
         assert_eq!(check("msg_other", timestamp, signature, body, now_s), Signature::Wrong);

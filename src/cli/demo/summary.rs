@@ -60,7 +60,7 @@ fn figures(picture: &Picture) -> Table {
     ] {
         table.add_row([figure.to_owned(), value]);
     }
-    for (why, count) in &picture.refused {
+    for (why, count) in &picture.in_vain {
         table.add_row([format!("requests in vain: {why}"), count.to_string()]);
     }
     table

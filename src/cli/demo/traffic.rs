@@ -84,8 +84,8 @@ impl Traffic {
                     self.cancel(&told.id, key).await;
                 }
             }
-            Answer::Refused(status) => self.ledger.refused(status.as_str().to_owned()),
-            Answer::None(why) => self.ledger.refused(why),
+            Answer::Refused(status) => self.ledger.refused(serial, status.as_str().to_owned()),
+            Answer::None(why) => self.ledger.refused(serial, why),
         }
     }
 
@@ -94,8 +94,8 @@ impl Traffic {
             Answer::Order(told) => self.ledger.heard(&told),
             // What the order became instead is told by its webhook.
             Answer::Refused(StatusCode::CONFLICT) => {}
-            Answer::Refused(status) => self.ledger.refused(format!("cancel {}", status.as_str())),
-            Answer::None(why) => self.ledger.refused(format!("cancel {why}")),
+            Answer::Refused(status) => self.ledger.in_vain(format!("cancel {}", status.as_str())),
+            Answer::None(why) => self.ledger.in_vain(format!("cancel {why}")),
         }
     }
 

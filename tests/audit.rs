@@ -1,0 +1,336 @@
+//! `tongbao audit` on stores that were tampered with, and against gateways that know more or less than we do.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use actix_web::web::{self, Data};
+use actix_web::{App, HttpResponse, HttpServer};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use sqlx::Connection;
+use tokio::process::Command;
+use tongbao::domain::channel::{Channel, Method};
+use tongbao::domain::event::{Created, Event, Fact, Finding, RefundOutcome, SendOutcome, Verdict, Write};
+use tongbao::domain::id::{OrderId, PlatformId};
+use tongbao::domain::money::{Currency, Rate};
+use tongbao::domain::order::{FeeBearer, Order, Webhooks};
+use tongbao::domain::retry::Pace;
+use tongbao::domain::step::{create, decide};
+use tongbao::domain::time::Instant;
+use tongbao::store::{self, AttemptRow, Group, NextActionChange, OrderUnit, Request, Store, Unit};
+
+const START: Instant = Instant(1_760_000_000_000);
+const AMOUNT: i64 = 20_000;
+const PAYABLE: i64 = 20_060;
+/// The fixture's orders, by the last digit of their ids.
+const PAID: u8 = 1;
+const SHORT: u8 = 2;
+const OPEN: u8 = 3;
+
+static FOLDERS: AtomicU32 = AtomicU32::new(0);
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let count = FOLDERS.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("tongbao-audit-{}-{count}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn url(&self) -> String {
+        format!("sqlite://{}", self.0.join("tongbao.db").display())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A store with one order that was paid, one that was underpaid and given back, and one that waits for its payer.
+async fn fixture() -> Folder {
+    let folder = Folder::new();
+    let url = SecretString::from(folder.url());
+    let store = store::open(&url, 1, Duration::from_secs(5)).unwrap();
+    store.migrate().await.unwrap();
+    let seen = store.owner().await.unwrap();
+    let owner = store.take_over(&seen, "fixture").await.unwrap().unwrap();
+    let mut writing = Writing { store: store.as_ref(), epoch: owner.epoch, number: owner.group };
+    let paid = |amount_minor| Finding::Paid { reference: format!("r{amount_minor}").into(), amount_minor };
+    let answered = |finding| Fact::QueryAnswered { ordinal: 0, finding };
+
+    let order = writing.submitted(PAID).await;
+    writing.take(&order, answered(paid(PAYABLE))).await;
+    let order = writing.submitted(SHORT).await;
+    let order = writing.take(&order, answered(paid(PAYABLE - 1))).await;
+    writing.take(&order, Fact::RefundAnswered { capture: 0, outcome: RefundOutcome::Done }).await;
+    writing.submitted(OPEN).await;
+    folder
+}
+
+struct Writing<'a> {
+    store: &'a dyn Store,
+    epoch: i64,
+    number: i64,
+}
+
+impl Writing<'_> {
+    async fn submitted(&mut self, digit: u8) -> Order {
+        let expires_at = START.plus_ms(3_600_000);
+        let facts = Created {
+            id: OrderId::from_u128(u128::from(digit)),
+            platform: PlatformId(1),
+            currency: Currency::parse("CNY").unwrap(),
+            amount_minor: AMOUNT,
+            rates: [Rate::new("0.003".parse().unwrap()).unwrap(); Channel::COUNT],
+            fee_bearer: FeeBearer::Payer,
+            pace: Pace::Sandbox,
+            webhooks: Webhooks::NotWanted,
+            attempts_max: 5,
+            expires_at,
+        };
+        let request = Request {
+            merchant_order_id: format!("m{digit}").into(),
+            body: "{}".into(),
+            webhook_url: None,
+            payer: None,
+        };
+        let order = create(&facts, START);
+        let (channel, method) = (Channel::Simpay, Method::Qr);
+        let verdict = Verdict::Suitable { account: "default".into(), expires_at };
+        let order = self.commit(&order, vec![Fact::Created(Box::new(facts))], Some(request)).await;
+        let chosen = Fact::ChannelChosen { channel, method };
+        let order = self.commit(&order, vec![chosen, Fact::Validated { channel, method, verdict }], None).await;
+        self.take(&order, Fact::SendAnswered { ordinal: 0, send: 1, outcome: SendOutcome::Accepted }).await
+    }
+
+    async fn take(&mut self, order: &Order, fact: Fact) -> Order {
+        self.commit(order, vec![fact], None).await
+    }
+
+    async fn commit(&mut self, before: &Order, facts: Vec<Fact>, request: Option<Request>) -> Order {
+        let events: Vec<Event> =
+            facts.into_iter().map(|fact| Event { at: before.last_at.plus_ms(100), fact }).collect();
+        // The first event's time is the time of the creation.
+        let events = match request {
+            Some(_) => events.into_iter().map(|event| Event { at: START, ..event }).collect(),
+            None => events,
+        };
+        let step = decide(before, &events).unwrap();
+        let mut unit = OrderUnit {
+            id: before.id,
+            expected_version: before.version,
+            order: step.order.clone(),
+            journal: serde_json_canonicalizer::to_vec(&events).unwrap(),
+            request: request.map(Box::new),
+            next_action: NextActionChange::Keep,
+            attempts: Vec::new(),
+            captures: Vec::new(),
+            entries: Vec::new(),
+            webhooks: Vec::new(),
+        };
+        for write in step.writes {
+            match write {
+                Write::OpenAttempt { ordinal } => {
+                    unit.attempts.push(AttemptRow { ordinal, frozen: "{}".into() });
+                }
+                Write::Capture { index } => unit.captures.push(index),
+                Write::Entry(entry) => unit.entries.push(entry),
+                Write::Webhook { .. } | Write::StoreNextAction | Write::WipeNextAction => {}
+            }
+        }
+        self.number += 1;
+        let units = [Unit::Order(Box::new(unit))];
+        self.store.commit(&Group { epoch: self.epoch, number: self.number, units: &units }).await.unwrap();
+        step.order
+    }
+}
+
+async fn audit(folder: &Path, args: &[&str]) -> (Value, bool) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tongbao"));
+    command.args(["audit", "--json"]).args(args).env("TONGBAO_DATA__DIR", folder);
+    let output = command.output().await.unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("no report: {}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!(report["ok"].as_bool(), Some(output.status.success()), "{report}");
+    (report, output.status.success())
+}
+
+fn lines(report: &Value, field: &str) -> String {
+    report[field].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+#[actix_web::test]
+async fn right_books_pass() {
+    let folder = fixture().await;
+    let (report, passed) = audit(&folder.0, &["--no-gateway"]).await;
+    assert!(passed, "{report}");
+    assert_eq!(report["orders"]["replayed"], 3);
+    assert_eq!(report["orders"]["by_state"], json!({ "created": 1, "submitted": 1, "succeeded": 1 }));
+    assert_eq!(report["orders"]["unsettled"], 1);
+    assert_eq!(report["books"]["channels"][0]["captured"], "401.19");
+    assert_eq!(report["books"]["channels"][0]["refunded"], "200.59");
+    assert_eq!(report["books"]["suspense"]["given_back"], 1);
+    assert_eq!(report["gateway"], Value::Null);
+    let people = Command::new(env!("CARGO_BIN_EXE_tongbao"))
+        .args(["audit", "--no-gateway"])
+        .env("TONGBAO_DATA__DIR", &folder.0)
+        .output()
+        .await
+        .unwrap();
+    assert!(String::from_utf8(people.stdout).unwrap().contains("The books are right: no fault in 3 orders"));
+}
+
+/// Every kind of damage is found, and said what it is.
+#[actix_web::test]
+async fn tampered_stores_are_found_out() {
+    let table: [(&str, &'static str, &str); 12] = [
+        (
+            "an entry out of balance",
+            "UPDATE entries SET lines = replace(lines, '20060', '20061') WHERE kind = 'payment'",
+            "does not sum to zero",
+        ),
+        (
+            "a balanced entry that is another",
+            "UPDATE entries SET lines = replace(replace(lines, '20060', '20061'), '-20000', '-20001') \
+             WHERE kind = 'payment'",
+            "its journal gives other entries",
+        ),
+        ("an entry too few", "DELETE FROM entries WHERE kind = 'suspense_refund'", "its captures make the balances"),
+        (
+            "an entry of nobody",
+            "INSERT INTO entries SELECT zeroblob(16), version, place, kind, currency, at, lines FROM entries LIMIT 1",
+            "the balances are not the sums",
+        ),
+        ("a capture too few", "DELETE FROM captures WHERE amount_minor = 20060", "the channels' totals"),
+        (
+            "another snapshot",
+            "UPDATE orders SET snapshot = json_set(snapshot, '$.state', 'failed') WHERE state = 'submitted'",
+            "another order than is stored: state",
+        ),
+        (
+            "another state beside the snapshot",
+            "UPDATE orders SET state = 'failed' WHERE state = 'submitted'",
+            "and beside it as",
+        ),
+        ("a journal with a gap", "DELETE FROM journal WHERE version = 2", "version 2 of its journal is missing"),
+        ("a journal cut short", "DELETE FROM journal WHERE version = 4", "another order than is stored"),
+        (
+            "another fact in the journal",
+            "UPDATE journal SET body = CAST(replace(CAST(body AS TEXT), '20060', '20059') AS BLOB) WHERE version = 4",
+            "another order than is stored",
+        ),
+        ("an unreadable journal", "UPDATE journal SET body = x'5b' WHERE version = 3", "cannot be read"),
+        ("an order that nobody would find", "UPDATE orders SET next_due_at = NULL", "would be found"),
+    ];
+    let folder = fixture().await;
+    for (what, statement, fault) in table {
+        let damaged = Folder::new();
+        copy(&folder.0, &damaged.0);
+        let mut connection = sqlx::SqliteConnection::connect(&damaged.url()).await.unwrap();
+        let changed = sqlx::query(statement).execute(&mut connection).await.unwrap().rows_affected();
+        connection.close().await.unwrap();
+        assert!(changed > 0, "{what}");
+        let (report, passed) = audit(&damaged.0, &["--no-gateway"]).await;
+        assert!(!passed, "{what}");
+        assert!(lines(&report, "faults").contains(fault), "{what}: {report}");
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// What a gateway shows: captured and refunded of the three orders.
+type Shown = [(i64, i64); 3];
+
+const EQUAL: Shown = [(PAYABLE, 0), (PAYABLE - 1, PAYABLE - 1), (0, 0)];
+
+/// A gateway that shows these books.
+fn gateway(shown: Shown) -> String {
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(Data::new(shown))
+            .route("/sim/totals", web::get().to(totals))
+            .route("/sim/orders/{number}", web::get().to(order))
+    });
+    let server = server.workers(1).disable_signals().bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}", server.addrs()[0]);
+    actix_web::rt::spawn(server.run());
+    url
+}
+
+async fn totals(shown: Data<Shown>) -> HttpResponse {
+    let captured: i64 = shown.iter().map(|(captured, _)| captured).sum();
+    let refunded: i64 = shown.iter().map(|(_, refunded)| refunded).sum();
+    let captures = shown.iter().filter(|(captured, _)| *captured > 0).count();
+    let sums = json!({ "captured_minor": captured, "refunded_minor": refunded, "captures": captures });
+    HttpResponse::Ok().json(json!({ "simpay": { "CNY": sums } }))
+}
+
+async fn order(shown: Data<Shown>, number: web::Path<String>) -> HttpResponse {
+    let digit: usize = number[25..26].parse().unwrap();
+    let (captured, refunded) = shown[digit - 1];
+    HttpResponse::Ok().json(json!({
+        "asked_minor": PAYABLE, "captured_minor": captured, "refunded_minor": refunded,
+        "state": "paid", "callbacks_sent": 1,
+    }))
+}
+
+async fn against(folder: &Folder, shown: Shown) -> Value {
+    let url = gateway(shown);
+    audit(&folder.0, &["--gateway", &url, "--orders", "all"]).await.0
+}
+
+#[actix_web::test]
+async fn a_gateway_that_agrees_passes() {
+    let folder = fixture().await;
+    let report = against(&folder, EQUAL).await;
+    assert_eq!(report["ok"], true, "{report}");
+    assert_eq!(report["gateway"]["attempts_compared"], 3);
+    assert_eq!(report["gateway"]["channels"], report["books"]["channels"]);
+}
+
+#[actix_web::test]
+async fn money_that_is_on_its_way_to_us_is_no_fault() {
+    let folder = fixture().await;
+    let [paid, short, _] = EQUAL;
+    let report = against(&folder, [paid, short, (PAYABLE, 0)]).await;
+    assert_eq!((&report["ok"], &report["gateway"]["equal"]), (&json!(false), &json!(false)), "{report}");
+    assert_eq!(report["faults_in_all"], 0, "{report}");
+    assert_eq!(report["in_flight_in_all"], 2, "{report}");
+}
+
+#[actix_web::test]
+async fn differences_that_nothing_explains_are_faults() {
+    let folder = fixture().await;
+    let [paid, short, open] = EQUAL;
+    let table = [
+        ("we booked what the gateway never took", [(0, 0), short, open]),
+        ("we gave back what the gateway did not", [paid, (PAYABLE - 1, 0), open]),
+        ("the gateway took a cent more of a paid order", [(PAYABLE + 1, 0), short, open]),
+        ("the gateway gave back a payment", [(PAYABLE, PAYABLE), short, open]),
+        ("the same sum, of other orders", [(0, 0), short, (PAYABLE, 0)]),
+    ];
+    for (what, shown) in table {
+        let report = against(&folder, shown).await;
+        assert_ne!(report["faults_in_all"], 0, "{what}: {report}");
+    }
+    let (report, _) = audit(&folder.0, &["--gateway", "http://127.0.0.1:9"]).await;
+    assert!(lines(&report, "faults").contains("does not answer"), "{report}");
+}
+
+#[actix_web::test]
+async fn a_store_that_is_not_there_is_no_store_without_faults() {
+    let folder = Folder::new();
+    let (report, passed) = audit(&folder.0, &["--no-gateway"]).await;
+    assert!(!passed && lines(&report, "faults").contains("cannot be read"), "{report}");
+    assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 0, "an audit makes nothing");
+}

@@ -36,6 +36,9 @@ use crate::telemetry;
 const EXIT_STORE_LOST: i32 = 70;
 /// How often histograms are folded together; without it their memory grows until somebody looks.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// Kept answers that are forgotten at once, and how often: faster than they can be made by hand, and never long.
+const FORGET_EVERY: Duration = Duration::from_secs(10);
+const FORGET_AT_ONCE: u32 = 1_000;
 
 pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failure> {
     let config = Arc::new(config);
@@ -64,6 +67,7 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     let writer = start_writer(&config, store.clone(), owner);
     let registry = start_actors(&config, store, writer.clone(), adapters, &link_key)?;
     actix::spawn(upkeep(prometheus.clone(), registry.clone()));
+    actix::spawn(forget_answers(registry.store().clone(), config.limits.idempotency_keep_hours));
     let app = App::new(config.clone(), registry.clone(), &link_key, Box::new(move || prometheus.render()))?;
     let server = http::server::serve(Data::new(app))
         .map_err(|error| format!("cannot listen at {}: {error}", config.server.listen))?;
@@ -99,6 +103,17 @@ async fn upkeep(prometheus: PrometheusHandle, registry: Arc<Registry>) {
     }
 }
 
+/// Forgets answers that were kept long enough, a few at a time.
+async fn forget_answers(store: Arc<dyn Store>, keep_hours: u64) {
+    let keep_ms = i64::try_from(keep_hours.saturating_mul(3_600_000)).unwrap_or(i64::MAX);
+    loop {
+        tokio::time::sleep(FORGET_EVERY).await;
+        if let Err(error) = store.forget_answers(clock::now().plus_ms(-keep_ms), FORGET_AT_ONCE).await {
+            tracing::warn!(%error, "old answers cannot be forgotten");
+        }
+    }
+}
+
 fn start_writer(config: &Config, store: Arc<dyn Store>, owner: Owner) -> WriterHandle {
     let settings = &config.writer;
     let bounds = Bounds {
@@ -118,7 +133,7 @@ fn start_actors(
     config: &Arc<Config>,
     store: Arc<dyn Store>,
     writer: WriterHandle,
-    adapters: Vec<(Channel, Arc<dyn Adapter>)>,
+    adapters: Adapters,
     link_key: &SecretString,
 ) -> Result<Arc<Registry>, Failure> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -164,9 +179,12 @@ fn supervisor_settings(config: &Config, channel: &config::Channel) -> Settings {
     }
 }
 
+/// The accounts that are served.
+type Adapters = Vec<(Channel, Arc<dyn Adapter>)>;
+
 /// One adapter per account of every enabled channel.
-fn adapters(config: &Config) -> Result<Vec<(Channel, Arc<dyn Adapter>)>, Failure> {
-    let mut adapters: Vec<(Channel, Arc<dyn Adapter>)> = Vec::new();
+fn adapters(config: &Config) -> Result<Adapters, Failure> {
+    let mut adapters = Adapters::new();
     for (name, settings) in config.channels.iter().filter(|(_, settings)| settings.enabled) {
         let channel = Channel::parse(name).ok_or_else(|| format!("`channels.{name}`: there is no such channel"))?;
         match channel {

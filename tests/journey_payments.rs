@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use support::app::App;
 use support::client::{Client, an_order, text, with};
+use support::process::Kind;
 use support::receiver::DELIVERY;
 use support::{app, seconds};
 
@@ -43,6 +44,13 @@ async fn every_script_reaches_its_end() {
     let scripts = join_all(SCRIPTS.iter().map(|script| follows(&app, script)));
     tokio::join!(scripts, never_paid(&app), late_after_cancel(&app), late_after_expiry(&app));
     assert!(app.metric("tongbao_callbacks_total", "verdict=\"forged\"").await >= 1.0, "forged callbacks are counted");
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn every_script_reaches_its_end_on_postgres() {
+    let app = app::start_with(Kind::Postgres, "").await;
+    tokio::join!(join_all(SCRIPTS.iter().map(|script| follows(&app, script))), late_after_cancel(&app));
     app.finish().await;
 }
 

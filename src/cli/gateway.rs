@@ -88,7 +88,10 @@ pub async fn start_child(config: &Config, overlays: &[PathBuf]) -> Result<Child,
 /// Starts the child again whenever it ends by itself. Dropping this future ends the child.
 pub async fn keep_child(mut child: Child, config: Arc<Config>, overlays: Vec<PathBuf>) {
     loop {
+        // To wait for a child closes its input, which is what tells it to end: the pipe is held meanwhile.
+        let pipe = child.stdin.take();
         let ended = child.wait().await;
+        drop(pipe);
         tracing::error!(?ended, "the simulated gateway ended; starting it again");
         match start_child(&config, &overlays).await {
             Ok(started) => child = started,

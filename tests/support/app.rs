@@ -100,6 +100,13 @@ impl App {
             .sum()
     }
 
+    /// The binary's own audit finds nothing either.
+    async fn audit(&self) {
+        let audit = self.site.run(&["audit", "--json", "--orders", "all", "--wait", "10"]).await;
+        let said = String::from_utf8_lossy(&audit.stdout).into_owned() + &String::from_utf8_lossy(&audit.stderr);
+        assert!(audit.status.success(), "tongbao audit: {said}");
+    }
+
     /// Ends a journey: all is quiet, the books are right, the server stops as it should.
     pub async fn finish(self) {
         self.finish_with(Left::default()).await;
@@ -108,6 +115,7 @@ impl App {
     /// The same, where a journey explains what is left over.
     pub async fn finish_with(mut self, left: Left) {
         books::settle(&self.site, &self.gateway, left).await;
+        self.audit().await;
         assert_eq!(self.receiver.faults(), Vec::<String>::new(), "webhooks that were not right");
         self.server.stop().await;
         books::released(&self.site).await;

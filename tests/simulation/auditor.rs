@@ -123,9 +123,9 @@ fn deaths(world: &World, order: &Order, before: Option<&Order>) {
             continue;
         }
         assert!(!world.gateways.may_capture(number, world.now()), "{number} is declared dead and can still take money");
-        let is_known = |reference: &str| order.captures.iter().any(|capture| {
-            capture.ordinal == attempt.ordinal && *capture.reference == *reference
-        });
+        let is_known = |reference: &str| {
+            order.captures.iter().any(|capture| capture.ordinal == attempt.ordinal && *capture.reference == *reference)
+        };
         let is_complete = payment.capture.as_ref().is_none_or(|capture| is_known(&capture.reference));
         assert!(is_complete, "{number} is declared dead and has taken money that nobody booked");
     }
@@ -167,7 +167,12 @@ pub fn at_the_end(world: &World) {
         assert_eq!(row.next_due_at, None, "{} still has something due: {order:?}", order.id);
         for capture in &order.captures {
             let attempt = order.attempt(capture.ordinal).expect("a capture belongs to an attempt");
-            booked.insert((attempt.channel, attempt.account.clone(), capture.reference.to_string(), capture.amount_minor));
+            booked.insert((
+                attempt.channel,
+                attempt.account.clone(),
+                capture.reference.to_string(),
+                capture.amount_minor,
+            ));
         }
         settled(world, row);
     }
@@ -193,10 +198,16 @@ fn settled(world: &World, row: &Row) {
         .map(|(_, payment)| payment.net_minor())
         .sum();
     let paid_by = order.attempts.iter().find(|attempt| attempt.state == AttemptState::Captured);
-    assert_eq!(net, paid_by.map_or(0, |attempt| attempt.payable_minor), "{} by its gateways' truth: {order:?}", order.id);
+    assert_eq!(
+        net,
+        paid_by.map_or(0, |attempt| attempt.payable_minor),
+        "{} by its gateways' truth: {order:?}",
+        order.id
+    );
     let sequences: Vec<u32> = row.webhooks.iter().map(|(_, sequence)| *sequence).collect();
     assert!(sequences.iter().copied().eq(1..=order.sequence), "webhooks are numbered without a gap: {sequences:?}");
-    let ends = row.webhooks.iter().filter(|(kind, _)| kind.name() == "order.succeeded" || kind.name() == "order.failed");
+    let ends =
+        row.webhooks.iter().filter(|(kind, _)| kind.name() == "order.succeeded" || kind.name() == "order.failed");
     assert_eq!(ends.count(), 1, "one end is told");
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use tongbao::domain::channel::{Channel, Closing, Lapse};
-use tongbao::domain::event::{CloseAnswer, Finding, Fault, RefundOutcome, SendOutcome};
+use tongbao::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
 use tongbao::domain::id::{Account, AttemptNumber};
 use tongbao::domain::time::Instant;
 
@@ -32,7 +32,9 @@ pub enum State {
     Foreclosed,
     Waiting,
     /// The close was accepted and is being worked on: until then the payer may still be faster.
-    Closing { until: Instant },
+    Closing {
+        until: Instant,
+    },
     Closed,
     Declined,
     Paid,
@@ -119,7 +121,8 @@ impl Gateways {
                 Reply::Refund(self.refund(number, refund_number, *amount_minor))
             }
             Request::QueryRefund { refund_number } => {
-                let done = self.payments.get(&number).is_some_and(|payment| payment.refunds.contains_key(refund_number));
+                let done =
+                    self.payments.get(&number).is_some_and(|payment| payment.refunds.contains_key(refund_number));
                 Reply::Refund(if done { RefundOutcome::Done } else { RefundOutcome::NotExist })
             }
         }
@@ -133,7 +136,8 @@ impl Gateways {
     ) -> SendOutcome {
         let closed = || SendOutcome::Rejected { fault: Fault::Payment, code: "payment_closed".into() };
         if let Some(payment) = self.payments.get(&number) {
-            let known = payment.state == State::Foreclosed || (payment.asked_minor, payment.expires_at) == (asked_minor, expires_at);
+            let known = payment.state == State::Foreclosed
+                || (payment.asked_minor, payment.expires_at) == (asked_minor, expires_at);
             assert!(known, "a resend carries the frozen fields of the first send");
             return match (payment.state, &payment.capture) {
                 (State::Foreclosed | State::Closed | State::Declined, _) => closed(),
@@ -148,19 +152,22 @@ impl Gateways {
         if now >= expires_at {
             return SendOutcome::Rejected { fault: Fault::Payment, code: "expired".into() };
         }
-        self.payments.insert(number, Payment {
-            channel,
-            account: account.clone(),
-            asked_minor,
-            expires_at,
-            created_at: now,
-            state: State::Waiting,
-            honesty: Honesty::Honest,
-            agreed: false,
-            opened: channel != Channel::Alipay,
-            capture: None,
-            refunds: BTreeMap::new(),
-        });
+        self.payments.insert(
+            number,
+            Payment {
+                channel,
+                account: account.clone(),
+                asked_minor,
+                expires_at,
+                created_at: now,
+                state: State::Waiting,
+                honesty: Honesty::Honest,
+                agreed: false,
+                opened: channel != Channel::Alipay,
+                capture: None,
+                refunds: BTreeMap::new(),
+            },
+        );
         SendOutcome::Accepted
     }
 

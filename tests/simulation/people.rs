@@ -159,9 +159,7 @@ pub fn resolve(world: &mut World, extent: Extent) {
     for row in world.store.rows() {
         let is_meant = |attempt: &&Attempt| match extent {
             Extent::All => true,
-            Extent::Endless => {
-                attempt.state == AttemptState::Closing && attempt.channel.rules().lapse == Lapse::Never
-            }
+            Extent::Endless => attempt.state == AttemptState::Closing && attempt.channel.rules().lapse == Lapse::Never,
         };
         if let Some(attempt) = row.order.open_attempt().filter(is_meant) {
             resolved.push((row.order.number(attempt.ordinal), attempt.channel, attempt.account.clone()));

@@ -244,7 +244,8 @@ impl World {
         let Some(payment) = self.gateways.payment(number) else { return };
         let Some(capture) = payment.capture.clone() else { return };
         let account = payment.account.clone();
-        let notice = Notice { number, account, reference: capture.reference, amount_minor: capture.amount_minor, tries: 0 };
+        let notice =
+            Notice { number, account, reference: capture.reference, amount_minor: capture.amount_minor, tries: 0 };
         let late_ms = if self.dice.happens(self.weather.callback_late) { HOUR } else { SECOND };
         let copies = if self.dice.happens(self.weather.callback_twice) { 2 } else { 1 };
         for _ in 0..copies {

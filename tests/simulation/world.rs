@@ -64,7 +64,10 @@ pub enum What {
 /// Which copy of a request arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Copy {
-    First { life: u32, call: u64 },
+    First {
+        life: u32,
+        call: u64,
+    },
     /// Sent again on the way; nobody waits for its answer.
     Second,
 }

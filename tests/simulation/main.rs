@@ -3,6 +3,18 @@
 //! repeat, reorder and lie. An auditor keeps the gateways' truth.
 //!
 //! `TONGBAO_SIM_RUNS=20000` sets how many seeds are run, `TONGBAO_SIM_SEED=17` repeats one of them.
+//!
+//! That it finds bugs was tried by planting these, one at a time, and counting the first seed that failed:
+//!
+//! | planted | seed | seen as |
+//! |---|---|---|
+//! | a send without an answer counts as refused | 2 | declared dead and can still take money |
+//! | effects go out before the commit | 1 | a request leaves only for a stored order |
+//! | a further capture is acknowledged and not booked | 32 | paid twice by the gateways' truth |
+//! | `Turn::resume` forgets the wish that an attempt is closed for | 2 | what was acknowledged is what is stored |
+//! | the store does not check versions | 168 | one row of the journal for each version |
+//!
+//! A change of the model moves the seeds, not the finding.
 
 mod agenda;
 mod auditor;

@@ -263,8 +263,10 @@ impl World {
 
     fn load(&mut self, id: OrderId) {
         let now = self.now();
+        // Readers have connections of their own: some still reach the store, and see what may be about to change.
+        let is_away = now < self.outage_until && self.dice.happens(500);
         let Some(process) = &mut self.process else { return };
-        if now < self.outage_until {
+        if is_away {
             process.actors.remove(&id);
             return self.take_up_later(id);
         }

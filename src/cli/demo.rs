@@ -54,6 +54,7 @@ enum End {
     /// Some orders were still under way when the time was up.
     TimeUp,
     Interrupted,
+    ServerEnded,
 }
 
 pub async fn run(config: Config, args: DemoArgs, overlays: &[PathBuf]) -> Result<ExitCode, Failure> {
@@ -63,7 +64,7 @@ pub async fn run(config: Config, args: DemoArgs, overlays: &[PathBuf]) -> Result
     // No certificates: everybody here speaks plain text.
     let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?;
     println!("Starting a sandbox in {} at {}", config.data.dir.display(), config.server.public_url);
-    let server = tokio::select! {
+    let mut server = tokio::select! {
         server = Server::start(&config, &folder, overlays, &client) => server?,
         () = &mut stop_asked => return Ok(ExitCode::FAILURE),
     };
@@ -82,6 +83,7 @@ pub async fn run(config: Config, args: DemoArgs, overlays: &[PathBuf]) -> Result
         () = progress::show_until_settled(&ledger) => End::Settled,
         () = posting => End::TimeUp,
         () = &mut stop_asked => End::Interrupted,
+        () = server.ended() => End::ServerEnded,
     };
     finish(&config, &ledger, end, server).await
 }
@@ -92,7 +94,11 @@ async fn finish(config: &Config, ledger: &Ledger, end: End, server: Server) -> R
     let store = audit::open(config)?;
     let url = config.gateway_url();
     let auditor = Auditor::new(store.as_ref(), config, Some(&url), Sample::AtMost(COMPARED), Progress::Hidden)?;
-    let report = auditor.wait(REST_WITHIN).await;
+    let patience = match end {
+        End::Settled | End::TimeUp | End::Interrupted => REST_WITHIN,
+        End::ServerEnded => Duration::ZERO,
+    };
+    let report = auditor.wait(patience).await;
     println!("{}", report.for_people());
     let status = server.stop().await?;
     if !status.success() {
@@ -102,6 +108,9 @@ async fn finish(config: &Config, ledger: &Ledger, end: End, server: Server) -> R
         End::Settled => {}
         End::TimeUp => println!("Some orders were still under way after {} s.", SETTLE_WITHIN.as_secs()),
         End::Interrupted => println!("Interrupted: this is how far it came."),
+        End::ServerEnded => {
+            println!("The server ended too early; see {}.", config.data.dir.join(server::LOG).display())
+        }
     }
     let verdict = summary::verdict(ledger);
     if verdict == Verdict::Otherwise && end == End::Settled {

@@ -144,11 +144,13 @@ impl Report {
                 "they equal the gateway's at {} ({} attempts compared one by one)",
                 gateway.url, gateway.attempts_compared
             ),
+            Some(gateway) if gateway.channels.is_empty() => format!("the gateway's at {} were not seen", gateway.url),
             Some(gateway) => format!("they DIFFER from the gateway's at {}", gateway.url),
             None => "no gateway was compared".to_owned(),
         };
         let own = match self.faults_in_all {
             0 => format!("no fault in {} orders", self.orders.total),
+            1 => format!("one FAULT in {} orders", self.orders.total),
             count => format!("{count} FAULTS in {} orders", self.orders.total),
         };
         let verdict = if self.ok { "The books are right" } else { "The books are NOT right" };

@@ -16,6 +16,8 @@ use crate::config::{Config, DEFAULT_TOML};
 
 /// Says that the folder is a demo's, and is locked by the demo that uses it.
 const MARK: &str = ".tongbao-demo";
+/// What the server says, in the folder.
+pub const LOG: &str = "server.log";
 const READY_WITHIN: Duration = Duration::from_secs(20);
 const READY_GAP: Duration = Duration::from_millis(50);
 /// A server stops within 10 s; one that does not is ended.
@@ -56,7 +58,7 @@ impl Folder {
     }
 
     pub fn log(&self) -> PathBuf {
-        self.path.join("server.log")
+        self.path.join(LOG)
     }
 }
 
@@ -125,6 +127,13 @@ impl Server {
                 return Err(format!("the server does not get ready; see {}", log.display()).into());
             }
             sleep(READY_GAP).await;
+        }
+    }
+
+    /// Returns when it ends by itself.
+    pub async fn ended(&mut self) {
+        if let Err(error) = self.child.wait().await {
+            tracing::warn!(%error, "the server cannot be waited for");
         }
     }
 

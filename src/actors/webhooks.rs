@@ -1,4 +1,4 @@
-//! The outbox: what platforms are told, by the Standard Webhooks specification (https://www.standardwebhooks.com).
+//! The outbox: what platforms are told, by the Standard Webhooks specification (<https://www.standardwebhooks.com>).
 //!
 //! One webhook per fact, stable over its tries; a receiver that fails or hangs never holds back another one's.
 

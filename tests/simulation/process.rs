@@ -53,7 +53,7 @@ type Work = Pin<Box<dyn Future<Output = (Box<Turn>, End)>>>;
 pub enum Phase {
     Loading,
     Resting(Box<Turn>),
-    Working { work: Work, letter: Letter },
+    Working { work: Work, letter: Box<Letter> },
 }
 
 pub struct Actor {

@@ -351,7 +351,7 @@ impl World {
                     Motion::Still
                 }
                 Some((turn, end)) => {
-                    self.finish(id, turn, end, letter);
+                    self.finish(id, turn, end, *letter);
                     Motion::Moved
                 }
             },
@@ -401,7 +401,7 @@ impl World {
             Letter::Timer if armed.is_none_or(|armed| armed > now) => Phase::Resting(turn),
             Letter::Open { .. } | Letter::Fact { .. } | Letter::Choice { .. } | Letter::Timer => {
                 let work = process.work(turn, events, (merchant_number, next_action));
-                Phase::Working { work, letter }
+                Phase::Working { work, letter: Box::new(letter) }
             }
         };
         if let Some(actor) = process.actors.get_mut(&id) {

@@ -17,7 +17,7 @@ test: ## everything but the long runs; needs the PostgreSQL server binaries
 check: ## formatting, lints, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 
 bench: ## five minutes of load on SQLite and PostgreSQL, with the method beside the figures
 	$(CARGO) build --release --workspace --quiet

@@ -4,7 +4,7 @@
 //! channel's owner would speak it. It must never share code with our own channel adapters: a misreading of a protocol
 //! on one side has to show on the other.
 //!
-//! [`simpay`] is the wire of one channel; [`books`], [`payer`] and [`callbacks`] serve them all.
+//! `simpay` is the wire of one channel; `books`, `payer` and `callbacks` serve them all.
 
 mod agenda;
 mod books;

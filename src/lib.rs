@@ -1,4 +1,40 @@
-//! Tongbao.
+//! Tongbao takes payments for many platforms through payment channels. This page is the map; ARCHITECTURE.md is the tour.
+//!
+//! # Layers
+//!
+//! Imports run downwards only, and `tests/layers.rs` fails when one does not:
+//!
+//! ```text
+//! cli                     start, stop, commands
+//! ├─ http                 translation: a request becomes a question to the registry or a read of the store
+//! │  └─ actors            the only mutable memory: orders, registry, writer, supervisors, webhooks
+//! │     ├─ store          SQL and nothing but SQL: one trait, SQLite and PostgreSQL
+//! │     ├─ channels       messages of channels, built and read purely, and one sender
+//! │     └─ domain         pure: money, orders, the step function, ledger, schedules
+//! └─ gateway              the simulated far side; it shares no protocol code with `channels`
+//! config, telemetry       for all but `domain`
+//! ```
+//!
+//! # One order's walk
+//!
+//! `POST /v1/orders` → [`http`] checks and prices it → `Registry::create` ([`actors::registry`]) starts an actor
+//! ([`actors::order`]) → `Turn::take` ([`actors::turn`]) lets [`domain::step::decide`] decide, hands the step to the
+//! writer ([`actors::writer`]), which commits it with others as one group ([`store`]), and only then acts: a supervisor
+//! ([`actors::supervisor`]) submits the attempt by its channel's adapter ([`channels`]). The answer comes back as an
+//! event, takes the same way, and the platform has its `next_action`. The gateway's callback is verified, becomes an
+//! event, and one commit makes the order `succeeded`, with capture, entry and webhook. The dispatcher
+//! ([`actors::webhooks`]) delivers it, and the actor leaves.
+//!
+//! # Invariants
+//!
+//! - Decide, commit, act: nothing is answered, sent or readable before its step is durable.
+//! - An order takes one event at a time; its mailbox waits during the commit.
+//! - An outcome is certain or unknown. What is unknown is asked about until it is certain, and no attempt dies of a guess.
+//! - An order is paid once. Any further money is booked to suspense and goes back.
+//! - Entries sum to zero; a capture (channel, account, reference) is booked once.
+//! - One process writes to a store; every commit proves that by the owner's row.
+//! - A final state never changes.
+//! - Whatever can grow has a bound.
 
 pub mod actors;
 pub mod channels;

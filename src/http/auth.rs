@@ -10,6 +10,7 @@ use actix_web::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use actix_web::{FromRequest, HttpRequest, web};
 use aws_lc_rs::digest;
 use dashmap::DashMap;
+use tokio::sync::Semaphore;
 
 use super::App;
 use super::problem::{ApiError, Code};
@@ -25,11 +26,20 @@ type KeyHash = [u8; 32];
 pub struct Keys {
     known: DashMap<KeyHash, (Arc<Platform>, Instant)>,
     keep: Duration,
+    /// Places for looking up keys that were never seen: made-up ones must not take all of the store's readers.
+    strangers: Semaphore,
 }
+
+/// One reader is left to strangers; the others are for those who are known.
+const STRANGERS_AT_ONCE: usize = 1;
 
 impl Keys {
     pub fn new(config: &Config) -> Self {
-        Keys { known: DashMap::new(), keep: Duration::from_millis(config.limits.key_cache_ms) }
+        Keys {
+            known: DashMap::new(),
+            keep: Duration::from_millis(config.limits.key_cache_ms),
+            strangers: Semaphore::new(STRANGERS_AT_ONCE),
+        }
     }
 
     fn fresh(&self, hash: &KeyHash) -> Option<Arc<Platform>> {
@@ -78,6 +88,10 @@ impl App {
         if let Some(platform) = self.keys.fresh(&hash) {
             return Ok(platform);
         }
+        let _place = match self.keys.known.contains_key(&hash) {
+            true => None,
+            false => self.keys.strangers.acquire().await.ok(),
+        };
         match self.store.platform_by_key(&hash).await? {
             Some(platform) => {
                 let platform = Arc::new(platform);

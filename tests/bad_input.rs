@@ -288,7 +288,7 @@ async fn callbacks(app: &App, paid: &Value, open: &Value) {
 
     // Forged: another key, another account, a changed body, no signature at all.
     callback(&open_number).signed_by(b"another key").send(&client).await.problem(401, "callback_unverified");
-    callback(&open_number).from_account("other").send(&client).await.problem(401, "callback_unverified");
+    callback(&open_number).posing_as("other").send(&client).await.problem(401, "callback_unverified");
     client.anonymous().post(CALLBACK_PATH, &callback(&open_number).body).await.problem(401, "callback_unverified");
     // Replayed, with the time that it was signed at.
     for timestamp in [now_s() - 3_600, now_s() + 3_600] {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::json;
+use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection};
 use support::app::App;
 use support::books::{Left, counts};
 use support::client::{Answer, Client, an_order, text, with};
@@ -15,6 +15,7 @@ use support::postgres::Cluster;
 use support::process::{Kind, Site, free_address};
 use support::receiver::DELIVERY;
 use support::{app, eventually, seconds};
+use tokio::sync::Mutex;
 
 /// Locks are given up soon, so that the journey need not wait for the default.
 const IMPATIENT: &str = "[store]\nstatement_timeout_ms = 500\n";
@@ -191,14 +192,11 @@ async fn away_and_back(app: App, away: impl AsyncFnOnce(), back: impl AsyncFnOnc
 async fn a_locked_store_refuses_and_goes_on() {
     let app = app::start_with(Kind::Sqlite, IMPATIENT).await;
     let file = app.site.store_file().to_owned();
-    let mut other = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
-    let cell = std::cell::RefCell::new(&mut other);
+    let other = Mutex::new(SqliteConnectOptions::new().filename(file).connect().await.unwrap());
     let run = async |statement: &'static str| {
-        let mut other = cell.borrow_mut();
-        sqlx::query(statement).execute(&mut **other).await.unwrap();
+        sqlx::query(statement).execute(&mut *other.lock().await).await.unwrap();
     };
     away_and_back(app, async || run("BEGIN EXCLUSIVE").await, async || run("ROLLBACK").await).await;
-    other.close().await.unwrap();
 }
 
 #[actix_web::test]

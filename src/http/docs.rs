@@ -136,7 +136,18 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
         ],
         "get_order" | "list_events" => vec![PLATFORM, &[Code::NotFound]],
         "handle_payment" => {
-            vec![PLATFORM, BODY, COMMAND, &[Code::AttemptsUsedUp, Code::ChannelUnknown, Code::MethodUnknown]]
+            vec![
+                PLATFORM,
+                BODY,
+                COMMAND,
+                &[
+                    Code::AttemptsUsedUp,
+                    Code::ChannelUnsuitable,
+                    Code::ChannelUnavailable,
+                    Code::ChannelUnknown,
+                    Code::MethodUnknown,
+                ],
+            ]
         }
         "cancel_order" => vec![PLATFORM, BODY, COMMAND],
         "list_channels" => vec![PLATFORM],

@@ -277,7 +277,7 @@ fn failure_words(order: &Order) -> Option<Message> {
 }
 
 /// What a payer is told of an error; the others are nothing that a payer could mend.
-const ERROR_WORDS: [(Code, Message); 7] = [
+const ERROR_WORDS: [(Code, Message); 9] = [
     (Code::NotFound, Message { zh: "链接无效。", en: "This link is not valid." }),
     (Code::OrderFinal, Message { zh: "订单已结束。", en: "The order is over." }),
     (
@@ -292,6 +292,19 @@ const ERROR_WORDS: [(Code, Message); 7] = [
         Message {
             zh: "支付尝试次数已用完，请重新下单。",
             en: "All attempts to pay this order are used up. Please order again.",
+        },
+    ),
+    (
+        Code::ChannelUnsuitable,
+        Message {
+            zh: "该渠道不支持此订单，请换一个。",
+            en: "This channel cannot take the order. Please choose another.",
+        },
+    ),
+    (
+        Code::ChannelUnavailable,
+        Message {
+            zh: "该渠道暂时不可用，请稍后再试。", en: "This channel is down at the moment. Please try later."
         },
     ),
     (Code::ChannelUnknown, Message { zh: "没有这个支付渠道。", en: "There is no such payment channel." }),

@@ -92,7 +92,7 @@ impl Callback {
         self
     }
 
-    pub fn from_account(mut self, account: &str) -> Self {
+    pub fn posing_as(mut self, account: &str) -> Self {
         self.account = account.into();
         self.with("account", json!(account))
     }

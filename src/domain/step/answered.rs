@@ -1,0 +1,241 @@
+//! What channels answer.
+
+use super::{CLAIM_STANDS_MS, Draft, Witness};
+use crate::domain::channel::{Closing, Lapse};
+use crate::domain::event::{CloseAnswer, Effect, Fault, Finding, Refusal, SendOutcome, Write};
+use crate::domain::id::Account;
+use crate::domain::order::{Attempt, AttemptFailure, AttemptState, CloseStage, Order, Reach};
+use crate::domain::retry;
+use crate::domain::time::Instant;
+
+impl Draft {
+    pub(super) fn send_answered(&mut self, ordinal: u8, send: u16, outcome: &SendOutcome) -> Result<(), Refusal> {
+        let at = self.at;
+        let attempt = self.attempt_mut(ordinal)?;
+        if send > attempt.sends {
+            return Err(Refusal::OutOfPlace);
+        }
+        if let SendOutcome::Paid { reference, amount_minor } = outcome {
+            attempt.answered = attempt.answered.max(send);
+            attempt.reach = Reach::Shown;
+            return self.capture(ordinal, reference, *amount_minor, Witness::Query);
+        }
+        // An older send's answer never overwrites what a newer one brought.
+        if send <= attempt.answered {
+            return Ok(());
+        }
+        attempt.answered = send;
+        match outcome {
+            SendOutcome::Paid { .. } => {}
+            SendOutcome::Accepted => {
+                attempt.paced_from = at;
+                match attempt.state {
+                    AttemptState::Open => {
+                        attempt.reach = Reach::Shown;
+                        self.writes.push(Write::StoreNextAction);
+                    }
+                    AttemptState::Closing => {
+                        attempt.reach = attempt.reach.at_least_perhaps();
+                        self.propose_close(ordinal);
+                    }
+                    AttemptState::Dead | AttemptState::Captured => {
+                        attempt.reach = attempt.reach.at_least_perhaps();
+                    }
+                }
+            }
+            SendOutcome::Rejected { fault: Fault::Payment, .. } => {
+                self.send_refused(ordinal, AttemptFailure::ChannelDeclined);
+            }
+            SendOutcome::Rejected { fault: Fault::Ours, .. } | SendOutcome::NotSent { .. } => {
+                self.send_refused(ordinal, AttemptFailure::ChannelUnavailable);
+            }
+            SendOutcome::Unknown { .. } => {
+                attempt.reach = attempt.reach.at_least_perhaps();
+                attempt.paced_from = at;
+                if attempt.state == AttemptState::Closing {
+                    self.propose_close(ordinal);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One send was certainly not taken; the attempt is dead only if no other send of it may have been.
+    pub(super) fn send_refused(&mut self, ordinal: u8, failure: AttemptFailure) {
+        let Some(attempt) = self.order.attempt(ordinal).filter(|attempt| attempt.is_open()) else { return };
+        match (attempt.may_exist(), attempt.state) {
+            (false, _) => self.dies(ordinal, Some(failure)),
+            (true, AttemptState::Closing) => self.propose_close(ordinal),
+            // An earlier send may have been taken, though a later one is declined for good: sending and asking would
+            // chase each other until the order expires, so the attempt is closed.
+            (true, AttemptState::Open)
+                if failure == AttemptFailure::ChannelDeclined
+                    && attempt.can_be_closed()
+                    && attempt.reach != Reach::Shown =>
+            {
+                self.close_open_attempts();
+            }
+            // An earlier send may have been taken. Asking waits for its tick: at once, a query that finds nothing and
+            // a resend that is refused again would chase each other.
+            (true, AttemptState::Open | AttemptState::Dead | AttemptState::Captured) => {}
+        }
+    }
+
+    pub(super) fn propose_close(&mut self, ordinal: u8) {
+        let Some(attempt) = self.order.attempt(ordinal) else { return };
+        let ask = attempt.can_be_closed() && attempt.close != CloseStage::Answered;
+        self.effects.push(if ask { Effect::Close { ordinal } } else { Effect::Query { ordinal } });
+    }
+
+    pub(super) fn found(&mut self, ordinal: u8, finding: &Finding) -> Result<(), Refusal> {
+        let at = self.at;
+        let attempt = self.attempt_mut(ordinal)?;
+        match finding {
+            Finding::Unknown { .. } => return Ok(()),
+            Finding::Paid { reference, amount_minor } => {
+                attempt.claimed_at = None;
+                attempt.reach = Reach::Shown;
+                self.capture(ordinal, reference, *amount_minor, Witness::Query)?;
+                self.looked_again(ordinal);
+                return Ok(());
+            }
+            Finding::Pending | Finding::NotExist | Finding::Declined | Finding::Closed => {
+                if attempt.disproves_claim(finding, at) {
+                    attempt.claimed_at = None;
+                }
+            }
+        }
+        if !self.order.attempts.iter().any(|attempt| attempt.ordinal == ordinal && attempt.is_open()) {
+            self.looked_again(ordinal);
+            return Ok(());
+        }
+        match finding {
+            Finding::Unknown { .. } | Finding::Paid { .. } => {}
+            Finding::Pending => self.still_there(ordinal)?,
+            Finding::NotExist => self.not_there(ordinal)?,
+            Finding::Declined => self.dies(ordinal, Some(AttemptFailure::ChannelDeclined)),
+            Finding::Closed => self.dies(ordinal, None),
+        }
+        Ok(())
+    }
+
+    /// An attempt of a failed order was looked at again: that settles every look at it that is due, whatever was found.
+    pub(super) fn looked_again(&mut self, ordinal: u8) {
+        let at = self.at;
+        let is_due = |order: &Order, attempt: &Attempt| order.watch_since(attempt).is_some_and(|since| since <= at);
+        while self.order.attempt(ordinal).is_some_and(|attempt| is_due(&self.order, attempt)) {
+            if let Some(attempt) = self.order.attempts.iter_mut().find(|attempt| attempt.ordinal == ordinal) {
+                attempt.watched += 1;
+            }
+        }
+    }
+
+    /// The channel knows the attempt and waits for the payer.
+    pub(super) fn still_there(&mut self, ordinal: u8) -> Result<(), Refusal> {
+        let at = self.at;
+        let attempt = self.attempt_mut(ordinal)?;
+        attempt.reach = attempt.reach.at_least_perhaps();
+        match attempt.lapsed(at) {
+            Some(Lapse::NotExistOrPending) => self.dies(ordinal, None),
+            Some(Lapse::Never | Lapse::NotExist) | None => self.ask_on(ordinal)?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn not_there(&mut self, ordinal: u8) -> Result<(), Refusal> {
+        let at = self.at;
+        match self.attempt_mut(ordinal)?.lapsed(at) {
+            Some(Lapse::NotExist | Lapse::NotExistOrPending) => self.dies(ordinal, None),
+            Some(Lapse::Never) | None => self.ask_on(ordinal)?,
+        }
+        Ok(())
+    }
+
+    /// Nothing is certain yet. What was never shown to the payer is sent again, byte for byte; a wish to close is
+    /// put to the channel if it was not before; the rest waits for its next query.
+    pub(super) fn ask_on(&mut self, ordinal: u8) -> Result<(), Refusal> {
+        let (at, pace) = (self.at, self.order.pace);
+        let attempt = self.attempt_mut(ordinal)?;
+        match attempt.state {
+            AttemptState::Open => {
+                // A send that is still unanswered when the first query falls due was lost, by a crash for instance.
+                let answer_due_at = attempt.paced_from.plus_ms(retry::gap_ms(retry::queries(attempt.channel, pace), 0));
+                let under_way = attempt.sends > attempt.answered && at < answer_due_at;
+                if attempt.reach != Reach::Shown && !under_way && at < attempt.expires_at {
+                    self.send_again(ordinal)?;
+                }
+            }
+            AttemptState::Closing if attempt.close == CloseStage::NotAsked && attempt.can_be_closed() => {
+                self.effects.push(Effect::Close { ordinal });
+            }
+            AttemptState::Closing | AttemptState::Dead | AttemptState::Captured => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn close_answered(&mut self, ordinal: u8, answer: &CloseAnswer) -> Result<(), Refusal> {
+        let attempt = self.attempt_mut(ordinal)?;
+        if !attempt.is_open() {
+            return Ok(());
+        }
+        match (answer, attempt.channel.rules().closing) {
+            (CloseAnswer::Closed, Closing::Certain) => self.dies(ordinal, None),
+            (CloseAnswer::Closed, Closing::Confirmed) => {
+                attempt.close = CloseStage::Answered;
+                self.effects.push(Effect::Query { ordinal });
+            }
+            // What a close could not end may have been paid or may never have been there: only a query tells.
+            (CloseAnswer::AlreadyPaid | CloseAnswer::Unknown { .. }, Closing::Certain | Closing::Confirmed) => {
+                attempt.close = CloseStage::Asked;
+                self.effects.push(Effect::Query { ordinal });
+            }
+            (CloseAnswer::Closed | CloseAnswer::AlreadyPaid | CloseAnswer::Unknown { .. }, Closing::Impossible) => {
+                return Err(Refusal::OutOfPlace);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn callback(
+        &mut self,
+        ordinal: u8,
+        account: &Account,
+        (reference, amount_minor, currency): (&str, i64, &str),
+    ) -> Result<(), Refusal> {
+        if self.attempt_mut(ordinal)?.account != *account {
+            return Err(Refusal::AccountDiffers);
+        }
+        if currency != self.order.currency.code() {
+            return self.claim(ordinal);
+        }
+        self.capture(ordinal, reference, amount_minor, Witness::Callback)
+    }
+}
+
+impl Reach {
+    pub(super) fn at_least_perhaps(self) -> Self {
+        match self {
+            Reach::Nowhere | Reach::Perhaps => Reach::Perhaps,
+            Reach::Shown => Reach::Shown,
+        }
+    }
+}
+
+impl Attempt {
+    /// What is certain by time alone, once the attempt's expiry and the channel's grace have passed.
+    pub(super) fn lapsed(&self, at: Instant) -> Option<Lapse> {
+        let rules = self.channel.rules();
+        (at > self.expires_at.plus_ms(rules.grace_ms)).then_some(rules.lapse)
+    }
+
+    /// Whether a query's answer undoes what a verified callback claimed. One that time could still change does not.
+    pub(super) fn disproves_claim(&self, finding: &Finding, at: Instant) -> bool {
+        let certain = match finding {
+            Finding::Declined | Finding::Closed => true,
+            Finding::Pending => self.lapsed(at) == Some(Lapse::NotExistOrPending),
+            Finding::NotExist => self.lapsed(at).is_some_and(|lapse| lapse != Lapse::Never),
+            Finding::Paid { .. } | Finding::Unknown { .. } => false,
+        };
+        certain && self.claimed_at.is_some_and(|since| at.since_ms(since) >= CLAIM_STANDS_MS)
+    }
+}

@@ -1,0 +1,166 @@
+//! What payers and platforms ask for, and the deadline.
+
+use super::{Draft, OVERDUE_GAP_MS};
+use crate::domain::channel::{Channel, Method};
+use crate::domain::event::{Effect, Refusal, Verdict, Write};
+use crate::domain::id::Account;
+use crate::domain::order::{Attempt, AttemptFailure, AttemptState, CloseStage, OrderFailure, Reach, State, Wish};
+use crate::domain::time::Instant;
+
+impl Draft {
+    pub(super) fn choose(&mut self, channel: Channel, method: Method) -> Result<(), Refusal> {
+        let used_up = self.order.attempts.len() >= usize::from(self.order.attempts_max);
+        match self.order.state {
+            State::Succeeded | State::Failed => Err(Refusal::OrderFinal),
+            State::Validating => Err(Refusal::OutOfPlace),
+            State::Created if used_up => Err(Refusal::AttemptsUsedUp),
+            State::Created => {
+                self.order.wish = None;
+                self.order.state = State::Validating;
+                Ok(())
+            }
+            State::Submitted => {
+                let open = self.order.open_attempt().ok_or(Refusal::OutOfPlace)?;
+                let (ordinal, same) = (open.ordinal, (open.channel, open.method) == (channel, method));
+                if same && open.state == AttemptState::Open {
+                    self.refresh(ordinal)
+                } else if !open.can_be_closed() {
+                    let dead_at = open.expires_at.plus_ms(open.channel.rules().grace_ms);
+                    Err(Refusal::AttemptOpen { retry_after_ms: dead_at.since_ms(self.at).max(OVERDUE_GAP_MS) })
+                } else if used_up {
+                    Err(Refusal::AttemptsUsedUp)
+                } else {
+                    self.wish(Wish::Switch { channel, method })
+                }
+            }
+        }
+    }
+
+    /// The payer asks again on the same channel: the frozen request goes out once more for a fresh `next_action`.
+    pub(super) fn refresh(&mut self, ordinal: u8) -> Result<(), Refusal> {
+        let attempt = self.attempt_mut(ordinal)?;
+        if attempt.sends == attempt.answered {
+            self.send_again(ordinal)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn send_again(&mut self, ordinal: u8) -> Result<(), Refusal> {
+        let at = self.at;
+        let attempt = self.attempt_mut(ordinal)?;
+        if attempt.sends > attempt.answered {
+            // Nobody will ever tell what became of the send before.
+            attempt.reach = attempt.reach.at_least_perhaps();
+        }
+        attempt.sends = attempt.sends.saturating_add(1);
+        attempt.paced_from = at;
+        let send = attempt.sends;
+        self.effects.push(Effect::Submit { ordinal, send });
+        Ok(())
+    }
+
+    pub(super) fn cancel(&mut self) -> Result<(), Refusal> {
+        match self.order.state {
+            State::Succeeded | State::Failed => Err(Refusal::OrderFinal),
+            State::Validating => Err(Refusal::OutOfPlace),
+            State::Created => {
+                self.fail(OrderFailure::Cancelled);
+                Ok(())
+            }
+            State::Submitted if self.order.wish == Some(Wish::Cancel) => Ok(()),
+            State::Submitted => self.wish(Wish::Cancel),
+        }
+    }
+
+    pub(super) fn deadline(&mut self) -> Result<(), Refusal> {
+        let passed = self.at >= self.order.expires_at;
+        match self.order.state {
+            State::Succeeded | State::Failed => Ok(()),
+            State::Validating => Err(Refusal::OutOfPlace),
+            State::Created | State::Submitted if !passed => Ok(()),
+            State::Created => {
+                self.fail(OrderFailure::Expired);
+                Ok(())
+            }
+            State::Submitted if self.order.wish.is_some_and(|wish| !wish.gives_way_to(Wish::Expiry)) => Ok(()),
+            State::Submitted => self.wish(Wish::Expiry),
+        }
+    }
+
+    /// Stores what is wanted once the open attempt is dead, and begins to close it.
+    pub(super) fn wish(&mut self, wish: Wish) -> Result<(), Refusal> {
+        if self.order.wish.is_some_and(|standing| !standing.gives_way_to(wish)) {
+            return Err(Refusal::AttemptOpen { retry_after_ms: OVERDUE_GAP_MS });
+        }
+        self.order.wish = Some(wish);
+        self.close_open_attempts();
+        Ok(())
+    }
+
+    pub(super) fn close_open_attempts(&mut self) {
+        let at = self.at;
+        for attempt in &mut self.order.attempts {
+            if attempt.state == AttemptState::Open {
+                attempt.state = AttemptState::Closing;
+                attempt.paced_from = at;
+                let ordinal = attempt.ordinal;
+                self.effects.push(if attempt.can_be_closed() {
+                    Effect::Close { ordinal }
+                } else {
+                    Effect::Query { ordinal }
+                });
+            }
+        }
+    }
+
+    pub(super) fn validated(&mut self, channel: Channel, method: Method, verdict: &Verdict) -> Result<(), Refusal> {
+        match self.order.state {
+            State::Created | State::Submitted | State::Succeeded | State::Failed => Err(Refusal::OutOfPlace),
+            State::Validating => {
+                match verdict {
+                    Verdict::Suitable { account, expires_at } => self.open(channel, method, account, *expires_at),
+                    Verdict::Unsuitable { failure } => self.back_to_created(*failure),
+                    Verdict::RiskRefused { .. } => self.fail(OrderFailure::RiskRefused),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn back_to_created(&mut self, failure: AttemptFailure) {
+        self.order.state = State::Created;
+        self.order.last_failure = Some(failure);
+    }
+
+    pub(super) fn open(&mut self, channel: Channel, method: Method, account: &Account, expires_at: Instant) {
+        let Some(quote) = self.order.quote(channel) else {
+            return self.back_to_created(AttemptFailure::ChannelUnsuitable);
+        };
+        let ordinal = u8::try_from(self.order.attempts.len()).expect("attempts are bounded by attempts_max");
+        // Exactly one more: an actor keeps the order in memory, and most orders have one attempt and one capture.
+        self.order.attempts.reserve_exact(1);
+        self.order.attempts.push(Attempt {
+            ordinal,
+            channel,
+            method,
+            account: account.clone(),
+            payable_minor: quote.payable_minor,
+            fee_minor: quote.fee_minor,
+            state: AttemptState::Open,
+            opened_at: self.at,
+            expires_at,
+            paced_from: self.at,
+            sends: 1,
+            answered: 0,
+            reach: Reach::Nowhere,
+            close: CloseStage::NotAsked,
+            claimed_at: None,
+            watched: 0,
+            failure: None,
+            reference: None,
+        });
+        self.order.state = State::Submitted;
+        self.writes.push(Write::OpenAttempt { ordinal });
+        self.effects.push(Effect::Submit { ordinal, send: 1 });
+    }
+}

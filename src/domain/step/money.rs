@@ -1,0 +1,196 @@
+//! Captures, suspense and its way back.
+
+use super::{Draft, Witness};
+use crate::domain::channel::Proof;
+use crate::domain::event::{Effect, RefundOutcome, Refusal, WebhookKind, Write};
+use crate::domain::ledger::Entry;
+use crate::domain::order::{
+    AttemptFailure, AttemptState, Capture, FeeBearer, Purpose, RefundStage, State, SuspenseReason,
+};
+use crate::domain::retry;
+
+impl Draft {
+    pub(super) fn capture(
+        &mut self,
+        ordinal: u8,
+        reference: &str,
+        amount_minor: i64,
+        witness: Witness,
+    ) -> Result<(), Refusal> {
+        if let Some(index) = self.known_capture(ordinal, reference) {
+            return self.capture_again(index, ordinal, amount_minor, witness);
+        }
+        let at = self.at;
+        let final_state = self.order.state;
+        let attempt = self.attempt_mut(ordinal)?;
+        let matching = amount_minor == attempt.payable_minor;
+        let proven = match (witness, attempt.channel.rules().proof) {
+            (Witness::Query, Proof::Callback | Proof::Query) => true,
+            (Witness::Callback, Proof::Callback) => matching,
+            (Witness::Callback, Proof::Query) => false,
+        };
+        if !proven {
+            return self.claim(ordinal);
+        }
+        if attempt.reference.is_none() {
+            attempt.reference = Some(reference.into());
+        }
+        let reason = match final_state {
+            State::Created | State::Validating | State::Submitted if matching => None,
+            State::Created | State::Validating | State::Submitted => Some(SuspenseReason::WrongAmount),
+            State::Succeeded => Some(SuspenseReason::Further),
+            State::Failed => Some(SuspenseReason::TooLate),
+        };
+        let purpose = match (reason, witness) {
+            (None, _) => Purpose::Payment,
+            (Some(reason), Witness::Query) => {
+                Purpose::Suspense { reason, refund: RefundStage::Owed { tries: 0, due_at: at } }
+            }
+            (Some(reason), Witness::Callback) => {
+                Purpose::Suspense { reason, refund: RefundStage::Unconfirmed { since: at } }
+            }
+        };
+        let index = u8::try_from(self.order.captures.len()).map_err(|_| Refusal::OutOfPlace)?;
+        let capture = Capture { ordinal, reference: reference.into(), amount_minor, at, purpose };
+        self.writes.push(Write::Capture { index });
+        self.order.captures.reserve_exact(1);
+        match purpose {
+            Purpose::Payment => {
+                self.order.captures.push(capture);
+                self.succeed(ordinal);
+            }
+            Purpose::Suspense { .. } => {
+                self.order.captures.push(capture);
+                self.book_suspense(ordinal, index, amount_minor, witness);
+            }
+        }
+        Ok(())
+    }
+
+    /// A verified callback spoke of money that is not proven by it: a query decides.
+    pub(super) fn claim(&mut self, ordinal: u8) -> Result<(), Refusal> {
+        let at = self.at;
+        let attempt = self.attempt_mut(ordinal)?;
+        attempt.claimed_at = attempt.claimed_at.or(Some(at));
+        self.effects.push(Effect::Query { ordinal });
+        Ok(())
+    }
+
+    pub(super) fn known_capture(&self, ordinal: u8, reference: &str) -> Option<u8> {
+        let at = |ordinal| self.order.attempt(ordinal).map(|attempt| (attempt.channel, &attempt.account));
+        let place = self
+            .order
+            .captures
+            .iter()
+            .position(|capture| &*capture.reference == reference && at(capture.ordinal) == at(ordinal))?;
+        u8::try_from(place).ok()
+    }
+
+    pub(super) fn capture_again(
+        &mut self,
+        index: u8,
+        ordinal: u8,
+        amount_minor: i64,
+        witness: Witness,
+    ) -> Result<(), Refusal> {
+        let at = self.at;
+        let known = &mut self.order.captures[usize::from(index)];
+        if known.amount_minor != amount_minor || known.ordinal != ordinal {
+            return Err(Refusal::CaptureContradicts);
+        }
+        match (&mut known.purpose, witness) {
+            (Purpose::Suspense { refund: refund @ RefundStage::Unconfirmed { .. }, .. }, Witness::Query) => {
+                *refund = RefundStage::Owed { tries: 0, due_at: at };
+                self.effects.push(Effect::Refund { capture: index });
+            }
+            (Purpose::Suspense { refund: RefundStage::Unconfirmed { .. }, .. }, Witness::Callback) => {
+                self.effects.push(Effect::Query { ordinal });
+            }
+            (
+                Purpose::Payment
+                | Purpose::Suspense {
+                    refund: RefundStage::Owed { .. } | RefundStage::Doubtful { .. } | RefundStage::Done { .. },
+                    ..
+                },
+                Witness::Callback | Witness::Query,
+            ) => {}
+        }
+        Ok(())
+    }
+
+    /// The first capture of the amount asked: it beats every wish, and all other open attempts are closed.
+    pub(super) fn succeed(&mut self, ordinal: u8) {
+        let order = &mut self.order;
+        let attempt = order
+            .attempts
+            .iter_mut()
+            .find(|attempt| attempt.ordinal == ordinal)
+            .expect("a capture belongs to an attempt of its order");
+        attempt.state = AttemptState::Captured;
+        attempt.failure = None;
+        let at = (attempt.channel, &attempt.account);
+        let money = (order.amount_minor, attempt.fee_minor);
+        let entry = match order.fee_bearer {
+            FeeBearer::Payer => Entry::payment_by_payer(at, order.platform, order.currency, money),
+            FeeBearer::Platform => Entry::payment_by_platform(at, order.platform, order.currency, money),
+        };
+        self.writes.push(Write::Entry(entry));
+        self.finish_as(State::Succeeded);
+        self.order.last_failure = None;
+        self.webhook(WebhookKind::OrderSucceeded);
+        self.close_open_attempts();
+    }
+
+    pub(super) fn book_suspense(&mut self, ordinal: u8, capture: u8, amount_minor: i64, witness: Witness) {
+        let Some(attempt) = self.order.attempt(ordinal) else { return };
+        let entry = Entry::suspense((attempt.channel, &attempt.account), self.order.currency, amount_minor);
+        self.writes.push(Write::Entry(entry));
+        let failure = match amount_minor.cmp(&attempt.payable_minor) {
+            std::cmp::Ordering::Less => Some(AttemptFailure::AmountInsufficient),
+            std::cmp::Ordering::Greater => Some(AttemptFailure::AmountMismatch),
+            std::cmp::Ordering::Equal => None,
+        };
+        if attempt.is_open() {
+            self.dies(ordinal, failure);
+        }
+        self.effects.push(match witness {
+            Witness::Query => Effect::Refund { capture },
+            Witness::Callback => Effect::Query { ordinal },
+        });
+    }
+
+    pub(super) fn refund_answered(&mut self, index: u8, outcome: &RefundOutcome) -> Result<(), Refusal> {
+        let (at, pace) = (self.at, self.order.pace);
+        let capture = self.order.captures.get_mut(usize::from(index)).ok_or(Refusal::OutOfPlace)?;
+        let Purpose::Suspense { refund, .. } = &mut capture.purpose else { return Err(Refusal::OutOfPlace) };
+        let (tries, doubtful) = match refund {
+            RefundStage::Owed { tries, .. } => (*tries, false),
+            RefundStage::Doubtful { tries, .. } => (*tries, true),
+            RefundStage::Unconfirmed { .. } => return Err(Refusal::OutOfPlace),
+            RefundStage::Done { .. } => return Ok(()),
+        };
+        let due_at = at.plus_ms(retry::gap_ms(retry::refunds(pace), tries));
+        let tried = tries.saturating_add(1);
+        match outcome {
+            RefundOutcome::Done => {
+                *refund = RefundStage::Done { at };
+                let (ordinal, amount_minor) = (capture.ordinal, capture.amount_minor);
+                let attempt = self.order.attempt(ordinal).ok_or(Refusal::AttemptUnknown)?;
+                let account = (attempt.channel, &attempt.account);
+                let entry = Entry::suspense_refund(account, self.order.currency, amount_minor);
+                self.writes.push(Write::Entry(entry));
+                self.webhook(WebhookKind::OrderSuspenseRefunded);
+            }
+            RefundOutcome::NotExist => {
+                *refund = RefundStage::Owed { tries: tried, due_at: at };
+                self.effects.push(Effect::Refund { capture: index });
+            }
+            RefundOutcome::Rejected { .. } => *refund = RefundStage::Owed { tries: tried, due_at },
+            // In doubt it was the query that was not sent, and that says nothing of the refund.
+            RefundOutcome::NotSent { .. } if doubtful => *refund = RefundStage::Doubtful { tries: tried, due_at },
+            RefundOutcome::NotSent { .. } => *refund = RefundStage::Owed { tries: tried, due_at },
+            RefundOutcome::Unknown { .. } => *refund = RefundStage::Doubtful { tries: tried, due_at },
+        }
+        Ok(())
+    }
+}

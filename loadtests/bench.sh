@@ -86,9 +86,9 @@ run() {
 
 # cell NAME ROUND COLUMN: the median over the rounds of this name in the first table of a run.
 cell() {
-    awk -F '[│┆]' -v round="$2" -v column="$3" '
+    sed -e 's/│/|/g' -e 's/┆/|/g' "$folder/$1.txt" | awk -F '|' -v round="$2" -v column="$3" '
         { name = $2; gsub(/ /, "", name); value = $column; gsub(/ /, "", value) }
-        name == round { print value }' "$folder/$1.txt" | sort -n | awk '
+        name == round { print value }' | sort -n | awk '
         { value[NR] = $1 } END { if (NR) print value[int((NR + 1) / 2)]; else print "-" }'
 }
 rate() { cell "$1" "$2" 5; }
@@ -98,6 +98,11 @@ p99() { cell "$1" "$2" 12; }
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (b > 0 && a != "-") printf "%.2f", a / b; else printf "-" }'; }
 
 say "$(nproc) processors, $(uname -sr), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(date -u +%F)"
+
+# What a commit waits for at least; a busy disk explains much of a bad run.
+flushes=200
+dd if=/dev/zero of="$folder/flush" bs=4k count=$flushes oflag=dsync 2>&1 | awk -v flushes=$flushes '
+    / s, / { for (i = 2; i <= NF; i++) if ($i == "s,") printf "a 4 KiB write, forced to this disk: %.2f ms\n", $(i - 1) * 1000 / flushes }'
 
 run sqlite-accept "" saturate --store-label sqlite --rounds 3 --round 4s
 run sqlite-payments "" checkout --connections 4096 --for 20s

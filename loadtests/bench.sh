@@ -101,7 +101,7 @@ say "$(nproc) processors, $(uname -sr), commit $(git rev-parse --short HEAD 2>/d
 
 # What a commit waits for at least; a busy disk explains much of a bad run.
 flushes=200
-dd if=/dev/zero of="$folder/flush" bs=4k count=$flushes oflag=dsync 2>&1 | awk -v flushes=$flushes '
+LC_ALL=C dd if=/dev/zero of="$folder/flush" bs=4k count=$flushes oflag=dsync 2>&1 | awk -v flushes=$flushes '
     / s, / { for (i = 2; i <= NF; i++) if ($i == "s,") printf "a 4 KiB write, forced to this disk: %.2f ms\n", $(i - 1) * 1000 / flushes }'
 
 run sqlite-accept "" saturate --store-label sqlite --rounds 3 --round 4s

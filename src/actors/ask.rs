@@ -79,8 +79,6 @@ pub enum AskError {
     /// The order cannot be spoken to for now; it is being looked after.
     Quarantined,
     NotFound,
-    /// The callback speaks of another currency than its order.
-    CurrencyDiffers,
 }
 
 impl From<WriteError> for AskError {

@@ -37,8 +37,8 @@ pub enum Told {
     Choice { channel: Channel, method: Method, details: Arc<Details> },
     /// The switch that was wished for can be made; void if the wish has gone meanwhile.
     Switch { channel: Channel, method: Method, details: Arc<Details> },
-    /// A timer came up.
-    Timer,
+    /// A timer came up, at this instant by the clock that looked.
+    Timer(Instant),
 }
 
 impl Told {
@@ -52,16 +52,16 @@ impl Told {
             Told::Switch { channel, method, details } => {
                 Told::Switch { channel: *channel, method: *method, details: details.clone() }
             }
-            Told::Timer => Told::Timer,
+            Told::Timer(at) => Told::Timer(*at),
         }
     }
 
     /// Whether it was meant for an order as it no longer is.
-    fn is_void(&self, order: &Order, armed: Option<Instant>, now: Instant) -> bool {
+    fn is_void(&self, order: &Order, armed: Option<Instant>) -> bool {
         match self {
             Told::Fact(..) | Told::Choice { .. } => false,
             // A timer that comes before the newest one's time was armed for an older tick.
-            Told::Timer => armed.is_none_or(|armed| armed > now),
+            Told::Timer(at) => armed.is_none_or(|armed| armed > *at),
             Told::Switch { channel, method, .. } => {
                 order.wish != Some(Wish::Switch { channel: *channel, method: *method })
             }
@@ -199,7 +199,7 @@ impl OrderActor {
             Ok(()) => {
                 let order = turn.order().clone();
                 self.turn = Some(turn);
-                if self.standing == Standing::OnTrial {
+                if self.standing == Standing::OnTrial && shell.committed == Committed::Something {
                     self.standing = Standing::Good;
                     self.registry.acquit(self.id);
                 }
@@ -311,6 +311,7 @@ impl OrderActor {
                 self.registry.take_inbox(self.id);
             }
             Ok(None) => {
+                self.registry.acquit(self.id);
                 self.registry.forget(self.id);
                 context.stop();
             }
@@ -324,7 +325,7 @@ impl OrderActor {
     fn events_of(&self, order: &Order, told: Told, now: Instant) -> (Vec<Event>, Beside) {
         let event = |fact| Event { at: now, fact };
         match told {
-            Told::Timer => (vec![event(wake(order, now))], Beside::default()),
+            Told::Timer(at) => (vec![event(wake(order, now.max(at)))], Beside::default()),
             Told::Fact(fact, next_action) => {
                 let next_action = next_action.and_then(|action| serde_json::to_string(&action).ok()).map(Arc::from);
                 (vec![event(fact)], Beside { next_action, ..Beside::default() })
@@ -448,7 +449,7 @@ impl Handler<Tell> for OrderActor {
     fn handle(&mut self, tell: Tell, _: &mut Self::Context) -> Self::Result {
         let now = clock::now();
         let Some(turn) = self.turn.take() else { return refused(AskError::StoreAway) };
-        if tell.told.is_void(turn.order(), self.armed, now) {
+        if tell.told.is_void(turn.order(), self.armed) {
             let order = turn.order().clone();
             self.turn = Some(turn);
             return AtomicResponse::new(Box::pin(actix::fut::ready(Ok(order))));
@@ -460,6 +461,7 @@ impl Handler<Tell> for OrderActor {
                 return refused(AskError::Refused(refusal));
             }
         }
+        self.followers.retain(|follower| !follower.is_closed());
         self.followers.extend(tell.follower);
         let (events, beside) = self.events_of(turn.order(), tell.told, now);
         self.turn(turn, events, beside)
@@ -499,6 +501,14 @@ struct ActorShell {
     /// The state that this turn brought the order to, if it is another one.
     reached: Option<State>,
     before: Option<State>,
+    committed: Committed,
+}
+
+/// Whether a turn wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Committed {
+    Nothing,
+    Something,
 }
 
 impl ActorShell {
@@ -513,6 +523,7 @@ impl ActorShell {
             webhooks: 0,
             reached: None,
             before,
+            committed: Committed::Nothing,
         }
     }
 
@@ -588,6 +599,7 @@ impl Shell for ActorShell {
         let unit = self.unit(step, events)?;
         let writer = self.registry.writer().clone();
         writer.write(self.lane, Unit::Order(Box::new(unit))).await?;
+        self.committed = Committed::Something;
         self.reached = (self.before != Some(step.order.state)).then_some(step.order.state);
         Ok(())
     }

@@ -33,6 +33,8 @@ use crate::store::{InboxReason, InboxRow, KeptAnswer, Request, Store, StoreError
 
 /// The account that is used where none is named.
 pub const DEFAULT_ACCOUNT: &str = "default";
+/// Orders with callbacks in the inbox that are seen to at once.
+const INBOX_AT_ONCE: u32 = 1_000;
 /// How often a message is sent again to an order whose actor was just leaving.
 const DELIVERIES_MAX: u32 = 3;
 /// When an order whose commit was lost, or that could not be loaded, is taken up again.
@@ -337,11 +339,13 @@ impl Registry {
                 Err(_) => match self.store.order(id).await {
                     Ok(Some(_)) => letter = Some((copy, None)),
                     Ok(None) => return Err(AskError::NotFound),
-                    Err(_) => return Err(AskError::StoreAway),
+                    // It may have been taken before its actor went.
+                    Err(_) => return Err(AskError::OutcomeUnknown),
                 },
             }
+            self.actors.remove_if(&id, |_, address| !address.connected());
         }
-        Err(AskError::StoreAway)
+        Err(AskError::OutcomeUnknown)
     }
 
     // --- actors --------------------------------------------------------------------------------------------------
@@ -385,8 +389,15 @@ impl Registry {
     pub fn lost(&self, id: OrderId, version: u32, error: &WriteError) {
         self.forget(id);
         match (error, version) {
+            (
+                WriteError::Overloaded
+                | WriteError::Duplicate
+                | WriteError::Away
+                | WriteError::Conflict(_)
+                | WriteError::Culprit(_),
+                0,
+            ) => {}
             (WriteError::Culprit(why), _) => self.quarantine(id, why),
-            (WriteError::Overloaded | WriteError::Duplicate | WriteError::Away | WriteError::Conflict(_), 0) => {}
             (
                 WriteError::Overloaded
                 | WriteError::Duplicate
@@ -454,7 +465,7 @@ impl Registry {
     pub fn tick(self: &Arc<Self>, now: Instant) {
         for id in self.timers.due(now) {
             if let Some(address) = self.actors.get(&id) {
-                address.do_send(Tell { told: Told::Timer, follower: None });
+                address.do_send(Tell { told: Told::Timer(now), follower: None });
             }
         }
         for id in self.retries.due(now) {
@@ -489,6 +500,21 @@ impl Registry {
     pub fn trace(&self, id: OrderId, request: &Request) -> Trace {
         let given = field(&parse(&request.body), "trace").and_then(|text| u128::from_str_radix(&text, 16).ok());
         Trace(given.filter(|trace| *trace != 0).unwrap_or(id.as_u128()))
+    }
+
+    /// Sees to callbacks that were kept while their orders could not be spoken to.
+    pub async fn look_through_inbox(self: &Arc<Self>) {
+        let orders = match self.store.inbox_orders(INBOX_AT_ONCE).await {
+            Ok(orders) => orders,
+            Err(error) => return tracing::warn!(%error, "the inbox cannot be read"),
+        };
+        for id in orders {
+            if self.is_active(id) {
+                self.take_inbox(id);
+            } else {
+                self.take_up(id);
+            }
+        }
     }
 
     /// Gives an order the callbacks that came while it could not be spoken to.

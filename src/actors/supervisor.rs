@@ -203,12 +203,13 @@ struct Due {
 
 impl Due {
     fn settle(&mut self, end: End) {
-        self.answered = true;
         let way = match end {
             End::Answered(..) => Way::Answered,
             End::Undelivered(_) => Way::Undelivered,
         };
         let (fact, next_action) = fact(&self.desk, &self.call, end);
+        // From here on it is answered: a panic while the answer was being read is answered by `drop`.
+        self.answered = true;
         observe(&self.desk, &fact, self.call.question.name(), way);
         self.desk.answers.answered(self.call.number, fact, next_action);
     }

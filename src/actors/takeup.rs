@@ -14,6 +14,9 @@ use crate::store::DueOrder;
 /// Slices per second in which overdue orders are taken up.
 const SLICES_PER_SECOND: u32 = 20;
 
+/// How often the inbox is looked through.
+const INBOX_EVERY: Duration = Duration::from_secs(30);
+
 /// How far the store has been looked through.
 pub struct Takeup {
     registry: Arc<Registry>,
@@ -31,7 +34,14 @@ impl Takeup {
         let slice = (orders.takeup_per_second / SLICES_PER_SECOND).clamp(1, orders.scan_page);
         let gap = Duration::from_secs(1) / SLICES_PER_SECOND;
         let rest = Duration::from_millis(orders.scan_ms);
+        let mut inbox_seen: Option<Instant> = None;
         loop {
+            let now = clock::now();
+            let span_ms = i64::try_from(INBOX_EVERY.as_millis()).unwrap_or(i64::MAX);
+            if inbox_seen.is_none_or(|seen| now.since_ms(seen) >= span_ms) {
+                inbox_seen = Some(now);
+                self.registry.look_through_inbox().await;
+            }
             let pause = match self.slice(clock::now(), slice).await {
                 Found::More => gap,
                 Found::NoMore => rest,

@@ -40,7 +40,7 @@ const ANNOUNCED_MAX: usize = 100_000;
 /// Webhooks in memory at once, waiting or under way (some 3 KiB each), and how many of them one host may have: what
 /// passes it stays in the outbox until the next look, so that a dead host never takes all of the room.
 const LOADED_MAX: usize = 8_192;
-const LOADED_PER_HOST_MAX: usize = 4_096;
+const LOADED_PER_HOST_MAX: usize = 1_024;
 /// What a webhook secret begins with.
 const SECRET_PREFIX: &str = "whsec_";
 
@@ -186,8 +186,8 @@ impl WebhookDispatcher {
         for item in items {
             let key = (item.order_id, item.sequence);
             let host = host_of(&item);
-            let waiting = self.waiting_by_host.entry(host.clone()).or_default();
-            let full = *waiting >= LOADED_PER_HOST_MAX;
+            let waiting = self.waiting_by_host.get(&host).copied().unwrap_or(0);
+            let full = waiting >= LOADED_PER_HOST_MAX;
             if self.under_way.contains(&key) || full || self.room() == 0 {
                 continue;
             }

@@ -1,7 +1,8 @@
-//! The write side of the store: group commit with two bounded lanes.
+//! The write side of the store: group commit with two lanes.
 //!
-//! What gathers while a group is being committed is the next group; there is no artificial delay. New orders stop at a
-//! share of the bound, steps of existing orders are never shed. While the store is away nothing is taken.
+//! What gathers while a group is being committed is the next group; there is no artificial delay. New orders stop at
+//! their bound; steps of existing orders are never shed, and there are at most as many of them as orders in memory,
+//! since an order waits for its step. While the store is away nothing is taken.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,6 +21,9 @@ pub enum Lane {
     NewOrders,
     Existing,
 }
+
+/// A commit that takes longer than this is taken for a store that is away, by everybody who comes meanwhile.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why a unit is not durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +52,6 @@ struct Pending {
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     pub group_max: usize,
-    pub pending_max: usize,
     pub new_orders_max: usize,
     pub beat: Duration,
 }
@@ -185,6 +188,7 @@ impl Writer {
             return;
         }
         self.phase = Phase::Committing;
+        self.last_write = Monotonic::now();
         let size = self.pending.len().min(self.bounds.group_max);
         let group: Vec<Pending> = self.pending.drain(..size).collect();
         let work = commit(self.store.clone(), self.owner.clone(), group, self.gauge.clone());
@@ -234,6 +238,10 @@ impl Writer {
     fn beat(&mut self, context: &mut Context<Self>) {
         metrics::gauge!("tongbao_writer_pending").set(self.pending.len() as f64);
         match self.phase {
+            Phase::Committing if self.last_write.elapsed() > COMMIT_PATIENCE => {
+                // Whoever comes now is told at once rather than kept waiting; the end of the commit takes it back.
+                return self.gauge.away.store(true, Ordering::Release);
+            }
             Phase::Committing | Phase::Stopped => return,
             Phase::Idle if self.last_write.elapsed() < self.bounds.beat => return,
             Phase::Idle => self.phase = Phase::Committing,
@@ -364,8 +372,8 @@ enum Attempted {
     Fatal(String),
 }
 
-/// How often an outcome that was left open is asked for before its waiters are told so.
-const READ_BACK_TRIES: u32 = 40;
+/// How long an outcome that was left open is asked for before its waiters are told so.
+const READ_BACK_PATIENCE: Duration = Duration::from_secs(10);
 const READ_BACK_GAP: Duration = Duration::from_millis(250);
 
 async fn commit_once(store: &dyn Store, owner: &mut Owner, units: &[Unit], gauge: &Gauge) -> Attempted {
@@ -394,7 +402,8 @@ async fn commit_once(store: &dyn Store, owner: &mut Owner, units: &[Unit], gauge
 async fn read_back(store: &dyn Store, owner: &mut Owner, units: &[Unit], why: String) -> Attempted {
     let number = owner.group + 1;
     tracing::warn!(why, group = number, "a commit's outcome is open; reading it back");
-    for _ in 0..READ_BACK_TRIES {
+    let begun = Monotonic::now();
+    while begun.elapsed() < READ_BACK_PATIENCE {
         match store.beat(owner.epoch).await {
             Ok(seen) => {
                 let written = seen.group == number;
@@ -429,6 +438,16 @@ async fn losers(store: &dyn Store, units: &[Unit]) -> Attempted {
     Attempted::Done(duplicates)
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // A writer that is wrong must not be written around: the process ends and is started afresh.
+        if std::thread::panicking() {
+            self.gauge.stopped.store(true, Ordering::Release);
+            (self.stop)("the writer panicked");
+        }
+    }
+}
+
 impl Actor for Writer {
     type Context = Context<Self>;
 
@@ -443,6 +462,10 @@ impl Handler<Enqueue> for Writer {
     fn handle(&mut self, Enqueue(pending): Enqueue, context: &mut Self::Context) {
         match self.phase {
             Phase::Stopped => {
+                let _ = pending.reply.send(Err(WriteError::Away));
+            }
+            // What would come for ever must not keep the writer from leaving.
+            Phase::Idle | Phase::Committing if self.leaving.is_some() => {
                 let _ = pending.reply.send(Err(WriteError::Away));
             }
             Phase::Idle | Phase::Committing => {

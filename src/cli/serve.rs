@@ -34,6 +34,8 @@ use crate::telemetry;
 
 /// The exit code of a server that must not write any more: a restart knows the truth.
 const EXIT_STORE_LOST: i32 = 70;
+/// What the store has of the time to stop: its last group and the lease.
+const STORE_STOP: Duration = Duration::from_secs(2);
 /// How often histograms are folded together; without it their memory grows until somebody looks.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Kept answers that are forgotten at once, and how often: faster than they can be made by hand, and never long.
@@ -57,6 +59,7 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     let fresh_key = http::new_pay_link_key()?;
     let link_key = SecretString::from(store.setting(PAY_LINK_KEY, fresh_key.expose_secret()).await?);
 
+    let writer = start_writer(&config, store.clone(), owner);
     let child = match config.sandbox && config.gateway.embedded {
         true => {
             let child = gateway::start_child(&config, overlays).await?;
@@ -64,7 +67,6 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
         }
         false => None,
     };
-    let writer = start_writer(&config, store.clone(), owner);
     let registry = start_actors(&config, store, writer.clone(), adapters, &link_key)?;
     actix::spawn(upkeep(prometheus.clone(), registry.clone()));
     actix::spawn(forget_answers(registry.store().clone(), config.limits.idempotency_keep_hours));
@@ -80,7 +82,9 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     registry.drain();
     handle.stop(true).await;
     serving.await??;
-    writer.stop().await;
+    if tokio::time::timeout(STORE_STOP, writer.stop()).await.is_err() {
+        tracing::warn!("the store does not answer; its lease will be taken over");
+    }
     if let Some(child) = child {
         child.abort();
         // The child ends with its handle.
@@ -118,7 +122,6 @@ fn start_writer(config: &Config, store: Arc<dyn Store>, owner: Owner) -> WriterH
     let settings = &config.writer;
     let bounds = Bounds {
         group_max: settings.group_max,
-        pending_max: settings.pending_max,
         new_orders_max: settings.pending_max * settings.new_orders_percent / 100,
         beat: Duration::from_millis(config.store.beat_ms),
     };

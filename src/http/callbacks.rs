@@ -9,12 +9,10 @@ use super::json;
 use super::problem::{ApiError, Code};
 use crate::actors::ask::{AskError, Taken};
 use crate::actors::clock;
+use crate::actors::registry::DEFAULT_ACCOUNT;
 use crate::channels::{CallbackError, Received};
 use crate::domain::channel::Channel;
 use crate::domain::event::Refusal;
-
-/// The account where a callback's address names none.
-const DEFAULT_ACCOUNT: &str = "default";
 
 /// Takes a gateway's callback for the account `default`, in the gateway's own format.
 #[utoipa::path(
@@ -112,7 +110,7 @@ fn verdict(taken: &Result<Taken, AskError>) -> &'static str {
     match taken {
         Ok(Taken::ByOrder) => "taken",
         Ok(Taken::ByInbox) => "kept",
-        Err(AskError::Refused(_) | AskError::CurrencyDiffers) => "refused",
+        Err(AskError::Refused(_)) => "refused",
         Err(
             AskError::Duplicate
             | AskError::Overloaded

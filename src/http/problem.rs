@@ -216,9 +216,6 @@ impl From<AskError> for ApiError {
                 "The order cannot be spoken to for now; it is being looked after.",
             ),
             AskError::NotFound => ApiError::not_found(),
-            AskError::CurrencyDiffers => {
-                ApiError::new(Code::CallbackRefused, "The callback speaks of another currency than its order.")
-            }
         }
     }
 }

@@ -374,6 +374,8 @@ pub trait Store: Send + Sync + 'static {
     fn due(&self, after: Option<DueOrder>, until: Instant, limit: u32) -> Reply<'_, Vec<DueOrder>>;
     fn frozen(&self, id: OrderId, ordinal: u8) -> Reply<'_, Option<Box<str>>>;
     fn inbox(&self, order: OrderId) -> Reply<'_, Vec<StoredInboxRow>>;
+    /// Orders for which callbacks lie in the inbox because they could not be spoken to.
+    fn inbox_orders(&self, limit: u32) -> Reply<'_, Vec<OrderId>>;
     fn answer<'a>(&'a self, platform: PlatformId, key: &'a str) -> Reply<'a, Option<KeptAnswer>>;
     /// Removes answers kept since before `before`, at most `limit` of them; how many.
     fn forget_answers(&self, before: Instant, limit: u32) -> Reply<'_, u64>;

@@ -153,6 +153,16 @@ impl Readable for DueColumns {
 }
 
 #[derive(Debug, FromRow)]
+pub struct OrderIdColumn(Uuid);
+
+impl Readable for OrderIdColumn {
+    type Value = OrderId;
+    fn read(self) -> Result<OrderId, StoreError> {
+        Ok(order_id(self.0))
+    }
+}
+
+#[derive(Debug, FromRow)]
 pub struct InboxColumns {
     id: i64,
     reason: String,

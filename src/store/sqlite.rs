@@ -34,7 +34,7 @@ const WRITER_CACHE_KIB: &str = "-65536";
 /// Pages of log after which the writer carries them over into the file: the more, the fewer pages are carried twice.
 const CHECKPOINT_PAGES: &str = "8192";
 /// Every table's statement in every length, see `commit`.
-const WRITER_STATEMENTS: usize = 256;
+const WRITER_STATEMENTS: usize = 1_024;
 
 const BALANCES: &str = "SELECT l.value ->> 0 AS account, e.currency, SUM(l.value ->> 1) AS amount_minor \
      FROM entries e, json_each(e.lines) l GROUP BY 1, 2 ORDER BY 1, 2";

@@ -29,6 +29,8 @@ pub const DUE: &str = "SELECT next_due_at, id FROM orders \
 pub const FROZEN: &str = "SELECT frozen FROM attempts WHERE order_id = $1 AND ordinal = $2";
 pub const INBOX: &str = "SELECT id, reason, channel, account, number, order_id, body, at FROM inbox \
      WHERE order_id = $1 ORDER BY id";
+pub const INBOX_ORDERS: &str = "SELECT DISTINCT order_id FROM inbox \
+     WHERE reason = 'order_quarantined' AND order_id IS NOT NULL ORDER BY order_id LIMIT $1";
 pub const ANSWER: &str = "SELECT platform_id, key, fingerprint, status, body, at FROM answers \
      WHERE platform_id = $1 AND key = $2";
 pub const FORGET_ANSWERS: &str = "DELETE FROM answers WHERE (platform_id, key) IN \
@@ -231,6 +233,10 @@ macro_rules! statements {
 
         fn inbox(&self, order: OrderId) -> Reply<'_, Vec<StoredInboxRow>> {
             self.all(query_as::<_, InboxColumns>(INBOX).bind(key(order)))
+        }
+
+        fn inbox_orders(&self, limit: u32) -> Reply<'_, Vec<OrderId>> {
+            self.all(query_as::<_, OrderIdColumn>(INBOX_ORDERS).bind(i64::from(limit)))
         }
 
         fn answer<'a>(&'a self, platform: PlatformId, key: &'a str) -> Reply<'a, Option<KeptAnswer>> {

@@ -14,27 +14,29 @@ use super::super::{Committed, NextActionChange, StoreError};
 use super::{Change, reading_fault, writing_fault};
 use crate::domain::id::OrderId;
 
-/// How many rows a statement takes. The longest has fewer parameters than SQLite allows (32,766).
-const LENGTHS: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
+/// How many rows a statement takes when more are waiting than the shortest of these; fewer rows have a statement of
+/// just their number, so that a small group is few statements. The longest has fewer parameters than SQLite allows
+/// (32,766).
+const LENGTHS: [usize; 3] = [256, 128, 64];
 
 /// A statement around a list of rows.
 struct Rows {
     before: &'static str,
     columns: usize,
     after: &'static str,
-    texts: [OnceLock<Arc<str>>; LENGTHS.len()],
+    /// By length.
+    texts: [OnceLock<Arc<str>>; LENGTHS[0] + 1],
 }
 
 impl Rows {
     const fn new(before: &'static str, columns: usize, after: &'static str) -> Self {
-        Rows { before, columns, after, texts: [const { OnceLock::new() }; LENGTHS.len()] }
+        Rows { before, columns, after, texts: [const { OnceLock::new() }; LENGTHS[0] + 1] }
     }
 
     /// The statement for as many of `waiting` rows as one takes, and how many these are.
     fn text(&self, waiting: usize) -> (Arc<str>, usize) {
-        let place = LENGTHS.iter().position(|length| *length <= waiting).expect("a row is waiting");
-        let length = LENGTHS[place];
-        let text = self.texts[place].get_or_init(|| {
+        let length = LENGTHS.into_iter().find(|length| *length <= waiting).unwrap_or(waiting);
+        let text = self.texts[length].get_or_init(|| {
             let row = format!("({})", vec!["?"; self.columns].join(","));
             format!("{}{}{}", self.before, vec![row.as_str(); length].join(","), self.after).into()
         });

@@ -12,6 +12,35 @@ mod measure;
 mod postgres;
 #[path = "store/units.rs"]
 mod units;
+#[path = "store/writer.rs"]
+mod writer;
+
+/// Each rule that the writer keeps, as a test over either store.
+macro_rules! writer_on_both_stores {
+    ($($rule:ident),* $(,)?) => {
+        mod writer_on_sqlite {
+            $(#[test]
+            fn $rule() {
+                actix::System::new().block_on(super::writer::$rule(super::book::Place::sqlite()));
+            })*
+        }
+        mod writer_on_postgres {
+            $(#[test]
+            fn $rule() {
+                actix::System::new().block_on(super::writer::$rule(super::book::Place::postgres()));
+            })*
+        }
+    };
+}
+
+writer_on_both_stores!(
+    rule_13_what_gathers_while_a_group_is_committed_is_the_next_group,
+    rule_14_a_step_decided_on_another_version_is_refused_and_the_others_are_written,
+    rule_16_one_bad_row_is_found_and_the_rest_is_committed,
+    rule_17_new_orders_stop_at_their_bound_and_steps_are_never_shed,
+    rule_19_of_a_loser_nothing_is_written,
+    rule_20_a_writer_whose_store_was_taken_over_writes_nothing_and_stops,
+);
 
 /// Each case as a test of either store.
 macro_rules! on_both_stores {

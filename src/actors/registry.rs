@@ -69,7 +69,6 @@ pub struct Registry {
     writer: WriterHandle,
     actors: DashMap<OrderId, Addr<OrderActor>>,
     quarantined: DashMap<OrderId, Quarantine>,
-    quarantined_count: AtomicUsize,
     timers: Timers,
     retries: Timers,
     supervisors: OnceLock<HashMap<(Channel, Account), SupervisorHandle>>,
@@ -100,7 +99,6 @@ impl Registry {
             writer,
             actors: DashMap::new(),
             quarantined: DashMap::new(),
-            quarantined_count: AtomicUsize::new(0),
             timers: Timers::new(),
             retries: Timers::new(),
             supervisors: OnceLock::new(),
@@ -139,11 +137,6 @@ impl Registry {
 
     pub fn is_active(&self, id: OrderId) -> bool {
         self.actors.contains_key(&id)
-    }
-
-    /// Orders that are held back, with the reason.
-    pub fn quarantined(&self) -> Vec<(OrderId, String)> {
-        self.quarantined.iter().map(|entry| (*entry.key(), entry.why.clone())).collect()
     }
 
     pub fn readiness(&self) -> Readiness {
@@ -450,9 +443,7 @@ impl Registry {
     }
 
     fn count_quarantined(&self) {
-        let count = self.quarantined.len();
-        self.quarantined_count.store(count, Ordering::Release);
-        metrics::gauge!("tongbao_orders_quarantined").set(count as f64);
+        metrics::gauge!("tongbao_orders_quarantined").set(self.quarantined.len() as f64);
     }
 
     // --- time ----------------------------------------------------------------------------------------------------

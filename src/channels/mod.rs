@@ -15,6 +15,7 @@ use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::{Account, AttemptNumber};
 use crate::domain::money::Currency;
 use crate::domain::time::Instant;
+use crate::domain::view::rfc3339;
 
 /// What is fresh with every transmission: nothing in an adapter reads a clock or makes randomness.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,13 +79,9 @@ pub struct Ask<'a> {
 pub enum NextAction {
     QrCode {
         qr_code: String,
-        #[serde(serialize_with = "as_rfc3339")]
+        #[serde(serialize_with = "rfc3339")]
         expires_at: Instant,
     },
-}
-
-fn as_rfc3339<S: serde::Serializer>(instant: &Instant, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&instant.rfc3339())
 }
 
 /// The answer to a create.

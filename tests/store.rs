@@ -4,12 +4,16 @@
 mod book;
 #[path = "store/cases.rs"]
 mod cases;
+#[path = "store/doubt.rs"]
+mod doubt;
 #[path = "store/faults.rs"]
 mod faults;
 #[path = "store/measure.rs"]
 mod measure;
 #[path = "support/postgres.rs"]
 mod postgres;
+#[path = "support/proxy.rs"]
+mod proxy;
 #[path = "store/units.rs"]
 mod units;
 #[path = "store/writer.rs"]

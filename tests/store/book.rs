@@ -29,7 +29,11 @@ impl Place {
     }
 
     pub fn postgres() -> Self {
-        Place { url: postgres::shared().database(), folder: None }
+        Place::at(postgres::shared().database())
+    }
+
+    pub fn at(url: String) -> Self {
+        Place { url, folder: None }
     }
 
     pub fn open(&self) -> Arc<dyn Store> {

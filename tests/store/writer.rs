@@ -12,17 +12,17 @@ use tongbao::store::{OrderUnit, Store, Unit};
 use crate::book::Place;
 use crate::units::{new_order, paid, submit};
 
-const SHOP: PlatformId = PlatformId(1);
+pub const SHOP: PlatformId = PlatformId(1);
 
 /// A writer over a store that was just made, and how often it asked the process to stop.
-struct Bench {
-    store: Arc<dyn Store>,
-    writer: WriterHandle,
+pub struct Bench {
+    pub store: Arc<dyn Store>,
+    pub writer: WriterHandle,
     stops: Arc<AtomicUsize>,
 }
 
 impl Bench {
-    async fn new(place: &Place, new_orders_max: usize) -> Self {
+    pub async fn new(place: &Place, new_orders_max: usize) -> Self {
         let store = place.book().await.store;
         let owner = store.owner().await.expect("the owner's row is there");
         let stops = Arc::new(AtomicUsize::new(0));
@@ -34,18 +34,18 @@ impl Bench {
         Bench { writer: Writer::start(store.clone(), owner, bounds, stop), store, stops }
     }
 
-    async fn write(&self, unit: OrderUnit) -> Result<(), WriteError> {
+    pub async fn write(&self, unit: OrderUnit) -> Result<(), WriteError> {
         let lane = if unit.expected_version == 0 { Lane::NewOrders } else { Lane::Existing };
         self.writer.write(lane, Unit::Order(Box::new(unit))).await
     }
 
     /// All at once, so that they gather.
-    async fn write_all(&self, units: Vec<OrderUnit>) -> Vec<Result<(), WriteError>> {
+    pub async fn write_all(&self, units: Vec<OrderUnit>) -> Vec<Result<(), WriteError>> {
         join_all(units.into_iter().map(|unit| self.write(unit))).await
     }
 }
 
-fn orders(count: usize, name: &str) -> Vec<OrderUnit> {
+pub fn orders(count: usize, name: &str) -> Vec<OrderUnit> {
     (0..count).map(|number| new_order(SHOP, &format!("{name}-{number}"))).collect()
 }
 

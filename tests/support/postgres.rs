@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -117,10 +117,20 @@ impl Cluster {
         format!("postgres://{SUPERUSER}@{socket}:{}/{name}", self.port)
     }
 
+    /// Where it listens beside its socket.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
     /// The URL of a database by the loopback port.
     pub fn over_tcp(&self, url: &str) -> String {
+        self.by_way_of(self.address(), url)
+    }
+
+    /// The URL of a database by an address that leads to the server.
+    pub fn by_way_of(&self, address: SocketAddr, url: &str) -> String {
         let name = url.rsplit('/').next().expect("a URL ends in the database's name");
-        format!("postgres://{SUPERUSER}@127.0.0.1:{}/{name}", self.port)
+        format!("postgres://{SUPERUSER}@{address}/{name}")
     }
 
     fn answers(&self) -> bool {

@@ -8,6 +8,8 @@ mod cases;
 mod doubt;
 #[path = "store/faults.rs"]
 mod faults;
+#[path = "store/lease.rs"]
+mod lease;
 #[path = "store/measure.rs"]
 mod measure;
 #[path = "support/postgres.rs"]
@@ -19,31 +21,36 @@ mod units;
 #[path = "store/writer.rs"]
 mod writer;
 
-/// Each rule that the writer keeps, as a test over either store.
-macro_rules! writer_on_both_stores {
-    ($($rule:ident),* $(,)?) => {
-        mod writer_on_sqlite {
+/// Each rule of writer and lease, as a test over either store.
+macro_rules! rules_on_both_stores {
+    ($($part:ident::$rule:ident),* $(,)?) => {
+        mod rules_on_sqlite {
             $(#[test]
             fn $rule() {
-                actix::System::new().block_on(super::writer::$rule(super::book::Place::sqlite()));
+                actix::System::new().block_on(super::$part::$rule(super::book::Place::sqlite()));
             })*
         }
-        mod writer_on_postgres {
+        mod rules_on_postgres {
             $(#[test]
             fn $rule() {
-                actix::System::new().block_on(super::writer::$rule(super::book::Place::postgres()));
+                actix::System::new().block_on(super::$part::$rule(super::book::Place::postgres()));
             })*
         }
     };
 }
 
-writer_on_both_stores!(
-    rule_13_what_gathers_while_a_group_is_committed_is_the_next_group,
-    rule_14_a_step_decided_on_another_version_is_refused_and_the_others_are_written,
-    rule_16_one_bad_row_is_found_and_the_rest_is_committed,
-    rule_17_new_orders_stop_at_their_bound_and_steps_are_never_shed,
-    rule_19_of_a_loser_nothing_is_written,
-    rule_20_a_writer_whose_store_was_taken_over_writes_nothing_and_stops,
+rules_on_both_stores!(
+    writer::rule_13_what_gathers_while_a_group_is_committed_is_the_next_group,
+    writer::rule_14_a_step_decided_on_another_version_is_refused_and_the_others_are_written,
+    writer::rule_16_one_bad_row_is_found_and_the_rest_is_committed,
+    writer::rule_17_new_orders_stop_at_their_bound_and_steps_are_never_shed,
+    writer::rule_19_of_a_loser_nothing_is_written,
+    writer::rule_20_a_writer_whose_store_was_taken_over_writes_nothing_and_stops,
+    lease::rule_20_an_owner_that_is_silent_is_taken_over,
+    lease::rule_20_an_owner_that_was_killed_may_still_have_its_last_word,
+    lease::rule_20_an_owner_that_is_heard_twice_is_alive,
+    lease::rule_20_a_store_that_was_given_back_is_taken_at_once,
+    lease::rule_20_an_idle_owner_beats_in_every_span,
 );
 
 /// Each case as a test of either store.

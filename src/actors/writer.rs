@@ -243,7 +243,8 @@ impl Writer {
                 return self.gauge.away.store(true, Ordering::Release);
             }
             Phase::Committing | Phase::Stopped => return,
-            Phase::Idle if self.last_write.elapsed() < self.bounds.beat => return,
+            // Half a span, because a beat ends later than the tick that began it, and the next tick must beat again.
+            Phase::Idle if self.last_write.elapsed() < self.bounds.beat / 2 => return,
             Phase::Idle => self.phase = Phase::Committing,
         }
         let (store, owner) = (self.store.clone(), self.owner.clone());

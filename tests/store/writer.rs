@@ -22,6 +22,8 @@ pub struct Bench {
 }
 
 impl Bench {
+    pub const BEAT: Duration = Duration::from_millis(50);
+
     pub async fn new(place: &Place, new_orders_max: usize) -> Self {
         let store = place.book().await.store;
         let owner = store.owner().await.expect("the owner's row is there");
@@ -30,7 +32,7 @@ impl Bench {
         let stop = Arc::new(move |_: &str| {
             counter.fetch_add(1, Ordering::SeqCst);
         });
-        let bounds = Bounds { group_max: 1_000, new_orders_max, beat: Duration::from_millis(50) };
+        let bounds = Bounds { group_max: 1_000, new_orders_max, beat: Bench::BEAT };
         Bench { writer: Writer::start(store.clone(), owner, bounds, stop), store, stops }
     }
 

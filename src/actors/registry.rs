@@ -275,6 +275,11 @@ impl Registry {
             Ok(()) => return Ok(Taken::ByOrder),
             Err(AskError::NotFound | AskError::Refused(Refusal::AttemptUnknown)) => InboxReason::OrderUnknown,
             Err(AskError::Quarantined) => InboxReason::OrderQuarantined,
+            // The order turned out to be unreadable by this very callback. Should it have been taken all the same, it
+            // is known when it comes from the inbox.
+            Err(AskError::OutcomeUnknown) if number.is_ok_and(|number| self.is_quarantined(number.order)) => {
+                InboxReason::OrderQuarantined
+            }
             Err(error) => return Err(error),
         };
         let letter = Letter { raw: String::from_utf8_lossy(raw).into_owned(), notice };
@@ -432,6 +437,10 @@ impl Registry {
         self.quarantined.insert(id, Quarantine { why: why.into(), tries, held: Held::Back });
         self.retries.arm(id, clock::now().plus_ms(i64::try_from(gap_ms).unwrap_or(i64::MAX)));
         self.count_quarantined();
+    }
+
+    fn is_quarantined(&self, id: OrderId) -> bool {
+        self.quarantined.contains_key(&id)
     }
 
     /// A quarantined order has taken a step again.

@@ -252,6 +252,8 @@ impl Writer {
             match store.beat(owner.epoch).await {
                 Ok(seen) => (seen, End::Well),
                 Err(StoreError::Fenced) => (owner, End::Fatal("another process owns the store".into())),
+                // After a failed write to the disk nobody knows what is on it, whatever was written.
+                Err(StoreError::InDoubt(why)) if store.doubt() == Doubt::Stop => (owner, End::Fatal(why)),
                 Err(error) => (owner, End::Away(error.to_string())),
             }
         };

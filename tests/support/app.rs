@@ -86,6 +86,17 @@ impl App {
         self.server = self.site.start(&["serve"]);
     }
 
+    /// Stops the gateway that is no child of the server.
+    pub async fn stop_gateway(&mut self) {
+        self.standalone.as_mut().expect("the gateway has a process of its own").stop().await;
+    }
+
+    /// Starts it again.
+    pub async fn restart_gateway(&mut self) {
+        self.standalone = Some(self.site.start(&["gateway"]));
+        eventually("the gateway is up", START_LIMIT, || async { self.gateway.is_up().await.then_some(()) }).await;
+    }
+
     /// The value of a metric: the sum over all series of this name that hold `labels`.
     pub async fn metric(&self, name: &str, labels: &str) -> f64 {
         let answer = self.client().get("/metrics").await;

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test file is a crate of its own and uses a part of it.
 
 pub mod app;
+pub mod beside;
 pub mod books;
 pub mod client;
 pub mod gateway;

@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 
 use super::{Folder, postgres, seconds};
 
+const BINARY: &str = env!("CARGO_BIN_EXE_tongbao");
 /// What the contract allows a server from SIGTERM to its exit.
 const STOP_LIMIT: Duration = seconds(10);
 
@@ -64,9 +65,13 @@ impl Site {
         Path::new(self.store_url.strip_prefix("sqlite://").expect("the store is embedded"))
     }
 
-    /// The binary with this site's configuration. Variables of the person who runs the tests stay out of it.
+    /// The binary with this site's configuration.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tongbao"));
+        self.equip(Command::new(BINARY), arguments)
+    }
+
+    /// Variables of the person who runs the tests stay out of it.
+    fn equip(&self, mut command: Command, arguments: &[&str]) -> Command {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TONGBAO_")) {
             command.env_remove(name);
         }
@@ -92,11 +97,23 @@ impl Site {
 
     /// Starts a command that stays, its output in a log of the site.
     pub fn start(&self, arguments: &[&str]) -> Process {
+        self.stay(self.command(arguments), arguments)
+    }
+
+    /// The same, where no file may grow beyond `bytes`: a write there fails as it does on a broken disk.
+    pub fn start_with_files_of(&self, bytes: u32, arguments: &[&str]) -> Process {
+        let mut shell = Command::new("sh");
+        // The limit is in blocks of 512 bytes. Who ignores the signal is told by an error of the write.
+        shell.args(["-c", r#"trap '' XFSZ; ulimit -f "$0"; exec "$@""#, &(bytes / 512).to_string(), BINARY]);
+        self.stay(self.equip(shell, arguments), arguments)
+    }
+
+    fn stay(&self, mut command: Command, arguments: &[&str]) -> Process {
         let name = arguments.first().expect("a command has a name");
         let log = self.folder.path().join(format!("{name}.log"));
         let file = OpenOptions::new().create(true).append(true).open(&log).expect("the log is opened");
         let copy = file.try_clone().expect("the log is shared");
-        let child = self.command(arguments).stdout(file).stderr(copy).spawn().expect("the binary starts");
+        let child = command.stdout(file).stderr(copy).spawn().expect("the binary starts");
         Process { child, log }
     }
 }

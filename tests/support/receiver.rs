@@ -31,6 +31,8 @@ struct Seen {
     faults: Mutex<Vec<String>>,
     /// Deliveries to be refused before any is taken.
     refusals: AtomicU32,
+    /// The ids of those that were.
+    refused: Mutex<Vec<String>>,
 }
 
 pub struct Receiver {
@@ -80,6 +82,11 @@ impl Receiver {
         self.seen.refusals.store(deliveries, Ordering::SeqCst);
     }
 
+    /// The ids of the deliveries that were refused, in the order in which they came.
+    pub fn refused(&self) -> Vec<String> {
+        self.seen.refused.lock().unwrap().clone()
+    }
+
     pub fn url(&self, platform: &str) -> String {
         format!("http://{}/{platform}", self.address)
     }
@@ -120,6 +127,8 @@ async fn receive(
 ) -> HttpResponse {
     let refused = seen.refusals.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
     if refused {
+        let id = request.headers().get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+        seen.refused.lock().unwrap().push(id.to_owned());
         return HttpResponse::InternalServerError().finish();
     }
     match read(&seen, &platform, &request, &body) {

@@ -9,6 +9,7 @@ use serde_json::json;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use support::app::App;
+use support::beside::Beside;
 use support::books::{Left, counts};
 use support::client::{Answer, Client, an_order, text, with};
 use support::postgres::Cluster;
@@ -155,6 +156,49 @@ async fn a_receiver_that_stays_away_holds_nobody_back() {
     client.reaches(text(&lost, "id"), "succeeded", seconds(10)).await;
     app.receiver.kinds_become(text(&told, "id"), &["order.succeeded"], seconds(10)).await;
     app.finish_with(Left { webhooks: 1, ..Left::default() }).await;
+}
+
+/// A webhook that was given up is shown with the last answer, and delivered under its id when it is replayed.
+#[actix_web::test]
+async fn a_dead_letter_is_replayed_under_its_id() {
+    let app = app::start().await;
+    let client = app.client();
+    app.receiver.refuse(u32::MAX);
+    let noted = with(an_order("tea"), json!({ "webhook_url": app.receiver.url("platform-a") }));
+    let order = client.create(&noted).await.order(201);
+    let id = text(&order, "id");
+    eventually("the first try", seconds(10), || async { (app.receiver.refused().len() == 1).then_some(()) }).await;
+    let retried = || async { (app.metric("tongbao_webhooks_total", "failed").await >= 1.0).then_some(()) };
+    eventually("it is noted", seconds(5), retried).await;
+    // Two days and all tries but the last one later.
+    let mut beside = Beside::of(&app.site).await;
+    beside.run("UPDATE outbox SET tries = 11, next_at = 0").await;
+    let died = || async { (app.metric("tongbao_webhooks_total", "dead").await == 1.0).then_some(()) };
+    eventually("the last try", seconds(5), died).await;
+
+    let run = async |arguments: &[&str]| {
+        let output = app.site.run(&[&["webhook"], arguments].concat()).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("it is text")
+    };
+    let shown = run(&["dead"]).await;
+    for part in [id, "order.succeeded", "12", "answered 500"] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    tokio::time::sleep(seconds(2)).await;
+    assert_eq!(app.receiver.refused().len(), 2, "nobody sends what is dead");
+
+    app.receiver.refuse(0);
+    let another = text(&client.create(&an_order("tea")).await.order(201), "id").to_owned();
+    assert_eq!(run(&["replay", "--order", &another]).await, "0 webhooks are due again\n");
+    assert_eq!(run(&["replay", "--order", id]).await, "1 webhooks are due again\n");
+    app.receiver.kinds_become(id, &["order.succeeded"], DELIVERY).await;
+    let mut ids = app.receiver.refused();
+    ids.extend(app.receiver.of(id).into_iter().map(|webhook| webhook.id));
+    assert_eq!(ids, vec![ids[0].clone(); 3], "one webhook, three tries");
+    assert!(!run(&["dead"]).await.contains(id));
+    beside.close().await;
+    app.finish().await;
 }
 
 /// While the store is away nothing is accepted, at once; then everything goes on.

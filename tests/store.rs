@@ -16,6 +16,8 @@ mod measure;
 mod postgres;
 #[path = "support/proxy.rs"]
 mod proxy;
+#[path = "store/tls.rs"]
+mod tls;
 #[path = "store/units.rs"]
 mod units;
 #[path = "store/writer.rs"]

@@ -31,6 +31,8 @@ pub struct Cluster {
     programs: PathBuf,
     folder: PathBuf,
     port: u16,
+    /// Settings beyond those that every cluster has, `name=value`.
+    settings: Vec<String>,
     server: Mutex<Option<Child>>,
     keeper: Mutex<Child>,
 }
@@ -42,11 +44,31 @@ pub fn shared() -> &'static Cluster {
 }
 
 impl Cluster {
-    /// Makes a cluster and starts it.
+    /// A cluster as most tests want it.
+    pub fn start() -> Self {
+        Cluster::make(|_| Vec::new())
+    }
+
+    /// The same, offering TLS by these files in PEM.
+    pub fn start_with_tls(certificate: &str, key: &str) -> Self {
+        Cluster::make(|folder| {
+            let mut settings = vec!["ssl=on".to_owned()];
+            for (name, content) in [("ssl_cert_file", certificate), ("ssl_key_file", key)] {
+                let file = folder.join(name);
+                fs::write(&file, content).expect("a file of the server is written");
+                fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("it is the server's alone");
+                give_to_server(&file);
+                settings.push(format!("{name}={}", file.display()));
+            }
+            settings
+        })
+    }
+
+    /// Makes a cluster and starts it; `prepare` puts what it needs into its folder and returns its settings.
     ///
     /// # Panics
     /// When there is no server to be found, or when it does not start.
-    pub fn start() -> Self {
+    fn make(prepare: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let programs = find_programs().expect(
             "initdb and postgres were found neither in PATH nor under /usr/lib/postgresql/*/bin: \
              install the package `postgresql`",
@@ -56,11 +78,10 @@ impl Cluster {
         let folder = std::env::temp_dir().join(format!("{FOLDER}{}-{number}", std::process::id()));
         fs::create_dir(&folder).expect("the cluster's folder is made");
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).expect("the folder is ours alone");
-        if let Some(user) = unprivileged() {
-            chown(&folder, Some(user.uid), Some(user.gid)).expect("the folder is given to the server's user");
-        }
+        give_to_server(&folder);
         let keeper = Mutex::new(keeper(&folder));
-        let cluster = Cluster { programs, folder, port: free_port(), server: Mutex::new(None), keeper };
+        let settings = prepare(&folder);
+        let cluster = Cluster { programs, folder, port: free_port(), settings, server: Mutex::new(None), keeper };
         let made = cluster
             .program("initdb")
             .args(["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--username", SUPERUSER, "--pgdata"])
@@ -94,6 +115,7 @@ impl Cluster {
             .arg("-k")
             .arg(&self.folder)
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-c", "fsync=on", "-c", "max_connections=200"])
+            .args(self.settings.iter().flat_map(|setting| ["-c", setting]))
             .stdout(Stdio::null())
             .stderr(fs::File::create(self.folder.join("log")).expect("the log is made"))
             .spawn()
@@ -213,6 +235,12 @@ fn unprivileged() -> Option<User> {
                 .expect("as root, PostgreSQL needs the user `postgres` or `nobody` to run as")
         })
     })
+}
+
+fn give_to_server(path: &Path) {
+    if let Some(user) = unprivileged() {
+        chown(path, Some(user.uid), Some(user.gid)).expect("it is given to the server's user");
+    }
 }
 
 fn free_port() -> u16 {

@@ -16,6 +16,8 @@ mod measure;
 mod postgres;
 #[path = "support/proxy.rs"]
 mod proxy;
+#[path = "store/registry.rs"]
+mod registry;
 #[path = "store/tls.rs"]
 mod tls;
 #[path = "store/units.rs"]
@@ -23,7 +25,7 @@ mod units;
 #[path = "store/writer.rs"]
 mod writer;
 
-/// Each rule of writer and lease, as a test over either store.
+/// Each rule of writer, lease and registry, as a test over either store.
 macro_rules! rules_on_both_stores {
     ($($part:ident::$rule:ident),* $(,)?) => {
         mod rules_on_sqlite {
@@ -53,6 +55,7 @@ rules_on_both_stores!(
     lease::rule_20_an_owner_that_is_heard_twice_is_alive,
     lease::rule_20_a_store_that_was_given_back_is_taken_at_once,
     lease::rule_20_an_idle_owner_beats_in_every_span,
+    registry::rule_21_whoever_comes_to_an_order_that_is_leaving_is_answered,
 );
 
 /// Each case as a test of either store.

@@ -35,8 +35,9 @@ use crate::store::{InboxReason, InboxRow, KeptAnswer, Request, Store, StoreError
 pub const DEFAULT_ACCOUNT: &str = "default";
 /// Orders with callbacks in the inbox that are seen to at once.
 const INBOX_AT_ONCE: u32 = 1_000;
-/// How often a message is sent again to an order whose actor was just leaving.
-const DELIVERIES_MAX: u32 = 3;
+/// How often a message is sent again to an order whose actor was just leaving. A final order that is spoken to without
+/// a pause leaves after every few words: two times in a row were measured, so many are not.
+const DELIVERIES_MAX: u32 = 16;
 /// When an order whose commit was lost, or that could not be loaded, is taken up again.
 const TAKE_UP_AGAIN_MS: i64 = 1_000;
 

@@ -142,23 +142,27 @@ fn rule_21_an_actor_stays_until_its_last_step_is_durable() {
     });
 }
 
-/// Messages meet actors that are just leaving, and each of them is answered.
+/// A final order leaves as soon as it was spoken to, and is spoken to again at that very moment.
 pub async fn rule_21_whoever_comes_to_an_order_that_is_leaving_is_answered(place: Place) {
     let hall = Hall::new(&place).await;
-    let orders: Vec<_> = (0..150).map(|number| new_order(SHOP, &format!("busy-{number}"))).collect();
-    let ids: Vec<OrderId> = orders.iter().map(|order| order.id).collect();
-    assert!(hall.bench.write_all(orders).await.iter().all(Result::is_ok));
-    let asked = ids.into_iter().map(|id| {
-        let hall = &hall;
-        async move {
-            let mut answers = hall.cancel(id, 4);
-            for _ in 0..8 {
-                tokio::task::yield_now().await;
-                answers.extend(hall.cancel(id, 2));
+    let id = hall.stored("busy").await;
+    hall.one_won(id, hall.cancel(id, 1)).await;
+    let talks = hall.threads.iter().map(|thread| {
+        let (registry, (tell, told)) = (hall.registry.clone(), oneshot::channel());
+        let talking = thread.spawn(async move {
+            let mut answers = Vec::new();
+            for _ in 0..400 {
+                answers.push(registry.ask(id, Command::Cancel, Patience::Durable).await);
             }
-            hall.one_won(id, answers).await;
-        }
+            let _ = tell.send(answers);
+        });
+        assert!(talking, "the thread runs");
+        told
     });
-    join_all(asked).await;
+    for answers in join_all(talks).await {
+        for answer in answers.expect("all were answered") {
+            assert!(matches!(answer, Err(AskError::Refused(Refusal::OrderFinal))), "{answer:?}");
+        }
+    }
     hall.becomes_empty().await;
 }

@@ -17,6 +17,7 @@ use support::process::{Kind, Site, free_address};
 use support::receiver::DELIVERY;
 use support::{app, eventually, seconds};
 use tokio::sync::Mutex;
+use tongbao::domain::id::OrderId;
 
 /// Locks are given up soon, so that the journey need not wait for the default.
 const IMPATIENT: &str = "[store]\nstatement_timeout_ms = 500\n";
@@ -156,6 +157,33 @@ async fn a_receiver_that_stays_away_holds_nobody_back() {
     client.reaches(text(&lost, "id"), "succeeded", seconds(10)).await;
     app.receiver.kinds_become(text(&told, "id"), &["order.succeeded"], seconds(10)).await;
     app.finish_with(Left { webhooks: 1, ..Left::default() }).await;
+}
+
+/// A row of the outbox that cannot be read waits until it can be, and holds nobody back.
+#[actix_web::test]
+async fn an_unreadable_webhook_holds_nobody_back() {
+    let app = app::start().await;
+    let client = app.client();
+    let noted = || with(an_order("tea"), json!({ "webhook_url": app.receiver.url("platform-a") }));
+    // Both wait for their second try, which only a look through the outbox brings.
+    app.receiver.refuse(2);
+    let (first, second) = (client.create(&noted()).await.order(201), client.create(&noted()).await.order(201));
+    let (first, second) = (text(&first, "id"), text(&second, "id"));
+    let mut beside = Beside::of(&app.site).await;
+    eventually("both were refused", seconds(10), || async {
+        (app.metric("tongbao_webhooks_total", "failed").await == 2.0).then_some(())
+    })
+    .await;
+    let hexadecimal = format!("{:032x}", first.parse::<OrderId>().expect("an order's id").as_u128());
+    let at = format!("WHERE order_id = unhex('{hexadecimal}')");
+    beside.run(&format!("UPDATE outbox SET snapshot = 'damaged' || snapshot, next_at = 0 {at}")).await;
+    app.receiver.kinds_become(second, &["order.succeeded"], seconds(10)).await;
+    assert_eq!(app.receiver.of(first).len(), 0);
+
+    beside.run(&format!("UPDATE outbox SET snapshot = substr(snapshot, 8), next_at = 0 {at}")).await;
+    app.receiver.kinds_become(first, &["order.succeeded"], seconds(10)).await;
+    beside.close().await;
+    app.finish().await;
 }
 
 /// A webhook that was given up is shown with the last answer, and delivered under its id when it is replayed.

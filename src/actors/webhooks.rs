@@ -344,6 +344,7 @@ fn payload(desk: &Desk, item: &OutboxItem) -> Result<String, String> {
         Some(metadata) => serde::Deserialize::deserialize(metadata).map_err(|_| "unreadable metadata")?,
         None => Metadata::new(),
     };
+    let order = item.order.as_ref().ok_or("the order as it was cannot be read")?;
     let usable = |channel: Channel| desk.registry.health(channel) == Some(Health::Up);
     let beside = Beside {
         merchant_order_id: &item.request.merchant_order_id,
@@ -354,7 +355,7 @@ fn payload(desk: &Desk, item: &OutboxItem) -> Result<String, String> {
     let payload = Payload {
         kind: item.kind.name(),
         timestamp: item.at.rfc3339(),
-        data: view::webhook_view(&item.order, &beside, item.sequence),
+        data: view::webhook_view(order, &beside, item.sequence),
     };
     serde_json::to_string(&payload).map_err(|error| error.to_string())
 }

@@ -270,8 +270,9 @@ pub struct OutboxItem {
     pub at: Instant,
     pub tries: u32,
     pub next_at: Instant,
-    /// The order as it was when the webhook's step was committed.
-    pub order: Order,
+    /// The order as it was when the webhook's step was committed; none when that cannot be read, so that one such row
+    /// keeps no others from being delivered.
+    pub order: Option<Order>,
     pub request: Request,
     pub platform: Platform,
 }

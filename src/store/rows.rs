@@ -286,7 +286,7 @@ impl Readable for OutboxColumns {
             at: Instant(self.at),
             tries: narrow(self.tries, "number of tries")?,
             next_at: Instant(self.next_at),
-            order: snapshot(&self.snapshot, self.order_id)?,
+            order: snapshot(&self.snapshot, self.order_id).ok(),
             request: self.request.into(),
             platform: self.platform.read()?,
         })

@@ -17,7 +17,7 @@ use super::turn::{Shell, Turn, TurnError};
 use super::writer::{Lane, WriteError};
 use crate::channels::{Ask, NextAction, RefundAsk};
 use crate::domain::channel::{Channel, Method};
-use crate::domain::event::{Effect, Event, Fact, SendOutcome, Step, Write};
+use crate::domain::event::{Effect, Event, Fact, SendOutcome, Step, Write, journal};
 use crate::domain::id::{OrderId, refund_number};
 use crate::domain::order::{Order, OrderFailure, State, Wish};
 use crate::domain::step::wake;
@@ -546,8 +546,8 @@ impl ActorShell {
     }
 
     fn unit(&mut self, step: &Step, events: &[Event]) -> Result<OrderUnit, WriteError> {
-        let journal = serde_json_canonicalizer::to_vec(&events)
-            .map_err(|error| WriteError::Culprit(format!("events cannot be written: {error}")))?;
+        let journal =
+            journal(events).map_err(|error| WriteError::Culprit(format!("events cannot be written: {error}")))?;
         let mut unit = OrderUnit {
             id: step.order.id,
             expected_version: step.order.version - 1,

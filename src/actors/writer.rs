@@ -5,8 +5,8 @@
 //! since an order waits for its step. While the store is away nothing is taken.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant as Monotonic};
 
 use actix::prelude::*;
@@ -59,6 +59,29 @@ pub struct Bounds {
 /// What the writer's process does when it must not go on: the store was taken over, or its disk failed at a commit.
 pub type Stop = Arc<dyn Fn(&str) + Send + Sync>;
 
+/// What waits for the next group. It is shared rather than a mailbox, because nobody need wake the writer while it
+/// commits: it looks here before it rests.
+#[derive(Default)]
+struct Queue {
+    pending: VecDeque<Pending>,
+    attention: Attention,
+}
+
+/// Whether the writer will look at its queue without being told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Attention {
+    #[default]
+    Resting,
+    Looking,
+    /// It takes nothing any more.
+    Gone,
+}
+
+/// A holder that panicked left a whole queue: nothing is done while it is held that could fail halfway.
+fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// How the writer stands, as others may see it.
 #[derive(Debug, Default)]
 struct Gauge {
@@ -71,6 +94,7 @@ struct Gauge {
 #[derive(Clone)]
 pub struct WriterHandle {
     address: Addr<Writer>,
+    queue: Arc<Mutex<Queue>>,
     gauge: Arc<Gauge>,
     bounds: Bounds,
 }
@@ -90,10 +114,24 @@ impl WriterHandle {
         };
         let place = Place::take(&self.gauge, bound).ok_or(WriteError::Overloaded)?;
         let (reply, verdict) = oneshot::channel();
-        self.address.do_send(Enqueue(Pending { unit, reply }));
+        self.enqueue(Pending { unit, reply })?;
         let verdict = verdict.await.unwrap_or(Err(WriteError::Unknown));
         drop(place);
         verdict
+    }
+
+    fn enqueue(&self, pending: Pending) -> Verdict {
+        let mut queue = lock(&self.queue);
+        match queue.attention {
+            Attention::Gone => return Err(WriteError::Away),
+            Attention::Looking => {}
+            Attention::Resting => {
+                queue.attention = Attention::Looking;
+                self.address.do_send(Look);
+            }
+        }
+        queue.pending.push_back(pending);
+        Ok(())
     }
 
     pub fn is_away(&self) -> bool {
@@ -129,9 +167,10 @@ impl Drop for Place<'_> {
     }
 }
 
+/// Something waits.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Enqueue(Pending);
+struct Look;
 
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -150,7 +189,7 @@ pub struct Writer {
     bounds: Bounds,
     gauge: Arc<Gauge>,
     stop: Stop,
-    pending: VecDeque<Pending>,
+    queue: Arc<Mutex<Queue>>,
     phase: Phase,
     leaving: Option<oneshot::Sender<()>>,
     last_write: Monotonic,
@@ -160,19 +199,20 @@ impl Writer {
     /// Starts the writer on a thread of its own.
     pub fn start(store: Arc<dyn Store>, owner: Owner, bounds: Bounds, stop: Stop) -> WriterHandle {
         let gauge = Arc::new(Gauge::default());
-        let shared = gauge.clone();
+        let queue = Arc::new(Mutex::new(Queue::default()));
+        let (shared, its_queue) = (gauge.clone(), queue.clone());
         let address = Writer::start_in_arbiter(&Arbiter::new().handle(), move |_| Writer {
             store,
             owner,
             bounds,
             gauge: shared,
             stop,
-            pending: VecDeque::new(),
+            queue: its_queue,
             phase: Phase::Idle,
             leaving: None,
             last_write: Monotonic::now(),
         });
-        WriterHandle { address, gauge, bounds }
+        WriterHandle { address, queue, gauge, bounds }
     }
 
     /// Begins the next group if none is under way.
@@ -181,7 +221,8 @@ impl Writer {
             Phase::Committing | Phase::Stopped => return,
             Phase::Idle => {}
         }
-        if self.pending.is_empty() {
+        let group = self.next_group();
+        if group.is_empty() {
             if self.leaving.is_some() {
                 self.leave(context);
             }
@@ -189,10 +230,18 @@ impl Writer {
         }
         self.phase = Phase::Committing;
         self.last_write = Monotonic::now();
-        let size = self.pending.len().min(self.bounds.group_max);
-        let group: Vec<Pending> = self.pending.drain(..size).collect();
         let work = commit(self.store.clone(), self.owner.clone(), group, self.gauge.clone());
         context.spawn(work.into_actor(self).map(|done, writer, context| writer.committed(done, context)));
+    }
+
+    /// What has gathered; whoever comes after nothing has must tell the writer.
+    fn next_group(&mut self) -> Vec<Pending> {
+        let mut queue = lock(&self.queue);
+        let size = queue.pending.len().min(self.bounds.group_max);
+        if size == 0 && queue.attention == Attention::Looking {
+            queue.attention = Attention::Resting;
+        }
+        queue.pending.drain(..size).collect()
     }
 
     fn committed(&mut self, (owner, end): (Owner, End), context: &mut Context<Self>) {
@@ -220,9 +269,15 @@ impl Writer {
     }
 
     fn fail_pending(&mut self) {
-        for pending in self.pending.drain(..) {
+        let failed: Vec<Pending> = lock(&self.queue).pending.drain(..).collect();
+        for pending in failed {
             let _ = pending.reply.send(Err(WriteError::Away));
         }
+    }
+
+    /// From here on nothing more is taken.
+    fn close(&mut self) {
+        lock(&self.queue).attention = Attention::Gone;
     }
 
     fn give_up(&mut self, why: &str) {
@@ -230,13 +285,14 @@ impl Writer {
         self.phase = Phase::Stopped;
         self.gauge.stopped.store(true, Ordering::Release);
         self.set_away(Away::Yes);
+        self.close();
         self.fail_pending();
         (self.stop)(why);
     }
 
     /// Beats when no group has for a while, and looks whether a store that was away is back.
     fn beat(&mut self, context: &mut Context<Self>) {
-        metrics::gauge!("tongbao_writer_pending").set(self.pending.len() as f64);
+        metrics::gauge!("tongbao_writer_pending").set(lock(&self.queue).pending.len() as f64);
         match self.phase {
             Phase::Committing if self.last_write.elapsed() > COMMIT_PATIENCE => {
                 // Whoever comes now is told at once rather than kept waiting; the end of the commit takes it back.
@@ -443,6 +499,9 @@ async fn losers(store: &dyn Store, units: &[Unit]) -> Attempted {
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        self.close();
+        // Whoever still waits is told that nobody knows.
+        lock(&self.queue).pending.clear();
         // A writer that is wrong must not be written around: the process ends and is started afresh.
         if std::thread::panicking() {
             self.gauge.stopped.store(true, Ordering::Release);
@@ -459,23 +518,11 @@ impl Actor for Writer {
     }
 }
 
-impl Handler<Enqueue> for Writer {
+impl Handler<Look> for Writer {
     type Result = ();
 
-    fn handle(&mut self, Enqueue(pending): Enqueue, context: &mut Self::Context) {
-        match self.phase {
-            Phase::Stopped => {
-                let _ = pending.reply.send(Err(WriteError::Away));
-            }
-            // What would come for ever must not keep the writer from leaving.
-            Phase::Idle | Phase::Committing if self.leaving.is_some() => {
-                let _ = pending.reply.send(Err(WriteError::Away));
-            }
-            Phase::Idle | Phase::Committing => {
-                self.pending.push_back(pending);
-                self.go_on(context);
-            }
-        }
+    fn handle(&mut self, _: Look, context: &mut Self::Context) {
+        self.go_on(context);
     }
 }
 
@@ -483,6 +530,8 @@ impl Handler<StopWriting> for Writer {
     type Result = ();
 
     fn handle(&mut self, StopWriting(done): StopWriting, context: &mut Self::Context) {
+        // What would come for ever must not keep the writer from leaving.
+        self.close();
         self.leaving = Some(done);
         self.go_on(context);
     }

@@ -47,7 +47,7 @@ pub struct Draft {
     pub body: Body,
 }
 
-/// What is stored of a request beside its name and its payer, in the order of its canonical form.
+/// What is stored of a request beside its name and its payer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Body {
     pub amount: String,
@@ -147,14 +147,13 @@ impl Draft {
 
     /// What the store keeps of it. Where no address was given, webhooks go to the platform's own of that time.
     pub fn request(&self, platform_webhook_url: Option<&str>) -> Result<Request, ApiError> {
-        let canonical =
-            |value: Result<String, serde_json::Error>| value.map(Box::from).map_err(|_| ApiError::internal());
+        let json = |value: Result<String, serde_json::Error>| value.map(Box::from).map_err(|_| ApiError::internal());
         Ok(Request {
             merchant_order_id: self.merchant_order_id.clone(),
-            body: canonical(serde_json_canonicalizer::to_string(&self.body))?,
+            body: json(serde_json::to_string(&self.body))?,
             webhook_url: self.body.webhook_url.as_deref().or(platform_webhook_url).map(Box::from),
             payer: match &self.payer {
-                Some(payer) => Some(canonical(serde_json_canonicalizer::to_string(payer))?),
+                Some(payer) => Some(json(serde_json::to_string(payer))?),
                 None => None,
             },
         })

@@ -21,7 +21,7 @@ pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a write may take. Whoever has not answered by then has gone without a word; the connection is given up,
 /// and what became of the write is read back.
-const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+pub const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// What a read is given beyond the time for a connection and the database's own time-out.
 const READ_GRACE: Duration = Duration::from_secs(1);
 /// Reads that fail one after the other before the pool is made anew: a peer that died without a word keeps its place

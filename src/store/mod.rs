@@ -118,10 +118,10 @@ pub struct OrderUnit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     pub merchant_order_id: Box<str>,
-    /// Canonical JSON of the request's remaining fields after defaults (description, URLs, metadata, …).
+    /// JSON of the request's remaining fields after defaults (description, URLs, metadata, …).
     pub body: Box<str>,
     pub webhook_url: Option<Box<str>>,
-    /// Canonical JSON of `payer`.
+    /// JSON of `payer`.
     pub payer: Option<Box<str>>,
 }
 

@@ -1,11 +1,12 @@
 //! The store on SQLite: one writer, readers beside it (write-ahead log), every commit forced to the disk.
 
 mod commit;
+mod committer;
+mod faults;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -13,6 +14,8 @@ use sqlx::sqlite::{
 use sqlx::types::Uuid;
 use sqlx::{ConnectOptions, Connection as _, QueryBuilder, Sqlite, query, query_as};
 
+use self::committer::Committer;
+use self::faults::{reading_fault, writing_fault};
 use super::batch::{Batch, key};
 use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
 use super::rows::*;
@@ -29,12 +32,6 @@ static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Rows of orders are about a kilobyte and a half: several share a page of this size.
 const PAGE_BYTES: u32 = 8_192;
-/// Pages that the writer keeps in memory, in KiB, negative as SQLite wants it: the ends of all trees fit in.
-const WRITER_CACHE_KIB: &str = "-65536";
-/// Pages of log after which the writer carries them over into the file: the more, the fewer pages are carried twice.
-const CHECKPOINT_PAGES: &str = "8192";
-/// Every table's statement in every length, see `commit`.
-const WRITER_STATEMENTS: usize = 1_024;
 
 const BALANCES: &str = "SELECT l.value ->> 0 AS account, e.currency, SUM(l.value ->> 1) AS amount_minor \
      FROM entries e, json_each(e.lines) l GROUP BY 1, 2 ORDER BY 1, 2";
@@ -49,7 +46,9 @@ const CHANNEL_TOTALS: &str = "SELECT channel, currency, SUM(captures) AS capture
      GROUP BY 1, 2 ORDER BY 1, 2";
 
 pub struct SqliteStore {
+    /// For everything but groups.
     lanes: Lanes<File>,
+    committer: Committer,
 }
 
 impl SqliteStore {
@@ -64,7 +63,8 @@ impl SqliteStore {
             .busy_timeout(statement_timeout)
             .pragma("temp_store", "memory")
             .disable_statement_logging();
-        Ok(SqliteStore { lanes: Lanes::new(File { options, readers }, statement_timeout) })
+        let committer = Committer::start(options.get_filename().to_owned(), statement_timeout)?;
+        Ok(SqliteStore { lanes: Lanes::new(File { options, readers }, statement_timeout), committer })
     }
 }
 
@@ -89,13 +89,7 @@ impl Engine for File {
         Box::pin(async move {
             make_folder(self.options.get_filename())?;
             let options = self.options.clone().create_if_missing(true);
-            options
-                .pragma("cache_size", WRITER_CACHE_KIB)
-                .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-                .statement_cache_capacity(WRITER_STATEMENTS)
-                .connect()
-                .await
-                .map_err(reading_fault)
+            options.connect().await.map_err(reading_fault)
         })
     }
 
@@ -111,56 +105,6 @@ fn make_folder(file: &Path) -> Result<(), StoreError> {
     }
     std::fs::create_dir_all(&folder)
         .map_err(|error| StoreError::Unavailable(format!("the folder {} cannot be made: {error}", folder.display())))
-}
-
-/// What an error means while nothing is being committed, or once SQLite has rolled back.
-fn reading_fault(error: sqlx::Error) -> StoreError {
-    let text = error.to_string();
-    match error {
-        sqlx::Error::Database(fault) => judge(fault.as_ref(), text),
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
-            StoreError::Unavailable(text)
-        }
-        _ => StoreError::Corrupt(text),
-    }
-}
-
-/// What an error means while something may be being committed.
-fn writing_fault(error: sqlx::Error) -> StoreError {
-    let lost = match &error {
-        sqlx::Error::Database(fault) => primary_code(fault.as_ref()) == Some(IOERR),
-        other => matches!(other, sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed),
-    };
-    if lost { StoreError::InDoubt(error.to_string()) } else { reading_fault(error) }
-}
-
-const BUSY: u32 = 5;
-const LOCKED: u32 = 6;
-const NOMEM: u32 = 7;
-const READONLY: u32 = 8;
-const INTERRUPT: u32 = 9;
-const IOERR: u32 = 10;
-const FULL: u32 = 13;
-const CANTOPEN: u32 = 14;
-const PROTOCOL: u32 = 15;
-
-/// The keys that two may race for; every other constraint is one that a row never meets.
-const RACES: [&str; 3] = ["orders.id", "journal.order_id", "platforms.name"];
-
-fn primary_code(fault: &dyn DatabaseError) -> Option<u32> {
-    Some(fault.code()?.parse::<u32>().ok()? & 0xff)
-}
-
-fn judge(fault: &dyn DatabaseError, text: String) -> StoreError {
-    match primary_code(fault) {
-        Some(BUSY | LOCKED | NOMEM | READONLY | INTERRUPT | IOERR | FULL | CANTOPEN | PROTOCOL) => {
-            StoreError::Unavailable(text)
-        }
-        _ if fault.is_unique_violation() && RACES.iter().any(|key| fault.message().contains(key)) => {
-            StoreError::Conflict(text)
-        }
-        _ => StoreError::Corrupt(text),
-    }
 }
 
 questions!(SqliteStore, Sqlite);
@@ -179,8 +123,7 @@ impl Store for SqliteStore {
 
     fn commit<'a>(&'a self, group: &'a Group<'a>) -> Reply<'a, Committed> {
         Box::pin(async move {
-            let batch = Batch::of(group)?;
-            self.lanes.write(move |connection| Box::pin(commit::commit(connection, batch))).await
+            self.committer.commit(Batch::of(group)?).await
         })
     }
 

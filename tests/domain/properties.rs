@@ -165,7 +165,7 @@ impl Run {
             assert!(step.writes.is_empty(), "what changes nothing writes nothing: {events:?}");
         } else {
             assert_eq!(step.order.version, self.order.version + 1);
-            let journal = serde_json_canonicalizer::to_vec(&events).expect("events are JSON");
+            let journal = tongbao::domain::event::journal(&events).expect("events are JSON");
             let gateways = self.gateways.clone();
             self.commits.push(Commit { journal, order: step.order.clone(), gateways, at: self.at });
         }

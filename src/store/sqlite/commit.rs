@@ -2,16 +2,16 @@
 //! prepared once and kept.
 
 use std::collections::HashSet;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-use sqlx::query::QueryScalar;
-use sqlx::sqlite::SqliteConnection;
+use rusqlite::{
+    CachedStatement, Connection, OptionalExtension, ToSql, TransactionBehavior, params, params_from_iter,
+};
 use sqlx::types::Uuid;
-use sqlx::{AssertSqlSafe, query, query_scalar};
 
-use super::super::batch::Batch;
+use super::super::batch::{Batch, MovedRow};
 use super::super::{Committed, NextActionChange, StoreError};
-use super::{Change, reading_fault, writing_fault};
+use super::faults::{reading_fault, writing_fault};
 use crate::domain::id::OrderId;
 
 /// How many rows a statement takes when more are waiting than the shortest of these; fewer rows have a statement of
@@ -25,7 +25,23 @@ struct Rows {
     columns: usize,
     after: &'static str,
     /// By length.
-    texts: [OnceLock<Arc<str>>; LENGTHS[0] + 1],
+    texts: [OnceLock<String>; LENGTHS[0] + 1],
+}
+
+/// The parameters of a statement, from its first to its last.
+struct Values<'s, 'c> {
+    statement: &'s mut CachedStatement<'c>,
+    bound: usize,
+}
+
+impl Values<'_, '_> {
+    fn put(&mut self, values: &[&dyn ToSql]) -> rusqlite::Result<()> {
+        for value in values {
+            self.bound += 1;
+            self.statement.raw_bind_parameter(self.bound, value)?;
+        }
+        Ok(())
+    }
 }
 
 impl Rows {
@@ -34,30 +50,34 @@ impl Rows {
     }
 
     /// The statement for as many of `waiting` rows as one takes, and how many these are.
-    fn text(&self, waiting: usize) -> (Arc<str>, usize) {
+    fn text(&self, waiting: usize) -> (&str, usize) {
         let length = LENGTHS.into_iter().find(|length| *length <= waiting).unwrap_or(waiting);
         let text = self.texts[length].get_or_init(|| {
             let row = format!("({})", vec!["?"; self.columns].join(","));
-            format!("{}{}{}", self.before, vec![row.as_str(); length].join(","), self.after).into()
+            format!("{}{}{}", self.before, vec![row.as_str(); length].join(","), self.after)
         });
-        (Arc::clone(text), length)
+        (text, length)
     }
 
     /// Executes the statement over all of `rows`; how many rows it changed.
-    async fn write<T>(
+    fn write<T>(
         &self,
-        connection: &mut SqliteConnection,
-        rows: Vec<T>,
-        bind: fn(Change, T) -> Change,
+        connection: &Connection,
+        rows: &[T],
+        bind: fn(&T, &mut Values<'_, '_>) -> rusqlite::Result<()>,
     ) -> Result<usize, StoreError> {
-        let mut rows = rows.into_iter();
         let mut changed = 0;
-        while rows.len() > 0 {
-            let (text, length) = self.text(rows.len());
-            let statement = rows.by_ref().take(length).fold(query(AssertSqlSafe(text)), bind);
-            changed += statement.execute(&mut *connection).await.map_err(reading_fault)?.rows_affected();
+        let mut waiting = rows;
+        while !waiting.is_empty() {
+            let (text, length) = self.text(waiting.len());
+            let (now, later) = waiting.split_at(length);
+            let mut statement = connection.prepare_cached(text).map_err(reading_fault)?;
+            let mut values = Values { statement: &mut statement, bound: 0 };
+            now.iter().try_for_each(|row| bind(row, &mut values)).map_err(reading_fault)?;
+            changed += statement.raw_execute().map_err(reading_fault)?;
+            waiting = later;
         }
-        Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+        Ok(changed)
     }
 }
 
@@ -107,162 +127,145 @@ static ANSWERS: Rows = Rows::new(
      body = excluded.body, at = excluded.at",
 );
 
-pub async fn commit(connection: &mut SqliteConnection, batch: Batch) -> Result<Committed, StoreError> {
-    query("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(reading_fault)?;
-    let done = match write(connection, batch).await {
-        Ok(committed) => match query("COMMIT").execute(&mut *connection).await {
-            Ok(_) => return Ok(committed),
-            Err(error) => writing_fault(error),
+pub fn commit(connection: &mut Connection, batch: Batch) -> Result<Committed, StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(reading_fault)?;
+    match write(&transaction, batch) {
+        Ok(committed) => match transaction.commit() {
+            Ok(()) => Ok(committed),
+            Err(error) => Err(roll_back(connection, writing_fault(error))),
         },
-        Err(error) => error,
-    };
-    Err(roll_back(connection, done).await)
-}
-
-/// Some errors make SQLite roll back by itself; then there is nothing left to do.
-async fn roll_back(connection: &mut SqliteConnection, why: StoreError) -> StoreError {
-    match query("ROLLBACK").execute(connection).await {
-        Ok(_) => why,
-        Err(error) if error.as_database_error().is_some_and(|fault| fault.message().contains("no transaction")) => why,
-        // The connection is closed then, which rolls back.
-        Err(error) => match why {
-            StoreError::InDoubt(_) => why,
-            StoreError::Conflict(_) | StoreError::Unavailable(_) | StoreError::Corrupt(_) | StoreError::Fenced => {
-                StoreError::Unavailable(format!("not rolled back after {why}: {error}"))
-            }
-        },
+        Err(error) => {
+            drop(transaction);
+            Err(roll_back(connection, error))
+        }
     }
 }
 
-async fn write(connection: &mut SqliteConnection, mut batch: Batch) -> Result<Committed, StoreError> {
-    let fenced = query(OWNER).bind(batch.number).bind(batch.epoch).execute(&mut *connection).await;
-    if fenced.map_err(reading_fault)?.rows_affected() == 0 {
+/// What a transaction that failed leaves is nothing; a connection that cannot let go of it is given up, which rolls
+/// back.
+fn roll_back(connection: &Connection, why: StoreError) -> StoreError {
+    if connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok() {
+        return why;
+    }
+    match why {
+        StoreError::InDoubt(_) => why,
+        StoreError::Conflict(_) | StoreError::Unavailable(_) | StoreError::Corrupt(_) | StoreError::Fenced => {
+            StoreError::Unavailable(format!("not rolled back after {why}"))
+        }
+    }
+}
+
+fn write(connection: &Connection, mut batch: Batch) -> Result<Committed, StoreError> {
+    let mut owner = connection.prepare_cached(OWNER).map_err(reading_fault)?;
+    if owner.execute(params![batch.number, batch.epoch]).map_err(reading_fault)? == 0 {
         return Err(StoreError::Fenced);
     }
-    let duplicates = create(connection, &mut batch).await?;
-    change(connection, &mut batch).await?;
-    PAYERS.write(connection, batch.payers, |statement, row| statement.bind(row.order_id).bind(row.payer)).await?;
-    JOURNAL
-        .write(connection, batch.journal, |statement, row| {
-            statement.bind(row.order_id).bind(row.version).bind(row.at).bind(row.body)
-        })
-        .await?;
-    ATTEMPTS
-        .write(connection, batch.attempts, |statement, row| {
-            let statement = statement.bind(row.order_id).bind(row.ordinal).bind(row.channel).bind(row.account);
-            statement.bind(row.payable_minor).bind(row.opened_at).bind(row.frozen)
-        })
-        .await?;
-    CAPTURES
-        .write(connection, batch.captures, |statement, row| {
-            let statement = statement.bind(row.channel).bind(row.account).bind(row.reference).bind(row.order_id);
-            statement.bind(row.ordinal).bind(row.currency).bind(row.amount_minor).bind(row.at)
-        })
-        .await?;
-    ENTRIES
-        .write(connection, batch.entries, |statement, row| {
-            let statement = statement.bind(row.order_id).bind(row.version).bind(row.place).bind(row.kind);
-            statement.bind(row.currency).bind(row.at).bind(row.lines)
-        })
-        .await?;
-    OUTBOX
-        .write(connection, batch.outbox, |statement, row| {
-            let statement = statement.bind(row.order_id).bind(row.sequence).bind(row.kind).bind(row.at);
-            statement.bind(row.at).bind(row.snapshot)
-        })
-        .await?;
-    DELIVERED.write(connection, batch.delivered, |statement, row| statement.bind(row.0).bind(row.1)).await?;
-    UNDELIVERED
-        .write(connection, batch.undelivered, |statement, row| {
-            statement.bind(row.order_id).bind(row.sequence).bind(row.tries).bind(row.next_at).bind(row.why)
-        })
-        .await?;
-    INBOX
-        .write(connection, batch.inbox, |statement, row| {
-            let statement = statement.bind(row.reason).bind(row.channel).bind(row.account).bind(row.number);
-            statement.bind(row.order_id).bind(row.body).bind(row.at)
-        })
-        .await?;
-    INBOX_DONE.write(connection, batch.inbox_done, |statement, id| statement.bind(id)).await?;
-    ANSWERS
-        .write(connection, batch.answers, |statement, row| {
-            let statement = statement.bind(row.platform_id).bind(row.key).bind(row.fingerprint);
-            statement.bind(row.status).bind(row.body).bind(row.at)
-        })
-        .await?;
+    let duplicates = create(connection, &mut batch)?;
+    change(connection, &batch.moved)?;
+    PAYERS.write(connection, &batch.payers, |row, values| values.put(params![row.order_id.as_bytes(), row.payer]))?;
+    JOURNAL.write(connection, &batch.journal, |row, values| {
+        values.put(params![row.order_id.as_bytes(), row.version, row.at, row.body])
+    })?;
+    ATTEMPTS.write(connection, &batch.attempts, |row, values| {
+        let key = row.order_id.as_bytes();
+        values.put(params![key, row.ordinal, row.channel, row.account, row.payable_minor, row.opened_at, row.frozen])
+    })?;
+    CAPTURES.write(connection, &batch.captures, |row, values| {
+        values.put(params![row.channel, row.account, row.reference, row.order_id.as_bytes()])?;
+        values.put(params![row.ordinal, row.currency, row.amount_minor, row.at])
+    })?;
+    ENTRIES.write(connection, &batch.entries, |row, values| {
+        let key = row.order_id.as_bytes();
+        values.put(params![key, row.version, row.place, row.kind, row.currency, row.at, row.lines])
+    })?;
+    OUTBOX.write(connection, &batch.outbox, |row, values| {
+        values.put(params![row.order_id.as_bytes(), row.sequence, row.kind, row.at, row.at, row.snapshot])
+    })?;
+    DELIVERED.write(connection, &batch.delivered, |(id, sequence), values| {
+        values.put(params![id.as_bytes(), sequence])
+    })?;
+    UNDELIVERED.write(connection, &batch.undelivered, |row, values| {
+        values.put(params![row.order_id.as_bytes(), row.sequence, row.tries, row.next_at, row.why])
+    })?;
+    INBOX.write(connection, &batch.inbox, |row, values| {
+        let order = row.order_id.as_ref().map(Uuid::as_bytes);
+        values.put(params![row.reason, row.channel, row.account, row.number, order, row.body, row.at])
+    })?;
+    INBOX_DONE.write(connection, &batch.inbox_done, |id, values| values.put(params![id]))?;
+    ANSWERS.write(connection, &batch.answers, |row, values| {
+        values.put(params![row.platform_id, row.key, row.fingerprint, row.status, row.body, row.at])
+    })?;
     Ok(Committed { duplicates })
 }
 
 /// Inserts the new orders and takes all rows of those out of the batch whose merchant order id was taken.
-async fn create(connection: &mut SqliteConnection, batch: &mut Batch) -> Result<Vec<usize>, StoreError> {
-    let created = std::mem::take(&mut batch.created);
-    let wanted: Vec<(Uuid, usize)> = created.iter().map(|row| (row.head.id, row.place)).collect();
-    let inserted = CREATED
-        .write(connection, created, |statement, row| {
-            let statement = statement.bind(row.head.id).bind(row.platform_id).bind(row.merchant_order_id);
-            let statement = statement.bind(row.head.state).bind(row.head.channel).bind(row.head.version);
-            let statement = statement.bind(row.currency).bind(row.amount_minor).bind(row.created_at);
-            let statement = statement.bind(row.expires_at).bind(row.head.next_due_at).bind(row.request);
-            statement.bind(row.webhook_url).bind(row.next_action).bind(row.head.snapshot)
-        })
-        .await?;
-    if inserted == wanted.len() {
+fn create(connection: &Connection, batch: &mut Batch) -> Result<Vec<usize>, StoreError> {
+    let inserted = CREATED.write(connection, &batch.created, |row, values| {
+        values.put(params![row.head.id.as_bytes(), row.platform_id, row.merchant_order_id])?;
+        values.put(params![row.head.state, row.head.channel, row.head.version, row.currency, row.amount_minor])?;
+        values.put(params![row.created_at, row.expires_at, row.head.next_due_at, row.request, row.webhook_url])?;
+        values.put(params![row.next_action, row.head.snapshot])
+    })?;
+    if inserted == batch.created.len() {
         return Ok(Vec::new());
     }
-    let present = present(connection, wanted.iter().map(|(id, _)| *id)).await?;
-    let (losers, mut places): (HashSet<Uuid>, Vec<usize>) =
-        wanted.into_iter().filter(|(id, _)| !present.contains(id)).unzip();
+    let ids: Vec<Uuid> = batch.created.iter().map(|row| row.head.id).collect();
+    let present = present(connection, &ids)?;
+    let (losers, mut places): (HashSet<Uuid>, Vec<usize>) = batch
+        .created
+        .iter()
+        .filter(|row| !present.contains(&row.head.id))
+        .map(|row| (row.head.id, row.place))
+        .unzip();
     places.sort_unstable();
     batch.leave_out(&losers);
     Ok(places)
 }
 
-async fn present(
-    connection: &mut SqliteConnection,
-    mut ids: impl ExactSizeIterator<Item = Uuid>,
-) -> Result<HashSet<Uuid>, StoreError> {
+fn present(connection: &Connection, ids: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
     let mut present = HashSet::new();
-    while ids.len() > 0 {
-        let (text, length) = PRESENT.text(ids.len());
-        let ask = ids.by_ref().take(length).fold(query_scalar::<_, Uuid>(AssertSqlSafe(text)), QueryScalar::bind);
-        present.extend(ask.fetch_all(&mut *connection).await.map_err(reading_fault)?);
+    let mut waiting = ids;
+    while !waiting.is_empty() {
+        let (text, length) = PRESENT.text(waiting.len());
+        let (now, later) = waiting.split_at(length);
+        let keys = now.iter().map(Uuid::as_bytes);
+        let mut ask = connection.prepare_cached(text).map_err(reading_fault)?;
+        let rows = ask.query_map(params_from_iter(keys), |row| row.get::<_, [u8; 16]>(0)).map_err(reading_fault)?;
+        for row in rows {
+            present.insert(Uuid::from_bytes(row.map_err(reading_fault)?));
+        }
+        waiting = later;
     }
     Ok(present)
 }
 
 /// Updates the orders that were there, each from the version its step was decided on.
-async fn change(connection: &mut SqliteConnection, batch: &mut Batch) -> Result<(), StoreError> {
-    let moved = std::mem::take(&mut batch.moved);
-    let wanted: Vec<(Uuid, i64)> = moved.iter().map(|row| (row.head.id, row.expected_version)).collect();
-    let changed = MOVED
-        .write(connection, moved, |statement, row| {
-            let (change, next_action) = match row.next_action {
-                NextActionChange::Keep => (0, None),
-                NextActionChange::Store(action) => (1, Some(action.into_string())),
-                NextActionChange::Wipe => (1, None),
-            };
-            let statement = statement.bind(row.head.id).bind(row.expected_version).bind(row.head.version);
-            let statement = statement.bind(row.head.state).bind(row.head.channel).bind(row.head.next_due_at);
-            statement.bind(change).bind(next_action).bind(row.head.snapshot)
-        })
-        .await?;
-    if changed == wanted.len() {
+fn change(connection: &Connection, moved: &[MovedRow]) -> Result<(), StoreError> {
+    let changed = MOVED.write(connection, moved, |row, values| {
+        let (change, next_action) = match &row.next_action {
+            NextActionChange::Keep => (0, None),
+            NextActionChange::Store(action) => (1, Some(action)),
+            NextActionChange::Wipe => (1, None),
+        };
+        values.put(params![row.head.id.as_bytes(), row.expected_version, row.head.version, row.head.state])?;
+        values.put(params![row.head.channel, row.head.next_due_at, change, next_action, row.head.snapshot])
+    })?;
+    if changed == moved.len() {
         return Ok(());
     }
-    Err(name_conflict(connection, wanted).await?)
+    Err(name_conflict(connection, moved)?)
 }
 
 /// Finds the order that was not as it was expected, among rows as they were before this transaction.
-async fn name_conflict(connection: &mut SqliteConnection, wanted: Vec<(Uuid, i64)>) -> Result<StoreError, StoreError> {
-    query("ROLLBACK").execute(&mut *connection).await.map_err(reading_fault)?;
-    for (id, expected) in wanted {
-        let there: Option<i64> = query_scalar("SELECT version FROM orders WHERE id = ?")
-            .bind(id)
-            .fetch_optional(&mut *connection)
-            .await
+fn name_conflict(connection: &Connection, moved: &[MovedRow]) -> Result<StoreError, StoreError> {
+    connection.execute_batch("ROLLBACK").map_err(reading_fault)?;
+    for row in moved {
+        let there: Option<i64> = connection
+            .query_row("SELECT version FROM orders WHERE id = ?", [row.head.id.as_bytes()], |row| row.get(0))
+            .optional()
             .map_err(reading_fault)?;
-        if there != Some(expected) {
-            let id = OrderId::from_u128(id.as_u128());
+        if there != Some(row.expected_version) {
+            let id = OrderId::from_u128(row.head.id.as_u128());
             return Ok(StoreError::Conflict(format!("not at the version its step was decided on: {id}")));
         }
     }
@@ -271,10 +274,13 @@ async fn name_conflict(connection: &mut SqliteConnection, wanted: Vec<(Uuid, i64
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use sqlx::sqlite::SqliteConnectOptions;
     use sqlx::{ConnectOptions, Connection as _};
 
     use super::super::super::batch::InboxLine;
+    use super::super::committer;
     use super::*;
 
     fn callbacks(number: i64) -> Batch {
@@ -295,15 +301,19 @@ mod tests {
     async fn a_full_disk_writes_nothing_and_then_goes_on() {
         let folder = std::env::temp_dir().join(format!("tongbao-full-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let options = SqliteConnectOptions::new().filename(folder.join("store.db")).create_if_missing(true);
-        let mut connection = options.connect().await.unwrap();
-        super::super::MIGRATOR.run_direct(None, &mut connection, false).await.unwrap();
-        query("PRAGMA max_page_count = 200").execute(&mut connection).await.unwrap();
+        let file = folder.join("store.db");
+        let options = SqliteConnectOptions::new().filename(&file).create_if_missing(true);
+        let mut maker = options.connect().await.unwrap();
+        super::super::MIGRATOR.run_direct(None, &mut maker, false).await.unwrap();
+        maker.close().await.unwrap();
+        let mut connection = committer::open(&file, Duration::from_secs(1)).unwrap();
+        connection.execute_batch("PRAGMA max_page_count = 200").unwrap();
+        let count = |connection: &Connection, question| connection.query_row(question, [], |row| row.get::<_, i64>(0));
         let mut number = 0;
         let refused = loop {
             number += 1;
             assert!(number < 100, "the file is never full");
-            match commit(&mut connection, callbacks(number)).await {
+            match commit(&mut connection, callbacks(number)) {
                 Ok(_) => {}
                 Err(refused) => break refused,
             }
@@ -312,12 +322,12 @@ mod tests {
         assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
         let group = "SELECT group_number FROM owner";
         let rows = "SELECT COUNT(*) FROM inbox";
-        assert_eq!(query_scalar::<_, i64>(group).fetch_one(&mut connection).await.unwrap(), number - 1);
-        assert_eq!(query_scalar::<_, i64>(rows).fetch_one(&mut connection).await.unwrap(), (number - 1) * 16);
-        query("PRAGMA max_page_count = 2000").execute(&mut connection).await.unwrap();
-        commit(&mut connection, callbacks(number)).await.expect("there is room again");
-        assert_eq!(query_scalar::<_, i64>(rows).fetch_one(&mut connection).await.unwrap(), number * 16);
-        connection.close().await.unwrap();
+        assert_eq!(count(&connection, group).unwrap(), number - 1);
+        assert_eq!(count(&connection, rows).unwrap(), (number - 1) * 16);
+        connection.execute_batch("PRAGMA max_page_count = 2000").unwrap();
+        commit(&mut connection, callbacks(number)).expect("there is room again");
+        assert_eq!(count(&connection, rows).unwrap(), number * 16);
+        drop(connection);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -1,0 +1,101 @@
+//! The thread that commits groups. It speaks to SQLite directly: a connection of sqlx is a thread of its own, and every
+//! statement of a group would be a message there and back, which costs more than the statement.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::super::batch::Batch;
+use super::super::lanes::WRITE_PATIENCE;
+use super::super::{Committed, StoreError};
+use super::commit::commit;
+use super::faults::reading_fault;
+
+/// Pages that are kept in memory, in KiB, negative as SQLite wants it: the ends of all trees fit in. The log is carried
+/// over into the file after as many pages of it: the more, the fewer pages are carried twice.
+const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+     PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 8192;";
+/// Every table's statement in every length, see `commit`.
+const STATEMENTS: usize = 1_024;
+
+struct Job {
+    batch: Batch,
+    reply: oneshot::Sender<Result<Committed, StoreError>>,
+}
+
+pub struct Committer {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Committer {
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(file: PathBuf, busy_timeout: Duration) -> Result<Self, StoreError> {
+        let (jobs, todo) = mpsc::channel();
+        let file = File { file, busy_timeout };
+        std::thread::Builder::new()
+            .name("sqlite-commits".to_owned())
+            .spawn(move || file.serve(&todo))
+            .map_err(|error| StoreError::Unavailable(format!("no thread for the store: {error}")))?;
+        Ok(Committer { jobs })
+    }
+
+    /// Commits a group. A caller that goes away cancels nothing.
+    pub async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+        let gone = || StoreError::InDoubt("the thread that commits is gone".to_owned());
+        let (reply, committed) = oneshot::channel();
+        self.jobs.send(Job { batch, reply }).map_err(|_| gone())?;
+        match timeout(WRITE_PATIENCE, committed).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(gone()),
+            Err(_) => Err(StoreError::InDoubt("a commit was not answered".to_owned())),
+        }
+    }
+}
+
+/// The file, as the thread opens it.
+struct File {
+    file: PathBuf,
+    busy_timeout: Duration,
+}
+
+impl File {
+    fn serve(&self, todo: &mpsc::Receiver<Job>) {
+        let mut kept = None;
+        for Job { batch, reply } in todo {
+            let result = self.commit(&mut kept, batch);
+            // Whoever does not wait any more has given the store up.
+            drop(reply.send(result));
+        }
+    }
+
+    /// The connection is kept only if nothing is wrong with it.
+    fn commit(&self, kept: &mut Option<Connection>, batch: Batch) -> Result<Committed, StoreError> {
+        let mut connection = match kept.take() {
+            Some(connection) => connection,
+            None => open(&self.file, self.busy_timeout).map_err(reading_fault)?,
+        };
+        let result = commit(&mut connection, batch);
+        match &result {
+            Ok(_) | Err(StoreError::Conflict(_) | StoreError::Corrupt(_) | StoreError::Fenced) => {
+                *kept = Some(connection);
+            }
+            // What it ended with is told by `result`.
+            Err(StoreError::Unavailable(_) | StoreError::InDoubt(_)) => drop(connection),
+        }
+        result
+    }
+}
+
+pub(super) fn open(file: &Path, busy_timeout: Duration) -> rusqlite::Result<Connection> {
+    let connection =
+        Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(busy_timeout)?;
+    connection.execute_batch(PRAGMAS)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}

@@ -1,0 +1,90 @@
+//! What SQLite's errors mean, whichever way they come.
+
+use crate::store::StoreError;
+
+const BUSY: i32 = 5;
+const LOCKED: i32 = 6;
+const NOMEM: i32 = 7;
+const READONLY: i32 = 8;
+const INTERRUPT: i32 = 9;
+const IOERR: i32 = 10;
+const FULL: i32 = 13;
+const CANTOPEN: i32 = 14;
+const PROTOCOL: i32 = 15;
+/// Extended codes of a key that is taken.
+const TAKEN: [i32; 2] = [1_555, 2_067];
+
+/// The keys that two may race for; every other constraint is one that a row never meets.
+const RACES: [&str; 3] = ["orders.id", "journal.order_id", "platforms.name"];
+
+/// An error that SQLite gave, or one that says that it gave none.
+pub enum Fault {
+    /// By SQLite's extended result code.
+    Code { code: i32, text: String },
+    /// The way to it is lost.
+    Lost(String),
+    /// Nothing that trying again could mend.
+    Misuse(String),
+}
+
+impl Fault {
+    /// What it means while nothing is being committed, or once SQLite has rolled back.
+    pub fn reading(self) -> StoreError {
+        match self {
+            Fault::Code { code, text } => match code & 0xff {
+                BUSY | LOCKED | NOMEM | READONLY | INTERRUPT | IOERR | FULL | CANTOPEN | PROTOCOL => {
+                    StoreError::Unavailable(text)
+                }
+                _ if TAKEN.contains(&code) && RACES.iter().any(|key| text.contains(key)) => StoreError::Conflict(text),
+                _ => StoreError::Corrupt(text),
+            },
+            Fault::Lost(text) => StoreError::Unavailable(text),
+            Fault::Misuse(text) => StoreError::Corrupt(text),
+        }
+    }
+
+    /// What it means while something may be being committed.
+    pub fn writing(self) -> StoreError {
+        match self {
+            Fault::Code { code, text } if code & 0xff == IOERR => StoreError::InDoubt(text),
+            Fault::Lost(text) => StoreError::InDoubt(text),
+            Fault::Code { .. } | Fault::Misuse(_) => self.reading(),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(error: sqlx::Error) -> Self {
+        let text = error.to_string();
+        match &error {
+            sqlx::Error::Database(fault) => match fault.code().and_then(|code| code.parse().ok()) {
+                Some(code) => Fault::Code { code, text },
+                None => Fault::Misuse(text),
+            },
+            sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => {
+                Fault::Lost(text)
+            }
+            _ => Fault::Misuse(text),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        let text = error.to_string();
+        match error.sqlite_error() {
+            Some(fault) => Fault::Code { code: fault.extended_code, text },
+            None => Fault::Misuse(text),
+        }
+    }
+}
+
+/// What an error means while nothing is being committed.
+pub fn reading_fault(error: impl Into<Fault>) -> StoreError {
+    error.into().reading()
+}
+
+/// What an error means while something may be being committed.
+pub fn writing_fault(error: impl Into<Fault>) -> StoreError {
+    error.into().writing()
+}

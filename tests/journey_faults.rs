@@ -85,6 +85,43 @@ async fn a_killed_server_is_replaced_in_time() {
     app.finish().await;
 }
 
+/// A server that is halted is taken for dead. When it goes on it writes nothing any more and ends, and its successor
+/// never notices.
+async fn a_halted_server_is_fenced(kind: Kind) {
+    const STORE_LOST: i32 = 70;
+    let mut app = App::start_beside_gateway(Site::new(kind, "[gateway]\nembedded = false\n")).await;
+    let before = app.client();
+    let order = before.create(&an_order("sim:lost")).await.order(201);
+    app.server.pause().await;
+    app.site.listen = free_address();
+    let mut halted = std::mem::replace(&mut app.server, app.site.start(&["serve"]));
+    app.ready().await;
+    let client = app.client();
+    let (accepted_by_heir, _) = accepted(&client, seconds(5)).await;
+
+    halted.go_on().await;
+    let late = before.request(reqwest::Method::POST, "/v1/orders").json(&an_order("tea"));
+    if let Ok(answer) = before.try_send(late).await {
+        assert_eq!(answer.status, 503, "{}", answer.text);
+    }
+    let status = halted.ends(seconds(5)).await;
+    assert_eq!(status.code(), Some(STORE_LOST), "{}", halted.log_tail());
+    for id in [text(&order, "id"), &accepted_by_heir] {
+        client.reaches(id, "succeeded", seconds(15)).await;
+    }
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn a_halted_server_is_fenced_on_sqlite() {
+    a_halted_server_is_fenced(Kind::Sqlite).await;
+}
+
+#[actix_web::test]
+async fn a_halted_server_is_fenced_on_postgres() {
+    a_halted_server_is_fenced(Kind::Postgres).await;
+}
+
 /// SIGTERM: what was begun is answered, what was acknowledged is there, and the exit is 0 in time.
 #[actix_web::test]
 async fn a_stopped_server_finishes_what_it_has() {

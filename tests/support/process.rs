@@ -140,7 +140,20 @@ impl Process {
     }
 
     pub async fn terminate(&mut self) {
-        let sent = Command::new("kill").args(["-TERM", &self.id().to_string()]).status().await;
+        self.signal("-TERM").await;
+    }
+
+    /// Halts it where it is.
+    pub async fn pause(&mut self) {
+        self.signal("-STOP").await;
+    }
+
+    pub async fn go_on(&mut self) {
+        self.signal("-CONT").await;
+    }
+
+    async fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.id().to_string()]).status().await;
         assert!(sent.expect("kill runs").success());
     }
 
@@ -149,10 +162,18 @@ impl Process {
     /// # Panics
     /// When it does not end in the time that the contract allows, or not well.
     pub async fn stops(&mut self) {
-        let ended = tokio::time::timeout(STOP_LIMIT, self.child.wait()).await;
-        let status = ended.unwrap_or_else(|_| panic!("it does not stop within {STOP_LIMIT:?}:\n{}", self.log_tail()));
-        let status = status.expect("the process is ours");
+        let status = self.ends(STOP_LIMIT).await;
         assert!(status.success(), "it stops with {status}:\n{}", self.log_tail());
+    }
+
+    /// Waits for its end, whatever that is.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub async fn ends(&mut self, within: Duration) -> ExitStatus {
+        let ended = tokio::time::timeout(within, self.child.wait()).await;
+        let status = ended.unwrap_or_else(|_| panic!("it does not end within {within:?}:\n{}", self.log_tail()));
+        status.expect("the process is ours")
     }
 
     /// SIGTERM, and an exit with 0 in time.

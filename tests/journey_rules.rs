@@ -2,16 +2,18 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::rt;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use support::app::App;
 use support::beside::Beside;
-use support::books::{self, Left};
+use support::books::{self, Left, counts};
 use support::client::{Answer, an_order, text, with};
+use support::postgres;
 use support::process::{Kind, Site};
+use support::proxy::{Cut, Proxy};
 use support::receiver::DELIVERY;
 use support::{app, eventually, seconds};
 use tokio::task::JoinHandle;
@@ -91,6 +93,41 @@ async fn rule_12_nothing_is_revealed_before_it_is_durable_on_sqlite() {
 #[actix_web::test]
 async fn rule_12_nothing_is_revealed_before_it_is_durable_on_postgres() {
     nothing_is_revealed_before_it_is_durable(Kind::Postgres).await;
+}
+
+/// The platform never learns that its order's commit was cut off, on the way there or on the way back; and while its
+/// outcome is being found out, nobody else is kept waiting.
+#[actix_web::test]
+async fn rule_15_a_commit_that_is_cut_off_is_answered_as_it_turned_out() {
+    let cluster = postgres::shared();
+    let proxy = Proxy::start(cluster.address()).await;
+    let url = cluster.by_way_of(proxy.address, &cluster.database());
+    let app = App::start(Site::at(Some(url), "")).await;
+    let client = app.client();
+    for cut in [Cut::Answer, Cut::Request] {
+        let order = an_order("tea");
+        proxy.cut(cut, text(&order, "merchant_order_id"));
+        let meanwhile = async {
+            proxy.was_cut().await;
+            eventually("others are refused", seconds(2), || async {
+                (client.get("/readyz").await.status == 503).then_some(())
+            })
+            .await;
+            let begun = Instant::now();
+            client.create(&an_order("tea")).await.problem(503, "store_unavailable");
+            assert!(begun.elapsed() < seconds(1), "at once, not after {:?}", begun.elapsed());
+            proxy.open();
+        };
+        let (created, ()) = tokio::join!(client.create(&order), meanwhile);
+        let created = created.order(201);
+        let id = text(&created, "id");
+        client.reaches(id, "succeeded", seconds(10)).await;
+        let repeated = client.create(&order).await;
+        assert_eq!(repeated.header("idempotent-replayed"), Some("true"), "{cut:?}");
+        assert_eq!(text(&repeated.order(200), "id"), id, "{cut:?}");
+    }
+    assert_eq!(counts(&app.site).await["orders"], 2, "of what was refused nothing is there");
+    app.finish().await;
 }
 
 /// The log of an embedded store cannot grow any further, which SQLite is told as an I/O error of a commit.

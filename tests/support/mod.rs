@@ -8,6 +8,7 @@ pub mod client;
 pub mod gateway;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod receiver;
 
 use std::future::Future;

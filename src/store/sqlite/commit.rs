@@ -4,9 +4,7 @@
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
-use rusqlite::{
-    CachedStatement, Connection, OptionalExtension, ToSql, TransactionBehavior, params, params_from_iter,
-};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, TransactionBehavior, params, params_from_iter};
 use sqlx::types::Uuid;
 
 use super::super::batch::{Batch, MovedRow};
@@ -181,9 +179,8 @@ fn write(connection: &Connection, mut batch: Batch) -> Result<Committed, StoreEr
     OUTBOX.write(connection, &batch.outbox, |row, values| {
         values.put(params![row.order_id.as_bytes(), row.sequence, row.kind, row.at, row.at, row.snapshot])
     })?;
-    DELIVERED.write(connection, &batch.delivered, |(id, sequence), values| {
-        values.put(params![id.as_bytes(), sequence])
-    })?;
+    DELIVERED
+        .write(connection, &batch.delivered, |(id, sequence), values| values.put(params![id.as_bytes(), sequence]))?;
     UNDELIVERED.write(connection, &batch.undelivered, |row, values| {
         values.put(params![row.order_id.as_bytes(), row.sequence, row.tries, row.next_at, row.why])
     })?;
@@ -211,12 +208,8 @@ fn create(connection: &Connection, batch: &mut Batch) -> Result<Vec<usize>, Stor
     }
     let ids: Vec<Uuid> = batch.created.iter().map(|row| row.head.id).collect();
     let present = present(connection, &ids)?;
-    let (losers, mut places): (HashSet<Uuid>, Vec<usize>) = batch
-        .created
-        .iter()
-        .filter(|row| !present.contains(&row.head.id))
-        .map(|row| (row.head.id, row.place))
-        .unzip();
+    let (losers, mut places): (HashSet<Uuid>, Vec<usize>) =
+        batch.created.iter().filter(|row| !present.contains(&row.head.id)).map(|row| (row.head.id, row.place)).unzip();
     places.sort_unstable();
     batch.leave_out(&losers);
     Ok(places)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{Created, Refusal};
 use crate::domain::order::Order;
+use crate::domain::view::Metadata;
 use crate::store::Request;
 
 use super::writer::WriteError;
@@ -22,6 +23,17 @@ pub struct NewOrder {
     pub details: Arc<Details>,
     /// Present when it is to be paid for at once.
     pub choice: Option<(Channel, Method)>,
+    pub trace: Trace,
+    /// None where nobody wants to be told of it.
+    pub addressee: Option<Arc<Addressee>>,
+}
+
+/// What the webhooks of an order need besides the order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addressee {
+    pub url: Box<str>,
+    pub merchant_order_id: Box<str>,
+    pub metadata: Metadata,
     pub trace: Trace,
 }
 

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod lease;
 pub mod order;
 pub mod registry;
+pub mod request;
 pub mod supervisor;
 pub mod takeup;
 pub mod timers;

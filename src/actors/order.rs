@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use super::ask::{AskError, Details, Placed, Trace};
+use super::ask::{Addressee, AskError, Details, Placed, Trace};
 use super::clock;
 use super::registry::Registry;
+use super::request;
 use super::supervisor::{Call, Question};
 use super::turn::{Shell, Turn, TurnError};
 use super::writer::{Lane, WriteError};
@@ -109,6 +110,7 @@ pub struct OrderActor {
     registry: Arc<Registry>,
     id: OrderId,
     trace: Trace,
+    addressee: Option<Arc<Addressee>>,
     /// None while it is being loaded, while a turn is under way, and after it was lost.
     turn: Option<Box<Turn>>,
     /// The newest timer; older ones that come up are ignored.
@@ -137,8 +139,10 @@ enum Origin {
 
 impl OrderActor {
     /// An actor for an order that is about to be created.
-    pub fn fresh(registry: Arc<Registry>, id: OrderId, trace: Trace) -> Self {
-        OrderActor::new(registry, id, trace, Origin::Message)
+    pub fn fresh(registry: Arc<Registry>, id: OrderId, trace: Trace, addressee: Option<Arc<Addressee>>) -> Self {
+        let mut actor = OrderActor::new(registry, id, trace, Origin::Message);
+        actor.addressee = addressee;
+        actor
     }
 
     /// An actor that loads its order from the store before its first message.
@@ -153,6 +157,7 @@ impl OrderActor {
             registry,
             id,
             trace,
+            addressee: None,
             turn: None,
             armed: None,
             followers: Vec::new(),
@@ -222,8 +227,8 @@ impl OrderActor {
         if let Some(state) = shell.reached {
             count_state(order, state);
         }
-        if shell.webhooks > 0 {
-            self.registry.webhooks_written(self.id, order.sequence, shell.webhooks);
+        if let Some(addressee) = &self.addressee {
+            self.registry.webhooks_written(order, addressee, &shell.webhooks);
         }
         if is_settled(order) && !self.followers.is_empty() {
             let placed = Placed { order: order.clone(), next_action: shell.beside.next_action };
@@ -301,7 +306,8 @@ impl OrderActor {
     fn loaded(&mut self, loaded: Result<Option<StoredOrder>, StoreError>, context: &mut Context<Self>) {
         match loaded {
             Ok(Some(stored)) => {
-                self.trace = self.registry.trace(self.id, &stored.request);
+                self.trace = request::trace(self.id, &stored.request);
+                self.addressee = request::addressee(self.id, &stored.request);
                 let mut turn = Box::new(Turn::new(stored.order));
                 let mut shell = ActorShell::new(self.registry.clone(), Lane::Existing, None, Beside::default());
                 turn.resume(clock::now(), &mut shell);
@@ -497,7 +503,7 @@ struct ActorShell {
     effects: Vec<Effect>,
     withdrawn: Vec<u8>,
     frozen: Option<(u8, Arc<str>)>,
-    webhooks: u32,
+    webhooks: Vec<OutboxRow>,
     /// The state that this turn brought the order to, if it is another one.
     reached: Option<State>,
     before: Option<State>,
@@ -520,7 +526,7 @@ impl ActorShell {
             effects: Vec::new(),
             withdrawn: Vec::new(),
             frozen: None,
-            webhooks: 0,
+            webhooks: Vec::new(),
             reached: None,
             before,
             committed: Committed::Nothing,
@@ -575,7 +581,6 @@ impl ActorShell {
                 }
                 Write::Webhook { kind, sequence } => {
                     unit.webhooks.push(OutboxRow { kind: *kind, sequence: *sequence, at: step.order.last_at });
-                    self.webhooks += 1;
                 }
                 Write::StoreNextAction => {
                     if let Some(action) = &self.beside.next_action {
@@ -597,6 +602,7 @@ impl Shell for ActorShell {
 
     async fn commit(&mut self, step: &Step, events: &[Event]) -> Result<(), WriteError> {
         let unit = self.unit(step, events)?;
+        self.webhooks = unit.webhooks.clone();
         let writer = self.registry.writer().clone();
         writer.write(self.lane, Unit::Order(Box::new(unit))).await?;
         self.committed = Committed::Something;

@@ -13,12 +13,13 @@ use dashmap::mapref::entry::Entry;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::ask::{AskError, Command, Details, NewOrder, Patience, Placed, Taken, Trace};
+use super::ask::{Addressee, AskError, Command, Details, NewOrder, Patience, Placed, Taken};
 use super::clock;
 use super::order::{Open, OrderActor, Standing, Tell, Told};
+use super::request;
 use super::supervisor::{Answers, SupervisorHandle};
 use super::timers::Timers;
-use super::webhooks::WebhookHandle;
+use super::webhooks::{Letter, WebhookHandle};
 use super::writer::{Lane, WriteError, WriterHandle};
 use crate::channels::{Adapter, NextAction, Notice};
 use crate::config::Config;
@@ -29,7 +30,7 @@ use crate::domain::order::Order;
 use crate::domain::step::create;
 use crate::domain::time::Instant;
 use crate::domain::validation::{Facts, Health, validate};
-use crate::store::{InboxReason, InboxRow, KeptAnswer, Request, Store, StoreError, StoredOrder, Unit};
+use crate::store::{InboxReason, InboxRow, KeptAnswer, OutboxRow, Store, StoreError, Unit};
 
 /// The account that is used where none is named.
 pub const DEFAULT_ACCOUNT: &str = "default";
@@ -81,7 +82,7 @@ pub struct Registry {
 
 /// A verified callback as it lies in the inbox: what was read, and the bytes it was read from.
 #[derive(Serialize, Deserialize)]
-struct Letter {
+struct Parked {
     notice: Notice,
     raw: String,
 }
@@ -221,7 +222,7 @@ impl Registry {
             events.push(Event { at: now, fact: Fact::ChannelChosen { channel, method } });
             events.push(Event { at: now, fact: Fact::Validated { channel, method, verdict } });
         }
-        let address = OrderActor::fresh(self.clone(), id, new.trace).start();
+        let address = OrderActor::fresh(self.clone(), id, new.trace, new.addressee).start();
         self.actors.insert(id, address.clone());
         let (follower, answer) = follow(patience);
         let open = Open { order, events, request: Box::new(new.request), details: new.details, follower };
@@ -283,14 +284,14 @@ impl Registry {
             }
             Err(error) => return Err(error),
         };
-        let letter = Letter { raw: String::from_utf8_lossy(raw).into_owned(), notice };
+        let parked = Parked { raw: String::from_utf8_lossy(raw).into_owned(), notice };
         let row = InboxRow {
             reason,
             channel,
             account: adapter.account().clone(),
-            number: letter.notice.number.as_str().into(),
+            number: parked.notice.number.as_str().into(),
             order: number.ok().map(|number| number.order),
-            body: serde_json::to_vec(&letter).map_err(|_| AskError::StoreAway)?,
+            body: serde_json::to_vec(&parked).map_err(|_| AskError::StoreAway)?,
             at: clock::now(),
         };
         self.writer.write(Lane::Existing, Unit::Inbox(Box::new(row))).await?;
@@ -488,19 +489,13 @@ impl Registry {
     /// What a new attempt of a stored order needs to know.
     pub async fn details(&self, id: OrderId) -> Result<Arc<Details>, AskError> {
         match self.store.order(id).await {
-            Ok(Some(stored)) => Ok(Arc::new(details_of(&stored))),
+            Ok(Some(stored)) => Ok(Arc::new(request::details(&stored))),
             Ok(None) => Err(AskError::NotFound),
             Err(error) => {
                 tracing::warn!(order = %id, %error, "an order's request cannot be read");
                 Err(AskError::StoreAway)
             }
         }
-    }
-
-    /// The trace that the order was posted under; its own id where it had none.
-    pub fn trace(&self, id: OrderId, request: &Request) -> Trace {
-        let given = field(&parse(&request.body), "trace").and_then(|text| u128::from_str_radix(&text, 16).ok());
-        Trace(given.filter(|trace| *trace != 0).unwrap_or(id.as_u128()))
     }
 
     /// Sees to callbacks that were kept while their orders could not be spoken to.
@@ -527,10 +522,10 @@ impl Registry {
                 Err(error) => return tracing::warn!(order = %id, %error, "the inbox cannot be read"),
             };
             for stored in rows {
-                let letter = serde_json::from_slice::<Letter>(&stored.row.body);
+                let parked = serde_json::from_slice::<Parked>(&stored.row.body);
                 let number = stored.row.number.parse::<AttemptNumber>();
-                let (Ok(letter), Ok(number)) = (letter, number) else { continue };
-                match registry.notice(number, &stored.row.account, &letter.notice).await {
+                let (Ok(parked), Ok(number)) = (parked, number) else { continue };
+                match registry.notice(number, &stored.row.account, &parked.notice).await {
                     Ok(()) => {
                         let done = Unit::InboxDone { id: stored.id };
                         if let Err(error) = registry.writer.write(Lane::Existing, done).await {
@@ -543,11 +538,11 @@ impl Registry {
         });
     }
 
-    /// Webhooks of this order, the last `count` of its sequence, are durable and may go out.
-    pub fn webhooks_written(&self, id: OrderId, last: u32, count: u32) {
+    /// Webhooks of this order are durable and may go out.
+    pub fn webhooks_written(&self, order: &Order, addressee: &Arc<Addressee>, rows: &[OutboxRow]) {
         if let Some(webhooks) = self.webhooks.get() {
-            for sequence in last + 1 - count..=last {
-                webhooks.written(id, sequence);
+            for row in rows {
+                webhooks.written(Letter { order: order.clone(), addressee: addressee.clone(), row: row.clone() });
             }
         }
     }
@@ -569,24 +564,5 @@ fn follow(patience: Patience) -> (Option<oneshot::Sender<Placed>>, Option<onesho
             let (follower, answer) = oneshot::channel();
             (Some(follower), Some(answer))
         }
-    }
-}
-
-fn parse(json: &str) -> serde_json::Value {
-    serde_json::from_str(json).unwrap_or_default()
-}
-
-fn field(json: &serde_json::Value, name: &str) -> Option<String> {
-    json.get(name)?.as_str().map(str::to_owned)
-}
-
-fn details_of(stored: &StoredOrder) -> Details {
-    let body = parse(&stored.request.body);
-    let payer = stored.request.payer.as_deref().map(parse).unwrap_or_default();
-    Details {
-        description: field(&body, "description").unwrap_or_else(|| stored.request.merchant_order_id.to_string()),
-        return_url: field(&body, "return_url"),
-        payer_id: field(&payer, "id"),
-        payer_ip: field(&payer, "ip"),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! One webhook per fact, stable over its tries; a receiver that fails or hangs never holds back another one's.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,27 +16,28 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
+use super::ask::Addressee;
 use super::clock;
 use super::registry::Registry;
+use super::request;
 use super::supervisor::traceparent;
 use super::writer::Lane;
 use crate::channels::sender;
 use crate::config;
 use crate::domain::channel::Channel;
-use crate::domain::id::OrderId;
+use crate::domain::id::{OrderId, PlatformId};
+use crate::domain::order::Order;
 use crate::domain::pay_link::PayLinks;
 use crate::domain::retry::Pace;
 use crate::domain::time::Instant;
 use crate::domain::validation::Health;
-use crate::domain::view::{self, Beside, Metadata};
-use crate::store::{Delivery, OutboxItem, Unit};
+use crate::domain::view::{self, Beside};
+use crate::store::{Delivery, OutboxItem, OutboxRow, Unit};
 
-/// How often the outbox is looked through for what is due again or was never announced.
+/// How often the outbox is looked through for what is due again or was never delivered.
 const SCAN_EVERY: Duration = Duration::from_secs(1);
 /// Pages per look: beyond it the next look goes on from the start.
 const SCAN_PAGES: u32 = 20;
-/// Announcements kept in memory; one more is found by the next look instead.
-const ANNOUNCED_MAX: usize = 100_000;
 /// Webhooks in memory at once, waiting or under way (some 3 KiB each), and how many of them one host may have: what
 /// passes it stays in the outbox until the next look, so that a dead host never takes all of the room.
 const LOADED_MAX: usize = 8_192;
@@ -50,23 +51,42 @@ type Key = (OrderId, u32);
 #[derive(Clone)]
 pub struct WebhookHandle {
     address: Addr<WebhookDispatcher>,
-    announced: Arc<AtomicUsize>,
+    handed_over: Arc<AtomicUsize>,
 }
 
 impl WebhookHandle {
-    /// A webhook is durable.
-    pub fn written(&self, order: OrderId, sequence: u32) {
-        if self.announced.fetch_add(1, Ordering::Relaxed) < ANNOUNCED_MAX {
-            self.address.do_send(Written((order, sequence)));
+    /// A webhook is durable. Where there is no room for it, the next look through the outbox finds it.
+    pub fn written(&self, letter: Letter) {
+        if self.handed_over.fetch_add(1, Ordering::Relaxed) < LOADED_MAX {
+            self.address.do_send(letter);
         } else {
-            self.announced.fetch_sub(1, Ordering::Relaxed);
+            self.handed_over.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
+/// A webhook that was just committed, with all that is known where it was.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Written(Key);
+pub struct Letter {
+    /// As it was when the webhook's step was committed.
+    pub order: Order,
+    pub addressee: Arc<Addressee>,
+    pub row: OutboxRow,
+}
+
+/// A webhook on its way.
+struct Post {
+    key: Key,
+    /// None where what the outbox holds of it cannot be read: such a try fails, and keeps no others waiting.
+    order: Option<Order>,
+    addressee: Arc<Addressee>,
+    row: OutboxRow,
+    /// Tries before this one.
+    tries: u32,
+    /// `whsec_…`
+    secret: Rc<str>,
+}
 
 /// What every delivery shares.
 struct Desk {
@@ -80,9 +100,12 @@ struct Desk {
 
 pub struct WebhookDispatcher {
     desk: Rc<Desk>,
-    announced: Arc<AtomicUsize>,
-    fresh: VecDeque<Key>,
+    handed_over: Arc<AtomicUsize>,
+    /// Webhook secrets, read anew every now and then.
+    secrets: HashMap<PlatformId, Rc<str>>,
     under_way: HashSet<Key>,
+    /// Webhooks that were seen to while the outbox is looked through: what was read of it may be older.
+    over_since: HashSet<Key>,
     hosts: HashMap<String, Rc<Semaphore>>,
     waiting_by_host: HashMap<String, usize>,
     loading: Loading,
@@ -97,8 +120,8 @@ enum Loading {
 impl WebhookDispatcher {
     /// Starts the dispatcher on a thread of its own.
     pub fn start(registry: Arc<Registry>, links: Arc<PayLinks>) -> WebhookHandle {
-        let announced = Arc::new(AtomicUsize::new(0));
-        let counter = announced.clone();
+        let handed_over = Arc::new(AtomicUsize::new(0));
+        let counter = handed_over.clone();
         let address = WebhookDispatcher::start_in_arbiter(&Arbiter::new().handle(), move |_| {
             let settings = registry.config().webhooks.clone();
             let pace = registry.config().pace();
@@ -112,40 +135,33 @@ impl WebhookDispatcher {
                     pace,
                     client,
                 }),
-                announced: counter,
-                fresh: VecDeque::new(),
+                handed_over: counter,
+                secrets: HashMap::new(),
                 under_way: HashSet::new(),
+                over_since: HashSet::new(),
                 hosts: HashMap::new(),
                 waiting_by_host: HashMap::new(),
                 loading: Loading::Idle,
             }
         });
-        WebhookHandle { address, announced }
+        WebhookHandle { address, handed_over }
     }
 
     fn room(&self) -> usize {
         LOADED_MAX.saturating_sub(self.under_way.len())
     }
 
-    /// Loads what was announced, if there is room for it.
-    fn load_fresh(&mut self, context: &mut Context<Self>) {
-        if self.loading == Loading::Busy || self.fresh.is_empty() || self.room() == 0 {
-            return;
-        }
-        self.loading = Loading::Busy;
-        let size = self.fresh.len().min(self.desk.settings.batch_max as usize).min(self.room());
-        let keys: Vec<Key> = self.fresh.drain(..size).collect();
-        self.announced.fetch_sub(size, Ordering::Relaxed);
+    fn read_secrets(&mut self, context: &mut Context<Self>) {
         let desk = self.desk.clone();
-        let work = async move { desk.registry.store().outbox_items(&keys).await };
-        context.spawn(work.into_actor(self).map(|items, actor, context| {
-            actor.loading = Loading::Idle;
-            match items {
-                Ok(items) => actor.deliver_all(items, context),
-                // The next look through the outbox finds them.
-                Err(error) => tracing::warn!(%error, "webhooks cannot be read"),
+        let work = async move { desk.registry.store().platforms().await };
+        context.spawn(work.into_actor(self).map(|platforms, actor, _| match platforms {
+            Ok(platforms) => {
+                actor.secrets = platforms
+                    .into_iter()
+                    .map(|platform| (platform.id, Rc::from(platform.webhook_secret.as_str())))
+                    .collect();
             }
-            actor.load_fresh(context);
+            Err(error) => tracing::warn!(%error, "webhook secrets cannot be read"),
         }));
     }
 
@@ -155,6 +171,7 @@ impl WebhookDispatcher {
             return;
         }
         self.loading = Loading::Busy;
+        self.over_since.clear();
         self.scan_page(None, SCAN_PAGES, context);
     }
 
@@ -172,44 +189,50 @@ impl WebhookDispatcher {
             };
             let last = items.last().map(|item| (item.next_at, item.order_id, item.sequence));
             let full = items.len() == limit as usize;
-            actor.deliver_all(items, context);
+            for item in items {
+                if actor.over_since.contains(&(item.order_id, item.sequence)) {
+                    continue;
+                }
+                if let Some(post) = post_of(item) {
+                    actor.deliver(post, context);
+                }
+            }
             if full && pages > 1 && actor.room() > 0 {
                 actor.scan_page(last, pages - 1, context);
             } else {
                 actor.loading = Loading::Idle;
-                actor.load_fresh(context);
             }
         }));
     }
 
-    fn deliver_all(&mut self, items: Vec<OutboxItem>, context: &mut Context<Self>) {
-        for item in items {
-            let key = (item.order_id, item.sequence);
-            let host = host_of(&item);
-            let waiting = self.waiting_by_host.get(&host).copied().unwrap_or(0);
-            let full = waiting >= LOADED_PER_HOST_MAX;
-            if self.under_way.contains(&key) || full || self.room() == 0 {
-                continue;
-            }
-            *self.waiting_by_host.entry(host.clone()).or_default() += 1;
-            self.under_way.insert(key);
-            let per_host = self.desk.settings.concurrency_per_host;
-            let host_places =
-                self.hosts.entry(host.clone()).or_insert_with(|| Rc::new(Semaphore::new(per_host))).clone();
-            let desk = self.desk.clone();
-            let address = context.address();
-            // A task of its own: a future of this actor's context would be polled at every message.
-            actix::spawn(async move {
-                let _done = Done { key, host, address };
-                let sent = {
-                    let _host_place = host_places.acquire().await;
-                    let _place = desk.places.acquire().await;
-                    send(&desk, &item).await
-                };
-                // Nobody's place is held while the outcome is being committed.
-                note(&desk, &item, sent).await;
-            });
+    /// Sets out to deliver a webhook, unless it is under way or there is no room for it.
+    fn deliver(&mut self, post: Post, context: &mut Context<Self>) {
+        let key = post.key;
+        let url = url::Url::parse(&post.addressee.url);
+        let host = url.as_ref().map(host_of).unwrap_or_default();
+        let waiting = self.waiting_by_host.get(&host).copied().unwrap_or(0);
+        if waiting >= LOADED_PER_HOST_MAX || self.room() == 0 || !self.under_way.insert(key) {
+            return;
         }
+        *self.waiting_by_host.entry(host.clone()).or_default() += 1;
+        let per_host = self.desk.settings.concurrency_per_host;
+        let host_places = self.hosts.entry(host.clone()).or_insert_with(|| Rc::new(Semaphore::new(per_host))).clone();
+        let desk = self.desk.clone();
+        let address = context.address();
+        // A task of its own: a future of this actor's context would be polled at every message.
+        actix::spawn(async move {
+            let _done = Done { key, host, address };
+            let sent = {
+                let _host_place = host_places.acquire().await;
+                let _place = desk.places.acquire().await;
+                match url {
+                    Ok(url) => send(&desk, &post, url).await,
+                    Err(error) => Err(error.to_string()),
+                }
+            };
+            // Nobody's place is held while the outcome is being committed.
+            note(&desk, &post, sent).await;
+        });
     }
 }
 
@@ -237,51 +260,77 @@ impl Actor for WebhookDispatcher {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
+        self.read_secrets(context);
         self.scan(context);
         context.run_interval(SCAN_EVERY, Self::scan);
+        let keep = Duration::from_millis(self.desk.registry.config().limits.key_cache_ms);
+        context.run_interval(keep, Self::read_secrets);
     }
 }
 
-impl Handler<Written> for WebhookDispatcher {
+impl Handler<Letter> for WebhookDispatcher {
     type Result = ();
 
-    fn handle(&mut self, Written(key): Written, context: &mut Self::Context) {
-        self.fresh.push_back(key);
-        self.load_fresh(context);
+    fn handle(&mut self, letter: Letter, context: &mut Self::Context) {
+        self.handed_over.fetch_sub(1, Ordering::Relaxed);
+        let Letter { order, addressee, row } = letter;
+        // A platform that is so new that its secret was not read yet waits for the next look.
+        if let Some(secret) = self.secrets.get(&order.platform).cloned() {
+            let key = (order.id, row.sequence);
+            self.deliver(Post { key, order: Some(order), addressee, row, tries: 0, secret }, context);
+        }
     }
 }
 
 impl Handler<Over> for WebhookDispatcher {
     type Result = ();
 
-    fn handle(&mut self, over: Over, context: &mut Self::Context) {
+    fn handle(&mut self, over: Over, _: &mut Self::Context) {
         self.under_way.remove(&over.key);
+        match self.loading {
+            Loading::Busy => drop(self.over_since.insert(over.key)),
+            Loading::Idle => {}
+        }
         if let Some(waiting) = self.waiting_by_host.get_mut(&over.host) {
             *waiting -= 1;
             if *waiting == 0 {
                 self.waiting_by_host.remove(&over.host);
             }
         }
-        self.load_fresh(context);
     }
 }
 
-fn host_of(item: &OutboxItem) -> String {
-    let url = item.request.webhook_url.as_deref().and_then(|url| url::Url::parse(url).ok());
-    url.and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))).unwrap_or_default()
+/// A webhook as the outbox holds it; none where its order has no address, for which there is no webhook.
+fn post_of(item: OutboxItem) -> Option<Post> {
+    let addressee = request::addressee(item.order_id, &item.request);
+    if addressee.is_none() {
+        tracing::error!(order = %item.order_id, sequence = item.sequence, "a webhook has no address");
+    }
+    Some(Post {
+        key: (item.order_id, item.sequence),
+        addressee: addressee?,
+        row: OutboxRow { kind: item.kind, sequence: item.sequence, at: item.at },
+        tries: item.tries,
+        secret: Rc::from(item.platform.webhook_secret),
+        order: item.order,
+    })
+}
+
+fn host_of(url: &url::Url) -> String {
+    format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
 }
 
 /// Makes durable what became of a try.
-async fn note(desk: &Desk, item: &OutboxItem, sent: Result<(), String>) {
-    let (order, sequence, tries) = (item.order_id, item.sequence, item.tries + 1);
-    let lag_s = clock::now().since_ms(item.at) as f64 / 1_000.0;
+async fn note(desk: &Desk, post: &Post, sent: Result<(), String>) {
+    let ((order, sequence), tries) = (post.key, post.tries + 1);
+    let lag_s = clock::now().since_ms(post.row.at) as f64 / 1_000.0;
     let (delivery, outcome) = match sent {
         Ok(()) => {
             metrics::histogram!("tongbao_webhook_lag_seconds").record(lag_s);
             (Delivery::Delivered { order, sequence }, "delivered")
         }
         Err(why) => {
-            let gap = desk.settings.retry_ms.get(item.tries as usize);
+            let gap = desk.settings.retry_ms.get(post.tries as usize);
             match gap {
                 Some(gap_ms) => {
                     let jittered = gap_ms + rand::random_range(0..=gap_ms / 10);
@@ -311,17 +360,16 @@ struct Payload<'a> {
     data: view::OrderView<'a>,
 }
 
-async fn send(desk: &Desk, item: &OutboxItem) -> Result<(), String> {
-    let url = item.request.webhook_url.as_deref().ok_or("the order has no webhook address")?;
-    let url = url::Url::parse(url).map_err(|error| error.to_string())?;
+async fn send(desk: &Desk, post: &Post, url: url::Url) -> Result<(), String> {
     match (desk.pace, literal_address(&url)) {
         (Pace::Production, Some(address)) if !is_public(address) => return Err("a private address is refused".into()),
         (Pace::Production | Pace::Sandbox, _) => {}
     }
-    let body = payload(desk, item)?;
-    let id = webhook_id(item.order_id, item.sequence);
+    let body = payload(desk, post)?;
+    let (order, sequence) = post.key;
+    let id = webhook_id(order, sequence);
     let timestamp = clock::now().0.div_euclid(1_000);
-    let signature = sign(&item.platform.webhook_secret, &id, timestamp, &body)?;
+    let signature = sign(&post.secret, &id, timestamp, &body)?;
     let response = desk
         .client
         .post(url)
@@ -330,7 +378,7 @@ async fn send(desk: &Desk, item: &OutboxItem) -> Result<(), String> {
         .header("webhook-id", id)
         .header("webhook-timestamp", timestamp.to_string())
         .header("webhook-signature", signature)
-        .header("traceparent", traceparent(desk.registry.trace(item.order_id, &item.request)))
+        .header("traceparent", traceparent(post.addressee.trace))
         .body(body)
         .send()
         .await
@@ -338,24 +386,19 @@ async fn send(desk: &Desk, item: &OutboxItem) -> Result<(), String> {
     if response.status().is_success() { Ok(()) } else { Err(format!("answered {}", response.status().as_u16())) }
 }
 
-fn payload(desk: &Desk, item: &OutboxItem) -> Result<String, String> {
-    let request: serde_json::Value = serde_json::from_str(&item.request.body).map_err(|error| error.to_string())?;
-    let metadata: Metadata = match request.get("metadata") {
-        Some(metadata) => serde::Deserialize::deserialize(metadata).map_err(|_| "unreadable metadata")?,
-        None => Metadata::new(),
-    };
-    let order = item.order.as_ref().ok_or("the order as it was cannot be read")?;
+fn payload(desk: &Desk, post: &Post) -> Result<String, String> {
+    let order = post.order.as_ref().ok_or("the order as it was cannot be read")?;
     let usable = |channel: Channel| desk.registry.health(channel) == Some(Health::Up);
     let beside = Beside {
-        merchant_order_id: &item.request.merchant_order_id,
-        metadata: &metadata,
+        merchant_order_id: &post.addressee.merchant_order_id,
+        metadata: &post.addressee.metadata,
         links: &desk.links,
         usable: &usable,
     };
     let payload = Payload {
-        kind: item.kind.name(),
-        timestamp: item.at.rfc3339(),
-        data: view::webhook_view(order, &beside, item.sequence),
+        kind: post.row.kind.name(),
+        timestamp: post.row.at.rfc3339(),
+        data: view::webhook_view(order, &beside, post.row.sequence),
     };
     serde_json::to_string(&payload).map_err(|error| error.to_string())
 }

@@ -150,10 +150,13 @@ pub struct Attempt {
     pub reach: Reach,
     pub close: CloseStage,
     /// A verified callback spoke of a capture that only a query can confirm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claimed_at: Option<Instant>,
     /// Looks taken at it after its order had failed, see [`retry::WATCHES`].
     pub watched: u8,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<AttemptFailure>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Box<str>>,
 }
 
@@ -245,11 +248,15 @@ pub struct Order {
     pub attempts_max: u8,
     pub created_at: Instant,
     pub expires_at: Instant,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Instant>,
     /// The time of the last event: no event is earlier.
     pub last_at: Instant,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<OrderFailure>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<AttemptFailure>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wish: Option<Wish>,
     /// Webhooks so far.
     pub sequence: u32,

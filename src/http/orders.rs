@@ -17,7 +17,7 @@ use super::json;
 use super::problem::{ApiError, Code};
 use super::reservations::Reserved;
 use super::schema;
-use crate::actors::ask::{AskError, Command, NewOrder, Patience, Placed, Trace};
+use crate::actors::ask::{Addressee, AskError, Command, NewOrder, Patience, Placed, Trace};
 use crate::actors::clock;
 use crate::domain::channel::Channel;
 use crate::domain::event::Created;
@@ -161,6 +161,15 @@ impl App {
         let created_at = clock::now();
         let id = OrderId::from_u128(Uuid::now_v7().as_u128());
         let request = draft.request(platform.webhook_url.as_deref())?;
+        let trace = draft.trace.unwrap_or(Trace(id.as_u128()));
+        let addressee = request.webhook_url.as_ref().map(|url| {
+            Arc::new(Addressee {
+                url: url.clone(),
+                merchant_order_id: draft.merchant_order_id.clone(),
+                metadata: draft.body.metadata.clone(),
+                trace,
+            })
+        });
         let new = NewOrder {
             facts: Created {
                 id,
@@ -170,7 +179,7 @@ impl App {
                 rates: self.terms.rates,
                 fee_bearer: platform.fee_bearer,
                 pace: self.terms.pace,
-                webhooks: match request.webhook_url {
+                webhooks: match addressee {
                     Some(_) => Webhooks::Wanted,
                     None => Webhooks::NotWanted,
                 },
@@ -180,7 +189,8 @@ impl App {
             request,
             details: Arc::new(draft.details()),
             choice: draft.choice(),
-            trace: draft.trace.unwrap_or(Trace(id.as_u128())),
+            trace,
+            addressee,
         };
         match self.registry.create(new, patience).await {
             Ok(placed) => {

@@ -389,8 +389,6 @@ pub trait Store: Send + Sync + 'static {
         after: Option<(Instant, OrderId, u32)>,
         limit: u32,
     ) -> Reply<'a, Vec<OutboxItem>>;
-    /// The undelivered webhooks among these (order, sequence).
-    fn outbox_items<'a>(&'a self, keys: &'a [(OrderId, u32)]) -> Reply<'a, Vec<OutboxItem>>;
     fn dead_letters(&self, limit: u32) -> Reply<'_, Vec<DeadLetter>>;
     /// Makes dead letters due again; how many. `order` none: all of them.
     fn replay(&self, order: Option<OrderId>, now: Instant) -> Reply<'_, u64>;

@@ -249,14 +249,5 @@ impl Store for PostgresStore {
         Doubt::ReadBack
     }
 
-    fn outbox_items<'a>(&'a self, keys: &'a [(OrderId, u32)]) -> Reply<'a, Vec<OutboxItem>> {
-        let ids: Vec<Uuid> = keys.iter().map(|(id, _)| key(*id)).collect();
-        let sequences: Vec<i64> = keys.iter().map(|(_, sequence)| i64::from(*sequence)).collect();
-        self.all(query_as::<_, OutboxColumns>(OUTBOX_ITEMS).bind(ids).bind(sequences))
-    }
-
     statements!(Postgres);
 }
-
-const OUTBOX_ITEMS: &str =
-    outbox_where!("(x.order_id, x.sequence) IN (SELECT * FROM UNNEST($1::uuid[], $2::bigint[]))");

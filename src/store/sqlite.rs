@@ -129,16 +129,5 @@ impl Store for SqliteStore {
         Doubt::Stop
     }
 
-    fn outbox_items<'a>(&'a self, keys: &'a [(OrderId, u32)]) -> Reply<'a, Vec<OutboxItem>> {
-        let rows: Vec<(String, u32)> =
-            keys.iter().map(|(id, sequence)| (format!("{:032x}", id.as_u128()), *sequence)).collect();
-        let keys = serde_json::to_string(&rows).unwrap_or_default();
-        self.all(query_as::<_, OutboxColumns>(OUTBOX_ITEMS).bind(keys))
-    }
-
     statements!(Sqlite);
 }
-
-/// The keys come as one JSON array of `[hex id, sequence]`, so that the statement is the same for any number of them.
-const OUTBOX_ITEMS: &str =
-    outbox_where!("(x.order_id, x.sequence) IN (SELECT unhex(value ->> 0), value ->> 1 FROM json_each($1))");

@@ -35,23 +35,14 @@ pub const ANSWER: &str = "SELECT platform_id, key, fingerprint, status, body, at
      WHERE platform_id = $1 AND key = $2";
 pub const FORGET_ANSWERS: &str = "DELETE FROM answers WHERE (platform_id, key) IN \
      (SELECT platform_id, key FROM answers WHERE at < $1 ORDER BY at LIMIT $2)";
-/// An outbox row with all that its delivery needs.
-macro_rules! outbox_where {
-    ($condition:literal) => {
-        concat!(
-            "SELECT x.order_id, x.sequence, x.kind, x.at, x.tries, x.next_at, x.snapshot, \
-             o.merchant_order_id, o.request, o.webhook_url AS order_webhook_url, p.payer, \
-             f.id AS platform_id, f.name, f.fee_bearer, f.webhook_secret, f.webhook_url \
-             FROM outbox x JOIN orders o ON o.id = x.order_id JOIN platforms f ON f.id = o.platform_id \
-             LEFT JOIN payers p ON p.order_id = o.id WHERE x.next_at IS NOT NULL AND ",
-            $condition
-        )
-    };
-}
-pub const OUTBOX: &str = outbox_where!(
-    "x.next_at <= $1 AND (x.next_at, x.order_id, x.sequence) > ($2, $3, $4) \
-     ORDER BY x.next_at, x.order_id, x.sequence LIMIT $5"
-);
+/// Outbox rows with all that their delivery needs.
+pub const OUTBOX: &str = "SELECT x.order_id, x.sequence, x.kind, x.at, x.tries, x.next_at, x.snapshot, \
+     o.merchant_order_id, o.request, o.webhook_url AS order_webhook_url, p.payer, \
+     f.id AS platform_id, f.name, f.fee_bearer, f.webhook_secret, f.webhook_url \
+     FROM outbox x JOIN orders o ON o.id = x.order_id JOIN platforms f ON f.id = o.platform_id \
+     LEFT JOIN payers p ON p.order_id = o.id \
+     WHERE x.next_at <= $1 AND (x.next_at, x.order_id, x.sequence) > ($2, $3, $4) \
+     ORDER BY x.next_at, x.order_id, x.sequence LIMIT $5";
 pub const DEAD_LETTERS: &str = "SELECT order_id, sequence, kind, at, tries, why FROM outbox \
      WHERE next_at IS NULL ORDER BY order_id, sequence LIMIT $1";
 pub const REPLAY: &str = "UPDATE outbox SET next_at = $1, tries = 0 WHERE next_at IS NULL";
@@ -361,4 +352,4 @@ macro_rules! statements {
     };
 }
 
-pub(super) use {outbox_where, questions, statements};
+pub(super) use {questions, statements};

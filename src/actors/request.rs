@@ -1,0 +1,53 @@
+//! What is read again from the request that the store keeps of an order.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::ask::{Addressee, Details, Trace};
+use crate::domain::id::OrderId;
+use crate::domain::view::Metadata;
+use crate::store::{Request, StoredOrder};
+
+/// What a new attempt of a stored order needs to know.
+pub fn details(stored: &StoredOrder) -> Details {
+    let body = parse(&stored.request.body);
+    let payer = stored.request.payer.as_deref().map(parse).unwrap_or_default();
+    Details {
+        description: field(&body, "description").unwrap_or_else(|| stored.request.merchant_order_id.to_string()),
+        return_url: field(&body, "return_url"),
+        payer_id: field(&payer, "id"),
+        payer_ip: field(&payer, "ip"),
+    }
+}
+
+/// The trace that the order was posted under; its own id where it had none.
+pub fn trace(id: OrderId, request: &Request) -> Trace {
+    trace_of(id, &parse(&request.body))
+}
+
+/// Who is told of the order; none where nobody wants to be.
+pub fn addressee(id: OrderId, request: &Request) -> Option<Arc<Addressee>> {
+    let url = request.webhook_url.clone()?;
+    let mut body = parse(&request.body);
+    let metadata: Metadata = body
+        .get_mut("metadata")
+        .map(Value::take)
+        .and_then(|metadata| serde_json::from_value(metadata).ok())
+        .unwrap_or_default();
+    let merchant_order_id = request.merchant_order_id.clone();
+    Some(Arc::new(Addressee { url, merchant_order_id, metadata, trace: trace_of(id, &body) }))
+}
+
+fn trace_of(id: OrderId, body: &Value) -> Trace {
+    let given = field(body, "trace").and_then(|text| u128::from_str_radix(&text, 16).ok());
+    Trace(given.filter(|trace| *trace != 0).unwrap_or(id.as_u128()))
+}
+
+fn parse(json: &str) -> Value {
+    serde_json::from_str(json).unwrap_or_default()
+}
+
+fn field(json: &Value, name: &str) -> Option<String> {
+    json.get(name)?.as_str().map(str::to_owned)
+}

@@ -132,6 +132,7 @@ impl Writing<'_> {
             captures: Vec::new(),
             entries: Vec::new(),
             webhooks: Vec::new(),
+            claim: None,
         };
         for write in step.writes {
             match write {

@@ -23,7 +23,7 @@ use crate::domain::order::{Order, OrderFailure, State, Wish};
 use crate::domain::step::wake;
 use crate::domain::time::Instant;
 use crate::domain::validation::{check_switch, validate};
-use crate::store::{AttemptRow, NextActionChange, OrderUnit, OutboxRow, Request, StoreError, StoredOrder, Unit};
+use crate::store::{AttemptRow, Claim, NextActionChange, OrderUnit, OutboxRow, Request, StoreError, StoredOrder, Unit};
 
 /// Somebody who waits for the channel's answer.
 pub type Follower = oneshot::Sender<Placed>;
@@ -74,6 +74,8 @@ impl Told {
 pub struct Tell {
     pub told: Told,
     pub follower: Option<Follower>,
+    /// The request that it is told by, to become durable with what it changes.
+    pub claim: Option<Box<Claim>>,
 }
 
 /// The first message of a new order.
@@ -103,6 +105,7 @@ struct Beside {
     request: Option<Box<Request>>,
     details: Option<Arc<Details>>,
     next_action: Option<Arc<str>>,
+    claim: Option<Box<Claim>>,
 }
 
 pub struct OrderActor {
@@ -273,7 +276,7 @@ impl OrderActor {
                 tracing::error!(order = %self.id, channel = attempt.channel.name(), account = %attempt.account,
                     "an attempt's account is not configured any more");
                 let fact = unreachable_account(ordinal, &call.question);
-                context.address().do_send(Tell { told: Told::Fact(fact, None), follower: None });
+                context.address().do_send(Tell { told: Told::Fact(fact, None), follower: None, claim: None });
             }
         }
     }
@@ -285,7 +288,7 @@ impl OrderActor {
         context.spawn(work.into_actor(self).map(move |details, _, context| match details {
             Ok(details) => {
                 let told = Told::Switch { channel, method, details };
-                context.address().do_send(Tell { told, follower: None });
+                context.address().do_send(Tell { told, follower: None, claim: None });
             }
             Err(_) => context.address().do_send(ChoiceFailed),
         }));
@@ -438,7 +441,7 @@ impl Handler<Open> for OrderActor {
 
     fn handle(&mut self, open: Open, _: &mut Self::Context) -> Self::Result {
         self.followers.extend(open.follower);
-        let beside = Beside { request: Some(open.request), details: Some(open.details), next_action: None };
+        let beside = Beside { request: Some(open.request), details: Some(open.details), ..Beside::default() };
         self.turn(Box::new(Turn::new(open.order)), open.events, beside)
     }
 }
@@ -463,7 +466,8 @@ impl Handler<Tell> for OrderActor {
         }
         self.followers.retain(|follower| !follower.is_closed());
         self.followers.extend(tell.follower);
-        let (events, beside) = self.events_of(turn.order(), tell.told, now);
+        let (events, mut beside) = self.events_of(turn.order(), tell.told, now);
+        beside.claim = tell.claim;
         self.turn(turn, events, beside)
     }
 }
@@ -559,6 +563,7 @@ impl ActorShell {
             captures: Vec::new(),
             entries: Vec::new(),
             webhooks: Vec::new(),
+            claim: self.beside.claim.take(),
         };
         for write in &step.writes {
             match write {

@@ -29,7 +29,7 @@ use crate::domain::order::Order;
 use crate::domain::step::create;
 use crate::domain::time::Instant;
 use crate::domain::validation::{Facts, Health, validate};
-use crate::store::{InboxReason, InboxRow, KeptAnswer, Request, Store, StoreError, StoredOrder, Unit};
+use crate::store::{Claim, InboxReason, InboxRow, KeptAnswer, Request, Store, StoreError, StoredOrder, Unit};
 
 /// The account that is used where none is named.
 pub const DEFAULT_ACCOUNT: &str = "default";
@@ -231,17 +231,23 @@ impl Registry {
         Ok(self.first_answer(order, answer).await)
     }
 
-    /// Asks something of an order.
+    /// Asks something of an order. What changes by it is committed together with `claim`.
     ///
     /// # Errors
     /// [`AskError`].
-    pub async fn ask(self: &Arc<Self>, id: OrderId, command: Command, patience: Patience) -> Result<Placed, AskError> {
+    pub async fn ask(
+        self: &Arc<Self>,
+        id: OrderId,
+        command: Command,
+        patience: Patience,
+        claim: Option<Box<Claim>>,
+    ) -> Result<Placed, AskError> {
         let (follower, answer) = follow(patience);
         let told = match command {
             Command::Cancel => Told::Fact(Fact::CancelAsked, None),
             Command::Pay { channel, method } => Told::Choice { channel, method, details: self.details(id).await? },
         };
-        let order = self.tell(id, told, follower).await?;
+        let order = self.tell(id, told, follower, claim).await?;
         Ok(self.first_answer(order, answer).await)
     }
 
@@ -305,7 +311,7 @@ impl Registry {
             amount_minor: notice.amount_minor,
             currency: notice.currency.as_str().into(),
         };
-        self.tell(number.order, Told::Fact(fact, None), None).await.map(|_| ())
+        self.tell(number.order, Told::Fact(fact, None), None, None).await.map(|_| ())
     }
 
     /// Makes the answer given under an `Idempotency-Key` durable.
@@ -321,12 +327,13 @@ impl Registry {
         id: OrderId,
         told: Told,
         follower: Option<oneshot::Sender<Placed>>,
+        claim: Option<Box<Claim>>,
     ) -> Result<Order, AskError> {
         let mut letter = Some((told, follower));
         for _ in 0..DELIVERIES_MAX {
             let Some((told, follower)) = letter.take() else { break };
             let copy = told.again();
-            match self.address(id)?.send(Tell { told, follower }).await {
+            match self.address(id)?.send(Tell { told, follower, claim: claim.clone() }).await {
                 Ok(result) => return result,
                 // Its actor had gone, or its order could not be loaded.
                 Err(_) => match self.store.order(id).await {
@@ -456,7 +463,7 @@ impl Registry {
     pub fn tick(self: &Arc<Self>, now: Instant) {
         for id in self.timers.due(now) {
             if let Some(address) = self.actors.get(&id) {
-                address.do_send(Tell { told: Told::Timer(now), follower: None });
+                address.do_send(Tell { told: Told::Timer(now), follower: None, claim: None });
             }
         }
         for id in self.retries.due(now) {
@@ -547,7 +554,7 @@ impl Answers for Registry {
     fn answered(&self, number: AttemptNumber, fact: Fact, next_action: Option<NextAction>) {
         // An order that has left owes nothing that an answer could tell; should it be loaded again, it asks again.
         if let Some(address) = self.actors.get(&number.order) {
-            address.do_send(Tell { told: Told::Fact(fact, next_action), follower: None });
+            address.do_send(Tell { told: Told::Fact(fact, next_action), follower: None, claim: None });
         }
     }
 }

@@ -12,19 +12,19 @@ use super::App;
 use super::auth::Caller;
 use super::draft::{self, Addresses, Body, Draft, Payer};
 use super::edge;
-use super::idempotency::{self, Kept};
+use super::idempotency;
 use super::json;
 use super::problem::{ApiError, Code};
 use super::reservations::Reserved;
 use super::schema;
-use crate::actors::ask::{AskError, Command, NewOrder, Patience, Placed, Trace};
+use crate::actors::ask::{AskError, Command, NewOrder, Patience, Trace};
 use crate::actors::clock;
 use crate::domain::channel::Channel;
 use crate::domain::event::Created;
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::{Order, Webhooks};
 use crate::domain::view::{self, Metadata};
-use crate::store::{Platform, StoredOrder};
+use crate::store::{Claim, KeptAnswer, Platform, StoredOrder};
 
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -232,40 +232,61 @@ impl App {
         read: impl FnOnce(&[u8]) -> Result<Command, ApiError>,
     ) -> Result<HttpResponse, ApiError> {
         let patience = edge::patience(request.headers());
-        let Some(key) = idempotency::key(request.headers())? else {
-            let mut answer = self.command(platform.id, id, read(body)?, patience).await?.answer();
-            applied(answer.headers_mut(), patience);
-            return Ok(answer);
+        let mut answer = match idempotency::key(request.headers())? {
+            None => {
+                let command = read(body)?;
+                let stored = self.owned(platform.id, id).await?;
+                let placed = self.registry.ask(stored.order.id, command, patience, None).await?;
+                self.write_asked(&stored, &placed.order, placed.next_action.as_deref())?.answer()
+            }
+            Some(key) => {
+                let fingerprint = idempotency::fingerprint(request.method().as_str(), request.path(), body);
+                let _running = match self.running.reserve(platform.id, key) {
+                    Reserved::Mine(reservation) => reservation,
+                    Reserved::Busy(_) => return Err(idempotency::in_progress()),
+                };
+                if let Some(kept) = self.kept(platform.id, key, &fingerprint).await? {
+                    return self.replay(kept).await;
+                }
+                let command = read(body)?;
+                let stored = self.owned(platform.id, id).await?;
+                let order = stored.order.id;
+                let claim = Claim { platform: platform.id, key: key.into(), fingerprint, order, at: clock::now() };
+                let placed = self.registry.ask(order, command, patience, Some(Box::new(claim.clone()))).await?;
+                let kept = self.write_asked(&stored, &placed.order, None)?;
+                self.keep(claim, kept.status, kept.body.clone()).await?;
+                kept.with_next_action(placed.next_action.as_deref()).answer()
+            }
         };
-        let fingerprint = idempotency::fingerprint(request.method().as_str(), request.path(), body);
-        let _running = match self.running.reserve(platform.id, key) {
-            Reserved::Mine(reservation) => reservation,
-            Reserved::Busy(_) => return Err(idempotency::in_progress()),
-        };
-        if let Kept::Same { status, body } = self.kept(platform.id, key, &fingerprint).await? {
-            let mut answer = Written { status, body }.answer();
-            answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-            return Ok(answer);
-        }
-        let written = self.command(platform.id, id, read(body)?, patience).await?;
-        self.keep(platform.id, key, fingerprint, written.status, &written.body).await?;
-        let mut answer = written.answer();
         applied(answer.headers_mut(), patience);
         Ok(answer)
     }
 
-    async fn command(
-        &self,
-        platform: PlatformId,
-        id: &str,
-        command: Command,
-        patience: Patience,
-    ) -> Result<Written, ApiError> {
-        let stored = self.owned(platform, id).await?;
+    /// The answer that was given before, with what remains to be done by now. If it was lost, the order as it is now
+    /// becomes the answer.
+    async fn replay(&self, kept: KeptAnswer) -> Result<HttpResponse, ApiError> {
+        let stored = self.store.order(kept.claim.order).await?.ok_or_else(ApiError::internal)?;
+        let written = match kept.given {
+            Some(given) => Written {
+                status: StatusCode::from_u16(given.status).map_err(|_| ApiError::internal())?,
+                body: given.body.into(),
+            },
+            None => {
+                let written = self.write_asked(&stored, &stored.order, None)?;
+                self.keep(kept.claim, written.status, written.body.clone()).await?;
+                written
+            }
+        };
+        let mut answer = written.with_next_action(stored.next_action.as_deref()).answer();
+        answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        Ok(answer)
+    }
+
+    /// What is answered to a command: `order` is what became of the stored one.
+    fn write_asked(&self, stored: &StoredOrder, order: &Order, next_action: Option<&str>) -> Result<Written, ApiError> {
         let metadata = Body::stored(&stored.request)?.metadata;
-        let Placed { order, next_action } = self.registry.ask(stored.order.id, command, patience).await?;
-        let status = if is_closing(&order) { StatusCode::ACCEPTED } else { StatusCode::OK };
-        self.write(status, &order, &stored.request.merchant_order_id, &metadata, next_action.as_deref())
+        let status = if is_closing(order) { StatusCode::ACCEPTED } else { StatusCode::OK };
+        self.write(status, order, &stored.request.merchant_order_id, &metadata, next_action)
     }
 
     /// The order of this id, if it is the platform's.
@@ -302,6 +323,10 @@ impl App {
 }
 
 impl Written {
+    fn with_next_action(self, next_action: Option<&str>) -> Self {
+        Written { body: idempotency::with_next_action(&self.body, next_action), ..self }
+    }
+
     fn answer(self) -> HttpResponse {
         HttpResponse::build(self.status).insert_header((CONTENT_TYPE, JSON)).body(self.body)
     }

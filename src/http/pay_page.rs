@@ -81,7 +81,9 @@ impl App {
             Some(Command::Pay { channel, method })
         });
         let placed = match choice {
-            Some(command) => self.registry.ask(order.id, command, Patience::FirstAnswer).await.map_err(ApiError::from),
+            Some(command) => {
+                self.registry.ask(order.id, command, Patience::FirstAnswer, None).await.map_err(ApiError::from)
+            }
             None => Err(ApiError::field(Code::ChannelUnknown, "channel", "no such channel")),
         };
         match placed {

@@ -31,7 +31,7 @@ pub const INBOX: &str = "SELECT id, reason, channel, account, number, order_id, 
      WHERE order_id = $1 ORDER BY id";
 pub const INBOX_ORDERS: &str = "SELECT DISTINCT order_id FROM inbox \
      WHERE reason = 'order_quarantined' AND order_id IS NOT NULL ORDER BY order_id LIMIT $1";
-pub const ANSWER: &str = "SELECT platform_id, key, fingerprint, status, body, at FROM answers \
+pub const ANSWER: &str = "SELECT platform_id, key, fingerprint, order_id, status, body, at FROM answers \
      WHERE platform_id = $1 AND key = $2";
 pub const FORGET_ANSWERS: &str = "DELETE FROM answers WHERE (platform_id, key) IN \
      (SELECT platform_id, key FROM answers WHERE at < $1 ORDER BY at LIMIT $2)";

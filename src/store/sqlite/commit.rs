@@ -101,10 +101,10 @@ static INBOX: Rows =
     Rows::new("INSERT INTO inbox (reason, channel, account, number, order_id, body, at) VALUES ", 7, "");
 static INBOX_DONE: Rows = Rows::new("DELETE FROM inbox WHERE id IN (VALUES ", 1, ")");
 static ANSWERS: Rows = Rows::new(
-    "INSERT INTO answers (platform_id, key, fingerprint, status, body, at) VALUES ",
-    6,
-    " ON CONFLICT (platform_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, status = excluded.status, \
-     body = excluded.body, at = excluded.at",
+    "INSERT INTO answers (platform_id, key, fingerprint, order_id, status, body, at) VALUES ",
+    7,
+    " ON CONFLICT (platform_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, \
+     order_id = excluded.order_id, status = excluded.status, body = excluded.body, at = excluded.at",
 );
 
 pub async fn commit(connection: &mut SqliteConnection, batch: Batch) -> Result<Committed, StoreError> {
@@ -187,7 +187,7 @@ async fn write(connection: &mut SqliteConnection, mut batch: Batch) -> Result<Co
     ANSWERS
         .write(connection, batch.answers, |statement, row| {
             let statement = statement.bind(row.platform_id).bind(row.key).bind(row.fingerprint);
-            statement.bind(row.status).bind(row.body).bind(row.at)
+            statement.bind(row.order_id).bind(row.status).bind(row.body).bind(row.at)
         })
         .await?;
     Ok(Committed { duplicates })

@@ -13,9 +13,10 @@ use dashmap::mapref::entry::Entry;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::ask::{AskError, Command, Details, NewOrder, Patience, Placed, Taken, Trace};
+use super::ask::{AskError, Command, Details, NewOrder, Patience, Placed, Resolution, Taken, Trace};
 use super::clock;
-use super::order::{Open, OrderActor, Standing, Tell, Told};
+use super::order::{Open, OrderActor, Tell, Told};
+use super::quarantine::{Quarantine, Quarantined};
 use super::supervisor::{Answers, SupervisorHandle};
 use super::timers::Timers;
 use super::webhooks::WebhookHandle;
@@ -40,22 +41,6 @@ const DELIVERIES_MAX: u32 = 3;
 /// When an order whose commit was lost, or that could not be loaded, is taken up again.
 const TAKE_UP_AGAIN_MS: i64 = 1_000;
 
-/// An order that is held back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Quarantine {
-    why: String,
-    tries: usize,
-    held: Held,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Held {
-    /// Nobody may speak to it.
-    Back,
-    /// It is being tried again.
-    OnTrial,
-}
-
 /// What `/readyz` tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
@@ -68,7 +53,7 @@ pub struct Registry {
     store: Arc<dyn Store>,
     writer: WriterHandle,
     actors: DashMap<OrderId, Addr<OrderActor>>,
-    quarantined: DashMap<OrderId, Quarantine>,
+    quarantine: Quarantine,
     timers: Timers,
     retries: Timers,
     supervisors: OnceLock<HashMap<(Channel, Account), SupervisorHandle>>,
@@ -94,11 +79,11 @@ impl Registry {
     ) -> Arc<Self> {
         assert!(!arbiters.is_empty(), "orders need a thread to live on");
         Arc::new(Registry {
+            quarantine: Quarantine::new(config.orders.quarantine_retry_ms.clone()),
             config,
             store,
             writer,
             actors: DashMap::new(),
-            quarantined: DashMap::new(),
             timers: Timers::new(),
             retries: Timers::new(),
             supervisors: OnceLock::new(),
@@ -251,6 +236,16 @@ impl Registry {
         Ok(self.first_answer(order, answer).await)
     }
 
+    /// Takes a person's word for what became of an attempt.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn resolve(self: &Arc<Self>, id: OrderId, resolution: Resolution) -> Result<Order, AskError> {
+        let Resolution { ordinal, finding, operator, evidence } = resolution;
+        let fact = Fact::OperatorResolved { ordinal, finding, operator, evidence };
+        self.tell(id, Told::Fact(fact, None), None, None).await
+    }
+
     /// Waits for the channel's answer, within the bound; what is then known is answered.
     async fn first_answer(&self, order: Order, answer: Option<oneshot::Receiver<Placed>>) -> Placed {
         let wait = Duration::from_millis(self.config.server.first_answer_wait_ms);
@@ -355,11 +350,7 @@ impl Registry {
         if let Some(address) = self.actors.get(&id) {
             return Ok(address.clone());
         }
-        let standing = match self.quarantined.get(&id).map(|quarantine| quarantine.held) {
-            Some(Held::Back) => return Err(AskError::Quarantined),
-            Some(Held::OnTrial) => Standing::OnTrial,
-            None => Standing::Good,
-        };
+        let standing = self.quarantine.standing(id).ok_or(AskError::Quarantined)?;
         match self.actors.entry(id) {
             Entry::Occupied(active) => Ok(active.get().clone()),
             Entry::Vacant(slot) => {
@@ -397,7 +388,7 @@ impl Registry {
                 | WriteError::Culprit(_),
                 0,
             ) => {}
-            (WriteError::Culprit(why), _) => self.quarantine(id, why),
+            (WriteError::Culprit(why), _) => self.hold_back(id, why),
             (
                 WriteError::Overloaded
                 | WriteError::Duplicate
@@ -413,7 +404,7 @@ impl Registry {
     pub fn unloadable(&self, id: OrderId, error: &StoreError) {
         self.forget(id);
         match error {
-            StoreError::Corrupt(why) => self.quarantine(id, why),
+            StoreError::Corrupt(why) => self.hold_back(id, why),
             StoreError::Conflict(_) | StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Fenced => {
                 self.take_up_later(id);
             }
@@ -423,34 +414,49 @@ impl Registry {
     pub fn panicked(&self, id: OrderId) {
         self.forget(id);
         metrics::counter!("tongbao_actor_panics_total").increment(1);
-        self.quarantine(id, "its actor panicked");
+        self.hold_back(id, "its actor panicked");
     }
 
     fn take_up_later(&self, id: OrderId) {
         self.retries.arm(id, clock::now().plus_ms(TAKE_UP_AGAIN_MS));
     }
 
-    fn quarantine(&self, id: OrderId, why: &str) {
-        let tries = self.quarantined.get(&id).map_or(0, |quarantine| quarantine.tries + 1);
-        let gaps = &self.config.orders.quarantine_retry_ms;
-        let gap_ms = gaps[tries.min(gaps.len() - 1)];
-        tracing::error!(order = %id, why, tries, retry_in_ms = gap_ms, "order quarantined");
+    fn hold_back(&self, id: OrderId, why: &str) {
+        let held = self.quarantine.hold(id, why, clock::now());
+        tracing::error!(order = %id, why, tries = held.tries, retry_at = held.retry_at.rfc3339(), "order quarantined");
         metrics::counter!("tongbao_quarantines_total").increment(1);
-        self.quarantined.insert(id, Quarantine { why: why.into(), tries, held: Held::Back });
-        self.retries.arm(id, clock::now().plus_ms(i64::try_from(gap_ms).unwrap_or(i64::MAX)));
+        self.retries.arm(id, held.retry_at);
         self.count_quarantined();
     }
 
     /// A quarantined order has taken a step again.
     pub fn acquit(&self, id: OrderId) {
-        if self.quarantined.remove(&id).is_some() {
+        if self.quarantine.release(id) {
             tracing::info!(order = %id, "order released from quarantine");
             self.count_quarantined();
         }
     }
 
     fn count_quarantined(&self) {
-        metrics::gauge!("tongbao_orders_quarantined").set(self.quarantined.len() as f64);
+        metrics::gauge!("tongbao_orders_quarantined").set(self.quarantine.count() as f64);
+    }
+
+    /// Orders that are held back.
+    pub fn quarantine(&self) -> &Quarantine {
+        &self.quarantine
+    }
+
+    /// Tries a quarantined order again at once, because an operator wants it.
+    ///
+    /// # Errors
+    /// [`AskError::NotFound`] for an order that is not held, [`AskError::StoreAway`] while nothing can be tried.
+    pub fn try_again(self: &Arc<Self>, id: OrderId) -> Result<Quarantined, AskError> {
+        if self.writer.is_away() {
+            return Err(AskError::StoreAway);
+        }
+        let held = self.quarantine.try_again(id).ok_or(AskError::NotFound)?;
+        self.take_up(id);
+        Ok(held)
     }
 
     // --- time ----------------------------------------------------------------------------------------------------
@@ -473,9 +479,7 @@ impl Registry {
                 self.take_up_later(id);
                 continue;
             }
-            if let Some(mut quarantine) = self.quarantined.get_mut(&id) {
-                quarantine.held = Held::OnTrial;
-            }
+            self.quarantine.try_again(id);
             self.take_up(id);
         }
     }

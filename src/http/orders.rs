@@ -296,7 +296,7 @@ impl App {
         stored.filter(|stored| stored.order.platform == platform).ok_or_else(ApiError::not_found)
     }
 
-    fn show_stored(&self, status: StatusCode, stored: &StoredOrder) -> Result<HttpResponse, ApiError> {
+    pub(super) fn show_stored(&self, status: StatusCode, stored: &StoredOrder) -> Result<HttpResponse, ApiError> {
         let metadata = Body::stored(&stored.request)?.metadata;
         Ok(self.write_stored(status, stored, &metadata)?.answer())
     }

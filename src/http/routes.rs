@@ -5,7 +5,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{Resource, Route};
 
 use super::problem::ApiError;
-use super::{App, callbacks, channels, docs, edge, lists, ops, orders, pay_page};
+use super::{App, callbacks, channels, docs, edge, lists, operator, ops, orders, pay_page};
 
 /// A method at a path.
 pub struct Entry {
@@ -35,6 +35,9 @@ pub const TABLE: &[Entry] = &[
     get ("/v1/orders/{id}/events",             || web::get().to(lists::events)),
     get ("/v1/channels",                       || web::get().to(channels::channels)),
     get ("/v1/quote",                          || web::get().to(channels::quote)),
+    post("/v1/operator/orders/{id}/resolve",   || web::post().to(operator::resolve)),
+    get ("/v1/operator/quarantine",            || web::get().to(operator::quarantine)),
+    post("/v1/operator/quarantine/{id}/retry", || web::post().to(operator::retry)),
     get ("/pay/{token}",                       || web::get().to(pay_page::show)),
     post("/pay/{token}",                       || web::post().to(pay_page::choose)),
     get ("/healthz",                           || web::get().to(ops::healthz)),

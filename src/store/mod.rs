@@ -392,6 +392,8 @@ pub trait Store: Send + Sync + 'static {
     fn due(&self, after: Option<DueOrder>, until: Instant, limit: u32) -> Reply<'_, Vec<DueOrder>>;
     fn frozen(&self, id: OrderId, ordinal: u8) -> Reply<'_, Option<Box<str>>>;
     fn inbox(&self, order: OrderId) -> Reply<'_, Vec<StoredInboxRow>>;
+    /// How many callbacks lie there for an order.
+    fn inbox_size_of(&self, order: OrderId) -> Reply<'_, i64>;
     /// Orders for which callbacks lie in the inbox because they could not be spoken to.
     fn inbox_orders(&self, limit: u32) -> Reply<'_, Vec<OrderId>>;
     fn answer<'a>(&'a self, platform: PlatformId, key: &'a str) -> Reply<'a, Option<KeptAnswer>>;

@@ -4,7 +4,7 @@ use super::{CLAIM_STANDS_MS, Draft, Witness};
 use crate::domain::channel::{Closing, Lapse};
 use crate::domain::event::{CloseAnswer, Effect, Fault, Finding, Refusal, SendOutcome, Write};
 use crate::domain::id::Account;
-use crate::domain::order::{Attempt, AttemptFailure, AttemptState, CloseStage, Order, Reach};
+use crate::domain::order::{Attempt, AttemptFailure, AttemptState, Capture, CloseStage, Order, Reach};
 use crate::domain::retry;
 use crate::domain::time::Instant;
 
@@ -117,6 +117,21 @@ impl Draft {
             Finding::Closed => self.dies(ordinal, None),
         }
         Ok(())
+    }
+
+    /// A person's word, with evidence: it may tell what no query does, but not against money that is on record.
+    pub(super) fn resolved(&mut self, ordinal: u8, finding: &Finding) -> Result<(), Refusal> {
+        let contradicts = |capture: &Capture| match finding {
+            Finding::Paid { reference, amount_minor } => {
+                capture.reference == *reference && capture.amount_minor != *amount_minor
+            }
+            Finding::NotExist | Finding::Declined | Finding::Closed => true,
+            Finding::Pending | Finding::Unknown { .. } => false,
+        };
+        if self.order.captures.iter().any(|capture| capture.ordinal == ordinal && contradicts(capture)) {
+            return Err(Refusal::CaptureContradicts);
+        }
+        self.found(ordinal, finding)
     }
 
     /// An attempt of a failed order was looked at again: that settles every look at it that is due, whatever was found.

@@ -96,9 +96,25 @@ async fn an_operator_resolves_what_was_paid() {
     app.server.stop().await;
 }
 
-/// Without a key there is nothing to be found, and outside the sandbox the one that everybody knows is refused.
+/// Outside the sandbox there is nothing to be found without a key, and the one that everybody knows is refused.
 #[actix_web::test]
-async fn operators_need_a_key_of_their_own() {
+async fn operators_need_a_key_that_nobody_knows() {
+    let live = "sandbox = false\n[channels.simpay]\nenabled = false\n";
+    let known = Site::new(Kind::Sqlite, &format!("{live}[operator]\nkey = \"{OPERATOR_KEY}\"\n"));
+    let refused = known.run(&["serve"]).await;
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("operator.key"));
+
+    let site = Site::new(Kind::Sqlite, live);
+    let mut server = site.start(&["serve"]);
+    let operator = Client::new(site.url(), OPERATOR_KEY);
+    let probe = || async { operator.try_send(operator.request(reqwest::Method::GET, "/readyz")).await.ok() };
+    eventually("the server answers", seconds(20), probe).await;
+    operator.get("/v1/operator/quarantine").await.problem(404, "not_found");
+    server.stop().await;
+}
+
+#[actix_web::test]
+async fn operators_have_a_key_of_their_own() {
     let key = "a-key-of-more-than-thirty-two-characters";
     let app = app::start_with(Kind::Sqlite, &format!("[operator]\nkey = \"{key}\"\n")).await;
     let list = "/v1/operator/quarantine";

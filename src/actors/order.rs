@@ -17,7 +17,7 @@ use super::turn::{Shell, Turn, TurnError};
 use super::writer::{Lane, WriteError};
 use crate::channels::{Ask, NextAction, RefundAsk};
 use crate::domain::channel::{Channel, Method};
-use crate::domain::event::{Effect, Event, Fact, SendOutcome, Step, Write};
+use crate::domain::event::{Effect, Event, Fact, Finding, SendOutcome, Step, Write};
 use crate::domain::id::{OrderId, refund_number};
 use crate::domain::order::{Order, OrderFailure, State, Wish};
 use crate::domain::step::wake;
@@ -355,6 +355,20 @@ fn refused(error: AskError) -> TurnResponse {
     AtomicResponse::new(Box::pin(actix::fut::ready(Err(error))))
 }
 
+/// Whether a channel's answer tells of money otherwise than it was booked. Callbacks that do are refused.
+fn contradicts(order: &Order, told: &Told) -> bool {
+    if let Told::Fact(
+        Fact::QueryAnswered { ordinal, finding: Finding::Paid { reference, amount_minor }, .. }
+        | Fact::SendAnswered { ordinal, outcome: SendOutcome::Paid { reference, amount_minor }, .. },
+        _,
+    ) = told
+    {
+        order.contradicts(*ordinal, reference, *amount_minor)
+    } else {
+        false
+    }
+}
+
 /// Counts arrivals in a state; those in `failed` by their reason.
 fn count_state(order: &Order, state: State) {
     let reason = match order.failure {
@@ -396,13 +410,16 @@ fn refund_ask(order: &Order, index: u8) -> Option<(u8, RefundAsk)> {
 
 /// What a call to an account that nobody supervises comes to: nothing was sent, and nothing is known.
 fn unreachable_account(ordinal: u8, question: &Question) -> Fact {
-    use crate::domain::event::{CloseAnswer, Finding, RefundOutcome};
+    use crate::domain::event::{CloseAnswer, RefundOutcome};
     let why = || "the account is not configured".into();
     match question {
         Question::Submit { send, .. } => {
             Fact::SendAnswered { ordinal, send: *send, outcome: SendOutcome::NotSent { why: why() } }
         }
-        Question::Query => Fact::QueryAnswered { ordinal, finding: Finding::Unknown { why: why() } },
+        Question::Query => {
+            let finding = Finding::Unknown { why: why() };
+            Fact::QueryAnswered { ordinal, finding, asked_at: clock::now() }
+        }
         Question::Close => Fact::CloseAnswered { ordinal, answer: CloseAnswer::Unknown { why: why() } },
         Question::Refund { capture, .. } => {
             Fact::RefundAnswered { capture: *capture, outcome: RefundOutcome::NotSent { why: why() } }
@@ -463,6 +480,10 @@ impl Handler<Tell> for OrderActor {
                 self.turn = Some(turn);
                 return refused(AskError::Refused(refusal));
             }
+        }
+        if contradicts(turn.order(), &tell.told) {
+            tracing::error!(order = %self.id, "a channel tells of a capture otherwise than it is on record");
+            metrics::counter!("tongbao_contradictions_total").increment(1);
         }
         self.followers.retain(|follower| !follower.is_closed());
         self.followers.extend(tell.follower);

@@ -2,8 +2,10 @@
 //!
 //! One webhook per fact, stable over its tries; a receiver that fails or hangs never holds back another one's.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+mod addresses;
+mod room;
+
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +17,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use tokio::sync::Semaphore;
+
+use addresses::{PublicOnly, is_public, literal_address};
+use room::{Entrance, Room};
 
 use super::clock;
 use super::registry::Registry;
@@ -33,18 +38,16 @@ use crate::store::{Delivery, OutboxItem, Unit};
 
 /// How often the outbox is looked through for what is due again or was never announced.
 const SCAN_EVERY: Duration = Duration::from_secs(1);
-/// Pages per look: beyond it the next look goes on from the start.
+/// Pages per look; the next look goes on where this one ended, so that it passes any number of rows in the end.
 const SCAN_PAGES: u32 = 20;
 /// Announcements kept in memory; one more is found by the next look instead.
 const ANNOUNCED_MAX: usize = 100_000;
-/// Webhooks in memory at once, waiting or under way (some 3 KiB each), and how many of them one host may have: what
-/// passes it stays in the outbox until the next look, so that a dead host never takes all of the room.
-const LOADED_MAX: usize = 8_192;
-const LOADED_PER_HOST_MAX: usize = 1_024;
 /// What a webhook secret begins with.
 const SECRET_PREFIX: &str = "whsec_";
 
 type Key = (OrderId, u32);
+/// Where a webhook stands in the outbox.
+type Place = (Instant, OrderId, u32);
 
 /// The way to the dispatcher.
 #[derive(Clone)]
@@ -82,9 +85,10 @@ pub struct WebhookDispatcher {
     desk: Rc<Desk>,
     announced: Arc<AtomicUsize>,
     fresh: VecDeque<Key>,
-    under_way: HashSet<Key>,
+    room: Room,
     hosts: HashMap<String, Rc<Semaphore>>,
-    waiting_by_host: HashMap<String, usize>,
+    /// How far the outbox has been looked through; none: from its start.
+    looked_to: Option<Place>,
     loading: Loading,
 }
 
@@ -114,26 +118,22 @@ impl WebhookDispatcher {
                 }),
                 announced: counter,
                 fresh: VecDeque::new(),
-                under_way: HashSet::new(),
+                room: Room::default(),
                 hosts: HashMap::new(),
-                waiting_by_host: HashMap::new(),
+                looked_to: None,
                 loading: Loading::Idle,
             }
         });
         WebhookHandle { address, announced }
     }
 
-    fn room(&self) -> usize {
-        LOADED_MAX.saturating_sub(self.under_way.len())
-    }
-
     /// Loads what was announced, if there is room for it.
     fn load_fresh(&mut self, context: &mut Context<Self>) {
-        if self.loading == Loading::Busy || self.fresh.is_empty() || self.room() == 0 {
+        if self.loading == Loading::Busy || self.fresh.is_empty() || self.room.left() == 0 {
             return;
         }
         self.loading = Loading::Busy;
-        let size = self.fresh.len().min(self.desk.settings.batch_max as usize).min(self.room());
+        let size = self.fresh.len().min(self.desk.settings.batch_max as usize).min(self.room.left());
         let keys: Vec<Key> = self.fresh.drain(..size).collect();
         self.announced.fetch_sub(size, Ordering::Relaxed);
         let desk = self.desk.clone();
@@ -141,7 +141,12 @@ impl WebhookDispatcher {
         context.spawn(work.into_actor(self).map(|items, actor, context| {
             actor.loading = Loading::Idle;
             match items {
-                Ok(items) => actor.deliver_all(items, context),
+                // What finds no room is found by a look through the outbox.
+                Ok(items) => {
+                    for item in items {
+                        actor.admit(item, context);
+                    }
+                }
                 // The next look through the outbox finds them.
                 Err(error) => tracing::warn!(%error, "webhooks cannot be read"),
             }
@@ -155,62 +160,83 @@ impl WebhookDispatcher {
             return;
         }
         self.loading = Loading::Busy;
-        self.scan_page(None, SCAN_PAGES, context);
+        self.scan_page(SCAN_PAGES, context);
     }
 
-    fn scan_page(&mut self, after: Option<(Instant, OrderId, u32)>, pages: u32, context: &mut Context<Self>) {
+    fn scan_page(&mut self, pages: u32, context: &mut Context<Self>) {
         let desk = self.desk.clone();
-        let limit = desk.settings.batch_max;
+        let (after, limit) = (self.looked_to, desk.settings.batch_max);
         let work = async move { desk.registry.store().outbox(clock::now(), after, limit).await };
         context.spawn(work.into_actor(self).map(move |items, actor, context| {
-            let items = match items {
-                Ok(items) => items,
+            let more = match items {
+                Ok(items) => actor.look_through(items, limit, context),
                 Err(error) => {
                     tracing::warn!(%error, "the outbox cannot be read");
-                    Vec::new()
+                    More::No
                 }
             };
-            let last = items.last().map(|item| (item.next_at, item.order_id, item.sequence));
-            let full = items.len() == limit as usize;
-            actor.deliver_all(items, context);
-            if full && pages > 1 && actor.room() > 0 {
-                actor.scan_page(last, pages - 1, context);
-            } else {
-                actor.loading = Loading::Idle;
-                actor.load_fresh(context);
+            match more {
+                More::Yes if pages > 1 => actor.scan_page(pages - 1, context),
+                More::Yes | More::No => {
+                    actor.loading = Loading::Idle;
+                    actor.load_fresh(context);
+                }
             }
         }));
     }
 
-    fn deliver_all(&mut self, items: Vec<OutboxItem>, context: &mut Context<Self>) {
+    /// Takes a page up as far as there is room. Rows of a host that has its share are passed: after the outbox's end
+    /// the next look begins at its start again.
+    fn look_through(&mut self, items: Vec<OutboxItem>, limit: u32, context: &mut Context<Self>) -> More {
+        let full = items.len() == limit as usize;
         for item in items {
-            let key = (item.order_id, item.sequence);
-            let host = host_of(&item);
-            let waiting = self.waiting_by_host.get(&host).copied().unwrap_or(0);
-            let full = waiting >= LOADED_PER_HOST_MAX;
-            if self.under_way.contains(&key) || full || self.room() == 0 {
-                continue;
+            let place = (item.next_at, item.order_id, item.sequence);
+            match self.admit(item, context) {
+                Entrance::Free | Entrance::Inside | Entrance::HostFull => self.looked_to = Some(place),
+                Entrance::Full => return More::No,
             }
-            *self.waiting_by_host.entry(host.clone()).or_default() += 1;
-            self.under_way.insert(key);
-            let per_host = self.desk.settings.concurrency_per_host;
-            let host_places =
-                self.hosts.entry(host.clone()).or_insert_with(|| Rc::new(Semaphore::new(per_host))).clone();
-            let desk = self.desk.clone();
-            let address = context.address();
-            // A task of its own: a future of this actor's context would be polled at every message.
-            actix::spawn(async move {
-                let _done = Done { key, host, address };
-                let sent = {
-                    let _host_place = host_places.acquire().await;
-                    let _place = desk.places.acquire().await;
-                    send(&desk, &item).await
-                };
-                // Nobody's place is held while the outcome is being committed.
-                note(&desk, &item, sent).await;
-            });
+        }
+        if full {
+            More::Yes
+        } else {
+            self.looked_to = None;
+            More::No
         }
     }
+
+    /// Sends a webhook out if there is room for it.
+    fn admit(&mut self, item: OutboxItem, context: &mut Context<Self>) -> Entrance {
+        let host = host_of(&item);
+        let entrance = self.room.enter((item.order_id, item.sequence), &host);
+        match entrance {
+            Entrance::Free => self.deliver(item, host, context),
+            Entrance::Inside | Entrance::HostFull | Entrance::Full => {}
+        }
+        entrance
+    }
+
+    fn deliver(&mut self, item: OutboxItem, host: String, context: &mut Context<Self>) {
+        let per_host = self.desk.settings.concurrency_per_host;
+        let host_places = self.hosts.entry(host.clone()).or_insert_with(|| Rc::new(Semaphore::new(per_host))).clone();
+        let (desk, address, key) = (self.desk.clone(), context.address(), (item.order_id, item.sequence));
+        // A task of its own: a future of this actor's context would be polled at every message.
+        actix::spawn(async move {
+            let _done = Done { key, host, address };
+            let sent = {
+                let _host_place = host_places.acquire().await;
+                let _place = desk.places.acquire().await;
+                send(&desk, &item).await
+            };
+            // Nobody's place is held while the outcome is being committed.
+            note(&desk, &item, sent).await;
+        });
+    }
+}
+
+/// Whether there may be more to look through at once.
+enum More {
+    Yes,
+    No,
 }
 
 /// Tells the dispatcher that a delivery is over, however it ended.
@@ -255,13 +281,7 @@ impl Handler<Over> for WebhookDispatcher {
     type Result = ();
 
     fn handle(&mut self, over: Over, context: &mut Self::Context) {
-        self.under_way.remove(&over.key);
-        if let Some(waiting) = self.waiting_by_host.get_mut(&over.host) {
-            *waiting -= 1;
-            if *waiting == 0 {
-                self.waiting_by_host.remove(&over.host);
-            }
-        }
+        self.room.leave(over.key, &over.host);
         self.load_fresh(context);
     }
 }
@@ -383,60 +403,6 @@ fn client(pace: Pace) -> Result<reqwest::Client, reqwest::Error> {
     }
 }
 
-fn literal_address(url: &url::Url) -> Option<IpAddr> {
-    match url.host()? {
-        url::Host::Ipv4(address) => Some(IpAddr::V4(address)),
-        url::Host::Ipv6(address) => Some(IpAddr::V6(address)),
-        url::Host::Domain(_) => None,
-    }
-}
-
-/// Resolves names to public addresses alone: a platform's webhook must not reach into our own network.
-#[derive(Debug, Clone, Copy)]
-struct PublicOnly;
-
-impl reqwest::dns::Resolve for PublicOnly {
-    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let public: Vec<SocketAddr> = found.filter(|address| is_public(address.ip())).collect();
-            if public.is_empty() {
-                return Err("the name has no public address".into());
-            }
-            Ok(Box::new(public.into_iter()) as reqwest::dns::Addrs)
-        })
-    }
-}
-
-/// Whether an address belongs to somebody out there rather than to this machine or its network.
-pub fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => {
-            let [a, b, c, _] = address.octets();
-            !(address.is_private()
-                || address.is_loopback()
-                || address.is_link_local()
-                || address.is_unspecified()
-                || address.is_multicast()
-                || address.is_broadcast()
-                || address.is_documentation()
-                || a == 0
-                || a >= 240
-                || (a == 100 && (64..128).contains(&b))
-                || (a == 198 && (b == 18 || b == 19))
-                || (a == 192 && b == 0 && c == 0))
-        }
-        IpAddr::V6(address) => match address.to_ipv4_mapped() {
-            Some(mapped) => is_public(IpAddr::V4(mapped)),
-            // Global unicast is 2000::/3; 2001:db8::/32 is for documents, 2002::/16 and 64:ff9b::/96 hide IPv4.
-            None => {
-                let parts = address.segments();
-                (parts[0] & 0xe000) == 0x2000 && parts[0] != 0x2002 && !(parts[0] == 0x2001 && parts[1] == 0x0db8)
-            }
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -448,29 +414,5 @@ mod tests {
         let now = clock::now().0 / 1_000;
         let oracle = standardwebhooks::Webhook::new(secret).unwrap();
         assert_eq!(sign(secret, &id, now, body).unwrap(), oracle.sign(&id, now, body.as_bytes()).unwrap());
-    }
-
-    #[test]
-    fn private_addresses_are_told_from_public_ones() {
-        for text in [
-            "10.0.0.1",
-            "127.0.0.1",
-            "169.254.1.1",
-            "100.64.0.1",
-            "0.0.0.0",
-            "192.168.1.1",
-            "::1",
-            "fc00::1",
-            "fe80::1",
-            "::ffff:10.0.0.1",
-            "2002:a00:1::",
-            "198.18.0.1",
-            "255.255.255.255",
-        ] {
-            assert!(!is_public(text.parse().unwrap()), "{text}");
-        }
-        for text in ["1.1.1.1", "8.8.8.8", "2606:4700::1111", "::ffff:1.1.1.1"] {
-            assert!(is_public(text.parse().unwrap()), "{text}");
-        }
     }
 }

@@ -53,6 +53,7 @@ pub struct Server {
     pub public_url: String,
     pub workers: usize,
     pub body_max_bytes: usize,
+    pub body_timeout_ms: u64,
     pub connections_max: usize,
     pub first_answer_wait_ms: u64,
     pub shutdown_ms: u64,
@@ -232,6 +233,9 @@ impl Config {
         let refuse = |key: &str, why: &str| Err(ConfigError(format!("`{key}` {why}")));
         if self.writer.pending_max == 0 || self.writer.group_max == 0 {
             return refuse("writer.pending_max", "and `writer.group_max` must be at least 1");
+        }
+        if self.server.body_timeout_ms == 0 {
+            return refuse("server.body_timeout_ms", "must be at least 1");
         }
         if !(1..=100).contains(&self.writer.new_orders_percent) {
             return refuse("writer.new_orders_percent", "must be 1 to 100");

@@ -71,7 +71,8 @@ const PLATFORM: &[Code] = &[
     Code::Internal,
     Code::StoreUnavailable,
 ];
-const BODY: &[Code] = &[Code::BodyInvalid, Code::BodyTooLarge, Code::ContentTypeUnsupported, Code::FieldUnknown];
+const BODY: &[Code] =
+    &[Code::BodyInvalid, Code::BodyTimeout, Code::BodyTooLarge, Code::ContentTypeUnsupported, Code::FieldUnknown];
 const COMMAND: &[Code] = &[
     Code::NotFound,
     Code::OrderFinal,
@@ -101,6 +102,7 @@ const CALLBACK: &[Code] = &[
     Code::NotFound,
     Code::MethodNotAllowed,
     Code::CallbackRefused,
+    Code::BodyTimeout,
     Code::BodyTooLarge,
     Code::RateLimited,
     Code::Internal,

@@ -11,6 +11,7 @@ mod idempotency;
 mod json;
 mod limits;
 mod lists;
+mod meter;
 mod operator;
 mod ops;
 mod orders;

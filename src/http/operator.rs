@@ -47,7 +47,7 @@ pub async fn resolve(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     json::require_json(&request)?;
-    let body = json::bytes(&request, payload, app.config.server.body_max_bytes).await?;
+    let body = json::bytes(&request, payload, &app.config.server).await?;
     let id = order_id(&id)?;
     let stored = app.store.order(id).await?.ok_or_else(ApiError::not_found)?;
     let resolution = resolution(&body, stored.order.currency)?;

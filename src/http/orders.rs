@@ -54,7 +54,7 @@ pub async fn create(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     json::require_json(&request)?;
-    let body = json::bytes(&request, payload, app.config.server.body_max_bytes).await?;
+    let body = json::bytes(&request, payload, &app.config.server).await?;
     let addresses = if app.config.sandbox { Addresses::Sandbox } else { Addresses::Public };
     let draft = Draft::read(&body, addresses, edge::trace(request.headers()))?;
     let patience = edge::patience(request.headers());
@@ -107,7 +107,7 @@ pub async fn pay(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     json::require_json(&request)?;
-    let body = json::bytes(&request, payload, app.config.server.body_max_bytes).await?;
+    let body = json::bytes(&request, payload, &app.config.server).await?;
     let read = |body: &[u8]| {
         let mut fields = json::object(body, &["channel", "method"])?;
         let (channel, method) = draft::choice(fields.take("channel"), fields.take("method"))?;
@@ -136,7 +136,7 @@ pub async fn cancel(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let body = json::bytes(&request, payload, app.config.server.body_max_bytes).await?;
+    let body = json::bytes(&request, payload, &app.config.server).await?;
     if !body.is_empty() {
         json::require_json(&request)?;
     }

@@ -72,7 +72,7 @@ impl App {
 
     async fn choose(&self, token: &str, request: &HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
         let StoredOrder { order, request: asked, next_action } = self.linked(token, request).await?;
-        let form = json::bytes(request, payload, self.config.server.body_max_bytes).await?;
+        let form = json::bytes(request, payload, &self.config.server).await?;
         let chosen = url::form_urlencoded::parse(&form).find(|(name, _)| name == "channel").map(|(_, value)| value);
         // Only what the page offers: another channel would end the open attempt for nothing.
         let offered = |channel: &Channel| self.usable(*channel) && channel.rules().takes(order.currency);

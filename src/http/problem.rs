@@ -48,6 +48,7 @@ codes! {
     CallbackStale = 401, "callback_stale", "The callback's time is too far from now";
     NotFound = 404, "not_found", "There is no such thing";
     MethodNotAllowed = 405, "method_not_allowed", "The method is not allowed here";
+    BodyTimeout = 408, "body_timeout", "The body did not arrive in time";
     OrderConflict = 409, "order_conflict", "The merchant order id names a different order";
     OrderFinal = 409, "order_final", "The order is final";
     AttemptOpen = 409, "attempt_open", "An attempt that cannot be closed is still open";
@@ -183,6 +184,10 @@ impl ApiError {
             field: self.at(),
         };
         let mut answer = HttpResponse::build(self.code.status());
+        if self.code == Code::BodyTimeout {
+            // The rest of the body may come at any time, or never.
+            answer.force_close();
+        }
         for header in &self.headers {
             answer.insert_header(header.clone());
         }

@@ -6,8 +6,9 @@ use super::Key;
 
 /// Webhooks in memory at once, waiting or under way (some 3 KiB each).
 const ROOM: usize = 8_192;
-/// How many of them one host may ever have: its places are taken again many times before the next look.
-const HOST_MAX: usize = 1_024;
+/// A host may have this part of what is left, so that dozens of dead hosts that come one after the other leave room
+/// for one that lives, and as webhooks leave, all come to have the same.
+const SHARE: usize = 8;
 
 /// Bounded by `ROOM`.
 #[derive(Default)]
@@ -33,8 +34,6 @@ impl Room {
         ROOM.saturating_sub(self.inside.len())
     }
 
-    /// A host may have as much as is left for all others, so that however many hosts are dead, there is room for one
-    /// that lives.
     pub fn enter(&mut self, key: Key, host: &str) -> Entrance {
         let left = self.left();
         if self.inside.contains(&key) {
@@ -43,7 +42,7 @@ impl Room {
         if left == 0 {
             return Entrance::Full;
         }
-        let share = HOST_MAX.min(left);
+        let share = (left / SHARE).max(1);
         match self.by_host.get_mut(host) {
             Some(inside) if *inside >= share => return Entrance::HostFull,
             Some(inside) => *inside += 1,
@@ -81,9 +80,9 @@ mod tests {
     }
 
     #[test]
-    fn however_many_hosts_are_dead_there_is_room_for_another() {
+    fn dozens_of_dead_hosts_leave_room_for_another() {
         let mut room = Room::default();
-        assert_eq!(fill(&mut room, 0), HOST_MAX);
+        assert_eq!(fill(&mut room, 0), ROOM / (SHARE + 1));
         for host in 1..40 {
             assert!(fill(&mut room, host) > 0, "host {host}");
         }

@@ -2,12 +2,14 @@
 
 mod support;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection, SqliteConnection};
 use support::app::App;
 use support::client::{Answer, Client, an_order, text, with};
 use support::process::Kind;
-use support::{app, seconds, unique};
+use support::{app, eventually, seconds, unique};
 use tongbao::domain::id::PlatformId;
 
 fn undecided(description: &str) -> Value {
@@ -61,7 +63,8 @@ async fn a_lost_answer_is_made_up_for(kind: Kind) {
     assert_eq!(repeated.header("idempotent-replayed"), Some("true"));
     assert_eq!(repeated.order(200)["failure"]["code"], "cancelled");
     keyed(&client, &cancel, &unique("key"), &json!({})).await.problem(409, "order_final");
-    keyed(&client, &cancel, &cancel_key, &json!({ "x": 1 })).await.problem(422, "idempotency_key_reused");
+    let without_body = client.request(reqwest::Method::POST, &cancel).header("idempotency-key", &cancel_key);
+    client.send(without_body).await.problem(422, "idempotency_key_reused");
 
     let shown = keyed(&client, &pay, &pay_key, &choice).await;
     assert_eq!(shown.header("idempotent-replayed"), Some("true"));
@@ -105,5 +108,27 @@ async fn no_kept_answer_holds_a_next_action() {
     client.reaches(id, "failed", seconds(10)).await;
     let after = keyed(&client, &pay, &key, &choice).await.order(200);
     assert_eq!((&after["state"], &after["next_action"]), (&json!("submitted"), &Value::Null));
+    app.finish().await;
+}
+
+/// A client that goes away leaves its key taken until what it asked for is over; then it is told what became of it.
+#[actix_web::test]
+async fn a_client_that_goes_and_comes_again_has_asked_once() {
+    let app = app::start().await;
+    let client = app.client();
+    let order = client.create(&undecided("sim:hang")).await.order(201);
+    let id = text(&order, "id");
+    let (pay, key, choice) = (format!("/v1/orders/{id}/pay"), unique("key"), json!({ "channel": "simpay" }));
+    let impatient = client.request(reqwest::Method::POST, &pay).header("idempotency-key", &key).json(&choice);
+    let gone = client.try_send(impatient.timeout(Duration::from_millis(300))).await;
+    assert!(gone.expect_err("no answer comes so soon").is_timeout());
+    keyed(&client, &pay, &key, &choice).await.problem(409, "request_in_progress");
+    let told = eventually("the first request is over", seconds(10), || async {
+        let answer = keyed(&client, &pay, &key, &choice).await;
+        (answer.status == 200).then_some(answer)
+    })
+    .await;
+    assert_eq!(told.header("idempotent-replayed"), Some("true"));
+    client.reaches(id, "succeeded", seconds(15)).await;
     app.finish().await;
 }

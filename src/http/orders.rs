@@ -12,7 +12,7 @@ use super::App;
 use super::auth::Caller;
 use super::draft::{self, Addresses, Body, Draft, Payer};
 use super::edge;
-use super::idempotency;
+use super::idempotency::{self, Fingerprint};
 use super::json;
 use super::problem::{ApiError, Code};
 use super::reservations::Reserved;
@@ -108,12 +108,9 @@ pub async fn pay(
 ) -> Result<HttpResponse, ApiError> {
     json::require_json(&request)?;
     let body = json::bytes(&request, payload, &app.config.server).await?;
-    let read = |body: &[u8]| {
-        let mut fields = json::object(body, &["channel", "method"])?;
-        let (channel, method) = draft::choice(fields.take("channel"), fields.take("method"))?;
-        Ok(Command::Pay { channel, method })
-    };
-    app.once(&platform, &id, &request, &body, read).await
+    let mut fields = json::object(&body, &["channel", "method"])?;
+    let (channel, method) = draft::choice(fields.take("channel"), fields.take("method"))?;
+    take(&app, &platform, &id, &request, &body, Command::Pay { channel, method }).await
 }
 
 /// Cancels an order. An open attempt is closed at its channel first; if it is paid meanwhile, the order succeeds.
@@ -139,14 +136,44 @@ pub async fn cancel(
     let body = json::bytes(&request, payload, &app.config.server).await?;
     if !body.is_empty() {
         json::require_json(&request)?;
+        json::object(&body, &[])?;
     }
-    let read = |body: &[u8]| {
-        if !body.is_empty() {
-            json::object(body, &[])?;
-        }
-        Ok(Command::Cancel)
-    };
-    app.once(&platform, &id, &request, &body, read).await
+    take(&app, &platform, &id, &request, &body, Command::Cancel).await
+}
+
+/// A command under an `Idempotency-Key`.
+struct Keyed {
+    platform: PlatformId,
+    id: String,
+    key: Box<str>,
+    fingerprint: Fingerprint,
+    command: Command,
+    patience: Patience,
+}
+
+/// Takes a command to an order, at most once per `Idempotency-Key`.
+async fn take(
+    app: &Data<App>,
+    platform: &Platform,
+    id: &str,
+    request: &HttpRequest,
+    body: &[u8],
+    command: Command,
+) -> Result<HttpResponse, ApiError> {
+    let patience = edge::patience(request.headers());
+    if let Some(key) = idempotency::key(request.headers())? {
+        let fingerprint = idempotency::fingerprint(request.method().as_str(), request.path(), body);
+        let (platform, id, key) = (platform.id, id.to_owned(), key.into());
+        let (app, asked) = (app.clone(), Keyed { platform, id, key, fingerprint, command, patience });
+        // A task of its own: should the client go, the key stays taken until what was asked for is over.
+        let answer = actix_web::rt::spawn(async move { app.keyed(asked).await }).await;
+        return answer.map_err(|_| ApiError::internal())?;
+    }
+    let stored = app.owned(platform.id, id).await?;
+    let placed = app.registry.ask(stored.order.id, command, patience, None).await?;
+    let mut answer = app.write_asked(&stored, &placed.order, placed.next_action.as_deref())?.answer();
+    applied(answer.headers_mut(), patience);
+    Ok(answer)
 }
 
 /// An answer's status and body, before it is sent or kept.
@@ -222,42 +249,23 @@ impl App {
         Ok(answer)
     }
 
-    /// A command to an order, at most once per `Idempotency-Key`.
-    async fn once(
-        &self,
-        platform: &Platform,
-        id: &str,
-        request: &HttpRequest,
-        body: &[u8],
-        read: impl FnOnce(&[u8]) -> Result<Command, ApiError>,
-    ) -> Result<HttpResponse, ApiError> {
-        let patience = edge::patience(request.headers());
-        let mut answer = match idempotency::key(request.headers())? {
-            None => {
-                let command = read(body)?;
-                let stored = self.owned(platform.id, id).await?;
-                let placed = self.registry.ask(stored.order.id, command, patience, None).await?;
-                self.write_asked(&stored, &placed.order, placed.next_action.as_deref())?.answer()
-            }
-            Some(key) => {
-                let fingerprint = idempotency::fingerprint(request.method().as_str(), request.path(), body);
-                let _running = match self.running.reserve(platform.id, key) {
-                    Reserved::Mine(reservation) => reservation,
-                    Reserved::Busy(_) => return Err(idempotency::in_progress()),
-                };
-                if let Some(kept) = self.kept(platform.id, key, &fingerprint).await? {
-                    return self.replay(kept).await;
-                }
-                let command = read(body)?;
-                let stored = self.owned(platform.id, id).await?;
-                let order = stored.order.id;
-                let claim = Claim { platform: platform.id, key: key.into(), fingerprint, order, at: clock::now() };
-                let placed = self.registry.ask(order, command, patience, Some(Box::new(claim.clone()))).await?;
-                let kept = self.write_asked(&stored, &placed.order, None)?;
-                self.keep(claim, kept.status, kept.body.clone()).await?;
-                kept.with_next_action(placed.next_action.as_deref()).answer()
-            }
+    /// A command that was posted under a key, at most once.
+    async fn keyed(&self, asked: Keyed) -> Result<HttpResponse, ApiError> {
+        let Keyed { platform, id, key, fingerprint, command, patience } = asked;
+        let _running = match self.running.reserve(platform, &key) {
+            Reserved::Mine(reservation) => reservation,
+            Reserved::Busy(_) => return Err(idempotency::in_progress()),
         };
+        if let Some(kept) = self.kept(platform, &key, &fingerprint).await? {
+            return self.replay(kept).await;
+        }
+        let stored = self.owned(platform, &id).await?;
+        let order = stored.order.id;
+        let claim = Claim { platform, key, fingerprint, order, at: clock::now() };
+        let placed = self.registry.ask(order, command, patience, Some(Box::new(claim.clone()))).await?;
+        let kept = self.write_asked(&stored, &placed.order, None)?;
+        self.keep(claim, kept.status, kept.body.clone()).await?;
+        let mut answer = kept.with_next_action(placed.next_action.as_deref()).answer();
         applied(answer.headers_mut(), patience);
         Ok(answer)
     }

@@ -171,6 +171,9 @@ fn html_answer(error: Option<&ApiError>, html: String) -> HttpResponse {
     if let Some(wait) = error.and_then(|error| error.header(&RETRY_AFTER)) {
         answer.insert_header((RETRY_AFTER, wait.clone()));
     }
+    if error.is_some_and(ApiError::ends_connection) {
+        answer.force_close();
+    }
     answer.body(html)
 }
 

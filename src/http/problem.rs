@@ -144,6 +144,11 @@ impl ApiError {
         self.field.as_deref()
     }
 
+    /// The rest of a body that was not waited for may come at any time, or never.
+    pub fn ends_connection(&self) -> bool {
+        self.code == Code::BodyTimeout
+    }
+
     pub fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
@@ -184,8 +189,7 @@ impl ApiError {
             field: self.at(),
         };
         let mut answer = HttpResponse::build(self.code.status());
-        if self.code == Code::BodyTimeout {
-            // The rest of the body may come at any time, or never.
+        if self.ends_connection() {
             answer.force_close();
         }
         for header in &self.headers {

@@ -11,6 +11,7 @@ use crate::telemetry;
 mod audit;
 mod demo;
 mod gateway;
+mod operator;
 mod platform;
 mod sandbox;
 mod serve;
@@ -48,6 +49,9 @@ enum Command {
     /// List webhooks that were given up, and send them again
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
+    /// Settle what cannot be settled by asking, at a running server
+    #[command(subcommand)]
+    Operator(operator::OperatorCommand),
     /// Check the books against themselves and against the simulated gateway's
     Audit(audit::AuditArgs),
 }
@@ -77,6 +81,7 @@ impl Cli {
             Command::Demo(args) => system.block_on(demo::run(config, args, &self.common.config)),
             Command::Platform(command) => system.block_on(platform::run(config, command)),
             Command::Webhook(command) => system.block_on(webhook::run(config, command)),
+            Command::Operator(command) => system.block_on(operator::run(config, command)),
             Command::Audit(args) => system.block_on(audit::run(config, args)),
         }
     }

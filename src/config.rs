@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rust_decimal::Decimal;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::domain::retry::Pace;
@@ -18,6 +18,9 @@ pub mod sandbox;
 
 /// Every key with its default, its unit and its reason.
 pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
+
+/// Characters of an operator's key outside the sandbox: 192 random bits in base64. The sandbox's own is shorter.
+const OPERATOR_KEY_MIN: usize = 32;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +32,7 @@ pub struct Config {
     pub writer: Writer,
     pub orders: Orders,
     pub limits: Limits,
+    pub operator: Operator,
     pub risk: Risk,
     pub webhooks: Webhooks,
     pub channels: BTreeMap<String, Channel>,
@@ -49,6 +53,7 @@ pub struct Server {
     pub public_url: String,
     pub workers: usize,
     pub body_max_bytes: usize,
+    pub body_timeout_ms: u64,
     pub connections_max: usize,
     pub first_answer_wait_ms: u64,
     pub shutdown_ms: u64,
@@ -91,6 +96,14 @@ pub struct Limits {
     pub failed_verifications_per_minute: u32,
     pub key_cache_ms: u64,
     pub idempotency_keep_hours: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operator {
+    /// From the environment; empty: from `key_file`.
+    pub key: SecretString,
+    pub key_file: PathBuf,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -221,6 +234,9 @@ impl Config {
         if self.writer.pending_max == 0 || self.writer.group_max == 0 {
             return refuse("writer.pending_max", "and `writer.group_max` must be at least 1");
         }
+        if self.server.body_timeout_ms == 0 {
+            return refuse("server.body_timeout_ms", "must be at least 1");
+        }
         if !(1..=100).contains(&self.writer.new_orders_percent) {
             return refuse("writer.new_orders_percent", "must be 1 to 100");
         }
@@ -248,11 +264,31 @@ impl Config {
 
     /// The store's address, with the default of an embedded database under `data.dir`.
     pub fn store_url(&self) -> SecretString {
-        use secrecy::ExposeSecret;
         if self.store.url.expose_secret().is_empty() {
             return SecretString::from(format!("sqlite://{}", self.data.dir.join("tongbao.db").display()));
         }
         self.store.url.clone()
+    }
+
+    /// The key that operators show; none: their routes do not exist.
+    ///
+    /// # Errors
+    /// The file cannot be read, or outside the sandbox the key is too short or everybody knows it.
+    pub fn operator_key(&self) -> Result<Option<SecretString>, ConfigError> {
+        let Operator { key, key_file } = &self.operator;
+        let key = match (key.expose_secret().is_empty(), key_file.as_os_str().is_empty()) {
+            (false, true) => key.clone(),
+            (true, false) => secret_file(key_file)?,
+            (true, true) if self.sandbox => SecretString::from(sandbox::OPERATOR_KEY),
+            (true, true) => return Ok(None),
+            (false, false) => {
+                return Err(ConfigError("`operator.key` and `operator.key_file` exclude each other".into()));
+            }
+        };
+        if !self.sandbox && key.expose_secret().len() < OPERATOR_KEY_MIN {
+            return Err(ConfigError(format!("`operator.key` must have at least {OPERATOR_KEY_MIN} characters")));
+        }
+        Ok(Some(key))
     }
 
     /// Where the simulated gateway answers.

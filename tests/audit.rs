@@ -61,7 +61,7 @@ async fn fixture() -> Folder {
     let owner = store.take_over(&seen, "fixture").await.unwrap().unwrap();
     let mut writing = Writing { store: store.as_ref(), epoch: owner.epoch, number: owner.group };
     let paid = |amount_minor| Finding::Paid { reference: format!("r{amount_minor}").into(), amount_minor };
-    let answered = |finding| Fact::QueryAnswered { ordinal: 0, finding };
+    let answered = |finding| Fact::QueryAnswered { ordinal: 0, finding, asked_at: START };
 
     let order = writing.submitted(PAID).await;
     writing.take(&order, answered(paid(PAYABLE))).await;
@@ -132,6 +132,7 @@ impl Writing<'_> {
             captures: Vec::new(),
             entries: Vec::new(),
             webhooks: Vec::new(),
+            claim: None,
         };
         for write in step.writes {
             match write {

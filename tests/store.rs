@@ -98,6 +98,7 @@ on_both_stores!(
     the_outbox_turns_pages,
     the_inbox_keeps_what_no_order_could_take,
     answers_are_kept_and_forgotten,
+    a_claim_lives_and_dies_with_its_step,
     platforms_and_their_keys,
     a_setting_is_kept_as_it_was_first,
     the_books_add_up,

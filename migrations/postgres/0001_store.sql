@@ -135,14 +135,17 @@ CREATE TABLE inbox (
 );
 CREATE INDEX inbox_by_order ON inbox (order_id, id);
 
--- Answers given under an Idempotency-Key.
+-- Requests under an Idempotency-Key. The row is written with what the request did; status and body follow with the
+-- answer. The body has no next_action: it may hold a channel's secret, and stands in the order's row.
 CREATE TABLE answers (
     platform_id BIGINT NOT NULL,
     key         TEXT   NOT NULL,
     fingerprint BYTEA  NOT NULL CHECK (length(fingerprint) = 32),
-    status      BIGINT NOT NULL,
-    body        TEXT   NOT NULL,
+    order_id    UUID   NOT NULL,
+    status      BIGINT,
+    body        TEXT,
     at          BIGINT NOT NULL,
+    CHECK ((status IS NULL) = (body IS NULL)),
     PRIMARY KEY (platform_id, key)
 );
 CREATE INDEX answers_by_age ON answers (at);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::channel::{Channel, Method};
-use crate::domain::event::{Created, Refusal};
+use crate::domain::event::{Created, Finding, Refusal};
 use crate::domain::order::Order;
 use crate::domain::view::Metadata;
 use crate::store::Request;
@@ -51,6 +51,16 @@ pub struct Details {
 pub enum Command {
     Pay { channel: Channel, method: Method },
     Cancel,
+}
+
+/// What a person found out about an attempt that could not be settled by asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolution {
+    pub ordinal: u8,
+    pub finding: Finding,
+    pub operator: Box<str>,
+    /// What shows it, for the journal: nothing personal.
+    pub evidence: Box<str>,
 }
 
 /// How long the asker stays.

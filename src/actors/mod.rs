@@ -4,6 +4,7 @@ pub mod ask;
 pub mod clock;
 pub mod lease;
 pub mod order;
+pub mod quarantine;
 pub mod registry;
 pub mod request;
 pub mod supervisor;

@@ -18,13 +18,13 @@ use super::turn::{Shell, Turn, TurnError};
 use super::writer::{Lane, WriteError};
 use crate::channels::{Ask, NextAction, RefundAsk};
 use crate::domain::channel::{Channel, Method};
-use crate::domain::event::{Effect, Event, Fact, SendOutcome, Step, Write, journal};
+use crate::domain::event::{Effect, Event, Fact, Finding, SendOutcome, Step, Write, journal};
 use crate::domain::id::{OrderId, refund_number};
 use crate::domain::order::{Order, OrderFailure, State, Wish};
 use crate::domain::step::wake;
 use crate::domain::time::Instant;
 use crate::domain::validation::{check_switch, validate};
-use crate::store::{AttemptRow, NextActionChange, OrderUnit, OutboxRow, Request, StoreError, StoredOrder, Unit};
+use crate::store::{AttemptRow, Claim, NextActionChange, OrderUnit, OutboxRow, Request, StoreError, StoredOrder, Unit};
 
 /// Somebody who waits for the channel's answer.
 pub type Follower = oneshot::Sender<Placed>;
@@ -75,6 +75,8 @@ impl Told {
 pub struct Tell {
     pub told: Told,
     pub follower: Option<Follower>,
+    /// The request that it is told by, to become durable with what it changes.
+    pub claim: Option<Box<Claim>>,
 }
 
 /// The first message of a new order.
@@ -104,6 +106,7 @@ struct Beside {
     request: Option<Box<Request>>,
     details: Option<Arc<Details>>,
     next_action: Option<Arc<str>>,
+    claim: Option<Box<Claim>>,
 }
 
 pub struct OrderActor {
@@ -278,7 +281,7 @@ impl OrderActor {
                 tracing::error!(order = %self.id, channel = attempt.channel.name(), account = %attempt.account,
                     "an attempt's account is not configured any more");
                 let fact = unreachable_account(ordinal, &call.question);
-                context.address().do_send(Tell { told: Told::Fact(fact, None), follower: None });
+                context.address().do_send(Tell { told: Told::Fact(fact, None), follower: None, claim: None });
             }
         }
     }
@@ -290,7 +293,7 @@ impl OrderActor {
         context.spawn(work.into_actor(self).map(move |details, _, context| match details {
             Ok(details) => {
                 let told = Told::Switch { channel, method, details };
-                context.address().do_send(Tell { told, follower: None });
+                context.address().do_send(Tell { told, follower: None, claim: None });
             }
             Err(_) => context.address().do_send(ChoiceFailed),
         }));
@@ -358,6 +361,20 @@ fn refused(error: AskError) -> TurnResponse {
     AtomicResponse::new(Box::pin(actix::fut::ready(Err(error))))
 }
 
+/// Whether a channel's answer tells of money otherwise than it was booked. Callbacks that do are refused.
+fn contradicts(order: &Order, told: &Told) -> bool {
+    if let Told::Fact(
+        Fact::QueryAnswered { ordinal, finding: Finding::Paid { reference, amount_minor }, .. }
+        | Fact::SendAnswered { ordinal, outcome: SendOutcome::Paid { reference, amount_minor }, .. },
+        _,
+    ) = told
+    {
+        order.contradicts(*ordinal, reference, *amount_minor)
+    } else {
+        false
+    }
+}
+
 /// Counts arrivals in a state; those in `failed` by their reason.
 fn count_state(order: &Order, state: State) {
     let reason = match order.failure {
@@ -399,13 +416,16 @@ fn refund_ask(order: &Order, index: u8) -> Option<(u8, RefundAsk)> {
 
 /// What a call to an account that nobody supervises comes to: nothing was sent, and nothing is known.
 fn unreachable_account(ordinal: u8, question: &Question) -> Fact {
-    use crate::domain::event::{CloseAnswer, Finding, RefundOutcome};
+    use crate::domain::event::{CloseAnswer, RefundOutcome};
     let why = || "the account is not configured".into();
     match question {
         Question::Submit { send, .. } => {
             Fact::SendAnswered { ordinal, send: *send, outcome: SendOutcome::NotSent { why: why() } }
         }
-        Question::Query => Fact::QueryAnswered { ordinal, finding: Finding::Unknown { why: why() } },
+        Question::Query => {
+            let finding = Finding::Unknown { why: why() };
+            Fact::QueryAnswered { ordinal, finding, asked_at: clock::now() }
+        }
         Question::Close => Fact::CloseAnswered { ordinal, answer: CloseAnswer::Unknown { why: why() } },
         Question::Refund { capture, .. } => {
             Fact::RefundAnswered { capture: *capture, outcome: RefundOutcome::NotSent { why: why() } }
@@ -444,7 +464,7 @@ impl Handler<Open> for OrderActor {
 
     fn handle(&mut self, open: Open, _: &mut Self::Context) -> Self::Result {
         self.followers.extend(open.follower);
-        let beside = Beside { request: Some(open.request), details: Some(open.details), next_action: None };
+        let beside = Beside { request: Some(open.request), details: Some(open.details), ..Beside::default() };
         self.turn(Box::new(Turn::new(open.order)), open.events, beside)
     }
 }
@@ -467,9 +487,14 @@ impl Handler<Tell> for OrderActor {
                 return refused(AskError::Refused(refusal));
             }
         }
+        if contradicts(turn.order(), &tell.told) {
+            tracing::error!(order = %self.id, "a channel tells of a capture otherwise than it is on record");
+            metrics::counter!("tongbao_contradictions_total").increment(1);
+        }
         self.followers.retain(|follower| !follower.is_closed());
         self.followers.extend(tell.follower);
-        let (events, beside) = self.events_of(turn.order(), tell.told, now);
+        let (events, mut beside) = self.events_of(turn.order(), tell.told, now);
+        beside.claim = tell.claim;
         self.turn(turn, events, beside)
     }
 }
@@ -565,6 +590,7 @@ impl ActorShell {
             captures: Vec::new(),
             entries: Vec::new(),
             webhooks: Vec::new(),
+            claim: self.beside.claim.take(),
         };
         for write in &step.writes {
             match write {

@@ -13,9 +13,10 @@ use dashmap::mapref::entry::Entry;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::ask::{Addressee, AskError, Command, Details, NewOrder, Patience, Placed, Taken};
+use super::ask::{Addressee, AskError, Command, Details, NewOrder, Patience, Placed, Resolution, Taken};
 use super::clock;
-use super::order::{Open, OrderActor, Standing, Tell, Told};
+use super::order::{Open, OrderActor, Tell, Told};
+use super::quarantine::{Quarantine, Quarantined};
 use super::request;
 use super::supervisor::{Answers, SupervisorHandle};
 use super::timers::Timers;
@@ -30,7 +31,7 @@ use crate::domain::order::Order;
 use crate::domain::step::create;
 use crate::domain::time::Instant;
 use crate::domain::validation::{Facts, Health, validate};
-use crate::store::{InboxReason, InboxRow, KeptAnswer, OutboxRow, Store, StoreError, Unit};
+use crate::store::{Claim, InboxReason, InboxRow, KeptAnswer, OutboxRow, Store, StoreError, Unit};
 
 /// The account that is used where none is named.
 pub const DEFAULT_ACCOUNT: &str = "default";
@@ -41,22 +42,6 @@ const INBOX_AT_ONCE: u32 = 1_000;
 const DELIVERIES_MAX: u32 = 16;
 /// When an order whose commit was lost, or that could not be loaded, is taken up again.
 const TAKE_UP_AGAIN_MS: i64 = 1_000;
-
-/// An order that is held back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Quarantine {
-    why: String,
-    tries: usize,
-    held: Held,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Held {
-    /// Nobody may speak to it.
-    Back,
-    /// It is being tried again.
-    OnTrial,
-}
 
 /// What `/readyz` tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +55,7 @@ pub struct Registry {
     store: Arc<dyn Store>,
     writer: WriterHandle,
     actors: DashMap<OrderId, Addr<OrderActor>>,
-    quarantined: DashMap<OrderId, Quarantine>,
+    quarantine: Quarantine,
     timers: Timers,
     retries: Timers,
     supervisors: OnceLock<HashMap<(Channel, Account), SupervisorHandle>>,
@@ -96,11 +81,11 @@ impl Registry {
     ) -> Arc<Self> {
         assert!(!arbiters.is_empty(), "orders need a thread to live on");
         Arc::new(Registry {
+            quarantine: Quarantine::new(config.orders.quarantine_retry_ms.clone()),
             config,
             store,
             writer,
             actors: DashMap::new(),
-            quarantined: DashMap::new(),
             timers: Timers::new(),
             retries: Timers::new(),
             supervisors: OnceLock::new(),
@@ -233,18 +218,34 @@ impl Registry {
         Ok(self.first_answer(order, answer).await)
     }
 
-    /// Asks something of an order.
+    /// Asks something of an order. What changes by it is committed together with `claim`.
     ///
     /// # Errors
     /// [`AskError`].
-    pub async fn ask(self: &Arc<Self>, id: OrderId, command: Command, patience: Patience) -> Result<Placed, AskError> {
+    pub async fn ask(
+        self: &Arc<Self>,
+        id: OrderId,
+        command: Command,
+        patience: Patience,
+        claim: Option<Box<Claim>>,
+    ) -> Result<Placed, AskError> {
         let (follower, answer) = follow(patience);
         let told = match command {
             Command::Cancel => Told::Fact(Fact::CancelAsked, None),
             Command::Pay { channel, method } => Told::Choice { channel, method, details: self.details(id).await? },
         };
-        let order = self.tell(id, told, follower).await?;
+        let order = self.tell(id, told, follower, claim).await?;
         Ok(self.first_answer(order, answer).await)
+    }
+
+    /// Takes a person's word for what became of an attempt.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn resolve(self: &Arc<Self>, id: OrderId, resolution: Resolution) -> Result<Order, AskError> {
+        let Resolution { ordinal, finding, operator, evidence } = resolution;
+        let fact = Fact::OperatorResolved { ordinal, finding, operator, evidence };
+        self.tell(id, Told::Fact(fact, None), None, None).await
     }
 
     /// Waits for the channel's answer, within the bound; what is then known is answered.
@@ -279,7 +280,7 @@ impl Registry {
             Err(AskError::Quarantined) => InboxReason::OrderQuarantined,
             // The order turned out to be unreadable by this very callback. Should it have been taken all the same, it
             // is known when it comes from the inbox.
-            Err(AskError::OutcomeUnknown) if number.is_ok_and(|number| self.is_quarantined(number.order)) => {
+            Err(AskError::OutcomeUnknown) if number.is_ok_and(|number| self.quarantine.holds(number.order)) => {
                 InboxReason::OrderQuarantined
             }
             Err(error) => return Err(error),
@@ -312,7 +313,7 @@ impl Registry {
             amount_minor: notice.amount_minor,
             currency: notice.currency.as_str().into(),
         };
-        self.tell(number.order, Told::Fact(fact, None), None).await.map(|_| ())
+        self.tell(number.order, Told::Fact(fact, None), None, None).await.map(|_| ())
     }
 
     /// Makes the answer given under an `Idempotency-Key` durable.
@@ -328,12 +329,13 @@ impl Registry {
         id: OrderId,
         told: Told,
         follower: Option<oneshot::Sender<Placed>>,
+        claim: Option<Box<Claim>>,
     ) -> Result<Order, AskError> {
         let mut letter = Some((told, follower));
         for _ in 0..DELIVERIES_MAX {
             let Some((told, follower)) = letter.take() else { break };
             let copy = told.again();
-            match self.address(id)?.send(Tell { told, follower }).await {
+            match self.address(id)?.send(Tell { told, follower, claim: claim.clone() }).await {
                 Ok(result) => return result,
                 // Its actor had gone, or its order could not be loaded.
                 Err(_) => match self.store.order(id).await {
@@ -355,11 +357,7 @@ impl Registry {
         if let Some(address) = self.actors.get(&id) {
             return Ok(address.clone());
         }
-        let standing = match self.quarantined.get(&id).map(|quarantine| quarantine.held) {
-            Some(Held::Back) => return Err(AskError::Quarantined),
-            Some(Held::OnTrial) => Standing::OnTrial,
-            None => Standing::Good,
-        };
+        let standing = self.quarantine.standing(id).ok_or(AskError::Quarantined)?;
         match self.actors.entry(id) {
             Entry::Occupied(active) => Ok(active.get().clone()),
             Entry::Vacant(slot) => {
@@ -397,7 +395,7 @@ impl Registry {
                 | WriteError::Culprit(_),
                 0,
             ) => {}
-            (WriteError::Culprit(why), _) => self.quarantine(id, why),
+            (WriteError::Culprit(why), _) => self.hold_back(id, why),
             (
                 WriteError::Overloaded
                 | WriteError::Duplicate
@@ -413,7 +411,7 @@ impl Registry {
     pub fn unloadable(&self, id: OrderId, error: &StoreError) {
         self.forget(id);
         match error {
-            StoreError::Corrupt(why) => self.quarantine(id, why),
+            StoreError::Corrupt(why) => self.hold_back(id, why),
             StoreError::Conflict(_) | StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Fenced => {
                 self.take_up_later(id);
             }
@@ -423,38 +421,49 @@ impl Registry {
     pub fn panicked(&self, id: OrderId) {
         self.forget(id);
         metrics::counter!("tongbao_actor_panics_total").increment(1);
-        self.quarantine(id, "its actor panicked");
+        self.hold_back(id, "its actor panicked");
     }
 
     fn take_up_later(&self, id: OrderId) {
         self.retries.arm(id, clock::now().plus_ms(TAKE_UP_AGAIN_MS));
     }
 
-    fn quarantine(&self, id: OrderId, why: &str) {
-        let tries = self.quarantined.get(&id).map_or(0, |quarantine| quarantine.tries + 1);
-        let gaps = &self.config.orders.quarantine_retry_ms;
-        let gap_ms = gaps[tries.min(gaps.len() - 1)];
-        tracing::error!(order = %id, why, tries, retry_in_ms = gap_ms, "order quarantined");
+    fn hold_back(&self, id: OrderId, why: &str) {
+        let held = self.quarantine.hold(id, why, clock::now());
+        tracing::error!(order = %id, why, tries = held.tries, retry_at = held.retry_at.rfc3339(), "order quarantined");
         metrics::counter!("tongbao_quarantines_total").increment(1);
-        self.quarantined.insert(id, Quarantine { why: why.into(), tries, held: Held::Back });
-        self.retries.arm(id, clock::now().plus_ms(i64::try_from(gap_ms).unwrap_or(i64::MAX)));
+        self.retries.arm(id, held.retry_at);
         self.count_quarantined();
-    }
-
-    fn is_quarantined(&self, id: OrderId) -> bool {
-        self.quarantined.contains_key(&id)
     }
 
     /// A quarantined order has taken a step again.
     pub fn acquit(&self, id: OrderId) {
-        if self.quarantined.remove(&id).is_some() {
+        if self.quarantine.release(id) {
             tracing::info!(order = %id, "order released from quarantine");
             self.count_quarantined();
         }
     }
 
     fn count_quarantined(&self) {
-        metrics::gauge!("tongbao_orders_quarantined").set(self.quarantined.len() as f64);
+        metrics::gauge!("tongbao_orders_quarantined").set(self.quarantine.count() as f64);
+    }
+
+    /// Orders that are held back.
+    pub fn quarantine(&self) -> &Quarantine {
+        &self.quarantine
+    }
+
+    /// Tries a quarantined order again at once, because an operator wants it.
+    ///
+    /// # Errors
+    /// [`AskError::NotFound`] for an order that is not held, [`AskError::StoreAway`] while nothing can be tried.
+    pub fn try_again(self: &Arc<Self>, id: OrderId) -> Result<Quarantined, AskError> {
+        if self.writer.is_away() {
+            return Err(AskError::StoreAway);
+        }
+        let held = self.quarantine.try_again(id).ok_or(AskError::NotFound)?;
+        self.take_up(id);
+        Ok(held)
     }
 
     // --- time ----------------------------------------------------------------------------------------------------
@@ -467,7 +476,7 @@ impl Registry {
     pub fn tick(self: &Arc<Self>, now: Instant) {
         for id in self.timers.due(now) {
             if let Some(address) = self.actors.get(&id) {
-                address.do_send(Tell { told: Told::Timer(now), follower: None });
+                address.do_send(Tell { told: Told::Timer(now), follower: None, claim: None });
             }
         }
         for id in self.retries.due(now) {
@@ -477,9 +486,7 @@ impl Registry {
                 self.take_up_later(id);
                 continue;
             }
-            if let Some(mut quarantine) = self.quarantined.get_mut(&id) {
-                quarantine.held = Held::OnTrial;
-            }
+            self.quarantine.try_again(id);
             self.take_up(id);
         }
     }
@@ -552,7 +559,7 @@ impl Answers for Registry {
     fn answered(&self, number: AttemptNumber, fact: Fact, next_action: Option<NextAction>) {
         // An order that has left owes nothing that an answer could tell; should it be loaded again, it asks again.
         if let Some(address) = self.actors.get(&number.order) {
-            address.do_send(Tell { told: Told::Fact(fact, next_action), follower: None });
+            address.do_send(Tell { told: Told::Fact(fact, next_action), follower: None, claim: None });
         }
     }
 }

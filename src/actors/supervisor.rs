@@ -370,10 +370,11 @@ fn fact(desk: &Desk, call: &Call, end: End) -> (Fact, Option<NextAction>) {
             Fact::SendAnswered { ordinal, send: *send, outcome }
         }
         (Question::Query, End::Answered(stamp, answer)) => {
-            Fact::QueryAnswered { ordinal, finding: adapter.read_query(call.number, &stamp, &answer) }
+            let finding = adapter.read_query(call.number, &stamp, &answer);
+            Fact::QueryAnswered { ordinal, finding, asked_at: stamp.at }
         }
         (Question::Query, End::Undelivered(Undelivered::NotSent(why) | Undelivered::Unknown(why))) => {
-            Fact::QueryAnswered { ordinal, finding: Finding::Unknown { why: why.into() } }
+            Fact::QueryAnswered { ordinal, finding: Finding::Unknown { why: why.into() }, asked_at: clock::now() }
         }
         (Question::Close, End::Answered(stamp, answer)) => {
             Fact::CloseAnswered { ordinal, answer: adapter.read_close(&stamp, &answer) }

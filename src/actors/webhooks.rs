@@ -2,8 +2,10 @@
 //!
 //! One webhook per fact, stable over its tries; a receiver that fails or hangs never holds back another one's.
 
+mod addresses;
+mod room;
+
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +17,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use tokio::sync::Semaphore;
+
+use addresses::{PublicOnly, is_public, literal_address};
+use room::{Entrance, Room};
 
 use super::ask::Addressee;
 use super::clock;
@@ -36,16 +41,16 @@ use crate::store::{Delivery, OutboxItem, OutboxRow, Unit};
 
 /// How often the outbox is looked through for what is due again or was never delivered.
 const SCAN_EVERY: Duration = Duration::from_secs(1);
-/// Pages per look: beyond it the next look goes on from the start.
+/// Pages per look; the next look goes on where this one ended, so that it passes any number of rows in the end.
 const SCAN_PAGES: u32 = 20;
-/// Webhooks in memory at once, waiting or under way (some 3 KiB each), and how many of them one host may have: what
-/// passes it stays in the outbox until the next look, so that a dead host never takes all of the room.
-const LOADED_MAX: usize = 8_192;
-const LOADED_PER_HOST_MAX: usize = 1_024;
+/// Webhooks that were just committed and not yet looked at; one more is found by the next look instead.
+const HANDED_OVER_MAX: usize = 8_192;
 /// What a webhook secret begins with.
 const SECRET_PREFIX: &str = "whsec_";
 
 type Key = (OrderId, u32);
+/// Where a webhook stands in the outbox.
+type Place = (Instant, OrderId, u32);
 
 /// The way to the dispatcher.
 #[derive(Clone)]
@@ -57,7 +62,7 @@ pub struct WebhookHandle {
 impl WebhookHandle {
     /// A webhook is durable. Where there is no room for it, the next look through the outbox finds it.
     pub fn written(&self, letter: Letter) {
-        if self.handed_over.fetch_add(1, Ordering::Relaxed) < LOADED_MAX {
+        if self.handed_over.fetch_add(1, Ordering::Relaxed) < HANDED_OVER_MAX {
             self.address.do_send(letter);
         } else {
             self.handed_over.fetch_sub(1, Ordering::Relaxed);
@@ -103,11 +108,12 @@ pub struct WebhookDispatcher {
     handed_over: Arc<AtomicUsize>,
     /// Webhook secrets, read anew every now and then.
     secrets: HashMap<PlatformId, Rc<str>>,
-    under_way: HashSet<Key>,
+    room: Room,
     /// Webhooks that were seen to while the outbox is looked through: what was read of it may be older.
     over_since: HashSet<Key>,
     hosts: HashMap<String, Rc<Semaphore>>,
-    waiting_by_host: HashMap<String, usize>,
+    /// How far the outbox has been looked through; none: from its start.
+    looked_to: Option<Place>,
     loading: Loading,
 }
 
@@ -137,18 +143,14 @@ impl WebhookDispatcher {
                 }),
                 handed_over: counter,
                 secrets: HashMap::new(),
-                under_way: HashSet::new(),
+                room: Room::default(),
                 over_since: HashSet::new(),
                 hosts: HashMap::new(),
-                waiting_by_host: HashMap::new(),
+                looked_to: None,
                 loading: Loading::Idle,
             }
         });
         WebhookHandle { address, handed_over }
-    }
-
-    fn room(&self) -> usize {
-        LOADED_MAX.saturating_sub(self.under_way.len())
     }
 
     fn read_secrets(&mut self, context: &mut Context<Self>) {
@@ -172,53 +174,73 @@ impl WebhookDispatcher {
         }
         self.loading = Loading::Busy;
         self.over_since.clear();
-        self.scan_page(None, SCAN_PAGES, context);
+        self.scan_page(SCAN_PAGES, context);
     }
 
-    fn scan_page(&mut self, after: Option<(Instant, OrderId, u32)>, pages: u32, context: &mut Context<Self>) {
+    fn scan_page(&mut self, pages: u32, context: &mut Context<Self>) {
         let desk = self.desk.clone();
-        let limit = desk.settings.batch_max;
+        let (after, limit) = (self.looked_to, desk.settings.batch_max);
         let work = async move { desk.registry.store().outbox(clock::now(), after, limit).await };
         context.spawn(work.into_actor(self).map(move |items, actor, context| {
-            let items = match items {
-                Ok(items) => items,
+            let more = match items {
+                Ok(items) => actor.look_through(items, limit, context),
                 Err(error) => {
                     tracing::warn!(%error, "the outbox cannot be read");
-                    Vec::new()
+                    More::No
                 }
             };
-            let last = items.last().map(|item| (item.next_at, item.order_id, item.sequence));
-            let full = items.len() == limit as usize;
-            for item in items {
-                if actor.over_since.contains(&(item.order_id, item.sequence)) {
-                    continue;
-                }
-                if let Some(post) = post_of(item) {
-                    actor.deliver(post, context);
-                }
-            }
-            if full && pages > 1 && actor.room() > 0 {
-                actor.scan_page(last, pages - 1, context);
-            } else {
-                actor.loading = Loading::Idle;
+            match more {
+                More::Yes if pages > 1 => actor.scan_page(pages - 1, context),
+                More::Yes | More::No => actor.loading = Loading::Idle,
             }
         }));
     }
 
-    /// Sets out to deliver a webhook, unless it is under way or there is no room for it.
-    fn deliver(&mut self, post: Post, context: &mut Context<Self>) {
-        let key = post.key;
+    /// Takes a page up as far as there is room. Rows of a host that has its share are passed: after the outbox's end
+    /// the next look begins at its start again.
+    fn look_through(&mut self, items: Vec<OutboxItem>, limit: u32, context: &mut Context<Self>) -> More {
+        let full = items.len() == limit as usize;
+        for item in items {
+            let place = (item.next_at, item.order_id, item.sequence);
+            let over = self.over_since.contains(&(item.order_id, item.sequence));
+            if let Some(post) = post_of(item).filter(|_| !over) {
+                match self.admit(post, context) {
+                    Entrance::Free | Entrance::Inside | Entrance::HostFull => {}
+                    Entrance::Full => return More::No,
+                }
+            }
+            self.looked_to = Some(place);
+        }
+        if full {
+            More::Yes
+        } else {
+            self.looked_to = None;
+            More::No
+        }
+    }
+
+    /// Sends a webhook out if there is room for it.
+    fn admit(&mut self, post: Post, context: &mut Context<Self>) -> Entrance {
         let url = url::Url::parse(&post.addressee.url);
         let host = url.as_ref().map(host_of).unwrap_or_default();
-        let waiting = self.waiting_by_host.get(&host).copied().unwrap_or(0);
-        if waiting >= LOADED_PER_HOST_MAX || self.room() == 0 || !self.under_way.insert(key) {
-            return;
+        let entrance = self.room.enter(post.key, &host);
+        match entrance {
+            Entrance::Free => self.deliver(post, url, host, context),
+            Entrance::Inside | Entrance::HostFull | Entrance::Full => {}
         }
-        *self.waiting_by_host.entry(host.clone()).or_default() += 1;
+        entrance
+    }
+
+    fn deliver(
+        &mut self,
+        post: Post,
+        url: Result<url::Url, url::ParseError>,
+        host: String,
+        context: &mut Context<Self>,
+    ) {
         let per_host = self.desk.settings.concurrency_per_host;
         let host_places = self.hosts.entry(host.clone()).or_insert_with(|| Rc::new(Semaphore::new(per_host))).clone();
-        let desk = self.desk.clone();
-        let address = context.address();
+        let (desk, address, key) = (self.desk.clone(), context.address(), post.key);
         // A task of its own: a future of this actor's context would be polled at every message.
         actix::spawn(async move {
             let _done = Done { key, host, address };
@@ -234,6 +256,12 @@ impl WebhookDispatcher {
             note(&desk, &post, sent).await;
         });
     }
+}
+
+/// Whether there may be more to look through at once.
+enum More {
+    Yes,
+    No,
 }
 
 /// Tells the dispatcher that a delivery is over, however it ended.
@@ -277,7 +305,8 @@ impl Handler<Letter> for WebhookDispatcher {
         // A platform that is so new that its secret was not read yet waits for the next look.
         if let Some(secret) = self.secrets.get(&order.platform).cloned() {
             let key = (order.id, row.sequence);
-            self.deliver(Post { key, order: Some(order), addressee, row, tries: 0, secret }, context);
+            // Where there is no room, the next look finds it.
+            self.admit(Post { key, order: Some(order), addressee, row, tries: 0, secret }, context);
         }
     }
 }
@@ -286,17 +315,11 @@ impl Handler<Over> for WebhookDispatcher {
     type Result = ();
 
     fn handle(&mut self, over: Over, _: &mut Self::Context) {
-        self.under_way.remove(&over.key);
         match self.loading {
             Loading::Busy => drop(self.over_since.insert(over.key)),
             Loading::Idle => {}
         }
-        if let Some(waiting) = self.waiting_by_host.get_mut(&over.host) {
-            *waiting -= 1;
-            if *waiting == 0 {
-                self.waiting_by_host.remove(&over.host);
-            }
-        }
+        self.room.leave(over.key, &over.host);
     }
 }
 
@@ -427,60 +450,6 @@ fn client(pace: Pace) -> Result<reqwest::Client, reqwest::Error> {
     }
 }
 
-fn literal_address(url: &url::Url) -> Option<IpAddr> {
-    match url.host()? {
-        url::Host::Ipv4(address) => Some(IpAddr::V4(address)),
-        url::Host::Ipv6(address) => Some(IpAddr::V6(address)),
-        url::Host::Domain(_) => None,
-    }
-}
-
-/// Resolves names to public addresses alone: a platform's webhook must not reach into our own network.
-#[derive(Debug, Clone, Copy)]
-struct PublicOnly;
-
-impl reqwest::dns::Resolve for PublicOnly {
-    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let public: Vec<SocketAddr> = found.filter(|address| is_public(address.ip())).collect();
-            if public.is_empty() {
-                return Err("the name has no public address".into());
-            }
-            Ok(Box::new(public.into_iter()) as reqwest::dns::Addrs)
-        })
-    }
-}
-
-/// Whether an address belongs to somebody out there rather than to this machine or its network.
-pub fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => {
-            let [a, b, c, _] = address.octets();
-            !(address.is_private()
-                || address.is_loopback()
-                || address.is_link_local()
-                || address.is_unspecified()
-                || address.is_multicast()
-                || address.is_broadcast()
-                || address.is_documentation()
-                || a == 0
-                || a >= 240
-                || (a == 100 && (64..128).contains(&b))
-                || (a == 198 && (b == 18 || b == 19))
-                || (a == 192 && b == 0 && c == 0))
-        }
-        IpAddr::V6(address) => match address.to_ipv4_mapped() {
-            Some(mapped) => is_public(IpAddr::V4(mapped)),
-            // Global unicast is 2000::/3; 2001:db8::/32 is for documents, 2002::/16 and 64:ff9b::/96 hide IPv4.
-            None => {
-                let parts = address.segments();
-                (parts[0] & 0xe000) == 0x2000 && parts[0] != 0x2002 && !(parts[0] == 0x2001 && parts[1] == 0x0db8)
-            }
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -492,29 +461,5 @@ mod tests {
         let now = clock::now().0 / 1_000;
         let oracle = standardwebhooks::Webhook::new(secret).unwrap();
         assert_eq!(sign(secret, &id, now, body).unwrap(), oracle.sign(&id, now, body.as_bytes()).unwrap());
-    }
-
-    #[test]
-    fn private_addresses_are_told_from_public_ones() {
-        for text in [
-            "10.0.0.1",
-            "127.0.0.1",
-            "169.254.1.1",
-            "100.64.0.1",
-            "0.0.0.0",
-            "192.168.1.1",
-            "::1",
-            "fc00::1",
-            "fe80::1",
-            "::ffff:10.0.0.1",
-            "2002:a00:1::",
-            "198.18.0.1",
-            "255.255.255.255",
-        ] {
-            assert!(!is_public(text.parse().unwrap()), "{text}");
-        }
-        for text in ["1.1.1.1", "8.8.8.8", "2606:4700::1111", "::ffff:1.1.1.1"] {
-            assert!(is_public(text.parse().unwrap()), "{text}");
-        }
     }
 }

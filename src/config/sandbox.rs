@@ -14,6 +14,9 @@ use super::{ConfigError, secret_file};
 /// The accounts that the sandbox wires to the simulated gateway for `simpay`.
 pub const SIMPAY_ACCOUNTS: [&str; 1] = ["default"];
 
+/// The key of the sandbox's operators. Everybody knows it.
+pub const OPERATOR_KEY: &str = "ok_sandbox";
+
 /// Bytes of a simpay account key: the output size of SHA-256, beyond which HMAC gains nothing.
 const SIMPAY_KEY_BYTES: usize = 32;
 

@@ -48,6 +48,8 @@ pub enum Fact {
     QueryAnswered {
         ordinal: u8,
         finding: Finding,
+        /// When the query went out: what it did not find may have come since.
+        asked_at: Instant,
     },
     CloseAnswered {
         ordinal: u8,

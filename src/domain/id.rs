@@ -21,6 +21,8 @@ impl fmt::Display for IdError {
     }
 }
 
+impl std::error::Error for IdError {}
+
 /// An order's identity: a version 7 UUID, so that ids grow with time and pages of an index fill in order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrderId(u128);

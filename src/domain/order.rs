@@ -168,6 +168,17 @@ impl Attempt {
         }
     }
 
+    /// When it is asked for while it is open, counted from `paced_from`. What was sent again and not shown to anybody
+    /// begins later in the schedule each time, so that asking and sending again become rare together.
+    pub(super) fn queries(&self, pace: Pace) -> retry::Schedule {
+        let schedule = retry::queries(self.channel, pace);
+        let sent_again = match self.reach {
+            Reach::Nowhere | Reach::Perhaps => usize::from(self.sends.saturating_sub(1)),
+            Reach::Shown => 0,
+        };
+        &schedule[sent_again.min(schedule.len() - 1)..]
+    }
+
     /// Whether the gateway may know of this attempt, so that money could ever come by it.
     pub fn may_exist(&self) -> bool {
         match self.reach {
@@ -330,10 +341,10 @@ impl Order {
     }
 
     fn attempt_due_at(&self, attempt: &Attempt, now: Instant) -> Option<Instant> {
-        let schedule = retry::queries(attempt.channel, self.pace);
-        let open_since = attempt.is_open().then_some(attempt.paced_from);
-        let since = open_since.into_iter().chain(attempt.claimed_at);
-        since.map(|since| retry::next_tick(schedule, since, now)).min()
+        let open = attempt.is_open().then_some((attempt.queries(self.pace), attempt.paced_from));
+        let claimed = attempt.claimed_at.map(|since| (retry::queries(attempt.channel, self.pace), since));
+        let ticks = open.into_iter().chain(claimed);
+        ticks.map(|(schedule, since)| retry::next_tick(schedule, since, now)).min()
     }
 
     fn refund_due_at(&self, capture: &Capture, now: Instant) -> Option<Instant> {

@@ -140,8 +140,8 @@ impl Draft {
             Fact::ChannelChosen { channel, method } => self.choose(*channel, *method),
             Fact::Validated { channel, method, verdict } => self.validated(*channel, *method, verdict),
             Fact::SendAnswered { ordinal, send, outcome } => self.send_answered(*ordinal, *send, outcome),
-            Fact::QueryAnswered { ordinal, finding } => self.found(*ordinal, finding),
-            Fact::OperatorResolved { ordinal, finding, .. } => self.found(*ordinal, finding),
+            Fact::QueryAnswered { ordinal, finding, asked_at } => self.found(*ordinal, finding, *asked_at),
+            Fact::OperatorResolved { ordinal, finding, .. } => self.resolved(*ordinal, finding),
             Fact::CloseAnswered { ordinal, answer } => self.close_answered(*ordinal, answer),
             Fact::CallbackVerified { ordinal, account, reference, amount_minor, currency } => {
                 self.callback(*ordinal, account, (reference, *amount_minor, currency))

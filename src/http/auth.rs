@@ -1,5 +1,6 @@
-//! Who asks: a platform, known by the hash of its key.
+//! Who asks: a platform, known by the hash of its key, or an operator.
 
+use std::future::{Ready, ready};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use actix_web::dev::Payload;
 use actix_web::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use actix_web::{FromRequest, HttpRequest, web};
-use aws_lc_rs::digest;
+use aws_lc_rs::{constant_time, digest};
 use dashmap::DashMap;
 use tokio::sync::Semaphore;
 
@@ -20,7 +21,7 @@ use crate::store::Platform;
 /// Longer ones are none of ours.
 const KEY_MAX: usize = 256;
 
-type KeyHash = [u8; 32];
+pub type KeyHash = [u8; 32];
 
 /// Keys that were good a moment ago. Only keys that exist get in, so their number bounds it.
 pub struct Keys {
@@ -69,6 +70,32 @@ impl FromRequest for Caller {
     }
 }
 
+/// Somebody who has shown the operators' key. Without such a key in the configuration there is nothing to be found.
+pub struct Operator;
+
+impl FromRequest for Operator {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(operator(request))
+    }
+}
+
+fn operator(request: &HttpRequest) -> Result<Operator, ApiError> {
+    let app = request.app_data::<web::Data<App>>().ok_or_else(ApiError::internal)?;
+    let expected = app.operator.as_ref().ok_or_else(ApiError::not_found)?;
+    let given = bearer(request).map(hash);
+    match given.is_some_and(|given| constant_time::verify_slices_are_equal(&given, expected).is_ok()) {
+        true => Ok(Operator),
+        false => {
+            let refusal = ApiError::new(Code::Unauthenticated, "Send `Authorization: Bearer` and the operators' key.");
+            let address = request.peer_addr().map(|peer| peer.ip());
+            Err(app.limits.failure(address, refusal.with_text(WWW_AUTHENTICATE, "Bearer")))
+        }
+    }
+}
+
 fn bearer(request: &HttpRequest) -> Option<&str> {
     let given = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, key) = given.split_once(' ')?;
@@ -76,7 +103,7 @@ fn bearer(request: &HttpRequest) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty() && key.len() <= KEY_MAX).then_some(key)
 }
 
-fn hash(key: &str) -> KeyHash {
+pub fn hash(key: &str) -> KeyHash {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest::digest(&digest::SHA256, key.as_bytes()).as_ref());
     hash

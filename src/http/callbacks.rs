@@ -60,7 +60,7 @@ async fn receive(
 ) -> Result<HttpResponse, ApiError> {
     let channel = Channel::parse(channel).ok_or_else(ApiError::not_found)?;
     let adapter = app.registry.adapter(channel, account).ok_or_else(ApiError::not_found)?;
-    let body = json::bytes(request, payload, app.config.server.body_max_bytes).await?;
+    let body = json::bytes(request, payload, &app.config.server).await?;
     let headers: Vec<(String, String)> = request
         .headers()
         .iter()

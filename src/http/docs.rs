@@ -14,7 +14,7 @@ use utoipa::openapi::{Content, OpenApi as Document, PathItem, Ref, RefOr, Respon
 use utoipa_swagger_ui::Config as Reader;
 
 use super::problem::{ApiError, Code};
-use super::{callbacks, channels, lists, ops, orders, pay_page, schema};
+use super::{callbacks, channels, lists, operator, ops, orders, pay_page, schema};
 
 /// The reader's own files, and nothing from anywhere else.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -40,6 +40,9 @@ const POLICY: HeaderValue = HeaderValue::from_static(
         channels::quote,
         callbacks::default_account,
         callbacks::named_account,
+        operator::resolve,
+        operator::quarantine,
+        operator::retry,
         pay_page::show,
         pay_page::choose,
         ops::healthz,
@@ -52,6 +55,7 @@ const POLICY: HeaderValue = HeaderValue::from_static(
         (name = "orders", description = "What platforms want paid."),
         (name = "channels", description = "Payment networks and their prices."),
         (name = "callbacks", description = "For gateways, each in its own format."),
+        (name = "operators", description = "For people who settle what cannot be settled by asking."),
         (name = "payer", description = "Pages for the payer."),
         (name = "operation", description = "For those who run it.")
     )
@@ -67,7 +71,8 @@ const PLATFORM: &[Code] = &[
     Code::Internal,
     Code::StoreUnavailable,
 ];
-const BODY: &[Code] = &[Code::BodyInvalid, Code::BodyTooLarge, Code::ContentTypeUnsupported, Code::FieldUnknown];
+const BODY: &[Code] =
+    &[Code::BodyInvalid, Code::BodyTimeout, Code::BodyTooLarge, Code::ContentTypeUnsupported, Code::FieldUnknown];
 const COMMAND: &[Code] = &[
     Code::NotFound,
     Code::OrderFinal,
@@ -79,6 +84,16 @@ const COMMAND: &[Code] = &[
     Code::OutcomeUnknown,
     Code::OrderQuarantined,
 ];
+/// What any request of an operator may meet; 404 where no key is configured.
+const OPERATOR: &[Code] = &[
+    Code::RequestInvalid,
+    Code::Unauthenticated,
+    Code::NotFound,
+    Code::MethodNotAllowed,
+    Code::RateLimited,
+    Code::Internal,
+    Code::StoreUnavailable,
+];
 const CALLBACK: &[Code] = &[
     Code::RequestInvalid,
     Code::CallbackUnreadable,
@@ -87,6 +102,7 @@ const CALLBACK: &[Code] = &[
     Code::NotFound,
     Code::MethodNotAllowed,
     Code::CallbackRefused,
+    Code::BodyTimeout,
     Code::BodyTooLarge,
     Code::RateLimited,
     Code::Internal,
@@ -161,6 +177,24 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
                 Code::ChannelUnknown,
             ],
         ],
+        "resolve_attempt" => vec![
+            OPERATOR,
+            BODY,
+            &[
+                Code::AttemptUnknown,
+                Code::FindingUnknown,
+                Code::ReferenceInvalid,
+                Code::AmountInvalid,
+                Code::OperatorInvalid,
+                Code::EvidenceInvalid,
+                Code::ResolutionRefused,
+                Code::Overloaded,
+                Code::OutcomeUnknown,
+                Code::OrderQuarantined,
+            ],
+        ],
+        "list_quarantine" => vec![OPERATOR, &[Code::ParameterUnknown, Code::LimitInvalid, Code::CursorInvalid]],
+        "retry_quarantined" => vec![OPERATOR],
         "take_callback" | "take_account_callback" => vec![CALLBACK],
         // Pages tell people what went wrong, and the rest cannot go wrong.
         _ => Vec::new(),
@@ -178,6 +212,7 @@ fn document() -> Document {
     document.info.license = None;
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("platform_key", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    components.add_security_scheme("operator_key", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
     components.schemas.insert("Problem".into(), problem_schema());
     for item in document.paths.paths.values_mut() {
         for operation in operations(item) {
@@ -339,7 +374,7 @@ mod tests {
     #[test]
     fn requests_are_described_as_strictly_as_they_are_read() {
         let schemas = &shown()["components"]["schemas"];
-        for name in ["NewOrder", "Payer", "Choice"] {
+        for name in ["NewOrder", "Payer", "Choice", "Resolution"] {
             assert_eq!(schemas[name]["additionalProperties"], false, "{name}");
         }
         let mut fields: Vec<_> = schemas["NewOrder"]["properties"].as_object().unwrap().keys().cloned().collect();

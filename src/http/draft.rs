@@ -250,7 +250,7 @@ fn optional_choice(channel: Json<'_>, method: Json<'_>) -> Result<Option<(Channe
 }
 
 /// A text of 1 to `max` characters without control characters.
-fn text(given: Json<'_>, max: usize) -> Option<String> {
+pub fn text(given: Json<'_>, max: usize) -> Option<String> {
     let text = given.text()?;
     // A character has at most four bytes: a longer text need not be counted.
     let fits = !text.is_empty() && text.len() <= 4 * max && text.chars().count() <= max;

@@ -2,6 +2,8 @@
 //! requests bring along.
 
 use std::borrow::Cow;
+use std::rc::Rc;
+use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -14,6 +16,7 @@ use actix_web::middleware::Next;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use super::meter::Meter;
 use super::problem::{ApiError, Code};
 use crate::actors::ask::{Patience, Trace};
 
@@ -36,12 +39,17 @@ pub async fn layer<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let begun = Instant::now();
     let request_id = request_id(request.headers());
     let span = tracing::debug_span!("request", %request_id, method = %request.method(), path = request.path());
     let answer = next.call(request).instrument(span).await?.map_into_boxed_body();
     let mut answer = with_problem(answer, &request_id);
-    let status = answer.status().as_u16();
-    tracing::debug!(request_id = %request_id, status, "answered");
+    let status = answer.status();
+    // The innermost one that was met: the route's, or else the one for what has no route.
+    if let Some(meter) = answer.request().app_data::<Rc<Meter>>() {
+        meter.record(answer.request().method(), status, begun.elapsed());
+    }
+    tracing::debug!(request_id = %request_id, status = status.as_u16(), "answered");
     let headers = answer.headers_mut();
     for (name, value) in DEFAULTS {
         if !headers.contains_key(&name) {

@@ -1,4 +1,8 @@
 //! `Idempotency-Key`: the same answer to the same request, for as long as answers are kept.
+//!
+//! What a request changes is committed together with its claim to the key, and its answer is kept after that. Whoever
+//! repeats a request whose answer was lost in between is shown what became of the order. No kept answer holds a
+//! `next_action`: on its way out it gets the one that the order has now.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName};
@@ -6,20 +10,17 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 use super::App;
 use super::problem::{ApiError, Code};
-use crate::actors::clock;
 use crate::domain::id::PlatformId;
-use crate::store::KeptAnswer;
+use crate::store::{Claim, GivenAnswer, KeptAnswer};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const KEY_MAX: usize = 255;
 
-pub type Fingerprint = [u8; 32];
+/// Where a body tells that nothing remains to be done. Quotes within texts are escaped and metadata are texts, so in
+/// an order it stands at one place only.
+const NO_NEXT_ACTION: &str = r#""next_action":null"#;
 
-/// What is on record under a key.
-pub enum Kept {
-    Nothing,
-    Same { status: StatusCode, body: String },
-}
+pub type Fingerprint = [u8; 32];
 
 /// The request's key, if it has one.
 ///
@@ -50,43 +51,38 @@ pub fn in_progress() -> ApiError {
     ApiError::new(Code::RequestInProgress, "Wait for its answer, then ask again.").retry_after(1)
 }
 
+/// The body of a kept answer with what remains to be done by now.
+pub fn with_next_action(body: &str, next_action: Option<&str>) -> String {
+    match next_action {
+        Some(action) => body.replacen(NO_NEXT_ACTION, &format!("\"next_action\":{action}"), 1),
+        None => body.to_owned(),
+    }
+}
+
 impl App {
+    /// What is on record under a key for this very request.
+    ///
+    /// # Errors
+    /// The key was used for another request.
     pub(super) async fn kept(
         &self,
         platform: PlatformId,
         key: &str,
         fingerprint: &Fingerprint,
-    ) -> Result<Kept, ApiError> {
+    ) -> Result<Option<KeptAnswer>, ApiError> {
         match self.store.answer(platform, key).await? {
-            None => Ok(Kept::Nothing),
-            Some(answer) if answer.fingerprint == *fingerprint => {
-                let status = StatusCode::from_u16(answer.status).map_err(|_| ApiError::internal())?;
-                Ok(Kept::Same { status, body: answer.body.into() })
-            }
-            Some(_) => {
+            Some(kept) if kept.claim.fingerprint != *fingerprint => {
                 Err(ApiError::new(Code::IdempotencyKeyReused, "This key was used with another method, path or body."))
             }
+            kept => Ok(kept),
         }
     }
 
     /// Makes a 2xx answer durable before it is given. If that fails, what was asked for has happened all the same.
-    pub(super) async fn keep(
-        &self,
-        platform: PlatformId,
-        key: &str,
-        fingerprint: Fingerprint,
-        status: StatusCode,
-        body: &str,
-    ) -> Result<(), ApiError> {
-        let answer = KeptAnswer {
-            platform,
-            key: key.into(),
-            fingerprint,
-            status: status.as_u16(),
-            body: body.into(),
-            at: clock::now(),
-        };
-        self.registry.keep_answer(answer).await.map_err(|_| ApiError::outcome_unknown())
+    pub(super) async fn keep(&self, claim: Claim, status: StatusCode, body: String) -> Result<(), ApiError> {
+        let given = GivenAnswer { status: status.as_u16(), body: body.into() };
+        let kept = KeptAnswer { claim, given: Some(given) };
+        self.registry.keep_answer(kept).await.map_err(|_| ApiError::outcome_unknown())
     }
 }
 
@@ -114,6 +110,16 @@ mod tests {
         let mut foreign = HeaderMap::new();
         foreign.insert(IDEMPOTENCY_KEY, HeaderValue::from_bytes("é".as_bytes()).unwrap());
         assert!(key(&foreign).is_err());
+    }
+
+    #[test]
+    fn a_kept_answer_is_told_with_what_remains_to_be_done_now() {
+        let metadata = r#""metadata":{"next_action":"null","n":"\"next_action\":null"}"#;
+        let body = format!(r#"{{{metadata},"next_action":null,"state":"submitted"}}"#);
+        let action = r#"{"type":"qr_code","qr_code":"x"}"#;
+        let told = format!(r#"{{{metadata},"next_action":{action},"state":"submitted"}}"#);
+        assert_eq!(with_next_action(&body, Some(action)), told);
+        assert_eq!(with_next_action(&body, None), body);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -9,6 +10,7 @@ use actix_web::web::{Bytes, Payload};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::problem::{ApiError, Code};
+use crate::config::Server;
 
 /// A JSON value as it stood in a body; texts without escapes are borrowed from it. Nesting is bounded by the reader
 /// (128 levels) and no object has a key twice.
@@ -28,17 +30,20 @@ pub enum Json<'a> {
 #[derive(Debug)]
 pub struct Fields<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
 
-/// Reads a body up to its bound.
-pub async fn bytes(request: &HttpRequest, payload: Payload, max: usize) -> Result<Bytes, ApiError> {
+/// Reads a body up to its bound and within its time.
+pub async fn bytes(request: &HttpRequest, payload: Payload, bounds: &Server) -> Result<Bytes, ApiError> {
+    let max = bounds.body_max_bytes;
     let too_large = || ApiError::new(Code::BodyTooLarge, format!("A body may have at most {max} bytes."));
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > max as u64) {
         return Err(too_large());
     }
-    match payload.to_bytes_limited(max).await {
-        Err(_) => Err(too_large()),
-        Ok(Err(_)) => Err(ApiError::new(Code::RequestInvalid, "The body ended before its time.")),
-        Ok(Ok(bytes)) => Ok(bytes),
+    let within = Duration::from_millis(bounds.body_timeout_ms);
+    match tokio::time::timeout(within, payload.to_bytes_limited(max)).await {
+        Err(_) => Err(ApiError::new(Code::BodyTimeout, format!("A body must arrive within {within:?}."))),
+        Ok(Err(_)) => Err(too_large()),
+        Ok(Ok(Err(_))) => Err(ApiError::new(Code::RequestInvalid, "The body ended before its time.")),
+        Ok(Ok(Ok(bytes))) => Ok(bytes),
     }
 }
 

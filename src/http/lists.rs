@@ -73,7 +73,7 @@ impl<T: Serialize> Page<T> {
 )]
 pub async fn orders(app: Data<App>, Caller(platform): Caller, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let query = Query::read(&request, &PARAMETERS)?;
-    let limit = query.parse(Code::LimitInvalid, "limit", "a whole number, 1 to 100", limit)?.unwrap_or(LIMIT_DEFAULT);
+    let limit = read_limit(&query)?;
     let filter = OrderFilter {
         platform: platform.id,
         merchant_order_id: query.parse(
@@ -106,7 +106,7 @@ pub async fn orders(app: Data<App>, Caller(platform): Caller, request: HttpReque
             "an RFC 3339 instant",
             Instant::parse_rfc3339,
         )?,
-        before: query.parse(Code::CursorInvalid, "cursor", "the `next_cursor` of a page before", read_cursor)?,
+        before: read_place(&query)?,
         // One more than asked for tells whether there is a next page.
         limit: limit + 1,
     };
@@ -172,12 +172,23 @@ fn spell_instants(value: &mut Value) {
     }
 }
 
+/// How many rows a page may have.
+pub fn read_limit(query: &Query<'_>) -> Result<u32, ApiError> {
+    let limit = query.parse(Code::LimitInvalid, "limit", "a whole number, 1 to 100", limit)?;
+    Ok(limit.unwrap_or(LIMIT_DEFAULT))
+}
+
+/// After which order a page begins.
+pub fn read_place(query: &Query<'_>) -> Result<Option<OrderId>, ApiError> {
+    query.parse(Code::CursorInvalid, "cursor", "the `next_cursor` of a page before", read_cursor)
+}
+
 fn limit(text: &str) -> Option<u32> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|limit| plain && (1..=LIMIT_MAX).contains(limit))
 }
 
-fn write_cursor(last: OrderId) -> String {
+pub fn write_cursor(last: OrderId) -> String {
     URL_SAFE_NO_PAD.encode(last.as_u128().to_be_bytes())
 }
 

@@ -11,6 +11,8 @@ mod idempotency;
 mod json;
 mod limits;
 mod lists;
+mod meter;
+mod operator;
 mod ops;
 mod orders;
 mod pages;
@@ -50,6 +52,7 @@ pub struct App {
     pub store: Arc<dyn Store>,
     links: PayLinks,
     keys: auth::Keys,
+    operator: Option<auth::KeyHash>,
     limits: limits::Limits,
     creating: reservations::Reservations,
     running: reservations::Reservations,
@@ -76,6 +79,7 @@ impl App {
             store: Arc::clone(registry.store()),
             links: PayLinks::new(&config.server.public_url, &key),
             keys: auth::Keys::new(&config),
+            operator: config.operator_key()?.map(|key| auth::hash(key.expose_secret())),
             limits: limits::Limits::new(&config),
             creating: reservations::Reservations::default(),
             running: reservations::Reservations::default(),

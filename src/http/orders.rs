@@ -12,19 +12,19 @@ use super::App;
 use super::auth::Caller;
 use super::draft::{self, Addresses, Body, Draft, Payer};
 use super::edge;
-use super::idempotency::{self, Kept};
+use super::idempotency::{self, Fingerprint};
 use super::json;
 use super::problem::{ApiError, Code};
 use super::reservations::Reserved;
 use super::schema;
-use crate::actors::ask::{Addressee, AskError, Command, NewOrder, Patience, Placed, Trace};
+use crate::actors::ask::{Addressee, AskError, Command, NewOrder, Patience, Trace};
 use crate::actors::clock;
 use crate::domain::channel::Channel;
 use crate::domain::event::Created;
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::{Order, Webhooks};
 use crate::domain::view::{self, Metadata};
-use crate::store::{Platform, StoredOrder};
+use crate::store::{Claim, KeptAnswer, Platform, StoredOrder};
 
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -54,7 +54,7 @@ pub async fn create(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     json::require_json(&request)?;
-    let body = json::bytes(&request, payload, app.config.server.body_max_bytes).await?;
+    let body = json::bytes(&request, payload, &app.config.server).await?;
     let addresses = if app.config.sandbox { Addresses::Sandbox } else { Addresses::Public };
     let draft = Draft::read(&body, addresses, edge::trace(request.headers()))?;
     let patience = edge::patience(request.headers());
@@ -107,13 +107,10 @@ pub async fn pay(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     json::require_json(&request)?;
-    let body = json::bytes(&request, payload, app.config.server.body_max_bytes).await?;
-    let read = |body: &[u8]| {
-        let mut fields = json::object(body, &["channel", "method"])?;
-        let (channel, method) = draft::choice(fields.take("channel"), fields.take("method"))?;
-        Ok(Command::Pay { channel, method })
-    };
-    app.once(&platform, &id, &request, &body, read).await
+    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let mut fields = json::object(&body, &["channel", "method"])?;
+    let (channel, method) = draft::choice(fields.take("channel"), fields.take("method"))?;
+    take(&app, &platform, &id, &request, &body, Command::Pay { channel, method }).await
 }
 
 /// Cancels an order. An open attempt is closed at its channel first; if it is paid meanwhile, the order succeeds.
@@ -136,17 +133,47 @@ pub async fn cancel(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let body = json::bytes(&request, payload, app.config.server.body_max_bytes).await?;
+    let body = json::bytes(&request, payload, &app.config.server).await?;
     if !body.is_empty() {
         json::require_json(&request)?;
+        json::object(&body, &[])?;
     }
-    let read = |body: &[u8]| {
-        if !body.is_empty() {
-            json::object(body, &[])?;
-        }
-        Ok(Command::Cancel)
-    };
-    app.once(&platform, &id, &request, &body, read).await
+    take(&app, &platform, &id, &request, &body, Command::Cancel).await
+}
+
+/// A command under an `Idempotency-Key`.
+struct Keyed {
+    platform: PlatformId,
+    id: String,
+    key: Box<str>,
+    fingerprint: Fingerprint,
+    command: Command,
+    patience: Patience,
+}
+
+/// Takes a command to an order, at most once per `Idempotency-Key`.
+async fn take(
+    app: &Data<App>,
+    platform: &Platform,
+    id: &str,
+    request: &HttpRequest,
+    body: &[u8],
+    command: Command,
+) -> Result<HttpResponse, ApiError> {
+    let patience = edge::patience(request.headers());
+    if let Some(key) = idempotency::key(request.headers())? {
+        let fingerprint = idempotency::fingerprint(request.method().as_str(), request.path(), body);
+        let (platform, id, key) = (platform.id, id.to_owned(), key.into());
+        let (app, asked) = (app.clone(), Keyed { platform, id, key, fingerprint, command, patience });
+        // A task of its own: should the client go, the key stays taken until what was asked for is over.
+        let answer = actix_web::rt::spawn(async move { app.keyed(asked).await }).await;
+        return answer.map_err(|_| ApiError::internal())?;
+    }
+    let stored = app.owned(platform.id, id).await?;
+    let placed = app.registry.ask(stored.order.id, command, patience, None).await?;
+    let mut answer = app.write_asked(&stored, &placed.order, placed.next_action.as_deref())?.answer();
+    applied(answer.headers_mut(), patience);
+    Ok(answer)
 }
 
 /// An answer's status and body, before it is sent or kept.
@@ -232,50 +259,52 @@ impl App {
         Ok(answer)
     }
 
-    /// A command to an order, at most once per `Idempotency-Key`.
-    async fn once(
-        &self,
-        platform: &Platform,
-        id: &str,
-        request: &HttpRequest,
-        body: &[u8],
-        read: impl FnOnce(&[u8]) -> Result<Command, ApiError>,
-    ) -> Result<HttpResponse, ApiError> {
-        let patience = edge::patience(request.headers());
-        let Some(key) = idempotency::key(request.headers())? else {
-            let mut answer = self.command(platform.id, id, read(body)?, patience).await?.answer();
-            applied(answer.headers_mut(), patience);
-            return Ok(answer);
-        };
-        let fingerprint = idempotency::fingerprint(request.method().as_str(), request.path(), body);
-        let _running = match self.running.reserve(platform.id, key) {
+    /// A command that was posted under a key, at most once.
+    async fn keyed(&self, asked: Keyed) -> Result<HttpResponse, ApiError> {
+        let Keyed { platform, id, key, fingerprint, command, patience } = asked;
+        let _running = match self.running.reserve(platform, &key) {
             Reserved::Mine(reservation) => reservation,
             Reserved::Busy(_) => return Err(idempotency::in_progress()),
         };
-        if let Kept::Same { status, body } = self.kept(platform.id, key, &fingerprint).await? {
-            let mut answer = Written { status, body }.answer();
-            answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-            return Ok(answer);
+        if let Some(kept) = self.kept(platform, &key, &fingerprint).await? {
+            return self.replay(kept).await;
         }
-        let written = self.command(platform.id, id, read(body)?, patience).await?;
-        self.keep(platform.id, key, fingerprint, written.status, &written.body).await?;
-        let mut answer = written.answer();
+        let stored = self.owned(platform, &id).await?;
+        let order = stored.order.id;
+        let claim = Claim { platform, key, fingerprint, order, at: clock::now() };
+        let placed = self.registry.ask(order, command, patience, Some(Box::new(claim.clone()))).await?;
+        let kept = self.write_asked(&stored, &placed.order, None)?;
+        self.keep(claim, kept.status, kept.body.clone()).await?;
+        let mut answer = kept.with_next_action(placed.next_action.as_deref()).answer();
         applied(answer.headers_mut(), patience);
         Ok(answer)
     }
 
-    async fn command(
-        &self,
-        platform: PlatformId,
-        id: &str,
-        command: Command,
-        patience: Patience,
-    ) -> Result<Written, ApiError> {
-        let stored = self.owned(platform, id).await?;
+    /// The answer that was given before, with what remains to be done by now. If it was lost, the order as it is now
+    /// becomes the answer.
+    async fn replay(&self, kept: KeptAnswer) -> Result<HttpResponse, ApiError> {
+        let stored = self.store.order(kept.claim.order).await?.ok_or_else(ApiError::internal)?;
+        let written = match kept.given {
+            Some(given) => Written {
+                status: StatusCode::from_u16(given.status).map_err(|_| ApiError::internal())?,
+                body: given.body.into(),
+            },
+            None => {
+                let written = self.write_asked(&stored, &stored.order, None)?;
+                self.keep(kept.claim, written.status, written.body.clone()).await?;
+                written
+            }
+        };
+        let mut answer = written.with_next_action(stored.next_action.as_deref()).answer();
+        answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        Ok(answer)
+    }
+
+    /// What is answered to a command: `order` is what became of the stored one.
+    fn write_asked(&self, stored: &StoredOrder, order: &Order, next_action: Option<&str>) -> Result<Written, ApiError> {
         let metadata = Body::stored(&stored.request)?.metadata;
-        let Placed { order, next_action } = self.registry.ask(stored.order.id, command, patience).await?;
-        let status = if is_closing(&order) { StatusCode::ACCEPTED } else { StatusCode::OK };
-        self.write(status, &order, &stored.request.merchant_order_id, &metadata, next_action.as_deref())
+        let status = if is_closing(order) { StatusCode::ACCEPTED } else { StatusCode::OK };
+        self.write(status, order, &stored.request.merchant_order_id, &metadata, next_action)
     }
 
     /// The order of this id, if it is the platform's.
@@ -285,7 +314,7 @@ impl App {
         stored.filter(|stored| stored.order.platform == platform).ok_or_else(ApiError::not_found)
     }
 
-    fn show_stored(&self, status: StatusCode, stored: &StoredOrder) -> Result<HttpResponse, ApiError> {
+    pub(super) fn show_stored(&self, status: StatusCode, stored: &StoredOrder) -> Result<HttpResponse, ApiError> {
         let metadata = Body::stored(&stored.request)?.metadata;
         Ok(self.write_stored(status, stored, &metadata)?.answer())
     }
@@ -312,6 +341,10 @@ impl App {
 }
 
 impl Written {
+    fn with_next_action(self, next_action: Option<&str>) -> Self {
+        Written { body: idempotency::with_next_action(&self.body, next_action), ..self }
+    }
+
     fn answer(self) -> HttpResponse {
         HttpResponse::build(self.status).insert_header((CONTENT_TYPE, JSON)).body(self.body)
     }

@@ -72,7 +72,7 @@ impl App {
 
     async fn choose(&self, token: &str, request: &HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
         let StoredOrder { order, request: asked, next_action } = self.linked(token, request).await?;
-        let form = json::bytes(request, payload, self.config.server.body_max_bytes).await?;
+        let form = json::bytes(request, payload, &self.config.server).await?;
         let chosen = url::form_urlencoded::parse(&form).find(|(name, _)| name == "channel").map(|(_, value)| value);
         // Only what the page offers: another channel would end the open attempt for nothing.
         let offered = |channel: &Channel| self.usable(*channel) && channel.rules().takes(order.currency);
@@ -81,7 +81,9 @@ impl App {
             Some(Command::Pay { channel, method })
         });
         let placed = match choice {
-            Some(command) => self.registry.ask(order.id, command, Patience::FirstAnswer).await.map_err(ApiError::from),
+            Some(command) => {
+                self.registry.ask(order.id, command, Patience::FirstAnswer, None).await.map_err(ApiError::from)
+            }
             None => Err(ApiError::field(Code::ChannelUnknown, "channel", "no such channel")),
         };
         match placed {
@@ -168,6 +170,9 @@ fn html_answer(error: Option<&ApiError>, html: String) -> HttpResponse {
     answer.insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).insert_header((CONTENT_SECURITY_POLICY, POLICY));
     if let Some(wait) = error.and_then(|error| error.header(&RETRY_AFTER)) {
         answer.insert_header((RETRY_AFTER, wait.clone()));
+    }
+    if error.is_some_and(ApiError::ends_connection) {
+        answer.force_close();
     }
     answer.body(html)
 }

@@ -43,11 +43,12 @@ codes! {
     BodyInvalid = 400, "body_invalid", "The body is not valid JSON";
     RequestInvalid = 400, "request_invalid", "The request cannot be read";
     CallbackUnreadable = 400, "callback_unreadable", "The callback cannot be read";
-    Unauthenticated = 401, "unauthenticated", "A valid platform key is needed";
+    Unauthenticated = 401, "unauthenticated", "A valid key is needed";
     CallbackUnverified = 401, "callback_unverified", "The callback's signature does not verify";
     CallbackStale = 401, "callback_stale", "The callback's time is too far from now";
     NotFound = 404, "not_found", "There is no such thing";
     MethodNotAllowed = 405, "method_not_allowed", "The method is not allowed here";
+    BodyTimeout = 408, "body_timeout", "The body did not arrive in time";
     OrderConflict = 409, "order_conflict", "The merchant order id names a different order";
     OrderFinal = 409, "order_final", "The order is final";
     AttemptOpen = 409, "attempt_open", "An attempt that cannot be closed is still open";
@@ -56,6 +57,7 @@ codes! {
     ChannelUnavailable = 409, "channel_unavailable", "The channel is down at the moment";
     RequestInProgress = 409, "request_in_progress", "A request with this Idempotency-Key is still running";
     CallbackRefused = 409, "callback_refused", "The callback contradicts what is on record";
+    ResolutionRefused = 409, "resolution_refused", "The finding contradicts what is on record";
     BodyTooLarge = 413, "body_too_large", "The body is too large";
     ContentTypeUnsupported = 415, "content_type_unsupported", "The content type is not application/json";
     FieldUnknown = 422, "field_unknown", "The request has an unknown field";
@@ -73,6 +75,11 @@ codes! {
     ExpiresInInvalid = 422, "expires_in_invalid", "The time to live is not valid";
     AttemptsMaxInvalid = 422, "attempts_max_invalid", "The number of attempts is not valid";
     MetadataInvalid = 422, "metadata_invalid", "The metadata is not valid";
+    AttemptUnknown = 422, "attempt_unknown", "The order has no such attempt";
+    FindingUnknown = 422, "finding_unknown", "The finding is not known";
+    ReferenceInvalid = 422, "reference_invalid", "The channel's reference is not valid";
+    OperatorInvalid = 422, "operator_invalid", "The operator is not valid";
+    EvidenceInvalid = 422, "evidence_invalid", "The evidence is not valid";
     StateUnknown = 422, "state_unknown", "The state is not known";
     CreatedAfterInvalid = 422, "created_after_invalid", "The instant is not valid";
     CreatedBeforeInvalid = 422, "created_before_invalid", "The instant is not valid";
@@ -137,6 +144,11 @@ impl ApiError {
         self.field.as_deref()
     }
 
+    /// The rest of a body that was not waited for may come at any time, or never.
+    pub fn ends_connection(&self) -> bool {
+        self.code == Code::BodyTimeout
+    }
+
     pub fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
@@ -177,6 +189,9 @@ impl ApiError {
             field: self.at(),
         };
         let mut answer = HttpResponse::build(self.code.status());
+        if self.ends_connection() {
+            answer.force_close();
+        }
         for header in &self.headers {
             answer.insert_header(header.clone());
         }

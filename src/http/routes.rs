@@ -1,11 +1,14 @@
 //! All routes, on one screen.
 
+use std::rc::Rc;
+
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{Resource, Route};
 
+use super::meter::{Meter, UNMATCHED};
 use super::problem::ApiError;
-use super::{App, callbacks, channels, docs, edge, lists, ops, orders, pay_page};
+use super::{App, callbacks, channels, docs, edge, lists, operator, ops, orders, pay_page};
 
 /// A method at a path.
 pub struct Entry {
@@ -35,6 +38,9 @@ pub const TABLE: &[Entry] = &[
     get ("/v1/orders/{id}/events",             || web::get().to(lists::events)),
     get ("/v1/channels",                       || web::get().to(channels::channels)),
     get ("/v1/quote",                          || web::get().to(channels::quote)),
+    post("/v1/operator/orders/{id}/resolve",   || web::post().to(operator::resolve)),
+    get ("/v1/operator/quarantine",            || web::get().to(operator::quarantine)),
+    post("/v1/operator/quarantine/{id}/retry", || web::post().to(operator::retry)),
     get ("/pay/{token}",                       || web::get().to(pay_page::show)),
     post("/pay/{token}",                       || web::post().to(pay_page::choose)),
     get ("/healthz",                           || web::get().to(ops::healthz)),
@@ -54,6 +60,7 @@ pub fn routes(app: Data<App>) -> impl FnOnce(&mut ServiceConfig) {
 
 /// The table with the layer around it.
 pub(super) fn table(config: &mut ServiceConfig) {
+    config.app_data(Rc::new(Meter::new(UNMATCHED)));
     let mut scope = web::scope("").wrap(from_fn(edge::layer));
     for entries in TABLE.chunk_by(|one, next| one.path == next.path) {
         scope = scope.service(resource(entries));
@@ -65,7 +72,8 @@ pub(super) fn table(config: &mut ServiceConfig) {
 fn resource(entries: &[Entry]) -> Resource {
     let allowed = entries.iter().map(|entry| entry.method).collect::<Vec<_>>().join(", ");
     let refuse = move || std::future::ready(Err::<String, _>(ApiError::method_not_allowed(&allowed)));
-    let resource = web::resource(entries[0].path).default_service(web::to(refuse));
+    let path = entries[0].path;
+    let resource = web::resource(path).app_data(Rc::new(Meter::new(path))).default_service(web::to(refuse));
     entries.iter().fold(resource, |resource, entry| resource.route((entry.route)()))
 }
 

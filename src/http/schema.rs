@@ -271,6 +271,66 @@ pub enum SuspenseState {
     Refunded,
 }
 
+/// What an operator found out about an attempt.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Resolution {
+    /// The attempt's `number`.
+    #[schema(minimum = 1)]
+    pub attempt: u8,
+    pub finding: Finding,
+    /// The channel's; for `paid`, and only then.
+    #[schema(min_length = 1, max_length = 128)]
+    pub reference: Option<String>,
+    /// What the channel took, in major units; for `paid`, and only then.
+    #[schema(example = "200.60")]
+    pub amount: Option<String>,
+    /// Who resolves it, by an id of the staff.
+    #[schema(min_length = 1, max_length = 64)]
+    pub operator: String,
+    /// What shows it, such as the number of a statement. It is kept in the journal: nothing personal.
+    #[schema(min_length = 1, max_length = 500)]
+    pub evidence: String,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Finding {
+    Paid,
+    /// It was not paid and never will be.
+    NotPaid,
+}
+
+/// Orders that cannot be worked on, by id.
+#[derive(ToSchema)]
+pub struct Quarantine {
+    pub data: Vec<Quarantined>,
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub struct Quarantined {
+    pub order: String,
+    pub why: String,
+    #[schema(format = DateTime)]
+    pub since: String,
+    /// How often it was tried again in vain.
+    pub tries: u64,
+    #[schema(format = DateTime)]
+    pub retry_at: String,
+    pub held: Held,
+    /// Callbacks that wait for it.
+    pub inbox: u64,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum Held {
+    Back,
+    OnTrial,
+}
+
 /// Orders, newest first.
 #[derive(ToSchema)]
 pub struct Orders {

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use sqlx::types::Uuid;
 
-use super::{Delivery, Group, InboxReason, InboxRow, KeptAnswer, NextActionChange, OrderUnit, StoreError, Unit};
+use super::{
+    Claim, Delivery, GivenAnswer, Group, InboxReason, InboxRow, NextActionChange, OrderUnit, StoreError, Unit,
+};
 use crate::domain::id::OrderId;
 use crate::domain::order::Order;
 
@@ -141,8 +143,9 @@ pub struct AnswerLine {
     pub platform_id: i64,
     pub key: String,
     pub fingerprint: Vec<u8>,
-    pub status: i64,
-    pub body: String,
+    pub order_id: Uuid,
+    pub status: Option<i64>,
+    pub body: Option<String>,
     pub at: i64,
 }
 
@@ -164,7 +167,7 @@ impl Batch {
         for (place, unit) in group.units.iter().enumerate() {
             match unit {
                 Unit::Order(unit) => batch.take_order(place, unit)?,
-                Unit::Answer(answer) => batch.answers.push(AnswerLine::of(answer)),
+                Unit::Answer(answer) => batch.answers.push(AnswerLine::of(&answer.claim, answer.given.as_ref())),
                 Unit::Inbox(row) => batch.inbox.push(InboxLine::of(row)),
                 Unit::InboxDone { id } => batch.inbox_done.push(*id),
                 Unit::Delivery(delivery) => batch.take_delivery(delivery),
@@ -179,6 +182,7 @@ impl Batch {
         let contradiction = |what: &str| StoreError::Corrupt(format!("the unit of {} {what}", unit.id));
         let head = Head::of(order)?;
         let (id, version, at) = (head.id, head.version, order.last_at.0);
+        self.answers.extend(unit.claim.as_deref().map(|claim| AnswerLine::of(claim, None)));
         self.outbox.extend(unit.webhooks.iter().map(|webhook| OutboxLine {
             order_id: id,
             sequence: i64::from(webhook.sequence),
@@ -326,14 +330,15 @@ fn unwritable(error: serde_json::Error) -> StoreError {
 }
 
 impl AnswerLine {
-    fn of(answer: &KeptAnswer) -> Self {
+    fn of(claim: &Claim, given: Option<&GivenAnswer>) -> Self {
         AnswerLine {
-            platform_id: i64::from(answer.platform.0),
-            key: answer.key.to_string(),
-            fingerprint: answer.fingerprint.to_vec(),
-            status: i64::from(answer.status),
-            body: answer.body.to_string(),
-            at: answer.at.0,
+            platform_id: i64::from(claim.platform.0),
+            key: claim.key.to_string(),
+            fingerprint: claim.fingerprint.to_vec(),
+            order_id: key(claim.order),
+            status: given.map(|given| i64::from(given.status)),
+            body: given.map(|given| given.body.to_string()),
+            at: claim.at.0,
         }
     }
 }

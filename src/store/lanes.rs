@@ -100,7 +100,7 @@ impl<E: Engine> Lanes<E> {
 
     /// The way to the connection that writes. It is taken before the task that uses it begins, so that writes happen
     /// in the order in which they were asked for, though nobody waits for them any more.
-    async fn lane(&self) -> OwnedMutexGuard<Option<Connection<E>>> {
+    pub async fn lane(&self) -> OwnedMutexGuard<Option<Connection<E>>> {
         Arc::clone(&self.writer).lock_owned().await
     }
 

@@ -112,6 +112,8 @@ pub struct OrderUnit {
     pub captures: Vec<u8>,
     pub entries: Vec<Entry>,
     pub webhooks: Vec<OutboxRow>,
+    /// The request under an `Idempotency-Key` that this step is taken for.
+    pub claim: Option<Box<Claim>>,
 }
 
 /// What the platform asked for, as it was first: what repeats are compared with. The payer lies in a table of its own.
@@ -148,15 +150,31 @@ pub struct OutboxRow {
     pub at: Instant,
 }
 
+/// That a request under an `Idempotency-Key` was carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptAnswer {
+pub struct Claim {
     pub platform: PlatformId,
     pub key: Box<str>,
     /// SHA-256 of method, path and body.
     pub fingerprint: [u8; 32],
-    pub status: u16,
-    pub body: Box<str>,
+    /// The order that was asked.
+    pub order: OrderId,
     pub at: Instant,
+}
+
+/// What is on record under an `Idempotency-Key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptAnswer {
+    pub claim: Claim,
+    /// None while only the claim is durable, which its command's own commit carried.
+    pub given: Option<GivenAnswer>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenAnswer {
+    pub status: u16,
+    /// Without `next_action`, which may hold a channel's secret.
+    pub body: Box<str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -375,6 +393,8 @@ pub trait Store: Send + Sync + 'static {
     fn due(&self, after: Option<DueOrder>, until: Instant, limit: u32) -> Reply<'_, Vec<DueOrder>>;
     fn frozen(&self, id: OrderId, ordinal: u8) -> Reply<'_, Option<Box<str>>>;
     fn inbox(&self, order: OrderId) -> Reply<'_, Vec<StoredInboxRow>>;
+    /// How many callbacks lie there for an order.
+    fn inbox_size_of(&self, order: OrderId) -> Reply<'_, i64>;
     /// Orders for which callbacks lie in the inbox because they could not be spoken to.
     fn inbox_orders(&self, limit: u32) -> Reply<'_, Vec<OrderId>>;
     fn answer<'a>(&'a self, platform: PlatformId, key: &'a str) -> Reply<'a, Option<KeptAnswer>>;

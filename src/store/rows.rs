@@ -5,8 +5,8 @@ use sqlx::FromRow;
 use sqlx::types::Uuid;
 
 use super::{
-    Balance, ChannelTotal, Count, DeadLetter, DueOrder, InboxReason, InboxRow, JournalRow, KeptAnswer, KeyRow,
-    OutboxItem, Owner, Platform, Request, StoreError, StoredEntry, StoredInboxRow, StoredOrder,
+    Balance, ChannelTotal, Claim, Count, DeadLetter, DueOrder, GivenAnswer, InboxReason, InboxRow, JournalRow,
+    KeptAnswer, KeyRow, OutboxItem, Owner, Platform, Request, StoreError, StoredEntry, StoredInboxRow, StoredOrder,
 };
 use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;
@@ -195,22 +195,28 @@ pub struct AnswerColumns {
     platform_id: i64,
     key: String,
     fingerprint: Vec<u8>,
-    status: i64,
-    body: String,
+    order_id: Uuid,
+    status: Option<i64>,
+    body: Option<String>,
     at: i64,
 }
 
 impl Readable for AnswerColumns {
     type Value = KeptAnswer;
     fn read(self) -> Result<KeptAnswer, StoreError> {
-        Ok(KeptAnswer {
+        let claim = Claim {
             platform: PlatformId(narrow(self.platform_id, "platform number")?),
             key: self.key.into(),
             fingerprint: self.fingerprint.try_into().map_err(|_| unreadable("fingerprint"))?,
-            status: narrow(self.status, "status")?,
-            body: self.body.into(),
+            order: order_id(self.order_id),
             at: Instant(self.at),
-        })
+        };
+        let given = match (self.status, self.body) {
+            (Some(status), Some(body)) => Some(GivenAnswer { status: narrow(status, "status")?, body: body.into() }),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => return Err(unreadable("kept answer")),
+        };
+        Ok(KeptAnswer { claim, given })
     }
 }
 

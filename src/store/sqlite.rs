@@ -13,6 +13,7 @@ use sqlx::sqlite::{
 };
 use sqlx::types::Uuid;
 use sqlx::{ConnectOptions, Connection as _, QueryBuilder, Sqlite, query, query_as};
+use tokio::sync::OwnedMutexGuard;
 
 use self::committer::Committer;
 use self::faults::{reading_fault, writing_fault};
@@ -44,6 +45,9 @@ const CHANNEL_TOTALS: &str = "SELECT channel, currency, SUM(captures) AS capture
          FROM (SELECT e.kind, e.currency, l.value ->> 0 AS account, l.value ->> 1 AS amount \
              FROM entries e, json_each(e.lines) l) WHERE account LIKE 'channel:%') \
      GROUP BY 1, 2 ORDER BY 1, 2";
+
+/// The right to write, beside which nobody has it.
+type Lane = OwnedMutexGuard<Option<SqliteConnection>>;
 
 pub struct SqliteStore {
     /// For everything but groups.

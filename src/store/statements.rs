@@ -29,9 +29,10 @@ pub const DUE: &str = "SELECT next_due_at, id FROM orders \
 pub const FROZEN: &str = "SELECT frozen FROM attempts WHERE order_id = $1 AND ordinal = $2";
 pub const INBOX: &str = "SELECT id, reason, channel, account, number, order_id, body, at FROM inbox \
      WHERE order_id = $1 ORDER BY id";
+pub const INBOX_SIZE_OF: &str = "SELECT COUNT(*) FROM inbox WHERE order_id = $1";
 pub const INBOX_ORDERS: &str = "SELECT DISTINCT order_id FROM inbox \
      WHERE reason = 'order_quarantined' AND order_id IS NOT NULL ORDER BY order_id LIMIT $1";
-pub const ANSWER: &str = "SELECT platform_id, key, fingerprint, status, body, at FROM answers \
+pub const ANSWER: &str = "SELECT platform_id, key, fingerprint, order_id, status, body, at FROM answers \
      WHERE platform_id = $1 AND key = $2";
 pub const FORGET_ANSWERS: &str = "DELETE FROM answers WHERE (platform_id, key) IN \
      (SELECT platform_id, key FROM answers WHERE at < $1 ORDER BY at LIMIT $2)";
@@ -224,6 +225,10 @@ macro_rules! statements {
 
         fn inbox(&self, order: OrderId) -> Reply<'_, Vec<StoredInboxRow>> {
             self.all(query_as::<_, InboxColumns>(INBOX).bind(key(order)))
+        }
+
+        fn inbox_size_of(&self, order: OrderId) -> Reply<'_, i64> {
+            self.one(query_as::<_, NumberColumn>(INBOX_SIZE_OF).bind(key(order)))
         }
 
         fn inbox_orders(&self, limit: u32) -> Reply<'_, Vec<OrderId>> {

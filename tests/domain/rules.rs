@@ -145,7 +145,11 @@ fn rule_02_a_refused_resend_that_cannot_be_closed_waits_for_the_next_query_inste
         assert_eq!(walk.attempt(0).state, AttemptState::Open, "the first send may have been taken");
         assert_eq!(proposed(&step), []);
         let due_at = walk.order.next_due_at(walk.at).unwrap();
-        assert_eq!(due_at.since_ms(walk.at), retry::queries(channel, walk.order.pace)[0]);
+        assert_eq!(
+            due_at.since_ms(walk.at),
+            retry::queries(channel, walk.order.pace)[1],
+            "later for what was sent twice"
+        );
     }
 }
 
@@ -186,6 +190,41 @@ fn rule_02_queries_follow_the_channel_s_schedule() {
         gaps.push(walk.at.since_ms(since));
     }
     assert_eq!(gaps, retry::queries(Channel::Simpay, walk.order.pace));
+}
+
+/// What was certain when the question went out, not when its answer came in.
+#[test]
+fn rule_02_an_answer_is_as_old_as_its_question() {
+    for finding in [Finding::NotExist, Finding::Pending] {
+        let mut walk = Walk::shown_at(Channel::Wechat);
+        let dead_at = walk.attempt(0).expires_at.plus_ms(Channel::Wechat.rules().grace_ms + 1);
+        walk.wait_until(dead_at.plus_ms(MINUTE));
+        walk.tell(found_by_asking_at(dead_at.plus_ms(-1), 0, finding.clone()));
+        assert!(walk.attempt(0).is_open(), "{finding:?}: it could still have been paid after it was asked");
+        walk.tell(found_by_asking_at(dead_at, 0, finding.clone()));
+        assert_eq!(walk.attempt(0).state, AttemptState::Dead, "{finding:?}");
+    }
+}
+
+#[test]
+fn rule_02_what_is_sent_again_and_again_becomes_rare() {
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Simpay);
+    let schedule = retry::queries(Channel::Simpay, walk.order.pace);
+    let last = schedule.len() - 1;
+    for send in 1..10u16 {
+        walk.tell(sent(0, send, no_answer()));
+        let since = walk.at;
+        assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
+        assert_eq!(walk.at.since_ms(since), schedule[usize::from(send - 1).min(last)], "after send {send}");
+        let again = Effect::Submit { ordinal: 0, send: send + 1 };
+        assert_eq!(proposed(&walk.tell(found(0, Finding::NotExist))), [again]);
+    }
+    // What the payer was shown is asked for at the usual pace, however often it was sent.
+    walk.tell(sent(0, 10, SendOutcome::Accepted));
+    let since = walk.at;
+    walk.wake();
+    assert_eq!(walk.at.since_ms(since), schedule[0]);
 }
 
 #[test]
@@ -539,7 +578,30 @@ fn rule_09_a_capture_is_identified_by_account_and_reference() {
         assert_eq!((&step.order, &step.writes[..], &step.effects[..]), (&before, &[][..], &[][..]));
     }
     assert_eq!(walk.refusal(called_back(0, REFERENCE, PAYABLE - 1)), Refusal::CaptureContradicts);
-    assert_eq!(walk.refusal(found(0, paid(REFERENCE, PAYABLE + 1))), Refusal::CaptureContradicts);
+    // What is booked stands whatever a query says; nobody resolves against it either.
+    let step = walk.tell(found(0, paid(REFERENCE, PAYABLE + 1)));
+    assert_eq!((&step.order, &step.writes[..], &step.effects[..]), (&before, &[][..], &[][..]));
+    assert!(walk.order.contradicts(0, REFERENCE, PAYABLE + 1) && !walk.order.contradicts(0, REFERENCE, PAYABLE));
+    for finding in [paid(REFERENCE, PAYABLE + 1), Finding::Declined, Finding::Closed, Finding::NotExist] {
+        assert_eq!(walk.refusal(resolved(0, finding)), Refusal::CaptureContradicts);
+    }
+}
+
+/// A callback and a query tell of one capture by different amounts: no money goes back until they agree or a person
+/// says how much it was, and meanwhile no look and no claim is left open by it.
+#[test]
+fn rule_09_a_capture_that_is_told_of_in_two_ways_waits_for_a_person() {
+    let mut walk = Walk::cancelled();
+    walk.tell(called_back(0, "late", PAYABLE));
+    walk.tell(called_back_in("USD", account(), (0, "late", PAYABLE)));
+    assert!(walk.attempt(0).claimed_at.is_some());
+    walk.wait(MINUTE);
+    let step = walk.tell(found(0, paid("late", PAYABLE - 1)));
+    assert_eq!((proposed(&step), entries(&step)), (vec![], vec![]));
+    assert_eq!((walk.attempt(0).claimed_at, walk.attempt(0).watched), (None, 1), "the claim and the look are settled");
+    assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }], "it is asked for, as long as it takes");
+    assert_eq!(walk.refusal(resolved(0, paid("late", PAYABLE - 1))), Refusal::CaptureContradicts);
+    assert_eq!(proposed(&walk.tell(resolved(0, paid("late", PAYABLE)))), [Effect::Refund { capture: 0 }]);
 }
 
 #[test]

@@ -717,13 +717,12 @@ succeeded
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close unknown | deadline | timer | operator: closed | deadline, passed
-    | timer, much later -> unchanged
+    | close already paid | close unknown | deadline | timer | deadline, passed | timer, much later -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 1 further, refund owed; writes capture 1, entry suspense; does refund 1
     callback paid -> capture 1 further, unconfirmed; writes capture 1, entry suspense; does query #0
     callback paid less | callback other currency -> #0 claimed; does query #0
-    callback contradicts -> refused: capture contradicts
+    callback contradicts | operator: closed -> refused: capture contradicts
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
 succeeded by the first attempt, second closing at wechat
@@ -749,12 +748,12 @@ succeeded, a further capture unconfirmed
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close unknown | deadline | operator: closed | deadline, passed -> unchanged
+    | close already paid | close unknown | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
     callback paid less | callback other currency -> #0 claimed; does query #0
-    callback contradicts -> refused: capture contradicts
+    callback contradicts | operator: closed -> refused: capture contradicts
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     timer | timer, much later -> unchanged; does query #0
@@ -763,12 +762,12 @@ succeeded, a further capture's refund owed
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close unknown | deadline | operator: closed | deadline, passed -> unchanged
+    | close already paid | close unknown | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
     callback paid less | callback other currency -> #0 claimed; does query #0
-    callback contradicts -> refused: capture contradicts
+    callback contradicts | operator: closed -> refused: capture contradicts
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     refund done -> capture 1 further, refunded; writes entry suspense_refund, order.suspense_refunded; rests
@@ -781,12 +780,12 @@ succeeded, a further capture's refund in doubt
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close unknown | deadline | operator: closed | deadline, passed -> unchanged
+    | close already paid | close unknown | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
     callback paid less | callback other currency -> #0 claimed; does query #0
-    callback contradicts -> refused: capture contradicts
+    callback contradicts | operator: closed -> refused: capture contradicts
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     refund done -> capture 1 further, refunded; writes entry suspense_refund, order.suspense_refunded; rests
@@ -800,12 +799,12 @@ succeeded, a further capture's refund done
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
     | close already paid | close unknown | refund done | refund rejected | refund not sent | refund not exist
-    | refund unknown | deadline | timer | operator: closed | deadline, passed | timer, much later -> unchanged
+    | refund unknown | deadline | timer | deadline, passed | timer, much later -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
     callback paid less | callback other currency -> #0 claimed; does query #0
-    callback contradicts -> refused: capture contradicts
+    callback contradicts | operator: closed -> refused: capture contradicts
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
 failed, cancelled before any attempt

@@ -75,8 +75,13 @@ pub fn no_answer() -> SendOutcome {
     SendOutcome::Unknown { why: "timed out".into() }
 }
 
+/// By a query that was asked no earlier than it is answered.
 pub fn found(ordinal: u8, finding: Finding) -> Fact {
-    Fact::QueryAnswered { ordinal, finding }
+    found_by_asking_at(START.plus_ms(1_000 * HOUR), ordinal, finding)
+}
+
+pub fn found_by_asking_at(asked_at: Instant, ordinal: u8, finding: Finding) -> Fact {
+    Fact::QueryAnswered { ordinal, finding, asked_at }
 }
 
 pub fn paid(reference: &str, amount_minor: i64) -> Finding {

@@ -79,6 +79,8 @@ pub struct Call {
     pub request: Request,
     pub withdrawn: bool,
     pub tries: usize,
+    /// When it left, as far as it did.
+    pub asked_at: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

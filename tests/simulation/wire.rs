@@ -44,6 +44,7 @@ impl World {
                 (ordinal, Question::QueryRefund { capture }, Request::QueryRefund { refund_number })
             }
         };
+        let asked_at = self.agenda.now;
         let call = Call {
             number: order.number(ordinal),
             channel: attempt(ordinal).channel,
@@ -52,6 +53,7 @@ impl World {
             request,
             withdrawn: false,
             tries: 0,
+            asked_at,
         };
         self.calls += 1;
         let id = self.calls;
@@ -86,6 +88,9 @@ impl World {
                 call.tries += 1;
             }
             return self.later(*gap_ms, |life| What::Depart { life, call: id });
+        }
+        if let Some(call) = process.calls.get_mut(&id) {
+            call.asked_at = now;
         }
         auditor::departs(&self.store, &call);
         self.later(self.weather.timeout_ms, |life| What::TimeOut { life, call: id });
@@ -192,7 +197,9 @@ impl World {
                 shown = (outcome == SendOutcome::Accepted).then_some(call.number);
                 Fact::SendAnswered { ordinal, send, outcome }
             }
-            (Question::Query, Reply::Query(finding)) => Fact::QueryAnswered { ordinal, finding },
+            (Question::Query, Reply::Query(finding)) => {
+                Fact::QueryAnswered { ordinal, finding, asked_at: call.asked_at }
+            }
             (Question::Close, Reply::Close(answer)) => Fact::CloseAnswered { ordinal, answer },
             (Question::Refund { capture } | Question::QueryRefund { capture }, Reply::Refund(outcome)) => {
                 Fact::RefundAnswered { capture, outcome }

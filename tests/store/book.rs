@@ -126,6 +126,7 @@ pub fn again(unit: &OrderUnit) -> OrderUnit {
         captures: unit.captures.clone(),
         entries: unit.entries.clone(),
         webhooks: unit.webhooks.clone(),
+        claim: unit.claim.clone(),
     }
 }
 

@@ -9,8 +9,8 @@ use tongbao::domain::id::{OrderId, PlatformId};
 use tongbao::domain::order::{FeeBearer, State};
 use tongbao::domain::time::Instant;
 use tongbao::store::{
-    Delivery, Group, InboxReason, InboxRow, KeptAnswer, NextActionChange, OrderFilter, OrderUnit, Platform, StoreError,
-    Unit,
+    Claim, Delivery, GivenAnswer, Group, InboxReason, InboxRow, KeptAnswer, NextActionChange, OrderFilter, OrderUnit,
+    Platform, StoreError, Unit,
 };
 
 use super::book::{Book, again, cancel};
@@ -435,8 +435,13 @@ pub async fn the_inbox_keeps_what_no_order_could_take(mut book: Book) {
     assert_eq!(book.store.inbox(units::new_id()).await.unwrap(), []);
 }
 
+fn claim(key: &str, order: OrderId, at: Instant) -> Claim {
+    Claim { platform: SHOP, key: key.into(), fingerprint: [7; 32], order, at }
+}
+
 fn answer(key: &str, at: Instant, body: &str) -> KeptAnswer {
-    KeptAnswer { platform: SHOP, key: key.into(), fingerprint: [7; 32], status: 201, body: body.into(), at }
+    let given = GivenAnswer { status: 201, body: body.into() };
+    KeptAnswer { claim: claim(key, OrderId::from_u128(1), at), given: Some(given) }
 }
 
 pub async fn answers_are_kept_and_forgotten(mut book: Book) {
@@ -460,6 +465,25 @@ pub async fn answers_are_kept_and_forgotten(mut book: Book) {
     book.commit(units.into()).await.unwrap();
     assert_eq!(book.store.answer(SHOP, "key-3").await.unwrap(), Some(newer));
     assert_eq!(book.store.answer(SHOP, "key-8").await.unwrap(), Some(twice[1].clone()));
+}
+
+/// What a request did and that it did it are durable together or not at all.
+pub async fn a_claim_lives_and_dies_with_its_step(mut book: Book) {
+    let created = new_order(SHOP, "order-1");
+    let mut cancelled = cancel(&created.order);
+    let claim = claim("key-1", created.id, START);
+    cancelled.claim = Some(Box::new(claim.clone()));
+    assert_eq!(kind(book.commit(group(vec![again(&cancelled)])).await), "conflict");
+    assert_eq!(book.store.answer(SHOP, "key-1").await.unwrap(), None, "the step was not written, so its claim was not");
+
+    book.write(vec![created]).await;
+    book.write(vec![cancelled]).await;
+    let unanswered = KeptAnswer { claim: claim.clone(), given: None };
+    assert_eq!(book.store.answer(SHOP, "key-1").await.unwrap(), Some(unanswered));
+
+    let answered = KeptAnswer { claim, given: Some(GivenAnswer { status: 200, body: "{}".into() }) };
+    book.commit(vec![Unit::Answer(Box::new(answered.clone()))]).await.unwrap();
+    assert_eq!(book.store.answer(SHOP, "key-1").await.unwrap(), Some(answered));
 }
 
 pub async fn platforms_and_their_keys(book: Book) {

@@ -106,16 +106,11 @@ async fn goes_away(session: PgConnection) {
 async fn rule_20_a_last_group_that_holds_the_owner_s_row_is_waited_for() {
     let place = Place::postgres();
     let mut dead = place.book().await;
-    let begin = ["BEGIN", "INSERT INTO answers VALUES (1, 'key', sha256(''), 200, '', 0)"];
+    let begin = ["BEGIN", "INSERT INTO answers VALUES (1, 'key', sha256(''), gen_random_uuid(), 200, '', 0)"];
     let obstacle = in_the_way(&place, &begin).await;
-    let answer = KeptAnswer {
-        platform: PlatformId(1),
-        key: "key".into(),
-        fingerprint: [0; 32],
-        status: 200,
-        body: "last".into(),
-        at: START,
-    };
+    let (platform, key, order) = (PlatformId(1), "key".into(), OrderId::from_u128(7));
+    let claim = Claim { platform, key, fingerprint: [0; 32], order, at: START };
+    let answer = KeptAnswer { claim, given: Some(GivenAnswer { status: 200, body: "last".into() }) };
     let way = async {
         tokio::time::sleep(BEAT * (MISSED + 3)).await;
         goes_away(obstacle).await;

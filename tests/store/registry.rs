@@ -53,7 +53,7 @@ impl Hall {
         let ask = |asker: usize| {
             let (registry, (tell, told)) = (self.registry.clone(), oneshot::channel());
             let asked = self.threads[asker % self.threads.len()].spawn(async move {
-                let _ = tell.send(registry.ask(id, Command::Cancel, Patience::Durable).await);
+                let _ = tell.send(registry.ask(id, Command::Cancel, Patience::Durable, None).await);
             });
             assert!(asked, "the thread runs");
             told
@@ -152,7 +152,7 @@ pub async fn rule_21_whoever_comes_to_an_order_that_is_leaving_is_answered(place
         let talking = thread.spawn(async move {
             let mut answers = Vec::new();
             for _ in 0..400 {
-                answers.push(registry.ask(id, Command::Cancel, Patience::Durable).await);
+                answers.push(registry.ask(id, Command::Cancel, Patience::Durable, None).await);
             }
             let _ = tell.send(answers);
         });

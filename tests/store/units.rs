@@ -69,6 +69,7 @@ pub fn unit(before: &Order, events: &[Event], request: Option<Request>) -> Order
         captures: Vec::new(),
         entries: Vec::new(),
         webhooks: Vec::new(),
+        claim: None,
         order: step.order,
     };
     for write in step.writes {
@@ -131,7 +132,7 @@ pub fn paid(order: &Order, reference: &str) -> OrderUnit {
 /// A query found this capture of the first attempt.
 pub fn found(order: &Order, reference: &str, amount_minor: i64) -> OrderUnit {
     let finding = Finding::Paid { reference: reference.into(), amount_minor };
-    let fact = Fact::QueryAnswered { ordinal: 0, finding };
+    let fact = Fact::QueryAnswered { ordinal: 0, finding, asked_at: START };
     unit(order, &[Event { at: START.plus_ms(2_000), fact }], None)
 }
 

@@ -87,8 +87,9 @@ impl Draft {
         self.effects.push(if ask { Effect::Close { ordinal } } else { Effect::Query { ordinal } });
     }
 
-    pub(super) fn found(&mut self, ordinal: u8, finding: &Finding) -> Result<(), Refusal> {
-        let at = self.at;
+    /// What was found by a question of `asked_at`: only what time had made certain by then is certain.
+    pub(super) fn found(&mut self, ordinal: u8, finding: &Finding, asked_at: Instant) -> Result<(), Refusal> {
+        let asked_at = asked_at.min(self.at);
         let attempt = self.attempt_mut(ordinal)?;
         match finding {
             Finding::Unknown { .. } => return Ok(()),
@@ -100,7 +101,7 @@ impl Draft {
                 return Ok(());
             }
             Finding::Pending | Finding::NotExist | Finding::Declined | Finding::Closed => {
-                if attempt.disproves_claim(finding, at) {
+                if attempt.disproves_claim(finding, asked_at) {
                     attempt.claimed_at = None;
                 }
             }
@@ -111,12 +112,24 @@ impl Draft {
         }
         match finding {
             Finding::Unknown { .. } | Finding::Paid { .. } => {}
-            Finding::Pending => self.still_there(ordinal)?,
-            Finding::NotExist => self.not_there(ordinal)?,
+            Finding::Pending => self.still_there(ordinal, asked_at)?,
+            Finding::NotExist => self.not_there(ordinal, asked_at)?,
             Finding::Declined => self.dies(ordinal, Some(AttemptFailure::ChannelDeclined)),
             Finding::Closed => self.dies(ordinal, None),
         }
         Ok(())
+    }
+
+    /// A person's word, with evidence: it may tell what no query does, but not against money that is on record.
+    pub(super) fn resolved(&mut self, ordinal: u8, finding: &Finding) -> Result<(), Refusal> {
+        let contradicts = match finding {
+            Finding::Paid { reference, amount_minor } => self.order.contradicts(ordinal, reference, *amount_minor),
+            Finding::NotExist | Finding::Declined | Finding::Closed => {
+                self.order.captures.iter().any(|capture| capture.ordinal == ordinal)
+            }
+            Finding::Pending | Finding::Unknown { .. } => false,
+        };
+        if contradicts { Err(Refusal::CaptureContradicts) } else { self.found(ordinal, finding, self.at) }
     }
 
     /// An attempt of a failed order was looked at again: that settles every look at it that is due, whatever was found.
@@ -131,20 +144,18 @@ impl Draft {
     }
 
     /// The channel knows the attempt and waits for the payer.
-    pub(super) fn still_there(&mut self, ordinal: u8) -> Result<(), Refusal> {
-        let at = self.at;
+    pub(super) fn still_there(&mut self, ordinal: u8, asked_at: Instant) -> Result<(), Refusal> {
         let attempt = self.attempt_mut(ordinal)?;
         attempt.reach = attempt.reach.at_least_perhaps();
-        match attempt.lapsed(at) {
+        match attempt.lapsed(asked_at) {
             Some(Lapse::NotExistOrPending) => self.dies(ordinal, None),
             Some(Lapse::Never | Lapse::NotExist) | None => self.ask_on(ordinal)?,
         }
         Ok(())
     }
 
-    pub(super) fn not_there(&mut self, ordinal: u8) -> Result<(), Refusal> {
-        let at = self.at;
-        match self.attempt_mut(ordinal)?.lapsed(at) {
+    pub(super) fn not_there(&mut self, ordinal: u8, asked_at: Instant) -> Result<(), Refusal> {
+        match self.attempt_mut(ordinal)?.lapsed(asked_at) {
             Some(Lapse::NotExist | Lapse::NotExistOrPending) => self.dies(ordinal, None),
             Some(Lapse::Never) | None => self.ask_on(ordinal)?,
         }
@@ -159,7 +170,7 @@ impl Draft {
         match attempt.state {
             AttemptState::Open => {
                 // A send that is still unanswered when the first query falls due was lost, by a crash for instance.
-                let answer_due_at = attempt.paced_from.plus_ms(retry::gap_ms(retry::queries(attempt.channel, pace), 0));
+                let answer_due_at = attempt.paced_from.plus_ms(retry::gap_ms(attempt.queries(pace), 0));
                 let under_way = attempt.sends > attempt.answered && at < answer_due_at;
                 if attempt.reach != Reach::Shown && !under_way && at < attempt.expires_at {
                     self.send_again(ordinal)?;
@@ -222,20 +233,20 @@ impl Reach {
 }
 
 impl Attempt {
-    /// What is certain by time alone, once the attempt's expiry and the channel's grace have passed.
-    pub(super) fn lapsed(&self, at: Instant) -> Option<Lapse> {
+    /// What an answer makes certain by time alone: it was asked for after the attempt's expiry and the channel's grace.
+    pub(super) fn lapsed(&self, asked_at: Instant) -> Option<Lapse> {
         let rules = self.channel.rules();
-        (at > self.expires_at.plus_ms(rules.grace_ms)).then_some(rules.lapse)
+        (asked_at > self.expires_at.plus_ms(rules.grace_ms)).then_some(rules.lapse)
     }
 
     /// Whether a query's answer undoes what a verified callback claimed. One that time could still change does not.
-    pub(super) fn disproves_claim(&self, finding: &Finding, at: Instant) -> bool {
+    pub(super) fn disproves_claim(&self, finding: &Finding, asked_at: Instant) -> bool {
         let certain = match finding {
             Finding::Declined | Finding::Closed => true,
-            Finding::Pending => self.lapsed(at) == Some(Lapse::NotExistOrPending),
-            Finding::NotExist => self.lapsed(at).is_some_and(|lapse| lapse != Lapse::Never),
+            Finding::Pending => self.lapsed(asked_at) == Some(Lapse::NotExistOrPending),
+            Finding::NotExist => self.lapsed(asked_at).is_some_and(|lapse| lapse != Lapse::Never),
             Finding::Paid { .. } | Finding::Unknown { .. } => false,
         };
-        certain && self.claimed_at.is_some_and(|since| at.since_ms(since) >= CLAIM_STANDS_MS)
+        certain && self.claimed_at.is_some_and(|since| asked_at.since_ms(since) >= CLAIM_STANDS_MS)
     }
 }

@@ -5,7 +5,7 @@ use crate::domain::channel::Proof;
 use crate::domain::event::{Effect, RefundOutcome, Refusal, WebhookKind, Write};
 use crate::domain::ledger::Entry;
 use crate::domain::order::{
-    AttemptFailure, AttemptState, Capture, FeeBearer, Purpose, RefundStage, State, SuspenseReason,
+    AttemptFailure, AttemptState, Capture, FeeBearer, Order, Purpose, RefundStage, State, SuspenseReason,
 };
 use crate::domain::retry;
 
@@ -77,12 +77,7 @@ impl Draft {
     }
 
     pub(super) fn known_capture(&self, ordinal: u8, reference: &str) -> Option<u8> {
-        let at = |ordinal| self.order.attempt(ordinal).map(|attempt| (attempt.channel, &attempt.account));
-        let place = self
-            .order
-            .captures
-            .iter()
-            .position(|capture| &*capture.reference == reference && at(capture.ordinal) == at(ordinal))?;
+        let place = self.order.captures.iter().position(|capture| self.order.is_of(capture, ordinal, reference))?;
         u8::try_from(place).ok()
     }
 
@@ -95,8 +90,13 @@ impl Draft {
     ) -> Result<(), Refusal> {
         let at = self.at;
         let known = &mut self.order.captures[usize::from(index)];
-        if known.amount_minor != amount_minor || known.ordinal != ordinal {
-            return Err(Refusal::CaptureContradicts);
+        if known.differs(ordinal, amount_minor) {
+            return match witness {
+                Witness::Callback => Err(Refusal::CaptureContradicts),
+                // What is booked stands, and suspense that is not confirmed by this goes on being asked for. Refused,
+                // it would also keep claims and looks open that this answer settles.
+                Witness::Query => Ok(()),
+            };
         }
         match (&mut known.purpose, witness) {
             (Purpose::Suspense { refund: refund @ RefundStage::Unconfirmed { .. }, .. }, Witness::Query) => {
@@ -192,5 +192,25 @@ impl Draft {
             RefundOutcome::Unknown { .. } => *refund = RefundStage::Doubtful { tries: tried, due_at },
         }
         Ok(())
+    }
+}
+
+impl Order {
+    /// Whether this capture is money of that reference, at the account of that attempt.
+    fn is_of(&self, capture: &Capture, ordinal: u8, reference: &str) -> bool {
+        let account = |ordinal| self.attempt(ordinal).map(|attempt| (attempt.channel, &attempt.account));
+        &*capture.reference == reference && account(capture.ordinal) == account(ordinal)
+    }
+
+    /// Whether this money is on record with another amount or by another attempt: a person must look at it.
+    pub fn contradicts(&self, ordinal: u8, reference: &str, amount_minor: i64) -> bool {
+        let known = self.captures.iter().find(|capture| self.is_of(capture, ordinal, reference));
+        known.is_some_and(|capture| capture.differs(ordinal, amount_minor))
+    }
+}
+
+impl Capture {
+    fn differs(&self, ordinal: u8, amount_minor: i64) -> bool {
+        self.amount_minor != amount_minor || self.ordinal != ordinal
     }
 }

@@ -10,12 +10,12 @@ impl Draft {
         let (at, pace) = (self.at, self.order.pace);
         for attempt in &self.order.attempts {
             let ordinal = attempt.ordinal;
-            let first_gap = retry::gap_ms(retry::queries(attempt.channel, pace), 0);
-            let since = if attempt.is_open() { Some(attempt.paced_from) } else { attempt.claimed_at };
-            let due = since.is_some_and(|since| at.since_ms(since) >= first_gap);
+            let open = attempt.is_open().then_some((attempt.queries(pace), attempt.paced_from));
+            let claimed = attempt.claimed_at.map(|since| (retry::queries(attempt.channel, pace), since));
+            let has_passed = |(schedule, since)| at.since_ms(since) >= retry::gap_ms(schedule, 0);
             match (asking, attempt.state) {
-                (Asking::Due, _) if !due => {}
-                (Asking::Everything, _) if since.is_none() => {}
+                (Asking::Due, _) if !open.into_iter().chain(claimed).any(has_passed) => {}
+                (Asking::Everything, _) if open.is_none() && claimed.is_none() => {}
                 (Asking::Due, AttemptState::Closing)
                     if attempt.can_be_closed() && attempt.close != CloseStage::Answered =>
                 {

@@ -101,12 +101,12 @@ fn statement() -> String {
     ));
     let inbox_done = parameters.table("int8");
     ctes.push(format!("inbox_done AS (DELETE FROM inbox x USING owner_now, {inbox_done} AS n (id) WHERE x.id = n.id)"));
-    let answers = parameters.table("int8 text bytea int8 text int8");
+    let answers = parameters.table("int8 text bytea uuid int8 text int8");
     ctes.push(format!(
-        "new_answers AS (INSERT INTO answers (platform_id, key, fingerprint, status, body, at) \
+        "new_answers AS (INSERT INTO answers (platform_id, key, fingerprint, order_id, status, body, at) \
          SELECT n.* FROM owner_now, {answers} AS n \
          ON CONFLICT (platform_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, \
-         status = excluded.status, body = excluded.body, at = excluded.at)"
+         order_id = excluded.order_id, status = excluded.status, body = excluded.body, at = excluded.at)"
     ));
     format!(
         "WITH {ctes} SELECT ARRAY(SELECT id FROM created) FROM (SELECT CASE \
@@ -210,8 +210,9 @@ pub async fn commit(connection: &mut PgConnection, batch: Batch) -> Result<Commi
         .bind(column(answers, |row| row.platform_id))
         .bind(column(answers, |row| row.key.as_str()))
         .bind(column(answers, |row| row.fingerprint.as_slice()))
+        .bind(column(answers, |row| row.order_id))
         .bind(column(answers, |row| row.status))
-        .bind(column(answers, |row| row.body.as_str()))
+        .bind(column(answers, |row| row.body.as_deref()))
         .bind(column(answers, |row| row.at));
     let inserted: HashSet<Uuid> = ask.fetch_one(connection).await.map_err(writing_fault)?.into_iter().collect();
     let losers = created.iter().filter(|row| !inserted.contains(&row.head.id));

@@ -119,10 +119,10 @@ static INBOX: Rows =
     Rows::new("INSERT INTO inbox (reason, channel, account, number, order_id, body, at) VALUES ", 7, "");
 static INBOX_DONE: Rows = Rows::new("DELETE FROM inbox WHERE id IN (VALUES ", 1, ")");
 static ANSWERS: Rows = Rows::new(
-    "INSERT INTO answers (platform_id, key, fingerprint, status, body, at) VALUES ",
-    6,
-    " ON CONFLICT (platform_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, status = excluded.status, \
-     body = excluded.body, at = excluded.at",
+    "INSERT INTO answers (platform_id, key, fingerprint, order_id, status, body, at) VALUES ",
+    7,
+    " ON CONFLICT (platform_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, \
+     order_id = excluded.order_id, status = excluded.status, body = excluded.body, at = excluded.at",
 );
 
 pub fn commit(connection: &mut Connection, batch: Batch) -> Result<Committed, StoreError> {
@@ -190,7 +190,8 @@ fn write(connection: &Connection, mut batch: Batch) -> Result<Committed, StoreEr
     })?;
     INBOX_DONE.write(connection, &batch.inbox_done, |id, values| values.put(params![id]))?;
     ANSWERS.write(connection, &batch.answers, |row, values| {
-        values.put(params![row.platform_id, row.key, row.fingerprint, row.status, row.body, row.at])
+        let order = row.order_id.as_bytes();
+        values.put(params![row.platform_id, row.key, row.fingerprint, order, row.status, row.body, row.at])
     })?;
     Ok(Committed { duplicates })
 }

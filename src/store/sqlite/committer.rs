@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::super::batch::Batch;
 use super::super::lanes::WRITE_PATIENCE;
 use super::super::{Committed, StoreError};
+use super::Lane;
 use super::commit::commit;
 use super::faults::reading_fault;
 
@@ -24,6 +25,8 @@ const STATEMENTS: usize = 1_024;
 
 struct Job {
     batch: Batch,
+    /// The way to write, held until the commit has ended, whoever waits for it.
+    lane: Lane,
     reply: oneshot::Sender<Result<Committed, StoreError>>,
 }
 
@@ -45,10 +48,10 @@ impl Committer {
     }
 
     /// Commits a group. A caller that goes away cancels nothing.
-    pub async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+    pub async fn commit(&self, batch: Batch, lane: Lane) -> Result<Committed, StoreError> {
         let gone = || StoreError::InDoubt("the thread that commits is gone".to_owned());
         let (reply, committed) = oneshot::channel();
-        self.jobs.send(Job { batch, reply }).map_err(|_| gone())?;
+        self.jobs.send(Job { batch, lane, reply }).map_err(|_| gone())?;
         match timeout(WRITE_PATIENCE, committed).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(gone()),
@@ -66,8 +69,9 @@ struct File {
 impl File {
     fn serve(&self, todo: &mpsc::Receiver<Job>) {
         let mut kept = None;
-        for Job { batch, reply } in todo {
+        for Job { batch, lane, reply } in todo {
             let result = self.commit(&mut kept, batch);
+            drop(lane);
             // Whoever does not wait any more has given the store up.
             drop(reply.send(result));
         }

@@ -1,0 +1,253 @@
+//! For operators: what no query settles, and orders that cannot be worked on.
+
+use std::borrow::Cow;
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+
+use super::App;
+use super::auth::Operator;
+use super::draft;
+use super::json::{self, Json};
+use super::lists::{self, Page};
+use super::problem::{ApiError, Code};
+use super::query::Query;
+use super::schema;
+use crate::actors::ask::{AskError, Resolution};
+use crate::actors::quarantine::{Held, Quarantined};
+use crate::domain::event::{Finding, Refusal};
+use crate::domain::id::OrderId;
+use crate::domain::money::Currency;
+use crate::domain::time::Instant;
+use crate::domain::view;
+
+const RESOLUTION_FIELDS: [&str; 6] = ["attempt", "finding", "reference", "amount", "operator", "evidence"];
+const REFERENCE_MAX: usize = 128;
+const OPERATOR_MAX: usize = 64;
+const EVIDENCE_MAX: usize = 500;
+
+/// Settles an attempt by what a person found out at the channel. The same again changes nothing.
+#[utoipa::path(
+    post,
+    path = "/v1/operator/orders/{id}/resolve",
+    operation_id = "resolve_attempt",
+    tag = "operators",
+    security(("operator_key" = [])),
+    params(("id" = String, Path, description = "The order's id, `ord_…`.")),
+    request_body = schema::Resolution,
+    responses((status = 200, description = "The order as it is then.", body = schema::Order))
+)]
+pub async fn resolve(
+    app: Data<App>,
+    _: Operator,
+    id: Path<String>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    json::require_json(&request)?;
+    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let id = order_id(&id)?;
+    let stored = app.store.order(id).await?.ok_or_else(ApiError::not_found)?;
+    let resolution = resolution(&body, stored.order.currency)?;
+    let (operator, finding) = (resolution.operator.clone(), name(&resolution.finding));
+    app.registry.resolve(id, resolution).await.map_err(refused)?;
+    tracing::warn!(order = %id, %operator, finding, "an operator resolved an attempt");
+    metrics::counter!("tongbao_operator_resolutions_total", "finding" => finding).increment(1);
+    let stored = app.store.order(id).await?.ok_or_else(ApiError::internal)?;
+    app.show_stored(StatusCode::OK, &stored)
+}
+
+/// Orders that cannot be worked on, and why.
+#[utoipa::path(
+    get,
+    path = "/v1/operator/quarantine",
+    operation_id = "list_quarantine",
+    tag = "operators",
+    security(("operator_key" = [])),
+    params(
+        ("limit" = Option<u32>, Query, description = "1 to 100, default 20."),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.")
+    ),
+    responses((status = 200, description = "A page of orders, by id.", body = schema::Quarantine))
+)]
+pub async fn quarantine(app: Data<App>, _: Operator, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let query = Query::read(&request, &["limit", "cursor"])?;
+    let limit = lists::read_limit(&query)? as usize;
+    let after = lists::read_place(&query)?;
+    let mut held = app.registry.quarantine().list(after, limit + 1);
+    let more = held.len() > limit;
+    held.truncate(limit);
+    let next_cursor = held.last().filter(|_| more).map(|(last, _)| lists::write_cursor(*last));
+    let mut data = Vec::with_capacity(held.len());
+    for (order, held) in held {
+        data.push(app.show_held(order, held).await?);
+    }
+    Page { data, next_cursor }.answer()
+}
+
+/// Tries a quarantined order again at once.
+#[utoipa::path(
+    post,
+    path = "/v1/operator/quarantine/{id}/retry",
+    operation_id = "retry_quarantined",
+    tag = "operators",
+    security(("operator_key" = [])),
+    params(("id" = String, Path, description = "The order's id, `ord_…`.")),
+    responses((status = 202, description = "It is being tried; the list tells how it went.", body = schema::Quarantined))
+)]
+pub async fn retry(app: Data<App>, _: Operator, id: Path<String>) -> Result<HttpResponse, ApiError> {
+    let id = order_id(&id)?;
+    let held = app.registry.try_again(id)?;
+    tracing::warn!(order = %id, "an operator has a quarantined order tried again");
+    Ok(HttpResponse::Accepted().json(app.show_held(id, held).await?))
+}
+
+#[derive(Serialize)]
+struct HeldView {
+    order: OrderId,
+    why: String,
+    #[serde(serialize_with = "view::rfc3339")]
+    since: Instant,
+    tries: usize,
+    #[serde(serialize_with = "view::rfc3339")]
+    retry_at: Instant,
+    held: &'static str,
+    inbox: i64,
+}
+
+impl App {
+    async fn show_held(&self, order: OrderId, held: Quarantined) -> Result<HeldView, ApiError> {
+        let inbox = self.store.inbox_size_of(order).await?;
+        let Quarantined { why, since, tries, retry_at, held } = held;
+        let held = match held {
+            Held::Back => "back",
+            Held::OnTrial => "on_trial",
+        };
+        Ok(HeldView { order, why, since, tries, retry_at, held, inbox })
+    }
+}
+
+fn order_id(text: &str) -> Result<OrderId, ApiError> {
+    text.parse().map_err(|_| ApiError::not_found())
+}
+
+fn resolution(body: &[u8], currency: Currency) -> Result<Resolution, ApiError> {
+    let mut fields = json::object(body, &RESOLUTION_FIELDS)?;
+    let ordinal = fields.take("attempt").integer().and_then(|number| u8::try_from(number).ok()?.checked_sub(1));
+    let ordinal = ordinal.ok_or_else(unknown_attempt)?;
+    let (reference, amount) = (fields.take("reference"), fields.take("amount"));
+    let finding = match fields.take("finding").text().as_deref() {
+        Some("paid") => Finding::Paid {
+            reference: words(reference, Code::ReferenceInvalid, "reference", REFERENCE_MAX)?,
+            amount_minor: draft::amount(amount.text().as_deref(), currency)?,
+        },
+        Some("not_paid") => {
+            nothing(&reference, Code::ReferenceInvalid, "reference")?;
+            nothing(&amount, Code::AmountInvalid, "amount")?;
+            Finding::Closed
+        }
+        _ => return Err(ApiError::field(Code::FindingUnknown, "finding", "paid or not_paid is required")),
+    };
+    let operator = words(fields.take("operator"), Code::OperatorInvalid, "operator", OPERATOR_MAX)?;
+    let evidence = words(fields.take("evidence"), Code::EvidenceInvalid, "evidence", EVIDENCE_MAX)?;
+    Ok(Resolution { ordinal, finding, operator, evidence })
+}
+
+fn words(given: Json<'_>, code: Code, field: &'static str, max: usize) -> Result<Box<str>, ApiError> {
+    let words = draft::text(given, max).map(String::into_boxed_str);
+    words.ok_or_else(|| {
+        ApiError::field(code, field, format!("1 to {max} characters are required, no control characters"))
+    })
+}
+
+fn nothing(given: &Json<'_>, code: Code, field: &'static str) -> Result<(), ApiError> {
+    match given.is_null() {
+        true => Ok(()),
+        false => Err(ApiError::field(code, field, "only what was paid has it")),
+    }
+}
+
+fn unknown_attempt() -> ApiError {
+    ApiError::field(Code::AttemptUnknown, "attempt", "the number of one of the order's attempts is required")
+}
+
+fn name(finding: &Finding) -> &'static str {
+    match finding {
+        Finding::Paid { .. } => "paid",
+        Finding::Pending | Finding::NotExist | Finding::Declined | Finding::Closed | Finding::Unknown { .. } => {
+            "not_paid"
+        }
+    }
+}
+
+fn refused(error: AskError) -> ApiError {
+    let why: Cow<'static, str> = match error {
+        AskError::Refused(Refusal::AttemptUnknown) => return unknown_attempt(),
+        AskError::Refused(Refusal::CaptureContradicts) => {
+            "The attempt has a capture that this finding contradicts; look at the order.".into()
+        }
+        AskError::Refused(
+            Refusal::OrderFinal
+            | Refusal::AttemptOpen { .. }
+            | Refusal::AttemptsUsedUp
+            | Refusal::ChannelUnusable { .. }
+            | Refusal::AccountDiffers
+            | Refusal::OutOfPlace,
+        ) => "The order does not take this finding.".into(),
+        error => return error.into(),
+    };
+    ApiError::new(Code::ResolutionRefused, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn full() -> Value {
+        json!({"attempt": 2, "finding": "paid", "reference": "4200", "amount": "200.60", "operator": "li",
+            "evidence": "statement 2026-01-02, line 7"})
+    }
+
+    fn read(body: &Value) -> Result<Resolution, ApiError> {
+        resolution(&serde_json::to_vec(body).unwrap(), Currency::parse("CNY").unwrap())
+    }
+
+    #[test]
+    fn a_resolution_is_read() {
+        let paid = read(&full()).unwrap();
+        assert_eq!(paid.ordinal, 1);
+        assert_eq!(paid.finding, Finding::Paid { reference: "4200".into(), amount_minor: 20_060 });
+        let not_paid = json!({"attempt": 1, "finding": "not_paid", "operator": "li", "evidence": "call 7"});
+        assert_eq!(read(&not_paid).unwrap().finding, Finding::Closed);
+    }
+
+    #[test]
+    fn each_field_is_refused_by_its_own_code() {
+        let long = "x".repeat(501);
+        let table = [
+            ("attempt", json!(0), Code::AttemptUnknown),
+            ("attempt", json!(257), Code::AttemptUnknown),
+            ("attempt", json!("1"), Code::AttemptUnknown),
+            ("finding", json!("perhaps"), Code::FindingUnknown),
+            ("finding", json!("not_paid"), Code::ReferenceInvalid),
+            ("finding", Value::Null, Code::FindingUnknown),
+            ("reference", json!(""), Code::ReferenceInvalid),
+            ("reference", json!("x".repeat(129)), Code::ReferenceInvalid),
+            ("amount", json!(200.60), Code::AmountInvalid),
+            ("amount", json!("200.601"), Code::AmountInvalid),
+            ("operator", json!("l\ni"), Code::OperatorInvalid),
+            ("operator", json!("x".repeat(65)), Code::OperatorInvalid),
+            ("evidence", json!(long), Code::EvidenceInvalid),
+            ("evidence", Value::Null, Code::EvidenceInvalid),
+            ("who", json!("li"), Code::FieldUnknown),
+        ];
+        for (field, value, code) in table {
+            let mut body = full();
+            body[field] = value;
+            assert_eq!(read(&body).unwrap_err().code, code, "{body}");
+        }
+    }
+}

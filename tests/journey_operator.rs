@@ -1,0 +1,193 @@
+//! What people do where asking does not help: they resolve attempts, and see to quarantined orders.
+
+mod support;
+
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection, SqliteConnection};
+use support::app::App;
+use support::client::{Answer, Client, an_order, text};
+use support::process::{Kind, Site};
+use support::{app, eventually, seconds};
+
+const OPERATOR_KEY: &str = "ok_sandbox";
+
+fn not_paid(attempt: u8) -> Value {
+    json!({ "attempt": attempt, "finding": "not_paid", "operator": "li", "evidence": "the channel's answer of today" })
+}
+
+fn paid(attempt: u8, reference: &str, amount: &str) -> Value {
+    json!({
+        "attempt": attempt,
+        "finding": "paid",
+        "reference": reference,
+        "amount": amount,
+        "operator": "li",
+        "evidence": "statement 7, line 12",
+    })
+}
+
+async fn resolve(operator: &Client, id: &str, resolution: &Value) -> Answer {
+    operator.post(&format!("/v1/operator/orders/{id}/resolve"), resolution).await
+}
+
+async fn said(app: &App, arguments: &[&str]) -> String {
+    let output = app.site.run(arguments).await;
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+#[actix_web::test]
+async fn an_operator_resolves_what_was_never_paid() {
+    let app = app::start().await;
+    let (client, operator) = (app.client(), app.client().with_key(OPERATOR_KEY));
+    let order = client.create(&an_order("sim:never")).await.order(201);
+    let id = text(&order, "id");
+
+    resolve(&client, id, &not_paid(1)).await.problem(401, "unauthenticated");
+    resolve(&client.anonymous(), id, &not_paid(1)).await.problem(401, "unauthenticated");
+    resolve(&operator, "ord_01K0000000000000000000000A", &not_paid(1)).await.problem(404, "not_found");
+    resolve(&operator, id, &not_paid(2)).await.problem(422, "attempt_unknown");
+    resolve(&operator, id, &json!({ "attempt": 1 })).await.problem(422, "finding_unknown");
+    assert_eq!(client.order(id).await["state"], "submitted", "a refused finding changes nothing");
+
+    // The attempt is dead by the operator's word, though the channel still waits for its payer.
+    let resolved = resolve(&operator, id, &not_paid(1)).await.order(200);
+    assert_eq!((&resolved["state"], &resolved["attempts"][0]["state"]), (&json!("created"), &json!("dead")));
+    let journal = client.get(&format!("/v1/orders/{id}/events")).await;
+    let steps = journal.body["data"].as_array().expect("steps").len();
+    let last = &journal.body["data"][steps - 1]["events"][0];
+    assert_eq!((&last["type"], &last["operator"]), (&json!("operator_resolved"), &json!("li")));
+    assert_eq!(last["evidence"], "the channel's answer of today");
+
+    let again = resolve(&operator, id, &not_paid(1)).await.order(200);
+    assert_eq!(again["state"], "created");
+    let journal = client.get(&format!("/v1/orders/{id}/events")).await;
+    assert_eq!(journal.body["data"].as_array().map(Vec::len), Some(steps), "the same again changes nothing");
+    client.cancel(id).await.order(200);
+    assert_eq!(app.metric("tongbao_operator_resolutions_total", "finding=\"not_paid\"").await, 2.0);
+    app.finish().await;
+}
+
+/// The command line does the same; the books of the simulated gateway know nothing of this money, so they are not asked.
+#[actix_web::test]
+async fn an_operator_resolves_what_was_paid() {
+    let mut app = app::start().await;
+    let (client, operator) = (app.client(), app.client().with_key(OPERATOR_KEY));
+    let order = client.create(&an_order("sim:never")).await.order(201);
+    let id = text(&order, "id");
+    let finding = ["--attempt", "1", "--finding", "paid", "--operator", "li", "--evidence", "statement 7, line 12"];
+    let unfinished = app.site.run(&[&["operator", "resolve", id], &finding[..]].concat()).await;
+    assert!(!unfinished.status.success(), "what was paid has a reference and an amount");
+    let money = ["--reference", "SP-7", "--amount", "200.60"];
+    let shown = said(&app, &[&["operator", "resolve", id], &finding[..], &money[..]].concat()).await;
+    for word in [id, "succeeded", "captured", "200.60", "SP-7"] {
+        assert!(shown.contains(word), "{word}: {shown}");
+    }
+    let told = said(&app, &[&["operator", "resolve", id, "--json"], &finding[..], &money[..]].concat()).await;
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!(told["state"], "succeeded");
+    let capture = |order: &Value| order["attempts"][0]["channel_reference"].clone();
+    assert_eq!(capture(&client.order(id).await), "SP-7");
+
+    resolve(&operator, id, &paid(1, "SP-7", "200.61")).await.problem(409, "resolution_refused");
+    resolve(&operator, id, &not_paid(1)).await.problem(409, "resolution_refused");
+    let refused = app.site.run(&["operator", "retry", id]).await;
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("not_found"));
+    app.server.stop().await;
+}
+
+/// Outside the sandbox there is nothing to be found without a key, and the one that everybody knows is refused.
+#[actix_web::test]
+async fn operators_need_a_key_that_nobody_knows() {
+    let live = "sandbox = false\n[channels.simpay]\nenabled = false\n";
+    let known = Site::new(Kind::Sqlite, &format!("{live}[operator]\nkey = \"{OPERATOR_KEY}\"\n"));
+    let refused = known.run(&["serve"]).await;
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("operator.key"));
+
+    let site = Site::new(Kind::Sqlite, live);
+    let mut server = site.start(&["serve"]);
+    let operator = Client::new(site.url(), OPERATOR_KEY);
+    let probe = || async { operator.try_send(operator.request(reqwest::Method::GET, "/readyz")).await.ok() };
+    eventually("the server answers", seconds(20), probe).await;
+    operator.get("/v1/operator/quarantine").await.problem(404, "not_found");
+    server.stop().await;
+}
+
+#[actix_web::test]
+async fn operators_have_a_key_of_their_own() {
+    let key = "a-key-of-more-than-thirty-two-characters";
+    let app = app::start_with(Kind::Sqlite, &format!("[operator]\nkey = \"{key}\"\n")).await;
+    let list = "/v1/operator/quarantine";
+    app.client().with_key(OPERATOR_KEY).get(list).await.problem(401, "unauthenticated");
+    let listed = app.client().with_key(key).get(list).await;
+    assert_eq!((listed.status, listed.body), (200, json!({ "data": [], "next_cursor": null })));
+    app.client().with_key(key).get(&format!("{list}?limit=0")).await.problem(422, "limit_invalid");
+    app.client().with_key(key).get(&format!("{list}?cursor=x")).await.problem(422, "cursor_invalid");
+    app.finish().await;
+}
+
+async fn execute(app: &App, kind: Kind, statement: &'static str) {
+    let url = &app.site.store_url;
+    match kind {
+        Kind::Sqlite => {
+            let mut connection = SqliteConnection::connect(url).await.expect("the store opens");
+            sqlx::query(statement).execute(&mut connection).await.expect("it is done");
+        }
+        Kind::Postgres => {
+            let mut connection = PgConnection::connect(url).await.expect("the store opens");
+            sqlx::query(statement).execute(&mut connection).await.expect("it is done");
+        }
+    }
+}
+
+/// A row that cannot be read holds its order back; callbacks wait for it; once it is mended an operator lets it go on.
+async fn a_quarantined_order_is_mended(kind: Kind) {
+    let settings = "[gateway]\nembedded = false\n[orders]\nquarantine_retry_ms = [3600000]\n";
+    let mut app = App::start_beside_gateway(Site::new(kind, settings)).await;
+    let (client, operator) = (app.client(), app.client().with_key(OPERATOR_KEY));
+    let order = client.create(&an_order("tea")).await.order(201);
+    let id = text(&order, "id");
+    app.kill().await;
+    execute(&app, kind, "UPDATE orders SET snapshot = '?' || snapshot, next_due_at = 0").await;
+    app.restart();
+    app.ready().await;
+
+    let held = eventually("the order is held, and its callback waits", seconds(20), || async {
+        let listed = operator.get("/v1/operator/quarantine").await;
+        let held = listed.body["data"].as_array()?.first()?.clone();
+        (held["inbox"].as_i64()? > 0).then_some(held)
+    })
+    .await;
+    assert_eq!((&held["order"], &held["held"], &held["tries"]), (&json!(id), &json!("back"), &json!(0)));
+    assert!(text(&held, "why").contains("cannot be read"), "{held}");
+    let shown = said(&app, &["operator", "quarantine"]).await;
+    assert!(shown.contains(id) && shown.contains("cannot be read"), "{shown}");
+
+    let retry = format!("/v1/operator/quarantine/{id}/retry");
+    assert_eq!(operator.post(&retry, &json!({})).await.status, 202);
+    eventually("it was tried in vain", seconds(10), || async {
+        let listed = operator.get("/v1/operator/quarantine").await;
+        (listed.body["data"][0]["tries"] == 1).then_some(())
+    })
+    .await;
+
+    execute(&app, kind, "UPDATE orders SET snapshot = substr(snapshot, 2)").await;
+    said(&app, &["operator", "retry", id]).await;
+    client.reaches(id, "succeeded", seconds(15)).await;
+    eventually("it is held no longer", seconds(10), || async {
+        (operator.get("/v1/operator/quarantine").await.body["data"] == json!([])).then_some(())
+    })
+    .await;
+    operator.post(&retry, &json!({})).await.problem(404, "not_found");
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn a_quarantined_order_is_mended_on_sqlite() {
+    a_quarantined_order_is_mended(Kind::Sqlite).await;
+}
+
+#[actix_web::test]
+async fn a_quarantined_order_is_mended_on_postgres() {
+    a_quarantined_order_is_mended(Kind::Postgres).await;
+}

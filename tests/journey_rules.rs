@@ -197,6 +197,9 @@ quarantine_retry_ms = [300]
     assert_eq!(app.metric("tongbao_callbacks_total", "").await, 1.0, "it came once, because it was acknowledged");
     assert_eq!(app.metric("tongbao_orders_quarantined", "").await, 1.0);
     assert_eq!(client.get(&format!("/v1/orders/{id}")).await.status, 500, "nothing is said of what cannot be read");
+    let audit = app.site.run(&["audit"]).await;
+    let said = String::from_utf8_lossy(&audit.stdout) + String::from_utf8_lossy(&audit.stderr);
+    assert!(!audit.status.success() && said.contains(id), "the audit names the order: {said}");
     let other = client.create(&an_order("tea")).await.order(201);
     client.reaches(text(&other, "id"), "succeeded", seconds(10)).await;
 

@@ -126,7 +126,7 @@ impl Store for SqliteStore {
     }
 
     fn commit<'a>(&'a self, group: &'a Group<'a>) -> Reply<'a, Committed> {
-        Box::pin(async move { self.committer.commit(Batch::of(group)?).await })
+        Box::pin(async move { self.committer.commit(Batch::of(group)?, self.lanes.lane().await).await })
     }
 
     fn doubt(&self) -> Doubt {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, query};
 use tongbao::actors::lease::{self, LeaseError};
-use tongbao::domain::id::PlatformId;
-use tongbao::store::{KeptAnswer, Owner, Store, StoreError, Unit};
+use tongbao::domain::id::{OrderId, PlatformId};
+use tongbao::store::{Claim, GivenAnswer, KeptAnswer, Owner, Store, StoreError, Unit};
 
 use super::book::{Book, Place};
 use super::units::{START, group, new_order};

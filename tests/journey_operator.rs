@@ -145,6 +145,9 @@ async fn a_quarantined_order_is_mended(kind: Kind) {
     let settings = "[gateway]\nembedded = false\n[orders]\nquarantine_retry_ms = [3600000]\n";
     let mut app = App::start_beside_gateway(Site::new(kind, settings)).await;
     let (client, operator) = (app.client(), app.client().with_key(OPERATOR_KEY));
+    let done = client.create(&an_order("sim:never")).await.order(201);
+    let done = text(&done, "id");
+    client.cancel(done).await.order(200);
     let order = client.create(&an_order("tea")).await.order(201);
     let id = text(&order, "id");
     app.kill().await;
@@ -154,8 +157,9 @@ async fn a_quarantined_order_is_mended(kind: Kind) {
 
     let held = eventually("the order is held, and its callback waits", seconds(20), || async {
         let listed = operator.get("/v1/operator/quarantine").await;
-        let held = listed.body["data"].as_array()?.first()?.clone();
-        (held["inbox"].as_i64()? > 0).then_some(held)
+        let [first, held] = listed.body["data"].as_array()?.as_slice() else { return None };
+        assert_eq!((&first["order"], &first["inbox"]), (&json!(done), &json!(0)), "by id");
+        (held["inbox"].as_i64()? > 0).then(|| held.clone())
     })
     .await;
     assert_eq!((&held["order"], &held["held"], &held["tries"]), (&json!(id), &json!("back"), &json!(0)));
@@ -167,14 +171,20 @@ async fn a_quarantined_order_is_mended(kind: Kind) {
     assert_eq!(operator.post(&retry, &json!({})).await.status, 202);
     eventually("it was tried in vain", seconds(10), || async {
         let listed = operator.get("/v1/operator/quarantine").await;
-        (listed.body["data"][0]["tries"] == 1).then_some(())
+        (listed.body["data"][1]["tries"] == 1).then_some(())
     })
     .await;
+    let page = operator.get("/v1/operator/quarantine?limit=1").await.body;
+    assert_eq!(page["data"][0]["order"], done);
+    let next = operator.get(&format!("/v1/operator/quarantine?limit=1&cursor={}", text(&page, "next_cursor"))).await;
+    assert_eq!((&next.body["data"][0]["order"], &next.body["next_cursor"]), (&json!(id), &Value::Null));
 
     execute(&app, kind, "UPDATE orders SET snapshot = substr(snapshot, 2)").await;
-    said(&app, &["operator", "retry", id]).await;
+    for id in [done, id] {
+        said(&app, &["operator", "retry", id]).await;
+    }
     client.reaches(id, "succeeded", seconds(15)).await;
-    eventually("it is held no longer", seconds(10), || async {
+    eventually("they are held no longer", seconds(10), || async {
         (operator.get("/v1/operator/quarantine").await.body["data"] == json!([])).then_some(())
     })
     .await;

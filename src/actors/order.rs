@@ -316,6 +316,11 @@ impl OrderActor {
                 turn.resume(clock::now(), &mut shell);
                 let order = turn.order().clone();
                 self.turn = Some(turn);
+                // It could be read, and no step of it is to come that could show more.
+                if self.standing == Standing::OnTrial && order.is_quiet() {
+                    self.standing = Standing::Good;
+                    self.registry.acquit(self.id);
+                }
                 self.perform(&order, shell, context);
                 self.registry.take_inbox(self.id);
             }

@@ -105,7 +105,11 @@ impl Writing<'_> {
         let order = self.commit(&order, vec![Fact::Created(Box::new(facts))], Some(request)).await;
         let chosen = Fact::ChannelChosen { channel, method };
         let order = self.commit(&order, vec![chosen, Fact::Validated { channel, method, verdict }], None).await;
-        self.take(&order, Fact::SendAnswered { ordinal: 0, send: 1, outcome: SendOutcome::Accepted }).await
+        self.take(
+            &order,
+            Fact::SendAnswered { ordinal: 0, send: 1, outcome: SendOutcome::Accepted { reference: None } },
+        )
+        .await
     }
 
     async fn take(&mut self, order: &Order, fact: Fact) -> Order {

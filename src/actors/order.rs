@@ -16,11 +16,11 @@ use super::request;
 use super::supervisor::{Call, Question};
 use super::turn::{Shell, Turn, TurnError};
 use super::writer::{Lane, WriteError};
-use crate::channels::{Ask, NextAction, RefundAsk};
+use crate::channels::{Ask, Attempted, NextAction, RefundAsk};
 use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{Effect, Event, Fact, Finding, SendOutcome, Step, Write, journal};
 use crate::domain::id::{OrderId, refund_number};
-use crate::domain::order::{Order, OrderFailure, State, Wish};
+use crate::domain::order::{Attempt, Order, OrderFailure, State, Wish};
 use crate::domain::step::wake;
 use crate::domain::time::Instant;
 use crate::domain::validation::{check_switch, validate};
@@ -274,7 +274,7 @@ impl OrderActor {
 
     fn call(&mut self, order: &Order, (ordinal, question): (u8, Question), context: &mut Context<Self>) {
         let Some(attempt) = order.attempt(ordinal) else { return };
-        let call = Call { number: order.number(ordinal), question, trace: self.trace };
+        let call = Call { attempt: attempted(order, attempt), question, trace: self.trace };
         match self.registry.supervisor(attempt.channel, &attempt.account) {
             Some(supervisor) => supervisor.call(call),
             None => {
@@ -409,14 +409,28 @@ pub fn is_settled(order: &Order) -> bool {
 
 fn refund_ask(order: &Order, index: u8) -> Option<(u8, RefundAsk)> {
     let capture = order.captures.get(usize::from(index))?;
-    let number = order.number(capture.ordinal);
+    let attempt = attempted(order, order.attempt(capture.ordinal)?);
     let ask = RefundAsk {
-        refund_number: refund_number(number, index),
-        number,
+        refund_number: refund_number(attempt.number, index),
+        attempt,
+        reference: capture.reference.clone(),
+        captured_at: capture.at,
+        captured_minor: capture.amount_minor,
         amount_minor: capture.amount_minor,
-        currency: order.currency,
     };
     Some((capture.ordinal, ask))
+}
+
+/// An attempt as its channel may be asked about it.
+fn attempted(order: &Order, attempt: &Attempt) -> Attempted {
+    Attempted {
+        number: order.number(attempt.ordinal),
+        opened_at: attempt.opened_at,
+        expires_at: attempt.expires_at,
+        payable_minor: attempt.payable_minor,
+        currency: order.currency,
+        reference: attempt.reference.clone(),
+    }
 }
 
 /// What a call to an account that nobody supervises comes to: nothing was sent, and nothing is known.

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use super::ask::Trace;
 use super::clock;
 use crate::channels::sender::{self, Undelivered};
-use crate::channels::{Adapter, Answer, NextAction, Outgoing, RefundAsk, Stamp};
+use crate::channels::{Adapter, Answer, Attempted, NextAction, Outgoing, Reading, RefundAsk, Stamp, Submission};
 use crate::domain::breaker::{Admission, Breaker, Condition, Limits, Sign};
 use crate::domain::channel::Channel;
 use crate::domain::event::{CloseAnswer, Fact, Fault, Finding, RefundOutcome, SendOutcome};
@@ -74,7 +74,7 @@ impl Question {
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub struct Call {
-    pub number: AttemptNumber,
+    pub attempt: Attempted,
     pub question: Question,
     pub trace: Trace,
 }
@@ -202,55 +202,60 @@ struct Due {
 }
 
 impl Due {
-    fn settle(&mut self, end: End) {
-        let way = match end {
-            End::Answered(..) => Way::Answered,
-            End::Undelivered(_) => Way::Undelivered,
-        };
-        let (fact, next_action) = fact(&self.desk, &self.call, end);
-        // From here on it is answered: a panic while the answer was being read is answered by `drop`.
+    fn settle(&mut self, end: Settled) {
         self.answered = true;
-        observe(&self.desk, &fact, self.call.question.name(), way);
-        self.desk.answers.answered(self.call.number, fact, next_action);
+        observe(&self.desk, &end.fact, self.call.question.name(), end.way);
+        self.desk.answers.answered(self.call.attempt.number, end.fact, end.next_action);
     }
 }
 
 impl Drop for Due {
     fn drop(&mut self) {
         if !self.answered {
+            let number = self.call.attempt.number;
             metrics::counter!("tongbao_channel_panics_total", "channel" => self.desk.channel.name()).increment(1);
-            tracing::error!(attempt = %self.call.number, call = self.call.question.name(), "a channel call panicked");
-            self.settle(End::Undelivered(Undelivered::Unknown("the call panicked".into())));
+            tracing::error!(attempt = %number, call = self.call.question.name(), "a channel call panicked");
+            self.settle(undelivered(&self.call, Undelivered::Unknown("the call panicked".into())));
         }
     }
 }
 
-/// How a call ended on the way.
+/// How a request ended on the way.
 enum End {
     Answered(Stamp, Answer),
     Undelivered(Undelivered),
 }
 
+/// What a call came to.
+struct Settled {
+    fact: Fact,
+    next_action: Option<NextAction>,
+    way: Way,
+}
+
+/// Requests that one call may take: what a channel answers may have to be asked for in a second one.
+const REQUESTS_MAX: u32 = 3;
+
 async fn answer(desk: Rc<Desk>, call: Call) {
     let mut due = Due { desk: desk.clone(), call, answered: false };
     let begun = Monotonic::now();
-    let end = carry(&desk, &due.call).await;
+    let settled = carry(&desk, &due.call).await;
     let kind = due.call.question.name();
     metrics::histogram!("tongbao_channel_call_seconds", "channel" => desk.channel.name(), "call" => kind)
         .record(begun.elapsed().as_secs_f64());
-    due.settle(end);
+    due.settle(settled);
 }
 
-/// Waits for a place, sends, and sends again what was certainly not taken.
-async fn carry(desk: &Desk, call: &Call) -> End {
-    let not_sent = |why: &str| End::Undelivered(Undelivered::NotSent(why.into()));
+/// Waits for a place, asks, and asks again what was certainly not taken.
+async fn carry(desk: &Desk, call: &Call) -> Settled {
+    let not_sent = |why: &str| undelivered(call, Undelivered::NotSent(why.into()));
     let Some(_queued) = Queued::take(&desk.waiting, desk.settings.waiting_max) else {
         return not_sent("too many calls are waiting");
     };
     let frozen = match &call.question {
         Question::Submit { frozen: Some(frozen), .. } => Some(frozen.clone()),
         Question::Submit { frozen: None, .. } => {
-            match desk.store.frozen(call.number.order, call.number.ordinal).await {
+            match desk.store.frozen(call.attempt.number.order, call.attempt.number.ordinal).await {
                 Ok(Some(frozen)) => Some(Arc::from(frozen)),
                 Ok(None) => return not_sent("the attempt's request is not stored"),
                 Err(error) => return not_sent(&error.to_string()),
@@ -258,6 +263,7 @@ async fn carry(desk: &Desk, call: &Call) -> End {
         }
         Question::Query | Question::Close | Question::Refund { .. } | Question::QueryRefund { .. } => None,
     };
+    let frozen = frozen.as_deref().unwrap_or_default();
     let _query_place = if call.question.is_query() {
         desk.query_limiter.until_ready().await;
         Some(desk.query_places.acquire().await)
@@ -265,19 +271,60 @@ async fn carry(desk: &Desk, call: &Call) -> End {
         None
     };
     let _place = desk.places.acquire().await;
+    let mut next = Next::First;
+    for _ in 0..REQUESTS_MAX {
+        let (stamp, answer) = match deliver(desk, call, frozen, next).await {
+            Delivered::Answered(stamp, answer) => (stamp, answer),
+            Delivered::Settled(settled) => return *settled,
+        };
+        match read(desk.adapter.as_ref(), call, frozen, &stamp, &answer) {
+            Reading::Told((fact, next_action)) => return Settled { fact, next_action, way: Way::Answered },
+            Reading::Ask(outgoing) => next = Next::Further(outgoing),
+        }
+    }
+    undelivered(call, Undelivered::Unknown("the channel asks for one request after the other".into()))
+}
+
+/// Which request of a call is to be sent.
+#[derive(Clone)]
+enum Next {
+    First,
+    Further(Outgoing),
+}
+
+/// What became of one request of a call.
+enum Delivered {
+    Answered(Stamp, Answer),
+    Settled(Box<Settled>),
+}
+
+/// Sends one request, and sends it again while it was certainly not taken.
+async fn deliver(desk: &Desk, call: &Call, frozen: &str, next: Next) -> Delivered {
+    let settled = |end| Delivered::Settled(Box::new(undelivered(call, end)));
     let mut retries = desk.settings.retry_ms.iter();
     loop {
         desk.limiter.until_ready().await;
         if let Question::Submit { withdrawn, .. } = &call.question
             && withdrawn.load(Ordering::Acquire)
         {
-            return not_sent("withdrawn");
+            return settled(Undelivered::NotSent("withdrawn".into()));
         }
-        let end = once(desk, call, frozen.as_deref()).await;
-        if !certainly_not_taken(&end) {
-            return end;
-        }
-        let Some(gap_ms) = retries.next() else { return end };
+        let stamp = Stamp { at: clock::now(), nonce: nonce() };
+        let outgoing = match next.clone() {
+            Next::Further(outgoing) => outgoing,
+            Next::First => match build(desk.adapter.as_ref(), call, frozen, &stamp) {
+                Built::Request(outgoing) => outgoing,
+                Built::Settled(settled) => return Delivered::Settled(settled),
+            },
+        };
+        let end = once(desk, call, stamp, outgoing).await;
+        let gap_ms = if certainly_not_taken(&end) { retries.next() } else { None };
+        let Some(gap_ms) = gap_ms else {
+            return match end {
+                End::Answered(stamp, answer) => Delivered::Answered(stamp, answer),
+                End::Undelivered(end) => settled(end),
+            };
+        };
         let jittered = Duration::from_millis(gap_ms / 2 + rand::random_range(0..=*gap_ms));
         tokio::time::sleep(jittered).await;
     }
@@ -292,13 +339,10 @@ fn certainly_not_taken(end: &End) -> bool {
     }
 }
 
-async fn once(desk: &Desk, call: &Call, frozen: Option<&str>) -> End {
-    let now = clock::now();
-    if let Admission::Wait(_) = lock(&desk.breaker).admit(now) {
+async fn once(desk: &Desk, call: &Call, stamp: Stamp, outgoing: Outgoing) -> End {
+    if let Admission::Wait(_) = lock(&desk.breaker).admit(stamp.at) {
         return End::Undelivered(Undelivered::NotSent("the channel is down".into()));
     }
-    let stamp = Stamp { at: now, nonce: nonce() };
-    let outgoing = build(desk.adapter.as_ref(), call, frozen, &stamp);
     let client = match client(desk) {
         Ok(client) => client,
         Err(why) => return End::Undelivered(Undelivered::NotSent(why)),
@@ -313,14 +357,38 @@ async fn once(desk: &Desk, call: &Call, frozen: Option<&str>) -> End {
     }
 }
 
-fn build(adapter: &dyn Adapter, call: &Call, frozen: Option<&str>, stamp: &Stamp) -> Outgoing {
-    match &call.question {
-        Question::Submit { .. } => adapter.submit(frozen.unwrap_or_default(), stamp),
-        Question::Query => adapter.query(call.number, stamp),
-        Question::Close => adapter.close(call.number, stamp),
+/// The first request of a call, or its end where the channel needs none.
+enum Built {
+    Request(Outgoing),
+    Settled(Box<Settled>),
+}
+
+fn build(adapter: &dyn Adapter, call: &Call, frozen: &str, stamp: &Stamp) -> Built {
+    let attempt = &call.attempt;
+    Built::Request(match &call.question {
+        Question::Submit { send, .. } => match adapter.submit(frozen, stamp) {
+            Submission::Call(outgoing) => outgoing,
+            Submission::Carried(submitted) => {
+                let (ordinal, send) = (attempt.number.ordinal, *send);
+                let fact = Fact::SendAnswered { ordinal, send, outcome: submitted.outcome };
+                return Built::Settled(Box::new(Settled {
+                    fact,
+                    next_action: submitted.next_action,
+                    way: Way::NoCall,
+                }));
+            }
+        },
+        Question::Query => adapter.query(attempt, stamp),
+        Question::Close => match adapter.close(attempt, stamp) {
+            Some(outgoing) => outgoing,
+            None => {
+                let never = Undelivered::NotSent("the channel has no such call".into());
+                return Built::Settled(Box::new(undelivered(call, never)));
+            }
+        },
         Question::Refund { ask, .. } => adapter.refund(ask, stamp),
         Question::QueryRefund { ask, .. } => adapter.query_refund(ask, stamp),
-    }
+    })
 }
 
 /// The client of this thread, made when it is first needed: connections belong to the runtime that opened them.
@@ -351,54 +419,67 @@ fn record(desk: &Desk, sign: Sign) {
     }
 }
 
-/// What the end of a call means to its order.
-fn fact(desk: &Desk, call: &Call, end: End) -> (Fact, Option<NextAction>) {
-    let adapter = desk.adapter.as_ref();
-    let ordinal = call.number.ordinal;
-    let mut shown = None;
+/// What an answer means to the order of a call.
+fn read(
+    adapter: &dyn Adapter,
+    call: &Call,
+    frozen: &str,
+    stamp: &Stamp,
+    answer: &Answer,
+) -> Reading<(Fact, Option<NextAction>)> {
+    let (attempt, ordinal) = (&call.attempt, call.attempt.number.ordinal);
+    let fact = match &call.question {
+        Question::Submit { send, .. } => {
+            let submitted = adapter.read_submit(frozen, stamp, answer);
+            let fact = Fact::SendAnswered { ordinal, send: *send, outcome: submitted.outcome };
+            return Reading::Told((fact, submitted.next_action));
+        }
+        Question::Query => match adapter.read_query(attempt, stamp, answer) {
+            Reading::Told(finding) => Fact::QueryAnswered { ordinal, finding, asked_at: stamp.at },
+            Reading::Ask(outgoing) => return Reading::Ask(outgoing),
+        },
+        Question::Close => match adapter.read_close(attempt, stamp, answer) {
+            Reading::Told(answer) => Fact::CloseAnswered { ordinal, answer },
+            Reading::Ask(outgoing) => return Reading::Ask(outgoing),
+        },
+        Question::Refund { capture, ask } => {
+            Fact::RefundAnswered { capture: *capture, outcome: adapter.read_refund(ask, stamp, answer) }
+        }
+        Question::QueryRefund { capture, ask } => {
+            Fact::RefundAnswered { capture: *capture, outcome: adapter.read_refund_query(ask, stamp, answer) }
+        }
+    };
+    Reading::Told((fact, None))
+}
+
+/// What a call that brought no answer means to its order.
+fn undelivered(call: &Call, end: Undelivered) -> Settled {
+    let ordinal = call.attempt.number.ordinal;
     let fact = match (&call.question, end) {
-        (Question::Submit { send, .. }, End::Answered(stamp, answer)) => {
-            let submitted = adapter.read_submit(&stamp, &answer);
-            shown = submitted.next_action;
-            Fact::SendAnswered { ordinal, send: *send, outcome: submitted.outcome }
+        (Question::Submit { send, .. }, Undelivered::NotSent(why)) => {
+            Fact::SendAnswered { ordinal, send: *send, outcome: SendOutcome::NotSent { why: why.into() } }
         }
-        (Question::Submit { send, .. }, End::Undelivered(undelivered)) => {
-            let outcome = match undelivered {
-                Undelivered::NotSent(why) => SendOutcome::NotSent { why: why.into() },
-                Undelivered::Unknown(why) => SendOutcome::Unknown { why: why.into() },
-            };
-            Fact::SendAnswered { ordinal, send: *send, outcome }
+        (Question::Submit { send, .. }, Undelivered::Unknown(why)) => {
+            Fact::SendAnswered { ordinal, send: *send, outcome: SendOutcome::Unknown { why: why.into() } }
         }
-        (Question::Query, End::Answered(stamp, answer)) => {
-            let finding = adapter.read_query(call.number, &stamp, &answer);
-            Fact::QueryAnswered { ordinal, finding, asked_at: stamp.at }
-        }
-        (Question::Query, End::Undelivered(Undelivered::NotSent(why) | Undelivered::Unknown(why))) => {
+        (Question::Query, Undelivered::NotSent(why) | Undelivered::Unknown(why)) => {
             Fact::QueryAnswered { ordinal, finding: Finding::Unknown { why: why.into() }, asked_at: clock::now() }
         }
-        (Question::Close, End::Answered(stamp, answer)) => {
-            Fact::CloseAnswered { ordinal, answer: adapter.read_close(&stamp, &answer) }
-        }
-        (Question::Close, End::Undelivered(Undelivered::NotSent(why) | Undelivered::Unknown(why))) => {
+        (Question::Close, Undelivered::NotSent(why) | Undelivered::Unknown(why)) => {
             Fact::CloseAnswered { ordinal, answer: CloseAnswer::Unknown { why: why.into() } }
         }
-        (Question::Refund { capture, ask } | Question::QueryRefund { capture, ask }, End::Answered(stamp, answer)) => {
-            Fact::RefundAnswered { capture: *capture, outcome: adapter.read_refund(ask, &stamp, &answer) }
+        (Question::Refund { capture, .. }, Undelivered::NotSent(why)) => {
+            Fact::RefundAnswered { capture: *capture, outcome: RefundOutcome::NotSent { why: why.into() } }
         }
-        (Question::Refund { capture, .. }, End::Undelivered(undelivered)) => {
-            let outcome = match undelivered {
-                Undelivered::NotSent(why) => RefundOutcome::NotSent { why: why.into() },
-                Undelivered::Unknown(why) => RefundOutcome::Unknown { why: why.into() },
-            };
-            Fact::RefundAnswered { capture: *capture, outcome }
+        (Question::Refund { capture, .. }, Undelivered::Unknown(why)) => {
+            Fact::RefundAnswered { capture: *capture, outcome: RefundOutcome::Unknown { why: why.into() } }
         }
         // A question that never left says nothing about the refund it asks for.
-        (
-            Question::QueryRefund { capture, .. },
-            End::Undelivered(Undelivered::NotSent(why) | Undelivered::Unknown(why)),
-        ) => Fact::RefundAnswered { capture: *capture, outcome: RefundOutcome::Unknown { why: why.into() } },
+        (Question::QueryRefund { capture, .. }, Undelivered::NotSent(why) | Undelivered::Unknown(why)) => {
+            Fact::RefundAnswered { capture: *capture, outcome: RefundOutcome::Unknown { why: why.into() } }
+        }
     };
-    (fact, shown)
+    Settled { fact, next_action: None, way: Way::Undelivered }
 }
 
 /// Whether an answer came; the breaker was told of one that did not when that was seen.
@@ -406,6 +487,8 @@ fn fact(desk: &Desk, call: &Call, end: End) -> (Fact, Option<NextAction>) {
 enum Way {
     Answered,
     Undelivered,
+    /// The channel was not asked.
+    NoCall,
 }
 
 /// Counts the outcome, tells the breaker what it says about the channel, and raises the alarm where the fault is ours.
@@ -427,7 +510,7 @@ fn reading(fact: &Fact) -> (&'static str, Option<Sign>) {
     const SICK: Option<Sign> = Some(Sign::Sick);
     match fact {
         Fact::SendAnswered { outcome, .. } => match outcome {
-            SendOutcome::Accepted => ("accepted", HEALTHY),
+            SendOutcome::Accepted { .. } => ("accepted", HEALTHY),
             SendOutcome::Paid { .. } => ("paid", HEALTHY),
             SendOutcome::Rejected { fault: Fault::Payment, .. } => ("rejected", HEALTHY),
             SendOutcome::Rejected { fault: Fault::Ours, .. } => ("our_fault", SICK),

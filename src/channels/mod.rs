@@ -6,6 +6,7 @@
 pub mod sender;
 pub mod simpay;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -25,9 +26,16 @@ pub struct Stamp {
     pub nonce: String,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    Get,
+    Post,
+}
+
 /// An HTTP request, ready to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
+    pub verb: Verb,
     pub url: String,
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
@@ -73,15 +81,63 @@ pub struct Ask<'a> {
     pub expires_at: Instant,
 }
 
+/// An attempt as its channel may be asked about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempted {
+    pub number: AttemptNumber,
+    pub opened_at: Instant,
+    pub expires_at: Instant,
+    pub payable_minor: i64,
+    pub currency: Currency,
+    /// The channel's own name of it, once an answer or a capture told it.
+    pub reference: Option<Box<str>>,
+}
+
 /// What remains to be done by the payer, as the contract has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum NextAction {
+    /// A picture for the payer's app to scan.
     QrCode {
         qr_code: String,
         #[serde(serialize_with = "rfc3339")]
         expires_at: Instant,
     },
+    /// An address for the payer's browser.
+    Redirect {
+        url: String,
+        #[serde(serialize_with = "rfc3339")]
+        expires_at: Instant,
+    },
+    /// A form for the payer's browser to post (`application/x-www-form-urlencoded`, UTF-8).
+    Form {
+        url: String,
+        fields: BTreeMap<String, String>,
+        #[serde(serialize_with = "rfc3339")]
+        expires_at: Instant,
+    },
+    /// What the channel's own software in the payer's browser or app is called with.
+    Client {
+        parameters: BTreeMap<String, String>,
+        #[serde(serialize_with = "rfc3339")]
+        expires_at: Instant,
+    },
+}
+
+/// How an attempt gets to its channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Submission {
+    Call(Outgoing),
+    /// The payer's browser carries it there: no call is made, and this is all that is known of it.
+    Carried(Submitted),
+}
+
+/// What an answer comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reading<T> {
+    Told(T),
+    /// The next request is needed to know.
+    Ask(Outgoing),
 }
 
 /// The answer to a create.
@@ -99,6 +155,23 @@ pub struct Notice {
     pub reference: String,
     pub amount_minor: i64,
     pub currency: String,
+}
+
+/// What a verified callback says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    Capture(Notice),
+    /// Nothing that an order would not find out by asking.
+    Nothing,
+}
+
+/// What the gateway wants to read once the callback is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acknowledgement {
+    /// 200, or 204 without a body.
+    pub status: u16,
+    pub content_type: &'static str,
+    pub body: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,9 +204,12 @@ impl fmt::Display for CallbackError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundAsk {
     pub refund_number: String,
-    pub number: AttemptNumber,
+    pub attempt: Attempted,
+    /// Of the capture that is given back, and when it was booked: the same in every try.
+    pub reference: Box<str>,
+    pub captured_at: Instant,
+    pub captured_minor: i64,
     pub amount_minor: i64,
-    pub currency: Currency,
 }
 
 /// One account at one channel: builds its requests, reads its answers. Pure.
@@ -142,21 +218,33 @@ pub trait Adapter: Send + Sync + 'static {
     /// The business fields of an attempt, which every send of it repeats byte for byte.
     fn freeze(&self, ask: &Ask<'_>) -> Box<str>;
 
-    fn submit(&self, frozen: &str, stamp: &Stamp) -> Outgoing;
-    fn read_submit(&self, stamp: &Stamp, answer: &Answer) -> Submitted;
-    fn query(&self, number: AttemptNumber, stamp: &Stamp) -> Outgoing;
-    fn read_query(&self, number: AttemptNumber, stamp: &Stamp, answer: &Answer) -> Finding;
-    fn close(&self, number: AttemptNumber, stamp: &Stamp) -> Outgoing;
-    fn read_close(&self, stamp: &Stamp, answer: &Answer) -> CloseAnswer;
+    fn submit(&self, frozen: &str, stamp: &Stamp) -> Submission;
+    fn read_submit(&self, frozen: &str, stamp: &Stamp, answer: &Answer) -> Submitted;
+    fn query(&self, attempt: &Attempted, stamp: &Stamp) -> Outgoing;
+    fn read_query(&self, attempt: &Attempted, stamp: &Stamp, answer: &Answer) -> Reading<Finding>;
+    /// None where the channel has no such call.
+    fn close(&self, attempt: &Attempted, stamp: &Stamp) -> Option<Outgoing>;
+    fn read_close(&self, attempt: &Attempted, stamp: &Stamp, answer: &Answer) -> Reading<CloseAnswer>;
     fn refund(&self, ask: &RefundAsk, stamp: &Stamp) -> Outgoing;
     fn read_refund(&self, ask: &RefundAsk, stamp: &Stamp, answer: &Answer) -> RefundOutcome;
     fn query_refund(&self, ask: &RefundAsk, stamp: &Stamp) -> Outgoing;
+    fn read_refund_query(&self, ask: &RefundAsk, stamp: &Stamp, answer: &Answer) -> RefundOutcome;
 
     /// Verifies a callback over its received bytes and reads it.
     ///
     /// # Errors
     /// Why it is not believed; nothing of it may be used then.
-    fn callback(&self, received: &Received<'_>, now: Instant) -> Result<Notice, CallbackError>;
-    /// What the gateway wants to read once the callback is durable: content type and body.
-    fn acknowledgement(&self) -> (&'static str, &'static str);
+    fn callback(&self, received: &Received<'_>, now: Instant) -> Result<Heard, CallbackError>;
+    fn acknowledgement(&self) -> Acknowledgement;
+
+    /// What the account needs to be asked now and then to go on understanding its channel, such as for new keys.
+    fn upkeep(&self, _stamp: &Stamp) -> Option<Outgoing> {
+        None
+    }
+
+    /// # Errors
+    /// Why nothing came of it, for the log.
+    fn read_upkeep(&self, _stamp: &Stamp, _answer: &Answer) -> Result<(), String> {
+        Ok(())
+    }
 }

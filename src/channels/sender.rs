@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Answer, Outgoing};
+use super::{Answer, Outgoing, Verb};
 
 /// Answers of channels are small; anything longer is not read to its end.
 const ANSWER_MAX_BYTES: usize = 256 * 1024;
@@ -57,11 +57,15 @@ pub async fn send(
     traceparent: &str,
     timeout: Duration,
 ) -> Result<Answer, Undelivered> {
-    let mut request = client.post(outgoing.url).timeout(timeout).header("traceparent", traceparent);
+    let request = match outgoing.verb {
+        Verb::Get => client.get(outgoing.url),
+        Verb::Post => client.post(outgoing.url).body(outgoing.body),
+    };
+    let mut request = request.timeout(timeout).header("traceparent", traceparent);
     for (name, value) in outgoing.headers {
         request = request.header(name, value);
     }
-    let mut response = request.body(outgoing.body).send().await.map_err(judge)?;
+    let mut response = request.send().await.map_err(judge)?;
     let status = response.status().as_u16();
     let headers = response
         .headers()

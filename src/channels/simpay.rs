@@ -19,9 +19,12 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::{Adapter, Answer, Ask, CallbackError, NextAction, Notice, Outgoing, Received, RefundAsk, Stamp, Submitted};
+use super::{
+    Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, NextAction, Notice, Outgoing, Reading,
+    Received, RefundAsk, Stamp, Submission, Submitted, Verb,
+};
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
-use crate::domain::id::{Account, AttemptNumber};
+use crate::domain::id::Account;
 use crate::domain::time::Instant;
 
 /// How far a callback's or an answer's clock may be from ours.
@@ -132,6 +135,7 @@ impl Simpay {
         let path = format!("/simpay/v1/{call}");
         let tag = self.sign(&["REQUEST", &path, self.account.as_str(), &timestamp, &stamp.nonce], &body);
         Outgoing {
+            verb: Verb::Post,
             url: format!("{}/{call}", self.base_url),
             headers: vec![
                 ("content-type", "application/json".into()),
@@ -238,20 +242,21 @@ impl Adapter for Simpay {
         serde_json::to_string(&payment).expect("plain structs always serialise").into()
     }
 
-    fn submit(&self, frozen: &str, stamp: &Stamp) -> Outgoing {
-        self.outgoing("payments", frozen.as_bytes().to_vec(), stamp)
+    fn submit(&self, frozen: &str, stamp: &Stamp) -> Submission {
+        Submission::Call(self.outgoing("payments", frozen.as_bytes().to_vec(), stamp))
     }
 
-    fn read_submit(&self, stamp: &Stamp, answer: &Answer) -> Submitted {
+    fn read_submit(&self, _frozen: &str, stamp: &Stamp, answer: &Answer) -> Submitted {
         let unknown = |why: &str| SendOutcome::Unknown { why: why.into() };
         let (outcome, next_action) = match (refused_at_the_door(answer), self.told(stamp, answer)) {
             (Some(refused), _) => (refused, None),
             (None, Err(why)) => (unknown(&why), None),
             (None, Ok(Told::Payment(payment))) => match payment.state.as_str() {
                 "waiting" => match (payment.qr_code, payment.expires_at) {
-                    (Some(qr_code), Some(expires_at)) => {
-                        (SendOutcome::Accepted, Some(NextAction::QrCode { qr_code, expires_at: Instant(expires_at) }))
-                    }
+                    (Some(qr_code), Some(expires_at)) => (
+                        SendOutcome::Accepted { reference: None },
+                        Some(NextAction::QrCode { qr_code, expires_at: Instant(expires_at) }),
+                    ),
                     _ => (unknown("the answer has no code to pay by"), None),
                 },
                 "paid" => match captured(&payment, payment.amount_minor) {
@@ -271,17 +276,17 @@ impl Adapter for Simpay {
         Submitted { outcome, next_action }
     }
 
-    fn query(&self, number: AttemptNumber, stamp: &Stamp) -> Outgoing {
-        self.outgoing("payments/query", json(&Number { number: number.to_string() }), stamp)
+    fn query(&self, attempt: &Attempted, stamp: &Stamp) -> Outgoing {
+        self.outgoing("payments/query", json(&Number { number: attempt.number.to_string() }), stamp)
     }
 
-    fn read_query(&self, number: AttemptNumber, stamp: &Stamp, answer: &Answer) -> Finding {
+    fn read_query(&self, attempt: &Attempted, stamp: &Stamp, answer: &Answer) -> Reading<Finding> {
         let unknown = |why: &str| Finding::Unknown { why: why.into() };
-        match self.told(stamp, answer) {
+        Reading::Told(match self.told(stamp, answer) {
             Err(why) => unknown(&why),
             Ok(Told::Failure { status: 404, code }) if code == "not_exist" => Finding::NotExist,
             Ok(Told::Failure { code, .. }) => unknown(&code),
-            Ok(Told::Payment(payment)) if payment.number != number.to_string() => {
+            Ok(Told::Payment(payment)) if payment.number != attempt.number.to_string() => {
                 unknown("the answer speaks of another payment")
             }
             Ok(Told::Payment(payment)) => match payment.state.as_str() {
@@ -294,29 +299,29 @@ impl Adapter for Simpay {
                 },
                 _ => unknown("the answer has an unknown state"),
             },
-        }
+        })
     }
 
-    fn close(&self, number: AttemptNumber, stamp: &Stamp) -> Outgoing {
-        self.outgoing("payments/close", json(&Number { number: number.to_string() }), stamp)
+    fn close(&self, attempt: &Attempted, stamp: &Stamp) -> Option<Outgoing> {
+        Some(self.outgoing("payments/close", json(&Number { number: attempt.number.to_string() }), stamp))
     }
 
-    fn read_close(&self, stamp: &Stamp, answer: &Answer) -> CloseAnswer {
-        match self.told(stamp, answer) {
+    fn read_close(&self, _attempt: &Attempted, stamp: &Stamp, answer: &Answer) -> Reading<CloseAnswer> {
+        Reading::Told(match self.told(stamp, answer) {
             Ok(Told::Payment(payment)) if payment.state == "closed" => CloseAnswer::Closed,
             Ok(Told::Payment(_)) => CloseAnswer::Unknown { why: "the answer has an unknown state".into() },
             Ok(Told::Failure { code, .. }) if code == "already_paid" => CloseAnswer::AlreadyPaid,
             Ok(Told::Failure { code, .. }) => CloseAnswer::Unknown { why: code.into() },
             Err(why) => CloseAnswer::Unknown { why: why.into() },
-        }
+        })
     }
 
     fn refund(&self, ask: &RefundAsk, stamp: &Stamp) -> Outgoing {
         let refund = Refund {
             refund_number: &ask.refund_number,
-            number: ask.number.to_string(),
+            number: ask.attempt.number.to_string(),
             amount_minor: ask.amount_minor,
-            currency: ask.currency.code(),
+            currency: ask.attempt.currency.code(),
         };
         self.outgoing("refunds", json(&refund), stamp)
     }
@@ -351,7 +356,11 @@ impl Adapter for Simpay {
         self.outgoing("refunds/query", json(&RefundNumber { refund_number: &ask.refund_number }), stamp)
     }
 
-    fn callback(&self, received: &Received<'_>, now: Instant) -> Result<Notice, CallbackError> {
+    fn read_refund_query(&self, ask: &RefundAsk, stamp: &Stamp, answer: &Answer) -> RefundOutcome {
+        self.read_refund(ask, stamp, answer)
+    }
+
+    fn callback(&self, received: &Received<'_>, now: Instant) -> Result<Heard, CallbackError> {
         let header = |name| received.header(name).ok_or(CallbackError::Forged);
         let (timestamp, nonce) = (header("simpay-timestamp")?, header("simpay-nonce")?);
         let head = ["CALLBACK", self.account.as_str(), timestamp, nonce];
@@ -373,15 +382,15 @@ impl Adapter for Simpay {
         {
             return Err(CallbackError::Unreadable);
         }
-        Ok(Notice {
+        Ok(Heard::Capture(Notice {
             number: callback.number,
             reference: callback.reference,
             amount_minor: callback.amount_minor,
             currency: callback.currency,
-        })
+        }))
     }
 
-    fn acknowledgement(&self) -> (&'static str, &'static str) {
-        ("application/json", r#"{"code":"ok"}"#)
+    fn acknowledgement(&self) -> Acknowledgement {
+        Acknowledgement { status: 200, content_type: "application/json", body: r#"{"code":"ok"}"# }
     }
 }

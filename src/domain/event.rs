@@ -110,7 +110,11 @@ pub enum Verdict {
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum SendOutcome {
     /// Taken; the payer's `next_action` travels beside the event and stays out of the journal.
-    Accepted,
+    Accepted {
+        /// The channel's own name of the attempt, where it tells one so early.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reference: Option<Box<str>>,
+    },
     Paid {
         reference: Box<str>,
         amount_minor: i64,

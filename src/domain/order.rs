@@ -157,6 +157,7 @@ pub struct Attempt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<AttemptFailure>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The channel's own name of it, or of the capture that it was paid by.
     pub reference: Option<Box<str>>,
 }
 

@@ -10,7 +10,7 @@ use super::problem::{ApiError, Code};
 use crate::actors::ask::{AskError, Taken};
 use crate::actors::clock;
 use crate::actors::registry::DEFAULT_ACCOUNT;
-use crate::channels::{CallbackError, Received};
+use crate::channels::{Acknowledgement, CallbackError, Heard, Received};
 use crate::domain::channel::Channel;
 use crate::domain::event::Refusal;
 
@@ -68,7 +68,11 @@ async fn receive(
         .collect();
     let received = Received { headers: &headers, body: &body };
     let notice = match adapter.callback(&received, clock::now()) {
-        Ok(notice) => notice,
+        Ok(Heard::Capture(notice)) => notice,
+        Ok(Heard::Nothing) => {
+            count(channel, "without_consequence");
+            return Ok(acknowledged(adapter.acknowledgement()));
+        }
         Err(error) => {
             count(channel, error.name());
             return Err(app.limits.failure(request.peer_addr().map(|peer| peer.ip()), unbelieved(error)));
@@ -77,13 +81,18 @@ async fn receive(
     let taken = app.registry.callback(channel, adapter.as_ref(), notice, &body).await;
     count(channel, verdict(&taken));
     match taken {
-        Ok(Taken::ByOrder | Taken::ByInbox) => {
-            let (content_type, text) = adapter.acknowledgement();
-            Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, content_type)).body(text))
-        }
+        Ok(Taken::ByOrder | Taken::ByInbox) => Ok(acknowledged(adapter.acknowledgement())),
         // It verified, so whatever the order has against it is a contradiction with what is on record.
         Err(AskError::Refused(refusal)) => Err(refused(refusal)),
         Err(error) => Err(error.into()),
+    }
+}
+
+fn acknowledged(acknowledgement: Acknowledgement) -> HttpResponse {
+    let Acknowledgement { status, content_type, body } = acknowledgement;
+    match status {
+        204 => HttpResponse::NoContent().finish(),
+        _ => HttpResponse::Ok().insert_header((CONTENT_TYPE, content_type)).body(body),
     }
 }
 

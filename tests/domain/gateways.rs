@@ -109,7 +109,7 @@ impl Gateways {
 
     fn submit(&mut self, ordinal: u8) -> SendOutcome {
         match self.books.entry(ordinal).or_insert(Known::Waiting) {
-            Known::Waiting => SendOutcome::Accepted,
+            Known::Waiting => SendOutcome::Accepted { reference: None },
             // The refusal of a number that was paid already says that there is something to be asked.
             Known::Paid { .. } => no_answer(),
             Known::Closed | Known::Declined => refused(Fault::Payment),

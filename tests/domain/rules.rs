@@ -221,7 +221,7 @@ fn rule_02_what_is_sent_again_and_again_becomes_rare() {
         assert_eq!(proposed(&walk.tell(found(0, Finding::NotExist))), [again]);
     }
     // What the payer was shown is asked for at the usual pace, however often it was sent.
-    walk.tell(sent(0, 10, SendOutcome::Accepted));
+    walk.tell(sent(0, 10, SendOutcome::Accepted { reference: None }));
     let since = walk.at;
     walk.wake();
     assert_eq!(walk.at.since_ms(since), schedule[0]);
@@ -253,7 +253,7 @@ fn rule_03_an_attempt_expires_at_an_instant_that_is_fixed_when_it_is_opened() {
     walk.try_tell(vec![chosen(Channel::Wechat), suitable(Channel::Wechat, expires_at)]).expect("it suits");
     walk.wait(MINUTE).tell(sent(0, 1, no_answer()));
     walk.tell(found(0, Finding::NotExist));
-    walk.wait(MINUTE).tell(sent(0, 2, SendOutcome::Accepted));
+    walk.wait(MINUTE).tell(sent(0, 2, SendOutcome::Accepted { reference: None }));
     walk.wait(MINUTE).tell(chosen(Channel::Wechat));
     assert_eq!((walk.attempt(0).sends, walk.attempt(0).expires_at), (3, expires_at));
     walk.wait_until(expires_at.plus_ms(Channel::Wechat.rules().grace_ms + 1)).tell(found(0, Finding::NotExist));
@@ -325,7 +325,9 @@ fn rule_05_nothing_is_sent_again_once_a_next_action_is_durable() {
     for finding in [Finding::NotExist, Finding::Pending, unclear()] {
         let mut walk = Walk::new();
         walk.pay_by(Channel::Simpay);
-        assert!(walk.tell(sent(0, 1, SendOutcome::Accepted)).writes.contains(&Write::StoreNextAction));
+        assert!(
+            walk.tell(sent(0, 1, SendOutcome::Accepted { reference: None })).writes.contains(&Write::StoreNextAction)
+        );
         assert_eq!(walk.attempt(0).reach, Reach::Shown);
         for _ in 0..8 {
             walk.wake();
@@ -340,7 +342,7 @@ fn rule_05_pay_on_the_same_channel_refreshes_the_next_action_and_opens_no_attemp
     let mut walk = Walk::shown_at(Channel::Simpay);
     assert_eq!(proposed(&walk.tell(chosen(Channel::Simpay))), [Effect::Submit { ordinal: 0, send: 2 }]);
     assert_eq!(proposed(&walk.tell(chosen(Channel::Simpay))), [], "the refresh is under way");
-    assert!(walk.tell(sent(0, 2, SendOutcome::Accepted)).writes.contains(&Write::StoreNextAction));
+    assert!(walk.tell(sent(0, 2, SendOutcome::Accepted { reference: None })).writes.contains(&Write::StoreNextAction));
     assert_eq!(walk.order.attempts.len(), 1);
 }
 
@@ -348,28 +350,34 @@ fn rule_05_pay_on_the_same_channel_refreshes_the_next_action_and_opens_no_attemp
 fn rule_06_an_older_send_s_answer_never_overwrites_a_newer_one_s() {
     let mut walk = Walk::shown_at(Channel::Simpay);
     walk.tell(chosen(Channel::Simpay));
-    walk.tell(sent(0, 2, SendOutcome::Accepted));
+    walk.tell(sent(0, 2, SendOutcome::Accepted { reference: None }));
     let before = walk.order.clone();
-    for outcome in [SendOutcome::Accepted, refused(Fault::Payment), refused(Fault::Ours), not_sent(), no_answer()] {
+    for outcome in [
+        SendOutcome::Accepted { reference: None },
+        refused(Fault::Payment),
+        refused(Fault::Ours),
+        not_sent(),
+        no_answer(),
+    ] {
         let step = walk.tell(sent(0, 1, outcome.clone()));
         assert_eq!((&step.order, &step.writes[..], proposed(&step)), (&before, &[][..], vec![]), "{outcome:?}");
     }
-    assert_eq!(walk.refusal(sent(0, 3, SendOutcome::Accepted)), Refusal::OutOfPlace);
-    assert_eq!(walk.refusal(sent(1, 1, SendOutcome::Accepted)), Refusal::AttemptUnknown);
+    assert_eq!(walk.refusal(sent(0, 3, SendOutcome::Accepted { reference: None })), Refusal::OutOfPlace);
+    assert_eq!(walk.refusal(sent(1, 1, SendOutcome::Accepted { reference: None })), Refusal::AttemptUnknown);
 }
 
 #[test]
 fn rule_06_money_counts_by_whichever_send_it_came() {
     let mut walk = Walk::shown_at(Channel::Simpay);
     walk.tell(chosen(Channel::Simpay));
-    walk.tell(sent(0, 2, SendOutcome::Accepted));
+    walk.tell(sent(0, 2, SendOutcome::Accepted { reference: None }));
     walk.tell(sent(0, 1, SendOutcome::Paid { reference: REFERENCE.into(), amount_minor: PAYABLE }));
     assert_eq!(walk.order.state, State::Succeeded);
 }
 
 #[test]
 fn rule_06_a_close_is_proposed_again_by_the_answer_of_the_send_it_had_to_wait_for() {
-    for outcome in [SendOutcome::Accepted, no_answer()] {
+    for outcome in [SendOutcome::Accepted { reference: None }, no_answer()] {
         let mut walk = Walk::new();
         walk.pay_by(Channel::Simpay);
         assert_eq!(proposed(&walk.tell(Fact::CancelAsked)), [Effect::Close { ordinal: 0 }]);
@@ -610,7 +618,7 @@ fn rule_09_a_further_capture_goes_to_suspense_and_is_refunded_once_a_query_confi
     walk.tell(chosen(Channel::Wechat));
     walk.tell(closed(0, CloseAnswer::Closed));
     walk.pay_by(Channel::Wechat);
-    walk.tell(sent(1, 1, SendOutcome::Accepted));
+    walk.tell(sent(1, 1, SendOutcome::Accepted { reference: None }));
     walk.tell(called_back(1, REFERENCE, PAYABLE));
     let step = walk.tell(called_back(0, "late", PAYABLE));
     assert_eq!((entries(&step), webhooks(&step)), (vec![EntryKind::Suspense], vec![]));
@@ -643,7 +651,7 @@ fn rule_09_a_wrong_amount_ends_the_attempt_and_leaves_the_order_payable() {
         assert_eq!(webhooks(&step), [WebhookKind::OrderAttemptFailed]);
         assert_eq!(proposed(&step), [Effect::Refund { capture: 0 }]);
         walk.pay_by(Channel::Simpay);
-        walk.tell(sent(1, 1, SendOutcome::Accepted));
+        walk.tell(sent(1, 1, SendOutcome::Accepted { reference: None }));
         walk.tell(called_back(1, "second", PAYABLE));
         walk.tell(refund(0, RefundOutcome::Done));
         assert_eq!((walk.order.state, walk.order.net_captured_minor()), (State::Succeeded, PAYABLE));
@@ -856,7 +864,7 @@ fn states_the_last_attempt_s_death_ends_the_order() {
     walk.tell(sent(0, 1, refused(Fault::Payment)));
     assert_eq!(walk.order.state, State::Created);
     walk.pay_by(Channel::Simpay);
-    walk.tell(sent(1, 1, SendOutcome::Accepted));
+    walk.tell(sent(1, 1, SendOutcome::Accepted { reference: None }));
     assert_eq!(walk.refusal(chosen(Channel::Wechat)), Refusal::AttemptsUsedUp, "the last attempt is not given away");
     let step = walk.tell(found(1, Finding::Declined));
     assert_eq!((walk.order.state, walk.order.failure), (State::Failed, Some(OrderFailure::AttemptsUsedUp)));

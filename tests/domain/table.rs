@@ -37,7 +37,7 @@ fn situations() -> Vec<(&'static str, Walk)> {
     let dead = walk(&shown, vec![found(0, Finding::Declined)]);
     let mut second = dead.clone();
     second.pay_by(Channel::Wechat);
-    second.tell(sent(1, 1, SendOutcome::Accepted));
+    second.tell(sent(1, 1, SendOutcome::Accepted { reference: None }));
     let mut last = Walk::of(&Created { attempts_max: 1, ..creation() });
     last.pay_by(Channel::Simpay);
     let further = walk(&Walk::succeeded(), vec![called_back(0, "another", PAYABLE)]);
@@ -99,13 +99,13 @@ fn events(order: &Order) -> Vec<(&'static str, Fact)> {
         ("validated suitable", suitable(Channel::Simpay, order.expires_at)),
         ("validated unsuitable", looked(Verdict::Unsuitable { failure: AttemptFailure::ChannelUnavailable })),
         ("validated risk", looked(Verdict::RiskRefused { rule: "velocity".into() })),
-        ("send accepted", sent(ordinal, send, SendOutcome::Accepted)),
+        ("send accepted", sent(ordinal, send, SendOutcome::Accepted { reference: None })),
         ("send paid", sent(ordinal, send, SendOutcome::Paid { reference: "new".into(), amount_minor: payable })),
         ("send rejected", sent(ordinal, send, refused(Fault::Payment))),
         ("send rejected, our fault", sent(ordinal, send, refused(Fault::Ours))),
         ("send not sent", sent(ordinal, send, not_sent())),
         ("send unknown", sent(ordinal, send, no_answer())),
-        ("send never sent", sent(ordinal, send + 1, SendOutcome::Accepted)),
+        ("send never sent", sent(ordinal, send + 1, SendOutcome::Accepted { reference: None })),
         ("query paid", found(ordinal, paid("new", payable))),
         ("query paid less", found(ordinal, paid("new", payable - 1))),
         ("query paid more", found(ordinal, paid("new", payable + 1))),

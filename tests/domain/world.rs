@@ -178,7 +178,7 @@ impl Walk {
     pub fn shown_at(channel: Channel) -> Self {
         let mut walk = Walk::new();
         walk.pay_by(channel);
-        walk.tell(sent(0, 1, SendOutcome::Accepted));
+        walk.tell(sent(0, 1, SendOutcome::Accepted { reference: None }));
         walk
     }
 

@@ -141,7 +141,7 @@ impl Gateways {
             assert!(known, "a resend carries the frozen fields of the first send");
             return match (payment.state, &payment.capture) {
                 (State::Foreclosed | State::Closed | State::Declined, _) => closed(),
-                (State::Waiting | State::Closing { .. }, _) => SendOutcome::Accepted,
+                (State::Waiting | State::Closing { .. }, _) => SendOutcome::Accepted { reference: None },
                 (State::Paid, Some(capture)) if channel == Channel::Simpay => SendOutcome::Paid {
                     reference: capture.reference.as_str().into(),
                     amount_minor: capture.amount_minor,
@@ -168,7 +168,7 @@ impl Gateways {
                 refunds: BTreeMap::new(),
             },
         );
-        SendOutcome::Accepted
+        SendOutcome::Accepted { reference: None }
     }
 
     fn query(&mut self, number: AttemptNumber, now: Instant, mood: Mood) -> Finding {

@@ -194,7 +194,7 @@ impl World {
         let mut shown = None;
         let fact = match (call.question, reply) {
             (Question::Submit { send }, Reply::Submit(outcome)) => {
-                shown = (outcome == SendOutcome::Accepted).then_some(call.number);
+                shown = (outcome == SendOutcome::Accepted { reference: None }).then_some(call.number);
                 Fact::SendAnswered { ordinal, send, outcome }
             }
             (Question::Query, Reply::Query(finding)) => {
@@ -292,7 +292,7 @@ fn sign(reply: &Reply) -> Sign {
         | Reply::Close(CloseAnswer::Unknown { .. })
         | Reply::Refund(RefundOutcome::Unknown { .. }) => Sign::Sick,
         Reply::Submit(
-            SendOutcome::Accepted
+            SendOutcome::Accepted { .. }
             | SendOutcome::Paid { .. }
             | SendOutcome::NotSent { .. }
             | SendOutcome::Rejected { fault: Fault::Payment, .. },

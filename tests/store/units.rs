@@ -119,7 +119,7 @@ pub fn submit_to(order: &Order, account: &str) -> OrderUnit {
 
 /// The step that stores what the payer has to do.
 pub fn accepted(order: &Order) -> OrderUnit {
-    let fact = Fact::SendAnswered { ordinal: 0, send: 1, outcome: SendOutcome::Accepted };
+    let fact = Fact::SendAnswered { ordinal: 0, send: 1, outcome: SendOutcome::Accepted { reference: None } };
     unit(order, &[Event { at: START.plus_ms(1_100), fact }], None)
 }
 

@@ -27,8 +27,11 @@ impl Draft {
         attempt.answered = send;
         match outcome {
             SendOutcome::Paid { .. } => {}
-            SendOutcome::Accepted => {
+            SendOutcome::Accepted { reference } => {
                 attempt.paced_from = at;
+                if attempt.reference.is_none() {
+                    attempt.reference = reference.clone();
+                }
                 match attempt.state {
                     AttemptState::Open => {
                         attempt.reach = Reach::Shown;

@@ -266,6 +266,10 @@ impl App {
             Reserved::Mine(reservation) => reservation,
             Reserved::Busy(_) => return Err(idempotency::in_progress()),
         };
+        // While a commit's outcome is open, a claim that can be read may still vanish with what it claims.
+        if self.registry.writer().is_away() {
+            return Err(ApiError::store_unavailable());
+        }
         if let Some(kept) = self.kept(platform, &key, &fingerprint).await? {
             return self.replay(kept).await;
         }

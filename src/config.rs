@@ -12,6 +12,7 @@ use rust_decimal::Decimal;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use crate::domain::payer::PayerIds;
 use crate::domain::retry::Pace;
 
 pub mod sandbox;
@@ -21,6 +22,9 @@ pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
 
 /// Characters of an operator's key outside the sandbox: 192 random bits in base64. The sandbox's own is shorter.
 const OPERATOR_KEY_MIN: usize = 32;
+
+/// A day: eight bytes per minute and account.
+const WINDOW_MINUTES_MAX: u16 = 1_440;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +38,7 @@ pub struct Config {
     pub limits: Limits,
     pub operator: Operator,
     pub risk: Risk,
+    pub routing: Routing,
     pub webhooks: Webhooks,
     pub channels: BTreeMap<String, Channel>,
     pub gateway: Gateway,
@@ -111,6 +116,16 @@ pub struct Operator {
 pub struct Risk {
     pub refused_payers: Vec<String>,
     pub refused_ips: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Routing {
+    pub window_minutes: u16,
+    pub samples_min: u32,
+    pub rate_step_percent: u16,
+    pub payer_ids: PayerIds,
+    pub payer_memory_days: u16,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -248,6 +263,18 @@ impl Config {
         }
         if self.orders.quarantine_retry_ms.is_empty() {
             return refuse("orders.quarantine_retry_ms", "must hold at least one gap");
+        }
+        if !(1..=WINDOW_MINUTES_MAX).contains(&self.routing.window_minutes) {
+            return refuse("routing.window_minutes", "must be 1 to 1440");
+        }
+        if self.routing.samples_min == 0 {
+            return refuse("routing.samples_min", "must be at least 1");
+        }
+        if !(1..=100).contains(&self.routing.rate_step_percent) {
+            return refuse("routing.rate_step_percent", "must be 1 to 100");
+        }
+        if self.routing.payer_memory_days == 0 {
+            return refuse("routing.payer_memory_days", "must be at least 1");
         }
         url::Url::parse(&self.server.public_url)
             .map_err(|error| ConfigError(format!("`server.public_url`: {error}")))?;

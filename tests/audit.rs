@@ -136,6 +136,7 @@ impl Writing<'_> {
             captures: Vec::new(),
             entries: Vec::new(),
             webhooks: Vec::new(),
+            paid_by: Vec::new(),
             claim: None,
         };
         for write in step.writes {

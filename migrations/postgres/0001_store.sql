@@ -150,6 +150,15 @@ CREATE TABLE answers (
 );
 CREATE INDEX answers_by_age ON answers (at);
 
+-- What a payer paid by last, on whatever platform, under a keyed hash of one of the payer's names: nobody is known by
+-- it without the key. Rows are forgotten by age.
+CREATE TABLE payer_channels (
+    payer   BYTEA  PRIMARY KEY CHECK (length(payer) = 16),
+    channel TEXT   NOT NULL,
+    at      BIGINT NOT NULL
+);
+CREATE INDEX payer_channels_by_age ON payer_channels (at);
+
 CREATE TABLE settings (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL

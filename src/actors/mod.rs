@@ -7,6 +7,7 @@ pub mod order;
 pub mod quarantine;
 pub mod registry;
 pub mod request;
+pub mod router;
 pub mod supervisor;
 pub mod takeup;
 pub mod timers;

@@ -20,11 +20,14 @@ use crate::channels::{Ask, Attempted, NextAction, RefundAsk};
 use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{Effect, Event, Fact, Finding, SendOutcome, Step, Write, journal};
 use crate::domain::id::{OrderId, refund_number};
-use crate::domain::order::{Attempt, Order, OrderFailure, State, Wish};
+use crate::domain::order::{Attempt, AttemptState, Order, OrderFailure, Purpose, State, Wish};
+use crate::domain::payer::PayerMark;
 use crate::domain::step::wake;
 use crate::domain::time::Instant;
 use crate::domain::validation::{check_switch, validate};
-use crate::store::{AttemptRow, Claim, NextActionChange, OrderUnit, OutboxRow, Request, StoreError, StoredOrder, Unit};
+use crate::store::{
+    AttemptRow, Claim, LastChannel, NextActionChange, OrderUnit, OutboxRow, Request, StoreError, StoredOrder, Unit,
+};
 
 /// Somebody who waits for the channel's answer.
 pub type Follower = oneshot::Sender<Placed>;
@@ -114,6 +117,8 @@ pub struct OrderActor {
     id: OrderId,
     trace: Trace,
     addressee: Option<Arc<Addressee>>,
+    /// By what its payer is known again.
+    payer: Arc<[PayerMark]>,
     /// None while it is being loaded, while a turn is under way, and after it was lost.
     turn: Option<Box<Turn>>,
     /// The newest timer; older ones that come up are ignored.
@@ -142,9 +147,15 @@ enum Origin {
 
 impl OrderActor {
     /// An actor for an order that is about to be created.
-    pub fn fresh(registry: Arc<Registry>, id: OrderId, trace: Trace, addressee: Option<Arc<Addressee>>) -> Self {
+    pub fn fresh(
+        registry: Arc<Registry>,
+        id: OrderId,
+        trace: Trace,
+        addressee: Option<Arc<Addressee>>,
+        payer: Arc<[PayerMark]>,
+    ) -> Self {
         let mut actor = OrderActor::new(registry, id, trace, Origin::Message);
-        actor.addressee = addressee;
+        (actor.addressee, actor.payer) = (addressee, payer);
         actor
     }
 
@@ -161,6 +172,7 @@ impl OrderActor {
             id,
             trace,
             addressee: None,
+            payer: Arc::default(),
             turn: None,
             armed: None,
             followers: Vec::new(),
@@ -172,11 +184,7 @@ impl OrderActor {
 
     /// Runs one turn while the mailbox waits.
     fn turn(&mut self, turn: Box<Turn>, events: Vec<Event>, beside: Beside) -> TurnResponse {
-        let (lane, before) = match turn.order().version {
-            0 => (Lane::NewOrders, None),
-            _ => (Lane::Existing, Some(turn.order().state)),
-        };
-        let mut shell = ActorShell::new(self.registry.clone(), lane, before, beside);
+        let mut shell = ActorShell::new(self.registry.clone(), turn.order(), self.payer.clone(), beside);
         let work = async move {
             let mut turn = turn;
             let end = turn.take(&events, &mut shell).await;
@@ -229,6 +237,9 @@ impl OrderActor {
         }
         if let Some(state) = shell.reached {
             count_state(order, state);
+        }
+        if shell.committed == Committed::Something {
+            self.registry.router().count(&shell.before.attempts, order);
         }
         if let Some(addressee) = &self.addressee {
             self.registry.webhooks_written(order, addressee, &shell.webhooks);
@@ -311,8 +322,11 @@ impl OrderActor {
             Ok(Some(stored)) => {
                 self.trace = request::trace(self.id, &stored.request);
                 self.addressee = request::addressee(self.id, &stored.request);
+                let payer = stored.request.payer.as_deref();
+                self.payer = self.registry.router().marks(stored.order.platform, payer).into();
                 let mut turn = Box::new(Turn::new(stored.order));
-                let mut shell = ActorShell::new(self.registry.clone(), Lane::Existing, None, Beside::default());
+                let payer = self.payer.clone();
+                let mut shell = ActorShell::new(self.registry.clone(), turn.order(), payer, Beside::default());
                 turn.resume(clock::now(), &mut shell);
                 let order = turn.order().clone();
                 self.turn = Some(turn);
@@ -542,7 +556,8 @@ impl Handler<Leave> for OrderActor {
 /// The loop's surroundings in the server: commits through the writer, and keeps the effects for the actor.
 struct ActorShell {
     registry: Arc<Registry>,
-    lane: Lane,
+    before: Before,
+    payer: Arc<[PayerMark]>,
     beside: Beside,
     effects: Vec<Effect>,
     withdrawn: Vec<u8>,
@@ -550,8 +565,30 @@ struct ActorShell {
     webhooks: Vec<OutboxRow>,
     /// The state that this turn brought the order to, if it is another one.
     reached: Option<State>,
-    before: Option<State>,
     committed: Committed,
+}
+
+/// How the order stood before a turn.
+struct Before {
+    /// None where it was not created yet.
+    state: Option<State>,
+    attempts: Vec<AttemptState>,
+}
+
+impl Before {
+    fn of(order: &Order) -> Self {
+        Before {
+            state: (order.version > 0).then_some(order.state),
+            attempts: order.attempts.iter().map(|attempt| attempt.state).collect(),
+        }
+    }
+
+    fn lane(&self) -> Lane {
+        match self.state {
+            None => Lane::NewOrders,
+            Some(_) => Lane::Existing,
+        }
+    }
 }
 
 /// Whether a turn wrote.
@@ -562,17 +599,17 @@ enum Committed {
 }
 
 impl ActorShell {
-    fn new(registry: Arc<Registry>, lane: Lane, before: Option<State>, beside: Beside) -> Self {
+    fn new(registry: Arc<Registry>, order: &Order, payer: Arc<[PayerMark]>, beside: Beside) -> Self {
         ActorShell {
             registry,
-            lane,
+            before: Before::of(order),
+            payer,
             beside,
             effects: Vec::new(),
             withdrawn: Vec::new(),
             frozen: None,
             webhooks: Vec::new(),
             reached: None,
-            before,
             committed: Committed::Nothing,
         }
     }
@@ -595,6 +632,14 @@ impl ActorShell {
         Some(AttemptRow { ordinal, frozen })
     }
 
+    /// What the payer is offered first from now on, if this capture is what the order was paid by.
+    fn paid_by(&self, order: &Order, capture: u8) -> Vec<LastChannel> {
+        let capture = order.captures.get(usize::from(capture)).filter(|capture| capture.purpose == Purpose::Payment);
+        let paid = capture.and_then(|capture| Some((order.attempt(capture.ordinal)?.channel, capture.at)));
+        let Some((channel, at)) = paid else { return Vec::new() };
+        self.payer.iter().map(|payer| LastChannel { payer: *payer, channel, at }).collect()
+    }
+
     fn unit(&mut self, step: &Step, events: &[Event]) -> Result<OrderUnit, WriteError> {
         let journal =
             journal(events).map_err(|error| WriteError::Culprit(format!("events cannot be written: {error}")))?;
@@ -609,6 +654,7 @@ impl ActorShell {
             captures: Vec::new(),
             entries: Vec::new(),
             webhooks: Vec::new(),
+            paid_by: Vec::new(),
             claim: self.beside.claim.take(),
         };
         for write in &step.writes {
@@ -619,7 +665,10 @@ impl ActorShell {
                         .ok_or_else(|| WriteError::Culprit("an attempt cannot be frozen".into()))?;
                     unit.attempts.push(row);
                 }
-                Write::Capture { index } => unit.captures.push(*index),
+                Write::Capture { index } => {
+                    unit.captures.push(*index);
+                    unit.paid_by.extend(self.paid_by(&step.order, *index));
+                }
                 Write::Entry(entry) => {
                     metrics::counter!("tongbao_entries_total", "kind" => entry.kind().name()).increment(1);
                     unit.entries.push(entry.clone());
@@ -649,9 +698,9 @@ impl Shell for ActorShell {
         let unit = self.unit(step, events)?;
         self.webhooks = unit.webhooks.clone();
         let writer = self.registry.writer().clone();
-        writer.write(self.lane, Unit::Order(Box::new(unit))).await?;
+        writer.write(self.before.lane(), Unit::Order(Box::new(unit))).await?;
         self.committed = Committed::Something;
-        self.reached = (self.before != Some(step.order.state)).then_some(step.order.state);
+        self.reached = (self.before.state != Some(step.order.state)).then_some(step.order.state);
         Ok(())
     }
 

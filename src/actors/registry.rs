@@ -18,6 +18,7 @@ use super::clock;
 use super::order::{Open, OrderActor, Tell, Told};
 use super::quarantine::{Quarantine, Quarantined};
 use super::request;
+use super::router::Router;
 use super::supervisor::{Answers, SupervisorHandle};
 use super::timers::Timers;
 use super::webhooks::{Letter, WebhookHandle};
@@ -54,6 +55,7 @@ pub struct Registry {
     config: Arc<Config>,
     store: Arc<dyn Store>,
     writer: WriterHandle,
+    router: Router,
     actors: DashMap<OrderId, Addr<OrderActor>>,
     quarantine: Quarantine,
     timers: Timers,
@@ -77,6 +79,7 @@ impl Registry {
         config: Arc<Config>,
         store: Arc<dyn Store>,
         writer: WriterHandle,
+        router: Router,
         arbiters: Vec<ArbiterHandle>,
     ) -> Arc<Self> {
         assert!(!arbiters.is_empty(), "orders need a thread to live on");
@@ -85,6 +88,7 @@ impl Registry {
             config,
             store,
             writer,
+            router,
             actors: DashMap::new(),
             timers: Timers::new(),
             retries: Timers::new(),
@@ -115,6 +119,10 @@ impl Registry {
 
     pub fn writer(&self) -> &WriterHandle {
         &self.writer
+    }
+
+    pub fn router(&self) -> &Router {
+        &self.router
     }
 
     /// Orders in memory.
@@ -207,7 +215,8 @@ impl Registry {
             events.push(Event { at: now, fact: Fact::ChannelChosen { channel, method } });
             events.push(Event { at: now, fact: Fact::Validated { channel, method, verdict } });
         }
-        let address = OrderActor::fresh(self.clone(), id, new.trace, new.addressee).start();
+        let payer = self.router.marks(order.platform, new.request.payer.as_deref());
+        let address = OrderActor::fresh(self.clone(), id, new.trace, new.addressee, payer.into()).start();
         self.actors.insert(id, address.clone());
         let (follower, answer) = follow(patience);
         let open = Open { order, events, request: Box::new(new.request), details: new.details, follower };

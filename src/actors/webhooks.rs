@@ -29,13 +29,11 @@ use super::supervisor::traceparent;
 use super::writer::Lane;
 use crate::channels::sender;
 use crate::config;
-use crate::domain::channel::Channel;
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::Order;
 use crate::domain::pay_link::PayLinks;
 use crate::domain::retry::Pace;
 use crate::domain::time::Instant;
-use crate::domain::validation::Health;
 use crate::domain::view::{self, Beside};
 use crate::store::{Delivery, OutboxItem, OutboxRow, Unit};
 
@@ -388,7 +386,7 @@ async fn send(desk: &Desk, post: &Post, url: url::Url) -> Result<(), String> {
         (Pace::Production, Some(address)) if !is_public(address) => return Err("a private address is refused".into()),
         (Pace::Production | Pace::Sandbox, _) => {}
     }
-    let body = payload(desk, post)?;
+    let body = payload(desk, post).await?;
     let (order, sequence) = post.key;
     let id = webhook_id(order, sequence);
     let timestamp = clock::now().0.div_euclid(1_000);
@@ -409,14 +407,14 @@ async fn send(desk: &Desk, post: &Post, url: url::Url) -> Result<(), String> {
     if response.status().is_success() { Ok(()) } else { Err(format!("answered {}", response.status().as_u16())) }
 }
 
-fn payload(desk: &Desk, post: &Post) -> Result<String, String> {
+async fn payload(desk: &Desk, post: &Post) -> Result<String, String> {
     let order = post.order.as_ref().ok_or("the order as it was cannot be read")?;
-    let usable = |channel: Channel| desk.registry.health(channel) == Some(Health::Up);
+    let outlook = desk.registry.outlook_of(order).await;
     let beside = Beside {
         merchant_order_id: &post.addressee.merchant_order_id,
         metadata: &post.addressee.metadata,
         links: &desk.links,
-        usable: &usable,
+        outlook: &outlook,
     };
     let payload = Payload {
         kind: post.row.kind.name(),

@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_web::web::Data;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Failure, gateway, open_store, sandbox};
 use crate::actors::registry::{DEFAULT_ACCOUNT, Registry};
+use crate::actors::router::Router;
 use crate::actors::supervisor::{ChannelSupervisor, Settings, SupervisorHandle};
 use crate::actors::takeup::Takeup;
 use crate::actors::timers::TICK;
@@ -28,8 +27,9 @@ use crate::domain::breaker::Limits;
 use crate::domain::channel::Channel;
 use crate::domain::id::Account;
 use crate::domain::pay_link::PayLinks;
-use crate::http::{self, App, PAY_LINK_KEY};
-use crate::store::{Owner, Store};
+use crate::domain::time::Instant;
+use crate::http::{self, App, PAY_LINK_KEY, PAYER_KEY};
+use crate::store::{Owner, Store, StoreError};
 use crate::telemetry;
 
 /// The exit code of a server that must not write any more: a restart knows the truth.
@@ -41,6 +41,8 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// Kept answers that are forgotten at once, and how often: faster than they can be made by hand, and never long.
 const FORGET_EVERY: Duration = Duration::from_secs(10);
 const FORGET_AT_ONCE: u32 = 1_000;
+/// Pages of what payers paid by that are forgotten in a row: 2,000 payers per second, more than new ones come.
+const FORGET_PAGES: u32 = 20;
 
 pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failure> {
     let config = Arc::new(config);
@@ -56,8 +58,10 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     } else {
         sandbox::close(store.as_ref()).await?;
     }
-    let fresh_key = http::new_pay_link_key()?;
-    let link_key = SecretString::from(store.setting(PAY_LINK_KEY, fresh_key.expose_secret()).await?);
+    let keys = Keys {
+        links: kept_key(store.as_ref(), PAY_LINK_KEY).await?,
+        payers: kept_key(store.as_ref(), PAYER_KEY).await?,
+    };
 
     let writer = start_writer(&config, store.clone(), owner);
     let child = match config.sandbox && config.gateway.embedded {
@@ -67,10 +71,10 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
         }
         false => None,
     };
-    let registry = start_actors(&config, store, writer.clone(), adapters, &link_key)?;
+    let registry = start_actors(&config, store, writer.clone(), adapters, &keys)?;
     actix::spawn(upkeep(prometheus.clone(), registry.clone()));
-    actix::spawn(forget_answers(registry.store().clone(), config.limits.idempotency_keep_hours));
-    let app = App::new(config.clone(), registry.clone(), &link_key, Box::new(move || prometheus.render()))?;
+    actix::spawn(forget(registry.clone(), config.limits.idempotency_keep_hours));
+    let app = App::new(config.clone(), registry.clone(), &keys.links, Box::new(move || prometheus.render()))?;
     let server = http::server::serve(Data::new(app))
         .map_err(|error| format!("cannot listen at {}: {error}", config.server.listen))?;
     let handle = server.handle();
@@ -98,6 +102,7 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
 async fn upkeep(prometheus: PrometheusHandle, registry: Arc<Registry>) {
     loop {
         metrics::gauge!("tongbao_orders_active").set(registry.active() as f64);
+        registry.router().measure(clock::now());
         match registry.store().outbox_size().await {
             Ok(waiting) => metrics::gauge!("tongbao_webhooks_waiting").set(waiting as f64),
             Err(error) => tracing::debug!(%error, "the outbox cannot be counted"),
@@ -107,15 +112,41 @@ async fn upkeep(prometheus: PrometheusHandle, registry: Arc<Registry>) {
     }
 }
 
-/// Forgets answers that were kept long enough, a few at a time.
-async fn forget_answers(store: Arc<dyn Store>, keep_hours: u64) {
+/// Forgets what was kept long enough, a few rows at a time: answers, and what payers paid by.
+async fn forget(registry: Arc<Registry>, keep_hours: u64) {
     let keep_ms = i64::try_from(keep_hours.saturating_mul(3_600_000)).unwrap_or(i64::MAX);
+    let store = registry.store().as_ref();
     loop {
         tokio::time::sleep(FORGET_EVERY).await;
-        if let Err(error) = store.forget_answers(clock::now().plus_ms(-keep_ms), FORGET_AT_ONCE).await {
+        let now = clock::now();
+        if let Err(error) = store.forget_answers(now.plus_ms(-keep_ms), FORGET_AT_ONCE).await {
             tracing::warn!(%error, "old answers cannot be forgotten");
         }
+        if let Err(error) = forget_last_channels(store, registry.router().remembers_since(now)).await {
+            tracing::warn!(%error, "what payers paid by long ago cannot be forgotten");
+        }
     }
+}
+
+async fn forget_last_channels(store: &dyn Store, before: Instant) -> Result<(), StoreError> {
+    for _ in 0..FORGET_PAGES {
+        if store.forget_last_channels(before, FORGET_AT_ONCE).await? < u64::from(FORGET_AT_ONCE) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The keys that the store keeps.
+struct Keys {
+    links: SecretString,
+    payers: SecretString,
+}
+
+/// The key under this name, made when the store has none yet.
+async fn kept_key(store: &dyn Store, setting: &str) -> Result<SecretString, Failure> {
+    let fresh = http::new_key()?;
+    Ok(SecretString::from(store.setting(setting, fresh.expose_secret()).await?))
 }
 
 fn start_writer(config: &Config, store: Arc<dyn Store>, owner: Owner) -> WriterHandle {
@@ -137,11 +168,12 @@ fn start_actors(
     store: Arc<dyn Store>,
     writer: WriterHandle,
     adapters: Adapters,
-    link_key: &SecretString,
+    keys: &Keys,
 ) -> Result<Arc<Registry>, Failure> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let arbiters = (0..threads).map(|_| Arbiter::new().handle()).collect();
-    let registry = Registry::new(config.clone(), store.clone(), writer, arbiters);
+    let router = Router::new(&config.routing, &http::read_key(PAYER_KEY, &keys.payers)?);
+    let registry = Registry::new(config.clone(), store.clone(), writer, router, arbiters);
     let mut supervisors: HashMap<(Channel, Account), SupervisorHandle> = HashMap::new();
     for (channel, adapter) in adapters {
         let settings = supervisor_settings(config, &config.channels[channel.name()]);
@@ -151,8 +183,7 @@ fn start_actors(
             ChannelSupervisor::start(&arbiter, channel, adapter, registry.clone(), store.clone(), settings);
         supervisors.insert((channel, account), supervisor);
     }
-    let key = STANDARD.decode(link_key.expose_secret()).map_err(|_| "the key of pay links is unreadable")?;
-    let links = Arc::new(PayLinks::new(&config.server.public_url, &key));
+    let links = Arc::new(PayLinks::new(&config.server.public_url, &http::read_key(PAY_LINK_KEY, &keys.links)?));
     let webhooks = WebhookDispatcher::start(registry.clone(), links);
     registry.connect(supervisors, webhooks);
     actix::spawn(Takeup::new(registry.clone()).run());

@@ -63,10 +63,47 @@ pub enum Lapse {
     NotExistOrPending,
 }
 
+/// What a channel takes in one payment in one currency: bounds of the payable, in minor units, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    pub currency: &'static str,
+    pub min_minor: i64,
+    /// None where the channel publishes none: the contract's own bound stands.
+    pub max_minor: Option<i64>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Currencies {
+    /// Within the contract's own bounds.
     All,
-    Only(&'static [&'static str]),
+    Only(&'static [Limit]),
+}
+
+impl Limit {
+    const fn at_least(currency: &'static str, min_minor: i64) -> Self {
+        Limit { currency, min_minor, max_minor: None }
+    }
+
+    const fn at_most(self, max_minor: i64) -> Self {
+        Limit { max_minor: Some(max_minor), ..self }
+    }
+
+    pub fn is_reached(self, payable_minor: i64) -> bool {
+        payable_minor >= self.min_minor
+    }
+
+    pub fn is_passed(self, payable_minor: i64) -> bool {
+        self.max_minor.is_some_and(|max_minor| payable_minor > max_minor)
+    }
+
+    pub fn holds(self, payable_minor: i64) -> bool {
+        self.is_reached(payable_minor) && !self.is_passed(payable_minor)
+    }
+
+    /// Stripe's `amount` has at most eight digits, in every currency.
+    const fn stripe(currency: &'static str, min_minor: i64) -> Self {
+        Limit::at_least(currency, min_minor).at_most(99_999_999)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +134,8 @@ static SIMPAY: Rules = Rules {
 };
 static WECHAT: Rules = Rules {
     methods: &[Method::Native, Method::Jsapi, Method::H5, Method::App],
-    currencies: Currencies::Only(&["CNY"]),
+    // `amount.total` is a whole number of fen, at least 1; no ceiling is published.
+    currencies: Currencies::Only(&[Limit::at_least("CNY", 1)]),
     closing: Closing::Confirmed,
     proof: Proof::Callback,
     lapse: Lapse::NotExistOrPending,
@@ -107,7 +145,8 @@ static WECHAT: Rules = Rules {
 };
 static ALIPAY: Rules = Rules {
     methods: &[Method::Page, Method::Qr, Method::Wap],
-    currencies: Currencies::Only(&["CNY"]),
+    // `total_amount`: 0.01 to 100000000.00.
+    currencies: Currencies::Only(&[Limit::at_least("CNY", 1).at_most(10_000_000_000)]),
     closing: Closing::Confirmed,
     proof: Proof::Callback,
     lapse: Lapse::NotExist,
@@ -117,7 +156,8 @@ static ALIPAY: Rules = Rules {
 };
 static UNIONPAY: Rules = Rules {
     methods: &[Method::Page, Method::Wap],
-    currencies: Currencies::Only(&["CNY"]),
+    // `txnAmt` is in fen; no ceiling is published.
+    currencies: Currencies::Only(&[Limit::at_least("CNY", 1)]),
     closing: Closing::Impossible,
     proof: Proof::Query,
     lapse: Lapse::NotExistOrPending,
@@ -127,7 +167,19 @@ static UNIONPAY: Rules = Rules {
 };
 static STRIPE: Rules = Rules {
     methods: &[Method::Card],
-    currencies: Currencies::Only(&["USD", "EUR", "GBP", "CNY", "HKD", "JPY", "SGD", "AUD", "CAD"]),
+    // The least is 0.50 USD or its equivalent, which Stripe publishes by currency (docs.stripe.com/currencies). For CNY
+    // it publishes none, and 4.00 lies safely above the equivalent.
+    currencies: Currencies::Only(&[
+        Limit::stripe("USD", 50),
+        Limit::stripe("EUR", 50),
+        Limit::stripe("GBP", 30),
+        Limit::stripe("CNY", 400),
+        Limit::stripe("HKD", 400),
+        Limit::stripe("JPY", 50),
+        Limit::stripe("SGD", 50),
+        Limit::stripe("AUD", 50),
+        Limit::stripe("CAD", 50),
+    ]),
     closing: Closing::Certain,
     proof: Proof::Query,
     lapse: Lapse::Never,
@@ -178,10 +230,11 @@ impl fmt::Display for Channel {
 }
 
 impl Rules {
-    pub fn takes(&self, currency: Currency) -> bool {
+    /// What it takes of a currency in one payment; none where it does not take the currency.
+    pub fn limit(&self, currency: Currency) -> Option<Limit> {
         match self.currencies {
-            Currencies::All => true,
-            Currencies::Only(codes) => codes.contains(&currency.code()),
+            Currencies::All => Some(Limit::at_least(currency.code(), 1)),
+            Currencies::Only(limits) => limits.iter().find(|limit| limit.currency == currency.code()).copied(),
         }
     }
 }
@@ -232,6 +285,23 @@ mod tests {
             let rules = channel.rules();
             assert!(rules.closing != Closing::Impossible || rules.lapse != Lapse::Never, "{channel}");
             assert!(rules.live_min_ms < rules.live_max_ms, "{channel}");
+        }
+    }
+
+    #[test]
+    fn every_limit_is_of_a_currency_and_leaves_room() {
+        for channel in Channel::ALL {
+            let limits = match channel.rules().currencies {
+                Currencies::All => continue,
+                Currencies::Only(limits) => limits,
+            };
+            for (place, limit) in limits.iter().enumerate() {
+                let currency = Currency::parse(limit.currency).expect("an ISO 4217 code");
+                assert_eq!(channel.rules().limit(currency), Some(*limit), "{channel} names it once");
+                assert!(limit.min_minor > 0 && limits[..place].iter().all(|other| other.currency != limit.currency));
+                let max_minor = limit.max_minor.unwrap_or(currency.max_minor());
+                assert!(limit.min_minor < max_minor && max_minor <= currency.max_minor(), "{channel} {currency}");
+            }
         }
     }
 }

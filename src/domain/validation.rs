@@ -3,8 +3,9 @@
 use super::channel::{Channel, Method};
 use super::event::{Refusal, Verdict};
 use super::id::Account;
-use super::order::{Attempt, AttemptFailure, Order};
+use super::order::{Attempt, AttemptFailure, Order, Quote};
 use super::time::Instant;
+use serde::Serialize;
 
 /// What the outside knows at this moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,10 +19,40 @@ pub struct Facts {
     pub risk: Option<Box<str>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Health {
     Up,
     Down,
+}
+
+/// Why a channel cannot take an order, however well it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsuited {
+    Currency,
+    BelowMinimum,
+    AboveMaximum,
+    /// The order expires before the channel's shortest attempt would.
+    TooLate,
+}
+
+/// What `order` costs at a channel that could take it now.
+///
+/// # Errors
+/// Why the channel could not.
+pub fn price(order: &Order, channel: Channel, now: Instant) -> Result<Quote, Unsuited> {
+    let rules = channel.rules();
+    let limit = rules.limit(order.currency).ok_or(Unsuited::Currency)?;
+    let quote = order.quote(channel).ok_or(Unsuited::AboveMaximum)?;
+    if !limit.is_reached(quote.payable_minor) {
+        Err(Unsuited::BelowMinimum)
+    } else if limit.is_passed(quote.payable_minor) {
+        Err(Unsuited::AboveMaximum)
+    } else if order.expires_at.since_ms(now) < rules.live_min_ms {
+        Err(Unsuited::TooLate)
+    } else {
+        Ok(quote)
+    }
 }
 
 /// Decides whether `order` may be paid through the chosen channel now.
@@ -32,12 +63,7 @@ pub fn validate(order: &Order, facts: &Facts, now: Instant) -> Verdict {
     let unsuitable = Verdict::Unsuitable { failure: AttemptFailure::ChannelUnsuitable };
     let Some(account) = &facts.account else { return unsuitable };
     let rules = facts.channel.rules();
-    let time_left_ms = order.expires_at.since_ms(now);
-    if !rules.methods.contains(&facts.method)
-        || !rules.takes(order.currency)
-        || order.quote(facts.channel).is_none()
-        || time_left_ms < rules.live_min_ms
-    {
+    if !rules.methods.contains(&facts.method) || price(order, facts.channel, now).is_err() {
         return unsuitable;
     }
     match facts.health {

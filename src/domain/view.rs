@@ -13,6 +13,7 @@ use super::order::{
     SuspenseReason,
 };
 use super::pay_link::PayLinks;
+use super::routing::{self, Outlook, RouteView};
 use super::time::Instant;
 
 /// The platform's own pairs, given back as they came.
@@ -23,8 +24,7 @@ pub struct Beside<'a> {
     pub merchant_order_id: &'a str,
     pub metadata: &'a Metadata,
     pub links: &'a PayLinks,
-    /// Whether a channel is enabled and up at this moment.
-    pub usable: &'a dyn Fn(Channel) -> bool,
+    pub outlook: &'a Outlook,
 }
 
 #[derive(Serialize)]
@@ -49,6 +49,8 @@ pub struct OrderView<'a> {
     pub failure: Option<FailureView>,
     pub retry_url: String,
     pub alternative_channels: Vec<Channel>,
+    /// While a channel is to be chosen.
+    pub routing: Vec<RouteView>,
     pub suspense: Vec<SuspenseView<'a>>,
     pub amount_refunded: String,
     pub metadata: &'a Metadata,
@@ -170,7 +172,8 @@ fn view<'a>(
         last_failure: order.last_failure.map(attempt_failure),
         failure: order.failure.map(order_failure),
         retry_url: beside.links.url(order.id),
-        alternative_channels: alternatives(order, beside.usable),
+        alternative_channels: routing::alternatives(order, beside.outlook),
+        routing: if routing::awaits_choice(order) { routing::view(order, beside.outlook) } else { Vec::new() },
         suspense: order.captures.iter().filter_map(|capture| suspense_view(order, capture)).collect(),
         amount_refunded: money(0),
         metadata: beside.metadata,
@@ -211,18 +214,6 @@ fn suspense_view<'a>(order: &Order, capture: &'a Capture) -> Option<SuspenseView
         state,
         attempt: order.number(capture.ordinal).to_string(),
     })
-}
-
-/// The channels that the payer could turn to instead.
-pub fn alternatives(order: &Order, usable: &dyn Fn(Channel) -> bool) -> Vec<Channel> {
-    if order.state.is_final() {
-        return Vec::new();
-    }
-    let current = order.current_attempt().map(|attempt| attempt.channel);
-    let suits = |channel: &Channel| {
-        Some(*channel) != current && channel.rules().takes(order.currency) && order.quote(*channel).is_some()
-    };
-    Channel::ALL.into_iter().filter(|channel| suits(channel) && usable(*channel)).collect()
 }
 
 pub fn attempt_failure(failure: AttemptFailure) -> FailureView {
@@ -310,6 +301,9 @@ pub(crate) mod tests {
     use super::super::id::PlatformId;
     use super::super::order::{CloseStage, Reach, Webhooks};
     use super::super::retry::Pace;
+    use super::super::routing::{Policy, Standing};
+    use super::super::success::Tally;
+    use super::super::validation::Health;
     use super::*;
     use serde_json::{Value, json};
 
@@ -369,11 +363,25 @@ pub(crate) mod tests {
         PayLinks::new("https://pay.example", &[7; 32])
     }
 
-    /// As a platform sees it, where all channels but UnionPay are up.
+    /// All channels but UnionPay are up.
+    fn outlook() -> Outlook {
+        let standing = |channel| {
+            let health = if channel == Channel::Unionpay { Health::Down } else { Health::Up };
+            Some(Standing { health, tally: Tally { succeeded: 99, failed: 1 } })
+        };
+        Outlook {
+            at: AT,
+            policy: Policy { samples_min: 20, rate_step_percent: 2 },
+            channels: Channel::ALL.map(standing),
+            last_channel: Some(Channel::Alipay),
+        }
+    }
+
+    /// As a platform sees it.
     pub(crate) fn shown(order: &Order, next_action: Option<&str>) -> Value {
         let (links, metadata) = (links(), Metadata::from([("cart".into(), "7".into())]));
-        let usable = |channel| channel != Channel::Unionpay;
-        let beside = Beside { merchant_order_id: "shop-1", metadata: &metadata, links: &links, usable: &usable };
+        let outlook = outlook();
+        let beside = Beside { merchant_order_id: "shop-1", metadata: &metadata, links: &links, outlook: &outlook };
         serde_json::to_value(order_view(order, &beside, next_action)).unwrap()
     }
 
@@ -412,7 +420,8 @@ pub(crate) mod tests {
                 "last_failure": null,
                 "failure": null,
                 "retry_url": links().url(order.id),
-                "alternative_channels": ["simpay", "alipay", "stripe"],
+                "alternative_channels": ["alipay", "simpay", "stripe"],
+                "routing": [],
                 "suspense": [],
                 "amount_refunded": "0.00",
                 "metadata": {"cart": "7"},
@@ -438,7 +447,25 @@ pub(crate) mod tests {
         assert_eq!(shown["last_failure"]["advice"], "contact_channel");
         assert_eq!(shown["attempts"][0]["state"], "dead");
         assert_eq!(shown["attempts"][0]["failure"], shown["last_failure"]);
-        assert_eq!(shown["alternative_channels"], json!(["simpay", "wechat", "alipay", "stripe"]));
+        assert_eq!(shown["alternative_channels"], json!(["alipay", "simpay", "wechat", "stripe"]));
+        let routing = shown["routing"].as_array().unwrap();
+        let told: Vec<_> = routing.iter().map(|route| (&route["channel"], &route["reason"]["code"])).collect();
+        assert_eq!(
+            json!(told),
+            json!([
+                ["alipay", "used_before"],
+                ["simpay", "available"],
+                ["wechat", "lower_fee"],
+                ["stripe", "higher_fee"],
+                ["unionpay", "down"]
+            ])
+        );
+        let message = json!({"zh": "您上次用的就是它", "en": "You paid this way last time"});
+        assert_eq!(
+            routing[0],
+            json!({"channel": "alipay", "usable": true, "health": "up", "success_rate": "0.9900", "fee": "1.00",
+                "payable": "201.00", "reason": {"code": "used_before", "message": message}})
+        );
     }
 
     #[test]
@@ -471,14 +498,14 @@ pub(crate) mod tests {
         );
         assert_eq!(shown["failure"]["code"], "expired");
         assert_eq!(shown["failure"]["advice"], Value::Null);
-        assert_eq!(shown["alternative_channels"], json!([]));
+        assert_eq!((&shown["alternative_channels"], &shown["routing"]), (&json!([]), &json!([])));
         assert_eq!(shown["finished_at"], "2026-01-01T00:00:00.123Z");
     }
 
     #[test]
     fn a_webhook_holds_its_place_and_no_next_action() {
-        let (order, links, metadata) = (order(), links(), Metadata::new());
-        let beside = Beside { merchant_order_id: "shop-1", metadata: &metadata, links: &links, usable: &|_| false };
+        let (order, links, metadata, outlook) = (order(), links(), Metadata::new(), outlook());
+        let beside = Beside { merchant_order_id: "shop-1", metadata: &metadata, links: &links, outlook: &outlook };
         let told = serde_json::to_value(webhook_view(&order, &beside, 3)).unwrap();
         assert_eq!(told["sequence"], 3);
         assert!(told.get("next_action").is_none());

@@ -11,9 +11,10 @@ use super::lists::Page;
 use super::problem::{ApiError, Code};
 use super::query::Query;
 use super::schema;
-use crate::domain::channel::{Channel, Currencies, Method};
+use crate::domain::channel::{Channel, Currencies, Limit, Method};
 use crate::domain::money::{Currency, format_minor};
 use crate::domain::order;
+use crate::domain::success::BasisPoints;
 use crate::domain::validation::Health;
 
 #[derive(Serialize)]
@@ -23,14 +24,24 @@ struct ChannelView {
     methods: &'static [Method],
     fee_rate: String,
     currencies: CurrenciesView,
-    health: Option<&'static str>,
+    limits: Vec<LimitView>,
+    health: Option<Health>,
+    success_rate: Option<BasisPoints>,
+}
+
+/// What a channel takes in one payment, its fee included.
+#[derive(Serialize)]
+struct LimitView {
+    currency: &'static str,
+    min: String,
+    max: Option<String>,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
 enum CurrenciesView {
     All(&'static str),
-    Only(&'static [&'static str]),
+    Only(Vec<&'static str>),
 }
 
 #[derive(Serialize)]
@@ -53,25 +64,37 @@ struct QuoteView {
     responses((status = 200, description = "The channels.", body = schema::Channels))
 )]
 pub async fn channels(app: Data<App>, _: Caller) -> Result<HttpResponse, ApiError> {
+    let outlook = app.registry.outlook();
     let view = |channel: Channel| {
         let rules = channel.rules();
-        let health = app.registry.health(channel);
+        let standing = outlook.channels[channel.index()];
+        let (currencies, limits) = currencies(rules.currencies);
         ChannelView {
             name: channel,
-            enabled: health.is_some(),
+            enabled: standing.is_some(),
             methods: rules.methods,
             fee_rate: app.terms.rates[channel.index()].to_string(),
-            currencies: match rules.currencies {
-                Currencies::All => CurrenciesView::All("all"),
-                Currencies::Only(codes) => CurrenciesView::Only(codes),
-            },
-            health: health.map(|health| match health {
-                Health::Up => "up",
-                Health::Down => "down",
-            }),
+            currencies,
+            limits,
+            health: standing.map(|standing| standing.health),
+            success_rate: standing.and_then(|standing| standing.tally.rate(outlook.policy.samples_min)),
         }
     };
     Page::whole(Channel::ALL.into_iter().map(view).collect()).answer()
+}
+
+fn currencies(taken: Currencies) -> (CurrenciesView, Vec<LimitView>) {
+    let limits = match taken {
+        Currencies::All => return (CurrenciesView::All("all"), Vec::new()),
+        Currencies::Only(limits) => limits,
+    };
+    let view = |limit: &Limit| {
+        let currency = Currency::parse(limit.currency)?;
+        let money = |amount_minor| format_minor(amount_minor, currency);
+        Some(LimitView { currency: limit.currency, min: money(limit.min_minor), max: limit.max_minor.map(money) })
+    };
+    let codes = limits.iter().map(|limit| limit.currency).collect();
+    (CurrenciesView::Only(codes), limits.iter().filter_map(view).collect())
 }
 
 /// What an amount costs at a channel, at the rates of now, also where the channel is not enabled.
@@ -95,13 +118,17 @@ pub async fn quote(app: Data<App>, Caller(platform): Caller, request: HttpReques
     let channel = query.get("channel").and_then(Channel::parse).ok_or_else(|| {
         ApiError::field(Code::ChannelUnknown, "channel", "simpay, wechat, alipay, unionpay or stripe is required")
     })?;
-    if !channel.rules().takes(currency) {
+    let Some(limit) = channel.rules().limit(currency) else {
         let detail = format!("{channel} does not take {currency}.");
         return Err(ApiError::field(Code::CurrencyUnsuitable, "currency", detail));
-    }
+    };
     let rate = app.terms.rates[channel.index()];
     let quote = order::quote(amount_minor, currency, rate, platform.fee_bearer)
         .ok_or_else(|| ApiError::field(Code::AmountInvalid, "amount", "with its fee it passes 999999999999.99"))?;
+    if !limit.holds(quote.payable_minor) {
+        let detail = format!("{channel} does not take this much or this little in one payment.");
+        return Err(ApiError::field(Code::AmountUnsuitable, "amount", detail));
+    }
     Ok(HttpResponse::Ok().json(QuoteView {
         amount: format_minor(amount_minor, currency),
         currency,

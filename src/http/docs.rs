@@ -174,6 +174,7 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
                 Code::AmountInvalid,
                 Code::CurrencyUnknown,
                 Code::CurrencyUnsuitable,
+                Code::AmountUnsuitable,
                 Code::ChannelUnknown,
             ],
         ],

@@ -118,11 +118,12 @@ pub async fn orders(app: Data<App>, Caller(platform): Caller, request: HttpReque
         .into_iter()
         .map(|stored| Ok((Body::stored(&stored.request)?.metadata, stored)))
         .collect::<Result<Vec<(Metadata, StoredOrder)>, ApiError>>()?;
-    let usable = |channel: Channel| app.usable(channel);
+    let outlooks = app.registry.outlooks_for(listed.iter().map(|(_, stored)| stored)).await;
     let data = listed
         .iter()
-        .map(|(metadata, stored)| {
-            let beside = app.beside(&stored.request.merchant_order_id, metadata, &usable);
+        .zip(&outlooks)
+        .map(|((metadata, stored), outlook)| {
+            let beside = app.beside(&stored.request.merchant_order_id, metadata, outlook);
             view::order_view(&stored.order, &beside, stored.next_action.as_deref())
         })
         .collect();

@@ -33,14 +33,15 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::actors::registry::Registry;
 use crate::config::{Config, ConfigError};
-use crate::domain::channel::Channel;
 use crate::domain::pay_link::PayLinks;
-use crate::domain::validation::Health;
+use crate::domain::routing::Outlook;
 use crate::domain::view::{Beside, Metadata};
 use crate::store::Store;
 
 /// The name of the store's setting that holds the key of the retry links.
 pub const PAY_LINK_KEY: &str = "pay_link_key";
+/// The name of the store's setting that holds the key under which payers are known again.
+pub const PAYER_KEY: &str = "payer_key";
 
 /// Renders all metrics in Prometheus' text format.
 pub type RenderMetrics = Box<dyn Fn() -> String + Send + Sync>;
@@ -71,10 +72,7 @@ impl App {
         pay_link_key: &SecretString,
         metrics: RenderMetrics,
     ) -> Result<Self, ConfigError> {
-        let key =
-            STANDARD.decode(pay_link_key.expose_secret()).ok().filter(|key| key.len() >= 32).ok_or_else(|| {
-                ConfigError(format!("the setting `{PAY_LINK_KEY}` is not base64 of 32 bytes or more"))
-            })?;
+        let key = read_key(PAY_LINK_KEY, pay_link_key)?;
         Ok(App {
             store: Arc::clone(registry.store()),
             links: PayLinks::new(&config.server.public_url, &key),
@@ -90,27 +88,26 @@ impl App {
         })
     }
 
-    /// Whether a payer may be sent to this channel now.
-    fn usable(&self, channel: Channel) -> bool {
-        self.registry.health(channel) == Some(Health::Up)
-    }
-
-    fn beside<'a>(
-        &'a self,
-        merchant_order_id: &'a str,
-        metadata: &'a Metadata,
-        usable: &'a dyn Fn(Channel) -> bool,
-    ) -> Beside<'a> {
-        Beside { merchant_order_id, metadata, links: &self.links, usable }
+    fn beside<'a>(&'a self, merchant_order_id: &'a str, metadata: &'a Metadata, outlook: &'a Outlook) -> Beside<'a> {
+        Beside { merchant_order_id, metadata, links: &self.links, outlook }
     }
 }
 
-/// A new value for the setting [`PAY_LINK_KEY`].
+/// A new value for a setting that holds a key.
 ///
 /// # Errors
 /// The system gives no randomness.
-pub fn new_pay_link_key() -> Result<SecretString, ConfigError> {
+pub fn new_key() -> Result<SecretString, ConfigError> {
     let mut key = [0u8; 32];
     aws_lc_rs::rand::fill(&mut key).map_err(|_| ConfigError("the system gives no randomness".into()))?;
     Ok(SecretString::from(STANDARD.encode(key)))
+}
+
+/// The bytes of a key as a setting holds it.
+///
+/// # Errors
+/// It is not base64 of at least 32 bytes.
+pub fn read_key(setting: &str, key: &SecretString) -> Result<Vec<u8>, ConfigError> {
+    let bytes = STANDARD.decode(key.expose_secret()).ok().filter(|key| key.len() >= 32);
+    bytes.ok_or_else(|| ConfigError(format!("the setting `{setting}` is not base64 of 32 bytes or more")))
 }

@@ -56,7 +56,7 @@ pub async fn resolve(
     tracing::warn!(order = %id, %operator, finding, "an operator resolved an attempt");
     metrics::counter!("tongbao_operator_resolutions_total", "finding" => finding).increment(1);
     let stored = app.store.order(id).await?.ok_or_else(ApiError::internal)?;
-    app.show_stored(StatusCode::OK, &stored)
+    app.show_stored(StatusCode::OK, &stored).await
 }
 
 /// Orders that cannot be worked on, and why.

@@ -19,11 +19,10 @@ use super::reservations::Reserved;
 use super::schema;
 use crate::actors::ask::{Addressee, AskError, Command, NewOrder, Patience, Trace};
 use crate::actors::clock;
-use crate::domain::channel::Channel;
 use crate::domain::event::Created;
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::{Order, Webhooks};
-use crate::domain::view::{self, Metadata};
+use crate::domain::view::{self, Beside, Metadata};
 use crate::store::{Claim, KeptAnswer, Platform, StoredOrder};
 
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -65,7 +64,7 @@ pub async fn create(
         }
         // The one before may have come to nothing, and then this one is the first.
         if let Some(first) = app.store.order_by_merchant_id(platform.id, &draft.merchant_order_id).await? {
-            return app.repeat(&draft, &first);
+            return app.repeat(&draft, &first).await;
         }
     }
 }
@@ -82,7 +81,7 @@ pub async fn create(
 )]
 pub async fn get(app: Data<App>, Caller(platform): Caller, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let stored = app.owned(platform.id, &id).await?;
-    app.show_stored(StatusCode::OK, &stored)
+    app.show_stored(StatusCode::OK, &stored).await
 }
 
 /// Pays for an order by a channel. By the channel that is open already, its `next_action` is refreshed.
@@ -171,7 +170,7 @@ async fn take(
     }
     let stored = app.owned(platform.id, id).await?;
     let placed = app.registry.ask(stored.order.id, command, patience, None).await?;
-    let mut answer = app.write_asked(&stored, &placed.order, placed.next_action.as_deref())?.answer();
+    let mut answer = app.write_asked(&stored, &placed.order, placed.next_action.as_deref()).await?.answer();
     applied(answer.headers_mut(), patience);
     Ok(answer)
 }
@@ -188,6 +187,7 @@ impl App {
         let created_at = clock::now();
         let id = OrderId::from_u128(Uuid::now_v7().as_u128());
         let request = draft.request(platform.webhook_url.as_deref())?;
+        let payer = request.payer.clone();
         let trace = draft.trace.unwrap_or(Trace(id.as_u128()));
         let addressee = request.webhook_url.as_ref().map(|url| {
             Arc::new(Addressee {
@@ -221,13 +221,9 @@ impl App {
         };
         match self.registry.create(new, patience).await {
             Ok(placed) => {
-                let written = self.write(
-                    StatusCode::CREATED,
-                    &placed.order,
-                    &draft.merchant_order_id,
-                    &draft.body.metadata,
-                    placed.next_action.as_deref(),
-                )?;
+                let outlook = self.registry.outlook_for(&placed.order, payer.as_deref()).await;
+                let beside = self.beside(&draft.merchant_order_id, &draft.body.metadata, &outlook);
+                let written = write(StatusCode::CREATED, &placed.order, &beside, placed.next_action.as_deref())?;
                 let location = self.config.public_url(&format!("/v1/orders/{id}"));
                 let mut answer = written.answer();
                 if let Ok(location) = HeaderValue::from_str(&location) {
@@ -239,21 +235,21 @@ impl App {
             Err(AskError::Duplicate) => {
                 let first = self.store.order_by_merchant_id(platform.id, &draft.merchant_order_id).await?;
                 // The index refused the name, so a row has it.
-                self.repeat(draft, &first.ok_or_else(ApiError::internal)?)
+                self.repeat(draft, &first.ok_or_else(ApiError::internal)?).await
             }
             Err(error) => Err(error.into()),
         }
     }
 
     /// The same request again: the order as it is now, if it is the same.
-    fn repeat(&self, draft: &Draft, first: &StoredOrder) -> Result<HttpResponse, ApiError> {
+    async fn repeat(&self, draft: &Draft, first: &StoredOrder) -> Result<HttpResponse, ApiError> {
         let body = Body::stored(&first.request)?;
         let payer = Payer::stored(&first.request)?;
         if let Some(field) = draft.difference(&body, payer.as_ref()) {
             let detail = format!("{} is the name of an order with another {field}.", draft.merchant_order_id);
             return Err(ApiError::field(Code::OrderConflict, field, detail));
         }
-        let written = self.write_stored(StatusCode::OK, first, &body.metadata)?;
+        let written = self.write_stored(StatusCode::OK, first, &body.metadata).await?;
         let mut answer = written.answer();
         answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
         Ok(answer)
@@ -277,7 +273,7 @@ impl App {
         let order = stored.order.id;
         let claim = Claim { platform, key, fingerprint, order, at: clock::now() };
         let placed = self.registry.ask(order, command, patience, Some(Box::new(claim.clone()))).await?;
-        let kept = self.write_asked(&stored, &placed.order, None)?;
+        let kept = self.write_asked(&stored, &placed.order, None).await?;
         self.keep(claim, kept.status, kept.body.clone()).await?;
         let mut answer = kept.with_next_action(placed.next_action.as_deref()).answer();
         applied(answer.headers_mut(), patience);
@@ -294,7 +290,7 @@ impl App {
                 body: given.body.into(),
             },
             None => {
-                let written = self.write_asked(&stored, &stored.order, None)?;
+                let written = self.write_asked(&stored, &stored.order, None).await?;
                 self.keep(kept.claim, written.status, written.body.clone()).await?;
                 written
             }
@@ -305,10 +301,16 @@ impl App {
     }
 
     /// What is answered to a command: `order` is what became of the stored one.
-    fn write_asked(&self, stored: &StoredOrder, order: &Order, next_action: Option<&str>) -> Result<Written, ApiError> {
+    async fn write_asked(
+        &self,
+        stored: &StoredOrder,
+        order: &Order,
+        next_action: Option<&str>,
+    ) -> Result<Written, ApiError> {
         let metadata = Body::stored(&stored.request)?.metadata;
         let status = if is_closing(order) { StatusCode::ACCEPTED } else { StatusCode::OK };
-        self.write(status, order, &stored.request.merchant_order_id, &metadata, next_action)
+        let outlook = self.registry.outlook_for(order, stored.request.payer.as_deref()).await;
+        write(status, order, &self.beside(&stored.request.merchant_order_id, &metadata, &outlook), next_action)
     }
 
     /// The order of this id, if it is the platform's.
@@ -318,30 +320,32 @@ impl App {
         stored.filter(|stored| stored.order.platform == platform).ok_or_else(ApiError::not_found)
     }
 
-    pub(super) fn show_stored(&self, status: StatusCode, stored: &StoredOrder) -> Result<HttpResponse, ApiError> {
+    pub(super) async fn show_stored(&self, status: StatusCode, stored: &StoredOrder) -> Result<HttpResponse, ApiError> {
         let metadata = Body::stored(&stored.request)?.metadata;
-        Ok(self.write_stored(status, stored, &metadata)?.answer())
+        Ok(self.write_stored(status, stored, &metadata).await?.answer())
     }
 
-    fn write_stored(&self, status: StatusCode, stored: &StoredOrder, metadata: &Metadata) -> Result<Written, ApiError> {
-        let name = &stored.request.merchant_order_id;
-        self.write(status, &stored.order, name, metadata, stored.next_action.as_deref())
-    }
-
-    fn write(
+    async fn write_stored(
         &self,
         status: StatusCode,
-        order: &Order,
-        merchant_order_id: &str,
+        stored: &StoredOrder,
         metadata: &Metadata,
-        next_action: Option<&str>,
     ) -> Result<Written, ApiError> {
-        let usable = |channel: Channel| self.usable(channel);
-        let beside = self.beside(merchant_order_id, metadata, &usable);
-        let view = view::order_view(order, &beside, next_action);
-        let body = serde_json::to_string(&view).map_err(|_| ApiError::internal())?;
-        Ok(Written { status, body })
+        let StoredOrder { order, request, next_action } = stored;
+        let outlook = self.registry.outlook_for(order, request.payer.as_deref()).await;
+        write(status, order, &self.beside(&request.merchant_order_id, metadata, &outlook), next_action.as_deref())
     }
+}
+
+fn write(
+    status: StatusCode,
+    order: &Order,
+    beside: &Beside<'_>,
+    next_action: Option<&str>,
+) -> Result<Written, ApiError> {
+    let view = view::order_view(order, beside, next_action);
+    let body = serde_json::to_string(&view).map_err(|_| ApiError::internal())?;
+    Ok(Written { status, body })
 }
 
 impl Written {

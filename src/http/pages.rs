@@ -66,7 +66,7 @@ button, a.button { font: inherit; padding: .4rem 1rem; border: 0; border-radius:
 <tbody>
 {%- for offer in offers %}
 <tr>
-<td>{% if zh_first %}{{ offer.name.zh }}{% else %}{{ offer.name.en }}{% endif %}</td><td>{{ offer.fee }}</td><td><strong>{{ offer.payable }}</strong></td>
+<td>{% if zh_first %}{{ offer.name.zh }}{% else %}{{ offer.name.en }}{% endif %} <span class="second">{% if zh_first %}{{ offer.reason.zh }}{% else %}{{ offer.reason.en }}{% endif %}</span></td><td>{{ offer.fee }}</td><td><strong>{{ offer.payable }}</strong></td>
 <td><form method="post" action="{{ address }}"><button name="channel" value="{{ offer.channel }}">{% if zh_first %}支付 Pay{% else %}Pay 支付{% endif %}</button></form></td>
 </tr>
 {%- endfor %}
@@ -113,6 +113,8 @@ pub struct Drawing {
 pub struct Offer {
     pub channel: &'static str,
     pub name: Message,
+    /// Why it stands where it does.
+    pub reason: Message,
     pub fee: String,
     pub payable: String,
 }

@@ -22,8 +22,10 @@ use crate::actors::ask::{Command, Patience, Placed};
 use crate::domain::channel::Channel;
 use crate::domain::money::format_minor;
 use crate::domain::order::{Order, State, Wish};
+use crate::domain::routing::{self, Outlook, Route};
+use crate::domain::validation::{Health, price};
 use crate::domain::view::{self, Message};
-use crate::store::{Request, StoredOrder};
+use crate::store::StoredOrder;
 
 /// No scripts, no requests to anybody else, forms only to this server, in nobody's frame.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -66,31 +68,38 @@ pub async fn choose(app: Data<App>, token: Path<String>, request: HttpRequest, p
 impl App {
     async fn look(&self, token: &str, request: &HttpRequest) -> Result<HttpResponse, ApiError> {
         let stored = self.linked(token, request).await?;
-        let next_action = stored.next_action.as_deref();
-        self.page(request, token, &stored.order, &stored.request, next_action, None)
+        self.page(request, token, &stored, None).await
     }
 
     async fn choose(&self, token: &str, request: &HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
-        let StoredOrder { order, request: asked, next_action } = self.linked(token, request).await?;
+        let mut stored = self.linked(token, request).await?;
         let form = json::bytes(request, payload, &self.config.server).await?;
         let chosen = url::form_urlencoded::parse(&form).find(|(name, _)| name == "channel").map(|(_, value)| value);
         // Only what the page offers: another channel would end the open attempt for nothing.
-        let offered = |channel: &Channel| self.usable(*channel) && channel.rules().takes(order.currency);
+        let outlook = self.registry.outlook();
+        let current = stored.order.current_attempt().map(|attempt| attempt.channel);
+        let offered = |channel: &Channel| {
+            let up = outlook.channels[channel.index()].is_some_and(|standing| standing.health == Health::Up);
+            let suits = Some(*channel) == current || price(&stored.order, *channel, outlook.at).is_ok();
+            up && suits
+        };
         let choice = chosen.as_deref().and_then(Channel::parse).filter(offered).and_then(|channel| {
             let method = channel.rules().methods.first().copied()?;
             Some(Command::Pay { channel, method })
         });
         let placed = match choice {
             Some(command) => {
-                self.registry.ask(order.id, command, Patience::FirstAnswer, None).await.map_err(ApiError::from)
+                let asked = self.registry.ask(stored.order.id, command, Patience::FirstAnswer, None);
+                asked.await.map_err(ApiError::from)
             }
             None => Err(ApiError::field(Code::ChannelUnknown, "channel", "no such channel")),
         };
         match placed {
             Ok(Placed { order, next_action }) => {
-                self.page(request, token, &order, &asked, next_action.as_deref(), None)
+                stored = StoredOrder { order, next_action: next_action.as_deref().map(Box::from), ..stored };
+                self.page(request, token, &stored, None).await
             }
-            Err(error) => self.page(request, token, &order, &asked, next_action.as_deref(), Some(&error)),
+            Err(error) => self.page(request, token, &stored, Some(&error)).await,
         }
     }
 
@@ -102,15 +111,16 @@ impl App {
         self.store.order(id).await?.ok_or_else(ApiError::not_found)
     }
 
-    fn page(
+    async fn page(
         &self,
         request: &HttpRequest,
         token: &str,
-        order: &Order,
-        asked: &Request,
-        next_action: Option<&str>,
+        stored: &StoredOrder,
         error: Option<&ApiError>,
     ) -> Result<HttpResponse, ApiError> {
+        let StoredOrder { order, request: asked, next_action } = stored;
+        let next_action = next_action.as_deref();
+        let outlook = self.registry.outlook_for(order, asked.payer.as_deref()).await;
         let body = Body::stored(asked)?;
         let address = format!("/pay/{token}");
         let waiting = is_waiting(order);
@@ -123,32 +133,33 @@ impl App {
             state: state_words(order, next_action.is_some()),
             note: error.map(error_words).or_else(|| failure_words(order)),
             step: step(order, next_action),
-            offers: self.offers(order),
+            offers: offers(order, &outlook),
             return_url: body.return_url.as_deref().filter(|_| order.state.is_final()),
         };
         let html = page.render().map_err(|_| ApiError::internal())?;
         Ok(html_answer(error, html))
     }
+}
 
-    fn offers(&self, order: &Order) -> Vec<Offer> {
-        let choosable = match order.wish {
-            None | Some(Wish::Switch { .. }) => true,
-            Some(Wish::Expiry | Wish::Cancel) => false,
-        };
-        let usable = |channel: Channel| choosable && self.usable(channel);
-        view::alternatives(order, &usable)
-            .into_iter()
-            .filter_map(|channel| {
-                let quote = order.quote(channel)?;
-                Some(Offer {
-                    channel: channel.name(),
-                    name: channel_words(channel),
-                    fee: priced(order, quote.payable_minor - order.amount_minor),
-                    payable: priced(order, quote.payable_minor),
-                })
-            })
-            .collect()
-    }
+/// What the payer may choose from, in order.
+fn offers(order: &Order, outlook: &Outlook) -> Vec<Offer> {
+    let choosable = match order.wish {
+        None | Some(Wish::Switch { .. }) => !order.state.is_final(),
+        Some(Wish::Expiry | Wish::Cancel) => false,
+    };
+    let routes = if choosable { routing::rank(order, outlook) } else { Vec::new() };
+    routes.iter().filter(|route| route.is_usable()).filter_map(|route| offer(order, route)).collect()
+}
+
+fn offer(order: &Order, route: &Route) -> Option<Offer> {
+    let quote = route.price.ok()?;
+    Some(Offer {
+        channel: route.channel.name(),
+        name: channel_words(route.channel),
+        reason: routing::reason_view(route.reason).message,
+        fee: priced(order, quote.payable_minor - order.amount_minor),
+        payable: priced(order, quote.payable_minor),
+    })
 }
 
 fn priced(order: &Order, amount_minor: i64) -> String {

@@ -131,8 +131,11 @@ pub struct Order {
     pub failure: Option<Failure>,
     /// A page in Chinese and English where the payer may choose and pay.
     pub retry_url: String,
-    /// Enabled channels that are up and could take this order instead.
+    /// Enabled channels that are up and could take this order instead, the best first: what the payer paid by last,
+    /// then by success rate of late, then by fee.
     pub alternative_channels: Vec<Channel>,
+    /// While a channel is to be chosen: every enabled channel in that order, with its reason. Else empty.
+    pub routing: Vec<Route>,
     /// Money that came and is not what the order was paid by.
     pub suspense: Vec<Suspense>,
     pub amount_refunded: String,
@@ -145,6 +148,49 @@ pub struct Order {
     pub finished_at: Option<String>,
     /// In webhooks only: the place of this one among the order's.
     pub sequence: Option<u32>,
+}
+
+/// A channel in its place.
+#[derive(ToSchema)]
+pub struct Route {
+    pub channel: Channel,
+    /// Whether it is among the `alternative_channels`.
+    pub usable: bool,
+    pub health: Health,
+    /// Share of the attempts of the last minutes that were paid, of those that ended by the channel's word, as a decimal
+    /// from 0 to 1; null with too few of them, which counts as the average of the others.
+    #[schema(required, example = "0.9870")]
+    pub success_rate: Option<String>,
+    /// Null where the channel cannot take the order, like `payable`.
+    #[schema(required)]
+    pub fee: Option<String>,
+    #[schema(required)]
+    pub payable: Option<String>,
+    pub reason: RouteReason,
+}
+
+/// Why a channel has its place.
+#[derive(ToSchema)]
+pub struct RouteReason {
+    pub code: RouteReasonCode,
+    pub message: Message,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum RouteReasonCode {
+    UsedBefore,
+    OnlyOne,
+    HigherSuccessRate,
+    LowerFee,
+    LowerSuccessRate,
+    HigherFee,
+    Available,
+    Down,
+    CurrencyUnsuitable,
+    BelowMinimum,
+    AboveMaximum,
+    TooLate,
 }
 
 #[derive(ToSchema)]
@@ -373,9 +419,25 @@ pub struct ChannelDetails {
     /// `"all"` or a list of ISO 4217 codes.
     #[schema(value_type = Value)]
     pub currencies: String,
+    /// By currency; empty where the channel takes what the contract takes.
+    pub limits: Vec<Limit>,
     /// Null when the channel is not enabled.
     #[schema(required)]
     pub health: Option<Health>,
+    /// Of late, as a decimal from 0 to 1; null with too few attempts.
+    #[schema(required, example = "0.9870")]
+    pub success_rate: Option<String>,
+}
+
+/// What a channel takes in one payment: bounds of the payable.
+#[derive(ToSchema)]
+pub struct Limit {
+    pub currency: String,
+    #[schema(example = "0.01")]
+    pub min: String,
+    /// Null where the channel has none of its own.
+    #[schema(required)]
+    pub max: Option<String>,
 }
 
 #[derive(ToSchema)]

@@ -1,5 +1,6 @@
 //! A group as rows, table by table, in the order of the keys that they are unique by.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use sqlx::types::Uuid;
@@ -30,6 +31,7 @@ pub struct Batch {
     pub inbox: Vec<InboxLine>,
     pub inbox_done: Vec<i64>,
     pub answers: Vec<AnswerLine>,
+    pub paid_by: Vec<PaidByLine>,
     pub delivered: Vec<(Uuid, i64)>,
     pub undelivered: Vec<UndeliveredRow>,
 }
@@ -149,6 +151,13 @@ pub struct AnswerLine {
     pub at: i64,
 }
 
+#[derive(Debug)]
+pub struct PaidByLine {
+    pub payer: [u8; 16],
+    pub channel: &'static str,
+    pub at: i64,
+}
+
 /// A webhook that is tried again, or never.
 #[derive(Debug)]
 pub struct UndeliveredRow {
@@ -183,6 +192,11 @@ impl Batch {
         let head = Head::of(order)?;
         let (id, version, at) = (head.id, head.version, order.last_at.0);
         self.answers.extend(unit.claim.as_deref().map(|claim| AnswerLine::of(claim, None)));
+        self.paid_by.extend(unit.paid_by.iter().map(|last| PaidByLine {
+            payer: last.payer.0,
+            channel: last.channel.name(),
+            at: last.at.0,
+        }));
         self.outbox.extend(unit.webhooks.iter().map(|webhook| OutboxLine {
             order_id: id,
             sequence: i64::from(webhook.sequence),
@@ -308,6 +322,9 @@ impl Batch {
         self.answers.reverse();
         self.answers.sort_by(|a, b| (a.platform_id, &a.key).cmp(&(b.platform_id, &b.key)));
         self.answers.dedup_by(|later, first| (later.platform_id, &later.key) == (first.platform_id, &first.key));
+        // Of several payments of one payer the newest is the last one.
+        self.paid_by.sort_by_key(|row| (row.payer, Reverse(row.at)));
+        self.paid_by.dedup_by_key(|row| row.payer);
     }
 }
 

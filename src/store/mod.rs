@@ -24,6 +24,7 @@ use crate::domain::event::WebhookKind;
 use crate::domain::id::{Account, OrderId, PlatformId};
 use crate::domain::ledger::Entry;
 use crate::domain::order::{FeeBearer, Order, State};
+use crate::domain::payer::PayerMark;
 use crate::domain::time::Instant;
 
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -112,6 +113,8 @@ pub struct OrderUnit {
     pub captures: Vec<u8>,
     pub entries: Vec<Entry>,
     pub webhooks: Vec<OutboxRow>,
+    /// What its payer paid by in this step, once for each of the payer's names.
+    pub paid_by: Vec<LastChannel>,
     /// The request under an `Idempotency-Key` that this step is taken for.
     pub claim: Option<Box<Claim>>,
 }
@@ -147,6 +150,14 @@ pub struct AttemptRow {
 pub struct OutboxRow {
     pub kind: WebhookKind,
     pub sequence: u32,
+    pub at: Instant,
+}
+
+/// What a payer paid by last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastChannel {
+    pub payer: PayerMark,
+    pub channel: Channel,
     pub at: Instant,
 }
 
@@ -400,6 +411,12 @@ pub trait Store: Send + Sync + 'static {
     fn answer<'a>(&'a self, platform: PlatformId, key: &'a str) -> Reply<'a, Option<KeptAnswer>>;
     /// Removes answers kept since before `before`, at most `limit` of them; how many.
     fn forget_answers(&self, before: Instant, limit: u32) -> Reply<'_, u64>;
+
+    // --- payers --------------------------------------------------------------------------------------------
+    /// What is known of these payers, in no order.
+    fn last_channels<'a>(&'a self, payers: &'a [PayerMark]) -> Reply<'a, Vec<LastChannel>>;
+    /// Removes what payers paid by before `before`, at most `limit` of it; how many.
+    fn forget_last_channels(&self, before: Instant, limit: u32) -> Reply<'_, u64>;
 
     // --- webhooks ------------------------------------------------------------------------------------------
     /// Undelivered webhooks that are due at `now`, oldest first, after the place `after` (next_at, order, sequence).

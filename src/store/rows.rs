@@ -6,12 +6,14 @@ use sqlx::types::Uuid;
 
 use super::{
     Balance, ChannelTotal, Claim, Count, DeadLetter, DueOrder, GivenAnswer, InboxReason, InboxRow, JournalRow,
-    KeptAnswer, KeyRow, OutboxItem, Owner, Platform, Request, StoreError, StoredEntry, StoredInboxRow, StoredOrder,
+    KeptAnswer, KeyRow, LastChannel, OutboxItem, Owner, Platform, Request, StoreError, StoredEntry, StoredInboxRow,
+    StoredOrder,
 };
 use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;
 use crate::domain::id::{Account, OrderId, PlatformId};
 use crate::domain::order::{FeeBearer, Order};
+use crate::domain::payer::PayerMark;
 use crate::domain::time::Instant;
 
 /// A row that is read as a value.
@@ -380,3 +382,21 @@ macro_rules! plain {
 }
 
 plain!(Balance, ChannelTotal, Count);
+
+#[derive(Debug, FromRow)]
+pub struct LastChannelColumns {
+    payer: Vec<u8>,
+    channel: String,
+    at: i64,
+}
+
+impl Readable for LastChannelColumns {
+    type Value = LastChannel;
+    fn read(self) -> Result<LastChannel, StoreError> {
+        Ok(LastChannel {
+            payer: PayerMark(self.payer.try_into().map_err(|_| unreadable("payer"))?),
+            channel: Channel::parse(&self.channel).ok_or_else(|| unreadable("channel"))?,
+            at: Instant(self.at),
+        })
+    }
+}

@@ -23,10 +23,12 @@ use super::rows::*;
 use super::statements::*;
 use super::{
     Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, DueOrder, Group, JournalRow, KeptAnswer, KeyRow,
-    OrderFilter, OutboxItem, Owner, Platform, Reply, Store, StoreError, StoredEntry, StoredInboxRow, StoredOrder,
+    LastChannel, OrderFilter, OutboxItem, Owner, Platform, Reply, Store, StoreError, StoredEntry, StoredInboxRow,
+    StoredOrder,
 };
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::Order;
+use crate::domain::payer::PayerMark;
 use crate::domain::time::Instant;
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");

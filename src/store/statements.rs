@@ -36,6 +36,9 @@ pub const ANSWER: &str = "SELECT platform_id, key, fingerprint, order_id, status
      WHERE platform_id = $1 AND key = $2";
 pub const FORGET_ANSWERS: &str = "DELETE FROM answers WHERE (platform_id, key) IN \
      (SELECT platform_id, key FROM answers WHERE at < $1 ORDER BY at LIMIT $2)";
+pub const LAST_CHANNELS: &str = "SELECT payer, channel, at FROM payer_channels WHERE payer IN (";
+pub const FORGET_LAST_CHANNELS: &str = "DELETE FROM payer_channels WHERE payer IN \
+     (SELECT payer FROM payer_channels WHERE at < $1 ORDER BY at LIMIT $2)";
 /// Outbox rows with all that their delivery needs.
 pub const OUTBOX: &str = "SELECT x.order_id, x.sequence, x.kind, x.at, x.tries, x.next_at, x.snapshot, \
      o.merchant_order_id, o.request, o.webhook_url AS order_webhook_url, p.payer, \
@@ -241,6 +244,28 @@ macro_rules! statements {
 
         fn forget_answers(&self, before: Instant, limit: u32) -> Reply<'_, u64> {
             self.change(query(FORGET_ANSWERS).bind(before.0).bind(i64::from(limit)))
+        }
+
+        fn last_channels<'a>(&'a self, payers: &'a [PayerMark]) -> Reply<'a, Vec<LastChannel>> {
+            if payers.is_empty() {
+                return Box::pin(async { Ok(Vec::new()) });
+            }
+            let mut ask = QueryBuilder::<$database>::new(LAST_CHANNELS);
+            let mut marks = ask.separated(", ");
+            for payer in payers {
+                marks.push_bind(payer.0.to_vec());
+            }
+            ask.push(")");
+            Box::pin(async move {
+                let read = |pool| async move {
+                    ask.build_query_as::<LastChannelColumns>().fetch_all(&pool).await.map_err(reading_fault)
+                };
+                self.lanes.read(read).await.and_then(read_all)
+            })
+        }
+
+        fn forget_last_channels(&self, before: Instant, limit: u32) -> Reply<'_, u64> {
+            self.change(query(FORGET_LAST_CHANNELS).bind(before.0).bind(i64::from(limit)))
         }
 
         fn outbox<'a>(

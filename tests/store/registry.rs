@@ -11,6 +11,7 @@ use sqlx::{ConnectOptions, Connection, query, query_scalar};
 use tokio::sync::oneshot;
 use tongbao::actors::ask::{AskError, Command, Patience, Placed};
 use tongbao::actors::registry::Registry;
+use tongbao::actors::router::Router;
 use tongbao::config::Config;
 use tongbao::domain::event::Refusal;
 use tongbao::domain::id::OrderId;
@@ -36,7 +37,9 @@ impl Hall {
         let patient = store::open(&SecretString::from(place.url.clone()), 4, Duration::from_secs(10));
         let threads: Vec<ArbiterHandle> = (0..3).map(|_| Arbiter::new().handle()).collect();
         let config = Arc::new(Config::load(&[]).expect("the defaults are right"));
-        let registry = Registry::new(config, patient.expect("the store opens"), bench.writer.clone(), threads.clone());
+        let router = Router::new(&config.routing, &[7; 32]);
+        let (store, writer) = (patient.expect("the store opens"), bench.writer.clone());
+        let registry = Registry::new(config, store, writer, router, threads.clone());
         Hall { bench, registry, threads }
     }
 

@@ -69,6 +69,7 @@ pub fn unit(before: &Order, events: &[Event], request: Option<Request>) -> Order
         captures: Vec::new(),
         entries: Vec::new(),
         webhooks: Vec::new(),
+        paid_by: Vec::new(),
         claim: None,
         order: step.order,
     };

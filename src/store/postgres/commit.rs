@@ -108,6 +108,12 @@ fn statement() -> String {
          ON CONFLICT (platform_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, \
          order_id = excluded.order_id, status = excluded.status, body = excluded.body, at = excluded.at)"
     ));
+    let paid_by = parameters.table("bytea text int8");
+    ctes.push(format!(
+        "new_paid_by AS (INSERT INTO payer_channels (payer, channel, at) SELECT n.* FROM owner_now, {paid_by} AS n \
+         ON CONFLICT (payer) DO UPDATE SET channel = excluded.channel, at = excluded.at \
+         WHERE excluded.at >= payer_channels.at)"
+    ));
     format!(
         "WITH {ctes} SELECT ARRAY(SELECT id FROM created) FROM (SELECT CASE \
          WHEN NOT EXISTS (SELECT FROM owner_now) THEN refuse('{FENCED}', 'another epoch') \
@@ -127,7 +133,7 @@ fn column<'r, T, C>(rows: &'r [T], of: impl Fn(&'r T) -> C) -> Vec<C> {
 
 pub async fn commit(connection: &mut PgConnection, batch: Batch) -> Result<Committed, StoreError> {
     let Batch { created, moved, payers, journal, attempts, captures, entries, outbox, .. } = &batch;
-    let Batch { delivered, undelivered, inbox, inbox_done, answers, .. } = &batch;
+    let Batch { delivered, undelivered, inbox, inbox_done, answers, paid_by, .. } = &batch;
     let ask = query_scalar::<_, Vec<Uuid>>(AssertSqlSafe(Arc::clone(&COMMIT)))
         .bind(batch.epoch)
         .bind(batch.number)
@@ -213,7 +219,10 @@ pub async fn commit(connection: &mut PgConnection, batch: Batch) -> Result<Commi
         .bind(column(answers, |row| row.order_id))
         .bind(column(answers, |row| row.status))
         .bind(column(answers, |row| row.body.as_deref()))
-        .bind(column(answers, |row| row.at));
+        .bind(column(answers, |row| row.at))
+        .bind(column(paid_by, |row| row.payer.as_slice()))
+        .bind(column(paid_by, |row| row.channel))
+        .bind(column(paid_by, |row| row.at));
     let inserted: HashSet<Uuid> = ask.fetch_one(connection).await.map_err(writing_fault)?.into_iter().collect();
     let losers = created.iter().filter(|row| !inserted.contains(&row.head.id));
     let mut duplicates: Vec<usize> = losers.map(|row| row.place).collect();

@@ -124,6 +124,12 @@ static ANSWERS: Rows = Rows::new(
     " ON CONFLICT (platform_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, \
      order_id = excluded.order_id, status = excluded.status, body = excluded.body, at = excluded.at",
 );
+static PAID_BY: Rows = Rows::new(
+    "INSERT INTO payer_channels (payer, channel, at) VALUES ",
+    3,
+    " ON CONFLICT (payer) DO UPDATE SET channel = excluded.channel, at = excluded.at \
+     WHERE excluded.at >= payer_channels.at",
+);
 
 pub fn commit(connection: &mut Connection, batch: Batch) -> Result<Committed, StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(reading_fault)?;
@@ -193,6 +199,7 @@ fn write(connection: &Connection, mut batch: Batch) -> Result<Committed, StoreEr
         let order = row.order_id.as_bytes();
         values.put(params![row.platform_id, row.key, row.fingerprint, order, row.status, row.body, row.at])
     })?;
+    PAID_BY.write(connection, &batch.paid_by, |row, values| values.put(params![row.payer, row.channel, row.at]))?;
     Ok(Committed { duplicates })
 }
 

@@ -1,0 +1,181 @@
+//! What the choice of a channel rests on: how the attempts at each account have ended of late, and what a payer paid by
+//! last.
+//!
+//! It decides nothing: `domain::routing` does. The counts live in memory and begin empty with every start, when too few
+//! samples count as neutral.
+
+use dashmap::DashMap;
+
+use super::clock;
+use super::registry::{DEFAULT_ACCOUNT, Registry};
+use crate::config;
+use crate::domain::channel::Channel;
+use crate::domain::id::{Account, OrderId, PlatformId};
+use crate::domain::order::{AttemptState, Order};
+use crate::domain::payer::{PayerMark, PayerMarks};
+use crate::domain::routing::{Outlook, Policy, Standing, awaits_choice};
+use crate::domain::success::{Tally, Window, endings};
+use crate::domain::time::Instant;
+use crate::store::{LastChannel, StoredOrder};
+
+const DAY_MS: i64 = 24 * 3_600_000;
+
+pub struct Router {
+    policy: Policy,
+    window_minutes: u16,
+    memory_ms: i64,
+    marks: PayerMarks,
+    /// One per account that had attempts: as many as are configured.
+    windows: DashMap<(Channel, Account), Window>,
+}
+
+impl Router {
+    /// `payer_key` holds at least 32 random bytes.
+    pub fn new(settings: &config::Routing, payer_key: &[u8]) -> Self {
+        Router {
+            policy: Policy { samples_min: settings.samples_min, rate_step_percent: settings.rate_step_percent },
+            window_minutes: settings.window_minutes,
+            memory_ms: i64::from(settings.payer_memory_days) * DAY_MS,
+            marks: PayerMarks::new(payer_key, settings.payer_ids),
+            windows: DashMap::new(),
+        }
+    }
+
+    /// Counts the attempts that have ended since their states were `before`.
+    pub fn count(&self, before: &[AttemptState], after: &Order) {
+        for (attempt, ending) in endings(before, after) {
+            metrics::counter!("tongbao_attempts_ended_total", "channel" => attempt.channel.name(),
+                "account" => attempt.account.to_string(), "ending" => ending.name())
+            .increment(1);
+            let mut window = self
+                .windows
+                .entry((attempt.channel, attempt.account.clone()))
+                .or_insert_with(|| Window::new(self.window_minutes));
+            window.record(ending, after.last_at);
+        }
+    }
+
+    pub fn tally(&self, channel: Channel, account: &Account, now: Instant) -> Tally {
+        self.windows.get(&(channel, account.clone())).map_or_else(Tally::default, |window| window.tally(now))
+    }
+
+    /// Tells the rates as they are now; one with too few samples is not a number.
+    pub fn measure(&self, now: Instant) {
+        for window in &self.windows {
+            let (channel, account) = window.key();
+            let rate = window.tally(now).rate(self.policy.samples_min);
+            metrics::gauge!("tongbao_attempt_success_rate", "channel" => channel.name(), "account" => account.to_string())
+                .set(rate.map_or(f64::NAN, |rate| rate.as_ratio()));
+        }
+    }
+
+    /// The payer's marks; `payer` as the store keeps it.
+    pub fn marks(&self, platform: PlatformId, payer: Option<&str>) -> Vec<PayerMark> {
+        self.marks.of(platform, payer)
+    }
+
+    /// Before this instant nothing of a payer is remembered.
+    pub fn remembers_since(&self, now: Instant) -> Instant {
+        now.plus_ms(-self.memory_ms)
+    }
+
+    /// The newest that is known of a payer.
+    pub fn last_channel(&self, payer: &[PayerMark], known: &[LastChannel], now: Instant) -> Option<Channel> {
+        let since = self.remembers_since(now);
+        let of_payer = known.iter().filter(|last| payer.contains(&last.payer) && last.at >= since);
+        of_payer.max_by_key(|last| last.at).map(|last| last.channel)
+    }
+}
+
+impl Registry {
+    /// How the channels stand now, whoever pays.
+    pub fn outlook(&self) -> Outlook {
+        let (at, account) = (clock::now(), Account::from(DEFAULT_ACCOUNT));
+        let standing = |channel| {
+            let health = self.supervisor(channel, &account)?.health(at);
+            Some(Standing { health, tally: self.router().tally(channel, &account, at) })
+        };
+        Outlook { at, policy: self.router().policy, channels: Channel::ALL.map(standing), last_channel: None }
+    }
+
+    /// What the choice of a channel for this order rests on; `payer` as the store keeps it. While nobody is to choose,
+    /// nothing is looked up for it.
+    pub async fn outlook_for(&self, order: &Order, payer: Option<&str>) -> Outlook {
+        let mut outlook = self.outlook();
+        if awaits_choice(order) {
+            let marks = self.router().marks(order.platform, payer);
+            let known = self.last_channels(&marks).await;
+            outlook.last_channel = self.router().last_channel(&marks, &known, outlook.at);
+        }
+        outlook
+    }
+
+    /// The same for many orders by one look.
+    pub async fn outlooks_for(&self, stored: impl Iterator<Item = &StoredOrder>) -> Vec<Outlook> {
+        let marks_of = |stored: &StoredOrder| match awaits_choice(&stored.order) {
+            true => self.router().marks(stored.order.platform, stored.request.payer.as_deref()),
+            false => Vec::new(),
+        };
+        let marks: Vec<Vec<PayerMark>> = stored.map(marks_of).collect();
+        let known = self.last_channels(&marks.concat()).await;
+        let outlook = self.outlook();
+        let of_payer = |payer: &Vec<PayerMark>| Outlook {
+            last_channel: self.router().last_channel(payer, &known, outlook.at),
+            ..outlook.clone()
+        };
+        marks.iter().map(of_payer).collect()
+    }
+
+    /// The same where only the order is at hand.
+    pub async fn outlook_of(&self, order: &Order) -> Outlook {
+        let payer = if awaits_choice(order) { self.payer(order.id).await } else { None };
+        self.outlook_for(order, payer.as_deref()).await
+    }
+
+    /// What is known of these payers. Advice rests on it and nothing else: where the store does not answer, there is
+    /// less advice.
+    pub async fn last_channels(&self, payers: &[PayerMark]) -> Vec<LastChannel> {
+        if payers.is_empty() {
+            return Vec::new();
+        }
+        self.store().last_channels(payers).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what payers paid by cannot be read");
+            Vec::new()
+        })
+    }
+
+    async fn payer(&self, id: OrderId) -> Option<Box<str>> {
+        match self.store().order(id).await {
+            Ok(stored) => stored?.request.payer,
+            Err(error) => {
+                tracing::warn!(order = %id, %error, "an order's request cannot be read");
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn the_newest_within_the_memory_is_the_last() {
+        let router = Router::new(&Config::load(&[]).unwrap().routing, &[7; 32]);
+        let payer = router.marks(PlatformId(1), Some(r#"{"id":"u-1","openid":"o-1"}"#));
+        let now = Instant(1_767_225_600_000);
+        let days_ago = |days: i64| now.plus_ms(-days * DAY_MS);
+        let last = |payer, channel, at| LastChannel { payer, channel, at };
+        let known = [
+            last(payer[0], Channel::Alipay, days_ago(3)),
+            last(payer[1], Channel::Wechat, days_ago(2)),
+            last(PayerMark([0; 16]), Channel::Stripe, days_ago(1)),
+        ];
+        assert_eq!(router.last_channel(&payer, &known, now), Some(Channel::Wechat));
+        assert_eq!(router.last_channel(&payer[..1], &known, now), Some(Channel::Alipay));
+        assert_eq!(router.last_channel(&payer, &known[..1], days_ago(3).plus_ms(180 * DAY_MS)), Some(Channel::Alipay));
+        assert_eq!(router.last_channel(&payer, &known[..1], days_ago(3).plus_ms(180 * DAY_MS + 1)), None);
+        assert_eq!(router.last_channel(&[], &known, now), None);
+    }
+}

@@ -124,6 +124,7 @@ pub struct Routing {
     pub window_minutes: u16,
     pub samples_min: u32,
     pub rate_step_percent: u16,
+    pub neutral_rate_percent: u8,
     pub payer_ids: PayerIds,
     pub payer_memory_days: u16,
 }
@@ -272,6 +273,9 @@ impl Config {
         }
         if !(1..=100).contains(&self.routing.rate_step_percent) {
             return refuse("routing.rate_step_percent", "must be 1 to 100");
+        }
+        if self.routing.neutral_rate_percent > 100 {
+            return refuse("routing.neutral_rate_percent", "must be 0 to 100");
         }
         if self.routing.payer_memory_days == 0 {
             return refuse("routing.payer_memory_days", "must be at least 1");

@@ -14,7 +14,7 @@ use crate::domain::id::{Account, OrderId, PlatformId};
 use crate::domain::order::{AttemptState, Order};
 use crate::domain::payer::{PayerMark, PayerMarks};
 use crate::domain::routing::{Outlook, Policy, Standing, awaits_choice};
-use crate::domain::success::{Tally, Window, endings};
+use crate::domain::success::{BasisPoints, Tally, Window, endings};
 use crate::domain::time::Instant;
 use crate::store::{LastChannel, StoredOrder};
 
@@ -33,7 +33,11 @@ impl Router {
     /// `payer_key` holds at least 32 random bytes.
     pub fn new(settings: &config::Routing, payer_key: &[u8]) -> Self {
         Router {
-            policy: Policy { samples_min: settings.samples_min, rate_step_percent: settings.rate_step_percent },
+            policy: Policy {
+                samples_min: settings.samples_min,
+                rate_step_percent: settings.rate_step_percent,
+                neutral_rate: BasisPoints::percent(settings.neutral_rate_percent).unwrap_or(BasisPoints::WHOLE),
+            },
             window_minutes: settings.window_minutes,
             memory_ms: i64::from(settings.payer_memory_days) * DAY_MS,
             marks: PayerMarks::new(payer_key, settings.payer_ids),

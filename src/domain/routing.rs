@@ -3,8 +3,8 @@
 //!
 //! Channels that are up and take the order come first. Among them the one leads that this payer paid by last; then the
 //! success rate of late decides, then the fee, then the fixed order of channels. Rates are compared in steps, because
-//! what lies within one step is chance. A channel with too few samples counts as neutral: as good as all channels with
-//! enough of them together.
+//! what lies within one step is chance. A channel with too few samples counts as neutral, with a rate of its own in the
+//! configuration: one that is known to do well stands before it, one that is known to fail stands behind it.
 
 mod shown;
 
@@ -22,6 +22,8 @@ pub struct Policy {
     /// Fewer endings than this say nothing about a channel.
     pub samples_min: u32,
     pub rate_step_percent: u16,
+    /// What a channel with too few samples counts as.
+    pub neutral_rate: BasisPoints,
 }
 
 /// How an enabled channel stands at this moment.
@@ -85,12 +87,11 @@ pub fn awaits_choice(order: &Order) -> bool {
 
 /// The enabled channels in order, without the one that the order is being paid by.
 pub fn rank(order: &Order, outlook: &Outlook) -> Vec<Route> {
-    let neutral = outlook.neutral_rate();
     let current = order.current_attempt().map(|attempt| attempt.channel);
     let mut candidates: Vec<Candidate> = Channel::ALL
         .into_iter()
         .filter(|channel| Some(*channel) != current)
-        .filter_map(|channel| Candidate::of(order, outlook, channel, neutral))
+        .filter_map(|channel| Candidate::of(order, outlook, channel))
         .collect();
     candidates.sort_by_key(|candidate| candidate.place);
     let reasons: Vec<Reason> = (0..candidates.len()).map(|place| reason(&candidates, place)).collect();
@@ -103,18 +104,6 @@ pub fn alternatives(order: &Order, outlook: &Outlook) -> Vec<Channel> {
         return Vec::new();
     }
     rank(order, outlook).iter().filter(|route| route.is_usable()).map(|route| route.channel).collect()
-}
-
-impl Outlook {
-    /// What a channel with too few samples counts as.
-    fn neutral_rate(&self) -> BasisPoints {
-        let known = |standing: &Standing| standing.tally.rate(self.policy.samples_min).map(|_| standing.tally);
-        let (succeeded, ended) = self.channels.iter().flatten().filter_map(known).fold((0, 0), |(won, all), tally| {
-            let succeeded = u64::from(tally.succeeded);
-            (won + succeeded, all + succeeded + u64::from(tally.failed))
-        });
-        BasisPoints::share(succeeded, ended).unwrap_or(BasisPoints::WHOLE)
-    }
 }
 
 /// What a place is decided by, the first difference deciding: smaller is earlier.
@@ -148,11 +137,11 @@ struct Candidate {
 
 impl Candidate {
     /// None where the channel is not enabled.
-    fn of(order: &Order, outlook: &Outlook, channel: Channel, neutral: BasisPoints) -> Option<Self> {
+    fn of(order: &Order, outlook: &Outlook, channel: Channel) -> Option<Self> {
         let Standing { health, tally } = outlook.channels[channel.index()]?;
         let price = price(order, channel, outlook.at);
-        let success_rate = tally.rate(outlook.policy.samples_min);
-        let step_percent = outlook.policy.rate_step_percent;
+        let Policy { samples_min, rate_step_percent, neutral_rate } = outlook.policy;
+        let success_rate = tally.rate(samples_min);
         let (usability, reason) = match (price, health) {
             (Err(why), _) => (Usability::Unsuited, Reason::Unsuited(why)),
             (Ok(_), Health::Down) => (Usability::Down, Reason::Down),
@@ -166,7 +155,7 @@ impl Candidate {
                 true => Habit::UsedBefore,
                 false => Habit::Unfamiliar,
             },
-            rate_steps_lost: success_rate.unwrap_or(neutral).steps_lost(step_percent),
+            rate_steps_lost: success_rate.unwrap_or(neutral_rate).steps_lost(rate_step_percent),
             fee_minor: price.map_or(0, |quote| quote.fee_minor),
             channel,
         };

@@ -66,6 +66,10 @@ pub struct BasisPoints(u16);
 impl BasisPoints {
     pub const WHOLE: BasisPoints = BasisPoints(10_000);
 
+    pub const fn percent(percent: u8) -> Option<Self> {
+        if percent > 100 { None } else { Some(BasisPoints(percent as u16 * 100)) }
+    }
+
     /// The share of `part` in `whole`, rounded down; none of nothing.
     pub fn share(part: u64, whole: u64) -> Option<Self> {
         let share = (u128::from(part.min(whole)) * 10_000).checked_div(u128::from(whole))?;

@@ -302,7 +302,7 @@ pub(crate) mod tests {
     use super::super::order::{CloseStage, Reach, Webhooks};
     use super::super::retry::Pace;
     use super::super::routing::{Policy, Standing};
-    use super::super::success::Tally;
+    use super::super::success::{BasisPoints, Tally};
     use super::super::validation::Health;
     use super::*;
     use serde_json::{Value, json};
@@ -371,7 +371,7 @@ pub(crate) mod tests {
         };
         Outlook {
             at: AT,
-            policy: Policy { samples_min: 20, rate_step_percent: 2 },
+            policy: Policy { samples_min: 20, rate_step_percent: 2, neutral_rate: BasisPoints::WHOLE },
             channels: Channel::ALL.map(standing),
             last_channel: Some(Channel::Alipay),
         }

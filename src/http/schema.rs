@@ -158,7 +158,7 @@ pub struct Route {
     pub usable: bool,
     pub health: Health,
     /// Share of the attempts of the last minutes that were paid, of those that ended by the channel's word, as a decimal
-    /// from 0 to 1; null with too few of them, which counts as the average of the others.
+    /// from 0 to 1; null with too few of them, which counts as neutral.
     #[schema(required, example = "0.9870")]
     pub success_rate: Option<String>,
     /// Null where the channel cannot take the order, like `payable`.

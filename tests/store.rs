@@ -105,5 +105,6 @@ on_both_stores!(
     a_group_of_two_thousand_units_is_one_commit,
     a_write_ends_though_nobody_waits_for_it,
     payers_lie_apart,
+    what_payers_paid_by_is_kept_and_forgotten,
     migrating_twice_changes_nothing,
 );

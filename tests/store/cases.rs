@@ -7,10 +7,11 @@ use tongbao::domain::channel::Channel;
 use tongbao::domain::event::{Event, WebhookKind};
 use tongbao::domain::id::{OrderId, PlatformId};
 use tongbao::domain::order::{FeeBearer, State};
+use tongbao::domain::payer::PayerMark;
 use tongbao::domain::time::Instant;
 use tongbao::store::{
-    Claim, Delivery, GivenAnswer, Group, InboxReason, InboxRow, KeptAnswer, NextActionChange, OrderFilter, OrderUnit,
-    Platform, StoreError, Unit,
+    Claim, Delivery, GivenAnswer, Group, InboxReason, InboxRow, KeptAnswer, LastChannel, NextActionChange, OrderFilter,
+    OrderUnit, Platform, StoreError, Unit,
 };
 
 use super::book::{Book, again, cancel};
@@ -628,6 +629,48 @@ pub async fn payers_lie_apart(mut book: Book) {
     for text in [elsewhere, String::from_utf8(journal[0].body.clone()).unwrap()] {
         assert!(!text.contains("13800000000") && !text.contains("王小明"), "{text}");
     }
+}
+
+pub async fn what_payers_paid_by_is_kept_and_forgotten(mut book: Book) {
+    let (wang, li, nobody) = (PayerMark([1; 16]), PayerMark([2; 16]), PayerMark([3; 16]));
+    let last = |payer, channel, after_ms| LastChannel { payer, channel, at: START.plus_ms(after_ms) };
+    let mut orders = Vec::new();
+    for name in ["order-1", "order-2", "order-3"] {
+        let created = new_order(SHOP, name);
+        let submitted = submit(&created.order);
+        orders.push(submitted.order.clone());
+        book.write(vec![created]).await;
+        book.write(vec![submitted]).await;
+    }
+    let mut units: Vec<OrderUnit> = orders.iter().map(|order| paid(order, &order.id.to_string())).collect();
+    let third = units.pop().unwrap();
+    // Two payments of one payer in one group: the newer one stands, wherever it is in the group.
+    units[0].paid_by = vec![last(wang, Channel::Alipay, 20), last(li, Channel::Stripe, 10)];
+    units[1].paid_by = vec![last(wang, Channel::Wechat, 10)];
+    book.write(units).await;
+    let store = book.store.clone();
+    let known = async |payers: Vec<PayerMark>| {
+        let mut known = store.last_channels(&payers).await.unwrap();
+        known.sort_by_key(|last| last.payer);
+        known
+    };
+    assert_eq!(
+        known(vec![li, nobody, wang, wang]).await,
+        [last(wang, Channel::Alipay, 20), last(li, Channel::Stripe, 10)]
+    );
+    assert_eq!(known(vec![nobody]).await, []);
+    assert_eq!(known(Vec::new()).await, []);
+
+    // An older payment that is only now committed changes nothing; a newer one does.
+    let third = OrderUnit { paid_by: vec![last(wang, Channel::Simpay, 19), last(li, Channel::Unionpay, 11)], ..third };
+    book.write(vec![third]).await;
+    let both = [last(wang, Channel::Alipay, 20), last(li, Channel::Unionpay, 11)];
+    assert_eq!(known(vec![wang, li]).await, both);
+    assert_eq!(book.store.forget_last_channels(START.plus_ms(11), 10).await.unwrap(), 0);
+    assert_eq!(book.store.forget_last_channels(START.plus_ms(30), 1).await.unwrap(), 1, "the oldest first");
+    assert_eq!(known(vec![wang, li]).await, both[..1]);
+    assert_eq!(book.store.forget_last_channels(START.plus_ms(30), 10).await.unwrap(), 1);
+    assert_eq!(known(vec![wang, li]).await, []);
 }
 
 pub async fn migrating_twice_changes_nothing(mut book: Book) {

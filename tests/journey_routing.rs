@@ -42,7 +42,7 @@ async fn page(client: &Client, order: &Value) -> String {
 }
 
 #[actix_web::test]
-async fn channels_tell_what_they_take_and_hold_to_it() {
+async fn channels_tell_what_they_take() {
     let app = app::start().await;
     let client = app.client();
     let alipay = channel(&client, "alipay").await;
@@ -56,20 +56,6 @@ async fn channels_tell_what_they_take_and_hold_to_it() {
     let wechat = channel(&client, "wechat").await;
     assert_eq!(wechat["limits"], json!([{ "currency": "CNY", "min": "0.01", "max": null }]));
     assert_eq!(channel(&client, "simpay").await["limits"], json!([]));
-
-    for (query, takes) in [
-        ("amount=0.48&currency=USD&channel=stripe", false),
-        ("amount=0.49&currency=USD&channel=stripe", true),
-        ("amount=99502487.56&currency=CNY&channel=alipay", true),
-        ("amount=99502487.57&currency=CNY&channel=alipay", false),
-    ] {
-        let quote = client.get(&format!("/v1/quote?{query}")).await;
-        if takes {
-            assert_eq!(quote.status, 200, "{query}: {}", quote.text);
-        } else {
-            assert_eq!(quote.problem(422, "amount_unsuitable"), Some("amount"), "{query}");
-        }
-    }
     app.finish().await;
 }
 
@@ -100,9 +86,8 @@ async fn how_often_attempts_succeed_is_counted_and_told() {
     assert_eq!(client.cancel(text(&left, "id")).await.order(200)["state"], "failed");
     assert_eq!(channel(&client, "simpay").await["success_rate"], "0.6666");
     let rate = || async {
-        let rate = app.metric("tongbao_attempt_success_rate", "account=\"default\",channel=\"simpay\"").await;
-        let other = app.metric("tongbao_attempt_success_rate", "channel=\"simpay\"").await;
-        (rate == 0.6666 || other == 0.6666).then_some(())
+        let rate = app.metric("tongbao_attempt_success_rate", "channel=\"simpay\"").await;
+        (rate == 0.6666).then_some(())
     };
     eventually("the metric tells the rate", seconds(12), rate).await;
     assert_eq!(app.metric("tongbao_attempts_ended_total", "ending=\"succeeded\"").await, 2.0);

@@ -102,9 +102,12 @@ impl Registry {
         Outlook { at, policy: self.router().policy, channels: Channel::ALL.map(standing), last_channel: None }
     }
 
-    /// What the choice of a channel for this order rests on; `payer` as the store keeps it. While nobody is to choose,
-    /// nothing is looked up for it.
+    /// What the choice of a channel for this order rests on; `payer` as the store keeps it. What the payer used last is
+    /// looked up while somebody is to choose, and only then: orders that are being paid are most of all answers.
     pub async fn outlook_for(&self, order: &Order, payer: Option<&str>) -> Outlook {
+        if order.state.is_final() {
+            return Outlook::none(clock::now(), self.router().policy);
+        }
         let mut outlook = self.outlook();
         if awaits_choice(order) {
             let marks = self.router().marks(order.platform, payer);

@@ -96,10 +96,6 @@ impl Limit {
         self.max_minor.is_some_and(|max_minor| payable_minor > max_minor)
     }
 
-    pub fn holds(self, payable_minor: i64) -> bool {
-        self.is_reached(payable_minor) && !self.is_passed(payable_minor)
-    }
-
     /// Stripe's `amount` has at most eight digits, in every currency.
     const fn stripe(currency: &'static str, min_minor: i64) -> Self {
         Limit::at_least(currency, min_minor).at_most(99_999_999)

@@ -14,7 +14,7 @@ use super::success::{BasisPoints, Tally};
 use super::time::Instant;
 use super::validation::{Health, Unsuited, price};
 
-pub use shown::{RouteView, reason_view, view};
+pub use shown::{RouteView, reason_view, route_view};
 
 /// How rates are judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,9 +85,12 @@ pub fn awaits_choice(order: &Order) -> bool {
     !order.state.is_final() && order.open_attempt().is_none()
 }
 
-/// The enabled channels in order, without the one that the order is being paid by.
+/// The enabled channels in order, without the one that the order is being paid by; of a final order, none.
 pub fn rank(order: &Order, outlook: &Outlook) -> Vec<Route> {
-    let current = order.current_attempt().map(|attempt| attempt.channel);
+    if order.state.is_final() {
+        return Vec::new();
+    }
+    let current = order.open_attempt().map(|attempt| attempt.channel);
     let mut candidates: Vec<Candidate> = Channel::ALL
         .into_iter()
         .filter(|channel| Some(*channel) != current)
@@ -98,12 +101,16 @@ pub fn rank(order: &Order, outlook: &Outlook) -> Vec<Route> {
     candidates.into_iter().zip(reasons).map(|(candidate, reason)| Route { reason, ..candidate.route }).collect()
 }
 
-/// The channels that the payer could turn to, in order.
-pub fn alternatives(order: &Order, outlook: &Outlook) -> Vec<Channel> {
-    if order.state.is_final() {
-        return Vec::new();
+/// The channels among them that the payer could turn to.
+pub fn alternatives(routes: &[Route]) -> Vec<Channel> {
+    routes.iter().filter(|route| route.is_usable()).map(|route| route.channel).collect()
+}
+
+impl Outlook {
+    /// Where nobody will ask for a channel again.
+    pub const fn none(at: Instant, policy: Policy) -> Self {
+        Outlook { at, policy, channels: [None; Channel::COUNT], last_channel: None }
     }
-    rank(order, outlook).iter().filter(|route| route.is_usable()).map(|route| route.channel).collect()
 }
 
 /// What a place is decided by, the first difference deciding: smaller is earlier.

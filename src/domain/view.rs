@@ -154,6 +154,8 @@ fn view<'a>(
 ) -> OrderView<'a> {
     let current = order.current_attempt();
     let money = |amount_minor| format_minor(amount_minor, order.currency);
+    let routes = routing::rank(order, beside.outlook);
+    let explained = if routing::awaits_choice(order) { routes.as_slice() } else { &[] };
     OrderView {
         id: order.id,
         object: "order",
@@ -172,8 +174,8 @@ fn view<'a>(
         last_failure: order.last_failure.map(attempt_failure),
         failure: order.failure.map(order_failure),
         retry_url: beside.links.url(order.id),
-        alternative_channels: routing::alternatives(order, beside.outlook),
-        routing: if routing::awaits_choice(order) { routing::view(order, beside.outlook) } else { Vec::new() },
+        alternative_channels: routing::alternatives(&routes),
+        routing: explained.iter().map(|route| routing::route_view(order, route)).collect(),
         suspense: order.captures.iter().filter_map(|capture| suspense_view(order, capture)).collect(),
         amount_refunded: money(0),
         metadata: beside.metadata,

@@ -97,7 +97,8 @@ fn currencies(taken: Currencies) -> (CurrenciesView, Vec<LimitView>) {
     (CurrenciesView::Only(codes), limits.iter().filter_map(view).collect())
 }
 
-/// What an amount costs at a channel, at the rates of now, also where the channel is not enabled.
+/// What an amount costs at a channel, at the rates of now: a price, also where the channel is not enabled or its limits
+/// would not let the amount pass.
 #[utoipa::path(
     get,
     path = "/v1/quote",
@@ -118,17 +119,13 @@ pub async fn quote(app: Data<App>, Caller(platform): Caller, request: HttpReques
     let channel = query.get("channel").and_then(Channel::parse).ok_or_else(|| {
         ApiError::field(Code::ChannelUnknown, "channel", "simpay, wechat, alipay, unionpay or stripe is required")
     })?;
-    let Some(limit) = channel.rules().limit(currency) else {
+    if channel.rules().limit(currency).is_none() {
         let detail = format!("{channel} does not take {currency}.");
         return Err(ApiError::field(Code::CurrencyUnsuitable, "currency", detail));
-    };
+    }
     let rate = app.terms.rates[channel.index()];
     let quote = order::quote(amount_minor, currency, rate, platform.fee_bearer)
         .ok_or_else(|| ApiError::field(Code::AmountInvalid, "amount", "with its fee it passes 999999999999.99"))?;
-    if !limit.holds(quote.payable_minor) {
-        let detail = format!("{channel} does not take this much or this little in one payment.");
-        return Err(ApiError::field(Code::AmountUnsuitable, "amount", detail));
-    }
     Ok(HttpResponse::Ok().json(QuoteView {
         amount: format_minor(amount_minor, currency),
         currency,

@@ -174,7 +174,6 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
                 Code::AmountInvalid,
                 Code::CurrencyUnknown,
                 Code::CurrencyUnsuitable,
-                Code::AmountUnsuitable,
                 Code::ChannelUnknown,
             ],
         ],

@@ -144,7 +144,7 @@ impl App {
 /// What the payer may choose from, in order.
 fn offers(order: &Order, outlook: &Outlook) -> Vec<Offer> {
     let choosable = match order.wish {
-        None | Some(Wish::Switch { .. }) => !order.state.is_final(),
+        None | Some(Wish::Switch { .. }) => true,
         Some(Wish::Expiry | Wish::Cancel) => false,
     };
     let routes = if choosable { routing::rank(order, outlook) } else { Vec::new() };

@@ -66,7 +66,6 @@ codes! {
     AmountInvalid = 422, "amount_invalid", "The amount is not valid";
     CurrencyUnknown = 422, "currency_unknown", "The currency is not known";
     CurrencyUnsuitable = 422, "currency_unsuitable", "The channel does not take this currency";
-    AmountUnsuitable = 422, "amount_unsuitable", "The channel does not take this amount";
     ChannelUnknown = 422, "channel_unknown", "The channel is not known";
     MethodUnknown = 422, "method_unknown", "The channel has no such method";
     DescriptionInvalid = 422, "description_invalid", "The description is not valid";

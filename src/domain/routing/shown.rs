@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Outlook, Reason, Route, rank};
+use super::{Reason, Route};
 use crate::domain::channel::Channel;
 use crate::domain::money::format_minor;
 use crate::domain::order::Order;
@@ -28,12 +28,7 @@ pub struct ReasonView {
     pub message: Message,
 }
 
-/// All enabled channels, in order, with their reasons.
-pub fn view(order: &Order, outlook: &Outlook) -> Vec<RouteView> {
-    rank(order, outlook).iter().map(|route| route_view(order, route)).collect()
-}
-
-fn route_view(order: &Order, route: &Route) -> RouteView {
+pub fn route_view(order: &Order, route: &Route) -> RouteView {
     let money = |amount_minor| format_minor(amount_minor, order.currency);
     RouteView {
         channel: route.channel,

@@ -289,6 +289,33 @@ fn rule_03_the_look_at_a_channel_takes_the_earlier_of_both_expiries_and_refuses_
     );
 }
 
+/// What a channel is asked for is the payable, so that its limits bound that.
+#[test]
+fn the_look_at_a_channel_holds_to_its_limits() {
+    let mut order = Walk::new().order;
+    let mut suits = |channel: Channel, amount_minor: i64| {
+        order.amount_minor = amount_minor;
+        let account = Some(account());
+        let facts = Facts { channel, method: method_of(channel), account, health: Health::Up, risk: None };
+        match validate(&order, &facts, START) {
+            Verdict::Suitable { .. } => true,
+            Verdict::Unsuitable { failure } => {
+                assert_eq!(failure, AttemptFailure::ChannelUnsuitable);
+                false
+            }
+            Verdict::RiskRefused { rule } => panic!("{rule}"),
+        }
+    };
+    // With a fee of 0.005 the greatest payable is 100000000.00, with one of 0.029 the least is 4.00.
+    assert!(suits(Channel::Alipay, 1) && suits(Channel::Alipay, 9_950_248_756));
+    assert!(!suits(Channel::Alipay, 9_950_248_757));
+    assert!(!suits(Channel::Stripe, 388) && suits(Channel::Stripe, 389));
+    assert!(suits(Channel::Stripe, 97_181_729) && !suits(Channel::Stripe, 97_181_730));
+    for unbounded in [Channel::Simpay, Channel::Wechat, Channel::Unionpay] {
+        assert!(suits(unbounded, 1) && suits(unbounded, 90_000_000_000_000), "{unbounded}");
+    }
+}
+
 #[test]
 fn rule_04_our_own_fault_is_no_fault_of_the_payer_s() {
     let mut walk = Walk::new();

@@ -112,10 +112,11 @@ async fn the_channel_of_last_time_leads(kind: Kind) {
         assert_eq!(told(&order), [("simpay", reason)], "nobody has paid yet");
     }
     paid(&a, with(an_order("tea"), json!({ "payer": payer }))).await;
-    // Declined is not paid.
-    let declined = with(an_order("sim:decline"), json!({ "payer": stranger }));
-    let declined = a.create(&declined).await.order(201);
-    a.until(text(&declined, "id"), "is declined", seconds(10), |order| order["last_failure"].is_object()).await;
+    // Neither declined nor paid with too little is paid.
+    for script in ["sim:decline", "sim:underpay"] {
+        let order = a.create(&with(an_order(script), json!({ "payer": stranger }))).await.order(201);
+        a.until(text(&order, "id"), script, seconds(10), |order| order["last_failure"].is_object()).await;
+    }
 
     for restarted in [false, true] {
         if restarted {

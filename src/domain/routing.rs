@@ -9,7 +9,7 @@
 mod shown;
 
 use super::channel::Channel;
-use super::order::{Order, Quote};
+use super::order::{FeeBearer, Order, Quote};
 use super::success::{BasisPoints, Tally};
 use super::time::Instant;
 use super::validation::{Health, Unsuited, price};
@@ -68,6 +68,17 @@ pub enum Reason {
     Available,
     Down,
     Unsuited(Unsuited),
+}
+
+impl Reason {
+    /// What the payer is told of it: a fee that the platform bears is no reason for anybody else.
+    pub fn for_payer(self, bearer: FeeBearer) -> Reason {
+        let of_fee = self == Reason::LowerFee || self == Reason::HigherFee;
+        match bearer {
+            FeeBearer::Platform if of_fee => Reason::Available,
+            FeeBearer::Platform | FeeBearer::Payer => self,
+        }
+    }
 }
 
 impl Route {

@@ -365,8 +365,8 @@ pub(crate) mod tests {
         PayLinks::new("https://pay.example", &[7; 32])
     }
 
-    /// All channels but UnionPay are up.
-    fn outlook() -> Outlook {
+    /// All channels but UnionPay are up, and the payer used Alipay last.
+    pub(crate) fn outlook() -> Outlook {
         let standing = |channel| {
             let health = if channel == Channel::Unionpay { Health::Down } else { Health::Up };
             Some(Standing { health, tally: Tally { succeeded: 99, failed: 1 } })

@@ -156,7 +156,7 @@ fn offer(order: &Order, route: &Route) -> Option<Offer> {
     Some(Offer {
         channel: route.channel.name(),
         name: channel_words(route.channel),
-        reason: routing::reason_view(route.reason).message,
+        reason: routing::reason_view(route.reason.for_payer(order.fee_bearer)).message,
         fee: priced(order, quote.payable_minor - order.amount_minor),
         payable: priced(order, quote.payable_minor),
     })
@@ -346,6 +346,7 @@ fn error_words(error: &ApiError) -> Message {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::order::FeeBearer;
 
     #[test]
     fn the_reader_language_comes_first() {
@@ -369,6 +370,30 @@ mod tests {
         assert!(drawing.size >= 21);
         assert!(drawing.path.starts_with("M0 0h1v1h-1z"), "the corner of a finder pattern is dark");
         assert!(super::drawing(&"x".repeat(5_000)).is_none());
+    }
+
+    #[test]
+    fn channels_are_offered_in_order_with_their_reasons() {
+        let mut order = view::tests::order();
+        order.attempts.clear();
+        order.state = State::Created;
+        let outlook = view::tests::outlook();
+        let offered = |order: &Order| {
+            let offers = offers(order, &outlook);
+            offers.into_iter().map(|offer| (offer.channel, offer.reason.en, offer.payable)).collect::<Vec<_>>()
+        };
+        let expected = [
+            ("alipay", "You paid this way last time", "201.00 CNY"),
+            ("simpay", "Available too", "200.60 CNY"),
+            ("wechat", "Lower fee", "200.60 CNY"),
+            ("stripe", "Higher fee", "205.80 CNY"),
+        ];
+        assert_eq!(offered(&order), expected.map(|(channel, reason, payable)| (channel, reason, payable.to_owned())));
+        order.fee_bearer = FeeBearer::Platform;
+        let reasons: Vec<&str> = offered(&order).into_iter().map(|(_, reason, _)| reason).collect();
+        assert_eq!(reasons, ["You paid this way last time", "Available too", "Available too", "Available too"]);
+        order.wish = Some(Wish::Cancel);
+        assert!(offered(&order).is_empty());
     }
 
     #[test]

@@ -12,6 +12,14 @@ use support::process::{Kind, Site};
 use support::receiver::DELIVERY;
 use support::{eventually, seconds};
 
+/// What is told of one channel is told of that one alone.
+const ONLY_SIMPAY: &str = "[channels]\nwechat.enabled = false\nalipay.enabled = false\nunionpay.enabled = false\n\
+    stripe.enabled = false\n";
+
+async fn start(kind: Kind, settings: &str) -> App {
+    app::start_with(kind, &format!("{ONLY_SIMPAY}{settings}")).await
+}
+
 /// An order whose payer chooses the channel later.
 fn undecided(payer: Value) -> Value {
     with(an_order("tea"), json!({ "channel": null, "payer": payer }))
@@ -43,7 +51,7 @@ async fn page(client: &Client, order: &Value) -> String {
 
 #[actix_web::test]
 async fn channels_tell_what_they_take() {
-    let app = app::start().await;
+    let app = start(Kind::Sqlite, "").await;
     let client = app.client();
     let alipay = channel(&client, "alipay").await;
     assert_eq!(alipay["limits"], json!([{ "currency": "CNY", "min": "0.01", "max": "100000000.00" }]));
@@ -61,7 +69,7 @@ async fn channels_tell_what_they_take() {
 
 #[actix_web::test]
 async fn how_often_attempts_succeed_is_counted_and_told() {
-    let mut app = app::start_with(Kind::Sqlite, "[routing]\nsamples_min = 3\n").await;
+    let mut app = start(Kind::Sqlite, "[routing]\nsamples_min = 3\n").await;
     let client = app.client();
     for _ in 0..2 {
         paid(&client, an_order("tea")).await;
@@ -103,7 +111,7 @@ async fn how_often_attempts_succeed_is_counted_and_told() {
 }
 
 async fn the_channel_of_last_time_leads(kind: Kind) {
-    let mut app = app::start_with(kind, "").await;
+    let mut app = start(kind, "").await;
     let (a, b) = (app.client(), app.client_b());
     let payer = json!({ "id": "wang-xiaoming", "openid": "oUpF8uMuAJO" });
     let stranger = json!({ "id": "li-lei", "openid": "oUpF8uOther" });
@@ -163,7 +171,7 @@ async fn the_channel_of_last_time_leads_on_postgres() {
 
 #[actix_web::test]
 async fn where_platforms_name_their_payers_only_an_openid_crosses_over() {
-    let app = app::start_with(Kind::Sqlite, "[routing]\npayer_ids = \"own\"\n").await;
+    let app = start(Kind::Sqlite, "[routing]\npayer_ids = \"own\"\n").await;
     let (a, b) = (app.client(), app.client_b());
     let payer = json!({ "id": "wang-xiaoming", "openid": "oUpF8uMuAJO" });
     paid(&a, with(an_order("tea"), json!({ "payer": payer }))).await;
@@ -180,9 +188,10 @@ async fn where_platforms_name_their_payers_only_an_openid_crosses_over() {
 
 #[actix_web::test]
 async fn a_channel_that_is_down_is_told_and_not_offered() {
-    let settings = "[gateway]\nembedded = false\n\
-        [channels.simpay]\nbreaker_failures = 2\nbreaker_open_ms = 3000\ncall_retry_ms = [10]\n";
-    let mut app = App::start_beside_gateway(Site::new(Kind::Sqlite, settings)).await;
+    let settings = "[channels.simpay]\nbreaker_failures = 2\nbreaker_open_ms = 3000\ncall_retry_ms = [10]\n\
+        [gateway]\nembedded = false\n";
+    let site = Site::new(Kind::Sqlite, &format!("{ONLY_SIMPAY}{settings}"));
+    let mut app = App::start_beside_gateway(site).await;
     let client = app.client();
     let waiting = client.create(&undecided(Value::Null)).await.order(201);
     assert_eq!(waiting["alternative_channels"], json!(["simpay"]));

@@ -645,8 +645,8 @@ pub async fn what_payers_paid_by_is_kept_and_forgotten(mut book: Book) {
     let mut units: Vec<OrderUnit> = orders.iter().map(|order| paid(order, &order.id.to_string())).collect();
     let third = units.pop().unwrap();
     // Two payments of one payer in one group: the newer one stands, wherever it is in the group.
-    units[0].paid_by = vec![last(wang, Channel::Alipay, 20), last(li, Channel::Stripe, 10)];
-    units[1].paid_by = vec![last(wang, Channel::Wechat, 10)];
+    units[0].paid_by = vec![last(wang, Channel::Alipay, 20), last(li, Channel::Simpay, 9)];
+    units[1].paid_by = vec![last(wang, Channel::Wechat, 10), last(li, Channel::Stripe, 10)];
     book.write(units).await;
     let store = book.store.clone();
     let known = async |payers: Vec<PayerMark>| {

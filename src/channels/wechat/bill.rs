@@ -16,7 +16,7 @@ use super::wire::{is_name, parse};
 use super::{Reply, Wechat};
 use crate::channels::bill::{BillError, BillKind, BillLine};
 use crate::channels::{Answer, Outgoing, Stamp, Verb};
-use crate::domain::money::{Currency, parse_minor};
+use crate::domain::money::{AmountError, Currency, parse_minor};
 use crate::domain::time::Instant;
 
 /// The header of the summary begins so.
@@ -233,7 +233,7 @@ fn entry(row: &str, columns: &Columns, mchid: &str, sums: &mut Sums) -> Result<B
         refund_number,
         reference: reference.to_owned(),
         amount_minor,
-        fee_minor: fee(fields[columns.fee])?,
+        fee_minor: fee(fields[columns.fee], kind)?,
         currency,
         at: Some(instant(fields[columns.at])?),
     })
@@ -282,14 +282,17 @@ fn fields(row: &str) -> Result<Vec<&str>, String> {
 fn amount(text: &str, currency: Currency) -> Result<i64, String> {
     match parse_minor(text, currency) {
         Ok(minor) => Ok(minor),
-        Err(crate::domain::money::AmountError::Zero) => Ok(0),
+        Err(AmountError::Zero) => Ok(0),
         Err(error) => Err(format!("an amount {error}")),
     }
 }
 
-/// The fee in yuan with five decimals, negative where it is given back; none where it is finer than a fen.
-fn fee(text: &str) -> Result<Option<i64>, String> {
-    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
+/// The fee in yuan with five decimals, written negative where a refund gives it back; none where it is finer than a fen.
+fn fee(text: &str, kind: BillKind) -> Result<Option<i64>, String> {
+    let digits = match kind {
+        BillKind::Payment => text,
+        BillKind::Refund | BillKind::Other => text.strip_prefix('-').unwrap_or(text),
+    };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let is_plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     if whole.is_empty() || whole.len() > 12 || fraction.len() > 8 || !is_plain(whole) || !is_plain(fraction) {
@@ -299,8 +302,7 @@ fn fee(text: &str) -> Result<Option<i64>, String> {
     if finer.bytes().any(|digit| digit != b'0') {
         return Ok(None);
     }
-    let minor: i64 = format!("{whole}{fen:0<2}").parse().map_err(|_| "the fee is malformed")?;
-    Ok(Some(sign * minor))
+    format!("{whole}{fen:0<2}").parse().map(Some).map_err(|_| "the fee is malformed".into())
 }
 
 fn name(text: &str) -> Result<String, String> {

@@ -122,7 +122,8 @@ impl Platform {
 
 impl State {
     fn seek(&mut self, serial: &str) {
-        let is_well_formed = serial.len() <= SERIAL_MAX && serial.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_well_formed =
+            (1..=SERIAL_MAX).contains(&serial.len()) && serial.bytes().all(|byte| byte.is_ascii_hexdigit());
         if is_well_formed && self.sought.len() < SOUGHT_MAX && !self.sought.iter().any(|known| known == serial) {
             self.sought.push(serial.to_owned());
             self.due = true;

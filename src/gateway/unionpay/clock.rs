@@ -53,7 +53,9 @@ fn written(at: i64, form: &[FormatItem<'_>]) -> String {
 }
 
 fn local(at: i64) -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp(at.div_euclid(1_000)).unwrap_or(OffsetDateTime::UNIX_EPOCH).to_offset(offset!(+8))
+    OffsetDateTime::from_unix_timestamp(at.div_euclid(1_000))
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+        .to_offset(offset!(+8))
 }
 
 #[cfg(test)]

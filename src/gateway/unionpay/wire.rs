@@ -25,7 +25,7 @@ pub struct UnionpayWire {
     pub merchant: Merchant,
     pub signer: Signer,
     /// Made when the first forged notification is asked for: an RSA key takes its time.
-    forger: OnceLock<Option<Signer>>,
+    forger: OnceLock<Signer>,
     retry_ms: Vec<i64>,
 }
 
@@ -107,11 +107,7 @@ impl Wire for UnionpayWire {
     }
 
     fn forged(&self, notice: &Notice, _sent_at: i64) -> Callback {
-        match self.forger.get_or_init(|| self.signer.forger()) {
-            Some(forger) => self.callback_by(forger, self.purchase(notice)),
-            // Without a key there is still something that nobody may believe.
-            None => self.callback_by(&self.signer, Fields::new()),
-        }
+        self.callback_by(self.forger.get_or_init(|| self.signer.forger()), self.purchase(notice))
     }
 
     fn refund_callback(&self, notice: &RefundNotice, _sent_at: i64) -> Option<Callback> {

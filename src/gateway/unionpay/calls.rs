@@ -228,7 +228,8 @@ fn refund(gateway: &Gateway, caller: &Caller<'_>, request: &Request, now: i64) -
     for (name, allowed) in [
         ("txnType", ["04"].as_slice()),
         ("txnSubType", &["00"]),
-        ("bizType", &["000201"]),
+        // Real requests of both kinds were answered.
+        ("bizType", &["000201", "000000"]),
         ("channelType", &["07", "08"]),
     ] {
         request.exact(name, allowed)?;

@@ -56,9 +56,9 @@ impl Request {
     /// Checks what every request has. Who it says it comes from was looked up before.
     pub fn verify(fields: Fields, merchant: &Merchant) -> Result<Self, Refused> {
         let request = Request(fields);
-        for (name, value) in [("version", "5.1.0"), ("encoding", "UTF-8"), ("signMethod", "01")] {
-            request.exact(name, &[value])?;
-        }
+        request.exact("version", &["5.1.0"])?;
+        request.exact("encoding", &["UTF-8", "utf-8"])?;
+        request.exact("signMethod", &["01"])?;
         // The sender leaves empty values out before it signs.
         if request.0.values().any(|value| value.is_empty() || value.trim() != value) {
             return Err(MALFORMED);

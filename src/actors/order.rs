@@ -589,6 +589,8 @@ impl ActorShell {
             description: &details.description,
             notify_url: self.registry.notify_url(attempt.channel, &attempt.account),
             return_url: details.return_url.as_deref(),
+            openid: details.openid.as_deref(),
+            payer_ip: details.payer_ip.as_deref(),
             expires_at: attempt.expires_at,
         });
         self.frozen = Some((ordinal, Arc::from(&*frozen)));

@@ -3,8 +3,10 @@
 //! Channels do not know each other. What a channel says ends in the domain's words: a send's outcome, a finding, a
 //! close answer, a refund outcome, a verified callback.
 
+pub mod bill;
 pub mod sender;
 pub mod simpay;
+pub mod wechat;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -78,6 +80,10 @@ pub struct Ask<'a> {
     pub description: &'a str,
     pub notify_url: String,
     pub return_url: Option<&'a str>,
+    /// The payer's name at the channel, where a method cannot do without it.
+    pub openid: Option<&'a str>,
+    /// Where the payer's browser is, for methods that open a page in it.
+    pub payer_ip: Option<&'a str>,
     pub expires_at: Instant,
 }
 

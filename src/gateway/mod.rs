@@ -19,6 +19,7 @@ mod journal;
 mod nonces;
 mod payer;
 mod simpay;
+mod unionpay;
 pub mod wire;
 
 use std::fmt;
@@ -42,6 +43,7 @@ use callbacks::Sender;
 use faults::{Fault, Faults};
 use payer::{Conduct, Notices, Payer, Script};
 use simpay::Simpay;
+use unionpay::Unionpay;
 use wire::{TimeScale, Wire};
 
 /// When the last of three callbacks follows the first two.
@@ -56,6 +58,11 @@ pub enum GatewayError {
     Config(ConfigError),
     /// The key of this account is not base64.
     Key(String),
+    /// A key or certificate of this account is malformed.
+    Malformed {
+        channel: &'static str,
+        account: &'static str,
+    },
     Books(PathBuf, std::io::Error),
     Client(reqwest::Error),
     Listen(SocketAddr, std::io::Error),
@@ -67,6 +74,9 @@ impl fmt::Display for GatewayError {
         match self {
             GatewayError::Config(error) => error.fmt(f),
             GatewayError::Key(account) => write!(f, "gateway: the key of account {account} is not base64"),
+            GatewayError::Malformed { channel, account } => {
+                write!(f, "gateway: a key or certificate of {channel} account {account} is malformed")
+            }
             GatewayError::Books(folder, error) => write!(f, "gateway: books in {}: {error}", folder.display()),
             GatewayError::Client(error) => write!(f, "gateway: client for callbacks: {error}"),
             GatewayError::Listen(address, error) => write!(f, "gateway: {address}: {error}"),
@@ -87,6 +97,7 @@ struct Gateway {
     /// For spans that a protocol fixes.
     time_scale: TimeScale,
     simpay: Simpay,
+    unionpay: Unionpay,
 }
 
 /// Runs the simulated gateway until `shutdown` resolves; it is down within two seconds then.
@@ -129,6 +140,7 @@ impl Gateway {
     fn open(config: &Config) -> Result<Self, GatewayError> {
         let mut roster = Roster::default();
         let simpay = Simpay::open(config, &mut roster)?;
+        let unionpay = Unionpay::open(config, &mut roster)?;
         let names = roster.accounts.iter().map(|account| (account.channel, account.name.as_str()));
         Ok(Gateway {
             books: Books::open(&config.gateway_dir(), names)?,
@@ -138,6 +150,7 @@ impl Gateway {
             payer_delay_ms: signed(config.gateway.payer_delay_ms),
             time_scale: TimeScale::percent(config.gateway.time_scale_percent),
             simpay,
+            unionpay,
         })
     }
 

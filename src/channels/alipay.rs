@@ -178,8 +178,7 @@ impl Alipay {
             return refused_by_us(frozen);
         };
         let returns = returns(notify_url, return_url.as_deref());
-        let Signature { url, biz_content } =
-            self.signature(entrance.method(), biz_content.clone(), &returns, stamp);
+        let Signature { url, biz_content } = self.signature(entrance.method(), biz_content.clone(), &returns, stamp);
         Submitted {
             outcome: SendOutcome::Accepted { reference: None },
             next_action: Some(NextAction::Form {
@@ -311,7 +310,8 @@ fn captured(fields: &Parameters) -> Result<(Box<str>, i64), String> {
         .get("trade_no")
         .filter(|text| !text.is_empty() && text.len() <= TEXT_MAX)
         .ok_or("the answer has no reference")?;
-    let amount_minor = fields.get("total_amount").and_then(|text| yuan::read(text)).ok_or("the answer has no amount")?;
+    let amount_minor =
+        fields.get("total_amount").and_then(|text| yuan::read(text)).ok_or("the answer has no amount")?;
     Ok((reference.as_str().into(), amount_minor))
 }
 
@@ -368,10 +368,8 @@ impl Adapter for Alipay {
     }
 
     fn read_submit(&self, frozen: &str, stamp: &Stamp, answer: &Answer) -> Submitted {
-        self.precreated(frozen, stamp, answer).unwrap_or_else(|why| Submitted {
-            outcome: SendOutcome::Unknown { why: why.into() },
-            next_action: None,
-        })
+        self.precreated(frozen, stamp, answer)
+            .unwrap_or_else(|why| Submitted { outcome: SendOutcome::Unknown { why: why.into() }, next_action: None })
     }
 
     fn query(&self, attempt: &Attempted, stamp: &Stamp) -> Outgoing {
@@ -391,7 +389,9 @@ impl Adapter for Alipay {
         let unknown = |why: &str| CloseAnswer::Unknown { why: why.into() };
         Reading::Told(match self.told(requests::CLOSE, stamp, answer) {
             Ok(Told::Fine(fields)) => match fields.get("out_trade_no") {
-                Some(number) if *number != attempt.number.to_string() => unknown("the answer speaks of another payment"),
+                Some(number) if *number != attempt.number.to_string() => {
+                    unknown("the answer speaks of another payment")
+                }
                 Some(_) | None => CloseAnswer::Closed,
             },
             // A page that the payer has not opened yet cannot be closed, and may still be opened.

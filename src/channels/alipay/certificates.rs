@@ -14,14 +14,8 @@ const BUNDLE_MAX: usize = 16;
 /// sha1WithRSAEncryption, sha256WithRSAEncryption and their kin: what the root's serial counts.
 const RSA_SIGNATURES: &str = "1.2.840.113549.1.1.";
 /// The names that Alipay's certificates have their issuers made of.
-const NAME_PARTS: &[(&str, &str)] = &[
-    ("2.5.4.3", "CN"),
-    ("2.5.4.11", "OU"),
-    ("2.5.4.10", "O"),
-    ("2.5.4.6", "C"),
-    ("2.5.4.7", "L"),
-    ("2.5.4.8", "ST"),
-];
+const NAME_PARTS: &[(&str, &str)] =
+    &[("2.5.4.3", "CN"), ("2.5.4.11", "OU"), ("2.5.4.10", "O"), ("2.5.4.6", "C"), ("2.5.4.7", "L"), ("2.5.4.8", "ST")];
 
 /// What is kept of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +115,13 @@ fn serial(certificate: &X509Certificate<'_>) -> Result<String, String> {
 
 /// MD5 names, it does not protect: the chain does that.
 fn digest(issuer: &str, decimal_serial: &str) -> String {
-    Md5::new().chain_update(issuer).chain_update(decimal_serial).finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    Md5::new()
+        .chain_update(issuer)
+        .chain_update(decimal_serial)
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// `CN=…,OU=…,O=…,C=…`: the parts of a name in the reverse of their order in the certificate.

@@ -165,7 +165,8 @@ fn gbk_garbage_is_refused_with_its_line() {
 #[test]
 fn a_zip_has_exactly_one_table_of_trades() {
     let table = gbk(&table(HEADER, &[], ""));
-    for entries in [&[("汇总.csv", &table[..])][..], &[("1_业务明细.csv", &table[..]), ("2_业务明细.csv", &table[..])]] {
+    for entries in [&[("汇总.csv", &table[..])][..], &[("1_业务明细.csv", &table[..]), ("2_业务明细.csv", &table[..])]]
+    {
         assert!(matches!(read(&zipped(entries)), Err(BillError::Unreadable { line: 0, .. })));
     }
     assert!(read(b"").is_err());

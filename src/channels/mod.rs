@@ -3,6 +3,7 @@
 //! Channels do not know each other. What a channel says ends in the domain's words: a send's outcome, a finding, a
 //! close answer, a refund outcome, a verified callback.
 
+pub mod alipay;
 pub mod bill;
 pub mod sender;
 pub mod simpay;

@@ -3,8 +3,10 @@
 //! Channels do not know each other. What a channel says ends in the domain's words: a send's outcome, a finding, a
 //! close answer, a refund outcome, a verified callback.
 
+pub mod bill;
 pub mod sender;
 pub mod simpay;
+pub mod unionpay;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -78,6 +80,7 @@ pub struct Ask<'a> {
     pub description: &'a str,
     pub notify_url: String,
     pub return_url: Option<&'a str>,
+    pub opened_at: Instant,
     pub expires_at: Instant,
 }
 
@@ -210,6 +213,7 @@ pub struct RefundAsk {
     pub captured_at: Instant,
     pub captured_minor: i64,
     pub amount_minor: i64,
+    pub notify_url: String,
 }
 
 /// One account at one channel: builds its requests, reads its answers. Pure.

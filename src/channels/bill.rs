@@ -1,4 +1,4 @@
-//! What a channel's statement of a day comes to, whatever its file looked like.
+//! What every channel's statement files come to: one line per money movement.
 
 use std::fmt;
 
@@ -9,41 +9,43 @@ use crate::domain::time::Instant;
 pub enum BillKind {
     Payment,
     Refund,
-    /// Neither: fees, adjustments, payouts.
+    /// Neither: a person looks at it.
     Other,
 }
 
-/// One movement of money.
+/// One money movement of a channel's statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BillLine {
     pub kind: BillKind,
-    /// Our number of the attempt; empty where the channel names none.
+    /// The number that we gave the payment.
     pub number: String,
     pub refund_number: Option<String>,
-    /// The channel's own name of the capture.
+    /// The channel's own name of the payment.
     pub reference: String,
-    /// Always positive: the kind tells the direction.
+    /// Positive; `kind` tells the direction.
     pub amount_minor: i64,
+    /// Positive; what the channel keeps of a payment, or gives back with a refund.
     pub fee_minor: Option<i64>,
     pub currency: Currency,
     pub at: Option<Instant>,
 }
 
+/// Why there are no lines. Nothing of a file that has a fault is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BillError {
-    /// Counted from 1; 0 where it is the whole that cannot be read.
+    /// The line counts from 1; 0 is the file as a whole.
     Unreadable { line: usize, why: String },
-    /// The channel has not made it yet.
+    /// The channel has not made it yet: ask again later.
     NotReady,
-    /// The channel says that there were no movements.
+    /// Nothing moved that day.
     Empty,
 }
 
 impl fmt::Display for BillError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BillError::Unreadable { line, why } => write!(f, "line {line}: {why}"),
-            BillError::NotReady => f.write_str("the bill is not ready"),
+            BillError::Unreadable { line, why } => write!(f, "the bill cannot be read: line {line}: {why}"),
+            BillError::NotReady => f.write_str("the bill is not there yet"),
             BillError::Empty => f.write_str("the bill is empty"),
         }
     }

@@ -118,7 +118,7 @@ fn read_line(line: &[u8], mer_id: &str, settled_on: Date) -> Result<BillLine, &'
         refund_number,
         reference: reference.to_owned(),
         amount_minor: fen(column(AMOUNT)).filter(|fen| *fen > 0).ok_or("the amount is malformed")?,
-        fee_minor: Some(fee(column(FEE)).ok_or("the fee is malformed")?),
+        fee_minor: Some(fee(column(FEE), kind).ok_or("the fee is malformed")?),
         currency: Currency::parse("CNY").ok_or("there is no CNY")?,
         at: Some(beijing::near(column(TRACE_TIME), settled_on).ok_or("the time is malformed")?),
     })
@@ -145,12 +145,19 @@ fn fen(text: &str) -> Option<i64> {
     (text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
 }
 
-/// `D` is taken from us and `C` is given back.
-fn fee(text: &str) -> Option<i64> {
-    match text.split_at_checked(1)? {
-        ("D", digits) => fen(digits),
-        ("C", digits) => fen(digits)?.checked_neg(),
-        (_, _) => None,
+/// `D` is taken from us and `C` is given to us: a payment costs a fee, and a refund brings it back. It counts the other
+/// way where it goes the other way.
+fn fee(text: &str, kind: BillKind) -> Option<i64> {
+    let (direction, digits) = text.split_at_checked(1)?;
+    let usual = match kind {
+        BillKind::Payment | BillKind::Other => "D",
+        BillKind::Refund => "C",
+    };
+    let fee = fen(digits)?;
+    match direction {
+        "D" | "C" if direction == usual => Some(fee),
+        "D" | "C" => fee.checked_neg(),
+        _ => None,
     }
 }
 

@@ -93,7 +93,7 @@ fn a_refund_names_its_attempt_and_its_capture() {
     assert_eq!(lines[0].number, super::number().to_string());
     assert_eq!(lines[0].refund_number.as_deref(), Some(number.as_str()));
     assert_eq!(lines[0].reference, "782209081322060674028");
-    assert_eq!(lines[0].fee_minor, Some(-120));
+    assert_eq!(lines[0].fee_minor, Some(120));
     let undone = read(&line(&[(TXN_TYPE_AT, "31")])).expect("a bill");
     assert_eq!(undone[0].kind, BillKind::Other);
 }

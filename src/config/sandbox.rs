@@ -20,7 +20,7 @@ pub use stripe::Stripe;
 pub use unionpay::Unionpay;
 pub use wechat::Wechat;
 
-use super::{ConfigError, secret_file};
+use super::{Config, ConfigError, secret_file};
 use crate::domain::channel::Channel;
 
 /// The accounts that the sandbox wires to the simulated gateway for `simpay`.
@@ -61,6 +61,13 @@ pub fn was_made(data_dir: &Path, channel: Channel) -> bool {
             folder::path(data_dir, channel, ACCOUNT).exists()
         }
     }
+}
+
+/// Whether the simulated gateway answers for a channel: it is enabled, or it once was, and the gateway's books may hold
+/// payments of it.
+pub fn is_served(config: &Config, channel: &str) -> bool {
+    let is_enabled = config.channels.get(channel).is_some_and(|settings| settings.enabled);
+    is_enabled || Channel::parse(channel).is_some_and(|channel| was_made(&config.data.dir, channel))
 }
 
 fn random<const BYTES: usize>() -> Result<[u8; BYTES], ConfigError> {

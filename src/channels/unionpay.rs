@@ -15,6 +15,7 @@
 //! Sources: UnionPay's Java kit of 2018 (`com.unionpay.acp.sdk`, demo forms 6.2, 6.4, 6.5, 6.6 and `BackRcvResponse`);
 //! messages of its test gateway of 2022 and 2024 in the tests of `yansongda/pay`.
 
+mod amount;
 mod beijing;
 mod bill;
 mod certificate;
@@ -26,14 +27,11 @@ mod verdict;
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use time::Date;
-use url::Url;
 
 use self::certificate::Chain;
 use self::message::Fields;
 use self::signature::Signer;
 use self::verdict::{Meaning, meaning};
-use super::bill::{BillError, BillLine};
 use super::{
     Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, NextAction, Notice, Outgoing, Reading,
     Received, RefundAsk, Stamp, Submission, Submitted, Verb,
@@ -41,7 +39,6 @@ use super::{
 use crate::domain::channel::Method;
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::Account;
-use crate::domain::money::Currency;
 use crate::domain::time::Instant;
 
 const VERSION: &str = "5.1.0";
@@ -51,9 +48,6 @@ const SIGN_METHOD: &str = "01";
 const BIZ_TYPE: &str = "000201";
 const PURCHASE: &str = "01";
 const REFUND: &str = "04";
-/// The only currency, as ISO 4217 counts and as it names it.
-const CURRENCY_NUMBER: &str = "156";
-const CURRENCY: &str = "CNY";
 /// UnionPay's numbers of transactions have 21 digits; longer ones than this are not ours to keep.
 const REFERENCE_MAX: usize = 64;
 const URL_MAX: usize = 256;
@@ -98,37 +92,10 @@ impl Unionpay {
             return Err(place("mer_id is not 15 digits or letters".into()));
         }
         let base_url = base_url.trim_end_matches('/').to_owned();
-        let file_url = file_url(&base_url).ok_or_else(|| place("the base url is none".into()))?;
+        let file_url = bill::file_url(&base_url).ok_or_else(|| place("the base url is none".into()))?;
         let signer = Signer::new(&credentials.signing_key, &credentials.signing_certificate).map_err(place)?;
         let chain = Chain::new(&credentials.root, &credentials.middle, &credentials.signer_name).map_err(place)?;
         Ok(Unionpay { account, base_url, file_url, mer_id, signer, chain })
-    }
-
-    /// Asks for the reconciliation file of a settlement day.
-    pub fn ask_bill(&self, settled_on: Date, stamp: &Stamp) -> Outgoing {
-        let mut fields = self.fields("76", "01", "000000", &beijing::moment(stamp.at));
-        fields.insert("settleDate".into(), beijing::day(settled_on));
-        fields.insert("fileType".into(), "00".into());
-        self.outgoing(self.file_url.clone(), fields)
-    }
-
-    /// # Errors
-    /// [`BillError`]. No file may mean that there is none yet or that nothing was settled; UnionPay tells them not
-    /// apart.
-    pub fn read_bill(&self, settled_on: Date, stamp: &Stamp, answer: &Answer) -> Result<Vec<BillLine>, BillError> {
-        let unreadable = |why: &str| BillError::Unreadable { line: 0, why: why.into() };
-        let fields = self.told(stamp, answer).map_err(unreadable)?;
-        if fields.get("settleDate").is_some_and(|day| *day != beijing::day(settled_on)) {
-            return Err(unreadable("the answer speaks of another day"));
-        }
-        match code(&fields, "respCode") {
-            "00" => match fields.get("fileContent") {
-                Some(content) => bill::read(content, &self.mer_id, settled_on),
-                None => Err(unreadable("the answer has no file")),
-            },
-            "98" => Err(BillError::NotReady),
-            refused => Err(unreadable(&format!("the file was refused: {refused}"))),
-        }
     }
 
     /// What every request has.
@@ -166,8 +133,8 @@ impl Unionpay {
         fields.extend([
             ("channelType".into(), channel_type.into()),
             ("orderId".into(), ask.number.to_string()),
-            ("currencyCode".into(), CURRENCY_NUMBER.into()),
-            ("txnAmt".into(), fen(ask.payable_minor, ask.currency).ok_or("amount_unsuitable")?),
+            ("currencyCode".into(), amount::CURRENCY_NUMBER.into()),
+            ("txnAmt".into(), amount::write(ask.payable_minor, ask.currency).ok_or("amount_unsuitable")?),
             // UnionPay posts the result to this address when the payer returns. Where the platform has none, ours is
             // as good a place: it takes a result like any notification.
             ("frontUrl".into(), front_url.into()),
@@ -230,30 +197,6 @@ impl Unionpay {
     }
 }
 
-/// Files have a host of their own beside the gateway's; where the gateway's is not one of UnionPay's, so has a path.
-fn file_url(base_url: &str) -> Option<String> {
-    let mut url = Url::parse(base_url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
-    match url.host_str()?.strip_prefix("gateway.") {
-        Some(rest) => {
-            let host = format!("filedownload.{rest}");
-            url.set_host(Some(&host)).ok()?;
-            Some(url.to_string())
-        }
-        None => Some(format!("{base_url}/filedownload/")),
-    }
-}
-
-/// An amount as UnionPay writes it; none in another currency.
-fn fen(amount_minor: i64, currency: Currency) -> Option<String> {
-    (currency.code() == CURRENCY && amount_minor > 0).then(|| amount_minor.to_string())
-}
-
-/// An amount that UnionPay wrote: up to twelve digits.
-fn read_fen(text: &str) -> Option<i64> {
-    let plain = (1..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-    plain.then(|| text.parse().ok())?.filter(|fen| *fen > 0)
-}
-
 /// A code as it may be told on.
 fn code<'a>(fields: &'a Fields, name: &str) -> &'a str {
     let code = fields.get(name).map_or("none", String::as_str);
@@ -265,7 +208,7 @@ fn reference_and_amount(fields: &Fields) -> Option<(&str, i64)> {
     let reference = fields.get("queryId")?;
     let fits = (1..=REFERENCE_MAX).contains(&reference.len());
     let plain = reference.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    Some((reference.as_str(), read_fen(fields.get("txnAmt")?)?)).filter(|_| fits && plain)
+    Some((reference.as_str(), amount::read(fields.get("txnAmt")?)?)).filter(|_| fits && plain)
 }
 
 fn is_of(fields: &Fields, txn_type: &str) -> bool {
@@ -329,7 +272,7 @@ impl Adapter for Unionpay {
             (Meaning::Failed | Meaning::Open, _) => unknown(asked),
             (Meaning::Done, _) if !is_of(&fields, PURCHASE) => unknown("the answer speaks of no purchase"),
             (Meaning::Done, Meaning::Done) => {
-                let in_currency = fields.get("currencyCode").is_some_and(|number| number == CURRENCY_NUMBER);
+                let in_currency = fields.get("currencyCode").is_some_and(|number| number == amount::CURRENCY_NUMBER);
                 match reference_and_amount(&fields).filter(|_| in_currency) {
                     Some((reference, amount_minor)) => Finding::Paid { reference: reference.into(), amount_minor },
                     None => unknown("the answer has no capture"),
@@ -355,9 +298,9 @@ impl Adapter for Unionpay {
             ("channelType".into(), "07".into()),
             ("orderId".into(), ask.refund_number.clone()),
             ("origQryId".into(), ask.reference.to_string()),
-            ("currencyCode".into(), CURRENCY_NUMBER.into()),
+            ("currencyCode".into(), amount::CURRENCY_NUMBER.into()),
             // What cannot be written is left out, and refused by UnionPay.
-            ("txnAmt".into(), fen(ask.amount_minor, ask.attempt.currency).unwrap_or_default()),
+            ("txnAmt".into(), amount::write(ask.amount_minor, ask.attempt.currency).unwrap_or_default()),
             ("backUrl".into(), ask.notify_url.clone()),
         ]);
         self.outgoing(format!("{}/gateway/api/backTransReq.do", self.base_url), fields)
@@ -422,7 +365,7 @@ impl Adapter for Unionpay {
         if number.len() > REFERENCE_MAX || currency.len() > REFERENCE_MAX {
             return Err(CallbackError::Unreadable);
         }
-        let currency = if currency == CURRENCY_NUMBER { CURRENCY } else { currency };
+        let currency = if currency == amount::CURRENCY_NUMBER { amount::CURRENCY } else { currency };
         Ok(Heard::Capture(Notice {
             number: number.clone(),
             reference: reference.to_owned(),

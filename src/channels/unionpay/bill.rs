@@ -11,10 +11,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::read::ZlibDecoder;
 use time::Date;
+use url::Url;
 use zip::ZipArchive;
 
-use super::beijing;
+use super::{Unionpay, amount, beijing, code};
 use crate::channels::bill::{BillError, BillKind, BillLine};
+use crate::channels::{Answer, Outgoing, Stamp};
 use crate::domain::id::AttemptNumber;
 use crate::domain::money::Currency;
 
@@ -35,6 +37,48 @@ const FEE: usize = 16;
 const TXN_TYPE: usize = 20;
 const ORIGINAL_QUERY_ID: usize = 27;
 const MER_ID: usize = 28;
+
+impl Unionpay {
+    /// Asks for the reconciliation file of a settlement day.
+    pub fn ask_bill(&self, settled_on: Date, stamp: &Stamp) -> Outgoing {
+        let mut fields = self.fields("76", "01", "000000", &beijing::moment(stamp.at));
+        fields.insert("settleDate".into(), beijing::day(settled_on));
+        fields.insert("fileType".into(), "00".into());
+        self.outgoing(self.file_url.clone(), fields)
+    }
+
+    /// # Errors
+    /// [`BillError`]. No file may mean that there is none yet or that nothing was settled; UnionPay tells them not
+    /// apart.
+    pub fn read_bill(&self, settled_on: Date, stamp: &Stamp, answer: &Answer) -> Result<Vec<BillLine>, BillError> {
+        let unreadable = |why: &str| BillError::Unreadable { line: 0, why: why.into() };
+        let fields = self.told(stamp, answer).map_err(unreadable)?;
+        if fields.get("settleDate").is_some_and(|day| *day != beijing::day(settled_on)) {
+            return Err(unreadable("the answer speaks of another day"));
+        }
+        match code(&fields, "respCode") {
+            "00" => match fields.get("fileContent") {
+                Some(content) => read(content, &self.mer_id, settled_on),
+                None => Err(unreadable("the answer has no file")),
+            },
+            "98" => Err(BillError::NotReady),
+            refused => Err(unreadable(&format!("the file was refused: {refused}"))),
+        }
+    }
+}
+
+/// Files have a host of their own beside the gateway's; where the gateway's is not one of UnionPay's, so has a path.
+pub fn file_url(base_url: &str) -> Option<String> {
+    let mut url = Url::parse(base_url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    match url.host_str()?.strip_prefix("gateway.") {
+        Some(rest) => {
+            let host = format!("filedownload.{rest}");
+            url.set_host(Some(&host)).ok()?;
+            Some(url.to_string())
+        }
+        None => Some(format!("{base_url}/filedownload/")),
+    }
+}
 
 /// Reads the field `fileContent`.
 ///
@@ -117,9 +161,9 @@ fn read_line(line: &[u8], mer_id: &str, settled_on: Date) -> Result<BillLine, &'
         number,
         refund_number,
         reference: reference.to_owned(),
-        amount_minor: fen(column(AMOUNT)).filter(|fen| *fen > 0).ok_or("the amount is malformed")?,
+        amount_minor: amount::read_padded(column(AMOUNT)).filter(|fen| *fen > 0).ok_or("the amount is malformed")?,
         fee_minor: Some(fee(column(FEE), kind).ok_or("the fee is malformed")?),
-        currency: Currency::parse("CNY").ok_or("there is no CNY")?,
+        currency: Currency::parse(amount::CURRENCY).ok_or("there is no CNY")?,
         at: Some(beijing::near(column(TRACE_TIME), settled_on).ok_or("the time is malformed")?),
     })
 }
@@ -140,11 +184,6 @@ fn columns(line: &[u8]) -> Result<[&str; WIDTHS.len()], &'static str> {
     if rest.is_empty() { Ok(columns) } else { Err("the line is too long") }
 }
 
-/// Twelve digits, zero-padded.
-fn fen(text: &str) -> Option<i64> {
-    (text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
-}
-
 /// `D` is taken from us and `C` is given to us: a payment costs a fee, and a refund brings it back. It counts the other
 /// way where it goes the other way.
 fn fee(text: &str, kind: BillKind) -> Option<i64> {
@@ -153,7 +192,7 @@ fn fee(text: &str, kind: BillKind) -> Option<i64> {
         BillKind::Payment | BillKind::Other => "D",
         BillKind::Refund => "C",
     };
-    let fee = fen(digits)?;
+    let fee = amount::read_padded(digits)?;
     match direction {
         "D" | "C" if direction == usual => Some(fee),
         "D" | "C" => fee.checked_neg(),

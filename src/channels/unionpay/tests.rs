@@ -20,6 +20,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 
 use super::*;
 use crate::domain::id::{AttemptNumber, OrderId, refund_number};
+use crate::domain::money::Currency;
 
 const MER_ID: &str = "777290058167151";
 const OPENED_AT: Instant = Instant(1_790_000_000_123);

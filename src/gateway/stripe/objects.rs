@@ -45,7 +45,7 @@ pub struct Confirmation {
 }
 
 /// What the books keep with a refund for us.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefundData {
     pub metadata: BTreeMap<String, String>,
@@ -189,7 +189,7 @@ fn declined() -> Value {
 }
 
 pub fn refund(id: &str, intent_id: &str, refund: &Refunded) -> Value {
-    let data = RefundData::read(refund.data.as_ref());
+    let data = RefundData::read(refund.data.as_ref()).unwrap_or_default();
     json!({
         "id": id,
         "object": "refund",
@@ -198,9 +198,9 @@ pub fn refund(id: &str, intent_id: &str, refund: &Refunded) -> Value {
         "charge": related(intent_id, "ch"),
         "created": seconds(refund.at),
         "currency": code(refund.currency),
-        "metadata": data.as_ref().map(|data| &data.metadata),
+        "metadata": data.metadata,
         "payment_intent": intent_id,
-        "reason": data.as_ref().and_then(|data| data.reason.as_deref()),
+        "reason": data.reason,
         "status": "succeeded",
     })
 }

@@ -331,3 +331,62 @@ fn events_are_the_same_in_every_copy_and_forged_ones_only_in_their_fields() {
     assert_eq!((&event["type"], &event["data"]["object"]["id"]), (&"payment_intent.succeeded".into(), &id.into()));
     assert_eq!(event["data"]["object"]["amount_received"], 2_000);
 }
+
+#[actix_web::test]
+async fn callers_are_known_by_their_key_and_repeats_say_so() {
+    use actix_web::http::header::HeaderMap;
+    use actix_web::test::{TestRequest, call_service, init_service};
+    use actix_web::{App, web};
+
+    let folder = Folder::new("routes");
+    let gateway = web::Data::new(open(&folder.0));
+    let key = gateway.stripe.merchants[0].secret_key.expose_secret().to_owned();
+    let scope = web::scope("/stripe").configure(routes::routes);
+    let app = init_service(App::new().app_data(gateway.clone()).service(scope)).await;
+    let bearer = format!("Bearer {key}");
+    let form_type = "application/x-www-form-urlencoded";
+    let post = |headers: Vec<(&'static str, &str)>| {
+        let request = TestRequest::post().uri("/stripe/v1/payment_intents").set_payload(form("Tea"));
+        headers.into_iter().fold(request, |request, header| request.append_header(header)).to_request()
+    };
+    let status = |response: &actix_web::dev::ServiceResponse| response.status().as_u16();
+    let told = |headers: &HeaderMap, name: &str| headers.get(name).is_some();
+
+    for headers in [
+        vec![("content-type", form_type)],
+        vec![("content-type", form_type), ("authorization", "Bearer sk_test_x")],
+        vec![("content-type", form_type), ("authorization", key.as_str())],
+    ] {
+        assert_eq!(status(&call_service(&app, post(headers)).await), 401);
+    }
+    for headers in [
+        vec![("authorization", bearer.as_str())],
+        vec![("authorization", bearer.as_str()), ("content-type", "application/json")],
+        vec![("authorization", bearer.as_str()), ("content-type", form_type), ("stripe-version", "latest")],
+        vec![
+            ("authorization", bearer.as_str()),
+            ("content-type", form_type),
+            ("idempotency-key", "a"),
+            ("idempotency-key", "b"),
+        ],
+    ] {
+        assert_eq!(status(&call_service(&app, post(headers)).await), 400);
+    }
+    let good = || {
+        vec![
+            ("authorization", bearer.as_str()),
+            ("content-type", form_type),
+            ("stripe-version", "2026-10-28.endive"),
+            ("idempotency-key", "k"),
+        ]
+    };
+    let first = call_service(&app, post(good())).await;
+    assert_eq!((status(&first), told(first.headers(), "idempotent-replayed")), (200, false));
+    let again = call_service(&app, post(good())).await;
+    assert_eq!((status(&again), told(again.headers(), "idempotent-replayed")), (200, true));
+    let list =
+        TestRequest::get().uri("/stripe/v1/payment_intents?limit=5").append_header(("authorization", bearer.as_str()));
+    assert_eq!(status(&call_service(&app, list.to_request()).await), 200);
+    let nowhere = TestRequest::get().uri("/stripe/v1/customers").append_header(("authorization", bearer.as_str()));
+    assert_eq!(status(&call_service(&app, nowhere.to_request()).await), 404);
+}

@@ -1,9 +1,10 @@
 use std::io::{Cursor, Write};
 
+use time::Date;
 use time::macros::date;
 
 use super::*;
-use crate::channels::bill::BillKind;
+use crate::channels::bill::{BillError, BillKind, BillLine};
 
 /// The first two lines of `INN15090588ZM_802310048993424` in the kit's sample.
 const DETAILS: &[u8] = include_bytes!("../vectors/details.txt");

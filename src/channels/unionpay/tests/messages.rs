@@ -121,7 +121,7 @@ fn files_come_from_the_file_host() {
         ("https://gateway.test.95516.com", "https://filedownload.test.95516.com/"),
         ("http://127.0.0.1:8090/unionpay", "http://127.0.0.1:8090/unionpay/filedownload/"),
     ] {
-        assert_eq!(file_url(base_url).as_deref(), Some(expected));
+        assert_eq!(bill::file_url(base_url).as_deref(), Some(expected));
     }
-    assert_eq!(file_url("ftp://gateway.95516.com"), None);
+    assert_eq!(bill::file_url("ftp://gateway.95516.com"), None);
 }

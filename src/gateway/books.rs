@@ -489,3 +489,6 @@ impl Books {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,27 +9,23 @@ use crate::gateway::books::Refusal;
 #[derive(Debug)]
 pub struct Failure {
     status: u16,
-    kind: &'static str,
-    message: String,
-    code: Option<&'static str>,
-    decline_code: Option<&'static str>,
-    param: Option<String>,
-    intent: Option<Value>,
+    error: Map<String, Value>,
     pub began: Began,
 }
 
 impl Failure {
-    fn new(status: u16, kind: &'static str, message: impl Into<String>) -> Self {
-        Failure {
-            status,
-            kind,
-            message: message.into(),
-            code: None,
-            decline_code: None,
-            param: None,
-            intent: None,
-            began: Began::Nothing,
-        }
+    fn new(status: u16, kind: &str, message: impl Into<String>) -> Self {
+        let failure = Failure { status, error: Map::new(), began: Began::Nothing };
+        failure.with("type", json!(kind)).with("message", json!(message.into()))
+    }
+
+    fn with(mut self, name: &str, value: Value) -> Self {
+        self.error.insert(name.to_owned(), value);
+        self
+    }
+
+    fn executing(self) -> Self {
+        Failure { began: Began::Executing, ..self }
     }
 
     /// Something about the request that shows before anything is done.
@@ -37,39 +33,42 @@ impl Failure {
         Failure::new(400, "invalid_request_error", message)
     }
 
-    pub fn parameter(code: &'static str, param: &str, message: impl Into<String>) -> Self {
-        Failure { code: Some(code), param: Some(param.to_owned()), ..Failure::invalid(message) }
+    pub fn parameter(code: &str, param: &str, message: impl Into<String>) -> Self {
+        Failure::invalid(message).with("code", json!(code)).with("param", json!(param))
     }
 
     pub fn unauthorized(message: &str) -> Self {
-        Failure { status: 401, ..Failure::invalid(message) }
+        Failure::new(401, "invalid_request_error", message)
     }
 
     pub fn no_such(what: &str, param: &str, id: &str) -> Self {
         let message = format!("No such {what}: '{id}'");
-        Failure { status: 404, began: Began::Executing, ..Failure::parameter("resource_missing", param, message) }
+        let failure = Failure::parameter("resource_missing", param, message);
+        Failure { status: 404, ..failure }.executing()
     }
 
     pub fn unknown_route() -> Self {
-        Failure { status: 404, ..Failure::invalid("Unrecognized request URL.") }
+        Failure::new(404, "invalid_request_error", "Unrecognized request URL.")
     }
 
     /// Something that shows when it is done.
-    pub fn conflict(code: Option<&'static str>, message: impl Into<String>) -> Self {
-        Failure { code, began: Began::Executing, ..Failure::invalid(message) }
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Failure::invalid(message).executing()
     }
 
-    pub fn with_intent(self, intent: Value) -> Self {
-        Failure { intent: Some(intent), ..self }
+    pub fn unexpected_state(message: impl Into<String>, intent: Value) -> Self {
+        let failure = Failure::conflict(message).with("code", json!("payment_intent_unexpected_state"));
+        failure.with("payment_intent", intent)
+    }
+
+    pub fn already_refunded() -> Self {
+        let failure = Failure::conflict("The charge has already been refunded.");
+        failure.with("code", json!("charge_already_refunded"))
     }
 
     pub fn declined() -> Self {
-        Failure {
-            code: Some("card_declined"),
-            decline_code: Some("generic_decline"),
-            began: Began::Executing,
-            ..Failure::new(402, "card_error", "Your card was declined.")
-        }
+        let failure = Failure::new(402, "card_error", "Your card was declined.").executing();
+        failure.with("code", json!("card_declined")).with("decline_code", json!("generic_decline"))
     }
 
     pub fn other_parameters() -> Self {
@@ -80,15 +79,15 @@ impl Failure {
 
     pub fn key_in_use() -> Self {
         let message = "There is currently another in-progress request using this Idempotency Key.";
-        Failure { code: Some("idempotency_key_in_use"), ..Failure::new(409, "invalid_request_error", message) }
+        Failure::new(409, "invalid_request_error", message).with("code", json!("idempotency_key_in_use"))
     }
 
     pub fn too_many() -> Self {
-        Failure { code: Some("rate_limit"), ..Failure::new(429, "invalid_request_error", "Too many requests.") }
+        Failure::new(429, "invalid_request_error", "Too many requests.").with("code", json!("rate_limit"))
     }
 
     pub fn broken() -> Self {
-        Failure { began: Began::Executing, ..Failure::new(500, "api_error", "An unknown error occurred.") }
+        Failure::new(500, "api_error", "An unknown error occurred.").executing()
     }
 
     /// What the books refused, where a call has no words of its own for it.
@@ -106,18 +105,6 @@ impl Failure {
     }
 
     pub fn reply(self) -> Reply {
-        let mut error = Map::new();
-        error.insert("type".into(), json!(self.kind));
-        error.insert("message".into(), json!(self.message));
-        for (name, text) in [("code", self.code), ("decline_code", self.decline_code), ("param", self.param.as_deref())]
-        {
-            if let Some(text) = text {
-                error.insert(name.into(), json!(text));
-            }
-        }
-        if let Some(intent) = self.intent {
-            error.insert("payment_intent".into(), intent);
-        }
-        Reply { status: self.status, body: json!({ "error": error }).to_string().into() }
+        Reply { status: self.status, body: json!({ "error": self.error }).to_string().into() }
     }
 }

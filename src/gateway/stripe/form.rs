@@ -53,7 +53,7 @@ impl Params {
     pub fn canonical(&self) -> String {
         let mut text = String::new();
         for (name, value) in &self.0 {
-            write!(text, "{}:{name}={}:{value}\n", name.len(), value.len()).expect("a string takes everything");
+            writeln!(text, "{}:{name}={}:{value}", name.len(), value.len()).expect("a string takes everything");
         }
         text
     }

@@ -182,7 +182,7 @@ fn payment_method_types(params: &mut Params) -> Result<Vec<String>, Failure> {
 
 fn unexpected_state(act: &str, intent: &Intent) -> Failure {
     let message = format!("You cannot {act} this PaymentIntent because it has a status of {}.", intent.status());
-    Failure::conflict(Some("payment_intent_unexpected_state"), message).with_intent(intent.json())
+    Failure::unexpected_state(message, intent.json())
 }
 
 /// A name that the books can show it under.

@@ -49,7 +49,7 @@ pub fn create(
         Err(Refusal::RefundExceeds) => {
             let message =
                 format!("Refund amount ({}) is greater than unrefunded amount ({left}).", refund.amount_minor);
-            return Err(Failure::conflict(None, message));
+            return Err(Failure::conflict(message));
         }
         Err(refusal) => return Err(Failure::of_books(refusal)),
     };
@@ -61,10 +61,10 @@ pub fn create(
 fn left(intent: &Intent) -> Result<i64, Failure> {
     let Some(capture) = &intent.capture else {
         let message = "This PaymentIntent does not have a successful charge to refund.";
-        return Err(Failure::conflict(None, message));
+        return Err(Failure::conflict(message));
     };
     match capture.amount_minor - intent.refunded {
-        0 => Err(Failure::conflict(Some("charge_already_refunded"), "The charge has already been refunded.")),
+        0 => Err(Failure::already_refunded()),
         left => Ok(left),
     }
 }

@@ -7,6 +7,7 @@ pub mod alipay;
 pub mod bill;
 pub mod sender;
 pub mod simpay;
+pub mod unionpay;
 pub mod wechat;
 
 use std::collections::BTreeMap;
@@ -85,6 +86,7 @@ pub struct Ask<'a> {
     pub openid: Option<&'a str>,
     /// Where the payer's browser is, for methods that open a page in it.
     pub payer_ip: Option<&'a str>,
+    pub opened_at: Instant,
     pub expires_at: Instant,
 }
 
@@ -217,6 +219,7 @@ pub struct RefundAsk {
     pub captured_at: Instant,
     pub captured_minor: i64,
     pub amount_minor: i64,
+    pub notify_url: String,
 }
 
 /// One account at one channel: builds its requests, reads its answers. Pure.

@@ -11,6 +11,7 @@ use super::Failure;
 use crate::actors::registry::{Assignments, DEFAULT_ACCOUNT, Registry, Renewal};
 use crate::channels::Adapter;
 use crate::channels::simpay::Simpay;
+use crate::channels::unionpay::{self, Unionpay};
 use crate::config::{self, Config, sandbox};
 use crate::domain::channel::Channel;
 use crate::domain::id::Account;
@@ -50,7 +51,25 @@ fn of_channel(config: &Config, channel: Channel, settings: &config::Channel) -> 
             }
             each(keys, |account, key| Simpay::new(account, &base_url, &key))
         }
-        Channel::Wechat | Channel::Alipay | Channel::Unionpay | Channel::Stripe => {
+        Channel::Unionpay => {
+            let mut credentials = settings.accounts.unionpay()?;
+            if made {
+                let merchant = sandbox::Unionpay::open(&config.data.dir, sandbox::ACCOUNT)?;
+                credentials.insert(sandbox::ACCOUNT.to_owned(), merchant.credentials());
+            }
+            each(credentials, |account, of_file| {
+                let credentials = unionpay::Credentials {
+                    mer_id: of_file.mer_id,
+                    signing_key: of_file.signing_key,
+                    signing_certificate: of_file.signing_certificate,
+                    root: of_file.root,
+                    middle: of_file.middle,
+                    signer_name: of_file.signer_name,
+                };
+                Unionpay::new(account, &base_url, credentials)
+            })
+        }
+        Channel::Wechat | Channel::Alipay | Channel::Stripe => {
             Err(format!("`channels.{channel}.enabled`: this version has no adapter for {channel} yet").into())
         }
     }

@@ -4,7 +4,7 @@
 //! channel's owner would speak it. It must never share code with our own channel adapters: a misreading of a protocol
 //! on one side has to show on the other.
 //!
-//! `simpay` is the far end of one channel; all else serves every channel. A far end opens its accounts
+//! `simpay` and `stripe` are the far ends of one channel each; all else serves every channel. A far end opens its accounts
 //! ([`accounts::Roster`]), has its routes (`http`), keeps its payments in the `books`, and is a [`wire::Wire`] for
 //! each account, which is how the gateway tells merchants of money.
 
@@ -20,6 +20,7 @@ mod nonces;
 mod payer;
 mod simpay;
 mod unionpay;
+mod stripe;
 pub mod wire;
 
 use std::fmt;
@@ -44,6 +45,7 @@ use faults::{Fault, Faults};
 use payer::{Conduct, Notices, Payer, Script};
 use simpay::Simpay;
 use unionpay::Unionpay;
+use stripe::Stripe;
 use wire::{TimeScale, Wire};
 
 /// When the last of three callbacks follows the first two.
@@ -98,6 +100,7 @@ struct Gateway {
     time_scale: TimeScale,
     simpay: Simpay,
     unionpay: Unionpay,
+    stripe: Stripe,
 }
 
 /// Runs the simulated gateway until `shutdown` resolves; it is down within two seconds then.
@@ -141,9 +144,12 @@ impl Gateway {
         let mut roster = Roster::default();
         let simpay = Simpay::open(config, &mut roster)?;
         let unionpay = Unionpay::open(config, &mut roster)?;
+        let stripe = Stripe::open(config, &mut roster)?;
         let names = roster.accounts.iter().map(|account| (account.channel, account.name.as_str()));
+        let books = Books::open(&config.gateway_dir(), names)?;
+        stripe.recall(&books, now_ms());
         Ok(Gateway {
-            books: Books::open(&config.gateway_dir(), names)?,
+            books,
             accounts: roster.accounts,
             agenda: Agenda::default(),
             faults: Faults::new(&config.gateway.faults),
@@ -151,6 +157,7 @@ impl Gateway {
             time_scale: TimeScale::percent(config.gateway.time_scale_percent),
             simpay,
             unionpay,
+            stripe,
         })
     }
 

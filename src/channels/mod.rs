@@ -3,8 +3,10 @@
 //! Channels do not know each other. What a channel says ends in the domain's words: a send's outcome, a finding, a
 //! close answer, a refund outcome, a verified callback.
 
+pub mod bill;
 pub mod sender;
 pub mod simpay;
+pub mod stripe;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,12 +35,19 @@ pub enum Verb {
 }
 
 /// An HTTP request, ready to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Outgoing {
     pub verb: Verb,
     pub url: String,
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
+}
+
+/// Headers may hold a key and are not shown; nor is the body.
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.verb, self.url)
+    }
 }
 
 /// An HTTP answer, as it came.

@@ -1,6 +1,4 @@
-//! What a channel's statement of a day comes to, whatever its file looked like.
-
-use std::fmt;
+//! What every channel's statement of a day comes to.
 
 use crate::domain::money::Currency;
 use crate::domain::time::Instant;
@@ -9,18 +7,18 @@ use crate::domain::time::Instant;
 pub enum BillKind {
     Payment,
     Refund,
-    /// Neither: fees, adjustments, payouts.
+    /// Neither, or a refund that moved no money.
     Other,
 }
 
-/// One movement of money.
+/// One movement as the channel booked it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BillLine {
     pub kind: BillKind,
-    /// Our number of the attempt; empty where the channel names none.
+    /// Our number of the attempt.
     pub number: String,
     pub refund_number: Option<String>,
-    /// The channel's own name of the capture.
+    /// The channel's own name of the payment.
     pub reference: String,
     /// Always positive: the kind tells the direction.
     pub amount_minor: i64,
@@ -31,22 +29,10 @@ pub struct BillLine {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BillError {
-    /// Counted from 1; 0 where it is the whole that cannot be read.
+    /// Nothing of the file may be used; line 0 is the file as a whole.
     Unreadable { line: usize, why: String },
     /// The channel has not made it yet.
     NotReady,
-    /// The channel says that there were no movements.
+    /// The channel says that the day had no movements.
     Empty,
 }
-
-impl fmt::Display for BillError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            BillError::Unreadable { line, why } => write!(f, "line {line}: {why}"),
-            BillError::NotReady => f.write_str("the bill is not ready"),
-            BillError::Empty => f.write_str("the bill is empty"),
-        }
-    }
-}
-
-impl std::error::Error for BillError {}

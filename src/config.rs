@@ -158,6 +158,7 @@ pub struct Gateway {
     pub embedded: bool,
     pub workers: usize,
     pub payer_delay_ms: u64,
+    pub time_scale_percent: u32,
     pub callback_timeout_ms: u64,
     pub callback_retry_ms: Vec<u64>,
     pub faults: Faults,

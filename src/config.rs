@@ -12,8 +12,12 @@ use rust_decimal::Decimal;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use crate::domain::channel;
 use crate::domain::retry::Pace;
+use accounts::Accounts;
 
+pub mod accounts;
+pub mod credentials;
 pub mod sandbox;
 
 /// Every key with its default, its unit and its reason.
@@ -36,6 +40,9 @@ pub struct Config {
     pub risk: Risk,
     pub webhooks: Webhooks,
     pub channels: BTreeMap<String, Channel>,
+    /// By name; a platform that is not here uses the account `default` of every channel.
+    #[serde(default)]
+    pub platforms: BTreeMap<String, Platform>,
     pub gateway: Gateway,
     pub log: Log,
 }
@@ -140,15 +147,16 @@ pub struct Channel {
     pub queries_percent: u32,
     pub breaker_failures: u32,
     pub breaker_open_ms: u64,
-    /// Account name to the file that holds its key. `default` is the one used where a callback names none.
+    /// By name. `default` is the one used where a callback or a platform names none.
     #[serde(default)]
-    pub accounts: BTreeMap<String, Account>,
+    pub accounts: Accounts,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Account {
-    pub key_file: PathBuf,
+pub struct Platform {
+    /// Channel to the account there that takes this platform's money, where it is not `default`.
+    pub accounts: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -256,8 +264,25 @@ impl Config {
             if channel.fee_rate.is_sign_negative() || channel.fee_rate >= Decimal::ONE {
                 return refuse(&format!("channels.{name}.fee_rate"), "must be at least 0 and below 1");
             }
+            let known = channel::Channel::parse(name)
+                .ok_or_else(|| ConfigError(format!("`channels.{name}`: there is no such channel")))?;
+            channel.accounts.check(known)?;
             if channel.calls_per_second == 0 || channel.sandbox_calls_per_second == 0 || channel.calls_concurrent == 0 {
                 return refuse(&format!("channels.{name}.calls_per_second"), "must be at least 1");
+            }
+        }
+        if self.gateway.time_scale_percent == 0 {
+            return refuse("gateway.time_scale_percent", "must be at least 1");
+        }
+        for (platform, settings) in &self.platforms {
+            for (channel, account) in &settings.accounts {
+                let known = self.channels.get(channel).is_some_and(|channel| {
+                    account == sandbox::ACCOUNT || channel.accounts.names().any(|name| name == account)
+                });
+                if !known {
+                    let key = format!("platforms.{platform}.accounts.{channel}");
+                    return refuse(&key, &format!("names an account that is not in `channels.{channel}.accounts`"));
+                }
             }
         }
         Ok(())

@@ -210,17 +210,14 @@ fn simpay_accounts(config: &Config, settings: &config::Channel) -> Result<Vec<Si
         ("", false) => return Err("`channels.simpay.base_url` is missing: outside the sandbox it must be set".into()),
         (url, _) => url.to_owned(),
     };
-    let mut keys = Vec::new();
-    for (account, files) in &settings.accounts {
-        keys.push((account.as_str(), config::secret_file(&files.key_file)?));
-    }
+    let mut keys = settings.accounts.simpay()?;
     if config.sandbox && keys.is_empty() {
         for account in config::sandbox::SIMPAY_ACCOUNTS {
-            keys.push((account, config::sandbox::simpay_key(&config.data.dir, account)?));
+            keys.insert(account.to_owned(), config::sandbox::simpay_key(&config.data.dir, account)?);
         }
     }
-    if !keys.iter().any(|(account, _)| *account == DEFAULT_ACCOUNT) {
+    if !keys.contains_key(DEFAULT_ACCOUNT) {
         return Err("`channels.simpay.accounts.default.key_file` is missing: outside the sandbox it must be set".into());
     }
-    keys.iter().map(|(account, key)| Ok(Simpay::new(Account::from(*account), &base_url, key)?)).collect()
+    keys.iter().map(|(account, key)| Ok(Simpay::new(Account::from(account.as_str()), &base_url, key)?)).collect()
 }

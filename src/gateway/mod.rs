@@ -11,6 +11,7 @@
 pub mod accounts;
 mod address;
 mod agenda;
+mod alipay;
 pub mod books;
 mod callbacks;
 mod faults;
@@ -37,6 +38,7 @@ use tokio::task::JoinSet;
 use crate::config::{Config, ConfigError};
 use accounts::{AccountId, Enlisted, Roster};
 use agenda::{Agenda, Deed, Delivery, PaymentId};
+use alipay::Alipay;
 use books::{Acted, Books, CloseRule, Closing, PendingWhat, Refusal};
 use callbacks::Sender;
 use faults::{Fault, Faults};
@@ -87,6 +89,7 @@ struct Gateway {
     /// For spans that a protocol fixes.
     time_scale: TimeScale,
     simpay: Simpay,
+    alipay: Alipay,
 }
 
 /// Runs the simulated gateway until `shutdown` resolves; it is down within two seconds then.
@@ -129,6 +132,7 @@ impl Gateway {
     fn open(config: &Config) -> Result<Self, GatewayError> {
         let mut roster = Roster::default();
         let simpay = Simpay::open(config, &mut roster)?;
+        let alipay = Alipay::open(config, &mut roster)?;
         let names = roster.accounts.iter().map(|account| (account.channel, account.name.as_str()));
         Ok(Gateway {
             books: Books::open(&config.gateway_dir(), names)?,
@@ -138,6 +142,7 @@ impl Gateway {
             payer_delay_ms: signed(config.gateway.payer_delay_ms),
             time_scale: TimeScale::percent(config.gateway.time_scale_percent),
             simpay,
+            alipay,
         })
     }
 

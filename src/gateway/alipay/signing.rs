@@ -16,6 +16,9 @@ use super::form::Parameters;
 /// PKCS#1 v1.5 signatures with RSA keys, as certificates name them (RFC 8017, 1.2.840.113549.1.1.*).
 const RSA_SIGNATURES: &str = "1.2.840.113549.1.1.";
 
+/// The parts that the issuers of Alipay's certificates have, by their object identifiers (RFC 4519).
+const NAME_PARTS: &[(&str, &str)] = &[("2.5.4.3", "CN"), ("2.5.4.6", "C"), ("2.5.4.10", "O"), ("2.5.4.11", "OU")];
+
 /// The parameters as they are signed: sorted, none of them empty, without those that are left out, not URL-encoded.
 pub fn signed_text(parameters: &Parameters, left_out: &[&str]) -> String {
     let is_signed = |(name, value): &(&String, &String)| !left_out.contains(&name.as_str()) && !value.is_empty();
@@ -87,7 +90,8 @@ fn sn(der: &CertificateDer<'_>) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let mut parts = Vec::new();
     for attribute in certificate.issuer().iter_attributes() {
-        let name = x509_parser::objects::oid2sn(attribute.attr_type(), x509_parser::objects::oid_registry()).ok()?;
+        let oid = attribute.attr_type().to_id_string();
+        let (_, name) = NAME_PARTS.iter().find(|(known, _)| *known == oid)?;
         parts.push(format!("{name}={}", attribute.as_str().ok()?));
     }
     parts.reverse();

@@ -25,6 +25,8 @@ pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
 
 /// Characters of an operator's key outside the sandbox: 192 random bits in base64. The sandbox's own is shorter.
 const OPERATOR_KEY_MIN: usize = 32;
+/// Account names stand in the addresses of callbacks, which channels bound.
+const ACCOUNT_NAME_MAX: usize = 32;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -267,6 +269,12 @@ impl Config {
             let known = channel::Channel::parse(name)
                 .ok_or_else(|| ConfigError(format!("`channels.{name}`: there is no such channel")))?;
             channel.accounts.check(known)?;
+            if let Some(account) = channel.accounts.names().find(|name| !is_account_name(name)) {
+                return refuse(
+                    &format!("channels.{name}.accounts.{account}"),
+                    "must be named by 1 to 32 of 0-9, a-z and -",
+                );
+            }
             if channel.calls_per_second == 0 || channel.sandbox_calls_per_second == 0 || channel.calls_concurrent == 0 {
                 return refuse(&format!("channels.{name}.calls_per_second"), "must be at least 1");
             }
@@ -358,6 +366,11 @@ impl Channel {
             Pace::Production => self.call_timeout_ms,
         })
     }
+}
+
+fn is_account_name(name: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase() || byte == b'-';
+    (1..=ACCOUNT_NAME_MAX).contains(&name.len()) && name.bytes().all(is_allowed)
 }
 
 /// Reads a secret file, without the line end that editors leave.

@@ -348,7 +348,7 @@ impl OrderActor {
                 let mut events = vec![event(Fact::ChannelChosen { channel, method })];
                 match order.state {
                     State::Created => {
-                        let facts = self.registry.facts(channel, method, &details, now);
+                        let facts = self.registry.facts(order.platform, channel, method, &details, now);
                         let verdict = validate(order, &facts, now);
                         events.push(event(Fact::Validated { channel, method, verdict }));
                     }
@@ -500,7 +500,7 @@ impl Handler<Tell> for OrderActor {
             return AtomicResponse::new(Box::pin(actix::fut::ready(Ok(order))));
         }
         if let Told::Choice { channel, method, details } = &tell.told {
-            let facts = self.registry.facts(*channel, *method, details, now);
+            let facts = self.registry.facts(turn.order().platform, *channel, *method, details, now);
             if let Err(refusal) = check_switch(turn.order(), &facts, now) {
                 self.turn = Some(turn);
                 return refused(AskError::Refused(refusal));

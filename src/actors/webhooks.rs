@@ -411,7 +411,7 @@ async fn send(desk: &Desk, post: &Post, url: url::Url) -> Result<(), String> {
 
 fn payload(desk: &Desk, post: &Post) -> Result<String, String> {
     let order = post.order.as_ref().ok_or("the order as it was cannot be read")?;
-    let usable = |channel: Channel| desk.registry.health(channel) == Some(Health::Up);
+    let usable = |channel: Channel| desk.registry.health(order.platform, channel) == Some(Health::Up);
     let beside = Beside {
         merchant_order_id: &post.addressee.merchant_order_id,
         metadata: &post.addressee.metadata,

@@ -52,10 +52,10 @@ struct QuoteView {
     security(("platform_key" = [])),
     responses((status = 200, description = "The channels.", body = schema::Channels))
 )]
-pub async fn channels(app: Data<App>, _: Caller) -> Result<HttpResponse, ApiError> {
+pub async fn channels(app: Data<App>, Caller(platform): Caller) -> Result<HttpResponse, ApiError> {
     let view = |channel: Channel| {
         let rules = channel.rules();
-        let health = app.registry.health(channel);
+        let health = app.registry.health(platform.id, channel);
         ChannelView {
             name: channel,
             enabled: health.is_some(),

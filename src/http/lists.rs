@@ -118,7 +118,7 @@ pub async fn orders(app: Data<App>, Caller(platform): Caller, request: HttpReque
         .into_iter()
         .map(|stored| Ok((Body::stored(&stored.request)?.metadata, stored)))
         .collect::<Result<Vec<(Metadata, StoredOrder)>, ApiError>>()?;
-    let usable = |channel: Channel| app.usable(channel);
+    let usable = |channel: Channel| app.usable(platform.id, channel);
     let data = listed
         .iter()
         .map(|(metadata, stored)| {

@@ -34,6 +34,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::actors::registry::Registry;
 use crate::config::{Config, ConfigError};
 use crate::domain::channel::Channel;
+use crate::domain::id::PlatformId;
 use crate::domain::pay_link::PayLinks;
 use crate::domain::validation::Health;
 use crate::domain::view::{Beside, Metadata};
@@ -90,9 +91,9 @@ impl App {
         })
     }
 
-    /// Whether a payer may be sent to this channel now.
-    fn usable(&self, channel: Channel) -> bool {
-        self.registry.health(channel) == Some(Health::Up)
+    /// Whether a platform's payer may be sent to this channel now.
+    fn usable(&self, platform: PlatformId, channel: Channel) -> bool {
+        self.registry.health(platform, channel) == Some(Health::Up)
     }
 
     fn beside<'a>(

@@ -336,7 +336,7 @@ impl App {
         metadata: &Metadata,
         next_action: Option<&str>,
     ) -> Result<Written, ApiError> {
-        let usable = |channel: Channel| self.usable(channel);
+        let usable = |channel: Channel| self.usable(order.platform, channel);
         let beside = self.beside(merchant_order_id, metadata, &usable);
         let view = view::order_view(order, &beside, next_action);
         let body = serde_json::to_string(&view).map_err(|_| ApiError::internal())?;

@@ -75,7 +75,8 @@ impl App {
         let form = json::bytes(request, payload, &self.config.server).await?;
         let chosen = url::form_urlencoded::parse(&form).find(|(name, _)| name == "channel").map(|(_, value)| value);
         // Only what the page offers: another channel would end the open attempt for nothing.
-        let offered = |channel: &Channel| self.usable(*channel) && channel.rules().takes(order.currency);
+        let offered =
+            |channel: &Channel| self.usable(order.platform, *channel) && channel.rules().takes(order.currency);
         let choice = chosen.as_deref().and_then(Channel::parse).filter(offered).and_then(|channel| {
             let method = channel.rules().methods.first().copied()?;
             Some(Command::Pay { channel, method })
@@ -135,7 +136,7 @@ impl App {
             None | Some(Wish::Switch { .. }) => true,
             Some(Wish::Expiry | Wish::Cancel) => false,
         };
-        let usable = |channel: Channel| choosable && self.usable(channel);
+        let usable = |channel: Channel| choosable && self.usable(order.platform, channel);
         view::alternatives(order, &usable)
             .into_iter()
             .filter_map(|channel| {

@@ -70,6 +70,9 @@ fn what_is_missing_unknown_or_double_is_named_and_no_secret_is_shown() {
     let table = error(load("table", &[], table));
     assert!(table.contains("channels.stripe.accounts.default") && !table.contains("sk_live_secret"), "{table}");
 
+    let named = error(load("named", &[], &WECHAT.replace("default", "Shop_1")));
+    assert!(named.contains("channels.wechat.accounts.Shop_1"), "{named}");
+
     let shown = format!("{:?}", load("debug", &[], WECHAT).unwrap());
     assert!(shown.contains("default") && !shown.contains("0123456789abcdef"), "{shown}");
 }

@@ -8,7 +8,6 @@ use super::certificates::{holder, keys, root};
 use super::folder::{Files, Folder};
 use crate::config::ConfigError;
 use crate::config::credentials::{self, AlipayTrust};
-use crate::domain::channel::Channel;
 
 pub struct Alipay {
     pub app_id: String,
@@ -28,7 +27,7 @@ impl Alipay {
     /// # Errors
     /// Its folder cannot be made or read.
     pub fn open(data_dir: &Path, account: &str) -> Result<Self, ConfigError> {
-        let folder = Folder::open(data_dir, Channel::Alipay, account, make)?;
+        let folder = Folder::open(data_dir, "alipay", account, make)?;
         Ok(Alipay {
             app_id: folder.text("app_id")?,
             seller_id: folder.text("seller_id")?,

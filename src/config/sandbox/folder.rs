@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use crate::config::{ConfigError, secret_file};
-use crate::domain::channel::Channel;
 
 /// The files of one account, as name and content.
 pub type Files = Vec<(&'static str, String)>;
@@ -16,7 +15,7 @@ pub type Files = Vec<(&'static str, String)>;
 /// A folder in which all files of an account are.
 pub struct Folder(PathBuf);
 
-pub fn path(data_dir: &Path, channel: Channel, account: &str) -> PathBuf {
+pub fn path(data_dir: &Path, channel: &str, account: &str) -> PathBuf {
     data_dir.join("sandbox").join(format!("{channel}-{account}"))
 }
 
@@ -25,7 +24,7 @@ impl Folder {
     /// it and renamed into place together: the first of two processes wins, and no reader ever sees half of them.
     pub fn open(
         data_dir: &Path,
-        channel: Channel,
+        channel: &str,
         account: &str,
         make: impl FnOnce() -> Result<Files, ConfigError>,
     ) -> Result<Self, ConfigError> {
@@ -110,7 +109,7 @@ mod tests {
     fn a_folder_is_made_once_and_kept() {
         let dir = data_dir("once");
         let files = |content: &str| Ok(vec![("one", content.to_owned()), ("two", "2\n".to_owned())]);
-        let open = |content| Folder::open(&dir, Channel::Stripe, "default", || files(content)).unwrap();
+        let open = |content| Folder::open(&dir, "stripe", "default", || files(content)).unwrap();
         assert_eq!(open("first").secret("one").unwrap().expose_secret(), "first");
         assert_eq!(open("second").secret("one").unwrap().expose_secret(), "first");
         assert_eq!(open("second").text("two").unwrap(), "2");
@@ -121,8 +120,8 @@ mod tests {
     #[test]
     fn of_two_that_make_a_folder_at_once_one_wins_whole() {
         let dir = data_dir("race");
-        let other = path(&dir, Channel::Stripe, "default");
-        let folder = Folder::open(&dir, Channel::Stripe, "default", || {
+        let other = path(&dir, "stripe", "default");
+        let folder = Folder::open(&dir, "stripe", "default", || {
             std::fs::create_dir_all(&other).unwrap();
             std::fs::write(other.join("one"), "theirs").unwrap();
             Ok(vec![("one", "ours".to_owned())])

@@ -10,7 +10,6 @@ use super::folder::{Files, Folder};
 use crate::config::ConfigError;
 use crate::config::accounts::STRIPE_VERSION;
 use crate::config::credentials;
-use crate::domain::channel::Channel;
 
 /// Bytes of randomness in a secret of Stripe's length.
 const SECRET_BYTES: usize = 24;
@@ -28,7 +27,7 @@ impl Stripe {
     /// # Errors
     /// Its folder cannot be made or read.
     pub fn open(data_dir: &Path, account: &str) -> Result<Self, ConfigError> {
-        let folder = Folder::open(data_dir, Channel::Stripe, account, make)?;
+        let folder = Folder::open(data_dir, "stripe", account, make)?;
         Ok(Stripe { secret_key: folder.secret("secret.key")?, webhook_secret: folder.secret("webhook.secret")? })
     }
 

@@ -8,7 +8,6 @@ use super::certificates::{holder, keys, middle, root};
 use super::folder::{Files, Folder};
 use crate::config::ConfigError;
 use crate::config::credentials;
-use crate::domain::channel::Channel;
 
 /// What UnionPay's signing certificate has as the third part of its common name.
 pub const SIGNER_NAME: &str = "中国银联股份有限公司";
@@ -30,7 +29,7 @@ impl Unionpay {
     /// # Errors
     /// Its folder cannot be made or read.
     pub fn open(data_dir: &Path, account: &str) -> Result<Self, ConfigError> {
-        let folder = Folder::open(data_dir, Channel::Unionpay, account, make)?;
+        let folder = Folder::open(data_dir, "unionpay", account, make)?;
         Ok(Unionpay {
             mer_id: folder.text("mer_id")?,
             merchant_key: folder.secret("merchant.key.pem")?,

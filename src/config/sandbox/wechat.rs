@@ -8,7 +8,6 @@ use super::certificates::{holder, keys, root};
 use super::folder::{Files, Folder};
 use crate::config::ConfigError;
 use crate::config::credentials::{self, WechatPublicKey};
-use crate::domain::channel::Channel;
 
 pub struct Wechat {
     pub mchid: String,
@@ -34,7 +33,7 @@ impl Wechat {
     /// # Errors
     /// Its folder cannot be made or read.
     pub fn open(data_dir: &Path, account: &str) -> Result<Self, ConfigError> {
-        let folder = Folder::open(data_dir, Channel::Wechat, account, make)?;
+        let folder = Folder::open(data_dir, "wechat", account, make)?;
         Ok(Wechat {
             mchid: folder.text("mchid")?,
             appid: folder.text("appid")?,

@@ -326,14 +326,6 @@ impl Config {
     }
 
     /// Where the simulated gateway answers.
-    /// Whether the simulated gateway answers for a channel: it is enabled, or was at some time, so that the gateway's
-    /// books may hold payments of it.
-    pub fn has_far_end(&self, name: &str) -> bool {
-        let is_enabled = self.channels.get(name).is_some_and(|channel| channel.enabled);
-        let was_made = |channel| sandbox::was_made(&self.data.dir, channel);
-        is_enabled || crate::domain::channel::Channel::parse(name).is_some_and(was_made)
-    }
-
     pub fn gateway_url(&self) -> String {
         format!("http://{}", self.gateway.listen)
     }

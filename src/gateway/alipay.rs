@@ -34,13 +34,11 @@ pub struct Alipay {
 }
 
 impl Alipay {
-    /// Where neither the channel is enabled nor anything of it was ever made there are no accounts: keys take time.
-    ///
     /// # Errors
     /// A key cannot be made or read, or is malformed.
     pub fn open(config: &Config, roster: &mut Roster) -> Result<Self, GatewayError> {
         let mut wires = Vec::new();
-        if config.has_far_end(Channel::Alipay.name()) {
+        if sandbox::is_served(config, Channel::Alipay.name()) {
             let name = sandbox::ACCOUNT;
             let account = sandbox::Alipay::open(&config.data.dir, name).map_err(GatewayError::Config)?;
             let time_scale = TimeScale::percent(config.gateway.time_scale_percent);

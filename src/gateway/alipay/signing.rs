@@ -143,6 +143,18 @@ mod tests {
         assert_eq!((certificate_sn("x"), root_sn(&elliptic)), (None, None));
     }
 
+    /// The root certificates that Alipay gives to every merchant, and their name, as in the tests of its own SDK
+    /// (alipay/alipay-sdk-nodejs-all, `test/antcertutil.test.ts`). Two of the four are not signed with RSA.
+    #[test]
+    fn the_published_roots_have_their_published_name() {
+        let roots = include_str!("tests/alipay_root.pem");
+        assert_eq!(roots.matches("BEGIN CERTIFICATE").count(), 4);
+        assert_eq!(
+            root_sn(roots).as_deref(),
+            Some("687b59193f3f462dd5336e5abf83c5d8_02941eef3187dddf3d3b83462e1dfcf6")
+        );
+    }
+
     #[test]
     fn what_one_key_signs_only_its_public_half_verifies() {
         let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();

@@ -473,3 +473,6 @@ impl Books {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

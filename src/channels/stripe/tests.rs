@@ -5,6 +5,7 @@ mod callbacks;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::channels::NextAction;
 use crate::domain::channel::Method;
 use crate::domain::id::{AttemptNumber, OrderId};
 use crate::domain::money::Currency;
@@ -466,7 +467,8 @@ fn a_refund_is_found_among_those_of_its_intent() {
 
 #[test]
 fn malformed_credentials_are_named_and_not_shown() {
-    let changed: [(&str, fn(&mut Credentials)); 6] = [
+    type Change = fn(&mut Credentials);
+    let changed: [(&str, Change); 6] = [
         ("secret key", |known| known.secret_key = SecretString::from("pk_live_hidden")),
         ("secret key", |known| known.secret_key = SecretString::from("sk_hidden\n")),
         ("webhook secrets", |known| known.webhook_secrets.clear()),

@@ -7,6 +7,7 @@ pub mod alipay;
 pub mod bill;
 pub mod sender;
 pub mod simpay;
+pub mod stripe;
 pub mod unionpay;
 pub mod wechat;
 
@@ -37,12 +38,19 @@ pub enum Verb {
 }
 
 /// An HTTP request, ready to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Outgoing {
     pub verb: Verb,
     pub url: String,
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
+}
+
+/// Headers may hold a key and are not shown; nor is the body.
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.verb, self.url)
+    }
 }
 
 /// An HTTP answer, as it came.

@@ -11,6 +11,7 @@
 pub mod accounts;
 mod address;
 mod agenda;
+mod alipay;
 pub mod books;
 mod callbacks;
 mod faults;
@@ -39,6 +40,7 @@ use tokio::task::JoinSet;
 use crate::config::{Config, ConfigError};
 use accounts::{AccountId, Enlisted, Roster};
 use agenda::{Agenda, Deed, Delivery, PaymentId};
+use alipay::Alipay;
 use books::{Acted, Books, CloseRule, Closing, PendingWhat, Refusal};
 use callbacks::Sender;
 use faults::{Fault, Faults};
@@ -101,6 +103,7 @@ struct Gateway {
     simpay: Simpay,
     unionpay: Unionpay,
     stripe: Stripe,
+    alipay: Alipay,
 }
 
 /// Runs the simulated gateway until `shutdown` resolves; it is down within two seconds then.
@@ -145,6 +148,7 @@ impl Gateway {
         let simpay = Simpay::open(config, &mut roster)?;
         let unionpay = Unionpay::open(config, &mut roster)?;
         let stripe = Stripe::open(config, &mut roster)?;
+        let alipay = Alipay::open(config, &mut roster)?;
         let names = roster.accounts.iter().map(|account| (account.channel, account.name.as_str()));
         let books = Books::open(&config.gateway_dir(), names)?;
         stripe.recall(&books, now_ms());
@@ -158,6 +162,7 @@ impl Gateway {
             simpay,
             unionpay,
             stripe,
+            alipay,
         })
     }
 

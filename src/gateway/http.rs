@@ -8,8 +8,7 @@ use serde_json::json;
 
 use super::faults::Fault;
 use super::payer::Conduct;
-use super::{Gateway, now_ms, simpay, stripe, unionpay};
-use super::{Gateway, alipay, now_ms, simpay};
+use super::{Gateway, alipay, now_ms, simpay, stripe, unionpay};
 
 const BODY_MAX: usize = 64 * 1024;
 /// Callers that have not given up by then are let go.

@@ -20,8 +20,8 @@ mod journal;
 mod nonces;
 mod payer;
 mod simpay;
-mod unionpay;
 mod stripe;
+mod unionpay;
 pub mod wire;
 
 use std::fmt;
@@ -46,8 +46,8 @@ use callbacks::Sender;
 use faults::{Fault, Faults};
 use payer::{Conduct, Notices, Payer, Script};
 use simpay::Simpay;
-use unionpay::Unionpay;
 use stripe::Stripe;
+use unionpay::Unionpay;
 use wire::{TimeScale, Wire};
 
 /// When the last of three callbacks follows the first two.

@@ -37,8 +37,7 @@ impl Unionpay {
     /// A key or certificate cannot be made or read, or is malformed.
     pub fn open(config: &Config, roster: &mut Roster) -> Result<Self, GatewayError> {
         let name = Channel::Unionpay.name();
-        let is_used = config.channels.get(name).is_some_and(|channel| channel.enabled);
-        if !is_used && !sandbox::Unionpay::was_made(&config.data.dir) {
+        if !sandbox::is_served(config, name) {
             return Ok(Unionpay { wires: Vec::new() });
         }
         let account = sandbox::Unionpay::open(&config.data.dir, sandbox::ACCOUNT).map_err(GatewayError::Config)?;

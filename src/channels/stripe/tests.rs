@@ -46,6 +46,9 @@ fn ask() -> Ask<'static> {
         description: "Tea & cake=1",
         notify_url: "https://pay.example/v1/callbacks/stripe".into(),
         return_url: Some("https://shop.example/done"),
+        openid: None,
+        payer_ip: None,
+        opened_at: NOW.plus_ms(-5_000),
         expires_at: NOW.plus_ms(3_600_000),
     }
 }
@@ -69,6 +72,7 @@ fn refund_ask() -> RefundAsk {
         captured_at: NOW,
         captured_minor: 2000,
         amount_minor: 500,
+        notify_url: "https://pay.example/v1/callbacks/stripe".into(),
     }
 }
 

@@ -100,6 +100,7 @@ fn ask(method: Method) -> Ask<'static> {
         return_url: Some("https://shop.example/thanks?a=1&b=2"),
         openid: Some("oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"),
         payer_ip: Some("192.0.2.7"),
+        opened_at: attempt.opened_at,
         expires_at: attempt.expires_at,
     }
 }
@@ -113,6 +114,7 @@ fn refund_ask() -> RefundAsk {
         captured_at: NOW,
         captured_minor: 20_059,
         amount_minor: 20_059,
+        notify_url: "https://m.example/v1/callbacks/wechat".into(),
     }
 }
 

@@ -9,6 +9,8 @@ fn ask<'a>(method: Method, description: &'a str) -> Ask<'a> {
         description,
         notify_url: "https://pay.example/v1/callbacks/unionpay/default".into(),
         return_url: Some("https://shop.example/done?a=1"),
+        openid: None,
+        payer_ip: None,
         opened_at: OPENED_AT,
         expires_at: OPENED_AT.plus_ms(900_000),
     }

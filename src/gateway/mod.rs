@@ -19,6 +19,7 @@ mod journal;
 mod nonces;
 mod payer;
 mod simpay;
+mod wechat;
 pub mod wire;
 
 use std::fmt;
@@ -42,6 +43,7 @@ use callbacks::Sender;
 use faults::{Fault, Faults};
 use payer::{Conduct, Notices, Payer, Script};
 use simpay::Simpay;
+use wechat::Wechat;
 use wire::{TimeScale, Wire};
 
 /// When the last of three callbacks follows the first two.
@@ -87,6 +89,7 @@ struct Gateway {
     /// For spans that a protocol fixes.
     time_scale: TimeScale,
     simpay: Simpay,
+    wechat: Wechat,
 }
 
 /// Runs the simulated gateway until `shutdown` resolves; it is down within two seconds then.
@@ -129,6 +132,7 @@ impl Gateway {
     fn open(config: &Config) -> Result<Self, GatewayError> {
         let mut roster = Roster::default();
         let simpay = Simpay::open(config, &mut roster)?;
+        let wechat = Wechat::open(config, &mut roster)?;
         let names = roster.accounts.iter().map(|account| (account.channel, account.name.as_str()));
         Ok(Gateway {
             books: Books::open(&config.gateway_dir(), names)?,
@@ -138,6 +142,7 @@ impl Gateway {
             payer_delay_ms: signed(config.gateway.payer_delay_ms),
             time_scale: TimeScale::percent(config.gateway.time_scale_percent),
             simpay,
+            wechat,
         })
     }
 

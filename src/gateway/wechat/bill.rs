@@ -18,8 +18,7 @@ const BYTE_ORDER_MARK: &str = "\u{feff}";
 const RATE: &str = "0.60%";
 /// Of RATE, in hundred-thousandths of a yuan for each fen.
 const FEE_PER_FEN: i64 = 6;
-const SUMMARY: &str =
-    "总交易单数,应结订单总金额,退款总金额,充值券退款总金额,手续费总金额,订单总金额,申请退款总金额";
+const SUMMARY: &str = "总交易单数,应结订单总金额,退款总金额,充值券退款总金额,手续费总金额,订单总金额,申请退款总金额";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -167,7 +166,8 @@ pub fn file(kind: Kind, holder: Holder<'_>, captures: &[BillCapture], refunds: &
     text.push_str("\r\n");
     let count = captures.len() + refunds.len();
     let (paid, refunded) = (yuan(paid_minor), yuan(refunded_minor));
-    let totals = [count.to_string(), paid.clone(), refunded.clone(), yuan(0), fee(paid_minor - refunded_minor), paid, refunded];
+    let totals =
+        [count.to_string(), paid.clone(), refunded.clone(), yuan(0), fee(paid_minor - refunded_minor), paid, refunded];
     write(&mut text, totals.into_iter());
     Some(text)
 }
@@ -196,9 +196,9 @@ impl Row<'_> {
             "应结订单金额" | "订单金额" => yuan(self.paid_minor),
             "代金券金额" | "充值券退款金额" => yuan(0),
             "退款申请时间" | "退款成功时间" => clock(self.at),
-            "微信退款单号" => {
-                self.refund.map_or("0".to_owned(), |(_, line)| line.refund.reference.as_deref().unwrap_or("0").to_owned())
-            }
+            "微信退款单号" => self
+                .refund
+                .map_or("0".to_owned(), |(_, line)| line.refund.reference.as_deref().unwrap_or("0").to_owned()),
             "商户退款单号" => self.refund.map_or("0", |(number, _)| number).to_owned(),
             "退款金额" | "申请退款金额" => yuan(refunded_minor),
             "退款类型" => of_refund("ORIGINAL"),

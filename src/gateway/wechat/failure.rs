@@ -43,7 +43,9 @@ impl Failure {
     /// What the books refuse to a payment: to its create and its close.
     pub fn of_payment(refusal: Refusal) -> Self {
         let (status, code, message) = match refusal {
-            Refusal::NumberUsed => (StatusCode::FORBIDDEN, "OUT_TRADE_NO_USED", "the number was used with other fields"),
+            Refusal::NumberUsed => {
+                (StatusCode::FORBIDDEN, "OUT_TRADE_NO_USED", "the number was used with other fields")
+            }
             Refusal::PaymentClosed => (StatusCode::BAD_REQUEST, "ORDER_CLOSED", "the order is closed"),
             Refusal::Refused => (StatusCode::FORBIDDEN, "RULE_LIMIT", "the rules do not allow this"),
             Refusal::Expired => (StatusCode::BAD_REQUEST, "PARAM_ERROR", "`time_expire` has passed"),

@@ -54,8 +54,7 @@ pub fn refund(gateway: &Gateway, caller: Caller<'_>, body: &[u8], now: i64) -> R
 }
 
 pub fn query(gateway: &Gateway, caller: Caller<'_>, refund_number: &str, now: i64) -> Result<Done, Failure> {
-    let refunded =
-        gateway.books.refunded(caller.account, refund_number).ok_or_else(Failure::resource_not_exists)?;
+    let refunded = gateway.books.refunded(caller.account, refund_number).ok_or_else(Failure::resource_not_exists)?;
     let view = gateway.books.view(caller.account, &refunded.number, now).ok_or_else(Failure::broken)?;
     let fault = gateway.fault(caller.account, &refunded.number, "query_refund", Conduct::Answers);
     Ok(Done::ok(&shown(refund_number, &refunded, &view, now)?, fault))

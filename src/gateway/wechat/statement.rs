@@ -81,9 +81,8 @@ fn file(gateway: &Gateway, caller: Caller<'_>, ticket: &Ticket<'_>) -> Result<St
     let holder = Holder { appid: &caller.wire.merchant.appid, mchid: &caller.wire.merchant.mchid };
     let captures = gateway.books.captured_between(caller.account, from, until);
     let refunds = gateway.books.refunded_between(caller.account, from, until);
-    bill::file(ticket.kind, holder, &captures, &refunds).ok_or_else(|| {
-        Failure::new(StatusCode::BAD_REQUEST, "NO_STATEMENT_EXIST", "nothing moved on that day")
-    })
+    bill::file(ticket.kind, holder, &captures, &refunds)
+        .ok_or_else(|| Failure::new(StatusCode::BAD_REQUEST, "NO_STATEMENT_EXIST", "nothing moved on that day"))
 }
 
 /// The parameters of an address, each once.

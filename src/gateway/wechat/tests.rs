@@ -3,7 +3,8 @@
 use std::sync::OnceLock;
 
 use actix_web::http::StatusCode;
-use actix_web::{App, test, web};
+use actix_web::test as http_test;
+use actix_web::{App, web};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::digest;
 use aws_lc_rs::rand::SystemRandom;
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 use super::bill::{self, Holder, Kind};
 use crate::config::{Config, sandbox};
 use crate::gateway::agenda::PaymentId;
-use crate::gateway::books::{Capture, Notice};
+use crate::gateway::books::{BillCapture, BillRefund, Capture, Notice, Refunded};
 use crate::gateway::wire::{Callback, Wire};
 use crate::gateway::{Gateway, http, now_ms};
 
@@ -111,19 +112,19 @@ impl Sent {
     }
 
     async fn go_as(&self, authorization: &str) -> Answer {
-        let app = test::init_service(App::new().app_data(world().gateway.clone()).configure(http::routes)).await;
-        let mut request = test::TestRequest::with_uri(&self.path)
+        let app = http_test::init_service(App::new().app_data(world().gateway.clone()).configure(http::routes)).await;
+        let mut request = http_test::TestRequest::with_uri(&self.path)
             .method(self.verb.parse().unwrap())
             .insert_header(("authorization", authorization))
             .set_payload(self.body.clone());
         for header in &self.headers {
             request = request.insert_header((header.0, header.1.as_str()));
         }
-        let response = test::call_service(&app, request.to_request()).await;
+        let response = http_test::call_service(&app, request.to_request()).await;
         let status = response.status();
         let headers = response.headers().iter();
         let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
-        Answer { status, headers, body: test::read_body(response).await.to_vec() }
+        Answer { status, headers, body: http_test::read_body(response).await.to_vec() }
     }
 }
 
@@ -179,8 +180,14 @@ fn create(number: &str) -> Value {
     json!({
         "appid": account.appid, "mchid": account.mchid, "description": "Tea", "out_trade_no": number,
         "notify_url": "http://127.0.0.1:9/n", "amount": { "total": 20060, "currency": "CNY" },
-        "time_expire": super::wire::clock(now_ms() + 3_600_000),
+        "time_expire": time_expire(),
     })
+}
+
+/// The same in every request, so that a repeat is one.
+fn time_expire() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    TEXT.get_or_init(|| super::wire::clock(now_ms() + 3_600_000))
 }
 
 async fn created(number: &str) -> PaymentId {
@@ -352,11 +359,10 @@ async fn a_close_is_answered_again_and_again_unless_it_was_paid() {
         assert!(is_genuine(&answer.headers, b""));
     }
     assert_eq!(queried(&open).await["trade_state"], "CLOSED");
-    let mut again = create(&open);
-    again["time_expire"] = Value::Null;
-    let answer = Sent::post(&format!("{TRADES}/native"), &again).go().await;
-    assert_eq!(answer.refusal(), (403, "OUT_TRADE_NO_USED".into()));
+    let again = |number: &str| Sent::post(&format!("{TRADES}/native"), &create(number));
+    assert_eq!(again(&open).go().await.refusal(), (400, "ORDER_CLOSED".into()));
     paid(&paid_number).await;
+    assert_eq!(again(&paid_number).go().await.refusal(), (400, "ORDERPAID".into()));
     assert_eq!(close(&paid_number).go().await.refusal(), (400, "ORDERPAID".into()));
     assert_eq!(close(&number("closenone")).go().await.refusal(), (404, "ORDER_NOT_EXIST".into()));
 }
@@ -480,11 +486,35 @@ async fn a_bill_is_the_file_whose_hash_was_told() {
     }
 }
 
-#[::core::prelude::v1::test]
-fn bills_of_one_kind_have_other_columns() {
+#[test]
+fn a_bill_of_one_kind_has_its_own_rows_and_columns() {
+    let at = 1_767_232_800_000;
+    let capture = Capture { reference: "4200".into(), amount_minor: 20060, at };
+    let payment = BillCapture { number: "T1".into(), currency: super::calls::yuan(), capture, data: None };
+    let refund = Refunded {
+        number: "T1".into(),
+        amount_minor: 60,
+        currency: super::calls::yuan(),
+        at,
+        reference: Some("5030".into()),
+        data: None,
+        address: None,
+    };
+    let refund = BillRefund { refund_number: "T1R00".into(), refund, payment_reference: Some("4200".into()) };
     let holder = Holder { appid: "wx", mchid: "19" };
-    assert_eq!(bill::file(Kind::All, holder, &[], &[]), None);
-    let (_, until) = bill::span("2026-01-01").unwrap();
-    assert_eq!(until, 1_767_283_200_000);
+    let file = |kind| bill::file(kind, holder, std::slice::from_ref(&payment), std::slice::from_ref(&refund)).unwrap();
+    for (kind, columns, rows) in [(Kind::All, 27, 2), (Kind::Success, 20, 1), (Kind::Refund, 29, 1)] {
+        let text = file(kind);
+        let lines: Vec<&str> = text.strip_prefix('\u{feff}').unwrap().lines().collect();
+        assert_eq!(lines.len(), rows + 3, "{kind:?}");
+        assert_eq!(lines[0].split(',').count(), columns, "{kind:?}");
+        assert!(lines[1..=rows].iter().all(|row| row.split(",`").count() == columns), "{kind:?}");
+    }
+    let all = file(Kind::All);
+    assert_eq!(all.lines().last(), Some("`2,`200.60,`0.60,`0.00,`1.20000,`200.60,`0.60"));
+    assert!(all.contains("`5030,`T1R00,`0.60,`0.00,`ORIGINAL,`SUCCESS,"), "{all}");
+    assert!(all.contains("`-0.00360,`0.60%,`0.00,`0.60,"), "{all}");
+    assert_eq!(bill::file(Kind::Refund, holder, std::slice::from_ref(&payment), &[]), None);
+    assert_eq!(bill::span("2026-01-01"), Some((1_767_196_800_000, 1_767_283_200_000)));
     assert_eq!(bill::span("2026-1-1"), None);
 }

@@ -7,6 +7,9 @@ pub mod alipay;
 pub mod bill;
 pub mod sender;
 pub mod simpay;
+pub mod stripe;
+pub mod unionpay;
+pub mod wechat;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,12 +38,19 @@ pub enum Verb {
 }
 
 /// An HTTP request, ready to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Outgoing {
     pub verb: Verb,
     pub url: String,
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
+}
+
+/// Headers may hold a key and are not shown; nor is the body.
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.verb, self.url)
+    }
 }
 
 /// An HTTP answer, as it came.
@@ -80,6 +90,11 @@ pub struct Ask<'a> {
     pub description: &'a str,
     pub notify_url: String,
     pub return_url: Option<&'a str>,
+    /// The payer's name at the channel, where a method cannot do without it.
+    pub openid: Option<&'a str>,
+    /// Where the payer's browser is, for methods that open a page in it.
+    pub payer_ip: Option<&'a str>,
+    pub opened_at: Instant,
     pub expires_at: Instant,
 }
 
@@ -212,6 +227,7 @@ pub struct RefundAsk {
     pub captured_at: Instant,
     pub captured_minor: i64,
     pub amount_minor: i64,
+    pub notify_url: String,
 }
 
 /// One account at one channel: builds its requests, reads its answers. Pure.

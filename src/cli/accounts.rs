@@ -10,7 +10,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::Failure;
 use crate::actors::registry::{Assignments, DEFAULT_ACCOUNT, Registry, Renewal};
 use crate::channels::Adapter;
+use crate::channels::alipay::Alipay;
 use crate::channels::simpay::Simpay;
+use crate::channels::stripe::{self, Stripe};
+use crate::channels::unionpay::{self, Unionpay};
+use crate::channels::wechat::{self, Wechat};
+use crate::config::credentials;
 use crate::config::{self, Config, sandbox};
 use crate::domain::channel::Channel;
 use crate::domain::id::Account;
@@ -40,6 +45,7 @@ fn of_channel(config: &Config, channel: Channel, settings: &config::Channel) -> 
     let base_url = base_url(config, channel, settings)?;
     // In the sandbox a channel without accounts of its own has those that the simulated gateway knows.
     let made = config.sandbox && settings.accounts.is_empty();
+    let sandboxed = || sandbox::ACCOUNT.to_owned();
     match channel {
         Channel::Simpay => {
             let mut keys = settings.accounts.simpay()?;
@@ -50,10 +56,63 @@ fn of_channel(config: &Config, channel: Channel, settings: &config::Channel) -> 
             }
             each(keys, |account, key| Simpay::new(account, &base_url, &key))
         }
-        Channel::Wechat | Channel::Alipay | Channel::Unionpay | Channel::Stripe => {
-            Err(format!("`channels.{channel}.enabled`: this version has no adapter for {channel} yet").into())
+        Channel::Wechat => {
+            let mut accounts = settings.accounts.wechat()?;
+            if made {
+                accounts.insert(sandboxed(), sandbox::Wechat::open(&config.data.dir, sandbox::ACCOUNT)?.credentials());
+            }
+            each(accounts, |account, texts| Wechat::new(account, &base_url, of_wechat(texts)))
+        }
+        Channel::Alipay => {
+            let mut accounts = settings.accounts.alipay()?;
+            if made {
+                accounts.insert(sandboxed(), sandbox::Alipay::open(&config.data.dir, sandbox::ACCOUNT)?.credentials());
+            }
+            each(accounts, |account, texts| Alipay::new(account, &base_url, texts))
+        }
+        Channel::Unionpay => {
+            let mut accounts = settings.accounts.unionpay()?;
+            if made {
+                accounts
+                    .insert(sandboxed(), sandbox::Unionpay::open(&config.data.dir, sandbox::ACCOUNT)?.credentials());
+            }
+            each(accounts, |account, texts| Unionpay::new(account, &base_url, of_unionpay(texts)))
+        }
+        Channel::Stripe => {
+            let mut accounts = settings.accounts.stripe()?;
+            if made {
+                accounts.insert(sandboxed(), sandbox::Stripe::open(&config.data.dir, sandbox::ACCOUNT)?.credentials());
+            }
+            each(accounts, |account, texts| Stripe::new(account, &base_url, of_stripe(texts)))
         }
     }
+}
+
+fn of_wechat(texts: credentials::Wechat) -> wechat::Credentials {
+    wechat::Credentials {
+        mchid: texts.mchid,
+        appid: texts.appid,
+        merchant_serial: texts.merchant_serial,
+        merchant_key: texts.merchant_key,
+        api_v3_key: texts.api_v3_key,
+        public_key: texts.public_key.map(|key| wechat::PublicKey { id: key.id, pem: key.pem }),
+        platform_certificates: texts.platform_certificates,
+    }
+}
+
+fn of_unionpay(texts: credentials::Unionpay) -> unionpay::Credentials {
+    unionpay::Credentials {
+        mer_id: texts.mer_id,
+        signing_key: texts.signing_key,
+        signing_certificate: texts.signing_certificate,
+        root: texts.root,
+        middle: texts.middle,
+        signer_name: texts.signer_name,
+    }
+}
+
+fn of_stripe(texts: credentials::Stripe) -> stripe::Credentials {
+    stripe::Credentials { secret_key: texts.secret_key, webhook_secrets: texts.webhook_secrets, version: texts.version }
 }
 
 fn each<C, A: Adapter, E: Into<Failure>>(

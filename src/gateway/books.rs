@@ -8,6 +8,7 @@ mod record;
 mod state;
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -407,6 +408,21 @@ impl Books {
         let mut refunds: Vec<_> = refunds.map(|refund| (Arc::clone(refund.key()), refund.clone())).collect();
         refunds.sort_by(|(number, refund), (other_number, other)| (refund.at, number).cmp(&(other.at, other_number)));
         refunds
+    }
+
+    /// The payments that were asked for in a span, its end excluded, oldest first.
+    pub fn created_between(&self, account: AccountId, span: Range<i64>, now: i64) -> Vec<(Arc<str>, View)> {
+        let mut found: Vec<(Arc<str>, View)> = Vec::new();
+        for record in &self.account(account).payments {
+            let Record::Payment(payment) = record.value() else { continue };
+            if span.contains(&payment.created_at) {
+                found.push((Arc::clone(record.key()), payment.view(now)));
+            }
+        }
+        found.sort_by(|(number, view), (other_number, other)| {
+            (view.created_at, number).cmp(&(other.created_at, other_number))
+        });
+        found
     }
 
     /// The captures of a span, its end excluded, in the order in which they were made.

@@ -4,13 +4,14 @@
 //! channel's owner would speak it. It must never share code with our own channel adapters: a misreading of a protocol
 //! on one side has to show on the other.
 //!
-//! `simpay` is the far end of one channel; all else serves every channel. A far end opens its accounts
+//! `simpay` and `stripe` are the far ends of one channel each; all else serves every channel. A far end opens its accounts
 //! ([`accounts::Roster`]), has its routes (`http`), keeps its payments in the `books`, and is a [`wire::Wire`] for
 //! each account, which is how the gateway tells merchants of money.
 
 pub mod accounts;
 mod address;
 mod agenda;
+mod alipay;
 pub mod books;
 mod callbacks;
 mod faults;
@@ -19,6 +20,8 @@ mod journal;
 mod nonces;
 mod payer;
 mod simpay;
+mod stripe;
+mod unionpay;
 mod wechat;
 pub mod wire;
 
@@ -38,11 +41,14 @@ use tokio::task::JoinSet;
 use crate::config::{Config, ConfigError};
 use accounts::{AccountId, Enlisted, Roster};
 use agenda::{Agenda, Deed, Delivery, PaymentId};
+use alipay::Alipay;
 use books::{Acted, Books, CloseRule, Closing, PendingWhat, Refusal};
 use callbacks::Sender;
 use faults::{Fault, Faults};
 use payer::{Conduct, Notices, Payer, Script};
 use simpay::Simpay;
+use stripe::Stripe;
+use unionpay::Unionpay;
 use wechat::Wechat;
 use wire::{TimeScale, Wire};
 
@@ -58,6 +64,11 @@ pub enum GatewayError {
     Config(ConfigError),
     /// The key of this account is not base64.
     Key(String),
+    /// A key or certificate of this account is malformed.
+    Malformed {
+        channel: &'static str,
+        account: &'static str,
+    },
     Books(PathBuf, std::io::Error),
     Client(reqwest::Error),
     Listen(SocketAddr, std::io::Error),
@@ -69,6 +80,9 @@ impl fmt::Display for GatewayError {
         match self {
             GatewayError::Config(error) => error.fmt(f),
             GatewayError::Key(account) => write!(f, "gateway: the key of account {account} is not base64"),
+            GatewayError::Malformed { channel, account } => {
+                write!(f, "gateway: a key or certificate of {channel} account {account} is malformed")
+            }
             GatewayError::Books(folder, error) => write!(f, "gateway: books in {}: {error}", folder.display()),
             GatewayError::Client(error) => write!(f, "gateway: client for callbacks: {error}"),
             GatewayError::Listen(address, error) => write!(f, "gateway: {address}: {error}"),
@@ -89,6 +103,9 @@ struct Gateway {
     /// For spans that a protocol fixes.
     time_scale: TimeScale,
     simpay: Simpay,
+    unionpay: Unionpay,
+    stripe: Stripe,
+    alipay: Alipay,
     wechat: Wechat,
 }
 
@@ -132,16 +149,24 @@ impl Gateway {
     fn open(config: &Config) -> Result<Self, GatewayError> {
         let mut roster = Roster::default();
         let simpay = Simpay::open(config, &mut roster)?;
+        let unionpay = Unionpay::open(config, &mut roster)?;
+        let stripe = Stripe::open(config, &mut roster)?;
+        let alipay = Alipay::open(config, &mut roster)?;
         let wechat = Wechat::open(config, &mut roster)?;
         let names = roster.accounts.iter().map(|account| (account.channel, account.name.as_str()));
+        let books = Books::open(&config.gateway_dir(), names)?;
+        stripe.recall(&books, now_ms());
         Ok(Gateway {
-            books: Books::open(&config.gateway_dir(), names)?,
+            books,
             accounts: roster.accounts,
             agenda: Agenda::default(),
             faults: Faults::new(&config.gateway.faults),
             payer_delay_ms: signed(config.gateway.payer_delay_ms),
             time_scale: TimeScale::percent(config.gateway.time_scale_percent),
             simpay,
+            unionpay,
+            stripe,
+            alipay,
             wechat,
         })
     }

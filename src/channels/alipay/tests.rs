@@ -92,6 +92,8 @@ fn ask(method: Method) -> Ask<'static> {
         description: "Tea & cake = 1/2",
         notify_url: NOTIFY_URL.into(),
         return_url: Some("https://shop.example/back"),
+        openid: None,
+        payer_ip: None,
         expires_at: NOW.plus_ms(3_600_000),
     }
 }
@@ -115,6 +117,7 @@ fn refund_ask() -> RefundAsk {
         captured_at: NOW,
         captured_minor: 20060,
         amount_minor: 60,
+        notify_url: NOTIFY_URL.into(),
     }
 }
 

@@ -22,12 +22,11 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use secrecy::SecretString;
-
 use super::{
     Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, NextAction, Outgoing, Reading, Received,
     RefundAsk, Stamp, Submission, Submitted, Verb,
 };
+pub use crate::config::credentials::{Alipay as Credentials, AlipayTrust as Trust};
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::Account;
 use crate::domain::time::Instant;
@@ -42,26 +41,6 @@ const TEXT_MAX: usize = 64;
 const QR_CODE_MAX: usize = 1024;
 /// How long a precreated code can be scanned.
 const QR_CODE_LIVES_MS: i64 = 2 * 60 * 60 * 1_000;
-
-/// What an account needs, as texts already read from files.
-#[derive(Debug)]
-pub struct Credentials {
-    pub app_id: String,
-    /// Our own user at Alipay, which notifications name; checked where it is given.
-    pub seller_id: Option<String>,
-    /// PEM (PKCS#8 or PKCS#1), or the bare base64 that Alipay's tool saves.
-    pub app_key: SecretString,
-    pub trust: Trust,
-}
-
-/// What we believe Alipay by.
-#[derive(Debug)]
-pub enum Trust {
-    /// One key, or several while Alipay changes over.
-    PublicKey { pem: String },
-    /// Certificate mode: our application's, Alipay's (a bundle while it changes over), and the roots.
-    Certificates { app: String, alipay: String, root: String },
-}
 
 pub struct Alipay {
     account: Account,
@@ -171,22 +150,6 @@ impl Alipay {
             return Ok(());
         }
         Err(distrust.to_string())
-    }
-
-    fn carried(&self, frozen: &Frozen, stamp: &Stamp) -> Submitted {
-        let Frozen::Request { biz_content, entrance, expires_at, notify_url, return_url, .. } = frozen else {
-            return refused_by_us(frozen);
-        };
-        let returns = returns(notify_url, return_url.as_deref());
-        let Signature { url, biz_content } = self.signature(entrance.method(), biz_content.clone(), &returns, stamp);
-        Submitted {
-            outcome: SendOutcome::Accepted { reference: None },
-            next_action: Some(NextAction::Form {
-                url,
-                fields: BTreeMap::from([("biz_content".to_owned(), biz_content)]),
-                expires_at: *expires_at,
-            }),
-        }
     }
 
     fn precreated(&self, frozen: &str, stamp: &Stamp, answer: &Answer) -> Result<Submitted, String> {
@@ -332,15 +295,6 @@ fn sent(refused: &Refused) -> SendOutcome {
     }
 }
 
-fn refused_by_us(frozen: &Frozen) -> Submitted {
-    let code = match frozen {
-        Frozen::Unsuitable { code } => code.as_str(),
-        Frozen::Request { .. } => "request_unsuitable",
-    };
-    let outcome = SendOutcome::Rejected { fault: Fault::Payment, code: code.into() };
-    Submitted { outcome, next_action: None }
-}
-
 impl Adapter for Alipay {
     fn account(&self) -> &Account {
         &self.account
@@ -351,19 +305,27 @@ impl Adapter for Alipay {
     }
 
     fn submit(&self, frozen: &str, stamp: &Stamp) -> Submission {
-        let request = match Frozen::read(frozen) {
-            Ok(request) => request,
-            Err(why) => {
-                let outcome = SendOutcome::NotSent { why: why.into() };
-                return Submission::Carried(Submitted { outcome, next_action: None });
+        let nothing_sent = |outcome| Submission::Carried(Submitted { outcome, next_action: None });
+        let (biz_content, entrance, expires_at, notify_url, return_url) = match Frozen::read(frozen) {
+            Ok(Frozen::Request { biz_content, entrance, expires_at, notify_url, return_url, .. }) => {
+                (biz_content, entrance, expires_at, notify_url, return_url)
             }
+            Ok(Frozen::Unsuitable { code }) => {
+                return nothing_sent(SendOutcome::Rejected { fault: Fault::Payment, code: code.into() });
+            }
+            Err(why) => return nothing_sent(SendOutcome::NotSent { why: why.into() }),
         };
-        match &request {
-            Frozen::Request { biz_content, entrance: Entrance::Precreate, notify_url, return_url, .. } => {
-                let returns = returns(notify_url, return_url.as_deref());
-                Submission::Call(self.outgoing(requests::PRECREATE, biz_content.clone(), &returns, stamp))
+        let returns = returns(&notify_url, return_url.as_deref());
+        match entrance {
+            Entrance::Precreate => Submission::Call(self.outgoing(requests::PRECREATE, biz_content, &returns, stamp)),
+            Entrance::Page | Entrance::Wap => {
+                let Signature { url, biz_content } = self.signature(entrance.method(), biz_content, &returns, stamp);
+                let fields = BTreeMap::from([("biz_content".to_owned(), biz_content)]);
+                Submission::Carried(Submitted {
+                    outcome: SendOutcome::Accepted { reference: None },
+                    next_action: Some(NextAction::Form { url, fields, expires_at }),
+                })
             }
-            Frozen::Request { .. } | Frozen::Unsuitable { .. } => Submission::Carried(self.carried(&request, stamp)),
         }
     }
 

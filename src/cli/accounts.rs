@@ -10,12 +10,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::Failure;
 use crate::actors::registry::{Assignments, DEFAULT_ACCOUNT, Registry, Renewal};
 use crate::channels::Adapter;
-use crate::channels::alipay::{self, Alipay};
+use crate::channels::alipay::Alipay;
 use crate::channels::simpay::Simpay;
 use crate::channels::stripe::{self, Stripe};
 use crate::channels::unionpay::{self, Unionpay};
 use crate::channels::wechat::{self, Wechat};
-use crate::config::credentials::{self, AlipayTrust};
+use crate::config::credentials;
 use crate::config::{self, Config, sandbox};
 use crate::domain::channel::Channel;
 use crate::domain::id::Account;
@@ -68,7 +68,7 @@ fn of_channel(config: &Config, channel: Channel, settings: &config::Channel) -> 
             if made {
                 accounts.insert(sandboxed(), sandbox::Alipay::open(&config.data.dir, sandbox::ACCOUNT)?.credentials());
             }
-            each(accounts, |account, texts| Alipay::new(account, &base_url, of_alipay(texts)))
+            each(accounts, |account, texts| Alipay::new(account, &base_url, texts))
         }
         Channel::Unionpay => {
             let mut accounts = settings.accounts.unionpay()?;
@@ -98,14 +98,6 @@ fn of_wechat(texts: credentials::Wechat) -> wechat::Credentials {
         public_key: texts.public_key.map(|key| wechat::PublicKey { id: key.id, pem: key.pem }),
         platform_certificates: texts.platform_certificates,
     }
-}
-
-fn of_alipay(texts: credentials::Alipay) -> alipay::Credentials {
-    let trust = match texts.trust {
-        AlipayTrust::PublicKey { pem } => alipay::Trust::PublicKey { pem },
-        AlipayTrust::Certificates { app, alipay, root } => alipay::Trust::Certificates { app, alipay, root },
-    };
-    alipay::Credentials { app_id: texts.app_id, seller_id: texts.seller_id, app_key: texts.app_key, trust }
 }
 
 fn of_unionpay(texts: credentials::Unionpay) -> unionpay::Credentials {

@@ -28,7 +28,9 @@ pub struct WechatPublicKey {
 #[derive(Debug, Clone)]
 pub struct Alipay {
     pub app_id: String,
+    /// Our own user at Alipay, which notifications name; checked where it is given.
     pub seller_id: Option<String>,
+    /// PEM, PKCS#8 or PKCS#1, or the bare base64 that Alipay's own tool saves.
     pub app_key: SecretString,
     pub trust: AlipayTrust,
 }
@@ -36,7 +38,9 @@ pub struct Alipay {
 /// How Alipay and the merchant know each other.
 #[derive(Debug, Clone)]
 pub enum AlipayTrust {
+    /// One key, or several while Alipay changes over.
     PublicKey { pem: String },
+    /// Our application's certificate, Alipay's (several while it changes over), and the roots.
     Certificates { app: String, alipay: String, root: String },
 }
 

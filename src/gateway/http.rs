@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::faults::Fault;
 use super::payer::Conduct;
-use super::{Gateway, alipay, now_ms, simpay, stripe, unionpay};
+use super::{Gateway, alipay, now_ms, simpay, stripe, unionpay, wechat};
 
 const BODY_MAX: usize = 64 * 1024;
 /// Callers that have not given up by then are let go.
@@ -21,6 +21,7 @@ pub fn routes(service: &mut web::ServiceConfig) {
         .service(web::scope("/unionpay").configure(unionpay::routes::routes))
         .service(web::scope("/stripe").configure(stripe::routes::routes))
         .service(web::scope("/alipay").configure(alipay::routes::routes))
+        .service(web::scope("/wechat").configure(wechat::routes::routes))
         .route("/sim/totals", web::get().to(totals))
         .route("/sim/orders/{number}", web::get().to(order))
         .route("/healthz", web::get().to(HttpResponse::Ok))

@@ -22,6 +22,7 @@ mod payer;
 mod simpay;
 mod stripe;
 mod unionpay;
+mod wechat;
 pub mod wire;
 
 use std::fmt;
@@ -48,6 +49,7 @@ use payer::{Conduct, Notices, Payer, Script};
 use simpay::Simpay;
 use stripe::Stripe;
 use unionpay::Unionpay;
+use wechat::Wechat;
 use wire::{TimeScale, Wire};
 
 /// When the last of three callbacks follows the first two.
@@ -104,6 +106,7 @@ struct Gateway {
     unionpay: Unionpay,
     stripe: Stripe,
     alipay: Alipay,
+    wechat: Wechat,
 }
 
 /// Runs the simulated gateway until `shutdown` resolves; it is down within two seconds then.
@@ -149,6 +152,7 @@ impl Gateway {
         let unionpay = Unionpay::open(config, &mut roster)?;
         let stripe = Stripe::open(config, &mut roster)?;
         let alipay = Alipay::open(config, &mut roster)?;
+        let wechat = Wechat::open(config, &mut roster)?;
         let names = roster.accounts.iter().map(|account| (account.channel, account.name.as_str()));
         let books = Books::open(&config.gateway_dir(), names)?;
         stripe.recall(&books, now_ms());
@@ -163,6 +167,7 @@ impl Gateway {
             unionpay,
             stripe,
             alipay,
+            wechat,
         })
     }
 

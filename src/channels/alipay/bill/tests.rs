@@ -129,7 +129,7 @@ fn missing_and_doubled_columns_are_refused() {
 fn a_bill_that_is_cut_off_or_falsified_is_refused() {
     let whole = table(HEADER, &[PAYMENT, REFUND], TOTALS);
     let cut = &whole[..whole.find("业务明细列表结束").unwrap() - 60];
-    assert_eq!(read(&bill(&gbk(cut))).is_err(), true);
+    assert!(read(&bill(&gbk(cut))).is_err());
     let ended = format!("{}\r\n", whole.split("\r\n").take(7).collect::<Vec<_>>().join("\r\n"));
     assert_eq!(refused(&ended).1, "has 1 cells for 25 columns");
     let ended = whole.split("\r\n").take(7).collect::<Vec<_>>().join("\r\n");

@@ -261,11 +261,11 @@ impl OrderActor {
             Effect::Query { ordinal } => (ordinal, Question::Query),
             Effect::Close { ordinal } => (ordinal, Question::Close),
             Effect::Refund { capture } => {
-                let Some((ordinal, ask)) = refund_ask(order, capture) else { return };
+                let Some((ordinal, ask)) = refund_ask(order, capture, &self.registry) else { return };
                 (ordinal, Question::Refund { capture, ask })
             }
             Effect::QueryRefund { capture } => {
-                let Some((ordinal, ask)) = refund_ask(order, capture) else { return };
+                let Some((ordinal, ask)) = refund_ask(order, capture, &self.registry) else { return };
                 (ordinal, Question::QueryRefund { capture, ask })
             }
         };
@@ -407,9 +407,11 @@ pub fn is_settled(order: &Order) -> bool {
     }
 }
 
-fn refund_ask(order: &Order, index: u8) -> Option<(u8, RefundAsk)> {
+fn refund_ask(order: &Order, index: u8, registry: &Registry) -> Option<(u8, RefundAsk)> {
     let capture = order.captures.get(usize::from(index))?;
-    let attempt = attempted(order, order.attempt(capture.ordinal)?);
+    let attempt = order.attempt(capture.ordinal)?;
+    let notify_url = registry.notify_url(attempt.channel, &attempt.account);
+    let attempt = attempted(order, attempt);
     let ask = RefundAsk {
         refund_number: refund_number(attempt.number, index),
         attempt,
@@ -417,6 +419,7 @@ fn refund_ask(order: &Order, index: u8) -> Option<(u8, RefundAsk)> {
         captured_at: capture.at,
         captured_minor: capture.amount_minor,
         amount_minor: capture.amount_minor,
+        notify_url,
     };
     Some((capture.ordinal, ask))
 }

@@ -216,6 +216,7 @@ pub struct RefundAsk {
     pub captured_at: Instant,
     pub captured_minor: i64,
     pub amount_minor: i64,
+    pub notify_url: String,
 }
 
 /// One account at one channel: builds its requests, reads its answers. Pure.

@@ -31,24 +31,21 @@ pub struct Unionpay {
 }
 
 impl Unionpay {
-    /// Answers for the sandbox's merchant if the channel is used, or was once: its books may hold payments.
-    ///
     /// # Errors
     /// A key or certificate cannot be made or read, or is malformed.
     pub fn open(config: &Config, roster: &mut Roster) -> Result<Self, GatewayError> {
-        let name = Channel::Unionpay.name();
-        let is_used = config.channels.get(name).is_some_and(|channel| channel.enabled);
-        if !is_used && !sandbox::Unionpay::was_made(&config.data.dir) {
-            return Ok(Unionpay { wires: Vec::new() });
+        let mut wires = Vec::new();
+        if sandbox::is_served(config, Channel::Unionpay.name()) {
+            let name = sandbox::ACCOUNT;
+            let account = sandbox::Unionpay::open(&config.data.dir, name).map_err(GatewayError::Config)?;
+            let malformed = || GatewayError::Key(name.to_owned());
+            let merchant = Merchant::new(&account.mer_id, &account.merchant_certificate).ok_or_else(malformed)?;
+            let signer = Signer::new(&account.signer_key, &account.signer_certificate).ok_or_else(malformed)?;
+            let scale = TimeScale::percent(config.gateway.time_scale_percent);
+            let wire = Arc::new(UnionpayWire::new(merchant, signer, scale));
+            wires.push((roster.enlist(Channel::Unionpay, name, wire.clone()), wire));
         }
-        let account = sandbox::Unionpay::open(&config.data.dir, sandbox::ACCOUNT).map_err(GatewayError::Config)?;
-        let malformed = || GatewayError::Malformed { channel: name, account: sandbox::ACCOUNT };
-        let merchant = Merchant::new(&account.mer_id, &account.merchant_certificate).ok_or_else(malformed)?;
-        let signer = Signer::new(&account.signer_key, &account.signer_certificate).ok_or_else(malformed)?;
-        let scale = TimeScale::percent(config.gateway.time_scale_percent);
-        let wire = Arc::new(UnionpayWire::new(merchant, signer, scale));
-        let id = roster.enlist(Channel::Unionpay, sandbox::ACCOUNT, wire.clone());
-        Ok(Unionpay { wires: vec![(id, wire)] })
+        Ok(Unionpay { wires })
     }
 
     fn wire(&self, mer_id: &str) -> Option<(AccountId, &Arc<UnionpayWire>)> {

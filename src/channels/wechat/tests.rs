@@ -113,6 +113,7 @@ fn refund_ask() -> RefundAsk {
         captured_at: NOW,
         captured_minor: 20_059,
         amount_minor: 20_059,
+        notify_url: "https://m.example/v1/callbacks/wechat".into(),
     }
 }
 

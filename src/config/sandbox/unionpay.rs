@@ -24,11 +24,6 @@ pub struct Unionpay {
 }
 
 impl Unionpay {
-    /// Whether the sandbox ever made its merchant.
-    pub fn was_made(data_dir: &Path) -> bool {
-        super::was_made(data_dir, Channel::Unionpay)
-    }
-
     /// The merchant, made if it is not there.
     ///
     /// # Errors

@@ -221,7 +221,7 @@ fn a_purchase_is_brought_paid_queried_and_told_of() {
     }
     let query_id = &told["queryId"];
     assert!(query_id.len() == 21 && query_id.starts_with("05260921221320"), "{query_id}");
-    assert_eq!(told["traceNo"], query_id[15..]);
+    assert_eq!(told["traceNo"], query_id[14..20]);
     let forged = parse(&far.gateway.wire(far.account).forged(&far.notice(), NOW).body).unwrap();
     assert_eq!((&forged["orderId"], forged["signature"] == told["signature"]), (&told["orderId"], false));
     assert!(!far.is_unionpays(&forged));
@@ -233,6 +233,7 @@ fn a_query_names_a_transaction_by_its_number_and_its_time() {
     far.bring(far.purchase(""), NOW).unwrap();
     let waiting = far.call(Call::Query, far.query(), NOW + 1);
     assert_eq!((waiting["respCode"].as_str(), waiting["origRespCode"].as_str()), ("00", "05"));
+    assert_eq!((waiting["txnType"].as_str(), waiting["txnSubType"].as_str()), ("01", "01"), "the purchase's own");
     assert_eq!(
         far.call(Call::Query, far.head(&[("txnType", "00"), ("txnSubType", "00"), ("txnTime", "20260921221321")]), NOW)
             ["respCode"],
@@ -296,6 +297,7 @@ fn a_refund_is_taken_once_told_of_and_found_by_its_own_number() {
     let found = far.call(Call::Query, asked, NOW + 600);
     assert_eq!((found["origRespCode"].as_str(), found["settleAmt"].as_str()), ("00", "20059"));
     assert_eq!(found["queryId"], taken["queryId"]);
+    assert_eq!((found["txnType"].as_str(), found["txnSubType"].as_str()), ("04", "00"), "the refund's own");
 
     let notice = far.gateway.books.refund_notice(far.account, &number.into(), NOW + 600).unwrap();
     let told = far.gateway.wire(far.account).refund_callback(&notice, NOW + 600).unwrap();

@@ -137,7 +137,7 @@ pub struct Webhooks {
 pub struct Channel {
     pub enabled: bool,
     pub fee_rate: Decimal,
-    /// Empty: the simulated gateway at `gateway.listen` (sandbox only).
+    /// Empty: in the sandbox the simulated gateway at `gateway.listen`, elsewhere the channel itself.
     pub base_url: String,
     pub calls_per_second: u32,
     pub sandbox_calls_per_second: u32,

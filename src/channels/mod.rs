@@ -244,7 +244,8 @@ pub trait Adapter: Send + Sync + 'static {
     fn callback(&self, received: &Received<'_>, now: Instant) -> Result<Heard, CallbackError>;
     fn acknowledgement(&self) -> Acknowledgement;
 
-    /// What the account needs to be asked now and then to go on understanding its channel, such as for new keys.
+    /// What the account must ask now to go on understanding its channel, such as for new keys; none while nothing is
+    /// due. It is looked at every few seconds, so the adapter keeps its own measure.
     fn upkeep(&self, _stamp: &Stamp) -> Option<Outgoing> {
         None
     }

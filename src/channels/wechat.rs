@@ -20,7 +20,6 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-use secrecy::SecretString;
 use url::Url;
 
 use self::codes::{ORDER_NOT_EXIST, REFUND_NOT_EXIST, Trade, Verdict, of_create, of_refund, trade};
@@ -33,6 +32,7 @@ use super::{
     Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, Outgoing, Reading, Received, RefundAsk,
     Stamp, Submission, Submitted, Verb,
 };
+pub use crate::config::credentials::{Wechat as Credentials, WechatPublicKey as PublicKey};
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::Account;
 use crate::domain::time::Instant;
@@ -43,28 +43,6 @@ const REFUNDS: &str = "/v3/refund/domestic/refunds";
 const ID_MAX: usize = 32;
 /// The longest error code that is kept.
 const CODE_MAX: usize = 64;
-
-/// What an account has of its keys, as texts.
-pub struct Credentials {
-    pub mchid: String,
-    pub appid: String,
-    /// The serial number of the merchant's API certificate, in hexadecimal digits.
-    pub merchant_serial: String,
-    /// PEM, PKCS#8 or PKCS#1.
-    pub merchant_key: SecretString,
-    /// 32 bytes.
-    pub api_v3_key: SecretString,
-    pub public_key: Option<PublicKey>,
-    /// PEM. More are fetched by `upkeep`.
-    pub platform_certificates: Vec<String>,
-}
-
-/// The WeChat Pay public key of an account.
-pub struct PublicKey {
-    /// `PUB_KEY_ID_…`
-    pub id: String,
-    pub pem: String,
-}
 
 pub struct Wechat {
     account: Account,
@@ -326,6 +304,7 @@ impl Adapter for Wechat {
         let refund = Refund {
             transaction_id: &ask.reference,
             out_refund_no: &ask.refund_number,
+            notify_url: &ask.notify_url,
             amount: RefundTotal { refund: ask.amount_minor, total: ask.captured_minor, currency: CURRENCY },
         };
         self.post(REFUNDS, json(&refund), stamp)

@@ -62,13 +62,8 @@ const SHUTDOWN_S: u64 = 1;
 #[derive(Debug)]
 pub enum GatewayError {
     Config(ConfigError),
-    /// The key of this account is not base64.
-    Key(String),
     /// A key or certificate of this account is malformed.
-    Malformed {
-        channel: &'static str,
-        account: &'static str,
-    },
+    Key(String),
     Books(PathBuf, std::io::Error),
     Client(reqwest::Error),
     Listen(SocketAddr, std::io::Error),
@@ -79,10 +74,7 @@ impl fmt::Display for GatewayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             GatewayError::Config(error) => error.fmt(f),
-            GatewayError::Key(account) => write!(f, "gateway: the key of account {account} is not base64"),
-            GatewayError::Malformed { channel, account } => {
-                write!(f, "gateway: a key or certificate of {channel} account {account} is malformed")
-            }
+            GatewayError::Key(account) => write!(f, "gateway: a key or certificate of account {account} is malformed"),
             GatewayError::Books(folder, error) => write!(f, "gateway: books in {}: {error}", folder.display()),
             GatewayError::Client(error) => write!(f, "gateway: client for callbacks: {error}"),
             GatewayError::Listen(address, error) => write!(f, "gateway: {address}: {error}"),

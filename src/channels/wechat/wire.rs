@@ -115,6 +115,8 @@ pub(super) struct Close<'a> {
 pub(super) struct Refund<'a> {
     pub transaction_id: &'a str,
     pub out_refund_no: &'a str,
+    /// Without one, a console's own setting would be told in the form of the API before this one.
+    pub notify_url: &'a str,
     pub amount: RefundTotal,
 }
 

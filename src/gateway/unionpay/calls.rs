@@ -129,11 +129,10 @@ pub fn answer(gateway: &Gateway, unionpay: &Unionpay, call: Call, body: &[u8], n
 }
 
 fn signed(wire: &UnionpayWire, mut fields: Fields, said: Refused, fault: Fault) -> Outcome {
-    for (name, value) in
-        [("version", "5.1.0"), ("encoding", "UTF-8"), ("respCode", said.code), ("respMsg", said.message)]
-    {
+    for (name, value) in [("version", "5.1.0"), ("respCode", said.code), ("respMsg", said.message)] {
         fields.insert(name.into(), value.into());
     }
+    fields.entry("encoding".into()).or_insert_with(|| "UTF-8".into());
     Outcome::Answer { body: form::answer(&wire.signer.sign(fields)), fault }
 }
 
@@ -198,7 +197,7 @@ fn query(gateway: &Gateway, caller: &Caller<'_>, request: &Request, now: i64) ->
     let refund = refund.ok_or(NOT_FOUND)?;
     let reference = refund.reference.clone().ok_or(NOT_FOUND)?;
     let mut fields = paid(&Capture { reference, amount_minor: refund.amount_minor, at: refund.at });
-    fields.extend(origin(SUCCESS));
+    fields.extend(found(["04", "00"], SUCCESS));
     let fault = gateway.fault(caller.account, &refund.number, "query_refund", Conduct::Answers);
     Ok((fields, fault))
 }
@@ -208,17 +207,19 @@ fn purchase(view: &View) -> Fields {
         Some(capture) => paid(capture),
         None => Fields::from([("txnAmt".to_owned(), view.asked_minor.to_string())]),
     };
-    fields.extend(origin(match view.state {
+    let said = match view.state {
         State::Waiting => PENDING,
         State::Paid => SUCCESS,
         State::Declined => NO_BALANCE,
         State::Closed => FAILED,
-    }));
+    };
+    fields.extend(found(["01", "01"], said));
     fields
 }
 
-fn origin(said: Refused) -> Fields {
-    [("origRespCode", said.code), ("origRespMsg", said.message)]
+/// What was found: the answer takes the kind of the transaction in place of the query's, as UnionPay's own do.
+fn found([txn_type, txn_sub_type]: [&str; 2], said: Refused) -> Fields {
+    [("txnType", txn_type), ("txnSubType", txn_sub_type), ("origRespCode", said.code), ("origRespMsg", said.message)]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into()
 }

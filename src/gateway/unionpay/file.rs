@@ -13,6 +13,7 @@ use super::calls::{Caller, Failure};
 use super::clock;
 use super::fields::{MALFORMED, NO_FILE, Request};
 use super::form::Fields;
+use super::wire::trace_no;
 use crate::gateway::Gateway;
 use crate::gateway::books::{BillCapture, BillRefund};
 use crate::gateway::faults::Fault;
@@ -87,13 +88,12 @@ fn detail(captures: &[BillCapture], refunds: &[BillRefund], mer_id: &str) -> Str
 
 impl Line<'_> {
     fn written(&self, mer_id: &str) -> String {
-        let trace = self.query_id.get(self.query_id.len().saturating_sub(6)..).unwrap_or_default();
         let settled = format!("{}{:0AMOUNT_DIGITS$}", self.side, self.amount_minor);
         let values = [
             (1, self.code.to_owned()),
             (2, "00010000".to_owned()),
             (3, "00010000".to_owned()),
-            (4, trace.to_owned()),
+            (4, trace_no(self.query_id).to_owned()),
             (5, clock::within_year(self.at)),
             (6, MASKED_CARD.to_owned()),
             (7, format!("{:0AMOUNT_DIGITS$}", self.amount_minor)),
@@ -153,7 +153,7 @@ mod tests {
             let start: usize = WIDTHS[..number - 1].iter().map(|width| width + 1).sum();
             written[start..start + WIDTHS[number - 1]].trim_end()
         };
-        assert_eq!((column(1), column(4), column(5)), ("S30", "000042", "0921221320"));
+        assert_eq!((column(1), column(4), column(5)), ("S30", "000004", "0921221320"));
         assert_eq!((column(7), column(10)), ("000000020060", "052609212213200000042"));
         assert_eq!((column(12), column(20), column(22)), ("01JG00048HE8H86CT48HANASK603R00", "04", "000201"));
         assert_eq!((column(16), column(17), column(33)), ("D000000000000", "D000000020060", "D000000020060"));

@@ -3,6 +3,9 @@
 
 use std::path::PathBuf;
 
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::test::{TestRequest, call_service, init_service, read_body};
+use actix_web::{App, web};
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
@@ -27,7 +30,7 @@ const TXN_TIME: &str = "20260921221320";
 const ORDER: &str = "01JG00048HE8H86CT48HANASK600";
 
 struct Far {
-    gateway: Gateway,
+    gateway: web::Data<Gateway>,
     account: AccountId,
     keys: sandbox::Unionpay,
     folder: PathBuf,
@@ -45,7 +48,7 @@ fn far(test: &str) -> Far {
     let mut config = Config::load(&[]).unwrap();
     config.data.dir.clone_from(&folder);
     let keys = sandbox::Unionpay::open(&folder, sandbox::ACCOUNT).unwrap();
-    let gateway = Gateway::open(&config).unwrap();
+    let gateway = web::Data::new(Gateway::open(&config).unwrap());
     let (account, _) = gateway.unionpay.wire(&keys.mer_id).unwrap();
     Far { gateway, account, keys, folder }
 }
@@ -218,7 +221,7 @@ fn a_purchase_is_brought_paid_queried_and_told_of() {
     }
     let query_id = &told["queryId"];
     assert!(query_id.len() == 21 && query_id.starts_with("05260921221320"), "{query_id}");
-    assert_eq!(told["traceNo"], query_id[15..]);
+    assert_eq!(told["traceNo"], query_id[14..20]);
     let forged = parse(&far.gateway.wire(far.account).forged(&far.notice(), NOW).body).unwrap();
     assert_eq!((&forged["orderId"], forged["signature"] == told["signature"]), (&told["orderId"], false));
     assert!(!far.is_unionpays(&forged));
@@ -230,6 +233,7 @@ fn a_query_names_a_transaction_by_its_number_and_its_time() {
     far.bring(far.purchase(""), NOW).unwrap();
     let waiting = far.call(Call::Query, far.query(), NOW + 1);
     assert_eq!((waiting["respCode"].as_str(), waiting["origRespCode"].as_str()), ("00", "05"));
+    assert_eq!((waiting["txnType"].as_str(), waiting["txnSubType"].as_str()), ("01", "01"), "the purchase's own");
     assert_eq!(
         far.call(Call::Query, far.head(&[("txnType", "00"), ("txnSubType", "00"), ("txnTime", "20260921221321")]), NOW)
             ["respCode"],
@@ -293,6 +297,7 @@ fn a_refund_is_taken_once_told_of_and_found_by_its_own_number() {
     let found = far.call(Call::Query, asked, NOW + 600);
     assert_eq!((found["origRespCode"].as_str(), found["settleAmt"].as_str()), ("00", "20059"));
     assert_eq!(found["queryId"], taken["queryId"]);
+    assert_eq!((found["txnType"].as_str(), found["txnSubType"].as_str()), ("04", "00"), "the refund's own");
 
     let notice = far.gateway.books.refund_notice(far.account, &number.into(), NOW + 600).unwrap();
     let told = far.gateway.wire(far.account).refund_callback(&notice, NOW + 600).unwrap();
@@ -389,4 +394,46 @@ fn the_file_of_a_day_is_there_when_the_day_is_over_and_had_something() {
     let file = far.call(Call::File, asked("0921"), tomorrow);
     assert_eq!((file["respCode"].as_str(), file["fileName"].ends_with("_260921.zip")), ("00", true));
     assert!(STANDARD.decode(&file["fileContent"]).unwrap().len() > 100);
+}
+
+const FORM: &str = "application/x-www-form-urlencoded;charset=UTF-8";
+
+/// Posts to the routes that the gateway serves.
+async fn post(far: &Far, path: &str, content_type: &str, body: Vec<u8>) -> (u16, String) {
+    let routes = App::new().app_data(far.gateway.clone()).configure(crate::gateway::http::routes);
+    let request = TestRequest::post().uri(path).insert_header((CONTENT_TYPE, content_type)).set_payload(body);
+    let response = call_service(&init_service(routes).await, request.to_request()).await;
+    let status = response.status().as_u16();
+    (status, String::from_utf8(read_body(response).await.to_vec()).unwrap())
+}
+
+#[actix_web::test]
+async fn the_browser_gets_a_page_and_the_merchant_a_raw_signed_answer() {
+    let far = far("routes");
+    let mut purchase = far.purchase("Tea <b>");
+    // Expired by the machine's clock would be refused.
+    purchase.insert("payTimeout".into(), "20991231235959".into());
+    purchase.insert("frontUrl".into(), "https://shop.example/?a=1&b=%22\"><script>".into());
+    let front = "/unionpay/gateway/api/frontTransReq.do";
+    let (status, page) = post(&far, front, FORM, far.signed(purchase)).await;
+    assert!(status == 200 && page.contains("¥200.60") && !page.contains("<script>"), "{page}");
+    let (_, answer) = post(&far, "/unionpay/gateway/api/queryTrans.do", FORM, far.signed(far.query())).await;
+    assert_eq!(far.believed(&answer)["origRespCode"], "05");
+    let refund = far.signed(far.refund("050000000000000000000", "1"));
+    let (_, answer) = post(&far, "/unionpay/gateway/api/backTransReq.do", FORM, refund).await;
+    assert_eq!(far.believed(&answer)["respCode"], "35");
+    let (_, answer) = post(&far, "/unionpay/filedownload/", FORM, far.signed(far.query())).await;
+    assert_eq!(far.believed(&answer)["respCode"], "10");
+}
+
+#[actix_web::test]
+async fn whoever_is_no_merchant_gets_no_signature() {
+    let far = far("strangers");
+    let query = "/unionpay/gateway/api/queryTrans.do";
+    let invalid = (400, "Invalid request.".to_owned());
+    assert_eq!(post(&far, query, FORM, b"merId=777".to_vec()).await, invalid);
+    assert_eq!(post(&far, query, "application/json", far.signed(far.query())).await, invalid);
+    assert_eq!(post(&far, query, FORM, vec![b'a'; 65 * 1024]).await.0, 413);
+    let (status, page) = post(&far, "/unionpay/gateway/api/frontTransReq.do", FORM, b"orderId=<b>".to_vec()).await;
+    assert!(status == 400 && !page.contains("<b>"));
 }

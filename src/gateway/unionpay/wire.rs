@@ -17,7 +17,8 @@ const GAPS_MS: [i64; 4] = [MINUTE_MS, 2 * MINUTE_MS, 4 * MINUTE_MS, 5 * MINUTE_M
 /// The first two digits of every `queryId` that was seen.
 const QUERY_ID_HEAD: &str = "05";
 const SERIAL_DIGITS: usize = 7;
-const TRACE_DIGITS: usize = 6;
+/// Where the `traceNo` stands in a `queryId`: the first six digits of its serial, as in the messages that were seen.
+const TRACE: std::ops::Range<usize> = 14..20;
 /// An encrypted card number; its base64 has what decoding as a form would spoil.
 const ACC_NO: &str = "kx+7Zk/0fH8mA+b1VQ==";
 
@@ -43,6 +44,7 @@ impl UnionpayWire {
         let kept = Kept::read(notice.data.as_deref());
         let mut fields = self.told(&notice.number, "01", "01", kept);
         fields.extend(paid(&notice.capture));
+        fields.extend([("payCardType".into(), "01".into()), ("payType".into(), "0001".into())]);
         fields
     }
 
@@ -72,11 +74,10 @@ impl UnionpayWire {
 
 /// What notifications and queries say of money that moved.
 pub fn paid(capture: &Capture) -> Fields {
-    let trace = capture.reference.len().saturating_sub(TRACE_DIGITS);
     let amount = capture.amount_minor.to_string();
     [
         ("queryId", &*capture.reference),
-        ("traceNo", capture.reference.get(trace..).unwrap_or_default()),
+        ("traceNo", trace_no(&capture.reference)),
         ("traceTime", &clock::within_year(capture.at)),
         ("settleAmt", &amount),
         ("settleCurrencyCode", "156"),
@@ -84,11 +85,14 @@ pub fn paid(capture: &Capture) -> Fields {
         ("txnAmt", &amount),
         ("currencyCode", "156"),
         ("accNo", ACC_NO),
-        ("payCardType", "01"),
-        ("payType", "0001"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into()
+}
+
+/// The number under which the settlement system knows what a `queryId` names.
+pub fn trace_no(query_id: &str) -> &str {
+    query_id.get(TRACE).unwrap_or_default()
 }
 
 /// A fresh `queryId`: 21 digits, of which twelve are the time.

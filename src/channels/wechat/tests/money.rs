@@ -307,7 +307,7 @@ fn a_refund_is_done_when_its_status_says_so() {
     assert_eq!(outgoing.url, format!("{BASE_URL}/v3/refund/domestic/refunds"));
     let expected = json!({
         "transaction_id": REFERENCE, "out_refund_no": refund_ask().refund_number,
-        "amount": {"refund": 20_059, "total": 20_059, "currency": "CNY"},
+        "notify_url": "https://m.example/v1/callbacks/wechat", "amount": {"refund": 20_059, "total": 20_059, "currency": "CNY"},
     });
     assert_eq!(body(&outgoing), expected);
     assert_eq!(wechat.refund(&refund_ask(), &stamp()).body, outgoing.body);

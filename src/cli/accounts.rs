@@ -11,7 +11,7 @@ use super::Failure;
 use crate::actors::registry::{Assignments, DEFAULT_ACCOUNT, Registry, Renewal};
 use crate::channels::Adapter;
 use crate::channels::simpay::Simpay;
-use crate::channels::unionpay::{self, Unionpay};
+use crate::channels::unionpay::Unionpay;
 use crate::config::{self, Config, sandbox};
 use crate::domain::channel::Channel;
 use crate::domain::id::Account;
@@ -57,17 +57,7 @@ fn of_channel(config: &Config, channel: Channel, settings: &config::Channel) -> 
                 let merchant = sandbox::Unionpay::open(&config.data.dir, sandbox::ACCOUNT)?;
                 credentials.insert(sandbox::ACCOUNT.to_owned(), merchant.credentials());
             }
-            each(credentials, |account, of_file| {
-                let credentials = unionpay::Credentials {
-                    mer_id: of_file.mer_id,
-                    signing_key: of_file.signing_key,
-                    signing_certificate: of_file.signing_certificate,
-                    root: of_file.root,
-                    middle: of_file.middle,
-                    signer_name: of_file.signer_name,
-                };
-                Unionpay::new(account, &base_url, credentials)
-            })
+            each(credentials, |account, credentials| Unionpay::new(account, &base_url, credentials))
         }
         Channel::Wechat | Channel::Alipay | Channel::Stripe => {
             Err(format!("`channels.{channel}.enabled`: this version has no adapter for {channel} yet").into())

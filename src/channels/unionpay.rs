@@ -25,7 +25,6 @@ mod signature;
 mod tests;
 mod verdict;
 
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use self::certificate::Chain;
@@ -36,6 +35,7 @@ use super::{
     Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, NextAction, Notice, Outgoing, Reading,
     Received, RefundAsk, Stamp, Submission, Submitted, Verb,
 };
+pub use crate::config::credentials::Unionpay as Credentials;
 use crate::domain::channel::Method;
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::Account;
@@ -53,17 +53,6 @@ const REFERENCE_MAX: usize = 64;
 const URL_MAX: usize = 256;
 /// `reqReserved` comes back in raw answers, where these would be taken for something else.
 const RESERVED: [char; 6] = ['&', '=', '{', '}', '[', ']'];
-
-/// Texts as they stand in the account's files.
-pub struct Credentials {
-    pub mer_id: String,
-    pub signing_key: SecretString,
-    pub signing_certificate: String,
-    pub root: String,
-    pub middle: String,
-    /// The third part of the common name that UnionPay signs under.
-    pub signer_name: String,
-}
 
 pub struct Unionpay {
     account: Account,

@@ -12,8 +12,8 @@ use crate::gateway::books::{Capture, Refunded, State, View};
 /// Stripe's fee in the simulation, in thousandths.
 const FEE_PER_1000: i64 = 29;
 
-/// What the books keep with a payment for us.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What the books keep with a payment for us. It holds the payer's secret, and is not for printing.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IntentData {
     pub id: String,

@@ -11,6 +11,7 @@ use super::Failure;
 use crate::actors::registry::{Assignments, DEFAULT_ACCOUNT, Registry, Renewal};
 use crate::channels::Adapter;
 use crate::channels::simpay::Simpay;
+use crate::channels::stripe::{self, Stripe};
 use crate::config::{self, Config, sandbox};
 use crate::domain::channel::Channel;
 use crate::domain::id::Account;
@@ -50,7 +51,22 @@ fn of_channel(config: &Config, channel: Channel, settings: &config::Channel) -> 
             }
             each(keys, |account, key| Simpay::new(account, &base_url, &key))
         }
-        Channel::Wechat | Channel::Alipay | Channel::Unionpay | Channel::Stripe => {
+        Channel::Stripe => {
+            let mut accounts = settings.accounts.stripe()?;
+            if made {
+                let account = sandbox::Stripe::open(&config.data.dir, sandbox::ACCOUNT)?;
+                accounts.insert(sandbox::ACCOUNT.to_owned(), account.credentials());
+            }
+            each(accounts, |account, of_file| {
+                let credentials = stripe::Credentials {
+                    secret_key: of_file.secret_key,
+                    webhook_secrets: of_file.webhook_secrets,
+                    version: of_file.version,
+                };
+                Stripe::new(account, &base_url, credentials)
+            })
+        }
+        Channel::Wechat | Channel::Alipay | Channel::Unionpay => {
             Err(format!("`channels.{channel}.enabled`: this version has no adapter for {channel} yet").into())
         }
     }

@@ -200,16 +200,19 @@ fn query(gateway: &Gateway, request: &Request, now: i64) -> Result<Outcome, Fail
     Ok(Outcome { content, fault })
 }
 
-/// Only a trade that waits for its payer can be closed.
+/// Only a trade that waits for its payer can be closed. One whose time is over is closed by itself, and yet the close
+/// that the script `sim:late` waits for is answered as done.
 fn close(gateway: &Gateway, request: &Request, now: i64) -> Result<Outcome, Failure> {
     let asked: content::Trade = content::read(&request.content)?;
     let trade = find(gateway, request, asked.out_trade_no.as_deref(), asked.trade_no.as_deref(), now)?;
-    match trade.view.state {
+    let view = &trade.view;
+    match view.state {
         State::Waiting => {}
+        State::Closed if view.closed_at.is_none() && view.script == Script::Late => {}
         State::Paid | State::Declined | State::Closed => return Err(answers::TRADE_STATUS_ERROR),
     }
     gateway.close(request.account, &trade.number, CloseRule::MustExist, now).map_err(answers::of_close)?;
-    let content = success(json!({ "out_trade_no": &*trade.number, "trade_no": trade.view.reference.as_deref() }));
+    let content = success(json!({ "out_trade_no": &*trade.number, "trade_no": view.reference.as_deref() }));
     Ok(Outcome { content, fault: fault(gateway, request, &trade, "close") })
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::super::wire::Origin;
 use super::*;
 use crate::gateway::payer::Conduct;
 
@@ -116,6 +117,30 @@ async fn scripts_do_what_they_say() {
     assert_eq!(sandbox.call("alipay.trade.close", json!({ "out_trade_no": "A5" })).await["code"], "10000");
     sandbox.payer_acts("A5");
     assert_eq!(sandbox.query("A5").await["trade_status"], "TRADE_SUCCESS");
+}
+
+#[actix_web::test]
+async fn a_trade_whose_time_is_over_is_closed_and_only_late_money_still_comes() {
+    let sandbox = Sandbox::open();
+    let place = |number: &str, subject: &str| {
+        let mut content = page(number, subject);
+        content["time_expire"] = json!(units::beijing(now_ms() - 60_000));
+        let parameters = sandbox.request("alipay.trade.page.pay", &content);
+        let request = sandbox.gateway.alipay.verify(&parameters, now_ms()).ok().unwrap();
+        // As it was opened two minutes ago.
+        assert!(super::super::calls::place(&sandbox.gateway, &request, Origin::Browser, now_ms() - 120_000).is_ok());
+    };
+    place("A1", "Tea");
+    place("A2", "sim:late");
+    assert_eq!(sandbox.query("A1").await["trade_status"], "TRADE_CLOSED");
+    let close = |number: &'static str| sandbox.call("alipay.trade.close", json!({ "out_trade_no": number }));
+    assert_eq!(sub_code(&close("A1").await), "ACQ.TRADE_STATUS_ERROR");
+    assert_eq!(close("A2").await["code"], "10000");
+    assert_eq!(sub_code(&close("A2").await), "ACQ.TRADE_STATUS_ERROR");
+    sandbox.payer_acts("A1");
+    sandbox.payer_acts("A2");
+    assert_eq!(sandbox.query("A1").await["trade_status"], "TRADE_CLOSED");
+    assert_eq!(sandbox.query("A2").await["trade_status"], "TRADE_SUCCESS");
 }
 
 #[actix_web::test]

@@ -4,15 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tongbao::domain::channel::Channel;
+use tongbao::domain::event::Refusal;
 use tongbao::domain::id::Account;
 use tongbao::domain::ledger::{EntryKind, LedgerAccount};
 use tongbao::domain::order::{AttemptState, CloseStage, Order, Purpose, RefundStage, State};
+use tongbao::domain::time::Instant;
 
 use crate::gateways::Honesty;
 use crate::process::{Call, Notice, Phase, Question};
 use crate::store::{Row, Store, Unit};
-use crate::world::{MINUTE, World};
+use crate::world::{MINUTE, SECOND, World};
 
+/// The longest that a channel may change its mind after the end of an attempt.
+const LAPSE_MAX_MS: i64 = 10 * MINUTE;
 /// How long a switch may wait for us once its old attempt is dead.
 const CHOICE_MAX_MS: i64 = 5 * MINUTE;
 
@@ -88,7 +92,35 @@ pub fn committed(world: &World, unit: &Unit, before: Option<&Row>) {
         EntryKind::SuspenseRefund => false,
     });
     assert_eq!(taken.count(), unit.captures.len(), "one entry for each capture");
+    for index in &unit.captures {
+        really_taken(world, order, *index);
+    }
+    let opened = before.map_or(0, |row| row.order.attempts.len());
+    if order.attempts.len() > opened {
+        let still_open = order.attempts[..opened].iter().filter(|attempt| attempt.is_open()).count();
+        assert_eq!(still_open, 0, "an attempt is opened only after all others have ended");
+    }
     deaths(world, order, before.map(|row| &row.order));
+}
+
+/// What is booked was taken by the gateway, that much of it and under that name.
+fn really_taken(world: &World, order: &Order, index: u8) {
+    let booked = &order.captures[usize::from(index)];
+    let truth = world.gateways.payment(order.number(booked.ordinal)).and_then(|payment| payment.capture.as_ref());
+    let is_true = truth.is_some_and(|taken| {
+        *taken.reference == *booked.reference && taken.amount_minor == booked.amount_minor
+    });
+    assert!(is_true, "{booked:?} is booked, and the gateway's truth is {truth:?}");
+}
+
+/// A payer was told to wait until an attempt that cannot be closed has ended: not longer than that takes.
+pub fn refused(order: &Order, refusal: &Refusal, now: Instant) {
+    let Refusal::AttemptOpen { retry_after_ms } = refusal else { return };
+    let attempt = order.open_attempt().expect("what is said to be open is open");
+    let lapses_at = attempt.expires_at.plus_ms(LAPSE_MAX_MS);
+    assert!(*retry_after_ms > 0, "a payer is told to come back at once");
+    let is_right = now.plus_ms(*retry_after_ms) <= lapses_at.max(now.plus_ms(SECOND));
+    assert!(is_right, "a payer is told to wait {retry_after_ms} ms for {attempt:?}");
 }
 
 /// What never changes from one version of an order to the next.

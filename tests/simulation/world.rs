@@ -15,7 +15,7 @@ use tongbao::domain::validation::{Facts, Health, validate};
 use crate::agenda::Agenda;
 use crate::auditor;
 use crate::dice::Dice;
-use crate::gateways::{Gateways, Reply, Request};
+use crate::gateways::{Gateways, Mood, Reply, Request, Shown};
 use crate::people::{self, Buyer, Extent};
 use crate::process::{Actor, Asker, End, Letter, Notice, Phase, Process, Way, poll};
 use crate::shell::{Act, SimulatedShell};
@@ -41,6 +41,10 @@ pub enum What {
     Pay { buyer: usize },
     Cancel { buyer: usize },
     Agree { buyer: usize },
+    /// A browser brings what it was given.
+    Browse { number: AttemptNumber },
+    /// The payer pays when there is hardly any time left.
+    LastMoment { shown: Shown },
     Resolve { extent: Extent },
     Timer { life: u32, id: OrderId },
     Load { life: u32, id: OrderId },
@@ -55,6 +59,8 @@ pub enum What {
     StoreBack { life: u32 },
     Land,
     Take { number: AttemptNumber },
+    /// The payer's bank says no.
+    Decline { number: AttemptNumber },
     Lie { number: AttemptNumber },
     Notify { notice: Notice },
     Restart,
@@ -88,8 +94,8 @@ pub struct World {
     pub late_groups: Vec<Vec<Unit>>,
     /// Until when the store answers nobody.
     pub outage_until: Instant,
-    /// Attempts whose callback the gateway knows to have been heard.
-    pub heard: BTreeSet<AttemptNumber>,
+    /// Captures whose callback the gateway knows to have been heard.
+    pub heard: BTreeSet<(AttemptNumber, String)>,
 }
 
 /// One whole run of a seed.
@@ -155,6 +161,11 @@ impl World {
             What::Pay { buyer } => people::pay(self, buyer),
             What::Cancel { buyer } => people::cancel(self, buyer),
             What::Agree { buyer } => people::agree(self, buyer),
+            What::Browse { number } => {
+                let now = self.now();
+                self.gateways.open(number, now);
+            }
+            What::LastMoment { shown } => people::hurry(self, shown),
             What::Resolve { extent } => people::resolve(self, extent),
             // An order that has left has no timers.
             What::Timer { id, .. } => self.put(id, Letter::Timer),
@@ -172,6 +183,10 @@ impl World {
             What::StoreBack { .. } => self.store_back(),
             What::Land => self.land(),
             What::Take { number } => self.take(number),
+            What::Decline { number } => {
+                let mood = if self.dice.happens(300) { Mood::Other } else { Mood::Plain };
+                self.gateways.decline(number, mood);
+            }
             What::Lie { number } => self.lie(number),
             What::Notify { notice } => self.notify(notice),
             What::Restart => self.restart(),
@@ -446,6 +461,7 @@ impl World {
             }
             Err(TurnError::Refused(refusal)) => {
                 trace::note(|| format!("         refused: {refusal:?}"));
+                auditor::refused(turn.order(), &refusal, self.now());
                 if let Some(actor) = self.actor(id) {
                     actor.phase = Phase::Resting(turn);
                 }
@@ -482,7 +498,7 @@ impl World {
                 auditor::acknowledged(&self.store, order);
                 auditor::callback_acknowledged(&self.store, &notice);
                 if !self.dice.happens(self.weather.acknowledgement_lost) {
-                    self.heard.insert(notice.number);
+                    self.heard.insert((notice.number, notice.reference));
                 }
             }
         }
@@ -555,10 +571,13 @@ impl What {
             | What::Pay { .. }
             | What::Cancel { .. }
             | What::Agree { .. }
+            | What::Browse { .. }
+            | What::LastMoment { .. }
             | What::Resolve { .. }
             | What::Arrive { .. }
             | What::Land
             | What::Take { .. }
+            | What::Decline { .. }
             | What::Lie { .. }
             | What::Notify { .. }
             | What::Restart

@@ -1,6 +1,6 @@
 //! The rules that keep the money right, one by one, each test named after what its rule says.
 
-use tongbao::domain::channel::{Channel, Method, Proof};
+use tongbao::domain::channel::{Channel, Closing, Method, Proof};
 use tongbao::domain::event::{
     CloseAnswer, Created, Effect, Fact, Fault, Finding, RefundOutcome, Refusal, SendOutcome, Step, Verdict,
     WebhookKind, Write,
@@ -344,6 +344,39 @@ fn rule_05_pay_on_the_same_channel_refreshes_the_next_action_and_opens_no_attemp
     assert_eq!(proposed(&walk.tell(chosen(Channel::Simpay))), [], "the refresh is under way");
     assert!(walk.tell(sent(0, 2, SendOutcome::Accepted { reference: None })).writes.contains(&Write::StoreNextAction));
     assert_eq!(walk.order.attempts.len(), 1);
+}
+
+#[test]
+fn rule_05_pay_on_the_same_channel_after_the_attempt_s_own_end_opens_a_new_one_once_the_old_is_dead() {
+    for channel in Channel::ALL {
+        let mut walk = Walk::of(&Created { expires_at: START.plus_ms(300 * HOUR), ..creation() });
+        walk.pay_by(channel);
+        walk.tell(sent(0, 1, SendOutcome::Accepted { reference: None }));
+        let ends_at = walk.attempt(0).expires_at;
+        walk.wait_until(ends_at.plus_ms(-1));
+        assert_eq!(proposed(&walk.tell(chosen(channel))), [Effect::Submit { ordinal: 0, send: 2 }], "{channel}");
+        walk.tell(sent(0, 2, SendOutcome::Accepted { reference: None }));
+        walk.wait_until(ends_at);
+        match channel.rules().closing {
+            Closing::Impossible => {
+                let retry_after_ms = channel.rules().grace_ms;
+                assert_eq!(walk.refusal(chosen(channel)), Refusal::AttemptOpen { retry_after_ms });
+            }
+            Closing::Certain | Closing::Confirmed => {
+                assert_eq!(proposed(&walk.tell(chosen(channel))), [Effect::Close { ordinal: 0 }], "{channel}");
+                let step = walk.tell(found(0, Finding::Closed));
+                let again = Effect::Choose { channel, method: method_of(channel) };
+                assert_eq!(proposed(&step), [again], "{channel}");
+            }
+        }
+        assert_eq!(walk.attempt(0).sends, 2, "{channel}");
+    }
+}
+
+#[test]
+fn rule_05_a_create_that_is_sent_at_an_attempt_s_end_arrives_while_its_key_is_known() {
+    // Stripe: "keys may be removed after they are at least 24 hours old".
+    assert!(Channel::Stripe.rules().live_max_ms <= 23 * HOUR);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use tongbao::domain::time::Instant;
 
 use crate::gateways::Honesty;
 use crate::process::{Call, Notice, Phase, Question};
+use crate::sights::{self, Sight};
 use crate::store::{Row, Store, Unit};
 use crate::world::{MINUTE, SECOND, World};
 
@@ -107,15 +108,15 @@ pub fn committed(world: &World, unit: &Unit, before: Option<&Row>) {
 fn really_taken(world: &World, order: &Order, index: u8) {
     let booked = &order.captures[usize::from(index)];
     let truth = world.gateways.payment(order.number(booked.ordinal)).and_then(|payment| payment.capture.as_ref());
-    let is_true = truth.is_some_and(|taken| {
-        *taken.reference == *booked.reference && taken.amount_minor == booked.amount_minor
-    });
+    let is_true =
+        truth.is_some_and(|taken| *taken.reference == *booked.reference && taken.amount_minor == booked.amount_minor);
     assert!(is_true, "{booked:?} is booked, and the gateway's truth is {truth:?}");
 }
 
 /// A payer was told to wait until an attempt that cannot be closed has ended: not longer than that takes.
 pub fn refused(order: &Order, refusal: &Refusal, now: Instant) {
     let Refusal::AttemptOpen { retry_after_ms } = refusal else { return };
+    sights::note(Sight::ToldToWait);
     let attempt = order.open_attempt().expect("what is said to be open is open");
     let lapses_at = attempt.expires_at.plus_ms(LAPSE_MAX_MS);
     assert!(*retry_after_ms > 0, "a payer is told to come back at once");

@@ -18,8 +18,12 @@ use tongbao::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOut
 use tongbao::domain::id::{Account, AttemptNumber};
 use tongbao::domain::time::Instant;
 
+use crate::sights::{self, Sight};
+
 /// How long a replica of a gateway may not know yet what was just made.
 const LAG_MS: i64 = 2_000;
+/// What is taken so shortly before its end is taken in the last moment.
+const LAST_MOMENT_MS: i64 = 1_500;
 /// How long a refund takes that is not done at once.
 const REFUND_TAKES_MS: i64 = 90_000;
 
@@ -69,7 +73,9 @@ pub enum Mood {
 /// What a create call comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Submitted {
-    Taken { code: u32 },
+    Taken {
+        code: u32,
+    },
     /// The answer itself tells of the money.
     Money,
     Refused(&'static str),
@@ -124,6 +130,8 @@ pub struct Payment {
     name: Option<Box<str>>,
     trade: Box<dyn Trade>,
     refunds: BTreeMap<String, Refund>,
+    /// What happened before money was taken.
+    preludes: Vec<Sight>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,6 +217,7 @@ impl Gateways {
     fn submit(&mut self, whose: Whose<'_>, terms: Terms, now: Instant) -> Reply {
         let (number, channel, account) = whose;
         if self.failures.contains(&number) {
+            sights::note(Sight::FailureRepeated);
             return Reply::Submit(SendOutcome::Unknown { why: "the first answer again".into() }, 0);
         }
         if let Some(payment) = self.payments.get_mut(&number) {
@@ -236,6 +245,7 @@ impl Gateways {
             name: (channel == Channel::Stripe).then(|| self.reference(channel, account).into()),
             trade: begin(channel, terms.expires_at, now),
             refunds: BTreeMap::new(),
+            preludes: Vec::new(),
         }
     }
 
@@ -264,7 +274,12 @@ impl Gateways {
     fn query(&mut self, number: AttemptNumber, now: Instant, mood: Mood) -> Finding {
         let Some(payment) = self.payments.get_mut(&number) else { return Finding::NotExist };
         match (payment.trade.query(now, mood), &payment.capture) {
-            (Told::Finding(finding), _) => finding,
+            (Told::Finding(finding), _) => {
+                if finding == Finding::NotExist {
+                    payment.preludes.push(Sight::PaidAfterNotExist);
+                }
+                finding
+            }
             (Told::Money, Some(capture)) => {
                 Finding::Paid { reference: capture.reference.as_str().into(), amount_minor: capture.amount_minor }
             }
@@ -296,6 +311,7 @@ impl Gateways {
             name: None,
             trade: begin(channel, now, now),
             refunds: BTreeMap::new(),
+            preludes: Vec::new(),
         });
         if payment.capture.is_none() {
             payment.trade.end();
@@ -357,6 +373,7 @@ impl Gateways {
     pub fn decline(&mut self, number: AttemptNumber, mood: Mood) {
         if let Some(payment) = self.payments.get_mut(&number) {
             payment.trade.decline(mood);
+            payment.preludes.push(Sight::PaidAfterDecline);
         }
     }
 
@@ -367,11 +384,15 @@ impl Gateways {
         if payment.capture.is_some() || !(lies || payment.trade.takes(now)) {
             return None;
         }
+        if !lies && !payment.trade.takes(now.plus_ms(LAST_MOMENT_MS)) {
+            sights::note(Sight::TakenInTheLastMoment);
+        }
         let (channel, account, name) = (payment.channel, payment.account.clone(), payment.name.clone());
         let reference = name.map_or_else(|| self.reference(channel, &account), String::from);
         let payment = self.payments.get_mut(&number)?;
         let capture = Capture { reference, amount_minor };
         payment.trade.paid(now);
+        payment.preludes.drain(..).for_each(sights::note);
         payment.capture = Some(capture.clone());
         Some(capture)
     }

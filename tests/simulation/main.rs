@@ -23,6 +23,7 @@ mod gateways;
 mod people;
 mod process;
 mod shell;
+mod sights;
 mod store;
 mod trace;
 mod weather;
@@ -34,8 +35,11 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sights::Sight;
+
 const RUNS: u64 = 3_000;
 const THREADS: usize = 2;
+const SIGHT_RUNS_MAX: u64 = 1_000;
 
 thread_local! {
     static FAILURE: RefCell<String> = const { RefCell::new(String::new()) };
@@ -91,6 +95,21 @@ fn nothing_is_lost_doubled_or_guessed_in_any_run() {
         let story = trace::stop().join("\n");
         panic!("{story}\n{why}\nrepeat it with TONGBAO_SIM_SEED={seed} cargo test --test simulation");
     }
+}
+
+#[test]
+fn the_runs_get_into_the_trouble_that_they_are_for() {
+    sights::take();
+    let mut missing: Vec<Sight> = Sight::ALL.to_vec();
+    for seed in 1..=SIGHT_RUNS_MAX {
+        world::run(seed);
+        let seen = sights::take();
+        missing.retain(|sight| !seen.contains(sight));
+        if missing.is_empty() {
+            return;
+        }
+    }
+    panic!("no run has seen {missing:?}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use tongbao::domain::time::Instant;
 
 use crate::gateways::{Shown, Terms, is_carried};
 use crate::process::{Asker, Letter};
+use crate::sights::{self, Sight};
 use crate::world::{DAY, HOUR, MINUTE, SECOND, What, World};
 
 pub const CURRENCY: &str = "CNY";
@@ -143,7 +144,8 @@ pub fn shown(world: &mut World, order: &Order, shown: Shown) {
     let merchants = world.buyers.iter().map(|buyer| buyer.merchant);
     let buyer = merchants.into_iter().position(|merchant| world.store.by_merchant(merchant) == Some(order.id));
     if let Some(buyer) = buyer.filter(|_| world.dice.happens(world.weather.last_moment)) {
-        let early_ms = world.dice.between((-500, 1_500));
+        let span = world.dice.pick(&[(-500, 1_500), (-2 * HOUR, 0)]);
+        let early_ms = world.dice.between(span);
         let what = world.dice.pick(&[Doing::Pay, Doing::Cancel]);
         world.agenda.at(
             attempt.expires_at.plus_ms(-early_ms),
@@ -200,9 +202,13 @@ fn pay_by(world: &mut World, shown: Shown, taking_ms: i64) {
     if !world.gateways.agree(shown, now) {
         return;
     }
+    let is_declined = world.dice.happens(world.weather.payer_declined);
     match channel {
         Channel::Unionpay | Channel::Stripe if world.dice.happens(world.weather.callback_early) => {
             world.call_back_early(number);
+            if is_declined {
+                sights::note(Sight::CallbackCameFalse);
+            }
         }
         Channel::Simpay | Channel::Wechat | Channel::Alipay | Channel::Unionpay | Channel::Stripe => {}
     }
@@ -210,7 +216,6 @@ fn pay_by(world: &mut World, shown: Shown, taking_ms: i64) {
         Channel::Unionpay if world.dice.happens(world.weather.issuer_slow) => world.dice.between((0, 5 * HOUR)),
         Channel::Simpay | Channel::Wechat | Channel::Alipay | Channel::Unionpay | Channel::Stripe => 0,
     };
-    let is_declined = world.dice.happens(world.weather.payer_declined);
     let what = if is_declined { What::Decline { number } } else { What::Take { number } };
     world.agenda.after(taking_ms + slowly_ms, what);
 }

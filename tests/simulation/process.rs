@@ -141,12 +141,7 @@ impl Process {
     }
 
     /// Begins a turn; it has to be polled.
-    pub fn work(
-        &self,
-        turn: Box<Turn>,
-        events: Vec<Event>,
-        (merchant, shown): (Option<u32>, Option<Shown>),
-    ) -> Work {
+    pub fn work(&self, turn: Box<Turn>, events: Vec<Event>, (merchant, shown): (Option<u32>, Option<Shown>)) -> Work {
         let mut shell = SimulatedShell { desk: self.desk.clone(), merchant, shown };
         Box::pin(async move {
             let mut turn = turn;

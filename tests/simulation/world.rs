@@ -37,32 +37,90 @@ const TAKE_UP_AGAIN_MS: i64 = 1_000;
 /// What can happen. What belongs to one life of the server carries its number, and is nothing after that life.
 #[derive(Debug, Clone)]
 pub enum What {
-    Create { buyer: usize },
-    Pay { buyer: usize },
-    Cancel { buyer: usize },
-    Agree { buyer: usize },
+    Create {
+        buyer: usize,
+    },
+    Pay {
+        buyer: usize,
+    },
+    Cancel {
+        buyer: usize,
+    },
+    Agree {
+        buyer: usize,
+    },
     /// A browser brings what it was given.
-    Browse { number: AttemptNumber },
+    Browse {
+        number: AttemptNumber,
+    },
     /// The payer pays when there is hardly any time left.
-    LastMoment { shown: Shown },
-    Resolve { extent: Extent },
-    Timer { life: u32, id: OrderId },
-    Load { life: u32, id: OrderId },
-    TakeUp { life: u32, id: OrderId },
-    Choose { life: u32, id: OrderId, channel: Channel, method: Method },
-    Scan { life: u32 },
-    Depart { life: u32, call: u64 },
-    TimeOut { life: u32, call: u64 },
-    Answer { life: u32, call: u64, reply: Reply },
-    Arrive { number: AttemptNumber, channel: Channel, account: Account, request: Request, copy: Copy },
-    GroupEnds { life: u32 },
-    StoreBack { life: u32 },
+    LastMoment {
+        shown: Shown,
+    },
+    Resolve {
+        extent: Extent,
+    },
+    Timer {
+        life: u32,
+        id: OrderId,
+    },
+    Load {
+        life: u32,
+        id: OrderId,
+    },
+    TakeUp {
+        life: u32,
+        id: OrderId,
+    },
+    Choose {
+        life: u32,
+        id: OrderId,
+        channel: Channel,
+        method: Method,
+    },
+    Scan {
+        life: u32,
+    },
+    Depart {
+        life: u32,
+        call: u64,
+    },
+    TimeOut {
+        life: u32,
+        call: u64,
+    },
+    Answer {
+        life: u32,
+        call: u64,
+        reply: Reply,
+    },
+    Arrive {
+        number: AttemptNumber,
+        channel: Channel,
+        account: Account,
+        request: Request,
+        copy: Copy,
+    },
+    GroupEnds {
+        life: u32,
+    },
+    StoreBack {
+        life: u32,
+    },
     Land,
-    Take { number: AttemptNumber },
+    Take {
+        number: AttemptNumber,
+    },
     /// The payer's bank says no.
-    Decline { number: AttemptNumber },
-    Lie { number: AttemptNumber },
-    Notify { notice: Notice },
+    Decline {
+        number: AttemptNumber,
+    },
+    Lie {
+        number: AttemptNumber,
+    },
+    Notify {
+        notice: Notice,
+    },
     Restart,
     Calm,
 }

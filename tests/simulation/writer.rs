@@ -3,8 +3,8 @@
 use tongbao::actors::writer::WriteError;
 
 use crate::auditor;
-use crate::process::Way;
 use crate::people;
+use crate::process::Way;
 use crate::store::{Refused, ShownChange, Unit};
 use crate::trace;
 use crate::world::{Motion, SECOND, What, World};

@@ -5,6 +5,7 @@ use tongbao::domain::event::{CloseAnswer, Finding};
 use tongbao::domain::time::Instant;
 
 use super::{LAG_MS, Mood, Submitted, Told, unclear};
+use crate::sights::{self, Sight};
 use crate::world::MINUTE;
 
 /// How long after its end a trade may still take money that was on its way.
@@ -123,8 +124,10 @@ impl super::Trade for Trade {
     }
 
     fn open(&mut self, now: Instant) {
-        if self.state == State::Unopened && now < self.expires_at {
-            self.state = State::WaitBuyerPay { since: now };
+        match self.state {
+            State::Unopened if now < self.expires_at => self.state = State::WaitBuyerPay { since: now },
+            State::Unopened => sights::note(Sight::BrowserLate),
+            State::WaitBuyerPay { .. } | State::Closing { .. } | State::TradeClosed | State::TradeSuccess => {}
         }
     }
 

@@ -6,6 +6,7 @@ use tongbao::domain::event::{CloseAnswer, Finding};
 use tongbao::domain::time::Instant;
 
 use super::{Mood, Submitted, Told, Trade};
+use crate::sights::{self, Sight};
 use crate::world::{MINUTE, SECOND};
 
 /// How long after `payTimeout` a query may still say of money on its way that there is none.
@@ -53,7 +54,12 @@ impl Trade for Transaction {
             (State::Paid { at }, Mood::Other) if now.since_ms(at) < BOOKING_TAKES_MS => in_process(),
             (State::Paid { .. }, Mood::Plain | Mood::Other) => return Told::Money,
             (State::Issuing, Mood::Other) if may_deny => Finding::NotExist,
-            (State::Issuing, Mood::Plain | Mood::Other) => in_process(),
+            (State::Issuing, Mood::Plain | Mood::Other) => {
+                if !may_deny {
+                    sights::note(Sight::IssuerSlow);
+                }
+                in_process()
+            }
             // A failure code: time makes it certain, nothing else does.
             (State::Refused, _) | (State::Posted, Mood::Other) => Finding::Pending,
             (State::AtBrowser | State::Ended, _) | (State::Posted, Mood::Plain) => Finding::NotExist,
@@ -80,12 +86,9 @@ impl Trade for Transaction {
                 self.state = State::Issuing;
                 true
             }
-            State::AtBrowser
-            | State::Posted
-            | State::Issuing
-            | State::Refused
-            | State::Paid { .. }
-            | State::Ended => false,
+            State::AtBrowser | State::Posted | State::Issuing | State::Refused | State::Paid { .. } | State::Ended => {
+                false
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use tongbao::domain::event::{CloseAnswer, Finding};
 use tongbao::domain::time::Instant;
 
 use super::{LAG_MS, Mood, Submitted, Told, Trade, unclear};
+use crate::sights::{self, Sight};
 use crate::world::{HOUR, MINUTE};
 
 /// How long after its end an order may still take money that was on its way.
@@ -125,6 +126,9 @@ impl Trade for Order {
     fn agree(&mut self, code: u32, now: Instant) -> bool {
         self.settle(now);
         let is_payable = code == self.code && now < self.code_dies_at && now < self.expires_at;
+        if code != self.code {
+            sights::note(Sight::DeadCode);
+        }
         let agrees = self.payer == Payer::Away && is_payable && self.is_alive(now);
         if agrees {
             self.payer = Payer::Paying;
@@ -151,6 +155,9 @@ impl Trade for Order {
     }
 
     fn paid(&mut self, _now: Instant) {
+        if let State::Closing { .. } = self.state {
+            sights::note(Sight::PaidWhileClosing);
+        }
         self.state = State::Success;
     }
 }

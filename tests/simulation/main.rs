@@ -4,15 +4,19 @@
 //!
 //! `TONGBAO_SIM_RUNS=20000` sets how many seeds are run, `TONGBAO_SIM_SEED=17` repeats one of them.
 //!
-//! That it finds bugs was tried by planting these, one at a time, and counting the first seed that failed:
+//! That it finds bugs was tried by planting these, one at a time, and counting the first seed that failed; none took
+//! longer than 1.5 s:
 //!
 //! | planted | seed | seen as |
 //! |---|---|---|
-//! | a send without an answer counts as refused | 2 | declared dead and can still take money |
+//! | a send without an answer counts as refused | 3 | declared dead and can still take money |
 //! | effects go out before the commit | 1 | a request leaves only for a stored order |
-//! | a further capture is acknowledged and not booked | 32 | paid twice by the gateways' truth |
+//! | a further capture is acknowledged and not booked | 40 | paid twice by the gateways' truth |
 //! | `Turn::resume` forgets the wish that an attempt is closed for | 2 | what was acknowledged is what is stored |
-//! | the store does not check versions | 168 | one row of the journal for each version |
+//! | the store does not check versions | 266 | one row of the journal for each version |
+//! | an attempt lapses at its end, without the grace | 81 | declared dead and can still take money |
+//! | what Alipay does not know is dead before its end | 2 | declared dead and can still take money |
+//! | a callback of UnionPay is believed | 15 | booked, and the gateway's truth is another |
 //!
 //! A change of the model moves the seeds, not the finding.
 

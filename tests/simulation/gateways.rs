@@ -5,6 +5,7 @@
 //! channel may still change its mind is written down once more in the models, so that a rule that was weakened shows.
 
 mod alipay;
+mod refund;
 mod simpay;
 mod stripe;
 mod unionpay;
@@ -19,13 +20,12 @@ use tongbao::domain::id::{Account, AttemptNumber};
 use tongbao::domain::time::Instant;
 
 use crate::sights::{self, Sight};
+use refund::Refund;
 
 /// How long a replica of a gateway may not know yet what was just made.
 const LAG_MS: i64 = 2_000;
 /// What is taken so shortly before its end is taken in the last moment.
 const LAST_MOMENT_MS: i64 = 1_500;
-/// How long a refund takes that is not done at once.
-const REFUND_TAKES_MS: i64 = 90_000;
 
 /// A request as it travels: everything that a gateway needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,13 +138,6 @@ pub struct Payment {
 pub struct Capture {
     pub reference: String,
     pub amount_minor: i64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Refund {
-    amount_minor: i64,
-    made_at: Instant,
-    done_at: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -318,44 +311,6 @@ impl Gateways {
         }
     }
 
-    fn refund(
-        &mut self,
-        number: AttemptNumber,
-        (refund_number, amount_minor): (&str, i64),
-        now: Instant,
-        mood: Mood,
-    ) -> RefundOutcome {
-        let Some(payment) = self.payments.get_mut(&number) else { return RefundOutcome::NotExist };
-        if let Some(refund) = payment.refunds.get(refund_number) {
-            assert_eq!(refund.amount_minor, amount_minor, "a refund that is repeated is the same refund");
-            return payment.refund_again(*refund, now);
-        }
-        let captured = payment.capture.as_ref().map_or(0, |capture| capture.amount_minor);
-        if amount_minor > captured - payment.refunded_minor() {
-            return RefundOutcome::Rejected { code: "refund_exceeds".into() };
-        }
-        let done_at = match mood {
-            Mood::Plain => now,
-            Mood::Other => now.plus_ms(REFUND_TAKES_MS),
-        };
-        let refund = Refund { amount_minor, made_at: now, done_at };
-        payment.refunds.insert(refund_number.to_owned(), refund);
-        match payment.channel {
-            Channel::Simpay => RefundOutcome::Done,
-            Channel::Alipay | Channel::Stripe => refund.stands(now),
-            // They only say that they will see to it.
-            Channel::Wechat | Channel::Unionpay => RefundOutcome::Unknown { why: "accepted".into() },
-        }
-    }
-
-    fn query_refund(&mut self, number: AttemptNumber, refund_number: &str, now: Instant, mood: Mood) -> RefundOutcome {
-        let refund = self.payments.get(&number).and_then(|payment| payment.refunds.get(refund_number));
-        match refund {
-            Some(refund) if mood == Mood::Plain || now.since_ms(refund.made_at) >= LAG_MS => refund.stands(now),
-            Some(_) | None => RefundOutcome::NotExist,
-        }
-    }
-
     /// The payer's browser brings what it was given, in time or late, once or again.
     pub fn open(&mut self, number: AttemptNumber, now: Instant) {
         if let Some(payment) = self.payments.get_mut(&number) {
@@ -423,13 +378,6 @@ impl Payment {
         }
     }
 
-    fn refund_again(&self, refund: Refund, now: Instant) -> RefundOutcome {
-        match self.channel {
-            Channel::Simpay | Channel::Wechat | Channel::Alipay | Channel::Stripe => refund.stands(now),
-            Channel::Unionpay => RefundOutcome::Unknown { why: "12 duplicate".into() },
-        }
-    }
-
     fn refunded_minor(&self) -> i64 {
         self.refunds.values().map(|refund| refund.amount_minor).sum()
     }
@@ -437,11 +385,5 @@ impl Payment {
     /// Taken minus given back.
     pub fn net_minor(&self) -> i64 {
         self.capture.as_ref().map_or(0, |capture| capture.amount_minor) - self.refunded_minor()
-    }
-}
-
-impl Refund {
-    fn stands(&self, now: Instant) -> RefundOutcome {
-        if now >= self.done_at { RefundOutcome::Done } else { RefundOutcome::Unknown { why: "under way".into() } }
     }
 }

@@ -529,16 +529,36 @@ fn rule_07_a_close_of_what_the_channel_does_not_know_is_followed_by_a_query_unti
     let mut walk = Walk::new();
     walk.pay_by(Channel::Wechat);
     walk.tell(sent(0, 1, no_answer()));
+    let lapses_at = walk.attempt(0).expires_at.plus_ms(Channel::Wechat.rules().grace_ms);
     walk.tell(Fact::CancelAsked);
     while walk.order.state == State::Submitted {
         assert_eq!(proposed(&walk.tell(closed(0, close_unclear()))), [Effect::Query { ordinal: 0 }]);
         walk.tell(found(0, Finding::NotExist));
         if walk.order.state == State::Submitted {
-            assert_eq!(proposed(&walk.wake()), [Effect::Close { ordinal: 0 }]);
+            let has_ended = walk.order.next_due_at(walk.at).is_some_and(|due_at| due_at > lapses_at);
+            let asked = if has_ended { Effect::Query { ordinal: 0 } } else { Effect::Close { ordinal: 0 } };
+            assert_eq!(proposed(&walk.wake()), [asked]);
         }
     }
-    assert!(walk.at > walk.attempt(0).expires_at.plus_ms(Channel::Wechat.rules().grace_ms));
+    assert!(walk.at > lapses_at);
     assert_eq!(walk.order.failure, Some(OrderFailure::Cancelled));
+}
+
+#[test]
+fn rule_07_what_time_has_ended_is_asked_about_and_not_closed_again() {
+    for channel in [Channel::Wechat, Channel::Alipay] {
+        let mut walk = Walk::shown_at(channel);
+        walk.tell(Fact::CancelAsked);
+        walk.tell(closed(0, close_unclear()));
+        let lapses_at = walk.attempt(0).expires_at.plus_ms(channel.rules().grace_ms);
+        while walk.order.next_due_at(walk.at).is_some_and(|due_at| due_at <= lapses_at) {
+            assert_eq!(proposed(&walk.wake()), [Effect::Close { ordinal: 0 }], "{channel}");
+            walk.tell(closed(0, close_unclear()));
+        }
+        assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }], "{channel}");
+        walk.tell(found(0, Finding::NotExist));
+        assert_eq!(walk.order.failure, Some(OrderFailure::Cancelled), "{channel}");
+    }
 }
 
 #[test]

@@ -3,21 +3,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tongbao::domain::channel::Channel;
+use tongbao::domain::channel::{Channel, Lapse};
 use tongbao::domain::event::Refusal;
 use tongbao::domain::id::Account;
 use tongbao::domain::ledger::{EntryKind, LedgerAccount};
-use tongbao::domain::order::{AttemptState, CloseStage, Order, Purpose, RefundStage, State};
+use tongbao::domain::order::{Attempt, AttemptState, CloseStage, Order, Purpose, RefundStage, State};
 use tongbao::domain::time::Instant;
 
 use crate::gateways::Honesty;
 use crate::process::{Call, Notice, Phase, Question};
 use crate::sights::{self, Sight};
 use crate::store::{Row, Store, Unit};
-use crate::world::{MINUTE, SECOND, World};
+use crate::world::{HOUR, MINUTE, SECOND, World};
 
 /// The longest that a channel may change its mind after the end of an attempt.
 const LAPSE_MAX_MS: i64 = 10 * MINUTE;
+/// How long the slowest issuer is at work.
+const SETTLED_MS: i64 = 8 * HOUR;
+/// How long nobody may look at an attempt that has ended.
+const LOOK_MAX_MS: i64 = HOUR;
 /// How long a switch may wait for us once its old attempt is dead.
 const CHOICE_MAX_MS: i64 = 5 * MINUTE;
 
@@ -177,6 +181,9 @@ pub fn look(world: &World) {
         let is_armed = actor.armed.is_some_and(|armed| armed >= now);
         let is_busy = is_armed || !actor.mailbox.is_empty() || process.is_calling(*id);
         assert!(is_busy || order.may_leave(now) || order.version == 0, "{id} waits for nothing: {order:?}");
+        for attempt in order.attempts.iter().filter(|attempt| attempt.is_open()) {
+            ends_in_time(world, order, attempt);
+        }
         let is_switching = order.state == State::Created && order.wish.is_some();
         let waits_ms = now.since_ms(actor.since.max(order.last_at));
         assert!(!is_switching || waits_ms < CHOICE_MAX_MS, "{id} waits in vain for its next channel: {order:?}");
@@ -187,6 +194,21 @@ pub fn look(world: &World) {
         let will_be_found = process.cursor.is_none_or(|cursor| (due_at, id) > cursor);
         let is_kept = process.actors.contains_key(&id) || process.retries.contains(&id);
         assert!(will_be_found || is_kept, "{id} is due at {due_at:?} and nobody will look: {:?}", row.order);
+    }
+}
+
+/// What time alone ends is found to have ended, soon after no money can come by it any more.
+fn ends_in_time(world: &World, order: &Order, attempt: &Attempt) {
+    let (now, number) = (world.now(), order.number(attempt.ordinal));
+    let is_calm = now > world.calm_at.plus_ms(SETTLED_MS);
+    let is_over = now > attempt.expires_at.plus_ms(LAPSE_MAX_MS + LOOK_MAX_MS);
+    let is_captured = world.gateways.payment(number).is_some_and(|payment| payment.capture.is_some());
+    let may_live = is_captured || world.gateways.may_capture(number, now);
+    match attempt.channel.rules().lapse {
+        Lapse::NotExist | Lapse::NotExistOrPending => {
+            assert!(!is_calm || !is_over || may_live, "{number} ended long ago and is still open: {order:?}");
+        }
+        Lapse::Never => {}
     }
 }
 

@@ -150,6 +150,8 @@ pub struct World {
     pub orders: u128,
     /// Groups whose commit was told as lost and that may still be written.
     pub late_groups: Vec<Vec<Unit>>,
+    /// When trouble ends.
+    pub calm_at: Instant,
     /// Until when the store answers nobody.
     pub outage_until: Instant,
     /// Captures whose callback the gateway knows to have been heard.
@@ -172,13 +174,15 @@ pub fn run(seed: u64) {
         orders: 0,
         late_groups: Vec::new(),
         outage_until: START,
+        calm_at: START,
         heard: BTreeSet::new(),
         dice,
         weather,
     };
     let calm_at = people::arrive(&mut world);
+    world.calm_at = calm_at;
     world.agenda.at(calm_at, What::Calm);
-    world.live(calm_at);
+    world.live();
     auditor::at_the_end(&world);
 }
 
@@ -187,10 +191,10 @@ impl World {
         self.agenda.now
     }
 
-    fn live(&mut self, calm_at: Instant) {
+    fn live(&mut self) {
         let mut happenings = 0;
         while let Some(what) = self.agenda.next() {
-            if self.now() > calm_at.plus_ms(REST_MAX_MS) {
+            if self.now() > self.calm_at.plus_ms(REST_MAX_MS) {
                 break;
             }
             let now = self.now();

@@ -44,7 +44,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sights::Sight;
 
-const RUNS: u64 = 3_000;
+const RUNS: u64 = 2_000;
 const THREADS: usize = 2;
 const SIGHT_RUNS_MAX: u64 = 1_000;
 

@@ -29,6 +29,7 @@ use super::{
     Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, Outgoing, Reading, Received, RefundAsk,
     Stamp, Submission, Submitted, Verb,
 };
+pub use crate::config::credentials::Stripe as Credentials;
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::Account;
 use crate::domain::time::Instant;
@@ -43,15 +44,6 @@ const CLOCKS_DIFFER_S: i64 = 60;
 /// Entries of one page: the most that a page can have.
 const PAGE: &str = "100";
 const SECRETS_MAX: usize = 8;
-
-/// What the account is known by at Stripe.
-pub struct Credentials {
-    pub secret_key: SecretString,
-    /// Several during a rotation.
-    pub webhook_secrets: Vec<SecretString>,
-    /// The version of the API that the account's requests are made in, such as `2026-10-28.endive`.
-    pub version: String,
-}
 
 pub struct Stripe {
     account: Account,

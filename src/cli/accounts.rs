@@ -12,10 +12,9 @@ use crate::actors::registry::{Assignments, DEFAULT_ACCOUNT, Registry, Renewal};
 use crate::channels::Adapter;
 use crate::channels::alipay::Alipay;
 use crate::channels::simpay::Simpay;
-use crate::channels::stripe::{self, Stripe};
-use crate::channels::unionpay::{self, Unionpay};
-use crate::channels::wechat::{self, Wechat};
-use crate::config::credentials;
+use crate::channels::stripe::Stripe;
+use crate::channels::unionpay::Unionpay;
+use crate::channels::wechat::Wechat;
 use crate::config::{self, Config, sandbox};
 use crate::domain::channel::Channel;
 use crate::domain::id::Account;
@@ -61,7 +60,7 @@ fn of_channel(config: &Config, channel: Channel, settings: &config::Channel) -> 
             if made {
                 accounts.insert(sandboxed(), sandbox::Wechat::open(&config.data.dir, sandbox::ACCOUNT)?.credentials());
             }
-            each(accounts, |account, texts| Wechat::new(account, &base_url, of_wechat(texts)))
+            each(accounts, |account, texts| Wechat::new(account, &base_url, texts))
         }
         Channel::Alipay => {
             let mut accounts = settings.accounts.alipay()?;
@@ -76,43 +75,16 @@ fn of_channel(config: &Config, channel: Channel, settings: &config::Channel) -> 
                 accounts
                     .insert(sandboxed(), sandbox::Unionpay::open(&config.data.dir, sandbox::ACCOUNT)?.credentials());
             }
-            each(accounts, |account, texts| Unionpay::new(account, &base_url, of_unionpay(texts)))
+            each(accounts, |account, texts| Unionpay::new(account, &base_url, texts))
         }
         Channel::Stripe => {
             let mut accounts = settings.accounts.stripe()?;
             if made {
                 accounts.insert(sandboxed(), sandbox::Stripe::open(&config.data.dir, sandbox::ACCOUNT)?.credentials());
             }
-            each(accounts, |account, texts| Stripe::new(account, &base_url, of_stripe(texts)))
+            each(accounts, |account, texts| Stripe::new(account, &base_url, texts))
         }
     }
-}
-
-fn of_wechat(texts: credentials::Wechat) -> wechat::Credentials {
-    wechat::Credentials {
-        mchid: texts.mchid,
-        appid: texts.appid,
-        merchant_serial: texts.merchant_serial,
-        merchant_key: texts.merchant_key,
-        api_v3_key: texts.api_v3_key,
-        public_key: texts.public_key.map(|key| wechat::PublicKey { id: key.id, pem: key.pem }),
-        platform_certificates: texts.platform_certificates,
-    }
-}
-
-fn of_unionpay(texts: credentials::Unionpay) -> unionpay::Credentials {
-    unionpay::Credentials {
-        mer_id: texts.mer_id,
-        signing_key: texts.signing_key,
-        signing_certificate: texts.signing_certificate,
-        root: texts.root,
-        middle: texts.middle,
-        signer_name: texts.signer_name,
-    }
-}
-
-fn of_stripe(texts: credentials::Stripe) -> stripe::Credentials {
-    stripe::Credentials { secret_key: texts.secret_key, webhook_secrets: texts.webhook_secrets, version: texts.version }
 }
 
 fn each<C, A: Adapter, E: Into<Failure>>(

@@ -41,7 +41,7 @@ impl Unionpay {
             return Ok(Unionpay { wires: Vec::new() });
         }
         let account = sandbox::Unionpay::open(&config.data.dir, sandbox::ACCOUNT).map_err(GatewayError::Config)?;
-        let malformed = || GatewayError::Malformed { channel: name, account: sandbox::ACCOUNT };
+        let malformed = || GatewayError::Key(sandbox::ACCOUNT.to_owned());
         let merchant = Merchant::new(&account.mer_id, &account.merchant_certificate).ok_or_else(malformed)?;
         let signer = Signer::new(&account.signer_key, &account.signer_certificate).ok_or_else(malformed)?;
         let scale = TimeScale::percent(config.gateway.time_scale_percent);

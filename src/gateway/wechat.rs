@@ -43,7 +43,7 @@ impl Wechat {
             let account = sandbox::Wechat::open(&config.data.dir, sandbox::ACCOUNT).map_err(GatewayError::Config)?;
             let scale = TimeScale::percent(config.gateway.time_scale_percent);
             let wire = WechatWire::new(&account, scale);
-            let malformed = GatewayError::Malformed { channel: Channel::Wechat.name(), account: sandbox::ACCOUNT };
+            let malformed = GatewayError::Key(sandbox::ACCOUNT.to_owned());
             let wire = Arc::new(wire.ok_or(malformed)?);
             wires.push((roster.enlist(Channel::Wechat, sandbox::ACCOUNT, wire.clone()), wire));
         }

@@ -4,9 +4,9 @@
 //! channel's owner would speak it. It must never share code with our own channel adapters: a misreading of a protocol
 //! on one side has to show on the other.
 //!
-//! `simpay` and `stripe` are the far ends of one channel each; all else serves every channel. A far end opens its accounts
-//! ([`accounts::Roster`]), has its routes (`http`), keeps its payments in the `books`, and is a [`wire::Wire`] for
-//! each account, which is how the gateway tells merchants of money.
+//! `alipay`, `simpay`, `stripe` and `unionpay` are the far ends of one channel each; all else serves every channel. A far
+//! end opens its accounts ([`accounts::Roster`]), has its routes (`http`), keeps its payments in the `books`, and is a
+//! [`wire::Wire`] for each account, which is how the gateway tells merchants of money.
 
 pub mod accounts;
 mod address;

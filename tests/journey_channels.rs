@@ -106,13 +106,11 @@ async fn follows(app: &App, way: &Way, script: &Script) {
 async fn visit(next_action: &Value) {
     let sent = match text(next_action, "type") {
         "form" => {
-            let fields: Vec<(String, String)> = next_action["fields"]
-                .as_object()
-                .expect("a form has fields")
-                .iter()
-                .map(|(name, value)| (name.clone(), value.as_str().expect("a field is text").to_owned()))
-                .collect();
-            http().post(text(next_action, "url")).form(&fields).send().await
+            let fields = next_action["fields"].as_object().expect("a form has fields");
+            let fields = fields.iter().map(|(name, value)| (name, value.as_str().expect("a field is text")));
+            let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+            let post = http().post(text(next_action, "url"));
+            post.header("content-type", "application/x-www-form-urlencoded; charset=UTF-8").body(body).send().await
         }
         "redirect" => http().get(text(next_action, "url")).send().await,
         "qr_code" | "client" => return,

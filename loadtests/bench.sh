@@ -105,7 +105,7 @@ LC_ALL=C dd if=/dev/zero of="$folder/flush" bs=4k count=$flushes oflag=dsync 2>&
     / s, / { for (i = 2; i <= NF; i++) if ($i == "s,") printf "a 4 KiB write, forced to this disk: %.2f ms\n", $(i - 1) * 1000 / flushes }'
 
 run sqlite-accept "" saturate --store-label sqlite --rounds 3 --round 4s
-run sqlite-payments "" checkout --connections 4096 --for 20s
+run sqlite-payments "" checkout --connections 2800 --for 20s
 run sqlite-overload "" overload --for 10s
 run sqlite-hold "" hold --orders 100000 --channel simpay
 
@@ -127,7 +127,7 @@ if [ -n "$programs" ] && [ -x "$programs/initdb" ]; then
     done
     socket=${folder//\//%2F}%2Fpg
     run postgres-accept "postgres://tongbao@$socket/accept" saturate --store-label postgres --rounds 3 --round 4s
-    run postgres-payments "postgres://tongbao@$socket/payments" checkout --connections 4096 --for 20s
+    run postgres-payments "postgres://tongbao@$socket/payments" checkout --connections 2800 --for 20s
 else
     say "PostgreSQL's server programs were not found: only SQLite was measured"
 fi
@@ -141,7 +141,7 @@ acceptance() {
 payments() {
     line "$1" "whole payments" "$(rate "$1-payments" payments)" \
         "$(ratio "$(rate "$1-payments" payments)" "$(rate "$1-payments" baseline)")" \
-        "$(server_us "$1-payments" payments)" - - "closed loop, 4,096 in flight, 20 s; order to webhook, books compared"
+        "$(server_us "$1-payments" payments)" - - "closed loop, 2,800 in flight, 20 s; order to webhook, books compared"
 }
 
 say "all of it"

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::Config;
 use crate::telemetry;
 
+mod accounts;
 mod audit;
 mod demo;
 mod gateway;

@@ -12,9 +12,13 @@ use rust_decimal::Decimal;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use crate::domain::channel;
 use crate::domain::payer::PayerIds;
 use crate::domain::retry::Pace;
+use accounts::Accounts;
 
+pub mod accounts;
+pub mod credentials;
 pub mod sandbox;
 
 /// Every key with its default, its unit and its reason.
@@ -22,6 +26,8 @@ pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
 
 /// Characters of an operator's key outside the sandbox: 192 random bits in base64. The sandbox's own is shorter.
 const OPERATOR_KEY_MIN: usize = 32;
+/// Account names stand in the addresses of callbacks, which channels bound.
+const ACCOUNT_NAME_MAX: usize = 32;
 
 /// A day: eight bytes per minute and account.
 const WINDOW_MINUTES_MAX: u16 = 1_440;
@@ -41,6 +47,9 @@ pub struct Config {
     pub routing: Routing,
     pub webhooks: Webhooks,
     pub channels: BTreeMap<String, Channel>,
+    /// By name; a platform that is not here uses the account `default` of every channel.
+    #[serde(default)]
+    pub platforms: BTreeMap<String, Platform>,
     pub gateway: Gateway,
     pub log: Log,
 }
@@ -144,7 +153,7 @@ pub struct Webhooks {
 pub struct Channel {
     pub enabled: bool,
     pub fee_rate: Decimal,
-    /// Empty: the simulated gateway at `gateway.listen` (sandbox only).
+    /// Empty: in the sandbox the simulated gateway at `gateway.listen`, elsewhere the channel itself.
     pub base_url: String,
     pub calls_per_second: u32,
     pub sandbox_calls_per_second: u32,
@@ -156,15 +165,16 @@ pub struct Channel {
     pub queries_percent: u32,
     pub breaker_failures: u32,
     pub breaker_open_ms: u64,
-    /// Account name to the file that holds its key. `default` is the one used where a callback names none.
+    /// By name. `default` is the one used where a callback or a platform names none.
     #[serde(default)]
-    pub accounts: BTreeMap<String, Account>,
+    pub accounts: Accounts,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Account {
-    pub key_file: PathBuf,
+pub struct Platform {
+    /// Channel to the account there that takes this platform's money, where it is not `default`.
+    pub accounts: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -174,6 +184,7 @@ pub struct Gateway {
     pub embedded: bool,
     pub workers: usize,
     pub payer_delay_ms: u64,
+    pub time_scale_percent: u32,
     pub callback_timeout_ms: u64,
     pub callback_retry_ms: Vec<u64>,
     pub faults: Faults,
@@ -286,8 +297,31 @@ impl Config {
             if channel.fee_rate.is_sign_negative() || channel.fee_rate >= Decimal::ONE {
                 return refuse(&format!("channels.{name}.fee_rate"), "must be at least 0 and below 1");
             }
+            let known = channel::Channel::parse(name)
+                .ok_or_else(|| ConfigError(format!("`channels.{name}`: there is no such channel")))?;
+            channel.accounts.check(known)?;
+            if let Some(account) = channel.accounts.names().find(|name| !is_account_name(name)) {
+                return refuse(
+                    &format!("channels.{name}.accounts.{account}"),
+                    "must be named by 1 to 32 of 0-9, a-z and -",
+                );
+            }
             if channel.calls_per_second == 0 || channel.sandbox_calls_per_second == 0 || channel.calls_concurrent == 0 {
                 return refuse(&format!("channels.{name}.calls_per_second"), "must be at least 1");
+            }
+        }
+        if self.gateway.time_scale_percent == 0 {
+            return refuse("gateway.time_scale_percent", "must be at least 1");
+        }
+        for (platform, settings) in &self.platforms {
+            for (channel, account) in &settings.accounts {
+                let known = self.channels.get(channel).is_some_and(|channel| {
+                    account == sandbox::ACCOUNT || channel.accounts.names().any(|name| name == account)
+                });
+                if !known {
+                    let key = format!("platforms.{platform}.accounts.{channel}");
+                    return refuse(&key, &format!("names an account that is not in `channels.{channel}.accounts`"));
+                }
             }
         }
         Ok(())
@@ -355,6 +389,11 @@ impl Channel {
             Pace::Production => self.call_timeout_ms,
         })
     }
+}
+
+fn is_account_name(name: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase() || byte == b'-';
+    (1..=ACCOUNT_NAME_MAX).contains(&name.len()) && name.bytes().all(is_allowed)
 }
 
 /// Reads a secret file, without the line end that editors leave.

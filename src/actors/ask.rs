@@ -44,6 +44,7 @@ pub struct Details {
     pub return_url: Option<String>,
     pub payer_id: Option<String>,
     pub payer_ip: Option<String>,
+    pub openid: Option<String>,
 }
 
 /// What is asked of an order that exists.

@@ -272,11 +272,11 @@ impl OrderActor {
             Effect::Query { ordinal } => (ordinal, Question::Query),
             Effect::Close { ordinal } => (ordinal, Question::Close),
             Effect::Refund { capture } => {
-                let Some((ordinal, ask)) = refund_ask(order, capture) else { return };
+                let Some((ordinal, ask)) = refund_ask(order, capture, &self.registry) else { return };
                 (ordinal, Question::Refund { capture, ask })
             }
             Effect::QueryRefund { capture } => {
-                let Some((ordinal, ask)) = refund_ask(order, capture) else { return };
+                let Some((ordinal, ask)) = refund_ask(order, capture, &self.registry) else { return };
                 (ordinal, Question::QueryRefund { capture, ask })
             }
         };
@@ -362,7 +362,7 @@ impl OrderActor {
                 let mut events = vec![event(Fact::ChannelChosen { channel, method })];
                 match order.state {
                     State::Created => {
-                        let facts = self.registry.facts(channel, method, &details, now);
+                        let facts = self.registry.facts(order.platform, channel, method, &details, now);
                         let verdict = validate(order, &facts, now);
                         events.push(event(Fact::Validated { channel, method, verdict }));
                     }
@@ -421,9 +421,11 @@ pub fn is_settled(order: &Order) -> bool {
     }
 }
 
-fn refund_ask(order: &Order, index: u8) -> Option<(u8, RefundAsk)> {
+fn refund_ask(order: &Order, index: u8, registry: &Registry) -> Option<(u8, RefundAsk)> {
     let capture = order.captures.get(usize::from(index))?;
-    let attempt = attempted(order, order.attempt(capture.ordinal)?);
+    let attempt = order.attempt(capture.ordinal)?;
+    let notify_url = registry.notify_url(attempt.channel, &attempt.account);
+    let attempt = attempted(order, attempt);
     let ask = RefundAsk {
         refund_number: refund_number(attempt.number, index),
         attempt,
@@ -431,6 +433,7 @@ fn refund_ask(order: &Order, index: u8) -> Option<(u8, RefundAsk)> {
         captured_at: capture.at,
         captured_minor: capture.amount_minor,
         amount_minor: capture.amount_minor,
+        notify_url,
     };
     Some((capture.ordinal, ask))
 }
@@ -514,7 +517,7 @@ impl Handler<Tell> for OrderActor {
             return AtomicResponse::new(Box::pin(actix::fut::ready(Ok(order))));
         }
         if let Told::Choice { channel, method, details } = &tell.told {
-            let facts = self.registry.facts(*channel, *method, details, now);
+            let facts = self.registry.facts(turn.order().platform, *channel, *method, details, now);
             if let Err(refusal) = check_switch(turn.order(), &facts, now) {
                 self.turn = Some(turn);
                 return refused(AskError::Refused(refusal));
@@ -626,6 +629,9 @@ impl ActorShell {
             description: &details.description,
             notify_url: self.registry.notify_url(attempt.channel, &attempt.account),
             return_url: details.return_url.as_deref(),
+            openid: details.openid.as_deref(),
+            payer_ip: details.payer_ip.as_deref(),
+            opened_at: attempt.opened_at,
             expires_at: attempt.expires_at,
         });
         self.frozen = Some((ordinal, Arc::from(&*frozen)));

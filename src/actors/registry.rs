@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -23,11 +23,11 @@ use super::supervisor::{Answers, SupervisorHandle};
 use super::timers::Timers;
 use super::webhooks::{Letter, WebhookHandle};
 use super::writer::{Lane, WriteError, WriterHandle};
-use crate::channels::{Adapter, NextAction, Notice};
+use crate::channels::{Adapter, CallbackError, Heard, NextAction, Notice, Received};
 use crate::config::Config;
 use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{Event, Fact, Refusal};
-use crate::domain::id::{Account, AttemptNumber, OrderId};
+use crate::domain::id::{Account, AttemptNumber, OrderId, PlatformId};
 use crate::domain::order::Order;
 use crate::domain::step::create;
 use crate::domain::time::Instant;
@@ -51,6 +51,16 @@ pub enum Readiness {
     NotReady(String),
 }
 
+/// Which account takes a platform's money at a channel.
+pub type Assignments = HashMap<(PlatformId, Channel), Account>;
+
+/// What became of credentials that were renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    Done,
+    NoSuchAccount,
+}
+
 pub struct Registry {
     config: Arc<Config>,
     store: Arc<dyn Store>,
@@ -61,6 +71,7 @@ pub struct Registry {
     timers: Timers,
     retries: Timers,
     supervisors: OnceLock<HashMap<(Channel, Account), SupervisorHandle>>,
+    assignments: RwLock<Assignments>,
     webhooks: OnceLock<WebhookHandle>,
     arbiters: Vec<ArbiterHandle>,
     next_arbiter: AtomicUsize,
@@ -93,6 +104,7 @@ impl Registry {
             timers: Timers::new(),
             retries: Timers::new(),
             supervisors: OnceLock::new(),
+            assignments: RwLock::default(),
             webhooks: OnceLock::new(),
             arbiters,
             next_arbiter: AtomicUsize::new(0),
@@ -157,17 +169,52 @@ impl Registry {
 
     /// The adapter of an account; none when the channel or the account is not configured.
     pub fn adapter(&self, channel: Channel, account: &str) -> Option<Arc<dyn Adapter>> {
-        self.supervisor(channel, &Account::from(account)).map(|supervisor| supervisor.adapter.clone())
+        self.supervisor(channel, &Account::from(account)).map(|supervisor| supervisor.adapter.current())
     }
 
-    /// None when the channel is not enabled.
-    pub fn health(&self, channel: Channel) -> Option<Health> {
-        self.supervisor(channel, &Account::from(DEFAULT_ACCOUNT)).map(|supervisor| supervisor.health(clock::now()))
+    /// What a callback for an account says; none when the channel or the account is not configured.
+    pub fn hear(
+        &self,
+        channel: Channel,
+        account: &str,
+        received: &Received<'_>,
+    ) -> Option<Result<Heard, CallbackError>> {
+        let supervisor = self.supervisor(channel, &Account::from(account))?;
+        Some(supervisor.adapter.callback(received, clock::now()))
+    }
+
+    /// Puts an adapter with other credentials in the place of an account's.
+    pub fn renew(&self, channel: Channel, adapter: Arc<dyn Adapter>) -> Renewal {
+        match self.supervisor(channel, adapter.account()) {
+            Some(supervisor) => {
+                supervisor.adapter.renew(adapter);
+                Renewal::Done
+            }
+            None => Renewal::NoSuchAccount,
+        }
+    }
+
+    /// Says which accounts take the money of which platforms, where it is not the default one.
+    pub fn assign(&self, assignments: Assignments) {
+        *self.assignments.write().unwrap_or_else(PoisonError::into_inner) = assignments;
+    }
+
+    /// The account that takes a platform's money at a channel.
+    pub(super) fn account_of(&self, platform: PlatformId, channel: Channel) -> Account {
+        let assignments = self.assignments.read().unwrap_or_else(PoisonError::into_inner);
+        assignments.get(&(platform, channel)).cloned().unwrap_or_else(|| Account::from(DEFAULT_ACCOUNT))
     }
 
     /// What is known of a channel and a payer at this moment.
-    pub fn facts(&self, channel: Channel, method: Method, details: &Details, now: Instant) -> Facts {
-        let account = Account::from(DEFAULT_ACCOUNT);
+    pub fn facts(
+        &self,
+        platform: PlatformId,
+        channel: Channel,
+        method: Method,
+        details: &Details,
+        now: Instant,
+    ) -> Facts {
+        let account = self.account_of(platform, channel);
         let supervisor = self.supervisor(channel, &account);
         Facts {
             channel,
@@ -210,7 +257,7 @@ impl Registry {
         let order = create(&new.facts, now);
         let mut events = vec![Event { at: now, fact: Fact::Created(Box::new(new.facts)) }];
         if let Some((channel, method)) = new.choice {
-            let facts = self.facts(channel, method, &new.details, now);
+            let facts = self.facts(order.platform, channel, method, &new.details, now);
             let verdict = validate(&order, &facts, now);
             events.push(Event { at: now, fact: Fact::ChannelChosen { channel, method } });
             events.push(Event { at: now, fact: Fact::Validated { channel, method, verdict } });

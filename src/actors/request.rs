@@ -18,6 +18,7 @@ pub fn details(stored: &StoredOrder) -> Details {
         return_url: field(&body, "return_url"),
         payer_id: field(&payer, "id"),
         payer_ip: field(&payer, "ip"),
+        openid: field(&payer, "openid"),
     }
 }
 

@@ -7,7 +7,7 @@
 use dashmap::DashMap;
 
 use super::clock;
-use super::registry::{DEFAULT_ACCOUNT, Registry};
+use super::registry::Registry;
 use crate::config;
 use crate::domain::channel::Channel;
 use crate::domain::id::{Account, OrderId, PlatformId};
@@ -92,10 +92,11 @@ impl Router {
 }
 
 impl Registry {
-    /// How the channels stand now, whoever pays.
-    pub fn outlook(&self) -> Outlook {
-        let (at, account) = (clock::now(), Account::from(DEFAULT_ACCOUNT));
+    /// How the channels stand now as a platform finds them, each by the account that takes its money there, whoever pays.
+    pub fn outlook(&self, platform: PlatformId) -> Outlook {
+        let at = clock::now();
         let standing = |channel| {
+            let account = self.account_of(platform, channel);
             let health = self.supervisor(channel, &account)?.health(at);
             Some(Standing { health, tally: self.router().tally(channel, &account, at) })
         };
@@ -108,7 +109,7 @@ impl Registry {
         if order.state.is_final() {
             return Outlook::none(clock::now(), self.router().policy);
         }
-        let mut outlook = self.outlook();
+        let mut outlook = self.outlook(order.platform);
         if awaits_choice(order) {
             let marks = self.router().marks(order.platform, payer);
             let known = self.last_channels(&marks).await;
@@ -117,15 +118,15 @@ impl Registry {
         outlook
     }
 
-    /// The same for many orders by one look.
-    pub async fn outlooks_for(&self, stored: impl Iterator<Item = &StoredOrder>) -> Vec<Outlook> {
+    /// The same for many orders of a platform by one look.
+    pub async fn outlooks_for(&self, platform: PlatformId, stored: impl Iterator<Item = &StoredOrder>) -> Vec<Outlook> {
         let marks_of = |stored: &StoredOrder| match awaits_choice(&stored.order) {
-            true => self.router().marks(stored.order.platform, stored.request.payer.as_deref()),
+            true => self.router().marks(platform, stored.request.payer.as_deref()),
             false => Vec::new(),
         };
         let marks: Vec<Vec<PayerMark>> = stored.map(marks_of).collect();
         let known = self.last_channels(&marks.concat()).await;
-        let outlook = self.outlook();
+        let outlook = self.outlook(platform);
         let of_payer = |payer: &Vec<PayerMark>| Outlook {
             last_channel: self.router().last_channel(payer, &known, outlook.at),
             ..outlook.clone()

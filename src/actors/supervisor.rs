@@ -3,6 +3,9 @@
 //! A slow channel slows nobody else: every call is a task of its own on the supervisor's thread, and it always ends in
 //! an event for its order.
 
+mod renewable;
+mod upkeep;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,6 +15,8 @@ use std::time::{Duration, Instant as Monotonic};
 use actix::prelude::*;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::Semaphore;
+
+pub use renewable::Renewable;
 
 use super::ask::Trace;
 use super::clock;
@@ -95,7 +100,7 @@ pub struct Settings {
 pub struct SupervisorHandle {
     address: Addr<ChannelSupervisor>,
     breaker: Arc<Mutex<Breaker>>,
-    pub adapter: Arc<dyn Adapter>,
+    pub adapter: Arc<Renewable>,
 }
 
 impl SupervisorHandle {
@@ -119,7 +124,7 @@ fn lock(breaker: &Mutex<Breaker>) -> std::sync::MutexGuard<'_, Breaker> {
 /// What every call of an account shares.
 struct Desk {
     channel: Channel,
-    adapter: Arc<dyn Adapter>,
+    adapter: Arc<Renewable>,
     answers: Arc<dyn Answers>,
     store: Arc<dyn Store>,
     settings: Settings,
@@ -148,6 +153,7 @@ impl ChannelSupervisor {
     ) -> SupervisorHandle {
         let breaker = Arc::new(Mutex::new(Breaker::new(settings.breaker)));
         let handle_breaker = breaker.clone();
+        let adapter = Arc::new(Renewable::new(adapter));
         let handle_adapter = adapter.clone();
         let address = ChannelSupervisor::start_in_arbiter(arbiter, move |_| {
             let queries = (settings.per_second.saturating_mul(settings.queries_percent) / 100).max(1);
@@ -182,6 +188,10 @@ fn quota(per_second: u32) -> Quota {
 
 impl Actor for ChannelSupervisor {
     type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        actix::spawn(upkeep::run(self.desk.clone()));
+    }
 }
 
 impl Handler<Call> for ChannelSupervisor {
@@ -271,13 +281,16 @@ async fn carry(desk: &Desk, call: &Call) -> Settled {
         None
     };
     let _place = desk.places.acquire().await;
+    // One for the whole call: credentials that are renewed meanwhile did not sign its request.
+    let adapter = desk.adapter.current();
+    let adapter = adapter.as_ref();
     let mut next = Next::First;
     for _ in 0..REQUESTS_MAX {
-        let (stamp, answer) = match deliver(desk, call, frozen, next).await {
+        let (stamp, answer) = match deliver(desk, adapter, call, frozen, next).await {
             Delivered::Answered(stamp, answer) => (stamp, answer),
             Delivered::Settled(settled) => return *settled,
         };
-        match read(desk.adapter.as_ref(), call, frozen, &stamp, &answer) {
+        match read(adapter, call, frozen, &stamp, &answer) {
             Reading::Told((fact, next_action)) => return Settled { fact, next_action, way: Way::Answered },
             Reading::Ask(outgoing) => next = Next::Further(outgoing),
         }
@@ -299,7 +312,7 @@ enum Delivered {
 }
 
 /// Sends one request, and sends it again while it was certainly not taken.
-async fn deliver(desk: &Desk, call: &Call, frozen: &str, next: Next) -> Delivered {
+async fn deliver(desk: &Desk, adapter: &dyn Adapter, call: &Call, frozen: &str, next: Next) -> Delivered {
     let settled = |end| Delivered::Settled(Box::new(undelivered(call, end)));
     let mut retries = desk.settings.retry_ms.iter();
     loop {
@@ -312,7 +325,7 @@ async fn deliver(desk: &Desk, call: &Call, frozen: &str, next: Next) -> Delivere
         let stamp = Stamp { at: clock::now(), nonce: nonce() };
         let outgoing = match next.clone() {
             Next::Further(outgoing) => outgoing,
-            Next::First => match build(desk.adapter.as_ref(), call, frozen, &stamp) {
+            Next::First => match build(adapter, call, frozen, &stamp) {
                 Built::Request(outgoing) => outgoing,
                 Built::Settled(settled) => return Delivered::Settled(settled),
             },

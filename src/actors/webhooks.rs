@@ -107,8 +107,7 @@ pub struct WebhookDispatcher {
     /// Webhook secrets, read anew every now and then.
     secrets: HashMap<PlatformId, Rc<str>>,
     room: Room,
-    /// Webhooks that were seen to while the outbox is looked through: what was read of it may be older.
-    over_since: HashSet<Key>,
+    lately: Lately,
     hosts: HashMap<String, Rc<Semaphore>>,
     /// How far the outbox has been looked through; none: from its start.
     looked_to: Option<Place>,
@@ -142,7 +141,7 @@ impl WebhookDispatcher {
                 handed_over: counter,
                 secrets: HashMap::new(),
                 room: Room::default(),
-                over_since: HashSet::new(),
+                lately: Lately::default(),
                 hosts: HashMap::new(),
                 looked_to: None,
                 loading: Loading::Idle,
@@ -171,7 +170,7 @@ impl WebhookDispatcher {
             return;
         }
         self.loading = Loading::Busy;
-        self.over_since.clear();
+        self.lately.age();
         self.scan_page(SCAN_PAGES, context);
     }
 
@@ -200,7 +199,7 @@ impl WebhookDispatcher {
         let full = items.len() == limit as usize;
         for item in items {
             let place = (item.next_at, item.order_id, item.sequence);
-            let over = self.over_since.contains(&(item.order_id, item.sequence));
+            let over = self.lately.has(&(item.order_id, item.sequence));
             if let Some(post) = post_of(item).filter(|_| !over) {
                 match self.admit(post, context) {
                     Entrance::Free | Entrance::Inside | Entrance::HostFull => {}
@@ -256,6 +255,28 @@ impl WebhookDispatcher {
     }
 }
 
+/// Webhooks that were seen to within the last look or two: a page that was read before, or a letter that waited
+/// longer, may still speak of them as new.
+#[derive(Default)]
+struct Lately {
+    now: HashSet<Key>,
+    before: HashSet<Key>,
+}
+
+impl Lately {
+    fn add(&mut self, key: Key) {
+        self.now.insert(key);
+    }
+
+    fn has(&self, key: &Key) -> bool {
+        self.now.contains(key) || self.before.contains(key)
+    }
+
+    fn age(&mut self) {
+        self.before = std::mem::take(&mut self.now);
+    }
+}
+
 /// Whether there may be more to look through at once.
 enum More {
     Yes,
@@ -300,6 +321,9 @@ impl Handler<Letter> for WebhookDispatcher {
     fn handle(&mut self, letter: Letter, context: &mut Self::Context) {
         self.handed_over.fetch_sub(1, Ordering::Relaxed);
         let Letter { order, addressee, row } = letter;
+        if self.lately.has(&(order.id, row.sequence)) {
+            return;
+        }
         // A platform that is so new that its secret was not read yet waits for the next look.
         if let Some(secret) = self.secrets.get(&order.platform).cloned() {
             let key = (order.id, row.sequence);
@@ -313,10 +337,7 @@ impl Handler<Over> for WebhookDispatcher {
     type Result = ();
 
     fn handle(&mut self, over: Over, _: &mut Self::Context) {
-        match self.loading {
-            Loading::Busy => drop(self.over_since.insert(over.key)),
-            Loading::Idle => {}
-        }
+        self.lately.add(over.key);
         self.room.leave(over.key, &over.host);
     }
 }

@@ -3,8 +3,13 @@
 //! Channels do not know each other. What a channel says ends in the domain's words: a send's outcome, a finding, a
 //! close answer, a refund outcome, a verified callback.
 
+pub mod alipay;
+pub mod bill;
 pub mod sender;
 pub mod simpay;
+pub mod stripe;
+pub mod unionpay;
+pub mod wechat;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,12 +38,19 @@ pub enum Verb {
 }
 
 /// An HTTP request, ready to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Outgoing {
     pub verb: Verb,
     pub url: String,
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
+}
+
+/// Headers may hold a key and are not shown; nor is the body.
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.verb, self.url)
+    }
 }
 
 /// An HTTP answer, as it came.
@@ -78,6 +90,11 @@ pub struct Ask<'a> {
     pub description: &'a str,
     pub notify_url: String,
     pub return_url: Option<&'a str>,
+    /// The payer's name at the channel, where a method cannot do without it.
+    pub openid: Option<&'a str>,
+    /// Where the payer's browser is, for methods that open a page in it.
+    pub payer_ip: Option<&'a str>,
+    pub opened_at: Instant,
     pub expires_at: Instant,
 }
 
@@ -210,6 +227,7 @@ pub struct RefundAsk {
     pub captured_at: Instant,
     pub captured_minor: i64,
     pub amount_minor: i64,
+    pub notify_url: String,
 }
 
 /// One account at one channel: builds its requests, reads its answers. Pure.
@@ -237,7 +255,8 @@ pub trait Adapter: Send + Sync + 'static {
     fn callback(&self, received: &Received<'_>, now: Instant) -> Result<Heard, CallbackError>;
     fn acknowledgement(&self) -> Acknowledgement;
 
-    /// What the account needs to be asked now and then to go on understanding its channel, such as for new keys.
+    /// What the account must ask now to go on understanding its channel, such as for new keys; none while nothing is
+    /// due. It is looked at every few seconds, so the adapter keeps its own measure.
     fn upkeep(&self, _stamp: &Stamp) -> Option<Outgoing> {
         None
     }

@@ -52,14 +52,14 @@ pub fn asked_to_stop() -> impl Future<Output = ()> {
     }
 }
 
-/// Resolves when the parent's end of the pipe closes. An interrupt at the terminal reaches parent and child alike, and
-/// is the parent's to answer, which still needs its gateway while it stops.
+/// Resolves when the parent's end of the pipe closes. An interrupt at the terminal or its end reaches parent and child
+/// alike, and is the parent's to answer, which still needs its gateway while it stops.
 async fn parent_gone() {
-    let interrupts = signal(SignalKind::interrupt());
+    let signals = [signal(SignalKind::interrupt()), signal(SignalKind::hangup())];
     let mut input = tokio::io::stdin();
     let mut waste = [0u8; 64];
     while matches!(input.read(&mut waste).await, Ok(read) if read > 0) {}
-    drop(interrupts);
+    drop(signals);
 }
 
 /// How long a child may take to listen, and how long between looks. A gateway whose server was just killed needs a

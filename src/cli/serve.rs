@@ -11,8 +11,9 @@ use actix_web::web::Data;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::accounts::{self, Adapters};
 use super::{Failure, gateway, open_store, sandbox};
-use crate::actors::registry::{DEFAULT_ACCOUNT, Registry};
+use crate::actors::registry::Registry;
 use crate::actors::router::Router;
 use crate::actors::supervisor::{ChannelSupervisor, Settings, SupervisorHandle};
 use crate::actors::takeup::Takeup;
@@ -20,8 +21,6 @@ use crate::actors::timers::TICK;
 use crate::actors::webhooks::WebhookDispatcher;
 use crate::actors::writer::{Bounds, Stop, Writer, WriterHandle};
 use crate::actors::{clock, lease};
-use crate::channels::Adapter;
-use crate::channels::simpay::Simpay;
 use crate::config::{self, Config};
 use crate::domain::breaker::Limits;
 use crate::domain::channel::Channel;
@@ -47,8 +46,9 @@ const FORGET_PAGES: u32 = 20;
 pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failure> {
     let config = Arc::new(config);
     let stop_asked = gateway::asked_to_stop();
+    let hangups = accounts::hangups();
     let prometheus = telemetry::start_metrics()?;
-    let adapters = adapters(&config)?;
+    let adapters = accounts::adapters(&config)?;
 
     let store = open_store(&config).await?;
     let beat = Duration::from_millis(config.store.beat_ms);
@@ -71,7 +71,9 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
         }
         false => None,
     };
+    let assignments = accounts::assignments(&config, store.as_ref()).await?;
     let registry = start_actors(&config, store, writer.clone(), adapters, &keys)?;
+    registry.assign(assignments);
     actix::spawn(upkeep(prometheus.clone(), registry.clone()));
     actix::spawn(forget(registry.clone(), config.limits.idempotency_keep_hours));
     let app = App::new(config.clone(), registry.clone(), &keys.links, Box::new(move || prometheus.render()))?;
@@ -81,7 +83,10 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     let serving = actix::spawn(server);
     tracing::info!(listen = %config.server.listen, sandbox = config.sandbox, "serving");
 
-    stop_asked.await;
+    tokio::select! {
+        () = stop_asked => {}
+        () = accounts::renew_when_asked(hangups, overlays, &registry) => {}
+    }
     tracing::info!("stopping");
     registry.drain();
     handle.stop(true).await;
@@ -211,47 +216,4 @@ fn supervisor_settings(config: &Config, channel: &config::Channel) -> Settings {
             open_ms: i64::try_from(channel.breaker_open_ms).unwrap_or(i64::MAX),
         },
     }
-}
-
-/// The accounts that are served.
-type Adapters = Vec<(Channel, Arc<dyn Adapter>)>;
-
-/// One adapter per account of every enabled channel.
-fn adapters(config: &Config) -> Result<Adapters, Failure> {
-    let mut adapters = Adapters::new();
-    for (name, settings) in config.channels.iter().filter(|(_, settings)| settings.enabled) {
-        let channel = Channel::parse(name).ok_or_else(|| format!("`channels.{name}`: there is no such channel"))?;
-        match channel {
-            Channel::Simpay => adapters.extend(
-                simpay_accounts(config, settings)?
-                    .into_iter()
-                    .map(|adapter| (channel, Arc::new(adapter) as Arc<dyn Adapter>)),
-            ),
-            Channel::Wechat | Channel::Alipay | Channel::Unionpay | Channel::Stripe => {
-                return Err(format!("`channels.{name}.enabled`: this version has no adapter for {name} yet").into());
-            }
-        }
-    }
-    Ok(adapters)
-}
-
-fn simpay_accounts(config: &Config, settings: &config::Channel) -> Result<Vec<Simpay>, Failure> {
-    let base_url = match (settings.base_url.as_str(), config.sandbox) {
-        ("", true) => config.gateway_url(),
-        ("", false) => return Err("`channels.simpay.base_url` is missing: outside the sandbox it must be set".into()),
-        (url, _) => url.to_owned(),
-    };
-    let mut keys = Vec::new();
-    for (account, files) in &settings.accounts {
-        keys.push((account.as_str(), config::secret_file(&files.key_file)?));
-    }
-    if config.sandbox && keys.is_empty() {
-        for account in config::sandbox::SIMPAY_ACCOUNTS {
-            keys.push((account, config::sandbox::simpay_key(&config.data.dir, account)?));
-        }
-    }
-    if !keys.iter().any(|(account, _)| *account == DEFAULT_ACCOUNT) {
-        return Err("`channels.simpay.accounts.default.key_file` is missing: outside the sandbox it must be set".into());
-    }
-    keys.iter().map(|(account, key)| Ok(Simpay::new(Account::from(*account), &base_url, key)?)).collect()
 }

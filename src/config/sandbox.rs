@@ -1,18 +1,32 @@
 //! What the sandbox makes for itself at first start: the keys that the server and the simulated gateway share.
+//!
+//! Each account has a folder of its own under `data.dir/sandbox` (simpay a file), made by whichever process asks first.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+mod alipay;
+mod certificates;
+mod folder;
+mod stripe;
+mod unionpay;
+mod wechat;
+
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
 
-use super::{ConfigError, secret_file};
+pub use alipay::Alipay;
+pub use stripe::Stripe;
+pub use unionpay::Unionpay;
+pub use wechat::Wechat;
+
+use super::{Config, ConfigError, secret_file};
 
 /// The accounts that the sandbox wires to the simulated gateway for `simpay`.
 pub const SIMPAY_ACCOUNTS: [&str; 1] = ["default"];
+
+/// The account that the sandbox has at every other channel.
+pub const ACCOUNT: &str = "default";
 
 /// The key of the sandbox's operators. Everybody knows it.
 pub const OPERATOR_KEY: &str = "ok_sandbox";
@@ -32,29 +46,91 @@ pub fn simpay_key_file(data_dir: &Path, account: &str) -> PathBuf {
 pub fn simpay_key(data_dir: &Path, account: &str) -> Result<SecretString, ConfigError> {
     let path = simpay_key_file(data_dir, account);
     if !path.exists() {
-        make_key(&path)?;
+        folder::write_once(&path, STANDARD.encode(random::<SIMPAY_KEY_BYTES>()?).as_bytes())?;
     }
     secret_file(&path)
 }
 
-/// Writes the key under a name of its own and links it into place: the first of two processes wins, and no reader
-/// ever sees half a key.
-fn make_key(path: &Path) -> Result<(), ConfigError> {
-    let failed = |error: std::io::Error| ConfigError(format!("sandbox key {}: {error}", path.display()));
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let mut key = [0u8; SIMPAY_KEY_BYTES];
-    aws_lc_rs::rand::fill(&mut key).map_err(|_| ConfigError("the system gives no randomness".into()))?;
-    let draft = path.with_extension(format!("{}.draft", std::process::id()));
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(failed)?;
-    file.write_all(STANDARD.encode(key).as_bytes()).map_err(failed)?;
-    file.sync_all().map_err(failed)?;
-    let linked = std::fs::hard_link(&draft, path);
-    std::fs::remove_file(&draft).map_err(failed)?;
-    match linked {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(failed(error)),
+/// Whether the simulated gateway answers for a channel that has a folder of keys: it is enabled, or it once was, and
+/// the gateway's books may hold payments of it. Keys take a while to make, so that nobody makes them for nothing.
+pub fn is_served(config: &Config, channel: &str) -> bool {
+    let is_enabled = config.channels.get(channel).is_some_and(|settings| settings.enabled);
+    is_enabled || folder::path(&config.data.dir, channel, ACCOUNT).exists()
+}
+
+fn random<const BYTES: usize>() -> Result<[u8; BYTES], ConfigError> {
+    let mut bytes = [0u8; BYTES];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| ConfigError("the system gives no randomness".into()))?;
+    Ok(bytes)
+}
+
+/// Random decimal digits, the first of them not zero.
+fn digits(length: usize) -> Result<String, ConfigError> {
+    let bytes = random::<32>()?;
+    let digit = |(place, byte): (usize, &u8)| match place {
+        0 => char::from(b'1' + byte % 9),
+        _ => char::from(b'0' + byte % 10),
+    };
+    Ok(bytes.iter().take(length).enumerate().map(digit).collect())
+}
+
+/// Random characters of `[0-9a-f]`.
+fn hex<const BYTES: usize>() -> Result<String, ConfigError> {
+    Ok(random::<BYTES>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::rsa::KeyPair;
+    use base64::engine::general_purpose::STANDARD as BASE64;
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn der(pem: &str) -> Vec<u8> {
+        let lines = pem.lines().filter(|line| !line.starts_with("-----"));
+        BASE64.decode(lines.collect::<String>()).expect("PEM holds base64")
+    }
+
+    #[test]
+    fn every_channel_gets_keys_once() {
+        let dir = std::env::temp_dir().join(format!("tongbao-sandbox-{}", std::process::id()));
+        let mut config = Config::load(&[]).unwrap();
+        config.data.dir = dir.clone();
+        assert!(!is_served(&config, "wechat"));
+        let (wechat, again) = (Wechat::open(&dir, ACCOUNT).unwrap(), Wechat::open(&dir, ACCOUNT).unwrap());
+        assert!(is_served(&config, "wechat") && !is_served(&config, "alipay") && is_served(&config, "simpay"));
+        assert_eq!(wechat.platform_certificate, again.platform_certificate);
+        assert_eq!((wechat.mchid.len(), wechat.appid.len(), wechat.merchant_serial.len()), (10, 18, 40));
+        assert_eq!(wechat.api_v3_key.expose_secret().len(), 32);
+        assert!(wechat.public_key.starts_with("-----BEGIN PUBLIC KEY-----"));
+
+        let alipay = Alipay::open(&dir, ACCOUNT).unwrap();
+        assert_eq!((alipay.app_id.len(), alipay.seller_id.len()), (16, 16));
+        let unionpay = Unionpay::open(&dir, ACCOUNT).unwrap();
+        assert_eq!(unionpay.mer_id.len(), 15);
+        let stripe = Stripe::open(&dir, ACCOUNT).unwrap();
+        assert!(stripe.secret_key.expose_secret().starts_with("sk_test_"));
+        assert!(stripe.webhook_secret.expose_secret().starts_with("whsec_"));
+        let keys = [
+            &wechat.merchant_key,
+            &wechat.platform_key,
+            &wechat.public_key_private,
+            &alipay.app_key,
+            &alipay.alipay_key,
+            &unionpay.merchant_key,
+            &unionpay.signer_key,
+        ];
+        for key in keys {
+            KeyPair::from_pkcs8(&der(key.expose_secret())).expect("an RSA key in PKCS#8");
+        }
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn random_texts_have_their_form() {
+        let digits = digits(15).unwrap();
+        assert!(digits.len() == 15 && digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0'));
+        assert!(hex::<16>().unwrap().bytes().all(|byte| byte.is_ascii_hexdigit()));
     }
 }

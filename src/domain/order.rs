@@ -180,6 +180,12 @@ impl Attempt {
         &schedule[sent_again.min(schedule.len() - 1)..]
     }
 
+    /// Whether asking for this way to pay means this attempt. Once its time is over it is not sent again: a channel
+    /// would refuse it, or take it for another one that can be paid beside it.
+    pub fn is_renewed_by(&self, channel: Channel, method: Method, now: Instant) -> bool {
+        (self.channel, self.method) == (channel, method) && now < self.expires_at
+    }
+
     /// Whether the gateway may know of this attempt, so that money could ever come by it.
     pub fn may_exist(&self) -> bool {
         match self.reach {

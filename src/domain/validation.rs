@@ -81,7 +81,7 @@ pub fn validate(order: &Order, facts: &Facts, now: Instant) -> Verdict {
 /// # Errors
 /// [`Refusal::ChannelUnusable`].
 pub fn check_switch(order: &Order, facts: &Facts, now: Instant) -> Result<(), Refusal> {
-    let stays = |attempt: &Attempt| (attempt.channel, attempt.method) == (facts.channel, facts.method);
+    let stays = |attempt: &Attempt| attempt.is_renewed_by(facts.channel, facts.method, now);
     if order.state.is_final() || order.open_attempt().is_none_or(stays) {
         return Ok(());
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::books::AccountId;
+use super::accounts::AccountId;
 use super::now_ms;
 
 /// Deeds handed out at once, so that one batch does not hold up everything else on its thread.
@@ -19,14 +19,14 @@ pub struct PaymentId {
     pub number: Arc<str>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deed {
     /// The payer pays or declines, if the payment still lets it.
     PayerActs,
     Deliver(Delivery),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Delivery {
     /// Repeated until acknowledged; `tries` were made.
     Assured { tries: u16 },
@@ -34,6 +34,8 @@ pub enum Delivery {
     Copy,
     /// A callback that is not ours: right fields, another key.
     Forged,
+    /// Of a refund: repeated until acknowledged, forgotten at a restart, as nothing waits for it.
+    Refund { refund_number: Arc<str>, tries: u16 },
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]

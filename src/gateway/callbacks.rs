@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
-use serde::{Deserialize, Serialize};
 
+use super::address::Address;
 use super::agenda::{Deed, Delivery, PaymentId};
-use super::books::{Address, Capture, Notice, Reference};
-use super::signing::{ACCOUNT, NONCE, SIGNATURE, Signer, TIMESTAMP};
-use super::{Gateway, GatewayError, alphanumeric, now_ms};
-use crate::domain::money::Currency;
+use super::books::{Capture, Notice, Standing};
+use super::wire::{Callback, Wire};
+use super::{Gateway, GatewayError, now_ms};
 
 /// Callbacks under way per host; further ones wait their turn, so that a slow receiver costs no memory but a queue.
 const PER_HOST_MAX: usize = 256;
@@ -20,25 +19,6 @@ const PER_HOST_MAX: usize = 256;
 const ANSWER_MAX: usize = 1024;
 /// Shorter than any usual server keeps an idle connection: a callback must not run into its closing.
 const IDLE: Duration = Duration::from_secs(4);
-const NONCE_LENGTH: usize = 24;
-
-#[derive(Serialize)]
-struct CallbackBody<'a> {
-    event: &'a str,
-    id: String,
-    number: &'a str,
-    account: &'a str,
-    reference: Reference,
-    amount_minor: i64,
-    currency: Currency,
-    paid_at: i64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Acknowledgement<'a> {
-    code: &'a str,
-}
 
 /// One callback to be sent.
 pub struct Job {
@@ -115,7 +95,13 @@ impl Sender {
 
     /// Takes a callback that is due; what comes back is to be sent by [`Sender::work`].
     pub fn admit(&self, payment: PaymentId, delivery: Delivery) -> Option<Job> {
-        let address = self.gateway.books.notice(&payment)?.address;
+        let books = &self.gateway.books;
+        let address = match &delivery {
+            Delivery::Assured { .. } | Delivery::Copy | Delivery::Forged => books.standing(&payment)?.address,
+            Delivery::Refund { refund_number, .. } => {
+                books.refund_notice(payment.account, refund_number, now_ms())?.address
+            }
+        };
         self.lanes.admit(Job { payment, delivery, address })
     }
 
@@ -129,77 +115,74 @@ impl Sender {
     }
 
     async fn deliver(&self, job: &Job) {
-        let Some(notice) = self.gateway.books.notice(&job.payment) else { return };
-        match (job.delivery, notice.capture) {
+        let wire = self.gateway.wire(job.payment.account);
+        if let Delivery::Refund { refund_number, tries } = &job.delivery {
+            return self.tell_refund(job, wire, refund_number, *tries).await;
+        }
+        let Some(standing) = self.gateway.books.standing(&job.payment) else { return };
+        match (&job.delivery, &standing.capture) {
             (Delivery::Assured { tries }, Some(capture)) => {
                 // A copy may have been acknowledged since.
-                if tries > 0 && notice.acknowledged {
+                if *tries > 0 && standing.acknowledged {
                     return;
                 }
-                if !self.tell(job, &notice, capture).await {
-                    self.try_again(job, tries);
+                if !self.tell(job, wire, notice(job, &standing, capture.clone())).await {
+                    self.try_again(job, wire, *tries, |tries| Delivery::Assured { tries });
                 }
             }
             (Delivery::Copy, Some(capture)) => {
-                self.tell(job, &notice, capture).await;
+                self.tell(job, wire, notice(job, &standing, capture.clone())).await;
             }
             (Delivery::Forged, _) => {
-                let capture =
-                    Capture { reference: Reference::random(), amount_minor: notice.asked_minor, at: now_ms() };
-                let signer = Signer::forger(&self.gateway.signers[job.payment.account.0].account);
-                self.post(job, &notice, capture, &signer).await;
+                let now = now_ms();
+                let reference = wire.reference(now).into();
+                let capture = Capture { reference, amount_minor: standing.asked_minor, at: now };
+                let callback = wire.forged(&notice(job, &standing, capture), now);
+                self.post(job, wire, callback).await;
             }
-            (Delivery::Assured { .. } | Delivery::Copy, None) => {}
+            (Delivery::Assured { .. } | Delivery::Copy, None) | (Delivery::Refund { .. }, _) => {}
         }
     }
 
     /// Sends the true callback of a capture and books that it was sent. True if it was acknowledged.
-    async fn tell(&self, job: &Job, notice: &Notice, capture: Capture) -> bool {
-        let acknowledged = self.post(job, notice, capture, &self.gateway.signers[job.payment.account.0]).await;
+    async fn tell(&self, job: &Job, wire: &dyn Wire, notice: Notice) -> bool {
+        let acknowledged = self.post(job, wire, wire.callback(&notice, now_ms())).await;
         if self.gateway.books.callback_sent(&job.payment, acknowledged).is_err() {
             tracing::error!(number = %job.payment.number, "a callback was sent but could not be booked");
         }
         acknowledged
     }
 
-    fn try_again(&self, job: &Job, tries: u16) {
-        match self.gateway.callback_retry_ms.get(usize::from(tries)) {
+    async fn tell_refund(&self, job: &Job, wire: &dyn Wire, refund_number: &Arc<str>, tries: u16) {
+        let now = now_ms();
+        let notice = self.gateway.books.refund_notice(job.payment.account, refund_number, now);
+        let Some(callback) = notice.and_then(|notice| wire.refund_callback(&notice, now)) else { return };
+        if !self.post(job, wire, callback).await {
+            let refund_number = Arc::clone(refund_number);
+            self.try_again(job, wire, tries, |tries| Delivery::Refund { refund_number, tries });
+        }
+    }
+
+    fn try_again(&self, job: &Job, wire: &dyn Wire, tries: u16, delivery: impl FnOnce(u16) -> Delivery) {
+        match wire.retry_ms().get(usize::from(tries)) {
             Some(gap_ms) => {
-                let delivery = Delivery::Assured { tries: tries + 1 };
                 let at = now_ms().saturating_add(*gap_ms);
-                self.gateway.agenda.arrange(at, job.payment.clone(), Deed::Deliver(delivery));
+                self.gateway.agenda.arrange(at, job.payment.clone(), Deed::Deliver(delivery(tries + 1)));
             }
             None => tracing::warn!(number = %job.payment.number, "a callback was never acknowledged; given up"),
         }
     }
 
-    async fn post(&self, job: &Job, notice: &Notice, capture: Capture, signer: &Signer) -> bool {
-        let body = serde_json::to_vec(&CallbackBody {
-            event: "payment.succeeded",
-            id: format!("cb_{}", capture.reference),
-            number: &job.payment.number,
-            account: &signer.account,
-            reference: capture.reference,
-            amount_minor: capture.amount_minor,
-            currency: notice.currency,
-            paid_at: capture.at,
-        })
-        .expect("our own structs are JSON");
-        let timestamp = (now_ms() / 1000).to_string();
-        let nonce = alphanumeric::<NONCE_LENGTH>();
-        let nonce = String::from_utf8_lossy(&nonce);
-        let signature = signer.callback(&timestamp, &nonce, &body);
-        let request = self
-            .client
-            .post(job.address.url.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .header(ACCOUNT, &signer.account)
-            .header(TIMESTAMP, timestamp)
-            .header(NONCE, &*nonce)
-            .header(SIGNATURE, signature)
-            .body(body);
-        match request.send().await {
-            Ok(response) => is_acknowledgement(response).await,
+    async fn post(&self, job: &Job, wire: &dyn Wire, callback: Callback) -> bool {
+        let mut request = self.client.post(job.address.url.clone()).header(CONTENT_TYPE, callback.content_type);
+        for (name, value) in callback.headers {
+            request = request.header(name, value);
+        }
+        match request.body(callback.body).send().await {
+            Ok(response) => match read(response).await {
+                Some((status, body)) => wire.is_acknowledgement(status, &body),
+                None => false,
+            },
             Err(error) => {
                 tracing::debug!(number = %job.payment.number, %error, "a callback was not taken");
                 false
@@ -208,18 +191,26 @@ impl Sender {
     }
 }
 
-/// Only a 200 with the very word is one.
-async fn is_acknowledgement(mut response: reqwest::Response) -> bool {
-    if response.status() != reqwest::StatusCode::OK {
-        return false;
+fn notice(job: &Job, standing: &Standing, capture: Capture) -> Notice {
+    Notice {
+        number: Arc::clone(&job.payment.number),
+        address: Arc::clone(&standing.address),
+        asked_minor: standing.asked_minor,
+        currency: standing.currency,
+        capture,
+        data: standing.data.clone(),
     }
+}
+
+/// An answer's status and body; none if it is too long or breaks off.
+async fn read(mut response: reqwest::Response) -> Option<(u16, Vec<u8>)> {
+    let status = response.status().as_u16();
     let mut body = Vec::new();
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() <= ANSWER_MAX => body.extend_from_slice(&chunk),
-            Ok(None) => break,
-            Ok(Some(_)) | Err(_) => return false,
+            Ok(None) => return Some((status, body)),
+            Ok(Some(_)) | Err(_) => return None,
         }
     }
-    serde_json::from_slice::<Acknowledgement<'_>>(&body).is_ok_and(|answer| answer.code == "ok")
 }

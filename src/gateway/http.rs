@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use actix_web::{HttpResponse, web};
 use serde_json::json;
 
+use super::faults::Fault;
 use super::payer::Conduct;
-use super::signing::{self, Caller, Disbelief, NONCE, SIGNATURE, TIMESTAMP};
-use super::simpay::{self, Call};
-use super::{Gateway, now_ms};
+use super::{Gateway, alipay, now_ms, simpay, stripe, unionpay, wechat};
 
 const BODY_MAX: usize = 64 * 1024;
 /// Callers that have not given up by then are let go.
@@ -19,94 +17,35 @@ const HANG_MAX: Duration = Duration::from_secs(60);
 pub fn routes(service: &mut web::ServiceConfig) {
     service
         .app_data(web::PayloadConfig::new(BODY_MAX))
-        .service(
-            web::scope("/simpay/v1")
-                .route("/payments", web::post().to(create))
-                .route("/payments/query", web::post().to(query))
-                .route("/payments/close", web::post().to(close))
-                .route("/refunds", web::post().to(refund))
-                .route("/refunds/query", web::post().to(query_refund)),
-        )
+        .service(web::scope("/simpay").configure(simpay::routes::routes))
+        .service(web::scope("/unionpay").configure(unionpay::routes::routes))
+        .service(web::scope("/stripe").configure(stripe::routes::routes))
+        .service(web::scope("/alipay").configure(alipay::routes::routes))
+        .service(web::scope("/wechat").configure(wechat::routes::routes))
         .route("/sim/totals", web::get().to(totals))
         .route("/sim/orders/{number}", web::get().to(order))
         .route("/healthz", web::get().to(HttpResponse::Ok))
         .default_service(web::to(async || problem(StatusCode::NOT_FOUND, "not_found", "there is nothing here")));
 }
 
-async fn create(gateway: web::Data<Gateway>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
-    serve(&gateway, &request, &body, Call::Create).await
-}
-
-async fn query(gateway: web::Data<Gateway>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
-    serve(&gateway, &request, &body, Call::Query).await
-}
-
-async fn close(gateway: web::Data<Gateway>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
-    serve(&gateway, &request, &body, Call::Close).await
-}
-
-async fn refund(gateway: web::Data<Gateway>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
-    serve(&gateway, &request, &body, Call::Refund).await
-}
-
-async fn query_refund(gateway: web::Data<Gateway>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
-    serve(&gateway, &request, &body, Call::QueryRefund).await
-}
-
-async fn serve(gateway: &Gateway, request: &HttpRequest, body: &[u8], call: Call) -> HttpResponse {
-    let now = now_ms();
-    let now_s = (now / 1000).unsigned_abs();
-    let caller = match signing::verify(&gateway.signers, &gateway.nonces, request, body, now_s) {
-        Ok(caller) => caller,
-        Err(disbelief) => return disbelieve(gateway, disbelief),
-    };
-    let outcome = simpay::answer(gateway, caller.account, call, body, now);
-    if !outcome.fault.latency.is_zero() {
-        tokio::time::sleep(outcome.fault.latency).await;
+/// Keeps a caller waiting as its fault says. None: it may have its answer.
+pub async fn befall(fault: &Fault) -> Option<HttpResponse> {
+    if !fault.latency.is_zero() {
+        tokio::time::sleep(fault.latency).await;
     }
-    match outcome.fault.conduct {
-        Conduct::Answers => {}
+    match fault.conduct {
+        Conduct::Answers => None,
         Conduct::Hangs => {
             // A caller that gives up ends this wait: its connection closes and takes the request with it.
             tokio::time::sleep(HANG_MAX).await;
-            return HttpResponse::GatewayTimeout().force_close().finish();
+            Some(HttpResponse::GatewayTimeout().force_close().finish())
         }
-        Conduct::Fails => return HttpResponse::InternalServerError().body("something went wrong here"),
+        Conduct::Fails => Some(HttpResponse::InternalServerError().body("something went wrong here")),
     }
-    signed(gateway, caller, outcome.status, &outcome.body).body(outcome.body)
-}
-
-/// The head of an answer that is bound to its request by the request's nonce.
-fn signed(gateway: &Gateway, caller: Caller, status: StatusCode, body: &[u8]) -> HttpResponseBuilder {
-    let timestamp = (now_ms() / 1000).to_string();
-    let signer = &gateway.signers[caller.account.0];
-    let signature = signer.answer(status.as_u16(), &timestamp, &caller.nonce, body);
-    let mut response = HttpResponse::build(status);
-    response
-        .insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")))
-        .insert_header((TIMESTAMP, timestamp))
-        .insert_header((NONCE, caller.nonce))
-        .insert_header((SIGNATURE, signature));
-    response
-}
-
-/// A 401 is not signed: whoever it goes to, there is no key that they are known to share with us.
-fn disbelieve(gateway: &Gateway, disbelief: Disbelief) -> HttpResponse {
-    let (code, message) = match disbelief {
-        Disbelief::Unauthenticated => ("unauthenticated", "the account, the headers or the signature are not right"),
-        Disbelief::Stale => ("stale", "the timestamp is too far from the gateway's clock"),
-        Disbelief::NonceUsed => ("nonce_used", "the nonce was used before"),
-        Disbelief::TooMany(caller) => {
-            let body = simpay::error_body("rate_limited", "too many requests");
-            let mut response = signed(gateway, caller, StatusCode::TOO_MANY_REQUESTS, &body);
-            return response.insert_header((RETRY_AFTER, "1")).body(body);
-        }
-    };
-    HttpResponse::Unauthorized().content_type("application/json").body(simpay::error_body(code, message))
 }
 
 async fn totals(gateway: web::Data<Gateway>) -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "simpay": gateway.books.totals() }))
+    HttpResponse::Ok().json(gateway.books.totals())
 }
 
 async fn order(gateway: web::Data<Gateway>, number: web::Path<String>) -> HttpResponse {

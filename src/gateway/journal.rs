@@ -42,6 +42,15 @@ pub enum Fact<'a> {
         number: Cow<'a, str>,
         at: i64,
     },
+    /// The wire keeps something else with the payment.
+    Noted {
+        #[serde(borrow)]
+        account: Cow<'a, str>,
+        #[serde(borrow)]
+        number: Cow<'a, str>,
+        #[serde(borrow)]
+        data: Cow<'a, str>,
+    },
     CallbackSent {
         #[serde(borrow)]
         account: Cow<'a, str>,
@@ -58,6 +67,14 @@ pub enum Fact<'a> {
         number: Cow<'a, str>,
         amount_minor: i64,
         currency: Currency,
+        #[serde(default)]
+        at: i64,
+        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+        reference: Option<Cow<'a, str>>,
+        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+        notify_url: Option<Cow<'a, str>>,
+        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+        data: Option<Cow<'a, str>>,
     },
 }
 
@@ -77,6 +94,10 @@ pub struct Created<'a> {
     #[serde(borrow)]
     pub notify_url: Cow<'a, str>,
     pub expires_at: i64,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Cow<'a, str>>,
     pub at: i64,
 }
 

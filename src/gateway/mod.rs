@@ -4,18 +4,26 @@
 //! channel's owner would speak it. It must never share code with our own channel adapters: a misreading of a protocol
 //! on one side has to show on the other.
 //!
-//! `simpay` is the wire of one channel; `books`, `payer` and `callbacks` serve them all.
+//! `alipay`, `simpay`, `stripe` and `unionpay` are the far ends of one channel each; all else serves every channel. A far
+//! end opens its accounts ([`accounts::Roster`]), has its routes (`http`), keeps its payments in the `books`, and is a
+//! [`wire::Wire`] for each account, which is how the gateway tells merchants of money.
 
+pub mod accounts;
+mod address;
 mod agenda;
-mod books;
+mod alipay;
+pub mod books;
 mod callbacks;
 mod faults;
 mod http;
 mod journal;
 mod nonces;
 mod payer;
-mod signing;
 mod simpay;
+mod stripe;
+mod unionpay;
+mod wechat;
+pub mod wire;
 
 use std::fmt;
 use std::future::Future;
@@ -30,14 +38,19 @@ use rand::RngExt;
 use rand::distr::Alphanumeric;
 use tokio::task::JoinSet;
 
-use crate::config::{Config, ConfigError, sandbox};
+use crate::config::{Config, ConfigError};
+use accounts::{AccountId, Enlisted, Roster};
 use agenda::{Agenda, Deed, Delivery, PaymentId};
-use books::{Acted, Books, PendingWhat};
+use alipay::Alipay;
+use books::{Acted, Books, CloseRule, Closing, PendingWhat, Refusal};
 use callbacks::Sender;
-use faults::Faults;
-use nonces::Nonces;
-use payer::{Notices, Payer, Script};
-use signing::Signer;
+use faults::{Fault, Faults};
+use payer::{Conduct, Notices, Payer, Script};
+use simpay::Simpay;
+use stripe::Stripe;
+use unionpay::Unionpay;
+use wechat::Wechat;
+use wire::{TimeScale, Wire};
 
 /// When the last of three callbacks follows the first two.
 const LATER_COPY_MS: i64 = 1_000;
@@ -49,7 +62,7 @@ const SHUTDOWN_S: u64 = 1;
 #[derive(Debug)]
 pub enum GatewayError {
     Config(ConfigError),
-    /// The key of this account is not base64.
+    /// A key or certificate of this account is malformed.
     Key(String),
     Books(PathBuf, std::io::Error),
     Client(reqwest::Error),
@@ -61,7 +74,7 @@ impl fmt::Display for GatewayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             GatewayError::Config(error) => error.fmt(f),
-            GatewayError::Key(account) => write!(f, "gateway: the key of account {account} is not base64"),
+            GatewayError::Key(account) => write!(f, "gateway: a key or certificate of account {account} is malformed"),
             GatewayError::Books(folder, error) => write!(f, "gateway: books in {}: {error}", folder.display()),
             GatewayError::Client(error) => write!(f, "gateway: client for callbacks: {error}"),
             GatewayError::Listen(address, error) => write!(f, "gateway: {address}: {error}"),
@@ -74,13 +87,18 @@ impl std::error::Error for GatewayError {}
 
 /// What requests, payers and callbacks share.
 struct Gateway {
-    signers: Vec<Signer>,
+    accounts: Vec<Enlisted>,
     books: Books,
     agenda: Agenda,
-    nonces: Nonces,
     faults: Faults,
     payer_delay_ms: i64,
-    callback_retry_ms: Vec<i64>,
+    /// For spans that a protocol fixes.
+    time_scale: TimeScale,
+    simpay: Simpay,
+    unionpay: Unionpay,
+    stripe: Stripe,
+    alipay: Alipay,
+    wechat: Wechat,
 }
 
 /// Runs the simulated gateway until `shutdown` resolves; it is down within two seconds then.
@@ -121,19 +139,74 @@ pub async fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Result<
 
 impl Gateway {
     fn open(config: &Config) -> Result<Self, GatewayError> {
-        let signer = |account: &&str| {
-            let key = sandbox::simpay_key(&config.data.dir, account).map_err(GatewayError::Config)?;
-            Signer::new(account, &key)
-        };
+        let mut roster = Roster::default();
+        let simpay = Simpay::open(config, &mut roster)?;
+        let unionpay = Unionpay::open(config, &mut roster)?;
+        let stripe = Stripe::open(config, &mut roster)?;
+        let alipay = Alipay::open(config, &mut roster)?;
+        let wechat = Wechat::open(config, &mut roster)?;
+        let names = roster.accounts.iter().map(|account| (account.channel, account.name.as_str()));
+        let books = Books::open(&config.gateway_dir(), names)?;
+        stripe.recall(&books, now_ms());
         Ok(Gateway {
-            signers: sandbox::SIMPAY_ACCOUNTS.iter().map(signer).collect::<Result<_, _>>()?,
-            books: Books::open(&config.gateway_dir(), &sandbox::SIMPAY_ACCOUNTS)?,
+            books,
+            accounts: roster.accounts,
             agenda: Agenda::default(),
-            nonces: Nonces::new(),
             faults: Faults::new(&config.gateway.faults),
             payer_delay_ms: signed(config.gateway.payer_delay_ms),
-            callback_retry_ms: config.gateway.callback_retry_ms.iter().copied().map(signed).collect(),
+            time_scale: TimeScale::percent(config.gateway.time_scale_percent),
+            simpay,
+            unionpay,
+            stripe,
+            alipay,
+            wechat,
         })
+    }
+
+    fn wire(&self, account: AccountId) -> &dyn Wire {
+        self.accounts[account.index()].wire.as_ref()
+    }
+
+    fn account_ids(&self) -> impl Iterator<Item = AccountId> {
+        (0u16..).zip(&self.accounts).map(|(place, account)| AccountId { channel: account.channel, place })
+    }
+
+    /// How this call of a payment is answered: what the script says goes before what chance says.
+    fn fault(&self, account: AccountId, number: &str, call: &str, scripted: Conduct) -> Fault {
+        let nth = if self.faults.befall_calls() { self.books.count_call(account, number) } else { None };
+        self.fault_of(nth, number, call, scripted)
+    }
+
+    /// The same for a payment that a browser brought: as no call of the merchant created it, what its script says of
+    /// that call befalls the first one that there is.
+    fn fault_after_browser(&self, account: AccountId, number: &str, call: &str, script: Script) -> Fault {
+        let nth = self.books.count_call(account, number);
+        let scripted = if nth == Some(0) { script.conduct() } else { Conduct::Answers };
+        self.fault_of(nth, number, call, scripted)
+    }
+
+    fn fault_of(&self, nth: Option<u16>, number: &str, call: &str, scripted: Conduct) -> Fault {
+        let drawn = nth.map_or(Fault::NONE, |nth| self.faults.of_call(number, call, nth));
+        let conduct = if scripted == Conduct::Answers { drawn.conduct } else { scripted };
+        Fault { conduct, ..drawn }
+    }
+
+    /// Closes a payment, and puts the money on the agenda that comes although it was closed.
+    fn close(&self, account: AccountId, number: &str, rule: CloseRule, now: i64) -> Result<(), Refusal> {
+        match self.books.close(account, number, rule, now)? {
+            Closing::Done => {}
+            Closing::MoneyComes { payment, after_ms } => {
+                self.agenda.arrange(now.saturating_add(after_ms), payment, Deed::PayerActs);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of a refund that was just booked, where its request named an address.
+    fn tell_refund(&self, account: AccountId, number: &str, refund_number: &str, now: i64) {
+        let payment = PaymentId { account, number: number.into() };
+        let delivery = Delivery::Refund { refund_number: refund_number.into(), tries: 0 };
+        self.agenda.arrange(now, payment, Deed::Deliver(delivery));
     }
 
     /// Does what the agenda says, for ever.
@@ -173,7 +246,8 @@ impl Gateway {
 
     fn payer_acts(&self, payment: PaymentId) {
         let now = now_ms();
-        match self.books.payer_acts(&payment, now) {
+        let fresh = || self.wire(payment.account).reference(now);
+        match self.books.payer_acts(&payment, fresh, now) {
             Ok(Acted::Nothing) => {}
             Ok(Acted::Paid(script)) => self.arrange_callbacks(&payment, script, now),
             Err(refusal) => tracing::error!(number = %payment.number, ?refusal, "a payer could not act"),
@@ -201,7 +275,7 @@ impl Gateway {
     fn take_up_pending(&self) {
         let now = now_ms();
         let mut pending_payments = 0u64;
-        self.books.pending(now, |pending| {
+        self.books.pending(self.account_ids(), now, |pending| {
             pending_payments += 1;
             let payment = pending.payment;
             match pending.what {
@@ -234,7 +308,7 @@ impl Gateway {
     /// Goes on with the callbacks of a capture after a restart. The tries of copies count as tries: a few gaps less.
     fn arrange_rest_of_callbacks(&self, id: &PaymentId, script: Script, sent: u16, acknowledged: bool, now: i64) {
         let total = self.notices(script, &id.number).total();
-        let assured = total > 0 && !acknowledged && usize::from(sent) <= self.callback_retry_ms.len();
+        let assured = total > 0 && !acknowledged && usize::from(sent) <= self.wire(id.account).retry_ms().len();
         if assured {
             self.agenda.arrange(now, id.clone(), Deed::Deliver(Delivery::Assured { tries: sent }));
         }

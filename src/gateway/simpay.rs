@@ -1,21 +1,51 @@
 //! The far end of the channel `simpay`: its calls, their bodies and their answers.
 
+pub mod routes;
+mod signing;
+mod wire;
+
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
-use super::agenda::Deed;
-use super::books::{AccountId, Address, Asked, Closing, Reference, Refund, Refusal, State, Taken};
+use super::accounts::{AccountId, Channel, Roster};
+use super::address::Address;
+use super::books::{Asked, CloseRule, Refund, Refusal, State, Taken};
 use super::faults::Fault;
+use super::nonces::Nonces;
 use super::payer::{Conduct, Script};
-use super::{Gateway, alphanumeric};
+use super::{Gateway, GatewayError, alphanumeric};
+use crate::config::{Config, sandbox};
 use crate::domain::money::Currency;
+use signing::Signer;
+use wire::SimpayWire;
 
 const NUMBER_LENGTHS: std::ops::RangeInclusive<usize> = 6..=64;
 const DESCRIPTION_MAX: usize = 127;
 const QR_TOKEN_LENGTH: usize = 24;
+
+/// What simpay knows of its merchants.
+pub struct Simpay {
+    wires: Vec<(AccountId, Arc<SimpayWire>)>,
+    nonces: Nonces,
+}
+
+impl Simpay {
+    /// # Errors
+    /// A key cannot be made or read, or is malformed.
+    pub fn open(config: &Config, roster: &mut Roster) -> Result<Self, GatewayError> {
+        let mut wires = Vec::new();
+        for account in sandbox::SIMPAY_ACCOUNTS {
+            let key = sandbox::simpay_key(&config.data.dir, account).map_err(GatewayError::Config)?;
+            let wire = Arc::new(SimpayWire::new(Signer::new(account, &key)?, &config.gateway.callback_retry_ms));
+            wires.push((roster.enlist(Channel::Simpay, account, wire.clone()), wire));
+        }
+        Ok(Simpay { wires, nonces: Nonces::new() })
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
@@ -107,7 +137,7 @@ struct PaidAnswer<'a> {
     state: State,
     amount_minor: i64,
     currency: Currency,
-    reference: Reference,
+    reference: &'a str,
 }
 
 #[derive(Serialize)]
@@ -117,7 +147,7 @@ struct QueryAnswer<'a> {
     amount_minor: i64,
     captured_minor: i64,
     currency: Currency,
-    reference: Option<Reference>,
+    reference: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -164,15 +194,13 @@ pub fn answer(gateway: &Gateway, account: AccountId, call: Call, body: &[u8], no
         Call::Create => create(gateway, account, body, now),
         Call::Query => query(gateway, account, body, now),
         Call::Close => close(gateway, account, body, now),
-        Call::Refund => refund(gateway, account, body),
+        Call::Refund => refund(gateway, account, body, now),
         Call::QueryRefund => query_refund(gateway, account, body),
     };
     match done {
         Ok(done) => {
-            let drawn = fault(gateway, account, call, &done.number);
-            // What the script says goes before what chance says.
-            let conduct = if done.conduct == Conduct::Answers { drawn.conduct } else { done.conduct };
-            Outcome { status: StatusCode::OK, body: done.body, fault: Fault { conduct, ..drawn } }
+            let fault = gateway.fault(account, &done.number, call.name(), done.conduct);
+            Outcome { status: StatusCode::OK, body: done.body, fault }
         }
         Err(failure) => {
             let (status, code, message) = failure.parts();
@@ -183,16 +211,6 @@ pub fn answer(gateway: &Gateway, account: AccountId, call: Call, body: &[u8], no
 
 pub fn error_body(code: &str, message: &str) -> Vec<u8> {
     json(&ErrorAnswer { code, message })
-}
-
-fn fault(gateway: &Gateway, account: AccountId, call: Call, number: &str) -> Fault {
-    if !gateway.faults.befall_calls() {
-        return Fault::NONE;
-    }
-    match gateway.books.count_call(account, number) {
-        Some(nth) => gateway.faults.of_call(number, call.name(), nth),
-        None => Fault::NONE,
-    }
 }
 
 fn create<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8], now: i64) -> Result<Done<'a>, Failure> {
@@ -215,6 +233,8 @@ fn create<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8], now: i64) -
         script,
         notify_url: &request.notify_url,
         expires_at: request.expires_at,
+        reference: None,
+        data: None,
     };
     let body = match gateway.books.create(account, &asked, now)? {
         Taken::New(payment) => {
@@ -227,7 +247,7 @@ fn create<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8], now: i64) -
             state: State::Paid,
             amount_minor: capture.amount_minor,
             currency: request.currency,
-            reference: capture.reference,
+            reference: &capture.reference,
         }),
     };
     Ok(Done { number: request.number, conduct: script.conduct(), body })
@@ -254,9 +274,9 @@ fn query<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8], now: i64) ->
         number: &number,
         state: view.state,
         amount_minor: view.asked_minor,
-        captured_minor: view.captured_minor,
+        captured_minor: view.captured_minor(),
         currency: view.currency,
-        reference: view.reference,
+        reference: view.reference.as_deref(),
     });
     Ok(Done { number, conduct: Conduct::Answers, body })
 }
@@ -264,17 +284,12 @@ fn query<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8], now: i64) ->
 fn close<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8], now: i64) -> Result<Done<'a>, Failure> {
     let NumberBody { number } = parse(body)?;
     number_form(&number)?;
-    match gateway.books.close(account, &number, now)? {
-        Closing::Done => {}
-        Closing::MoneyComes { payment, after_ms } => {
-            gateway.agenda.arrange(now.saturating_add(after_ms), payment, Deed::PayerActs);
-        }
-    }
+    gateway.close(account, &number, CloseRule::Remembered, now)?;
     let body = json(&CloseAnswer { number: &number, state: State::Closed });
     Ok(Done { number, conduct: Conduct::Answers, body })
 }
 
-fn refund<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8]) -> Result<Done<'a>, Failure> {
+fn refund<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8], now: i64) -> Result<Done<'a>, Failure> {
     let request: RefundBody<'a> = parse(body)?;
     refund_number_form(&request.refund_number)?;
     number_form(&request.number)?;
@@ -284,8 +299,11 @@ fn refund<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8]) -> Result<D
         number: &request.number,
         amount_minor: request.amount_minor,
         currency: request.currency,
+        reference: None,
+        notify_url: None,
+        data: None,
     };
-    gateway.books.refund(account, &refund)?;
+    gateway.books.refund(account, &refund, now)?;
     let body = refunded(&request.refund_number, request.amount_minor);
     Ok(Done { number: request.number, conduct: Conduct::Answers, body })
 }
@@ -293,9 +311,9 @@ fn refund<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8]) -> Result<D
 fn query_refund<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8]) -> Result<Done<'a>, Failure> {
     let RefundNumberBody { refund_number } = parse(body)?;
     refund_number_form(&refund_number)?;
-    let (number, amount_minor) = gateway.books.refunded(account, &refund_number).ok_or(Refusal::NotExist)?;
-    let body = refunded(&refund_number, amount_minor);
-    Ok(Done { number: Cow::Owned(number.to_string()), conduct: Conduct::Answers, body })
+    let refund = gateway.books.refunded(account, &refund_number).ok_or(Refusal::NotExist)?;
+    let body = refunded(&refund_number, refund.amount_minor);
+    Ok(Done { number: Cow::Owned(refund.number.to_string()), conduct: Conduct::Answers, body })
 }
 
 fn refunded(refund_number: &str, amount_minor: i64) -> Vec<u8> {

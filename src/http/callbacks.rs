@@ -8,7 +8,6 @@ use super::App;
 use super::json;
 use super::problem::{ApiError, Code};
 use crate::actors::ask::{AskError, Taken};
-use crate::actors::clock;
 use crate::actors::registry::DEFAULT_ACCOUNT;
 use crate::channels::{Acknowledgement, CallbackError, Heard, Received};
 use crate::domain::channel::Channel;
@@ -67,7 +66,8 @@ async fn receive(
         .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
         .collect();
     let received = Received { headers: &headers, body: &body };
-    let notice = match adapter.callback(&received, clock::now()) {
+    let heard = app.registry.hear(channel, account, &received).ok_or_else(ApiError::not_found)?;
+    let notice = match heard {
         Ok(Heard::Capture(notice)) => notice,
         Ok(Heard::Nothing) => {
             count(channel, "without_consequence");

@@ -63,8 +63,8 @@ struct QuoteView {
     security(("platform_key" = [])),
     responses((status = 200, description = "The channels.", body = schema::Channels))
 )]
-pub async fn channels(app: Data<App>, _: Caller) -> Result<HttpResponse, ApiError> {
-    let outlook = app.registry.outlook();
+pub async fn channels(app: Data<App>, Caller(platform): Caller) -> Result<HttpResponse, ApiError> {
+    let outlook = app.registry.outlook(platform.id);
     let view = |channel: Channel| {
         let rules = channel.rules();
         let standing = outlook.channels[channel.index()];

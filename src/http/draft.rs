@@ -142,6 +142,7 @@ impl Draft {
             return_url: self.body.return_url.clone(),
             payer_id: self.payer.as_ref().map(|payer| payer.id.clone()),
             payer_ip: self.payer.as_ref().and_then(|payer| payer.ip).map(|ip| ip.to_string()),
+            openid: self.payer.as_ref().and_then(|payer| payer.openid.clone()),
         }
     }
 

@@ -118,7 +118,7 @@ pub async fn orders(app: Data<App>, Caller(platform): Caller, request: HttpReque
         .into_iter()
         .map(|stored| Ok((Body::stored(&stored.request)?.metadata, stored)))
         .collect::<Result<Vec<(Metadata, StoredOrder)>, ApiError>>()?;
-    let outlooks = app.registry.outlooks_for(listed.iter().map(|(_, stored)| stored)).await;
+    let outlooks = app.registry.outlooks_for(platform.id, listed.iter().map(|(_, stored)| stored)).await;
     let data = listed
         .iter()
         .zip(&outlooks)

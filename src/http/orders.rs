@@ -84,7 +84,8 @@ pub async fn get(app: Data<App>, Caller(platform): Caller, id: Path<String>) -> 
     app.show_stored(StatusCode::OK, &stored).await
 }
 
-/// Pays for an order by a channel. By the channel that is open already, its `next_action` is refreshed.
+/// Pays for an order by a channel. By the channel that is open already, its `next_action` is refreshed; once that
+/// attempt's own time is over, it is closed first and another one is opened.
 #[utoipa::path(
     post,
     path = "/v1/orders/{id}/pay",

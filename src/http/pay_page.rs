@@ -76,7 +76,7 @@ impl App {
         let form = json::bytes(request, payload, &self.config.server).await?;
         let chosen = url::form_urlencoded::parse(&form).find(|(name, _)| name == "channel").map(|(_, value)| value);
         // Only what the page offers: another channel would end the open attempt for nothing.
-        let outlook = self.registry.outlook();
+        let outlook = self.registry.outlook(stored.order.platform);
         let current = stored.order.current_attempt().map(|attempt| attempt.channel);
         let offered = |channel: &Channel| {
             let up = outlook.channels[channel.index()].is_some_and(|standing| standing.health == Health::Up);

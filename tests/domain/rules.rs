@@ -1,6 +1,6 @@
 //! The rules that keep the money right, one by one, each test named after what its rule says.
 
-use tongbao::domain::channel::{Channel, Method, Proof};
+use tongbao::domain::channel::{Channel, Closing, Method, Proof};
 use tongbao::domain::event::{
     CloseAnswer, Created, Effect, Fact, Fault, Finding, RefundOutcome, Refusal, SendOutcome, Step, Verdict,
     WebhookKind, Write,
@@ -374,6 +374,39 @@ fn rule_05_pay_on_the_same_channel_refreshes_the_next_action_and_opens_no_attemp
 }
 
 #[test]
+fn rule_05_pay_on_the_same_channel_after_the_attempt_s_own_end_opens_a_new_one_once_the_old_is_dead() {
+    for channel in Channel::ALL {
+        let mut walk = Walk::of(&Created { expires_at: START.plus_ms(300 * HOUR), ..creation() });
+        walk.pay_by(channel);
+        walk.tell(sent(0, 1, SendOutcome::Accepted { reference: None }));
+        let ends_at = walk.attempt(0).expires_at;
+        walk.wait_until(ends_at.plus_ms(-1));
+        assert_eq!(proposed(&walk.tell(chosen(channel))), [Effect::Submit { ordinal: 0, send: 2 }], "{channel}");
+        walk.tell(sent(0, 2, SendOutcome::Accepted { reference: None }));
+        walk.wait_until(ends_at);
+        match channel.rules().closing {
+            Closing::Impossible => {
+                let retry_after_ms = channel.rules().grace_ms;
+                assert_eq!(walk.refusal(chosen(channel)), Refusal::AttemptOpen { retry_after_ms });
+            }
+            Closing::Certain | Closing::Confirmed => {
+                assert_eq!(proposed(&walk.tell(chosen(channel))), [Effect::Close { ordinal: 0 }], "{channel}");
+                let step = walk.tell(found(0, Finding::Closed));
+                let again = Effect::Choose { channel, method: method_of(channel) };
+                assert_eq!(proposed(&step), [again], "{channel}");
+            }
+        }
+        assert_eq!(walk.attempt(0).sends, 2, "{channel}");
+    }
+}
+
+#[test]
+fn rule_05_a_create_that_is_sent_at_an_attempt_s_end_arrives_while_its_key_is_known() {
+    // Stripe: "keys may be removed after they are at least 24 hours old".
+    assert!(Channel::Stripe.rules().live_max_ms <= 23 * HOUR);
+}
+
+#[test]
 fn rule_06_an_older_send_s_answer_never_overwrites_a_newer_one_s() {
     let mut walk = Walk::shown_at(Channel::Simpay);
     walk.tell(chosen(Channel::Simpay));
@@ -523,16 +556,36 @@ fn rule_07_a_close_of_what_the_channel_does_not_know_is_followed_by_a_query_unti
     let mut walk = Walk::new();
     walk.pay_by(Channel::Wechat);
     walk.tell(sent(0, 1, no_answer()));
+    let lapses_at = walk.attempt(0).expires_at.plus_ms(Channel::Wechat.rules().grace_ms);
     walk.tell(Fact::CancelAsked);
     while walk.order.state == State::Submitted {
         assert_eq!(proposed(&walk.tell(closed(0, close_unclear()))), [Effect::Query { ordinal: 0 }]);
         walk.tell(found(0, Finding::NotExist));
         if walk.order.state == State::Submitted {
-            assert_eq!(proposed(&walk.wake()), [Effect::Close { ordinal: 0 }]);
+            let has_ended = walk.order.next_due_at(walk.at).is_some_and(|due_at| due_at > lapses_at);
+            let asked = if has_ended { Effect::Query { ordinal: 0 } } else { Effect::Close { ordinal: 0 } };
+            assert_eq!(proposed(&walk.wake()), [asked]);
         }
     }
-    assert!(walk.at > walk.attempt(0).expires_at.plus_ms(Channel::Wechat.rules().grace_ms));
+    assert!(walk.at > lapses_at);
     assert_eq!(walk.order.failure, Some(OrderFailure::Cancelled));
+}
+
+#[test]
+fn rule_07_what_time_has_ended_is_asked_about_and_not_closed_again() {
+    for channel in [Channel::Wechat, Channel::Alipay] {
+        let mut walk = Walk::shown_at(channel);
+        walk.tell(Fact::CancelAsked);
+        walk.tell(closed(0, close_unclear()));
+        let lapses_at = walk.attempt(0).expires_at.plus_ms(channel.rules().grace_ms);
+        while walk.order.next_due_at(walk.at).is_some_and(|due_at| due_at <= lapses_at) {
+            assert_eq!(proposed(&walk.wake()), [Effect::Close { ordinal: 0 }], "{channel}");
+            walk.tell(closed(0, close_unclear()));
+        }
+        assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }], "{channel}");
+        walk.tell(found(0, Finding::NotExist));
+        assert_eq!(walk.order.failure, Some(OrderFailure::Cancelled), "{channel}");
+    }
 }
 
 #[test]

@@ -3,16 +3,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tongbao::domain::channel::Channel;
+use tongbao::domain::channel::{Channel, Lapse};
+use tongbao::domain::event::Refusal;
 use tongbao::domain::id::Account;
 use tongbao::domain::ledger::{EntryKind, LedgerAccount};
-use tongbao::domain::order::{AttemptState, CloseStage, Order, Purpose, RefundStage, State};
+use tongbao::domain::order::{Attempt, AttemptState, CloseStage, Order, Purpose, RefundStage, State};
+use tongbao::domain::time::Instant;
 
 use crate::gateways::Honesty;
 use crate::process::{Call, Notice, Phase, Question};
+use crate::sights::{self, Sight};
 use crate::store::{Row, Store, Unit};
-use crate::world::{MINUTE, World};
+use crate::world::{HOUR, MINUTE, SECOND, World};
 
+/// The longest that a channel may change its mind after the end of an attempt.
+const LAPSE_MAX_MS: i64 = 10 * MINUTE;
+/// How long the slowest issuer is at work.
+const SETTLED_MS: i64 = 8 * HOUR;
+/// How long nobody may look at an attempt that has ended.
+const LOOK_MAX_MS: i64 = HOUR;
 /// How long a switch may wait for us once its old attempt is dead.
 const CHOICE_MAX_MS: i64 = 5 * MINUTE;
 
@@ -88,7 +97,35 @@ pub fn committed(world: &World, unit: &Unit, before: Option<&Row>) {
         EntryKind::SuspenseRefund => false,
     });
     assert_eq!(taken.count(), unit.captures.len(), "one entry for each capture");
+    for index in &unit.captures {
+        really_taken(world, order, *index);
+    }
+    let opened = before.map_or(0, |row| row.order.attempts.len());
+    if order.attempts.len() > opened {
+        let still_open = order.attempts[..opened].iter().filter(|attempt| attempt.is_open()).count();
+        assert_eq!(still_open, 0, "an attempt is opened only after all others have ended");
+    }
     deaths(world, order, before.map(|row| &row.order));
+}
+
+/// What is booked was taken by the gateway, that much of it and under that name.
+fn really_taken(world: &World, order: &Order, index: u8) {
+    let booked = &order.captures[usize::from(index)];
+    let truth = world.gateways.payment(order.number(booked.ordinal)).and_then(|payment| payment.capture.as_ref());
+    let is_true =
+        truth.is_some_and(|taken| *taken.reference == *booked.reference && taken.amount_minor == booked.amount_minor);
+    assert!(is_true, "{booked:?} is booked, and the gateway's truth is {truth:?}");
+}
+
+/// A payer was told to wait until an attempt that cannot be closed has ended: not longer than that takes.
+pub fn refused(order: &Order, refusal: &Refusal, now: Instant) {
+    let Refusal::AttemptOpen { retry_after_ms } = refusal else { return };
+    sights::note(Sight::ToldToWait);
+    let attempt = order.open_attempt().expect("what is said to be open is open");
+    let lapses_at = attempt.expires_at.plus_ms(LAPSE_MAX_MS);
+    assert!(*retry_after_ms > 0, "a payer is told to come back at once");
+    let is_right = now.plus_ms(*retry_after_ms) <= lapses_at.max(now.plus_ms(SECOND));
+    assert!(is_right, "a payer is told to wait {retry_after_ms} ms for {attempt:?}");
 }
 
 /// What never changes from one version of an order to the next.
@@ -144,6 +181,9 @@ pub fn look(world: &World) {
         let is_armed = actor.armed.is_some_and(|armed| armed >= now);
         let is_busy = is_armed || !actor.mailbox.is_empty() || process.is_calling(*id);
         assert!(is_busy || order.may_leave(now) || order.version == 0, "{id} waits for nothing: {order:?}");
+        for attempt in order.attempts.iter().filter(|attempt| attempt.is_open()) {
+            ends_in_time(world, order, attempt);
+        }
         let is_switching = order.state == State::Created && order.wish.is_some();
         let waits_ms = now.since_ms(actor.since.max(order.last_at));
         assert!(!is_switching || waits_ms < CHOICE_MAX_MS, "{id} waits in vain for its next channel: {order:?}");
@@ -154,6 +194,21 @@ pub fn look(world: &World) {
         let will_be_found = process.cursor.is_none_or(|cursor| (due_at, id) > cursor);
         let is_kept = process.actors.contains_key(&id) || process.retries.contains(&id);
         assert!(will_be_found || is_kept, "{id} is due at {due_at:?} and nobody will look: {:?}", row.order);
+    }
+}
+
+/// What time alone ends is found to have ended, soon after no money can come by it any more.
+fn ends_in_time(world: &World, order: &Order, attempt: &Attempt) {
+    let (now, number) = (world.now(), order.number(attempt.ordinal));
+    let is_calm = now > world.calm_at.plus_ms(SETTLED_MS);
+    let is_over = now > attempt.expires_at.plus_ms(LAPSE_MAX_MS + LOOK_MAX_MS);
+    let is_captured = world.gateways.payment(number).is_some_and(|payment| payment.capture.is_some());
+    let may_live = is_captured || world.gateways.may_capture(number, now);
+    match attempt.channel.rules().lapse {
+        Lapse::NotExist | Lapse::NotExistOrPending => {
+            assert!(!is_calm || !is_over || may_live, "{number} ended long ago and is still open: {order:?}");
+        }
+        Lapse::Never => {}
     }
 }
 

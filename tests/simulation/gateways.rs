@@ -1,43 +1,113 @@
-//! Model gateways, one for every channel account, by the channel's own rules. They keep the truth: which money was taken
-//! and which was given back.
+//! Model gateways, one for every channel account, each in its channel's own states (`gateways/NAME.rs`). They keep the
+//! truth: which money was taken and which was given back.
+//!
+//! What a gateway says is put into the domain's words here, by the table of what each channel makes certain; how long a
+//! channel may still change its mind is written down once more in the models, so that a rule that was weakened shows.
 
-use std::collections::BTreeMap;
+mod alipay;
+mod refund;
+mod simpay;
+mod stripe;
+mod unionpay;
+mod wechat;
 
-use tongbao::domain::channel::{Channel, Closing, Lapse};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+
+use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
 use tongbao::domain::id::{Account, AttemptNumber};
 use tongbao::domain::time::Instant;
 
+use crate::sights::{self, Sight};
+use refund::Refund;
+
+/// How long a replica of a gateway may not know yet what was just made.
+const LAG_MS: i64 = 2_000;
+/// What is taken so shortly before its end is taken in the last moment.
+const LAST_MOMENT_MS: i64 = 1_500;
+
 /// A request as it travels: everything that a gateway needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    Submit { amount_minor: i64, expires_at: Instant },
+    Submit(Terms),
     Query,
     Close,
     Refund { refund_number: String, amount_minor: i64 },
     QueryRefund { refund_number: String },
 }
 
+/// What is frozen with an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    pub amount_minor: i64,
+    pub expires_at: Instant,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    Submit(SendOutcome),
+    /// With the code that is then shown to the payer.
+    Submit(SendOutcome, u32),
     Query(Finding),
     Close(CloseAnswer),
     Refund(RefundOutcome),
 }
 
+/// What a payer was shown: of which attempt, and which of the codes that were made for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Closed or asked for before it was ever created.
-    Foreclosed,
-    Waiting,
-    /// The close was accepted and is being worked on: until then the payer may still be faster.
-    Closing {
-        until: Instant,
+pub struct Shown {
+    pub number: AttemptNumber,
+    pub code: u32,
+}
+
+/// Whose attempt it is.
+pub type Whose<'a> = (AttemptNumber, Channel, &'a Account);
+
+/// How an answer may deviate from the plain one without being wrong: a replica lags behind, work is still under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    Plain,
+    Other,
+}
+
+/// What a create call comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Submitted {
+    Taken {
+        code: u32,
     },
-    Closed,
-    Declined,
-    Paid,
+    /// The answer itself tells of the money.
+    Money,
+    Refused(&'static str),
+    Unclear(&'static str),
+}
+
+/// What a query comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Told {
+    Money,
+    Finding(Finding),
+}
+
+/// One attempt in the states of its channel. The money itself lies with the [`Payment`].
+trait Trade: Debug {
+    /// The create call, for the first time or once more.
+    fn submit(&mut self, now: Instant) -> Submitted;
+    fn query(&mut self, now: Instant, mood: Mood) -> Told;
+    fn close(&mut self, now: Instant, mood: Mood) -> CloseAnswer;
+    /// It is ended for good, by the channel's own people.
+    fn end(&mut self);
+    /// The payer opens what was shown, be it for the first time or once more.
+    fn open(&mut self, now: Instant);
+    /// The payer agrees to pay by what was shown; whether money is now on its way.
+    fn agree(&mut self, code: u32, now: Instant) -> bool;
+    /// The money on its way is refused by the payer's bank.
+    fn decline(&mut self, mood: Mood);
+    /// Whether money that arrives now is taken.
+    fn takes(&self, now: Instant) -> bool;
+    /// Whether money may be taken, now or later.
+    fn may_take(&self, now: Instant) -> bool;
+    fn paid(&mut self, now: Instant);
 }
 
 /// Whether the gateway keeps its word about this payment.
@@ -48,21 +118,20 @@ pub enum Honesty {
     Lies,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Payment {
     pub channel: Channel,
     pub account: Account,
-    pub asked_minor: i64,
-    pub expires_at: Instant,
-    pub created_at: Instant,
-    pub state: State,
+    /// None where the number was ended before it was ever created.
+    pub terms: Option<Terms>,
     pub honesty: Honesty,
-    /// The payer has agreed and money is on its way.
-    pub agreed: bool,
-    /// Alipay's trades exist only once the payer has opened them.
-    pub opened: bool,
     pub capture: Option<Capture>,
-    pub refunds: BTreeMap<String, i64>,
+    /// The channel's own name of it, where it is told before any money moves.
+    name: Option<Box<str>>,
+    trade: Box<dyn Trade>,
+    refunds: BTreeMap<String, Refund>,
+    /// What happened before money was taken.
+    preludes: Vec<Sight>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,18 +140,38 @@ pub struct Capture {
     pub amount_minor: i64,
 }
 
-/// How a query may deviate from the plain truth without being wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mood {
-    Plain,
-    /// A replica lags behind, or an expired payment is reported closed early.
-    Other,
-}
-
 #[derive(Debug, Default)]
 pub struct Gateways {
     payments: BTreeMap<AttemptNumber, Payment>,
     references: BTreeMap<(Channel, Account), u32>,
+    /// Stripe keeps the answer of the first run of a create and repeats it, an error included.
+    failures: BTreeSet<AttemptNumber>,
+}
+
+/// Whether the payer's browser carries the request, so that no call of ours makes the trade.
+pub fn is_carried(channel: Channel, method: Method) -> bool {
+    match channel {
+        Channel::Unionpay => true,
+        Channel::Alipay => match method {
+            Method::Page | Method::Wap => true,
+            Method::Qr | Method::Native | Method::Jsapi | Method::H5 | Method::App | Method::Card => false,
+        },
+        Channel::Simpay | Channel::Wechat | Channel::Stripe => false,
+    }
+}
+
+fn begin(channel: Channel, expires_at: Instant, now: Instant) -> Box<dyn Trade> {
+    match channel {
+        Channel::Simpay => Box::new(simpay::Payment::new(expires_at, now)),
+        Channel::Wechat => Box::new(wechat::Order::new(expires_at, now)),
+        Channel::Alipay => Box::new(alipay::Trade::new(expires_at)),
+        Channel::Unionpay => Box::new(unionpay::Transaction::new(expires_at)),
+        Channel::Stripe => Box::new(stripe::Intent::new(now)),
+    }
+}
+
+fn unclear(why: &str) -> CloseAnswer {
+    CloseAnswer::Unknown { why: why.into() }
 }
 
 impl Gateways {
@@ -96,211 +185,169 @@ impl Gateways {
 
     /// Whether this attempt could still take money, if the gateway keeps its word.
     pub fn may_capture(&self, number: AttemptNumber, now: Instant) -> bool {
-        self.payments.get(&number).is_some_and(|payment| payment.may_be_captured(now))
+        self.payments.get(&number).is_some_and(|payment| payment.capture.is_none() && payment.trade.may_take(now))
     }
 
     /// Answers a request.
-    pub fn serve(
-        &mut self,
-        (number, channel, account): (AttemptNumber, Channel, &Account),
-        request: &Request,
-        now: Instant,
-        mood: Mood,
-    ) -> Reply {
-        if let Some(payment) = self.payments.get_mut(&number) {
+    pub fn serve(&mut self, whose: Whose<'_>, request: &Request, now: Instant, mood: Mood) -> Reply {
+        let (number, channel, account) = whose;
+        if let Some(payment) = self.payments.get(&number) {
             assert_eq!((payment.channel, &payment.account), (channel, account), "an attempt stays at its account");
-            payment.grow_old(now);
         }
         match request {
-            Request::Submit { amount_minor, expires_at } => {
-                Reply::Submit(self.submit((number, channel, account), (*amount_minor, *expires_at), now))
-            }
+            Request::Submit(terms) => self.submit(whose, *terms, now),
             Request::Query => Reply::Query(self.query(number, now, mood)),
-            Request::Close => Reply::Close(self.close((number, channel, account), now, mood)),
+            Request::Close => Reply::Close(self.close(whose, now, mood)),
             Request::Refund { refund_number, amount_minor } => {
-                Reply::Refund(self.refund(number, refund_number, *amount_minor))
+                Reply::Refund(self.refund(number, (refund_number, *amount_minor), now, mood))
             }
             Request::QueryRefund { refund_number } => {
-                let done =
-                    self.payments.get(&number).is_some_and(|payment| payment.refunds.contains_key(refund_number));
-                Reply::Refund(if done { RefundOutcome::Done } else { RefundOutcome::NotExist })
+                Reply::Refund(self.query_refund(number, refund_number, now, mood))
             }
         }
     }
 
-    fn submit(
-        &mut self,
-        (number, channel, account): (AttemptNumber, Channel, &Account),
-        (asked_minor, expires_at): (i64, Instant),
-        now: Instant,
-    ) -> SendOutcome {
-        let closed = || SendOutcome::Rejected { fault: Fault::Payment, code: "payment_closed".into() };
-        if let Some(payment) = self.payments.get(&number) {
-            let known = payment.state == State::Foreclosed
-                || (payment.asked_minor, payment.expires_at) == (asked_minor, expires_at);
-            assert!(known, "a resend carries the frozen fields of the first send");
-            return match (payment.state, &payment.capture) {
-                (State::Foreclosed | State::Closed | State::Declined, _) => closed(),
-                (State::Waiting | State::Closing { .. }, _) => SendOutcome::Accepted { reference: None },
-                (State::Paid, Some(capture)) if channel == Channel::Simpay => SendOutcome::Paid {
-                    reference: capture.reference.as_str().into(),
-                    amount_minor: capture.amount_minor,
-                },
-                (State::Paid, _) => SendOutcome::Unknown { why: "already paid".into() },
-            };
+    fn submit(&mut self, whose: Whose<'_>, terms: Terms, now: Instant) -> Reply {
+        let (number, channel, account) = whose;
+        if self.failures.contains(&number) {
+            sights::note(Sight::FailureRepeated);
+            return Reply::Submit(SendOutcome::Unknown { why: "the first answer again".into() }, 0);
         }
-        if now >= expires_at {
-            return SendOutcome::Rejected { fault: Fault::Payment, code: "expired".into() };
+        if let Some(payment) = self.payments.get_mut(&number) {
+            let is_same = payment.terms.is_none_or(|known| known == terms);
+            assert!(is_same, "a resend carries the frozen fields of the first send");
+            let submitted = payment.trade.submit(now);
+            return payment.submitted(submitted);
         }
-        self.payments.insert(
-            number,
-            Payment {
-                channel,
-                account: account.clone(),
-                asked_minor,
-                expires_at,
-                created_at: now,
-                state: State::Waiting,
-                honesty: Honesty::Honest,
-                agreed: false,
-                opened: channel != Channel::Alipay,
-                capture: None,
-                refunds: BTreeMap::new(),
-            },
-        );
-        SendOutcome::Accepted { reference: None }
+        let mut payment = self.payment_of((channel, account), terms, now);
+        let submitted = payment.trade.submit(now);
+        let reply = payment.submitted(submitted);
+        if let Submitted::Taken { .. } = submitted {
+            self.payments.insert(number, payment);
+        }
+        reply
+    }
+
+    fn payment_of(&mut self, (channel, account): (Channel, &Account), terms: Terms, now: Instant) -> Payment {
+        Payment {
+            channel,
+            account: account.clone(),
+            terms: Some(terms),
+            honesty: Honesty::Honest,
+            capture: None,
+            name: (channel == Channel::Stripe).then(|| self.reference(channel, account).into()),
+            trade: begin(channel, terms.expires_at, now),
+            refunds: BTreeMap::new(),
+            preludes: Vec::new(),
+        }
+    }
+
+    /// Two accounts give the same references: only both together name a capture.
+    fn reference(&mut self, channel: Channel, account: &Account) -> String {
+        let count = self.references.entry((channel, account.clone())).or_default();
+        *count += 1;
+        format!("R{count}")
+    }
+
+    /// The first run of this create failed, and its answer is kept.
+    pub fn keep_failure(&mut self, number: AttemptNumber, channel: Channel) {
+        if channel == Channel::Stripe && !self.payments.contains_key(&number) {
+            self.failures.insert(number);
+        }
+    }
+
+    /// From here on a browser may bring the form at any time.
+    pub fn hand_out(&mut self, (number, channel, account): Whose<'_>, terms: Terms, now: Instant) {
+        if !self.payments.contains_key(&number) {
+            let payment = self.payment_of((channel, account), terms, now);
+            self.payments.insert(number, payment);
+        }
     }
 
     fn query(&mut self, number: AttemptNumber, now: Instant, mood: Mood) -> Finding {
         let Some(payment) = self.payments.get_mut(&number) else { return Finding::NotExist };
-        let just_created = now.since_ms(payment.created_at) < 2_000;
-        match (payment.state, &payment.capture) {
-            (State::Paid, Some(capture)) => {
+        match (payment.trade.query(now, mood), &payment.capture) {
+            (Told::Finding(finding), _) => {
+                if finding == Finding::NotExist {
+                    payment.preludes.push(Sight::PaidAfterNotExist);
+                }
+                finding
+            }
+            (Told::Money, Some(capture)) => {
                 Finding::Paid { reference: capture.reference.as_str().into(), amount_minor: capture.amount_minor }
             }
-            (State::Paid, None) => unreachable!("what is paid has a capture"),
-            (State::Waiting | State::Closing { .. }, _) if !payment.opened => Finding::NotExist,
-            (State::Waiting, _) if just_created && mood == Mood::Other => Finding::NotExist,
-            (State::Waiting | State::Closing { .. }, _) => payment.waiting(now, mood),
-            (State::Foreclosed | State::Closed, _) => Finding::Closed,
-            (State::Declined, _) => Finding::Declined,
+            (Told::Money, None) => unreachable!("what is paid has a capture"),
         }
     }
 
-    fn close(
-        &mut self,
-        (number, channel, account): (AttemptNumber, Channel, &Account),
-        now: Instant,
-        mood: Mood,
-    ) -> CloseAnswer {
-        let unknown = || CloseAnswer::Unknown { why: "not_exist".into() };
-        let Some(payment) = self.payments.get_mut(&number) else {
-            return match channel {
-                Channel::Simpay => {
-                    self.foreclose(number, channel, account, now);
-                    CloseAnswer::Closed
-                }
-                Channel::Wechat | Channel::Alipay | Channel::Unionpay | Channel::Stripe => unknown(),
-            };
-        };
-        match (payment.state, channel.rules().closing) {
-            (_, Closing::Impossible) => unreachable!("a channel without a close is never asked to close"),
-            (State::Waiting | State::Closing { .. }, _) if !payment.opened => unknown(),
-            (State::Waiting, Closing::Confirmed) if mood == Mood::Other => {
-                payment.state = State::Closing { until: now.plus_ms(3_000) };
+    fn close(&mut self, whose: Whose<'_>, now: Instant, mood: Mood) -> CloseAnswer {
+        let (number, channel, account) = whose;
+        match (self.payments.get_mut(&number), channel) {
+            (Some(payment), _) => payment.trade.close(now, mood),
+            (None, Channel::Simpay) => {
+                self.foreclose(number, channel, account, now);
                 CloseAnswer::Closed
             }
-            (State::Waiting, Closing::Certain | Closing::Confirmed) => {
-                payment.state = State::Closed;
-                CloseAnswer::Closed
-            }
-            (
-                State::Closing { .. } | State::Closed | State::Declined | State::Foreclosed,
-                Closing::Certain | Closing::Confirmed,
-            ) => CloseAnswer::Closed,
-            (State::Paid, Closing::Certain | Closing::Confirmed) => CloseAnswer::AlreadyPaid,
+            (None, Channel::Wechat | Channel::Alipay | Channel::Stripe) => unclear("not_exist"),
+            (None, Channel::Unionpay) => unreachable!("UnionPay has no such call"),
         }
     }
 
-    /// Remembers a number so that it can never be created any more.
+    /// Has a number ended for good, even one that was never created.
     pub fn foreclose(&mut self, number: AttemptNumber, channel: Channel, account: &Account, now: Instant) {
         let payment = self.payments.entry(number).or_insert_with(|| Payment {
             channel,
             account: account.clone(),
-            asked_minor: 0,
-            expires_at: now,
-            created_at: now,
-            state: State::Foreclosed,
+            terms: None,
             honesty: Honesty::Honest,
-            agreed: false,
-            opened: true,
             capture: None,
+            name: None,
+            trade: begin(channel, now, now),
             refunds: BTreeMap::new(),
+            preludes: Vec::new(),
         });
-        if payment.capture.is_none() && payment.state != State::Foreclosed {
-            payment.state = State::Closed;
+        if payment.capture.is_none() {
+            payment.trade.end();
         }
     }
 
-    fn refund(&mut self, number: AttemptNumber, refund_number: &str, amount_minor: i64) -> RefundOutcome {
-        let rejected = |code: &str| RefundOutcome::Rejected { code: code.into() };
-        let Some(payment) = self.payments.get_mut(&number) else { return RefundOutcome::NotExist };
-        if let Some(refunded) = payment.refunds.get(refund_number) {
-            assert_eq!(*refunded, amount_minor, "a refund that is repeated is the same refund");
-            return RefundOutcome::Done;
-        }
-        let captured = payment.capture.as_ref().map_or(0, |capture| capture.amount_minor);
-        if amount_minor > captured - payment.refunds.values().sum::<i64>() {
-            return rejected("refund_exceeds");
-        }
-        payment.refunds.insert(refund_number.to_owned(), amount_minor);
-        RefundOutcome::Done
-    }
-
-    /// The payer opens the payment and agrees; whether money is now on its way.
-    pub fn agree(&mut self, number: AttemptNumber, now: Instant) -> bool {
-        let Some(payment) = self.payments.get_mut(&number) else { return false };
-        payment.grow_old(now);
-        match payment.state {
-            State::Waiting | State::Closing { .. } if !payment.agreed && payment.takes_payers(now) => {
-                payment.opened = true;
-                payment.agreed = true;
-                true
-            }
-            State::Foreclosed
-            | State::Waiting
-            | State::Closing { .. }
-            | State::Closed
-            | State::Declined
-            | State::Paid => false,
+    /// The payer's browser brings what it was given, in time or late, once or again.
+    pub fn open(&mut self, number: AttemptNumber, now: Instant) {
+        if let Some(payment) = self.payments.get_mut(&number) {
+            payment.trade.open(now);
         }
     }
 
-    /// The payer's bank says no: final at some channels, nothing at all at others.
-    pub fn decline(&mut self, number: AttemptNumber) {
-        let Some(payment) = self.payments.get_mut(&number) else { return };
-        payment.agreed = false;
-        match (payment.state, payment.channel) {
-            (State::Waiting | State::Closing { .. }, Channel::Simpay | Channel::Wechat) => {
-                payment.state = State::Declined;
-            }
-            (_, Channel::Simpay | Channel::Wechat | Channel::Alipay | Channel::Unionpay | Channel::Stripe) => {}
+    /// The payer opens what was shown and agrees; whether money is now on its way.
+    pub fn agree(&mut self, shown: Shown, now: Instant) -> bool {
+        let Some(payment) = self.payments.get_mut(&shown.number) else { return false };
+        payment.trade.open(now);
+        payment.capture.is_none() && payment.trade.agree(shown.code, now)
+    }
+
+    pub fn decline(&mut self, number: AttemptNumber, mood: Mood) {
+        if let Some(payment) = self.payments.get_mut(&number) {
+            payment.trade.decline(mood);
+            payment.preludes.push(Sight::PaidAfterDecline);
         }
     }
 
     /// Takes the money that is on its way, if that is still possible.
     pub fn take(&mut self, number: AttemptNumber, amount_minor: i64, now: Instant) -> Option<Capture> {
-        let payment = self.payments.get_mut(&number)?;
-        payment.grow_old(now);
+        let payment = self.payments.get(&number)?;
         let lies = payment.honesty == Honesty::Lies;
-        if payment.capture.is_some() || !(lies || (payment.agreed && payment.may_be_captured(now))) {
+        if payment.capture.is_some() || !(lies || payment.trade.takes(now)) {
             return None;
         }
-        let count = self.references.entry((payment.channel, payment.account.clone())).or_default();
-        *count += 1;
-        // Two accounts give the same references: only both together name a capture.
-        let capture = Capture { reference: format!("R{count}"), amount_minor };
-        payment.state = State::Paid;
+        if !lies && !payment.trade.takes(now.plus_ms(LAST_MOMENT_MS)) {
+            sights::note(Sight::TakenInTheLastMoment);
+        }
+        let (channel, account, name) = (payment.channel, payment.account.clone(), payment.name.clone());
+        let reference = name.map_or_else(|| self.reference(channel, &account), String::from);
+        let payment = self.payments.get_mut(&number)?;
+        let capture = Capture { reference, amount_minor };
+        payment.trade.paid(now);
+        payment.preludes.drain(..).for_each(sights::note);
         payment.capture = Some(capture.clone());
         Some(capture)
     }
@@ -314,66 +361,29 @@ impl Gateways {
 }
 
 impl Payment {
+    fn submitted(&self, submitted: Submitted) -> Reply {
+        match (submitted, &self.capture) {
+            (Submitted::Taken { code }, _) => {
+                Reply::Submit(SendOutcome::Accepted { reference: self.name.clone() }, code)
+            }
+            (Submitted::Money, Some(capture)) => {
+                let reference = capture.reference.as_str().into();
+                Reply::Submit(SendOutcome::Paid { reference, amount_minor: capture.amount_minor }, 0)
+            }
+            (Submitted::Money, None) => unreachable!("what is paid has a capture"),
+            (Submitted::Refused(code), _) => {
+                Reply::Submit(SendOutcome::Rejected { fault: Fault::Payment, code: code.into() }, 0)
+            }
+            (Submitted::Unclear(why), _) => Reply::Submit(SendOutcome::Unknown { why: why.into() }, 0),
+        }
+    }
+
+    fn refunded_minor(&self) -> i64 {
+        self.refunds.values().map(|refund| refund.amount_minor).sum()
+    }
+
     /// Taken minus given back.
     pub fn net_minor(&self) -> i64 {
-        self.capture.as_ref().map_or(0, |capture| capture.amount_minor) - self.refunds.values().sum::<i64>()
-    }
-
-    /// Until when an agreed payment may still be captured.
-    fn last_capture_at(&self) -> Instant {
-        let rules = self.channel.rules();
-        match rules.lapse {
-            Lapse::Never if self.channel == Channel::Stripe => Instant(i64::MAX),
-            Lapse::Never | Lapse::NotExist | Lapse::NotExistOrPending => self.expires_at.plus_ms(rules.grace_ms),
-        }
-    }
-
-    fn may_be_captured(&self, now: Instant) -> bool {
-        match self.state {
-            State::Waiting => now <= self.last_capture_at() && (self.agreed || self.takes_payers(now)),
-            State::Closing { until } => now < until && now <= self.last_capture_at(),
-            State::Foreclosed | State::Closed | State::Declined | State::Paid => false,
-        }
-    }
-
-    /// Whether a payer may still begin to pay.
-    fn takes_payers(&self, now: Instant) -> bool {
-        self.channel == Channel::Stripe || now < self.expires_at
-    }
-
-    /// What time alone does.
-    fn grow_old(&mut self, now: Instant) {
-        match (self.state, self.channel) {
-            (State::Closing { until }, _) if now >= until => self.state = State::Closed,
-            (State::Waiting, Channel::Simpay) if now > self.expires_at => self.state = State::Closed,
-            (State::Waiting, Channel::Alipay) if self.opened && now > self.last_capture_at() => {
-                self.state = State::Closed;
-            }
-            (
-                State::Foreclosed
-                | State::Waiting
-                | State::Closing { .. }
-                | State::Closed
-                | State::Declined
-                | State::Paid,
-                Channel::Simpay | Channel::Wechat | Channel::Alipay | Channel::Unionpay | Channel::Stripe,
-            ) => {}
-        }
-    }
-
-    /// What a query says of a payment that waits for its payer.
-    fn waiting(&mut self, now: Instant, mood: Mood) -> Finding {
-        let over = !self.may_be_captured(now);
-        match (self.channel, mood) {
-            (Channel::Wechat, Mood::Other) if over => {
-                self.state = State::Closed;
-                Finding::Closed
-            }
-            (Channel::Unionpay, Mood::Other) if over => Finding::NotExist,
-            (
-                Channel::Simpay | Channel::Wechat | Channel::Alipay | Channel::Unionpay | Channel::Stripe,
-                Mood::Plain | Mood::Other,
-            ) => Finding::Pending,
-        }
+        self.capture.as_ref().map_or(0, |capture| capture.amount_minor) - self.refunded_minor()
     }
 }

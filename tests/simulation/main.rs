@@ -4,15 +4,22 @@
 //!
 //! `TONGBAO_SIM_RUNS=20000` sets how many seeds are run, `TONGBAO_SIM_SEED=17` repeats one of them.
 //!
-//! That it finds bugs was tried by planting these, one at a time, and counting the first seed that failed:
+//! That it finds bugs was tried by planting these, one at a time, and counting the first seed that failed; none took
+//! longer than 2 s:
 //!
 //! | planted | seed | seen as |
 //! |---|---|---|
-//! | a send without an answer counts as refused | 2 | declared dead and can still take money |
+//! | a send without an answer counts as refused | 3 | declared dead and can still take money |
 //! | effects go out before the commit | 1 | a request leaves only for a stored order |
-//! | a further capture is acknowledged and not booked | 32 | paid twice by the gateways' truth |
+//! | a further capture is acknowledged and not booked | 40 | paid twice by the gateways' truth |
 //! | `Turn::resume` forgets the wish that an attempt is closed for | 2 | what was acknowledged is what is stored |
-//! | the store does not check versions | 168 | one row of the journal for each version |
+//! | the store does not check versions | 266 | one row of the journal for each version |
+//! | an attempt lapses at its end, without the grace | 81 | declared dead and can still take money |
+//! | what Alipay does not know is dead before its end | 2 | declared dead and can still take money |
+//! | a callback of UnionPay is believed | 15 | booked, and the gateway's truth is another |
+//!
+//! Two were not planted: an attempt that was sent again after its own time made a second payment at Stripe (seed 3336),
+//! and a close that was refused for ever kept the query behind it from leaving (seed 139).
 //!
 //! A change of the model moves the seeds, not the finding.
 
@@ -23,6 +30,7 @@ mod gateways;
 mod people;
 mod process;
 mod shell;
+mod sights;
 mod store;
 mod trace;
 mod weather;
@@ -34,8 +42,11 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const RUNS: u64 = 3_000;
+use sights::Sight;
+
+const RUNS: u64 = 2_000;
 const THREADS: usize = 2;
+const SIGHT_RUNS_MAX: u64 = 1_000;
 
 thread_local! {
     static FAILURE: RefCell<String> = const { RefCell::new(String::new()) };
@@ -91,6 +102,21 @@ fn nothing_is_lost_doubled_or_guessed_in_any_run() {
         let story = trace::stop().join("\n");
         panic!("{story}\n{why}\nrepeat it with TONGBAO_SIM_SEED={seed} cargo test --test simulation");
     }
+}
+
+#[test]
+fn the_runs_get_into_the_trouble_that_they_are_for() {
+    sights::take();
+    let mut missing: Vec<Sight> = Sight::ALL.to_vec();
+    for seed in 1..=SIGHT_RUNS_MAX {
+        world::run(seed);
+        let seen = sights::take();
+        missing.retain(|sight| !seen.contains(sight));
+        if missing.is_empty() {
+            return;
+        }
+    }
+    panic!("no run has seen {missing:?}");
 }
 
 #[test]

@@ -1,15 +1,17 @@
 //! Platforms that post orders, payers who choose and pay, and now and then an operator. All of them act at random.
 
-use tongbao::domain::channel::{Channel, Lapse};
+use tongbao::domain::channel::{Channel, Lapse, Method};
 use tongbao::domain::event::{Created, Event, Fact, Finding};
-use tongbao::domain::id::{AttemptNumber, OrderId, PlatformId};
+use tongbao::domain::id::{OrderId, PlatformId};
 use tongbao::domain::money::{Currency, Rate};
-use tongbao::domain::order::{Attempt, AttemptState, FeeBearer, Webhooks};
+use tongbao::domain::order::{Attempt, AttemptState, FeeBearer, Order, Webhooks};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::step;
 use tongbao::domain::time::Instant;
 
+use crate::gateways::{Shown, Terms, is_carried};
 use crate::process::{Asker, Letter};
+use crate::sights::{self, Sight};
 use crate::world::{DAY, HOUR, MINUTE, SECOND, What, World};
 
 pub const CURRENCY: &str = "CNY";
@@ -23,7 +25,7 @@ pub struct Buyer {
     pub attempts_max: u8,
     pub lives_ms: i64,
     /// Everything that was ever shown to this payer.
-    pub seen: Vec<AttemptNumber>,
+    pub seen: Vec<Shown>,
 }
 
 /// Puts everybody's plans on the agenda; tells when trouble ends.
@@ -98,8 +100,8 @@ pub fn create(world: &mut World, buyer: usize) {
     let order = step::create(&facts, now);
     let mut events = vec![Event { at: now, fact: Fact::Created(Box::new(facts)) }];
     if world.dice.happens(700) {
-        let channel = world.dice.pick(&Channel::ALL);
-        events.extend(world.choice(&order, channel, channel.rules().methods[0]));
+        let (channel, method) = any_way(world);
+        events.extend(world.choice(&order, channel, method));
     }
     world.open(order, events, buyer.merchant);
 }
@@ -107,12 +109,12 @@ pub fn create(world: &mut World, buyer: usize) {
 /// The payer chooses a channel: the first one, another one, or the same once more.
 pub fn pay(world: &mut World, buyer: usize) {
     let Some(id) = world.store.by_merchant(world.buyers[buyer].merchant) else { return };
-    let current = world.store.row(id).and_then(|row| row.order.open_attempt()).map(|attempt| attempt.channel);
-    let channel = match current {
-        Some(channel) if world.dice.happens(300) => channel,
-        Some(_) | None => world.dice.pick(&Channel::ALL),
+    let open = world.store.row(id).and_then(|row| row.order.open_attempt());
+    let current = open.map(|attempt| (attempt.channel, attempt.method));
+    let (channel, method) = match current {
+        Some(current) if world.dice.happens(300) => current,
+        Some(_) | None => any_way(world),
     };
-    let method = channel.rules().methods[0];
     world.tell(id, Letter::Choice { channel, method, asker: Asker::Client });
 }
 
@@ -121,27 +123,101 @@ pub fn cancel(world: &mut World, buyer: usize) {
     world.tell(id, Letter::Fact { fact: Fact::CancelAsked, shown: None, asker: Asker::Client });
 }
 
+/// A channel and one of its ways to pay.
+fn any_way(world: &mut World) -> (Channel, Method) {
+    let channel = world.dice.pick(&Channel::ALL);
+    (channel, world.dice.pick(channel.rules().methods))
+}
+
+/// Something can be shown from now on; what is carried may be brought by a browser from now on.
+pub fn shown(world: &mut World, order: &Order, shown: Shown) {
+    let now = world.now();
+    let Some(attempt) = order.attempt(shown.number.ordinal) else { return };
+    if is_carried(attempt.channel, attempt.method) {
+        let whose = (shown.number, attempt.channel, &attempt.account);
+        world.gateways.hand_out(whose, Terms::of(attempt), now);
+    }
+    if world.dice.happens(world.weather.last_moment) {
+        let early_ms = world.dice.between((1, 1_500));
+        world.agenda.at(attempt.expires_at.plus_ms(-early_ms), What::LastMoment { shown });
+    }
+    let merchants = world.buyers.iter().map(|buyer| buyer.merchant);
+    let buyer = merchants.into_iter().position(|merchant| world.store.by_merchant(merchant) == Some(order.id));
+    if let Some(buyer) = buyer.filter(|_| world.dice.happens(world.weather.last_moment)) {
+        let span = world.dice.pick(&[(-500, 1_500), (-2 * HOUR, 0)]);
+        let early_ms = world.dice.between(span);
+        let what = world.dice.pick(&[Doing::Pay, Doing::Cancel]);
+        world.agenda.at(
+            attempt.expires_at.plus_ms(-early_ms),
+            match what {
+                Doing::Pay => What::Pay { buyer },
+                Doing::Cancel => What::Cancel { buyer },
+            },
+        );
+    }
+}
+
+/// What a payer does about an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    Pay,
+    Cancel,
+}
+
 /// The payer looks at the order and agrees to pay what is shown, or something that was shown before.
 pub fn agree(world: &mut World, buyer: usize) {
     let Some(id) = world.store.by_merchant(world.buyers[buyer].merchant) else { return };
-    if let Some(number) = world.store.row(id).and_then(|row| row.shown)
-        && !world.buyers[buyer].seen.contains(&number)
+    if let Some(shown) = world.store.row(id).and_then(|row| row.shown)
+        && !world.buyers[buyer].seen.contains(&shown)
     {
-        world.buyers[buyer].seen.push(number);
+        world.buyers[buyer].seen.push(shown);
     }
     let seen = &world.buyers[buyer].seen;
     let Some(latest) = seen.last().copied() else { return };
-    let number = if world.dice.happens(200) { world.dice.pick(seen) } else { latest };
-    let now = world.now();
-    if !world.gateways.agree(number, now) {
+    let chosen = if world.dice.happens(200) { world.dice.pick(seen) } else { latest };
+    if world.dice.happens(world.weather.browser_again) {
+        let number = chosen.number;
+        let (soon_ms, late_ms) = (world.dice.between((0, MINUTE)), world.dice.between((0, 3 * HOUR)));
+        world.agenda.after(soon_ms, What::Browse { number });
+        world.agenda.after(late_ms, What::Browse { number });
+        // Some only open it and go away.
+        if world.dice.happens(300) {
+            return;
+        }
+    }
+    let taking_ms = world.dice.between(world.weather.taking_ms);
+    pay_by(world, chosen, taking_ms);
+}
+
+/// The payer pays in the last second, and the money comes at once or when it may hardly come any more.
+pub fn hurry(world: &mut World, shown: Shown) {
+    let settles_ms = world.dice.pick(&[0, 5 * MINUTE, 10 * MINUTE]);
+    let short_ms = world.dice.between((0, 1_500));
+    pay_by(world, shown, (settles_ms - short_ms).max(0));
+}
+
+fn pay_by(world: &mut World, shown: Shown, taking_ms: i64) {
+    let (number, now) = (shown.number, world.now());
+    let Some(channel) = world.gateways.payment(number).map(|payment| payment.channel) else { return };
+    if !world.gateways.agree(shown, now) {
         return;
     }
-    if world.dice.happens(world.weather.payer_declined) {
-        world.gateways.decline(number);
-    } else {
-        let taking_ms = world.dice.between(world.weather.taking_ms);
-        world.agenda.after(taking_ms, What::Take { number });
+    let is_declined = world.dice.happens(world.weather.payer_declined);
+    match channel {
+        Channel::Unionpay | Channel::Stripe if world.dice.happens(world.weather.callback_early) => {
+            world.call_back_early(number);
+            if is_declined {
+                sights::note(Sight::CallbackCameFalse);
+            }
+        }
+        Channel::Simpay | Channel::Wechat | Channel::Alipay | Channel::Unionpay | Channel::Stripe => {}
     }
+    let slowly_ms = match channel {
+        Channel::Unionpay if world.dice.happens(world.weather.issuer_slow) => world.dice.between((0, 5 * HOUR)),
+        Channel::Simpay | Channel::Wechat | Channel::Alipay | Channel::Unionpay | Channel::Stripe => 0,
+    };
+    let what = if is_declined { What::Decline { number } } else { What::Take { number } };
+    world.agenda.after(taking_ms + slowly_ms, what);
 }
 
 /// Which attempts an operator looks after.

@@ -15,14 +15,14 @@ use tongbao::domain::event::{Event, Fact};
 use tongbao::domain::id::{Account, AttemptNumber, OrderId};
 use tongbao::domain::time::Instant;
 
-use crate::gateways::Request;
+use crate::gateways::{Request, Shown};
 use crate::shell::{Desk, Pending, SimulatedShell};
 
 /// What is put into an order's mailbox.
 #[derive(Debug, Clone)]
 pub enum Letter {
     Open { events: Vec<Event>, merchant: u32 },
-    Fact { fact: Fact, shown: Option<AttemptNumber>, asker: Asker },
+    Fact { fact: Fact, shown: Option<Shown>, asker: Asker },
     Choice { channel: Channel, method: Method, asker: Asker },
     ChoiceFailed,
     Timer,
@@ -74,6 +74,7 @@ impl Actor {
 pub struct Call {
     pub number: AttemptNumber,
     pub channel: Channel,
+    pub method: Method,
     pub account: Account,
     pub question: Question,
     pub request: Request,
@@ -140,12 +141,7 @@ impl Process {
     }
 
     /// Begins a turn; it has to be polled.
-    pub fn work(
-        &self,
-        turn: Box<Turn>,
-        events: Vec<Event>,
-        (merchant, shown): (Option<u32>, Option<AttemptNumber>),
-    ) -> Work {
+    pub fn work(&self, turn: Box<Turn>, events: Vec<Event>, (merchant, shown): (Option<u32>, Option<Shown>)) -> Work {
         let mut shell = SimulatedShell { desk: self.desk.clone(), merchant, shown };
         Box::pin(async move {
             let mut turn = turn;

@@ -12,9 +12,9 @@ use std::task::Poll;
 use tongbao::actors::turn::Shell;
 use tongbao::actors::writer::WriteError;
 use tongbao::domain::event::{Effect, Event, Step, Write};
-use tongbao::domain::id::AttemptNumber;
 use tongbao::domain::order::Order;
 
+use crate::gateways::Shown;
 use crate::store::{ShownChange, Unit};
 
 pub type Verdict = Result<(), WriteError>;
@@ -44,7 +44,7 @@ pub struct SimulatedShell {
     /// Of a new order.
     pub merchant: Option<u32>,
     /// The `next_action` that travels beside the event.
-    pub shown: Option<AttemptNumber>,
+    pub shown: Option<Shown>,
 }
 
 impl SimulatedShell {
@@ -66,8 +66,8 @@ impl SimulatedShell {
                 Write::Entry(entry) => unit.entries.push(entry.clone()),
                 Write::Webhook { kind, sequence } => unit.webhooks.push((*kind, *sequence)),
                 Write::StoreNextAction => {
-                    if let Some(number) = self.shown {
-                        unit.shown = ShownChange::Store(number);
+                    if let Some(shown) = self.shown {
+                        unit.shown = ShownChange::Store(shown);
                     }
                 }
                 Write::WipeNextAction => unit.shown = ShownChange::Wipe,

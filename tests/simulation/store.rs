@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tongbao::domain::channel::Channel;
 use tongbao::domain::event::{Event, Fact, WebhookKind};
-use tongbao::domain::id::{Account, AttemptNumber, OrderId};
+use tongbao::domain::id::{Account, OrderId};
 use tongbao::domain::ledger::Entry;
 use tongbao::domain::order::Order;
 use tongbao::domain::step;
 use tongbao::domain::time::Instant;
+
+use crate::gateways::Shown;
 
 /// What an order's step makes durable.
 #[derive(Debug, Clone)]
@@ -29,7 +31,7 @@ pub struct Unit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShownChange {
     Keep,
-    Store(AttemptNumber),
+    Store(Shown),
     Wipe,
 }
 
@@ -38,7 +40,7 @@ pub struct Row {
     pub order: Order,
     pub journal: Vec<Vec<Event>>,
     pub next_due_at: Option<Instant>,
-    pub shown: Option<AttemptNumber>,
+    pub shown: Option<Shown>,
     pub webhooks: Vec<(WebhookKind, u32)>,
 }
 
@@ -122,7 +124,7 @@ impl Store {
         row.webhooks.extend(unit.webhooks.iter().copied());
         match unit.shown {
             ShownChange::Keep => {}
-            ShownChange::Store(number) => row.shown = Some(number),
+            ShownChange::Store(shown) => row.shown = Some(shown),
             ShownChange::Wipe => row.shown = None,
         }
     }

@@ -30,7 +30,15 @@ pub struct Weather {
     pub taking_ms: Span,
     /// A closed or expired payment is captured all the same.
     pub lies: u32,
-    /// A query finds nothing although the payment was just created.
+    /// A payer pays, chooses or cancels when there is hardly any time left.
+    pub last_moment: u32,
+    /// The browser brings what it was given late, or again.
+    pub browser_again: u32,
+    /// Where a callback proves nothing, it is ahead of the money.
+    pub callback_early: u32,
+    /// An issuer takes hours.
+    pub issuer_slow: u32,
+    /// A gateway answers in its other mood: a replica lags, a close is still worked on, a refund takes its time.
     pub lags: u32,
     pub refund_refused: u32,
     pub callback_lost: u32,
@@ -64,6 +72,10 @@ impl Weather {
             wrong_amount: 0,
             taking_ms: (0, 2_000),
             lies: 0,
+            last_moment: 0,
+            browser_again: 0,
+            callback_early: 0,
+            issuer_slow: 0,
             lags: 0,
             refund_refused: 0,
             callback_lost: 0,
@@ -93,6 +105,10 @@ impl Weather {
         weather.payer_declined = trouble(200);
         weather.wrong_amount = trouble(200);
         weather.lies = trouble(400);
+        weather.last_moment = trouble(400);
+        weather.browser_again = trouble(400);
+        weather.callback_early = trouble(400);
+        weather.issuer_slow = trouble(200);
         weather.lags = trouble(300);
         weather.refund_refused = trouble(300);
         weather.callback_lost = trouble(300);

@@ -5,10 +5,10 @@ use tongbao::domain::breaker::{Admission, Sign};
 use tongbao::domain::channel::Channel;
 use tongbao::domain::event::{CloseAnswer, Effect, Fact, Fault, Finding, RefundOutcome, SendOutcome};
 use tongbao::domain::id::{Account, AttemptNumber, refund_number};
-use tongbao::domain::order::{Order, State};
+use tongbao::domain::order::{Attempt, Order, State};
 
 use crate::auditor;
-use crate::gateways::{Honesty, Mood, Reply, Request};
+use crate::gateways::{Honesty, Mood, Reply, Request, Shown, Terms, is_carried};
 use crate::people;
 use crate::process::{Asker, Call, Letter, Notice, Question};
 use crate::trace;
@@ -30,8 +30,7 @@ impl World {
         let (ordinal, question, request) = match effect {
             Effect::ArmTimer { .. } | Effect::Choose { .. } => return,
             Effect::Submit { ordinal, send } => {
-                let (amount_minor, expires_at) = (attempt(ordinal).payable_minor, attempt(ordinal).expires_at);
-                (ordinal, Question::Submit { send }, Request::Submit { amount_minor, expires_at })
+                (ordinal, Question::Submit { send }, Request::Submit(Terms::of(attempt(ordinal))))
             }
             Effect::Query { ordinal } => (ordinal, Question::Query, Request::Query),
             Effect::Close { ordinal } => (ordinal, Question::Close, Request::Close),
@@ -48,6 +47,7 @@ impl World {
         let call = Call {
             number: order.number(ordinal),
             channel: attempt(ordinal).channel,
+            method: attempt(ordinal).method,
             account: attempt(ordinal).account.clone(),
             question,
             request,
@@ -78,6 +78,10 @@ impl World {
         let Some(call) = process.calls.get(&id).cloned() else { return };
         if call.withdrawn {
             return self.tell_answer(id, not_sent(&call.request));
+        }
+        if let (Question::Submit { .. }, true) = (call.question, is_carried(call.channel, call.method)) {
+            auditor::departs(&self.store, &call);
+            return self.tell_answer(id, Reply::Submit(SendOutcome::Accepted { reference: None }, 0));
         }
         let is_down = process.breaker(call.channel, &call.account).admit(now) != Admission::Go;
         if is_down || self.dice.happens(self.weather.not_sent) {
@@ -122,7 +126,12 @@ impl World {
         let is_done = !fails || self.dice.happens(500);
         let reply = match refused {
             Some(refusal) => refusal,
-            None if !is_done => unknown(request),
+            None if !is_done => {
+                if let Request::Submit(_) = request {
+                    self.gateways.keep_failure(number, whose.1);
+                }
+                unknown(request)
+            }
             None => {
                 let mood = if self.dice.happens(self.weather.lags) { Mood::Other } else { Mood::Plain };
                 let reply = self.gateways.serve((number, whose.1, &whose.2), request, now, mood);
@@ -147,28 +156,28 @@ impl World {
 
     /// Refusals before anything was looked at.
     fn refused_at_the_door(&mut self, number: AttemptNumber, request: &Request) -> Option<Reply> {
-        let rejected = |fault, code: &str| Reply::Submit(SendOutcome::Rejected { fault, code: code.into() });
+        let rejected = |fault, code: &str| Reply::Submit(SendOutcome::Rejected { fault, code: code.into() }, 0);
         let refuses_us = self.dice.happens(self.weather.refuses_us);
         match request {
-            Request::Submit { .. } if refuses_us => Some(rejected(Fault::Ours, "unauthenticated")),
+            Request::Submit(_) if refuses_us => Some(rejected(Fault::Ours, "unauthenticated")),
             Request::Query | Request::Close | Request::Refund { .. } | Request::QueryRefund { .. } if refuses_us => {
                 Some(unknown(request))
             }
-            Request::Submit { .. } if self.gateways.payment(number).is_none() => {
+            Request::Submit(_) if self.gateways.payment(number).is_none() => {
                 self.dice.happens(self.weather.refuses_payment).then(|| rejected(Fault::Payment, "refused"))
             }
             Request::Refund { .. } => self
                 .dice
                 .happens(self.weather.refund_refused)
                 .then(|| Reply::Refund(RefundOutcome::Rejected { code: "balance".into() })),
-            Request::Submit { .. } | Request::Query | Request::Close | Request::QueryRefund { .. } => None,
+            Request::Submit(_) | Request::Query | Request::Close | Request::QueryRefund { .. } => None,
         }
     }
 
     /// A gateway that said "closed" may take the money all the same, much later.
     fn tempt(&mut self, number: AttemptNumber, reply: &Reply) {
         let said_closed = [Reply::Close(CloseAnswer::Closed), Reply::Query(Finding::Closed)].contains(reply);
-        let is_known = self.gateways.payment(number).is_some_and(|payment| payment.asked_minor > 0);
+        let is_known = self.gateways.payment(number).is_some_and(|payment| payment.terms.is_some());
         if said_closed && is_known && self.dice.happens(self.weather.lies) {
             let reach_ms = self.dice.pick(&[SECOND, MINUTE, HOUR, 10 * HOUR]);
             let later_ms = self.dice.between((1, reach_ms));
@@ -193,8 +202,9 @@ impl World {
         let ordinal = call.number.ordinal;
         let mut shown = None;
         let fact = match (call.question, reply) {
-            (Question::Submit { send }, Reply::Submit(outcome)) => {
-                shown = (outcome == SendOutcome::Accepted { reference: None }).then_some(call.number);
+            (Question::Submit { send }, Reply::Submit(outcome, code)) => {
+                let is_accepted = matches!(outcome, SendOutcome::Accepted { .. });
+                shown = is_accepted.then_some(Shown { number: call.number, code });
                 Fact::SendAnswered { ordinal, send, outcome }
             }
             (Question::Query, Reply::Query(finding)) => {
@@ -214,7 +224,7 @@ impl World {
 
     /// What the payer agreed to arrives at the gateway.
     pub fn take(&mut self, number: AttemptNumber) {
-        let Some(asked_minor) = self.gateways.payment(number).map(|payment| payment.asked_minor) else { return };
+        let Some(asked_minor) = self.asked_minor(number) else { return };
         let amount_minor = if self.dice.happens(self.weather.wrong_amount) {
             self.dice.pick(&[asked_minor - 1, asked_minor + 1, 1, asked_minor * 2])
         } else {
@@ -233,7 +243,7 @@ impl World {
 
     pub fn lie(&mut self, number: AttemptNumber) {
         let now = self.now();
-        let Some(asked_minor) = self.gateways.payment(number).map(|payment| payment.asked_minor) else { return };
+        let Some(asked_minor) = self.asked_minor(number) else { return };
         self.gateways.begin_to_lie(number);
         if self.gateways.take(number, asked_minor, now).is_none() {
             return;
@@ -245,6 +255,23 @@ impl World {
         if !(is_watched && self.dice.happens(500)) {
             self.call_back(number);
         }
+    }
+
+    fn asked_minor(&self, number: AttemptNumber) -> Option<i64> {
+        Some(self.gateways.payment(number)?.terms?.amount_minor)
+    }
+
+    /// A callback that is ahead of the money, which may never come; only channels whose callback proves nothing do that.
+    pub fn call_back_early(&mut self, number: AttemptNumber) {
+        let (Some(payment), Some(amount_minor)) = (self.gateways.payment(number), self.asked_minor(number)) else {
+            return;
+        };
+        let account = payment.account.clone();
+        // It is not repeated.
+        let tries = CALLBACK_RETRY_MS.len();
+        let notice = Notice { number, account, reference: format!("early {number}"), amount_minor, tries };
+        let way_ms = self.dice.between((1, MINUTE));
+        self.agenda.after(way_ms, What::Notify { notice });
     }
 
     fn call_back(&mut self, number: AttemptNumber) {
@@ -262,7 +289,7 @@ impl World {
     }
 
     pub fn notify(&mut self, notice: Notice) {
-        if notice.tries > 0 && self.heard.contains(&notice.number) {
+        if notice.tries > 0 && self.heard.contains(&(notice.number, notice.reference.clone())) {
             return;
         }
         let lies = self.gateways.payment(notice.number).is_some_and(|payment| payment.honesty == Honesty::Lies);
@@ -284,10 +311,17 @@ impl World {
     }
 }
 
+impl Terms {
+    /// What an attempt asks of its gateway.
+    pub fn of(attempt: &Attempt) -> Self {
+        Terms { amount_minor: attempt.payable_minor, expires_at: attempt.expires_at }
+    }
+}
+
 /// What a reply says about the health of its channel.
 fn sign(reply: &Reply) -> Sign {
     match reply {
-        Reply::Submit(SendOutcome::Unknown { .. } | SendOutcome::Rejected { fault: Fault::Ours, .. })
+        Reply::Submit(SendOutcome::Unknown { .. } | SendOutcome::Rejected { fault: Fault::Ours, .. }, _)
         | Reply::Query(Finding::Unknown { .. })
         | Reply::Close(CloseAnswer::Unknown { .. })
         | Reply::Refund(RefundOutcome::Unknown { .. }) => Sign::Sick,
@@ -296,6 +330,7 @@ fn sign(reply: &Reply) -> Sign {
             | SendOutcome::Paid { .. }
             | SendOutcome::NotSent { .. }
             | SendOutcome::Rejected { fault: Fault::Payment, .. },
+            _,
         )
         | Reply::Query(
             Finding::Paid { .. } | Finding::Pending | Finding::NotExist | Finding::Declined | Finding::Closed,
@@ -313,7 +348,7 @@ fn sign(reply: &Reply) -> Sign {
 /// Nothing of it was written to the wire.
 fn not_sent(request: &Request) -> Reply {
     match request {
-        Request::Submit { .. } => Reply::Submit(SendOutcome::NotSent { why: "not sent".into() }),
+        Request::Submit(_) => Reply::Submit(SendOutcome::NotSent { why: "not sent".into() }, 0),
         Request::Refund { .. } | Request::QueryRefund { .. } => {
             Reply::Refund(RefundOutcome::NotSent { why: "not sent".into() })
         }
@@ -324,7 +359,7 @@ fn not_sent(request: &Request) -> Reply {
 /// Nobody knows.
 fn unknown(request: &Request) -> Reply {
     match request {
-        Request::Submit { .. } => Reply::Submit(SendOutcome::Unknown { why: "no answer".into() }),
+        Request::Submit(_) => Reply::Submit(SendOutcome::Unknown { why: "no answer".into() }, 0),
         Request::Query => Reply::Query(Finding::Unknown { why: "no answer".into() }),
         Request::Close => Reply::Close(CloseAnswer::Unknown { why: "no answer".into() }),
         Request::Refund { .. } | Request::QueryRefund { .. } => {

@@ -15,7 +15,7 @@ use tongbao::domain::validation::{Facts, Health, validate};
 use crate::agenda::Agenda;
 use crate::auditor;
 use crate::dice::Dice;
-use crate::gateways::{Gateways, Reply, Request};
+use crate::gateways::{Gateways, Mood, Reply, Request, Shown};
 use crate::people::{self, Buyer, Extent};
 use crate::process::{Actor, Asker, End, Letter, Notice, Phase, Process, Way, poll};
 use crate::shell::{Act, SimulatedShell};
@@ -37,26 +37,90 @@ const TAKE_UP_AGAIN_MS: i64 = 1_000;
 /// What can happen. What belongs to one life of the server carries its number, and is nothing after that life.
 #[derive(Debug, Clone)]
 pub enum What {
-    Create { buyer: usize },
-    Pay { buyer: usize },
-    Cancel { buyer: usize },
-    Agree { buyer: usize },
-    Resolve { extent: Extent },
-    Timer { life: u32, id: OrderId },
-    Load { life: u32, id: OrderId },
-    TakeUp { life: u32, id: OrderId },
-    Choose { life: u32, id: OrderId, channel: Channel, method: Method },
-    Scan { life: u32 },
-    Depart { life: u32, call: u64 },
-    TimeOut { life: u32, call: u64 },
-    Answer { life: u32, call: u64, reply: Reply },
-    Arrive { number: AttemptNumber, channel: Channel, account: Account, request: Request, copy: Copy },
-    GroupEnds { life: u32 },
-    StoreBack { life: u32 },
+    Create {
+        buyer: usize,
+    },
+    Pay {
+        buyer: usize,
+    },
+    Cancel {
+        buyer: usize,
+    },
+    Agree {
+        buyer: usize,
+    },
+    /// A browser brings what it was given.
+    Browse {
+        number: AttemptNumber,
+    },
+    /// The payer pays when there is hardly any time left.
+    LastMoment {
+        shown: Shown,
+    },
+    Resolve {
+        extent: Extent,
+    },
+    Timer {
+        life: u32,
+        id: OrderId,
+    },
+    Load {
+        life: u32,
+        id: OrderId,
+    },
+    TakeUp {
+        life: u32,
+        id: OrderId,
+    },
+    Choose {
+        life: u32,
+        id: OrderId,
+        channel: Channel,
+        method: Method,
+    },
+    Scan {
+        life: u32,
+    },
+    Depart {
+        life: u32,
+        call: u64,
+    },
+    TimeOut {
+        life: u32,
+        call: u64,
+    },
+    Answer {
+        life: u32,
+        call: u64,
+        reply: Reply,
+    },
+    Arrive {
+        number: AttemptNumber,
+        channel: Channel,
+        account: Account,
+        request: Request,
+        copy: Copy,
+    },
+    GroupEnds {
+        life: u32,
+    },
+    StoreBack {
+        life: u32,
+    },
     Land,
-    Take { number: AttemptNumber },
-    Lie { number: AttemptNumber },
-    Notify { notice: Notice },
+    Take {
+        number: AttemptNumber,
+    },
+    /// The payer's bank says no.
+    Decline {
+        number: AttemptNumber,
+    },
+    Lie {
+        number: AttemptNumber,
+    },
+    Notify {
+        notice: Notice,
+    },
     Restart,
     Calm,
 }
@@ -86,10 +150,12 @@ pub struct World {
     pub orders: u128,
     /// Groups whose commit was told as lost and that may still be written.
     pub late_groups: Vec<Vec<Unit>>,
+    /// When trouble ends.
+    pub calm_at: Instant,
     /// Until when the store answers nobody.
     pub outage_until: Instant,
-    /// Attempts whose callback the gateway knows to have been heard.
-    pub heard: BTreeSet<AttemptNumber>,
+    /// Captures whose callback the gateway knows to have been heard.
+    pub heard: BTreeSet<(AttemptNumber, String)>,
 }
 
 /// One whole run of a seed.
@@ -108,13 +174,15 @@ pub fn run(seed: u64) {
         orders: 0,
         late_groups: Vec::new(),
         outage_until: START,
+        calm_at: START,
         heard: BTreeSet::new(),
         dice,
         weather,
     };
     let calm_at = people::arrive(&mut world);
+    world.calm_at = calm_at;
     world.agenda.at(calm_at, What::Calm);
-    world.live(calm_at);
+    world.live();
     auditor::at_the_end(&world);
 }
 
@@ -123,10 +191,10 @@ impl World {
         self.agenda.now
     }
 
-    fn live(&mut self, calm_at: Instant) {
+    fn live(&mut self) {
         let mut happenings = 0;
         while let Some(what) = self.agenda.next() {
-            if self.now() > calm_at.plus_ms(REST_MAX_MS) {
+            if self.now() > self.calm_at.plus_ms(REST_MAX_MS) {
                 break;
             }
             let now = self.now();
@@ -155,6 +223,11 @@ impl World {
             What::Pay { buyer } => people::pay(self, buyer),
             What::Cancel { buyer } => people::cancel(self, buyer),
             What::Agree { buyer } => people::agree(self, buyer),
+            What::Browse { number } => {
+                let now = self.now();
+                self.gateways.open(number, now);
+            }
+            What::LastMoment { shown } => people::hurry(self, shown),
             What::Resolve { extent } => people::resolve(self, extent),
             // An order that has left has no timers.
             What::Timer { id, .. } => self.put(id, Letter::Timer),
@@ -172,6 +245,10 @@ impl World {
             What::StoreBack { .. } => self.store_back(),
             What::Land => self.land(),
             What::Take { number } => self.take(number),
+            What::Decline { number } => {
+                let mood = if self.dice.happens(300) { Mood::Other } else { Mood::Plain };
+                self.gateways.decline(number, mood);
+            }
             What::Lie { number } => self.lie(number),
             What::Notify { notice } => self.notify(notice),
             What::Restart => self.restart(),
@@ -446,6 +523,7 @@ impl World {
             }
             Err(TurnError::Refused(refusal)) => {
                 trace::note(|| format!("         refused: {refusal:?}"));
+                auditor::refused(turn.order(), &refusal, self.now());
                 if let Some(actor) = self.actor(id) {
                     actor.phase = Phase::Resting(turn);
                 }
@@ -482,7 +560,7 @@ impl World {
                 auditor::acknowledged(&self.store, order);
                 auditor::callback_acknowledged(&self.store, &notice);
                 if !self.dice.happens(self.weather.acknowledgement_lost) {
-                    self.heard.insert(notice.number);
+                    self.heard.insert((notice.number, notice.reference));
                 }
             }
         }
@@ -555,10 +633,13 @@ impl What {
             | What::Pay { .. }
             | What::Cancel { .. }
             | What::Agree { .. }
+            | What::Browse { .. }
+            | What::LastMoment { .. }
             | What::Resolve { .. }
             | What::Arrive { .. }
             | What::Land
             | What::Take { .. }
+            | What::Decline { .. }
             | What::Lie { .. }
             | What::Notify { .. }
             | What::Restart

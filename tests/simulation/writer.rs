@@ -3,8 +3,9 @@
 use tongbao::actors::writer::WriteError;
 
 use crate::auditor;
+use crate::people;
 use crate::process::Way;
-use crate::store::{Refused, Unit};
+use crate::store::{Refused, ShownChange, Unit};
 use crate::trace;
 use crate::world::{Motion, SECOND, What, World};
 
@@ -115,6 +116,9 @@ impl World {
                 continue;
             }
             auditor::committed(self, unit, before.as_ref());
+            if let ShownChange::Store(shown) = unit.shown {
+                people::shown(self, &unit.order, shown);
+            }
             if let Some(due_at) = self.store.row(unit.order.id).and_then(|row| row.next_due_at) {
                 self.later(due_at.since_ms(now).max(0) + SECOND, |life| What::Scan { life });
             }

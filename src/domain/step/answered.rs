@@ -242,6 +242,12 @@ impl Attempt {
         (asked_at > self.expires_at.plus_ms(rules.grace_ms)).then_some(rules.lapse)
     }
 
+    /// Whether time has ended it, so that a query is all that is missing. A channel refuses to close what has ended or
+    /// what it never knew; such a refusal may open the breaker and keep the query behind it from leaving, every time.
+    pub(super) fn needs_asking(&self, at: Instant) -> bool {
+        self.lapsed(at).is_some_and(|lapse| lapse != Lapse::Never)
+    }
+
     /// Whether a query's answer undoes what a verified callback claimed. One that time could still change does not.
     pub(super) fn disproves_claim(&self, finding: &Finding, asked_at: Instant) -> bool {
         let certain = match finding {

@@ -21,8 +21,8 @@ impl Draft {
             }
             State::Submitted => {
                 let open = self.order.open_attempt().ok_or(Refusal::OutOfPlace)?;
-                let (ordinal, same) = (open.ordinal, (open.channel, open.method) == (channel, method));
-                if same && open.state == AttemptState::Open {
+                let ordinal = open.ordinal;
+                if open.state == AttemptState::Open && open.is_renewed_by(channel, method, self.at) {
                     self.refresh(ordinal)
                 } else if !open.can_be_closed() {
                     let dead_at = open.expires_at.plus_ms(open.channel.rules().grace_ms);

@@ -17,7 +17,9 @@ impl Draft {
                 (Asking::Due, _) if !open.into_iter().chain(claimed).any(has_passed) => {}
                 (Asking::Everything, _) if open.is_none() && claimed.is_none() => {}
                 (Asking::Due, AttemptState::Closing)
-                    if attempt.can_be_closed() && attempt.close != CloseStage::Answered =>
+                    if attempt.can_be_closed()
+                        && attempt.close != CloseStage::Answered
+                        && !attempt.needs_asking(at) =>
                 {
                     self.effects.push(Effect::Close { ordinal });
                 }

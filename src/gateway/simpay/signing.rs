@@ -1,5 +1,7 @@
 //! Signatures of simpay: HMAC-SHA256 over everything that a message means, and who a request comes from.
 
+use std::sync::Arc;
+
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderMap;
 use aws_lc_rs::hmac;
@@ -7,9 +9,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::books::AccountId;
-use super::nonces::{NonceError, Nonces, WINDOW_S};
-use super::{GatewayError, alphanumeric};
+use super::Simpay;
+use super::wire::SimpayWire;
+use crate::gateway::accounts::AccountId;
+use crate::gateway::nonces::{NonceError, WINDOW_S};
+use crate::gateway::{GatewayError, alphanumeric};
 
 pub const ACCOUNT: &str = "simpay-account";
 pub const TIMESTAMP: &str = "simpay-timestamp";
@@ -18,7 +22,6 @@ pub const SIGNATURE: &str = "simpay-signature";
 const NONCE_LENGTHS: std::ops::RangeInclusive<usize> = 16..=64;
 
 /// Why a request is not believed.
-#[derive(Debug)]
 pub enum Disbelief {
     Unauthenticated,
     Stale,
@@ -28,9 +31,9 @@ pub enum Disbelief {
 }
 
 /// A request whose signature was found to be right.
-#[derive(Debug)]
 pub struct Caller {
     pub account: AccountId,
+    pub wire: Arc<SimpayWire>,
     pub nonce: String,
 }
 
@@ -80,16 +83,11 @@ fn text(lines: &[&str], body: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// Anything missing, repeated or wrong. The nonce is taken last, so that only a believed request uses one up.
-pub fn verify(
-    signers: &[Signer],
-    nonces: &Nonces,
-    request: &HttpRequest,
-    body: &[u8],
-    now_s: u64,
-) -> Result<Caller, Disbelief> {
+pub fn verify(simpay: &Simpay, request: &HttpRequest, body: &[u8], now_s: u64) -> Result<Caller, Disbelief> {
     let headers = request.headers();
     let account = header(headers, ACCOUNT)?;
-    let index = signers.iter().position(|known| known.account == account).ok_or(Disbelief::Unauthenticated)?;
+    let mut wires = simpay.wires.iter();
+    let (id, wire) = wires.find(|(_, wire)| wire.signer.account == account).ok_or(Disbelief::Unauthenticated)?;
     let timestamp = header(headers, TIMESTAMP)?;
     let timestamp_s = seconds(timestamp).ok_or(Disbelief::Unauthenticated)?;
     let nonce = header(headers, NONCE)?;
@@ -99,12 +97,12 @@ pub fn verify(
     let signature = STANDARD.decode(header(headers, SIGNATURE)?).map_err(|_| Disbelief::Unauthenticated)?;
     let path = request.uri().path_and_query().map_or("", |path| path.as_str());
     let text = text(&["REQUEST", path, account, timestamp, nonce], body);
-    hmac::verify(&signers[index].key, &text, &signature).map_err(|_| Disbelief::Unauthenticated)?;
+    hmac::verify(&wire.signer.key, &text, &signature).map_err(|_| Disbelief::Unauthenticated)?;
     if timestamp_s.abs_diff(now_s) > WINDOW_S {
         return Err(Disbelief::Stale);
     }
-    let caller = Caller { account: AccountId(index), nonce: nonce.to_owned() };
-    match nonces.take(account, nonce, timestamp_s, now_s) {
+    let caller = Caller { account: *id, wire: Arc::clone(wire), nonce: nonce.to_owned() };
+    match simpay.nonces.take(account, nonce, timestamp_s, now_s) {
         Ok(()) => Ok(caller),
         Err(NonceError::Used) => Err(Disbelief::NonceUsed),
         Err(NonceError::Full) => Err(Disbelief::TooMany(caller)),

@@ -1,0 +1,42 @@
+//! What an account needs of its channel now and then to go on understanding it, such as new keys.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{Desk, client, nonce, traceparent};
+use crate::actors::ask::Trace;
+use crate::actors::clock;
+use crate::channels::Stamp;
+use crate::channels::sender::{self, Undelivered};
+
+/// How often the adapter is asked whether anything is due. To say no costs nothing, and a key that the channel signs
+/// with but nobody here knows holds up every callback.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// Looks for as long as the account is served, and at once when its credentials were renewed.
+pub async fn run(desk: Rc<Desk>) {
+    loop {
+        if let Err(why) = once(&desk).await {
+            let (channel, account) = (desk.channel.name(), desk.adapter.account());
+            metrics::counter!("tongbao_channel_upkeep_failures_total", "channel" => channel).increment(1);
+            tracing::error!(channel, %account, why, "the account's upkeep failed");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = desk.adapter.renewed() => {}
+        }
+    }
+}
+
+async fn once(desk: &Desk) -> Result<(), String> {
+    let adapter = desk.adapter.current();
+    let stamp = Stamp { at: clock::now(), nonce: nonce() };
+    let Some(outgoing) = adapter.upkeep(&stamp) else { return Ok(()) };
+    desk.limiter.until_ready().await;
+    let client = client(desk)?;
+    let traceparent = traceparent(Trace(rand::random()));
+    match sender::send(&client, outgoing, &traceparent, desk.settings.timeout).await {
+        Ok(answer) => adapter.read_upkeep(&stamp, &answer),
+        Err(Undelivered::NotSent(why) | Undelivered::Unknown(why)) => Err(why),
+    }
+}

@@ -1,0 +1,202 @@
+//! The keys of an account: ours, which signs, and Alipay's, one of which must have signed what we believe.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeyPair;
+use aws_lc_rs::signature::{KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::certificates::{self, Certificate};
+use super::{Credentials, Trust};
+use crate::domain::time::Instant;
+
+/// RSA2 asks for at least 2048 bits.
+const MODULUS_MIN_BYTES: usize = 256;
+/// A new key stands beside an old one while Alipay changes over.
+const PUBLIC_KEYS_MAX: usize = 4;
+const PEM: &str = "-----BEGIN";
+
+/// What certificate mode adds to every request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serials {
+    pub app_cert_sn: String,
+    pub alipay_root_cert_sn: String,
+}
+
+/// Why a signature is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distrust {
+    /// It names a certificate that is not among ours.
+    CertificateUnknown,
+    /// The certificate's time has passed or has not come.
+    CertificateOutOfDate,
+    /// No key of ours finds it right.
+    Wrong,
+}
+
+impl fmt::Display for Distrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Distrust::CertificateUnknown => "the answer names a certificate that is not known",
+            Distrust::CertificateOutOfDate => "the answer's certificate is out of date",
+            Distrust::Wrong => "the answer's signature does not verify",
+        })
+    }
+}
+
+pub struct Keys {
+    signing: KeyPair,
+    verifying: Vec<Verifying>,
+    serials: Option<Serials>,
+}
+
+struct Verifying {
+    key: ParsedPublicKey,
+    /// In certificate mode.
+    certified: Option<Certified>,
+}
+
+struct Certified {
+    sn: String,
+    valid_s: RangeInclusive<i64>,
+}
+
+impl Keys {
+    /// # Errors
+    /// Which piece is malformed, and how; never what it is.
+    pub fn new(credentials: &Credentials) -> Result<Self, String> {
+        let signing = private_key(&credentials.app_key).map_err(|why| format!("app_key {why}"))?;
+        match &credentials.trust {
+            Trust::PublicKey { pem } => {
+                let verifying = public_keys(pem).map_err(|why| format!("trust.public_key {why}"))?;
+                Ok(Keys { signing, verifying, serials: None })
+            }
+            Trust::Certificates { app, alipay, root } => {
+                let serials = serials(app, root, &signing)?;
+                let verifying = certified_keys(alipay, root).map_err(|why| format!("trust.alipay {why}"))?;
+                Ok(Keys { signing, verifying, serials: Some(serials) })
+            }
+        }
+    }
+
+    pub fn serials(&self) -> Option<&Serials> {
+        self.serials.as_ref()
+    }
+
+    /// The base64 RSA2 signature of a text.
+    pub fn sign(&self, text: &str) -> String {
+        let mut signature = vec![0; self.signing.public_modulus_len()];
+        // PKCS#1 v1.5 uses no randomness, and a key that was read can sign.
+        self.signing
+            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature)
+            .expect("a sound key of at least 2048 bits signs");
+        STANDARD.encode(signature)
+    }
+
+    /// Whether one of Alipay's keys signed the text.
+    ///
+    /// # Errors
+    /// None did, or it is not to be believed at `now`.
+    pub fn verify(&self, text: &str, signature: &str, cert_sn: Option<&str>, now: Instant) -> Result<(), Distrust> {
+        let signature = STANDARD.decode(signature).map_err(|_| Distrust::Wrong)?;
+        let now_s = now.0.div_euclid(1_000);
+        let mut distrust = Distrust::CertificateUnknown;
+        for verifying in &self.verifying {
+            if let Some(certified) = &verifying.certified {
+                if cert_sn.is_some_and(|sn| sn != certified.sn) {
+                    continue;
+                }
+                if !certified.valid_s.contains(&now_s) {
+                    distrust = Distrust::CertificateOutOfDate;
+                    continue;
+                }
+            }
+            if verifying.key.verify_sig(text.as_bytes(), &signature).is_ok() {
+                return Ok(());
+            }
+            distrust = Distrust::Wrong;
+        }
+        Err(distrust)
+    }
+}
+
+fn private_key(text: &SecretString) -> Result<KeyPair, String> {
+    let text = text.expose_secret();
+    let parsed = if text.contains(PEM) {
+        match PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| "is not a PEM private key")? {
+            PrivateKeyDer::Pkcs1(der) => KeyPair::from_der(der.secret_pkcs1_der()),
+            PrivateKeyDer::Pkcs8(der) => KeyPair::from_pkcs8(der.secret_pkcs8_der()),
+            // Alipay's calls are signed by RSA alone.
+            _ => return Err("is not an RSA key".into()),
+        }
+    } else {
+        // Alipay's own tool saves bare base64, of either form.
+        let der = bare(text).ok_or("is neither PEM nor base64")?;
+        KeyPair::from_pkcs8(&der).or_else(|_| KeyPair::from_der(&der))
+    };
+    let key = parsed.map_err(|_| "is not a sound RSA key")?;
+    if key.public_modulus_len() < MODULUS_MIN_BYTES {
+        return Err("is shorter than 2048 bits".into());
+    }
+    Ok(key)
+}
+
+fn public_keys(text: &str) -> Result<Vec<Verifying>, String> {
+    let ders: Vec<Vec<u8>> = if text.contains(PEM) {
+        SubjectPublicKeyInfoDer::pem_slice_iter(text.as_bytes())
+            .take(PUBLIC_KEYS_MAX + 1)
+            .map(|der| der.map(|der| der.as_ref().to_vec()))
+            .collect::<Result<_, _>>()
+            .map_err(|_| "is not PEM")?
+    } else {
+        vec![bare(text).ok_or("is neither PEM nor base64")?]
+    };
+    if ders.is_empty() || ders.len() > PUBLIC_KEYS_MAX {
+        return Err(format!("must be 1 to {PUBLIC_KEYS_MAX} public keys"));
+    }
+    ders.iter().map(|der| Ok(Verifying { key: verifying_key(der)?, certified: None })).collect()
+}
+
+fn serials(app: &str, root: &str, signing: &KeyPair) -> Result<Serials, String> {
+    let app = certificates::bundle(app)
+        .and_then(|bundle| certificates::certificate(&bundle[0]))
+        .map_err(|why| format!("trust.app {why}"))?;
+    if app.public_key != signing.public_key().as_ref() {
+        return Err("trust.app is not the certificate of app_key".into());
+    }
+    let alipay_root_cert_sn = certificates::bundle(root)
+        .and_then(|bundle| certificates::root_serial(&bundle))
+        .map_err(|why| format!("trust.root {why}"))?;
+    Ok(Serials { app_cert_sn: app.sn, alipay_root_cert_sn })
+}
+
+/// The keys of Alipay's certificates. Only what a root vouches for is taken, whatever else is in the bundle.
+fn certified_keys(alipay: &str, root: &str) -> Result<Vec<Verifying>, String> {
+    let (bundle, roots) = (certificates::bundle(alipay)?, certificates::bundle(root)?);
+    let mut keys = Vec::new();
+    for der in &bundle {
+        if certificates::is_issued(der, &bundle, &roots) {
+            let Certificate { sn, public_key, valid_s } = certificates::certificate(der)?;
+            keys.push(Verifying { key: verifying_key(&public_key)?, certified: Some(Certified { sn, valid_s }) });
+        }
+    }
+    if keys.is_empty() {
+        return Err("was issued by none of the roots".into());
+    }
+    Ok(keys)
+}
+
+fn verifying_key(der: &[u8]) -> Result<ParsedPublicKey, String> {
+    ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der).map_err(|_| "is not an RSA key of 2048 to 8192 bits".into())
+}
+
+fn bare(text: &str) -> Option<Vec<u8>> {
+    let compact: String = text.split_ascii_whitespace().collect();
+    STANDARD.decode(compact).ok().filter(|der| !der.is_empty())
+}

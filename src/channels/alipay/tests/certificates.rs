@@ -1,0 +1,154 @@
+//! Certificate mode, with a throwaway authority.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair as SigningKey,
+    PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SerialNumber,
+};
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+use super::*;
+
+const FROM: OffsetDateTime = datetime!(2025-01-01 00:00 UTC);
+const UNTIL: OffsetDateTime = datetime!(2027-01-01 00:00 UTC);
+
+fn key(pair: &Pair) -> SigningKey {
+    let der = rustls_pki_types::PrivatePkcs8KeyDer::from(pair.private_der.as_slice());
+    SigningKey::from_pkcs8_der_and_sign_algo(&der, &PKCS_RSA_SHA256).unwrap()
+}
+
+fn params(name: &str, serial: u64, authority: IsCa) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    let mut names = DistinguishedName::new();
+    names.push(DnType::CountryName, "CN");
+    names.push(DnType::OrganizationName, "Example");
+    names.push(DnType::OrganizationalUnitName, "Authority");
+    names.push(DnType::CommonName, name);
+    params.distinguished_name = names;
+    params.serial_number = Some(SerialNumber::from(serial));
+    (params.not_before, params.not_after) = (FROM, UNTIL);
+    params.is_ca = authority;
+    params
+}
+
+fn authority(name: &str, serial: u64) -> CertificateParams {
+    params(name, serial, IsCa::Ca(BasicConstraints::Unconstrained))
+}
+
+/// The PEM of a root, and of the certificates that it issues for our application and for Alipay.
+struct Papers {
+    app: String,
+    alipay: String,
+    root: String,
+}
+
+fn root_pair() -> &'static Pair {
+    static PAIR: OnceLock<Pair> = OnceLock::new();
+    PAIR.get_or_init(Pair::new)
+}
+
+fn papers() -> Papers {
+    let root_key = key(root_pair());
+    let root = authority("Root", 7).self_signed(&root_key).unwrap().pem();
+    let issuer = Issuer::new(authority("Root", 7), root_key);
+    let issued = |name, serial, pair| params(name, serial, IsCa::NoCa).signed_by(&key(pair), &issuer).unwrap().pem();
+    Papers { app: issued("App", 11, app()), alipay: issued("Alipay", 12, theirs()), root }
+}
+
+fn with(papers: Papers) -> Result<Alipay, String> {
+    let Papers { app, alipay, root } = papers;
+    Alipay::new(account(), "https://openapi.example", credentials(Trust::Certificates { app, alipay, root }))
+}
+
+/// MD5 of `CN=Root,OU=Authority,O=Example,C=CN` and the serial.
+fn sn(serial: u64) -> String {
+    use md5::{Digest, Md5};
+    let digest = Md5::digest(format!("CN=Root,OU=Authority,O=Example,C=CN{serial}"));
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn requests_name_our_certificate_and_the_root() {
+    let alipay = with(papers()).unwrap();
+    let parameters = called(&alipay.query(&attempted(), &stamp()));
+    assert_eq!(parameters["app_cert_sn"], sn(11));
+    assert_eq!(parameters["alipay_root_cert_sn"], sn(7));
+}
+
+#[test]
+fn a_root_bundle_counts_only_its_rsa_signed_certificates() {
+    let mut papers = papers();
+    let elliptic = SigningKey::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+    papers.root.push_str(&authority("Elliptic", 8).self_signed(&elliptic).unwrap().pem());
+    let second = authority("Root", 9).self_signed(&key(root_pair())).unwrap().pem();
+    papers.root.push_str(&second);
+    let parameters = called(&with(papers).unwrap().query(&attempted(), &stamp()));
+    assert_eq!(parameters["alipay_root_cert_sn"], format!("{}_{}", sn(7), sn(9)));
+}
+
+fn found(alipay: &Alipay, cert_sn: &str, at: OffsetDateTime) -> Finding {
+    let content = trade("WAIT_BUYER_PAY", "");
+    let body = format!(
+        r#"{{"alipay_trade_query_response":{content},"alipay_cert_sn":"{cert_sn}","sign":"{}"}}"#,
+        theirs().sign(&content)
+    );
+    let stamp = Stamp { at: Instant(at.unix_timestamp() * 1_000), ..stamp() };
+    match alipay.read_query(&attempted(), &stamp, &plain(body)) {
+        Reading::Told(finding) => finding,
+        Reading::Ask(_) => panic!("one request is enough"),
+    }
+}
+
+#[test]
+fn answers_are_believed_by_the_certificate_that_they_name_while_it_holds() {
+    let alipay = with(papers()).unwrap();
+    let inside = datetime!(2026-01-01 00:00 UTC);
+    assert_eq!(found(&alipay, &sn(12), inside), Finding::Pending);
+    let unknown = |why: &str| Finding::Unknown { why: why.into() };
+    assert_eq!(found(&alipay, &sn(13), inside), unknown("the answer names a certificate that is not known"));
+    let out_of_date = unknown("the answer's certificate is out of date");
+    assert_eq!(found(&alipay, &sn(12), datetime!(2027-01-01 00:00:01 UTC)), out_of_date);
+    assert_eq!(found(&alipay, &sn(12), datetime!(2024-12-31 23:59:59 UTC)), out_of_date);
+}
+
+#[test]
+fn an_old_certificate_stands_beside_a_new_one() {
+    let Papers { app: app_pem, alipay, root } = papers();
+    let issuer = Issuer::new(authority("Root", 7), key(root_pair()));
+    let other = params("Alipay", 21, IsCa::NoCa).signed_by(&key(app()), &issuer).unwrap().pem();
+    let alipay = with(Papers { app: app_pem, alipay: format!("{other}{alipay}"), root }).unwrap();
+    let inside = datetime!(2026-01-01 00:00 UTC);
+    assert_eq!(found(&alipay, &sn(12), inside), Finding::Pending);
+    // The right key under another certificate's name.
+    assert!(matches!(found(&alipay, &sn(21), inside), Finding::Unknown { .. }));
+}
+
+#[test]
+fn certificates_that_do_not_belong_together_are_refused() {
+    let fault = |papers: Papers| with(papers).err().unwrap();
+    let stranger = SigningKey::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+    let self_made = params("Alipay", 12, IsCa::NoCa).self_signed(&key(theirs())).unwrap().pem();
+    assert!(fault(Papers { alipay: self_made, ..papers() }).contains("trust.alipay was issued by none of the roots"));
+    // A root of the right name and another key.
+    let namesake = authority("Root", 7).self_signed(&stranger).unwrap().pem();
+    let both = Papers { root: format!("{namesake}{}", papers().root), ..papers() };
+    assert!(with(both).is_ok());
+    let issuer = Issuer::new(authority("Root", 7), stranger);
+    let forged = params("Alipay", 12, IsCa::NoCa).signed_by(&key(theirs()), &issuer).unwrap().pem();
+    assert!(fault(Papers { alipay: forged, ..papers() }).contains("was issued by none"));
+    // A certificate that is no authority issues nothing.
+    let leaf = Issuer::new(params("App", 11, IsCa::NoCa), key(app()));
+    let below = params("Alipay", 12, IsCa::NoCa).signed_by(&key(theirs()), &leaf).unwrap().pem();
+    assert!(with(Papers { alipay: format!("{below}{}", papers().app), ..papers() }).is_ok(), "of the issued one alone");
+    let lone = Papers { alipay: below, ..papers() };
+    assert!(fault(lone).contains("was issued by none"));
+    let swapped = Papers { app: papers().alipay, ..papers() };
+    assert!(fault(swapped).contains("trust.app is not the certificate of app_key"));
+    for (field, papers) in [
+        ("trust.app", Papers { app: String::new(), ..papers() }),
+        ("trust.root", Papers { root: pem("CERTIFICATE", b"abc"), ..papers() }),
+        ("trust.alipay", Papers { alipay: "-----BEGIN CERTIFICATE-----".into(), ..papers() }),
+    ] {
+        assert!(fault(papers).contains(field), "{field}");
+    }
+}

@@ -1,0 +1,373 @@
+//! Stripe, API v1: forms over HTTPS, a bearer key, JSON answers that nobody signs.
+//!
+//! One PaymentIntent per attempt, created under the attempt's number as its idempotency key, so that every send of it
+//! is the same intent. The number also stands in the intent's metadata: an intent whose creation was never answered is
+//! found by listing what was created since and comparing it. An intent's id is the reference of its capture.
+//!
+//! | call | request | ends with |
+//! |---|---|---|
+//! | submit | `POST /v1/payment_intents` | an intent to be paid by the payer's browser, or a refusal |
+//! | query | `GET /v1/payment_intents/{id}`, or the list where no id is known | the intent's status |
+//! | close | `POST …/{id}/cancel`; the list before it where no id is known, `GET …/{id}` after a refusal | `canceled` |
+//! | refund | `POST /v1/refunds` under the refund's number | a refund's status |
+//! | refund query | `GET /v1/refunds?payment_intent=` | the refund with our number in its metadata |
+
+pub mod bill;
+mod frozen;
+mod money;
+mod objects;
+mod readings;
+#[cfg(test)]
+mod tests;
+mod verdict;
+mod webhook;
+
+use secrecy::{ExposeSecret, SecretString};
+use url::form_urlencoded::Serializer;
+
+use super::{
+    Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, Outgoing, Reading, Received, RefundAsk,
+    Stamp, Submission, Submitted, Verb,
+};
+pub use crate::config::credentials::Stripe as Credentials;
+use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
+use crate::domain::id::Account;
+use crate::domain::time::Instant;
+use frozen::Frozen;
+use objects::{Intent, IntentStatus, Page, Refund, Told};
+use readings::{finding, refund_outcome, submitted};
+use verdict::Verdict;
+use webhook::Secrets;
+
+/// Clocks differ: an intent may be dated a little before the attempt that it belongs to, or after its end.
+const CLOCKS_DIFFER_S: i64 = 60;
+/// Entries of one page: the most that a page can have.
+const PAGE: &str = "100";
+const SECRETS_MAX: usize = 8;
+
+pub struct Stripe {
+    account: Account,
+    base_url: String,
+    secret_key: SecretString,
+    webhook_secrets: Secrets,
+    version: String,
+    livemode: bool,
+}
+
+impl Stripe {
+    /// # Errors
+    /// Names the credential that is malformed, and never shows it.
+    pub fn new(account: Account, base_url: &str, credentials: Credentials) -> Result<Self, String> {
+        let malformed = |what: &str| format!("stripe account {account}: {what}");
+        let key = credentials.secret_key.expose_secret();
+        if !["sk_", "rk_"].iter().any(|prefix| key.starts_with(prefix)) || !is_plain(key) {
+            return Err(malformed("the secret key is not one (`sk_…` or `rk_…`)"));
+        }
+        let livemode = ["sk_live_", "rk_live_"].iter().any(|prefix| key.starts_with(prefix));
+        if credentials.webhook_secrets.is_empty() || credentials.webhook_secrets.len() > SECRETS_MAX {
+            return Err(malformed("one to eight webhook secrets are needed"));
+        }
+        let is_secret = |secret: &SecretString| {
+            secret.expose_secret().strip_prefix("whsec_").is_some_and(|rest| !rest.is_empty() && is_plain(rest))
+        };
+        if !credentials.webhook_secrets.iter().all(is_secret) {
+            return Err(malformed("a webhook secret is not one (`whsec_…`)"));
+        }
+        if credentials.version.is_empty() || !is_plain(&credentials.version) {
+            return Err(malformed("the version is not one (such as `2026-10-28.endive`)"));
+        }
+        Ok(Stripe {
+            base_url: base_url.trim_end_matches('/').to_owned(),
+            livemode,
+            webhook_secrets: Secrets::new(&credentials.webhook_secrets),
+            secret_key: credentials.secret_key,
+            version: credentials.version,
+            account,
+        })
+    }
+
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("authorization", format!("Bearer {}", self.secret_key.expose_secret())),
+            ("stripe-version", self.version.clone()),
+        ]
+    }
+
+    fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Outgoing {
+        let question = if parameters.is_empty() { "" } else { "?" };
+        let url = format!("{}{path}{question}{}", self.base_url, form(parameters));
+        Outgoing { verb: Verb::Get, url, headers: self.headers(), body: Vec::new() }
+    }
+
+    fn post(&self, path: &str, idempotency_key: &str, fields: &[(&str, &str)]) -> Outgoing {
+        let mut headers = self.headers();
+        headers.push(("content-type", "application/x-www-form-urlencoded".into()));
+        headers.push(("idempotency-key", idempotency_key.to_owned()));
+        Outgoing { verb: Verb::Post, url: format!("{}{path}", self.base_url), headers, body: form(fields).into_bytes() }
+    }
+
+    fn intent(&self, id: &str) -> Outgoing {
+        self.get(&format!("/v1/payment_intents/{id}"), &[])
+    }
+
+    /// What was created while the attempt could be sent, newest first. Search would find the number by itself, but
+    /// lags by minutes.
+    fn intents(&self, attempt: &Attempted, stamp: &Stamp, after: Option<&str>) -> Outgoing {
+        let seconds = |at: Instant| at.0.div_euclid(1_000);
+        let from = seconds(attempt.opened_at).saturating_sub(CLOCKS_DIFFER_S).to_string();
+        let until = seconds(attempt.expires_at.min(stamp.at)).saturating_add(CLOCKS_DIFFER_S).to_string();
+        let mut parameters = vec![("created[gte]", from.as_str()), ("created[lte]", &until), ("limit", PAGE)];
+        parameters.extend(after.map(|id| ("starting_after", id)));
+        self.get("/v1/payment_intents", &parameters)
+    }
+
+    /// The key is fresh with every try: under one that is repeated Stripe would repeat a first refusal, too.
+    fn cancel(&self, id: &str, stamp: &Stamp) -> Outgoing {
+        let path = format!("/v1/payment_intents/{id}/cancel");
+        self.post(&path, &stamp.nonce, &[("cancellation_reason", "abandoned")])
+    }
+
+    fn refunds(&self, reference: &str) -> Outgoing {
+        self.get("/v1/refunds", &[("payment_intent", reference), ("limit", PAGE)])
+    }
+
+    /// The attempt's intent among a page of all.
+    fn look_through(&self, attempt: &Attempted, stamp: &Stamp, page: Page<Intent>) -> Looked {
+        let number = attempt.number.to_string();
+        let last = page.data.last().map(|intent| intent.id.clone());
+        let ours = page.data.into_iter().filter(|intent| intent.metadata.attempt.as_deref() == Some(&number));
+        match (ours.max_by_key(|intent| weight(intent.status)), page.has_more, last) {
+            (Some(intent), _, _) => Looked::Found(Box::new(intent)),
+            (None, true, Some(last)) => Looked::Further(self.intents(attempt, stamp, Some(&last))),
+            (None, true, None) => Looked::Broken("the list says that it goes on, and does not say where"),
+            (None, false, _) => Looked::Nowhere,
+        }
+    }
+}
+
+/// What a look at a page of intents came to.
+enum Looked {
+    Found(Box<Intent>),
+    Further(Outgoing),
+    Nowhere,
+    Broken(&'static str),
+}
+
+/// Of two intents with one number, which a forgotten idempotency key could leave, the one with money in it counts.
+const fn weight(status: IntentStatus) -> u8 {
+    match status {
+        IntentStatus::Succeeded => 2,
+        IntentStatus::RequiresPaymentMethod
+        | IntentStatus::RequiresConfirmation
+        | IntentStatus::RequiresAction
+        | IntentStatus::Processing
+        | IntentStatus::RequiresCapture
+        | IntentStatus::Unheard => 1,
+        IntentStatus::Canceled => 0,
+    }
+}
+
+/// Visible ASCII, as it may stand in a header.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn form(fields: &[(&str, &str)]) -> String {
+    Serializer::new(String::new()).extend_pairs(fields).finish()
+}
+
+/// The id that the attempt is known by, if it is one that may stand in a path.
+fn known_id(attempt: &Attempted) -> Option<&str> {
+    attempt.reference.as_deref().filter(|id| objects::is_id(id, "pi_"))
+}
+
+impl Adapter for Stripe {
+    fn account(&self) -> &Account {
+        &self.account
+    }
+
+    fn freeze(&self, ask: &Ask<'_>) -> Box<str> {
+        Frozen::of(ask).to_text()
+    }
+
+    fn submit(&self, frozen: &str, _stamp: &Stamp) -> Submission {
+        let settled = |outcome| Submission::Carried(Submitted { outcome, next_action: None });
+        match Frozen::read(frozen) {
+            Some(Frozen::Wanted(wanted)) => {
+                let amount = wanted.amount.to_string();
+                let fields = [
+                    ("amount", amount.as_str()),
+                    ("currency", &wanted.currency),
+                    ("description", &wanted.description),
+                    ("metadata[attempt]", &wanted.number),
+                    ("payment_method_types[0]", "card"),
+                ];
+                Submission::Call(self.post("/v1/payment_intents", &wanted.number, &fields))
+            }
+            Some(Frozen::Refused { code }) => {
+                settled(SendOutcome::Rejected { fault: Fault::Payment, code: code.into() })
+            }
+            None => settled(SendOutcome::Unknown { why: "the stored request cannot be read".into() }),
+        }
+    }
+
+    fn read_submit(&self, frozen: &str, _stamp: &Stamp, answer: &Answer) -> Submitted {
+        let bare = |outcome| Submitted { outcome, next_action: None };
+        let unknown = |why: &str| bare(SendOutcome::Unknown { why: why.into() });
+        let Some(Frozen::Wanted(wanted)) = Frozen::read(frozen) else {
+            return unknown("the stored request cannot be read");
+        };
+        match objects::told(answer) {
+            Ok(Told::Intent(intent)) => submitted(&intent, &wanted),
+            Ok(Told::Page(_)) => unknown("the answer is another object"),
+            Ok(Told::Failure(failure)) => {
+                let code = failure.name();
+                bare(match verdict::of(answer, &failure) {
+                    Verdict::Payment => SendOutcome::Rejected { fault: Fault::Payment, code },
+                    Verdict::Ours => SendOutcome::Rejected { fault: Fault::Ours, code },
+                    Verdict::NotSent => SendOutcome::NotSent { why: code },
+                    Verdict::Unknown => SendOutcome::Unknown { why: code },
+                })
+            }
+            Err(why) => unknown(why),
+        }
+    }
+
+    fn query(&self, attempt: &Attempted, stamp: &Stamp) -> Outgoing {
+        match known_id(attempt) {
+            Some(id) => self.intent(id),
+            None => self.intents(attempt, stamp, None),
+        }
+    }
+
+    fn read_query(&self, attempt: &Attempted, stamp: &Stamp, answer: &Answer) -> Reading<Finding> {
+        let unknown = |why: &str| Finding::Unknown { why: why.into() };
+        Reading::Told(match objects::told(answer) {
+            Ok(Told::Intent(intent)) => finding(&intent, attempt),
+            Ok(Told::Page(page)) => match self.look_through(attempt, stamp, page) {
+                Looked::Found(intent) => finding(&intent, attempt),
+                Looked::Further(outgoing) => return Reading::Ask(outgoing),
+                Looked::Nowhere => Finding::NotExist,
+                Looked::Broken(why) => unknown(why),
+            },
+            Ok(Told::Failure(failure)) => Finding::Unknown { why: failure.name() },
+            Err(why) => unknown(why),
+        })
+    }
+
+    fn close(&self, attempt: &Attempted, stamp: &Stamp) -> Option<Outgoing> {
+        Some(match known_id(attempt) {
+            Some(id) => self.cancel(id, stamp),
+            None => self.intents(attempt, stamp, None),
+        })
+    }
+
+    fn read_close(&self, attempt: &Attempted, stamp: &Stamp, answer: &Answer) -> Reading<CloseAnswer> {
+        let unknown = |why: &str| CloseAnswer::Unknown { why: why.into() };
+        let ended = |finding: Finding| match finding {
+            Finding::Closed | Finding::Declined => CloseAnswer::Closed,
+            Finding::Paid { .. } => CloseAnswer::AlreadyPaid,
+            Finding::Pending => unknown("the intent is still open"),
+            Finding::NotExist => unknown("no such intent is listed"),
+            Finding::Unknown { why } => CloseAnswer::Unknown { why },
+        };
+        Reading::Told(match objects::told(answer) {
+            Ok(Told::Intent(intent)) => ended(finding(&intent, attempt)),
+            Ok(Told::Page(page)) => match self.look_through(attempt, stamp, page) {
+                Looked::Found(intent) => match finding(&intent, attempt) {
+                    Finding::Pending => return Reading::Ask(self.cancel(&intent.id, stamp)),
+                    found @ (Finding::Paid { .. }
+                    | Finding::NotExist
+                    | Finding::Declined
+                    | Finding::Closed
+                    | Finding::Unknown { .. }) => ended(found),
+                },
+                Looked::Further(outgoing) => return Reading::Ask(outgoing),
+                Looked::Nowhere => ended(Finding::NotExist),
+                Looked::Broken(why) => unknown(why),
+            },
+            // Paid or canceled before: the intent itself says which.
+            Ok(Told::Failure(failure)) if failure.code.as_deref() == Some("payment_intent_unexpected_state") => {
+                let named = failure.payment_intent.as_ref().map(|intent| intent.id.as_str());
+                match known_id(attempt).or(named).filter(|id| objects::is_id(id, "pi_")) {
+                    Some(id) => return Reading::Ask(self.intent(id)),
+                    None => unknown("the refusal names no intent"),
+                }
+            }
+            Ok(Told::Failure(failure)) => CloseAnswer::Unknown { why: failure.name() },
+            Err(why) => unknown(why),
+        })
+    }
+
+    fn refund(&self, ask: &RefundAsk, _stamp: &Stamp) -> Outgoing {
+        let (amount, number) = (ask.amount_minor.to_string(), ask.attempt.number.to_string());
+        let fields = [
+            ("amount", amount.as_str()),
+            ("metadata[attempt]", &number),
+            ("metadata[refund_number]", &ask.refund_number),
+            ("payment_intent", &ask.reference),
+        ];
+        self.post("/v1/refunds", &ask.refund_number, &fields)
+    }
+
+    fn read_refund(&self, ask: &RefundAsk, _stamp: &Stamp, answer: &Answer) -> RefundOutcome {
+        let unknown = |why: &str| RefundOutcome::Unknown { why: why.into() };
+        if answer.status == 200 {
+            return match objects::read::<Refund>(&answer.body) {
+                Ok(refund) => refund_outcome(&refund, ask),
+                Err(why) => unknown(why),
+            };
+        }
+        match objects::failure(answer) {
+            Ok(failure) => {
+                let code = failure.name();
+                match verdict::of(answer, &failure) {
+                    Verdict::Payment | Verdict::Ours => RefundOutcome::Rejected { code },
+                    Verdict::NotSent => RefundOutcome::NotSent { why: code },
+                    Verdict::Unknown => RefundOutcome::Unknown { why: code },
+                }
+            }
+            Err(why) => unknown(why),
+        }
+    }
+
+    fn query_refund(&self, ask: &RefundAsk, _stamp: &Stamp) -> Outgoing {
+        self.refunds(&ask.reference)
+    }
+
+    /// Of two refunds with one number, which a forgotten idempotency key could leave, the one that was made counts.
+    fn read_refund_query(&self, ask: &RefundAsk, _stamp: &Stamp, answer: &Answer) -> RefundOutcome {
+        let unknown = |why: &str| RefundOutcome::Unknown { why: why.into() };
+        if answer.status != 200 {
+            return match objects::failure(answer) {
+                Ok(failure) => RefundOutcome::Unknown { why: failure.name() },
+                Err(why) => unknown(why),
+            };
+        }
+        let page: Page<Refund> = match objects::read(&answer.body) {
+            Ok(page) => page,
+            Err(why) => return unknown(why),
+        };
+        if page.object != "list" {
+            return unknown("the answer is another object");
+        }
+        let is_ours = |refund: &&Refund| refund.metadata.refund_number.as_deref() == Some(&ask.refund_number);
+        let mut outcomes: Vec<_> = page.data.iter().filter(is_ours).map(|refund| refund_outcome(refund, ask)).collect();
+        let is_done = |outcome: &RefundOutcome| *outcome == RefundOutcome::Done;
+        match (outcomes.iter().any(is_done), outcomes.pop(), page.has_more) {
+            (true, _, _) => RefundOutcome::Done,
+            (false, Some(oldest), _) => oldest,
+            (false, None, true) => unknown("more refunds than a page holds"),
+            (false, None, false) => RefundOutcome::NotExist,
+        }
+    }
+
+    fn callback(&self, received: &Received<'_>, now: Instant) -> Result<Heard, CallbackError> {
+        webhook::hear(&self.webhook_secrets, received, self.livemode, now)
+    }
+
+    /// Any 2xx acknowledges.
+    fn acknowledgement(&self) -> Acknowledgement {
+        Acknowledgement { status: 200, content_type: "text/plain", body: "" }
+    }
+}

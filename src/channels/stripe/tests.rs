@@ -1,0 +1,508 @@
+//! The adapter against bodies as Stripe's documents have them.
+
+mod callbacks;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::channels::NextAction;
+use crate::domain::channel::Method;
+use crate::domain::id::{AttemptNumber, OrderId};
+use crate::domain::money::Currency;
+
+const SECRET: &str = "whsec_c2VjcmV0";
+const NOW: Instant = Instant(1_790_000_000_000);
+
+fn credentials() -> Credentials {
+    Credentials {
+        secret_key: SecretString::from("sk_test_key"),
+        webhook_secrets: vec![SecretString::from("whsec_old"), SecretString::from(SECRET)],
+        version: "2026-10-28.endive".into(),
+    }
+}
+
+fn stripe() -> Stripe {
+    Stripe::new(Account::from("default"), "https://api.stripe.com/", credentials()).unwrap()
+}
+
+fn number() -> AttemptNumber {
+    AttemptNumber { order: OrderId::from_u128(7), ordinal: 1 }
+}
+
+fn currency(code: &str) -> Currency {
+    Currency::parse(code).unwrap()
+}
+
+fn stamp() -> Stamp {
+    Stamp { at: NOW, nonce: "n0nce".into() }
+}
+
+fn ask() -> Ask<'static> {
+    Ask {
+        number: number(),
+        method: Method::Card,
+        payable_minor: 2000,
+        currency: currency("USD"),
+        description: "Tea & cake=1",
+        notify_url: "https://pay.example/v1/callbacks/stripe".into(),
+        return_url: Some("https://shop.example/done"),
+        openid: None,
+        payer_ip: None,
+        opened_at: NOW.plus_ms(-5_000),
+        expires_at: NOW.plus_ms(3_600_000),
+    }
+}
+
+fn attempted(reference: Option<&str>) -> Attempted {
+    Attempted {
+        number: number(),
+        opened_at: NOW.plus_ms(-5_000),
+        expires_at: NOW.plus_ms(3_600_000),
+        payable_minor: 2000,
+        currency: currency("USD"),
+        reference: reference.map(Into::into),
+    }
+}
+
+fn refund_ask() -> RefundAsk {
+    RefundAsk {
+        refund_number: format!("{}R00", number()),
+        attempt: attempted(Some("pi_1")),
+        reference: "pi_1".into(),
+        captured_at: NOW,
+        captured_minor: 2000,
+        amount_minor: 500,
+        notify_url: "https://pay.example/v1/callbacks/stripe".into(),
+    }
+}
+
+fn intent(status: &str) -> Value {
+    json!({
+        "id": "pi_1", "object": "payment_intent", "status": status, "amount": 2000,
+        "amount_received": if status == "succeeded" { 2000 } else { 0 },
+        "currency": "usd", "client_secret": "pi_1_secret_x", "next_action": null, "last_payment_error": null,
+        "livemode": false, "created": 1_790_000_000, "metadata": {"attempt": number().to_string()}
+    })
+}
+
+fn with(mut value: Value, field: &str, new: Value) -> Value {
+    value[field] = new;
+    value
+}
+
+fn list(data: &[Value], has_more: bool) -> Value {
+    json!({"object": "list", "url": "/v1/payment_intents", "has_more": has_more, "data": data})
+}
+
+fn answer(status: u16, body: &Value) -> Answer {
+    raw(status, &body.to_string())
+}
+
+fn raw(status: u16, body: &str) -> Answer {
+    Answer { status, headers: Vec::new(), body: body.as_bytes().to_vec() }
+}
+
+fn error(status: u16, kind: &str, code: &str) -> Answer {
+    answer(status, &json!({"error": {"type": kind, "code": code, "message": "…"}}))
+}
+
+fn header<'a>(outgoing: &'a Outgoing, name: &str) -> Option<&'a str> {
+    outgoing.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+}
+
+fn call(submission: Submission) -> Outgoing {
+    match submission {
+        Submission::Call(outgoing) => outgoing,
+        Submission::Carried(submitted) => panic!("carried: {submitted:?}"),
+    }
+}
+
+fn submit_outcome(answer: &Answer) -> SendOutcome {
+    let stripe = stripe();
+    stripe.read_submit(&stripe.freeze(&ask()), &stamp(), answer).outcome
+}
+
+fn found(attempt: &Attempted, answer: &Answer) -> Finding {
+    match stripe().read_query(attempt, &stamp(), answer) {
+        Reading::Told(finding) => finding,
+        Reading::Ask(outgoing) => panic!("asks on: {outgoing:?}"),
+    }
+}
+
+fn closed(attempt: &Attempted, answer: &Answer) -> CloseAnswer {
+    match stripe().read_close(attempt, &stamp(), answer) {
+        Reading::Told(answer) => answer,
+        Reading::Ask(outgoing) => panic!("asks on: {outgoing:?}"),
+    }
+}
+
+fn is_unknown(finding: &Finding) -> bool {
+    matches!(finding, Finding::Unknown { .. })
+}
+
+#[test]
+fn a_create_says_what_the_document_asks_for_and_every_send_repeats_it() {
+    let stripe = stripe();
+    let frozen = stripe.freeze(&ask());
+    let first = call(stripe.submit(&frozen, &stamp()));
+    assert_eq!((first.verb, first.url.as_str()), (Verb::Post, "https://api.stripe.com/v1/payment_intents"));
+    assert_eq!(
+        std::str::from_utf8(&first.body).unwrap(),
+        format!(
+            "amount=2000&currency=usd&description=Tea+%26+cake%3D1&metadata%5Battempt%5D={}&payment_method_types%5B0%5D=card",
+            number()
+        )
+    );
+    assert_eq!(header(&first, "authorization"), Some("Bearer sk_test_key"));
+    assert_eq!(header(&first, "stripe-version"), Some("2026-10-28.endive"));
+    assert_eq!(header(&first, "idempotency-key"), Some(number().to_string().as_str()));
+    assert_eq!(header(&first, "content-type"), Some("application/x-www-form-urlencoded"));
+    let later = Stamp { at: NOW.plus_ms(60_000), nonce: "other".into() };
+    assert_eq!(call(stripe.submit(&frozen, &later)), first);
+    assert!(!format!("{first:?}").contains("sk_test"), "{first:?}");
+}
+
+#[test]
+fn what_cannot_be_asked_for_is_refused_for_certain_without_a_call() {
+    let stripe = stripe();
+    for (ask, expected) in [
+        (Ask { currency: currency("BHD"), ..ask() }, "currency_unsupported"),
+        (Ask { payable_minor: 100_000_000, ..ask() }, "amount_unsupported"),
+        (Ask { method: Method::Qr, ..ask() }, "method_unsupported"),
+    ] {
+        match stripe.submit(&stripe.freeze(&ask), &stamp()) {
+            Submission::Carried(Submitted { outcome: SendOutcome::Rejected { fault, code }, next_action: None }) => {
+                assert_eq!((fault, &*code), (Fault::Payment, expected));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let yen = stripe.freeze(&Ask { currency: currency("JPY"), payable_minor: 500, ..ask() });
+    assert!(call(stripe.submit(&yen, &stamp())).body.starts_with(b"amount=500&currency=jpy&"));
+}
+
+#[test]
+fn an_intent_is_paid_by_the_browser_with_its_secret_or_at_an_address() {
+    let stripe = stripe();
+    let frozen = stripe.freeze(&ask());
+    let read = |body: &Value| stripe.read_submit(&frozen, &stamp(), &answer(200, body));
+    let reference = SendOutcome::Accepted { reference: Some("pi_1".into()) };
+
+    let submitted = read(&intent("requires_payment_method"));
+    assert_eq!(submitted.outcome, reference);
+    let Some(NextAction::Client { parameters, expires_at }) = submitted.next_action else { panic!("no parameters") };
+    assert_eq!(parameters["client_secret"], "pi_1_secret_x");
+    assert_eq!(parameters["payment_intent"], "pi_1");
+    assert_eq!(parameters["return_url"], "https://shop.example/done");
+    assert_eq!(expires_at, ask().expires_at);
+
+    let redirect = json!({"type": "redirect_to_url", "redirect_to_url": {"url": "https://hooks.stripe.com/r"}});
+    let submitted = read(&with(intent("requires_action"), "next_action", redirect));
+    assert_eq!(submitted.outcome, reference);
+    assert_eq!(
+        submitted.next_action,
+        Some(NextAction::Redirect { url: "https://hooks.stripe.com/r".into(), expires_at: ask().expires_at })
+    );
+
+    let paid = read(&intent("succeeded"));
+    assert_eq!(paid.outcome, SendOutcome::Paid { reference: "pi_1".into(), amount_minor: 2000 });
+    assert_eq!(read(&intent("processing")), Submitted { outcome: reference, next_action: None });
+}
+
+#[test]
+fn an_answer_that_is_not_the_intent_asked_for_leaves_the_send_unknown() {
+    let secretless = with(intent("requires_payment_method"), "client_secret", Value::Null);
+    let bodies = [
+        with(intent("requires_payment_method"), "amount", json!(1999)),
+        with(intent("requires_payment_method"), "amount", json!("2000")),
+        with(intent("requires_payment_method"), "amount", json!(2e3)),
+        with(intent("requires_payment_method"), "currency", json!("eur")),
+        with(intent("requires_payment_method"), "metadata", json!({"attempt": "another"})),
+        with(intent("requires_payment_method"), "metadata", json!({})),
+        with(intent("requires_payment_method"), "id", json!("pi_1/../x")),
+        with(intent("requires_payment_method"), "object", json!("charge")),
+        with(intent("succeeded"), "amount_received", json!(0)),
+        secretless,
+        intent("canceled"),
+        intent("requires_capture"),
+        intent("a_new_status"),
+        list(&[intent("succeeded")], false),
+        json!([]),
+    ];
+    for body in bodies {
+        assert!(matches!(submit_outcome(&answer(200, &body)), SendOutcome::Unknown { .. }), "{body}");
+    }
+    let twice = intent("succeeded").to_string().replacen("\"amount\":2000", "\"amount\":1,\"amount\":2000", 1);
+    assert!(matches!(submit_outcome(&raw(200, &twice)), SendOutcome::Unknown { .. }));
+    let whole = intent("succeeded").to_string();
+    for cut in [0, 1, whole.len() / 2, whole.len() - 1] {
+        assert!(matches!(submit_outcome(&raw(200, &whole[..cut])), SendOutcome::Unknown { .. }));
+    }
+    // A redirect, a proxy's page, and an answer with the right words under the wrong status.
+    for (status, body) in [(302, ""), (403, "<html>"), (502, "bad gateway"), (201, whole.as_str()), (402, &whole)] {
+        assert!(matches!(submit_outcome(&raw(status, body)), SendOutcome::Unknown { .. }), "{status}");
+    }
+}
+
+#[test]
+fn a_refusal_is_certain_only_where_the_document_says_so() {
+    let declined = answer(
+        402,
+        &json!({"error": {"type": "card_error", "code": "card_declined", "decline_code": "insufficient_funds",
+            "payment_intent": intent("requires_payment_method")}}),
+    );
+    assert_eq!(
+        submit_outcome(&declined),
+        SendOutcome::Rejected { fault: Fault::Payment, code: "insufficient_funds".into() }
+    );
+    assert_eq!(
+        submit_outcome(&error(401, "invalid_request_error", "api_key_expired")),
+        SendOutcome::Rejected { fault: Fault::Ours, code: "api_key_expired".into() }
+    );
+    assert_eq!(
+        submit_outcome(&error(429, "invalid_request_error", "rate_limit")),
+        SendOutcome::NotSent { why: "rate_limit".into() }
+    );
+    for status in [409, 424, 500, 502, 503, 504] {
+        let outcome = submit_outcome(&error(status, "api_error", "something"));
+        assert_eq!(outcome, SendOutcome::Unknown { why: "something".into() }, "{status}");
+    }
+    let shouting = error(400, "invalid_request_error", "<script>");
+    assert_eq!(
+        submit_outcome(&shouting),
+        SendOutcome::Rejected { fault: Fault::Payment, code: "unreadable_code".into() }
+    );
+}
+
+#[test]
+fn trap_11_a_number_with_changed_parameters_is_our_fault() {
+    let refused = error(400, "idempotency_error", "idempotency_key_reused");
+    assert_eq!(
+        submit_outcome(&refused),
+        SendOutcome::Rejected { fault: Fault::Ours, code: "idempotency_key_reused".into() }
+    );
+}
+
+#[test]
+fn a_query_tells_the_status_of_the_attempts_own_intent() {
+    let attempt = attempted(Some("pi_1"));
+    let outgoing = stripe().query(&attempt, &stamp());
+    assert_eq!((outgoing.verb, outgoing.url.as_str()), (Verb::Get, "https://api.stripe.com/v1/payment_intents/pi_1"));
+    assert_eq!(header(&outgoing, "idempotency-key"), None);
+
+    let status = |status: &str| found(&attempt, &answer(200, &intent(status)));
+    for open in
+        ["requires_payment_method", "requires_confirmation", "requires_action", "processing", "requires_capture"]
+    {
+        assert_eq!(status(open), Finding::Pending, "{open}");
+    }
+    assert_eq!(status("succeeded"), Finding::Paid { reference: "pi_1".into(), amount_minor: 2000 });
+    assert_eq!(status("canceled"), Finding::Closed);
+    assert!(is_unknown(&status("a_new_status")));
+    // One declined card ends nothing; the cap on tries does.
+    let last_error = json!({"type": "card_error"});
+    let tried = |status: &str| with(intent(status), "last_payment_error", last_error.clone());
+    assert_eq!(found(&attempt, &answer(200, &tried("requires_payment_method"))), Finding::Pending);
+    assert_eq!(found(&attempt, &answer(200, &tried("canceled"))), Finding::Declined);
+}
+
+#[test]
+fn a_paid_finding_needs_the_right_intent_an_amount_and_the_orders_currency() {
+    let attempt = attempted(Some("pi_1"));
+    for body in [
+        with(intent("succeeded"), "currency", json!("eur")),
+        with(intent("succeeded"), "currency", json!("USD")),
+        with(intent("succeeded"), "amount_received", json!(0)),
+        with(intent("succeeded"), "amount_received", json!(-1)),
+        with(intent("succeeded"), "metadata", json!({"attempt": "another"})),
+        with(intent("succeeded"), "id", json!("pi_2")),
+        with(intent("canceled"), "amount_received", json!(5)),
+    ] {
+        assert!(is_unknown(&found(&attempt, &answer(200, &body))), "{body}");
+    }
+    // Less than was asked is told as it is: the order decides.
+    let short = with(intent("succeeded"), "amount_received", json!(1999));
+    assert_eq!(found(&attempt, &answer(200, &short)), Finding::Paid { reference: "pi_1".into(), amount_minor: 1999 });
+    for status in [400, 401, 403, 404, 409, 429, 500, 503] {
+        let refused = error(status, "invalid_request_error", "resource_missing");
+        assert!(is_unknown(&found(&attempt, &refused)), "{status}");
+    }
+}
+
+#[test]
+fn without_an_id_the_intent_is_found_by_its_metadata() {
+    let stripe = stripe();
+    let attempt = attempted(None);
+    let outgoing = stripe.query(&attempt, &stamp());
+    assert_eq!(
+        outgoing.url,
+        "https://api.stripe.com/v1/payment_intents?created%5Bgte%5D=1789999935&created%5Blte%5D=1790000060&limit=100"
+    );
+    let other = |id: &str| with(with(intent("succeeded"), "metadata", json!({"attempt": "other"})), "id", json!(id));
+    let nameless = with(intent("succeeded"), "metadata", json!({}));
+    let page = |data: &[Value], has_more| answer(200, &list(data, has_more));
+
+    let paid = Finding::Paid { reference: "pi_1".into(), amount_minor: 2000 };
+    assert_eq!(found(&attempt, &page(&[other("pi_9"), nameless, intent("succeeded")], true)), paid);
+    assert_eq!(found(&attempt, &page(&[other("pi_9")], false)), Finding::NotExist);
+    assert_eq!(found(&attempt, &page(&[], false)), Finding::NotExist);
+    assert!(is_unknown(&found(&attempt, &page(&[], true))));
+    let dead = with(intent("canceled"), "id", json!("pi_0"));
+    assert_eq!(found(&attempt, &page(&[dead, intent("succeeded")], false)), paid);
+
+    match stripe.read_query(&attempt, &stamp(), &page(&[other("pi_9"), other("pi_8")], true)) {
+        Reading::Ask(next) => assert_eq!(next.url, format!("{}&starting_after=pi_8", outgoing.url)),
+        Reading::Told(finding) => panic!("{finding:?}"),
+    }
+    // A stored name that could lead elsewhere is not put into a path.
+    assert_eq!(stripe.query(&attempted(Some("pi_1/../../x")), &stamp()).url, outgoing.url);
+}
+
+#[test]
+fn a_close_is_a_cancel_that_only_the_intent_confirms() {
+    let stripe = stripe();
+    let attempt = attempted(Some("pi_1"));
+    let cancel = stripe.close(&attempt, &stamp()).unwrap();
+    assert_eq!(cancel.url, "https://api.stripe.com/v1/payment_intents/pi_1/cancel");
+    assert_eq!(cancel.body, b"cancellation_reason=abandoned");
+    assert_eq!(header(&cancel, "idempotency-key"), Some("n0nce"));
+
+    assert_eq!(closed(&attempt, &answer(200, &intent("canceled"))), CloseAnswer::Closed);
+    assert_eq!(closed(&attempt, &answer(200, &intent("succeeded"))), CloseAnswer::AlreadyPaid);
+    for body in [intent("processing"), with(intent("canceled"), "id", json!("pi_2"))] {
+        assert!(matches!(closed(&attempt, &answer(200, &body)), CloseAnswer::Unknown { .. }), "{body}");
+    }
+    assert!(matches!(closed(&attempt, &error(500, "api_error", "x")), CloseAnswer::Unknown { .. }));
+    // A refusal says nothing of why; the intent is looked at.
+    let refused = error(400, "invalid_request_error", "payment_intent_unexpected_state");
+    match stripe.read_close(&attempt, &stamp(), &refused) {
+        Reading::Ask(next) => {
+            assert_eq!((next.verb, next.url.as_str()), (Verb::Get, "https://api.stripe.com/v1/payment_intents/pi_1"));
+        }
+        Reading::Told(answer) => panic!("{answer:?}"),
+    }
+}
+
+#[test]
+fn without_an_id_a_close_looks_for_the_intent_first() {
+    let stripe = stripe();
+    let attempt = attempted(None);
+    assert_eq!(stripe.close(&attempt, &stamp()), Some(stripe.query(&attempt, &stamp())));
+    let page = |data: &[Value]| answer(200, &list(data, false));
+    match stripe.read_close(&attempt, &stamp(), &page(&[intent("requires_payment_method")])) {
+        Reading::Ask(next) => assert_eq!(next, stripe.close(&attempted(Some("pi_1")), &stamp()).unwrap()),
+        Reading::Told(answer) => panic!("{answer:?}"),
+    }
+    assert_eq!(closed(&attempt, &page(&[intent("canceled")])), CloseAnswer::Closed);
+    assert_eq!(closed(&attempt, &page(&[intent("succeeded")])), CloseAnswer::AlreadyPaid);
+    assert!(matches!(closed(&attempt, &page(&[])), CloseAnswer::Unknown { .. }));
+    let refused = answer(
+        400,
+        &json!({"error": {"type": "invalid_request_error", "code": "payment_intent_unexpected_state",
+            "payment_intent": intent("succeeded")}}),
+    );
+    match stripe.read_close(&attempt, &stamp(), &refused) {
+        Reading::Ask(next) => assert!(next.url.ends_with("/v1/payment_intents/pi_1")),
+        Reading::Told(answer) => panic!("{answer:?}"),
+    }
+}
+
+fn refund(status: &str) -> Value {
+    let ask = refund_ask();
+    json!({
+        "id": "re_1", "object": "refund", "status": status, "amount": 500, "currency": "usd", "payment_intent": "pi_1",
+        "failure_reason": null,
+        "metadata": {"attempt": number().to_string(), "refund_number": ask.refund_number}
+    })
+}
+
+#[test]
+fn a_refund_is_made_under_its_number_and_done_only_when_it_says_so() {
+    let (stripe, ask) = (stripe(), refund_ask());
+    let outgoing = stripe.refund(&ask, &stamp());
+    assert_eq!(outgoing.url, "https://api.stripe.com/v1/refunds");
+    assert_eq!(header(&outgoing, "idempotency-key"), Some(ask.refund_number.as_str()));
+    assert_eq!(
+        std::str::from_utf8(&outgoing.body).unwrap(),
+        format!(
+            "amount=500&metadata%5Battempt%5D={}&metadata%5Brefund_number%5D={}&payment_intent=pi_1",
+            number(),
+            ask.refund_number
+        )
+    );
+    let read = |answer: &Answer| stripe.read_refund(&ask, &stamp(), answer);
+    assert_eq!(read(&answer(200, &refund("succeeded"))), RefundOutcome::Done);
+    let failed = with(refund("failed"), "failure_reason", json!("insufficient_funds"));
+    assert_eq!(read(&answer(200, &failed)), RefundOutcome::Rejected { code: "insufficient_funds".into() });
+    assert_eq!(read(&answer(200, &refund("canceled"))), RefundOutcome::Rejected { code: "canceled".into() });
+    for body in [
+        refund("pending"),
+        refund("requires_action"),
+        refund("a_new_status"),
+        with(refund("succeeded"), "amount", json!(499)),
+        with(refund("succeeded"), "currency", json!("eur")),
+        with(refund("succeeded"), "payment_intent", json!("pi_2")),
+        with(refund("succeeded"), "metadata", json!({})),
+        with(refund("succeeded"), "object", json!("charge")),
+    ] {
+        assert!(matches!(read(&answer(200, &body)), RefundOutcome::Unknown { .. }), "{body}");
+    }
+    let short = error(400, "invalid_request_error", "balance_insufficient");
+    assert_eq!(read(&short), RefundOutcome::Rejected { code: "balance_insufficient".into() });
+    let before = error(400, "invalid_request_error", "charge_already_refunded");
+    assert_eq!(read(&before), RefundOutcome::Unknown { why: "charge_already_refunded".into() });
+}
+
+#[test]
+fn a_refund_is_found_among_those_of_its_intent() {
+    let (stripe, ask) = (stripe(), refund_ask());
+    let outgoing = stripe.query_refund(&ask, &stamp());
+    assert_eq!(outgoing.url, "https://api.stripe.com/v1/refunds?payment_intent=pi_1&limit=100");
+    let read = |data: &[Value], has_more| stripe.read_refund_query(&ask, &stamp(), &answer(200, &list(data, has_more)));
+    let other = with(refund("succeeded"), "metadata", json!({"refund_number": "another"}));
+    assert_eq!(read(&[other.clone(), refund("succeeded")], true), RefundOutcome::Done);
+    assert_eq!(read(&[refund("failed"), refund("succeeded")], false), RefundOutcome::Done);
+    assert_eq!(read(&[refund("failed")], false), RefundOutcome::Rejected { code: "failed".into() });
+    assert_eq!(read(std::slice::from_ref(&other), false), RefundOutcome::NotExist);
+    assert!(matches!(read(&[other], true), RefundOutcome::Unknown { .. }));
+    let missing = error(404, "invalid_request_error", "resource_missing");
+    assert!(matches!(stripe.read_refund_query(&ask, &stamp(), &missing), RefundOutcome::Unknown { .. }));
+}
+
+#[test]
+fn malformed_credentials_are_named_and_not_shown() {
+    type Change = fn(&mut Credentials);
+    let changed: [(&str, Change); 6] = [
+        ("secret key", |known| known.secret_key = SecretString::from("pk_live_hidden")),
+        ("secret key", |known| known.secret_key = SecretString::from("sk_hidden\n")),
+        ("webhook secrets", |known| known.webhook_secrets.clear()),
+        ("webhook secret", |known| known.webhook_secrets = vec![SecretString::from("hidden")]),
+        ("webhook secret", |known| known.webhook_secrets = vec![SecretString::from("whsec_")]),
+        ("version", |known| known.version = "hidden\r\n".into()),
+    ];
+    for (named, change) in changed {
+        let mut known = credentials();
+        change(&mut known);
+        let error = Stripe::new(Account::from("default"), "https://api.stripe.com", known).err().unwrap();
+        assert!(error.contains(named) && !error.contains("hidden"), "{error}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_make_the_adapter_panic(status in 100u16..600, body in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+        let (stripe, attempt) = (stripe(), attempted(None));
+        let answer = Answer { status, headers: Vec::new(), body };
+        let _ = stripe.read_submit(&stripe.freeze(&ask()), &stamp(), &answer);
+        let _ = stripe.read_query(&attempt, &stamp(), &answer);
+        let _ = stripe.read_close(&attempt, &stamp(), &answer);
+        let _ = stripe.read_refund_query(&refund_ask(), &stamp(), &answer);
+        let _ = callbacks::hear_signed(&answer.body);
+        let _ = bill::read(&[&answer.body]);
+    }
+
+    #[test]
+    fn no_header_makes_the_reader_panic(header in "\\PC{0,120}") {
+        let _ = callbacks::hear(&header, b"{}", NOW);
+    }
+}

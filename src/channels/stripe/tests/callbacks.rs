@@ -1,0 +1,197 @@
+//! Webhooks: what is believed, and what is read of it.
+
+use aws_lc_rs::hmac;
+use serde_json::{Value, json};
+
+use super::super::*;
+use super::{NOW, SECRET, intent, number, stripe, with};
+use crate::channels::Notice;
+
+fn event(kind: &str, object: &Value) -> Value {
+    json!({
+        "id": "evt_1", "object": "event", "type": kind, "created": 1_790_000_000, "livemode": false,
+        "api_version": "2026-10-28.endive", "pending_webhooks": 1, "data": {"object": object},
+        "request": {"id": "req_1", "idempotency_key": number().to_string()}
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn signature(secret: &str, timestamp: &str, body: &[u8]) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    hex(hmac::sign(&key, &[timestamp.as_bytes(), b".", body].concat()).as_ref())
+}
+
+pub fn hear(header: &str, body: &[u8], now: Instant) -> Result<Heard, CallbackError> {
+    let headers = [("Stripe-Signature".to_owned(), header.to_owned())];
+    stripe().callback(&Received { headers: &headers, body }, now)
+}
+
+pub fn hear_signed(body: &[u8]) -> Result<Heard, CallbackError> {
+    hear(&format!("t=1790000000,v1={}", signature(SECRET, "1790000000", body)), body, NOW)
+}
+
+/// The message, secret and signature of async-stripe's test `test_webhook_construct_event` (2018).
+const PUBLISHED: &str = r#"{
+  "id": "evt_123",
+  "object": "event",
+  "account": "acct_123",
+  "api_version": "2017-05-25",
+  "created": 1533204620,
+  "data": {
+    "object": {
+      "id": "ii_123",
+      "object": "invoiceitem",
+      "amount": 1000,
+      "currency": "usd",
+      "customer": "cus_123",
+      "date": 1533204620,
+      "description": "Test Invoice Item",
+      "discountable": false,
+      "invoice": "in_123",
+      "livemode": false,
+      "metadata": {},
+      "period": {
+        "start": 1533204620,
+        "end": 1533204620
+      },
+      "proration": false,
+      "quantity": 3
+    }
+  },
+  "livemode": false,
+  "pending_webhooks": 1,
+  "request": {
+    "id": "req_123",
+    "idempotency_key": "idempotency-key-123"
+  },
+  "type": "invoiceitem.created"
+}
+"#;
+const PUBLISHED_HEADER: &str = "t=1533204620,\
+    v1=82216eca827bcb7b34b8055eb2d2d9e6bc13b9ac39ded14a61e69f70c565f53a,\
+    v0=63f3a72374a733066c4be69ed7f8e5ac85c22c9f0a6a612ab9a025a9e4ee7eef";
+
+#[test]
+fn a_published_signature_verifies() {
+    let secrets = Secrets::new(&[SecretString::from("webhook_secret")]);
+    let headers = [("stripe-signature".to_owned(), PUBLISHED_HEADER.to_owned())];
+    let received = Received { headers: &headers, body: PUBLISHED.as_bytes() };
+    let sent_at = Instant(1_533_204_620_000);
+    assert_eq!(secrets.verify(&received, sent_at), Ok(()));
+    // Its `v0`, which anybody could be asked to take for a signature, is none.
+    let swapped = PUBLISHED_HEADER.replace("v1=", "v2=").replace("v0=", "v1=");
+    let headers = [("stripe-signature".to_owned(), swapped)];
+    let forged = Received { headers: &headers, body: PUBLISHED.as_bytes() };
+    assert_eq!(secrets.verify(&forged, sent_at), Err(CallbackError::Forged));
+    // An event of a connected account is not ours.
+    assert_eq!(webhook::read(PUBLISHED.as_bytes(), false), Err(CallbackError::Unreadable));
+    let own = PUBLISHED.replace("  \"account\": \"acct_123\",\n", "");
+    assert_eq!(webhook::read(own.as_bytes(), false), Ok(Heard::Nothing));
+}
+
+#[test]
+fn a_success_names_the_capture_and_other_events_nothing() {
+    let succeeded = event("payment_intent.succeeded", &intent("succeeded")).to_string();
+    let capture = Heard::Capture(Notice {
+        number: number().to_string(),
+        reference: "pi_1".into(),
+        amount_minor: 2000,
+        currency: "USD".into(),
+    });
+    assert_eq!(hear_signed(succeeded.as_bytes()), Ok(capture.clone()));
+    for kind in ["payment_intent.payment_failed", "payment_intent.canceled", "charge.refunded", "refund.failed", "x"] {
+        assert_eq!(hear_signed(event(kind, &json!({})).to_string().as_bytes()), Ok(Heard::Nothing), "{kind}");
+    }
+    let foreign = event("payment_intent.succeeded", &with(intent("succeeded"), "metadata", json!({})));
+    assert_eq!(hear_signed(foreign.to_string().as_bytes()), Ok(Heard::Nothing));
+    // During a rotation two secrets sign.
+    let body = succeeded.as_bytes();
+    let (old, new) = (signature("whsec_older", "1790000000", body), signature("whsec_old", "1790000000", body));
+    assert_eq!(hear(&format!("t=1790000000,v1={old},v1={new},v0=ff"), body, NOW), Ok(capture));
+}
+
+#[test]
+fn trap_02_a_signature_is_over_the_received_bytes() {
+    let body = event("payment_intent.succeeded", &intent("succeeded")).to_string();
+    let header = format!("t=1790000000,v1={}", signature(SECRET, "1790000000", body.as_bytes()));
+    assert!(hear(&header, body.as_bytes(), NOW).is_ok());
+    for changed in
+        [body.replace("2000", "9999"), body.replace(':', ": "), format!("{body}\n"), body[..body.len() - 1].to_owned()]
+    {
+        assert_eq!(hear(&header, changed.as_bytes(), NOW), Err(CallbackError::Forged));
+    }
+}
+
+#[test]
+fn trap_09_doubled_fields_and_amounts_that_are_no_integers_are_refused() {
+    let body = event("payment_intent.succeeded", &intent("succeeded")).to_string();
+    for (from, to) in [
+        ("\"amount_received\":2000", "\"amount_received\":1,\"amount_received\":2000"),
+        ("\"amount_received\":2000", "\"amount_received\":\"2000\""),
+        ("\"amount_received\":2000", "\"amount_received\":2e3"),
+        ("\"amount_received\":2000", "\"amount_received\":0"),
+        ("\"livemode\":false,\"object\":\"event\"", "\"livemode\":false,\"livemode\":false,\"object\":\"event\""),
+        ("\"currency\":\"usd\"", "\"currency\":\"zzz\""),
+        ("\"status\":\"succeeded\"", "\"status\":\"processing\""),
+        ("\"id\":\"pi_1\"", "\"id\":\"pi/1\""),
+        ("\"object\":\"event\"", "\"object\":\"list\""),
+        ("\"livemode\":false,\"object\":\"event\"", "\"livemode\":true,\"object\":\"event\""),
+    ] {
+        assert!(body.contains(from), "{from} in {body}");
+        let changed = body.replace(from, to);
+        assert_eq!(hear_signed(changed.as_bytes()), Err(CallbackError::Unreadable), "{to}");
+    }
+    for body in ["", "{}", "[]", "\u{feff}{}", "{\"object\":\"event\"}"] {
+        assert_eq!(hear_signed(body.as_bytes()), Err(CallbackError::Unreadable), "{body}");
+    }
+    assert_eq!(hear_signed(&vec![b' '; 300 * 1024]), Err(CallbackError::Unreadable));
+    assert_eq!(hear_signed(&[0xff, 0xfe]), Err(CallbackError::Unreadable));
+}
+
+#[test]
+fn trap_10_the_key_is_the_whole_text_of_the_secret() {
+    let body = event("payment_intent.succeeded", &intent("succeeded")).to_string();
+    let standard_webhooks = hmac::Key::new(hmac::HMAC_SHA256, b"secret");
+    let tag = hmac::sign(&standard_webhooks, format!("1790000000.{body}").as_bytes());
+    let header = format!("t=1790000000,v1={}", hex(tag.as_ref()));
+    assert_eq!(hear(&header, body.as_bytes(), NOW), Err(CallbackError::Forged));
+}
+
+#[test]
+fn a_signature_that_is_missing_malformed_or_old_is_refused() {
+    let body = event("payment_intent.succeeded", &intent("succeeded")).to_string().into_bytes();
+    let good = signature(SECRET, "1790000000", &body);
+    for header in [
+        String::new(),
+        "t=1790000000".into(),
+        format!("v1={good}"),
+        format!("t=,v1={good}"),
+        format!("t=1790000000,t=1790000000,v1={good}"),
+        format!("t=+1790000000,v1={good}"),
+        format!("t=1790000000,v1={}", &good[..62]),
+        format!("t=1790000000,v1={}", good.to_uppercase()),
+        format!("t=1790000000,v0={good}"),
+        format!("t=1790000001,v1={good}"),
+        format!("t=1790000000, v1={good}"),
+    ] {
+        assert_eq!(hear(&header, &body, NOW), Err(CallbackError::Forged), "{header}");
+    }
+    let header = format!("t=1790000000,v1={good}");
+    let both = [("stripe-signature".to_owned(), header.clone()), ("Stripe-Signature".to_owned(), header.clone())];
+    assert_eq!(stripe().callback(&Received { headers: &both, body: &body }, NOW), Err(CallbackError::Forged));
+    assert_eq!(stripe().callback(&Received { headers: &[], body: &body }, NOW), Err(CallbackError::Forged));
+    for (skew_ms, expected) in [(300_000, true), (301_000, false), (-300_000, true), (-301_000, false)] {
+        let heard = hear(&header, &body, NOW.plus_ms(skew_ms));
+        assert_eq!(heard.is_ok(), expected, "{skew_ms}");
+        assert!(expected || heard == Err(CallbackError::Stale));
+    }
+    let endless = "9".repeat(40);
+    let header = format!("t={endless},v1={}", signature(SECRET, &endless, &body));
+    assert_eq!(hear(&header, &body, NOW), Err(CallbackError::Forged));
+    let far = i64::MAX.to_string();
+    let header = format!("t={far},v1={}", signature(SECRET, &far, &body));
+    assert_eq!(hear(&header, &body, NOW), Err(CallbackError::Stale));
+}

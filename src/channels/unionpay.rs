@@ -1,0 +1,369 @@
+//! `unionpay`, 银联全渠道 5.1.0: forms signed with RSA over the hex of their SHA-256 (method 01), certificates within.
+//!
+//! | what | where |
+//! |---|---|
+//! | purchase | a form that the payer's browser posts to `frontTransReq.do`; we make no call |
+//! | query, of purchases and refunds | `queryTrans.do`, by `orderId` and `txnTime`, which name a transaction together |
+//! | refund | `backTransReq.do`; 00 says that it was taken, only a query says that it was done |
+//! | close | there is none: `payTimeout` ends a purchase |
+//! | notification | a form, only of purchases that were paid, and of refunds; a reason to ask |
+//! | reconciliation file | the file host, a POST to `/` |
+//!
+//! `txnTime` is the instant at which the attempt was opened, and for a refund the one at which its capture was booked:
+//! both are the same in every try and need no place of their own.
+//!
+//! Sources: UnionPay's Java kit of 2018 (`com.unionpay.acp.sdk`, demo forms 6.2, 6.4, 6.5, 6.6 and `BackRcvResponse`);
+//! messages of its test gateway of 2022 and 2024 in the tests of `yansongda/pay`.
+
+mod amount;
+mod beijing;
+mod bill;
+mod certificate;
+mod message;
+mod signature;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+use serde::{Deserialize, Serialize};
+
+use self::certificate::Chain;
+use self::message::Fields;
+use self::signature::Signer;
+use self::verdict::{Meaning, meaning};
+use super::{
+    Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, NextAction, Notice, Outgoing, Reading,
+    Received, RefundAsk, Stamp, Submission, Submitted, Verb,
+};
+pub use crate::config::credentials::Unionpay as Credentials;
+use crate::domain::channel::Method;
+use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
+use crate::domain::id::Account;
+use crate::domain::time::Instant;
+
+const VERSION: &str = "5.1.0";
+/// RSA with certificates.
+const SIGN_METHOD: &str = "01";
+/// B2C gateway payment, in a browser of a computer or a phone.
+const BIZ_TYPE: &str = "000201";
+const PURCHASE: &str = "01";
+const REFUND: &str = "04";
+/// UnionPay's numbers of transactions have 21 digits; longer ones than this are not ours to keep.
+const REFERENCE_MAX: usize = 64;
+const URL_MAX: usize = 256;
+/// `reqReserved` comes back in raw answers, where these would be taken for something else.
+const RESERVED: [char; 6] = ['&', '=', '{', '}', '[', ']'];
+
+pub struct Unionpay {
+    account: Account,
+    base_url: String,
+    file_url: String,
+    mer_id: String,
+    signer: Signer,
+    chain: Chain,
+}
+
+/// What is stored of an attempt's first request.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Frozen {
+    Purchase(Fields),
+    Refused(String),
+}
+
+impl Unionpay {
+    /// # Errors
+    /// The piece that is malformed, never what it holds.
+    pub fn new(account: Account, base_url: &str, credentials: Credentials) -> Result<Self, String> {
+        let place = |why: String| format!("unionpay account {account}: {why}");
+        let mer_id = credentials.mer_id;
+        if mer_id.len() != 15 || !mer_id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(place("mer_id is not 15 digits or letters".into()));
+        }
+        let base_url = base_url.trim_end_matches('/').to_owned();
+        let file_url = bill::file_url(&base_url).ok_or_else(|| place("the base url is none".into()))?;
+        let signer = Signer::new(&credentials.signing_key, &credentials.signing_certificate).map_err(place)?;
+        let chain = Chain::new(&credentials.root, &credentials.middle, &credentials.signer_name).map_err(place)?;
+        Ok(Unionpay { account, base_url, file_url, mer_id, signer, chain })
+    }
+
+    /// What every request has.
+    fn fields(&self, txn_type: &str, txn_sub_type: &str, biz_type: &str, txn_time: &str) -> Fields {
+        [
+            ("version", VERSION),
+            ("encoding", "UTF-8"),
+            ("signMethod", SIGN_METHOD),
+            ("txnType", txn_type),
+            ("txnSubType", txn_sub_type),
+            ("bizType", biz_type),
+            ("accessType", "0"),
+            ("merId", &self.mer_id),
+            ("txnTime", txn_time),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+    }
+
+    /// The business fields of a purchase, or why UnionPay cannot be asked for it.
+    fn purchase(&self, ask: &Ask<'_>) -> Result<Fields, &'static str> {
+        let channel_type = match ask.method {
+            Method::Page => "07",
+            Method::Wap => "08",
+            Method::Qr | Method::Native | Method::Jsapi | Method::H5 | Method::App | Method::Card => {
+                return Err("method_unsuitable");
+            }
+        };
+        let front_url = ask.return_url.unwrap_or(&ask.notify_url);
+        if ask.notify_url.len() > URL_MAX || front_url.len() > URL_MAX {
+            return Err("url_too_long");
+        }
+        let mut fields = self.fields(PURCHASE, "01", BIZ_TYPE, &beijing::moment(ask.opened_at));
+        fields.extend([
+            ("channelType".into(), channel_type.into()),
+            ("orderId".into(), ask.number.to_string()),
+            ("currencyCode".into(), amount::CURRENCY_NUMBER.into()),
+            ("txnAmt".into(), amount::write(ask.payable_minor, ask.currency).ok_or("amount_unsuitable")?),
+            // UnionPay posts the result to this address when the payer returns. Where the platform has none, ours is
+            // as good a place: it takes a result like any notification.
+            ("frontUrl".into(), front_url.into()),
+            ("backUrl".into(), ask.notify_url.clone()),
+            ("payTimeout".into(), beijing::moment(ask.expires_at)),
+            ("reqReserved".into(), ask.description.replace(RESERVED, " ").trim().to_owned()),
+        ]);
+        Ok(fields)
+    }
+
+    fn outgoing(&self, url: String, fields: Fields) -> Outgoing {
+        Outgoing {
+            verb: Verb::Post,
+            url,
+            headers: vec![("content-type", "application/x-www-form-urlencoded;charset=UTF-8".into())],
+            body: message::write_form(&self.signer.sign(fields)),
+        }
+    }
+
+    fn query_by(&self, number: String, txn_time: &str) -> Outgoing {
+        let mut fields = self.fields("00", "00", BIZ_TYPE, txn_time);
+        fields.insert("orderId".into(), number);
+        self.outgoing(format!("{}/gateway/api/queryTrans.do", self.base_url), fields)
+    }
+
+    /// The fields of an answer that is UnionPay's own and ours.
+    fn told(&self, stamp: &Stamp, answer: &Answer) -> Result<Fields, &'static str> {
+        if answer.status != 200 {
+            return Err("the answer's status is not 200");
+        }
+        let fields = message::read_answer(&answer.body)?;
+        self.believed(&fields, stamp.at)?;
+        if fields.get("merId") != Some(&self.mer_id) {
+            return Err("the answer is another merchant's");
+        }
+        Ok(fields)
+    }
+
+    fn believed(&self, fields: &Fields, now: Instant) -> Result<(), &'static str> {
+        let is = |name: &str, value: &str| fields.get(name).is_some_and(|known| known == value);
+        if !is("version", VERSION) || !is("signMethod", SIGN_METHOD) {
+            return Err("the message is not signed as version 5.1.0 does");
+        }
+        let certificate = fields.get("signPubKeyCert").ok_or("the message has no certificate")?;
+        let key = self.chain.key_of(certificate, now)?;
+        if !signature::is_signed(fields, &key) {
+            return Err("the message's signature does not verify");
+        }
+        Ok(())
+    }
+
+    /// What the gateway says of one transaction.
+    fn told_of(&self, number: &str, txn_time: &str, stamp: &Stamp, answer: &Answer) -> Result<Fields, &'static str> {
+        let fields = self.told(stamp, answer)?;
+        let is = |name: &str, value: &str| fields.get(name).is_some_and(|known| known == value);
+        if !is("orderId", number) || !is("txnTime", txn_time) {
+            return Err("the answer speaks of another transaction");
+        }
+        Ok(fields)
+    }
+}
+
+/// A code as it may be told on.
+fn code<'a>(fields: &'a Fields, name: &str) -> &'a str {
+    let code = fields.get(name).map_or("none", String::as_str);
+    if code.len() <= 4 && code.bytes().all(|byte| byte.is_ascii_alphanumeric()) { code } else { "malformed" }
+}
+
+/// The transaction's own number and its amount.
+fn reference_and_amount(fields: &Fields) -> Option<(&str, i64)> {
+    let reference = fields.get("queryId")?;
+    let fits = (1..=REFERENCE_MAX).contains(&reference.len());
+    let plain = reference.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    Some((reference.as_str(), amount::read(fields.get("txnAmt")?)?)).filter(|_| fits && plain)
+}
+
+fn is_of(fields: &Fields, txn_type: &str) -> bool {
+    fields.get("txnType").is_some_and(|known| known == txn_type)
+}
+
+impl Adapter for Unionpay {
+    fn account(&self) -> &Account {
+        &self.account
+    }
+
+    fn freeze(&self, ask: &Ask<'_>) -> Box<str> {
+        let frozen = match self.purchase(ask) {
+            Ok(fields) => Frozen::Purchase(fields),
+            Err(code) => Frozen::Refused(code.into()),
+        };
+        serde_json::to_string(&frozen).expect("plain structs always serialise").into()
+    }
+
+    fn submit(&self, frozen: &str, _stamp: &Stamp) -> Submission {
+        let refused = |fault, code: &str| Submitted {
+            outcome: SendOutcome::Rejected { fault, code: code.into() },
+            next_action: None,
+        };
+        Submission::Carried(match serde_json::from_str(frozen) {
+            Ok(Frozen::Purchase(fields)) => match fields.get("payTimeout").and_then(|text| beijing::read(text)) {
+                Some(expires_at) => Submitted {
+                    outcome: SendOutcome::Accepted { reference: None },
+                    next_action: Some(NextAction::Form {
+                        url: format!("{}/gateway/api/frontTransReq.do", self.base_url),
+                        fields: self.signer.sign(fields),
+                        expires_at,
+                    }),
+                },
+                None => refused(Fault::Ours, "request_unreadable"),
+            },
+            Ok(Frozen::Refused(code)) => refused(Fault::Payment, &code),
+            Err(_) => refused(Fault::Ours, "request_unreadable"),
+        })
+    }
+
+    fn read_submit(&self, _frozen: &str, _stamp: &Stamp, _answer: &Answer) -> Submitted {
+        let outcome = SendOutcome::Unknown { why: "a browser carries this there, so that no answer is known".into() };
+        Submitted { outcome, next_action: None }
+    }
+
+    fn query(&self, attempt: &Attempted, _stamp: &Stamp) -> Outgoing {
+        self.query_by(attempt.number.to_string(), &beijing::moment(attempt.opened_at))
+    }
+
+    fn read_query(&self, attempt: &Attempted, stamp: &Stamp, answer: &Answer) -> Reading<Finding> {
+        let unknown = |why: &str| Finding::Unknown { why: why.into() };
+        let txn_time = beijing::moment(attempt.opened_at);
+        let fields = match self.told_of(&attempt.number.to_string(), &txn_time, stamp, answer) {
+            Ok(fields) => fields,
+            Err(why) => return Reading::Told(unknown(why)),
+        };
+        let (asked, found) = (code(&fields, "respCode"), code(&fields, "origRespCode"));
+        Reading::Told(match (meaning(asked), meaning(found)) {
+            (Meaning::NotFound, _) => Finding::NotExist,
+            (Meaning::Failed | Meaning::Open, _) => unknown(asked),
+            (Meaning::Done, _) if !is_of(&fields, PURCHASE) => unknown("the answer speaks of no purchase"),
+            (Meaning::Done, Meaning::Done) => {
+                let in_currency = fields.get("currencyCode").is_some_and(|number| number == amount::CURRENCY_NUMBER);
+                match reference_and_amount(&fields).filter(|_| in_currency) {
+                    Some((reference, amount_minor)) => Finding::Paid { reference: reference.into(), amount_minor },
+                    None => unknown("the answer has no capture"),
+                }
+            }
+            // A failure is one try of the payer's; the purchase can be paid until its time is over.
+            (Meaning::Done, Meaning::Failed) => Finding::Pending,
+            (Meaning::Done, Meaning::Open | Meaning::NotFound) => unknown(found),
+        })
+    }
+
+    fn close(&self, _attempt: &Attempted, _stamp: &Stamp) -> Option<Outgoing> {
+        None
+    }
+
+    fn read_close(&self, _attempt: &Attempted, _stamp: &Stamp, _answer: &Answer) -> Reading<CloseAnswer> {
+        Reading::Told(CloseAnswer::Unknown { why: "there is no such call".into() })
+    }
+
+    fn refund(&self, ask: &RefundAsk, _stamp: &Stamp) -> Outgoing {
+        let mut fields = self.fields(REFUND, "00", BIZ_TYPE, &beijing::moment(ask.captured_at));
+        fields.extend([
+            ("channelType".into(), "07".into()),
+            ("orderId".into(), ask.refund_number.clone()),
+            ("origQryId".into(), ask.reference.to_string()),
+            ("currencyCode".into(), amount::CURRENCY_NUMBER.into()),
+            // What cannot be written is left out, and refused by UnionPay.
+            ("txnAmt".into(), amount::write(ask.amount_minor, ask.attempt.currency).unwrap_or_default()),
+            ("backUrl".into(), ask.notify_url.clone()),
+        ]);
+        self.outgoing(format!("{}/gateway/api/backTransReq.do", self.base_url), fields)
+    }
+
+    fn read_refund(&self, ask: &RefundAsk, stamp: &Stamp, answer: &Answer) -> RefundOutcome {
+        let unknown = |why: &str| RefundOutcome::Unknown { why: why.into() };
+        let txn_time = beijing::moment(ask.captured_at);
+        let fields = match self.told_of(&ask.refund_number, &txn_time, stamp, answer) {
+            Ok(fields) => fields,
+            Err(why) => return unknown(why),
+        };
+        let told = code(&fields, "respCode");
+        match meaning(told) {
+            Meaning::Done => unknown("it was taken; a query tells whether it was done"),
+            Meaning::Open => unknown(told),
+            // What is not found here is the purchase.
+            Meaning::Failed | Meaning::NotFound => RefundOutcome::Rejected { code: told.into() },
+        }
+    }
+
+    fn query_refund(&self, ask: &RefundAsk, _stamp: &Stamp) -> Outgoing {
+        self.query_by(ask.refund_number.clone(), &beijing::moment(ask.captured_at))
+    }
+
+    fn read_refund_query(&self, ask: &RefundAsk, stamp: &Stamp, answer: &Answer) -> RefundOutcome {
+        let unknown = |why: &str| RefundOutcome::Unknown { why: why.into() };
+        let txn_time = beijing::moment(ask.captured_at);
+        let fields = match self.told_of(&ask.refund_number, &txn_time, stamp, answer) {
+            Ok(fields) => fields,
+            Err(why) => return unknown(why),
+        };
+        let (asked, found) = (code(&fields, "respCode"), code(&fields, "origRespCode"));
+        match (meaning(asked), meaning(found)) {
+            (Meaning::NotFound, _) => RefundOutcome::NotExist,
+            (Meaning::Failed | Meaning::Open, _) => unknown(asked),
+            (Meaning::Done, _) if !is_of(&fields, REFUND) => unknown("the answer speaks of no refund"),
+            (Meaning::Done, Meaning::Done) => match reference_and_amount(&fields) {
+                Some((_, amount_minor)) if amount_minor == ask.amount_minor => RefundOutcome::Done,
+                Some(_) | None => unknown("the answer has another amount"),
+            },
+            (Meaning::Done, Meaning::Failed) => RefundOutcome::Rejected { code: found.into() },
+            (Meaning::Done, Meaning::Open | Meaning::NotFound) => unknown(found),
+        }
+    }
+
+    fn callback(&self, received: &Received<'_>, now: Instant) -> Result<Heard, CallbackError> {
+        let fields = message::read_form(received.body).map_err(|_| CallbackError::Unreadable)?;
+        self.believed(&fields, now).map_err(|_| CallbackError::Forged)?;
+        // UnionPay signs for all merchants with one key: what is not ours is believed and of no use.
+        if fields.get("merId") != Some(&self.mer_id) {
+            return Err(CallbackError::Unreadable);
+        }
+        if !is_of(&fields, PURCHASE) || meaning(code(&fields, "respCode")) != Meaning::Done {
+            return Ok(Heard::Nothing);
+        }
+        let (Some((reference, amount_minor)), Some(number), Some(currency)) =
+            (reference_and_amount(&fields), fields.get("orderId"), fields.get("currencyCode"))
+        else {
+            return Err(CallbackError::Unreadable);
+        };
+        if number.len() > REFERENCE_MAX || currency.len() > REFERENCE_MAX {
+            return Err(CallbackError::Unreadable);
+        }
+        let currency = if currency == amount::CURRENCY_NUMBER { amount::CURRENCY } else { currency };
+        Ok(Heard::Capture(Notice {
+            number: number.clone(),
+            reference: reference.to_owned(),
+            amount_minor,
+            currency: currency.to_owned(),
+        }))
+    }
+
+    fn acknowledgement(&self) -> Acknowledgement {
+        Acknowledgement { status: 200, content_type: "text/plain", body: "ok" }
+    }
+}

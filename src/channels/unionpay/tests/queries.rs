@@ -1,0 +1,134 @@
+use super::*;
+
+fn paid() -> Fields {
+    fields(&[
+        ("accNo", "cDg4jpD9tKxlI4si91lomXcSjQeOyOxE+Kb4mw=="),
+        ("accessType", "0"),
+        ("bizType", "000000"),
+        ("currencyCode", "156"),
+        ("encoding", "UTF-8"),
+        ("merId", MER_ID),
+        ("orderId", &number().to_string()),
+        ("origRespCode", "00"),
+        ("origRespMsg", "成功[0000000]"),
+        ("queryId", "442401051450467846498"),
+        ("respCode", "00"),
+        ("respMsg", "成功[0000000]"),
+        ("settleAmt", "20060"),
+        ("signMethod", "01"),
+        ("txnAmt", "20060"),
+        ("txnSubType", "01"),
+        ("txnTime", "20260921221320"),
+        ("txnType", "01"),
+        ("version", "5.1.0"),
+    ])
+}
+
+fn found(answer: &Answer) -> Finding {
+    match adapter().read_query(&attempt(), &stamp(), answer) {
+        Reading::Told(finding) => finding,
+        Reading::Ask(_) => panic!("one answer is enough"),
+    }
+}
+
+fn assert_unknown(answer: &Answer, why: &str) {
+    match found(answer) {
+        Finding::Unknown { why: told } => assert!(told.contains(why), "{told}, not {why}"),
+        other => panic!("{why}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_paid_purchase_is_found_with_its_number_and_amount() {
+    let expected = Finding::Paid { reference: "442401051450467846498".into(), amount_minor: 20_060 };
+    assert_eq!(found(&answer(paid())), expected);
+    assert_eq!(found(&answer(with(paid(), &[("origRespCode", "A6")]))), expected);
+    let short = found(&answer(with(paid(), &[("txnAmt", "20059")])));
+    assert_eq!(short, Finding::Paid { reference: "442401051450467846498".into(), amount_minor: 20_059 });
+}
+
+#[test]
+fn each_code_says_what_it_says() {
+    for code in ["03", "04", "05", "06", "12", "34", "37", "42", "45", "46", "83", "98", "07", "xyz12", ""] {
+        let answer = answer(with(paid(), &[("origRespCode", code)]));
+        assert!(matches!(found(&answer), Finding::Unknown { .. }), "origRespCode {code}");
+    }
+    for code in ["01", "11", "36", "38", "60", "64", "89", "99"] {
+        assert_eq!(found(&answer(with(paid(), &[("origRespCode", code)]))), Finding::Pending, "origRespCode {code}");
+    }
+    let bare = [("origRespCode", ""), ("queryId", ""), ("txnType", "00"), ("txnAmt", "")];
+    for code in ["01", "02", "03", "05", "06", "10", "11", "37", "99", "A5", ""] {
+        let answer = answer(with(with(paid(), &bare), &[("respCode", code)]));
+        assert!(matches!(found(&answer), Finding::Unknown { .. }), "respCode {code}");
+    }
+    assert_eq!(found(&answer(with(with(paid(), &bare), &[("respCode", "34")]))), Finding::NotExist);
+}
+
+#[test]
+fn what_is_not_whole_or_not_ours_is_unknown() {
+    let number = number().to_string();
+    let table: [(&[(&str, &str)], &str); 11] = [
+        (&[("merId", "777290058110048")], "another merchant's"),
+        (&[("orderId", &number[1..])], "another transaction"),
+        (&[("txnTime", "20260921221321")], "another transaction"),
+        (&[("txnType", "04")], "no purchase"),
+        (&[("currencyCode", "840")], "no capture"),
+        (&[("currencyCode", "")], "no capture"),
+        (&[("queryId", "")], "no capture"),
+        (&[("txnAmt", "")], "no capture"),
+        (&[("txnAmt", "200.60")], "no capture"),
+        (&[("txnAmt", "-20060")], "no capture"),
+        (&[("version", "5.0.0")], "5.1.0"),
+    ];
+    for (changes, why) in table {
+        assert_unknown(&answer(with(paid(), changes)), why);
+    }
+}
+
+#[test]
+fn what_is_not_rightly_signed_is_unknown() {
+    let signed = signed_by(&WORLD.gateway, paid());
+    let unsigned = |name: &str| answer_of(&with(signed.clone(), &[(name, "")]));
+    assert_unknown(&unsigned("signature"), "does not verify");
+    assert_unknown(&unsigned("signPubKeyCert"), "no certificate");
+    assert_unknown(&answer_of(&with(signed.clone(), &[("txnAmt", "20061")])), "does not verify");
+    assert_unknown(&answer_of(&with(signed.clone(), &[("signature", "AAAA")])), "does not verify");
+    assert_unknown(&answer_of(&with(signed.clone(), &[("extra", "1")])), "does not verify");
+    assert_unknown(&answer_of(&signed_by(&WORLD.neighbour, paid())), "somebody else's");
+    assert_unknown(&answer_of(&signed_by(&WORLD.former, paid())), "out of date");
+    assert_unknown(&answer_of(&signed_by(&WORLD.merchant, paid())), "somebody else's");
+    // The certificate is UnionPay's, the key is not.
+    let mut swapped = signed_by(&WORLD.neighbour, paid());
+    swapped.insert("signPubKeyCert".into(), WORLD.gateway.certificate.replace('\n', "\r\n"));
+    assert_unknown(&answer_of(&swapped), "does not verify");
+}
+
+#[test]
+fn what_is_no_answer_is_unknown() {
+    let good = answer(paid());
+    let mut cut = good.clone();
+    cut.body.truncate(cut.body.len() / 2);
+    assert!(matches!(found(&cut), Finding::Unknown { .. }));
+    let mut twice = good.clone();
+    twice.body.extend_from_slice(b"&respCode=00");
+    assert_unknown(&twice, "twice");
+    for status in [204, 302, 401, 404, 500, 503] {
+        assert_unknown(&Answer { status, ..good.clone() }, "status");
+    }
+    for body in ["", "Invalid request.", "<html></html>"] {
+        let answer = Answer { status: 200, headers: Vec::new(), body: body.into() };
+        assert!(matches!(found(&answer), Finding::Unknown { .. }), "{body}");
+    }
+    let gbk = Answer { body: vec![b'r', b'=', 0xb3, 0xc9, 0xb9, 0xa6], ..good.clone() };
+    assert_unknown(&gbk, "UTF-8");
+    let huge = Answer { body: vec![b'&'; 1 << 20], ..good };
+    assert!(matches!(found(&huge), Finding::Unknown { .. }));
+}
+
+#[test]
+fn the_order_of_an_answers_fields_does_not_matter() {
+    let signed = signed_by(&WORLD.gateway, paid());
+    let body = signed.iter().rev().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
+    let answer = Answer { status: 200, headers: Vec::new(), body: body.into_bytes() };
+    assert!(matches!(found(&answer), Finding::Paid { .. }));
+}

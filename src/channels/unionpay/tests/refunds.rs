@@ -1,0 +1,98 @@
+use super::*;
+
+const UNKNOWN: &str = "unknown";
+
+fn taken() -> Fields {
+    fields(&[
+        ("accessType", "0"),
+        ("encoding", "UTF-8"),
+        ("merId", MER_ID),
+        ("orderId", &refund_ask().refund_number),
+        ("origQryId", "782209081322060674028"),
+        ("queryId", "052401051658427863998"),
+        ("respCode", "00"),
+        ("respMsg", "成功[0000000]"),
+        ("signMethod", "01"),
+        ("txnAmt", "20060"),
+        ("txnSubType", "00"),
+        ("txnTime", "20260921221420"),
+        ("txnType", "04"),
+        ("version", "5.1.0"),
+    ])
+}
+
+fn name(outcome: &RefundOutcome) -> String {
+    match outcome {
+        RefundOutcome::Done => "done".into(),
+        RefundOutcome::Rejected { code } => format!("rejected {code}"),
+        RefundOutcome::NotSent { .. } => "not sent".into(),
+        RefundOutcome::NotExist => "not exist".into(),
+        RefundOutcome::Unknown { .. } => UNKNOWN.into(),
+    }
+}
+
+#[test]
+fn a_refund_names_itself_the_same_in_every_try() {
+    let unionpay = adapter();
+    let late = Stamp { at: OPENED_AT.plus_ms(86_400_000), nonce: String::new() };
+    let refund = unionpay.refund(&refund_ask(), &stamp());
+    assert_eq!(refund.url, "https://gateway.95516.com/gateway/api/backTransReq.do");
+    assert_eq!(unionpay.refund(&refund_ask(), &late), refund);
+    let refund = sent(&refund);
+    let number = refund["orderId"].as_str();
+    assert!((8..=40).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+    assert_eq!(refund["txnTime"], "20260921221420");
+    assert_eq!(refund["origQryId"], "782209081322060674028");
+    assert_eq!((refund["txnType"].as_str(), refund["txnAmt"].as_str()), ("04", "20060"));
+    assert_eq!(refund["backUrl"], refund_ask().notify_url);
+    let query = sent(&unionpay.query_refund(&refund_ask(), &late));
+    assert_eq!((&query["orderId"], &query["txnTime"]), (&refund["orderId"], &refund["txnTime"]));
+}
+
+#[test]
+fn a_refund_that_was_taken_is_not_done() {
+    let table = [
+        ("00", UNKNOWN),
+        ("03", UNKNOWN),
+        ("05", UNKNOWN),
+        ("06", UNKNOWN),
+        ("12", UNKNOWN),
+        ("45", UNKNOWN),
+        ("98", UNKNOWN),
+        ("", UNKNOWN),
+        ("11", "rejected 11"),
+        ("34", "rejected 34"),
+        ("35", "rejected 35"),
+        ("36", "rejected 36"),
+        ("64", "rejected 64"),
+    ];
+    for (code, expected) in table {
+        let answer = answer(with(taken(), &[("respCode", code)]));
+        assert_eq!(name(&adapter().read_refund(&refund_ask(), &stamp(), &answer)), expected, "{code}");
+    }
+    let unsigned = answer_of(&with(taken(), &[("respCode", "11")]));
+    assert_eq!(name(&adapter().read_refund(&refund_ask(), &stamp(), &unsigned)), UNKNOWN, "an unsigned failure");
+}
+
+#[test]
+fn a_query_tells_whether_a_refund_was_done() {
+    let table: [(&[(&str, &str)], &str); 11] = [
+        (&[("origRespCode", "00")], "done"),
+        (&[("origRespCode", "A6")], "done"),
+        (&[("origRespCode", "05")], UNKNOWN),
+        (&[("origRespCode", "36")], "rejected 36"),
+        (&[("origRespCode", "00"), ("txnAmt", "20059")], UNKNOWN),
+        (&[("origRespCode", "00"), ("txnType", "01")], UNKNOWN),
+        (&[("origRespCode", "00"), ("txnTime", "20260921221421")], UNKNOWN),
+        (&[("origRespCode", "00"), ("merId", "777290058110048")], UNKNOWN),
+        (&[("respCode", "34"), ("txnType", "00")], "not exist"),
+        (&[("respCode", "11")], UNKNOWN),
+        (&[], UNKNOWN),
+    ];
+    for (changes, expected) in table {
+        let outcome = adapter().read_refund_query(&refund_ask(), &stamp(), &answer(with(taken(), changes)));
+        assert_eq!(name(&outcome), expected, "{changes:?}");
+    }
+    let unsigned = answer_of(&with(taken(), &[("origRespCode", "00")]));
+    assert_eq!(name(&adapter().read_refund_query(&refund_ask(), &stamp(), &unsigned)), UNKNOWN);
+}

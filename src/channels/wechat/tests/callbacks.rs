@@ -1,0 +1,145 @@
+//! Notifications.
+
+use super::*;
+use crate::channels::{CallbackError, Heard, Notice};
+
+fn envelope(event_type: &str, resource: Value) -> Value {
+    json!({
+        "id": "EV-2018022511223320873", "create_time": "2026-09-21T22:13:02+08:00", "resource_type": "encrypt-resource",
+        "event_type": event_type, "summary": "支付成功", "resource": resource,
+    })
+}
+
+fn paid(transaction: &Value) -> Vec<u8> {
+    let resource = sealed(transaction.to_string().as_bytes(), "transaction");
+    envelope("TRANSACTION.SUCCESS", resource).to_string().into_bytes()
+}
+
+fn heard(headers: &[(String, String)], body: &[u8]) -> Result<Heard, CallbackError> {
+    wechat().callback(&Received { headers, body }, NOW)
+}
+
+fn hear(body: &[u8]) -> Result<Heard, CallbackError> {
+    heard(&far().headers(body), body)
+}
+
+fn capture() -> Heard {
+    Heard::Capture(Notice {
+        number: attempt().number.to_string(),
+        reference: REFERENCE.into(),
+        amount_minor: 20_060,
+        currency: "CNY".into(),
+    })
+}
+
+#[test]
+fn a_payment_is_heard_and_acknowledged_without_a_body() {
+    assert_eq!(hear(&paid(&transaction())), Ok(capture()));
+    let acknowledgement = wechat().acknowledgement();
+    assert_eq!((acknowledgement.status, acknowledgement.body), (204, ""));
+}
+
+#[test]
+fn trap_02_a_notification_is_verified_over_the_bytes_that_came() {
+    let text = String::from_utf8(paid(&transaction())).unwrap();
+    let spaced = text.replace("\":", "\" :\r\n\t").replace('/', "\\/");
+    assert_eq!(hear(spaced.as_bytes()), Ok(capture()));
+    let headers = far().headers(text.as_bytes());
+    assert_eq!(heard(&headers, spaced.as_bytes()), Err(CallbackError::Forged));
+    assert_eq!(heard(&headers, &text.as_bytes()[..text.len() - 1]), Err(CallbackError::Forged));
+}
+
+#[test]
+fn a_notification_of_somebody_else_or_of_another_time_is_refused() {
+    let body = paid(&transaction());
+    let stranger = Far { key: &STRANGER, ..far() };
+    let other = Far { serial: "PUB_KEY_ID_9", ..far() };
+    let stale = Far { at: NOW.plus_ms(-300_000), ..far() };
+    assert_eq!(heard(&stranger.headers(&body), &body), Err(CallbackError::Forged));
+    assert_eq!(heard(&other.headers(&body), &body), Err(CallbackError::Forged));
+    assert_eq!(heard(&stale.headers(&body), &body), Err(CallbackError::Stale));
+    assert_eq!(heard(&[], &body), Err(CallbackError::Forged));
+    let mut probe = far().headers(&body);
+    probe.retain(|(name, _)| name != "Wechatpay-Signature");
+    probe.push(("Wechatpay-Signature".into(), "WECHATPAY/SIGNTEST/c2lnbmF0dXJl".into()));
+    assert_eq!(heard(&probe, &body), Err(CallbackError::Forged));
+}
+
+#[test]
+fn trap_07_associated_data_may_be_empty_or_absent_and_the_nonce_is_text() {
+    let text = transaction().to_string();
+    let empty = sealed(text.as_bytes(), "");
+    assert_eq!(hear(envelope("TRANSACTION.SUCCESS", empty.clone()).to_string().as_bytes()), Ok(capture()));
+    let mut absent = empty.clone();
+    absent.as_object_mut().unwrap().remove("associated_data");
+    assert_eq!(hear(envelope("TRANSACTION.SUCCESS", absent).to_string().as_bytes()), Ok(capture()));
+    for (path, value) in [
+        ("associated_data", json!("transaction")),
+        ("nonce", json!(STANDARD.encode("fdasflkja484"))),
+        ("nonce", json!("")),
+        ("algorithm", json!("AEAD_SM4_GCM")),
+        ("ciphertext", json!("AAAA")),
+        ("ciphertext", json!("not base64")),
+    ] {
+        let resource = changed(empty.clone(), path, value);
+        let heard = hear(envelope("TRANSACTION.SUCCESS", resource).to_string().as_bytes());
+        assert_eq!(heard, Err(CallbackError::Unreadable), "{path}");
+    }
+}
+
+#[test]
+fn trap_08_a_refunds_notification_changes_nothing_whenever_it_comes() {
+    let refund = json!({
+        "mchid": MCHID, "out_trade_no": attempt().number.to_string(), "transaction_id": REFERENCE,
+        "out_refund_no": refund_ask().refund_number, "refund_status": "SUCCESS", "amount": {"total": 1, "refund": 1},
+    });
+    for kind in ["REFUND.SUCCESS", "REFUND.ABNORMAL", "REFUND.CLOSED"] {
+        let body = envelope(kind, sealed(refund.to_string().as_bytes(), "refund")).to_string();
+        assert_eq!(hear(body.as_bytes()), Ok(Heard::Nothing), "{kind}");
+    }
+    let foreign = changed(refund, "mchid", json!("1900000002"));
+    let body = envelope("REFUND.SUCCESS", sealed(foreign.to_string().as_bytes(), "refund")).to_string();
+    assert_eq!(hear(body.as_bytes()), Err(CallbackError::Unreadable));
+    // A payment that was refunded since is told as REFUND, and was a success all the same.
+    assert_eq!(hear(&paid(&changed(transaction(), "trade_state", json!("REFUND")))), Ok(capture()));
+}
+
+#[test]
+fn a_well_signed_notification_that_says_something_else_is_unreadable() {
+    for (path, value) in [
+        ("mchid", json!("1900000002")),
+        ("appid", json!("wx0000000000000000")),
+        ("trade_state", json!("NOTPAY")),
+        ("trade_state", json!("CLOSED")),
+        ("transaction_id", json!("")),
+        ("amount.total", json!(0)),
+        ("amount.total", json!("20060")),
+        ("amount", Value::Null),
+    ] {
+        assert_eq!(hear(&paid(&changed(transaction(), path, value))), Err(CallbackError::Unreadable), "{path}");
+    }
+    let resource = sealed(transaction().to_string().as_bytes(), "transaction");
+    let another = envelope("PAYSCORE.USER_PAID", resource.clone()).to_string();
+    assert_eq!(hear(another.as_bytes()), Err(CallbackError::Unreadable));
+    let plain = changed(envelope("TRANSACTION.SUCCESS", resource), "resource_type", json!("plain"));
+    assert_eq!(hear(plain.to_string().as_bytes()), Err(CallbackError::Unreadable));
+    for body in ["", "[]", "{}", "<xml><return_code>SUCCESS</return_code></xml>"] {
+        assert_eq!(hear(body.as_bytes()), Err(CallbackError::Unreadable), "{body}");
+    }
+}
+
+#[test]
+fn trap_09_repeated_keys_exponents_and_huge_bodies_are_refused() {
+    let text = transaction().to_string();
+    for text in [
+        text.replacen('{', r#"{"out_trade_no":"01","#, 1),
+        text.replacen(r#""total""#, r#""total":1,"total""#, 1),
+        text.replace("20060", "2006e1"),
+    ] {
+        let body = envelope("TRANSACTION.SUCCESS", sealed(text.as_bytes(), "transaction")).to_string();
+        assert_eq!(hear(body.as_bytes()), Err(CallbackError::Unreadable), "{text}");
+    }
+    let mut huge = paid(&transaction());
+    huge.resize(65 * 1024, b' ');
+    assert_eq!(hear(&huge), Err(CallbackError::Unreadable));
+}

@@ -1,0 +1,384 @@
+//! Requests, and what their answers come to.
+
+use super::*;
+use crate::channels::{NextAction, Outgoing, Reading, Submitted, Verb};
+use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
+
+fn sent(submission: Submission) -> Outgoing {
+    match submission {
+        Submission::Call(outgoing) => outgoing,
+        Submission::Carried(submitted) => panic!("no call: {submitted:?}"),
+    }
+}
+
+fn body(outgoing: &Outgoing) -> Value {
+    serde_json::from_slice(&outgoing.body).unwrap()
+}
+
+fn found(answer: &Answer) -> Finding {
+    match wechat().read_query(&attempt(), &stamp(), answer) {
+        Reading::Told(finding) => finding,
+        Reading::Ask(_) => panic!("a query is one request"),
+    }
+}
+
+fn closed(answer: &Answer) -> CloseAnswer {
+    match wechat().read_close(&attempt(), &stamp(), answer) {
+        Reading::Told(answer) => answer,
+        Reading::Ask(_) => panic!("a close is one request"),
+    }
+}
+
+fn read(method: Method, answer: &Answer) -> Submitted {
+    let wechat = wechat();
+    let frozen = wechat.freeze(&ask(method));
+    wechat.read_submit(&frozen, &stamp(), answer)
+}
+
+fn is_unknown(outcome: &SendOutcome) -> bool {
+    matches!(outcome, SendOutcome::Unknown { .. })
+}
+
+#[test]
+fn each_product_asks_at_its_path_with_its_fields() {
+    let wechat = wechat();
+    for (method, path) in
+        [(Method::Native, "native"), (Method::Jsapi, "jsapi"), (Method::H5, "h5"), (Method::App, "app")]
+    {
+        let outgoing = sent(wechat.submit(&wechat.freeze(&ask(method)), &stamp()));
+        assert_eq!(outgoing.url, format!("{BASE_URL}/v3/pay/transactions/{path}"));
+        assert_eq!(outgoing.verb, Verb::Post);
+        let mut expected = json!({
+            "appid": APPID, "mchid": MCHID, "description": "茶 \"Tea\"", "out_trade_no": attempt().number.to_string(),
+            "time_expire": "2026-09-22T00:13:20+08:00", "notify_url": "https://m.example/v1/callbacks/wechat",
+            "amount": {"total": 20_060, "currency": "CNY"},
+        });
+        match method {
+            Method::Jsapi => expected["payer"] = json!({"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"}),
+            Method::H5 => {
+                expected["scene_info"] = json!({"payer_client_ip": "192.0.2.7", "h5_info": {"type": "Wap"}});
+            }
+            Method::Native | Method::App | Method::Qr | Method::Page | Method::Wap | Method::Card => {}
+        }
+        assert_eq!(body(&outgoing), expected, "{path}");
+        let header = |name| outgoing.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
+        assert_eq!(header("wechatpay-serial"), Some(PUBLIC_KEY_ID));
+        assert_eq!(header("accept"), Some("application/json"));
+        assert_eq!(header("content-type"), Some("application/json"));
+    }
+}
+
+#[test]
+fn a_method_that_lacks_what_it_needs_is_refused_before_anything_is_sent() {
+    let wechat = wechat();
+    let usd = Currency::parse("USD").unwrap();
+    for (ask, code) in [
+        (Ask { openid: None, ..ask(Method::Jsapi) }, "openid_missing"),
+        (Ask { payer_ip: None, ..ask(Method::H5) }, "payer_ip_missing"),
+        (ask(Method::Card), "method_unsupported"),
+        (Ask { currency: usd, ..ask(Method::Native) }, "currency_unsupported"),
+    ] {
+        let outcome = SendOutcome::Rejected { fault: Fault::Payment, code: code.into() };
+        let expected = Submission::Carried(Submitted { outcome, next_action: None });
+        assert_eq!(wechat.submit(&wechat.freeze(&ask), &stamp()), expected);
+    }
+    let Submission::Carried(submitted) = wechat.submit("{}", &stamp()) else { panic!("nothing can be sent") };
+    assert!(matches!(submitted.outcome, SendOutcome::NotSent { .. }));
+}
+
+#[test]
+fn trap_11_a_repeat_is_the_first_request_byte_for_byte_and_signed_anew() {
+    let wechat = wechat();
+    let frozen = wechat.freeze(&ask(Method::H5));
+    let first = sent(wechat.submit(&frozen, &stamp()));
+    let later = Stamp { at: NOW.plus_ms(61_000), nonce: "ABCDEFGHIJKLMNOPABCDEFGHIJKLMNOP".into() };
+    let again = sent(wechat.submit(&frozen, &later));
+    assert_eq!((&first.body, &first.url), (&again.body, &again.url));
+    assert_ne!(first.headers, again.headers);
+    let used = read(Method::Native, &failure(403, "OUT_TRADE_NO_USED"));
+    assert_eq!(used.outcome, SendOutcome::Rejected { fault: Fault::Payment, code: "OUT_TRADE_NO_USED".into() });
+}
+
+#[test]
+fn each_product_shows_the_payer_its_own_way() {
+    let accepted = SendOutcome::Accepted { reference: None };
+    let native = read(Method::Native, &far().answer(200, json!({"code_url": "weixin://wxpay/bizpayurl?pr=1"})));
+    let two_hours = NOW.plus_ms(7_200_000);
+    let qr_code = NextAction::QrCode { qr_code: "weixin://wxpay/bizpayurl?pr=1".into(), expires_at: two_hours };
+    assert_eq!(native, Submitted { outcome: accepted.clone(), next_action: Some(qr_code) });
+
+    let h5 = read(Method::H5, &far().answer(200, json!({"h5_url": "https://wx.tenpay.com/checkmweb?prepay_id=wx1"})));
+    let url = "https://wx.tenpay.com/checkmweb?prepay_id=wx1&redirect_url=https%3A%2F%2Fshop.example%2Fthanks%3Fa%3D1%26b%3D2";
+    let page = NextAction::Redirect { url: url.into(), expires_at: NOW.plus_ms(300_000) };
+    assert_eq!(h5, Submitted { outcome: accepted.clone(), next_action: Some(page) });
+
+    for (method, package) in [(Method::Jsapi, "prepay_id=wx1"), (Method::App, "Sign=WXPay")] {
+        let read = read(method, &far().answer(200, json!({"prepay_id": "wx1"})));
+        let Some(NextAction::Client { parameters, expires_at }) = read.next_action else { panic!("{method:?}") };
+        assert_eq!(parameters["package"], package);
+        assert_eq!((read.outcome, expires_at), (accepted.clone(), two_hours));
+    }
+}
+
+#[test]
+fn an_answer_without_what_the_product_needs_is_unknown() {
+    for answer in [json!({}), json!({"prepay_id": "wx1"}), json!({"code_url": ""}), json!({"code_url": 7}), json!([])] {
+        let read = read(Method::Native, &far().answer(200, answer));
+        assert!(is_unknown(&read.outcome) && read.next_action.is_none());
+    }
+    for url in ["javascript:alert(1)", "/checkmweb", "https://wx.tenpay.com/ with blanks"] {
+        assert!(is_unknown(&read(Method::H5, &far().answer(200, json!({"h5_url": url}))).outcome), "{url}");
+    }
+    let repeated = far().answer(200, r#"{"code_url":"weixin://a","code_url":"weixin://b"}"#);
+    assert!(is_unknown(&read(Method::Native, &repeated).outcome));
+}
+
+#[test]
+fn every_refusal_of_a_create_is_certain_or_unknown_as_its_code_says() {
+    let rejected = |fault, code: &str| SendOutcome::Rejected { fault, code: code.into() };
+    for (status, code, expected) in [
+        (400, "PARAM_ERROR", rejected(Fault::Payment, "PARAM_ERROR")),
+        (400, "INVALID_REQUEST", rejected(Fault::Payment, "INVALID_REQUEST")),
+        (400, "ORDER_CLOSED", rejected(Fault::Payment, "ORDER_CLOSED")),
+        (403, "RULE_LIMIT", rejected(Fault::Payment, "RULE_LIMIT")),
+        (400, "APPID_MCHID_NOT_MATCH", rejected(Fault::Ours, "APPID_MCHID_NOT_MATCH")),
+        (403, "NO_AUTH", rejected(Fault::Ours, "NO_AUTH")),
+        (401, "SIGN_ERROR", rejected(Fault::Ours, "SIGN_ERROR")),
+        (429, "FREQUENCY_LIMITED", SendOutcome::NotSent { why: "FREQUENCY_LIMITED".into() }),
+        (500, "SYSTEM_ERROR", SendOutcome::Unknown { why: "SYSTEM_ERROR".into() }),
+        (503, "SERVICE_UNAVAILABLE", SendOutcome::Unknown { why: "SERVICE_UNAVAILABLE".into() }),
+        (403, "ORDERPAID", SendOutcome::Unknown { why: "ORDERPAID".into() }),
+        (418, "TEAPOT", SendOutcome::Unknown { why: "TEAPOT".into() }),
+    ] {
+        assert_eq!(read(Method::Native, &failure(status, code)).outcome, expected, "{status} {code}");
+    }
+}
+
+#[test]
+fn trap_06_an_unsigned_401_or_404_is_read_and_an_unsigned_200_is_refused() {
+    let rejected = SendOutcome::Rejected { fault: Fault::Ours, code: "401".into() };
+    assert_eq!(read(Method::Native, &unsigned(401, "")).outcome, rejected);
+    assert!(is_unknown(&read(Method::Native, &unsigned(404, "")).outcome));
+    assert!(is_unknown(&read(Method::Native, &unsigned(405, "<html>")).outcome));
+    assert!(is_unknown(&read(Method::Native, &unsigned(200, json!({"code_url": "weixin://a"}))).outcome));
+    assert!(is_unknown(&read(Method::Native, &far().answer(202, json!({"code_url": "weixin://a"}))).outcome));
+    assert!(is_unknown(&read(Method::Native, &far().answer(302, "")).outcome));
+    assert_eq!(found(&failure(404, "ORDER_NOT_EXIST")), Finding::NotExist);
+    assert!(matches!(found(&unsigned(200, transaction())), Finding::Unknown { .. }));
+    assert!(matches!(closed(&unsigned(204, "")), CloseAnswer::Unknown { .. }));
+}
+
+#[test]
+fn an_answer_is_believed_only_as_it_was_signed_and_while_it_is_fresh() {
+    let good = far().answer(200, transaction());
+    assert!(matches!(found(&good), Finding::Paid { .. }));
+    let without = |name: &str| {
+        let mut answer = good.clone();
+        answer.headers.retain(|(known, _)| known != name);
+        answer
+    };
+    let with = |name: &str, value: &str| {
+        let mut answer = without(name);
+        answer.headers.push((name.to_owned(), value.to_owned()));
+        answer
+    };
+    let twice = |name: &str| {
+        let mut answer = good.clone();
+        let value = answer.header(name).unwrap().to_owned();
+        answer.headers.push((name.to_owned(), value));
+        answer
+    };
+    let mut respelled = good.clone();
+    respelled.body = serde_json::to_vec_pretty(&transaction()).unwrap();
+    let mut truncated = good.clone();
+    truncated.body.pop();
+    let late = Far { at: NOW.plus_ms(-300_000), ..far() };
+    let early = Far { at: NOW.plus_ms(301_000), ..far() };
+    let stranger = Far { key: &STRANGER, ..far() };
+    let other = Far { serial: "PUB_KEY_ID_9", ..far() };
+    for (what, answer) in [
+        ("changed bytes", respelled),
+        ("truncated", truncated),
+        ("no timestamp", without("Wechatpay-Timestamp")),
+        ("no nonce", without("Wechatpay-Nonce")),
+        ("no signature", without("Wechatpay-Signature")),
+        ("no serial", without("Wechatpay-Serial")),
+        ("no base64", with("Wechatpay-Signature", "%%%")),
+        ("a probe", with("Wechatpay-Signature", "WECHATPAY/SIGNTEST/aGVsbG8=")),
+        ("another scheme", with("Wechatpay-Signature-Type", "WECHATPAY2-SM2-WITH-SM3")),
+        ("two signatures", twice("Wechatpay-Signature")),
+        ("two serials", twice("Wechatpay-Serial")),
+        ("signed time", with("Wechatpay-Timestamp", "+1790000000")),
+        ("late", late.answer(200, transaction())),
+        ("early", early.answer(200, transaction())),
+        ("another's key", stranger.answer(200, transaction())),
+        ("another serial", other.answer(200, transaction())),
+    ] {
+        assert!(matches!(found(&answer), Finding::Unknown { .. }), "{what}");
+    }
+    let in_time = Far { at: NOW.plus_ms(-299_000), ..far() };
+    assert!(matches!(found(&in_time.answer(200, transaction())), Finding::Paid { .. }));
+    assert!(matches!(found(&without("Wechatpay-Signature-Type")), Finding::Paid { .. }));
+}
+
+#[test]
+fn a_query_finds_what_the_trade_state_says() {
+    let paid = Finding::Paid { reference: REFERENCE.into(), amount_minor: 20_060 };
+    for (state, expected) in [
+        ("SUCCESS", Some(paid.clone())),
+        ("REFUND", Some(paid)),
+        ("NOTPAY", Some(Finding::Pending)),
+        ("USERPAYING", Some(Finding::Pending)),
+        ("ACCEPT", Some(Finding::Pending)),
+        ("CLOSED", Some(Finding::Closed)),
+        ("REVOKED", Some(Finding::Closed)),
+        ("PAYERROR", Some(Finding::Declined)),
+        ("success", None),
+        ("", None),
+    ] {
+        let finding = found(&far().answer(200, changed(transaction(), "trade_state", json!(state))));
+        match expected {
+            Some(expected) => assert_eq!(finding, expected, "{state}"),
+            None => assert!(matches!(finding, Finding::Unknown { .. }), "{state}"),
+        }
+    }
+}
+
+#[test]
+fn a_query_that_speaks_of_another_payment_or_of_no_plain_amount_finds_nothing() {
+    for (path, value) in [
+        ("mchid", json!("1900000002")),
+        ("appid", json!("wx0000000000000000")),
+        ("out_trade_no", json!("0000000000000000000000000000")),
+        ("transaction_id", json!("")),
+        ("transaction_id", Value::Null),
+        ("transaction_id", json!("42'; --")),
+        ("amount.total", json!(0)),
+        ("amount.total", json!(-1)),
+        ("amount.total", json!("20060")),
+        ("amount.total", json!(20060.0)),
+        ("amount.currency", json!("USD")),
+        ("amount", Value::Null),
+    ] {
+        let finding = found(&far().answer(200, changed(transaction(), path, value.clone())));
+        assert!(matches!(finding, Finding::Unknown { .. }), "{path} {value}");
+    }
+    let exponent = transaction().to_string().replace("20060", "2e4");
+    let repeated = transaction().to_string().replacen('{', r#"{"trade_state":"CLOSED","#, 1);
+    for text in [exponent, repeated, "[]".into(), "null".into(), String::new()] {
+        assert!(matches!(found(&far().answer(200, &text)), Finding::Unknown { .. }), "{text}");
+    }
+    for (status, code) in [(500, "SYSTEM_ERROR"), (401, "SIGN_ERROR"), (429, "FREQUENCY_LIMITED"), (404, "")] {
+        assert!(matches!(found(&failure(status, code)), Finding::Unknown { .. }), "{status} {code}");
+    }
+}
+
+#[test]
+fn a_close_is_done_by_a_signed_204_and_by_nothing_else() {
+    let outgoing = wechat().close(&attempt(), &stamp()).unwrap();
+    let path = format!("/v3/pay/transactions/out-trade-no/{}/close", attempt().number);
+    assert_eq!(outgoing.url, format!("{BASE_URL}{path}"));
+    assert_eq!(body(&outgoing), json!({"mchid": MCHID}));
+    assert_eq!(closed(&far().answer(204, "")), CloseAnswer::Closed);
+    for answer in [
+        far().answer(200, "{}"),
+        failure(400, "ORDERPAID"),
+        failure(400, "TRADE_ERROR"),
+        failure(404, "ORDER_NOT_EXIST"),
+        failure(429, "FREQUENCY_LIMITED"),
+        failure(500, "SYSTEM_ERROR"),
+    ] {
+        assert!(matches!(closed(&answer), CloseAnswer::Unknown { .. }), "{answer:?}");
+    }
+}
+
+fn refunded(status: &str) -> Value {
+    json!({
+        "refund_id": "50300807092021020105990201735", "out_refund_no": refund_ask().refund_number,
+        "transaction_id": REFERENCE, "out_trade_no": attempt().number.to_string(), "channel": "ORIGINAL",
+        "status": status, "amount": {"total": 20_059, "refund": 20_059, "payer_refund": 20_059, "currency": "CNY"},
+    })
+}
+
+#[test]
+fn a_refund_is_done_when_its_status_says_so() {
+    let wechat = wechat();
+    let outgoing = wechat.refund(&refund_ask(), &stamp());
+    assert_eq!(outgoing.url, format!("{BASE_URL}/v3/refund/domestic/refunds"));
+    let expected = json!({
+        "transaction_id": REFERENCE, "out_refund_no": refund_ask().refund_number,
+        "notify_url": "https://m.example/v1/callbacks/wechat", "amount": {"refund": 20_059, "total": 20_059, "currency": "CNY"},
+    });
+    assert_eq!(body(&outgoing), expected);
+    assert_eq!(wechat.refund(&refund_ask(), &stamp()).body, outgoing.body);
+    let query = wechat.query_refund(&refund_ask(), &stamp());
+    assert_eq!(query.url, format!("{BASE_URL}/v3/refund/domestic/refunds/{}", refund_ask().refund_number));
+
+    for (status, expected) in [
+        ("SUCCESS", RefundOutcome::Done),
+        ("PROCESSING", RefundOutcome::Unknown { why: "PROCESSING".into() }),
+        ("ABNORMAL", RefundOutcome::Unknown { why: "ABNORMAL".into() }),
+        ("CLOSED", RefundOutcome::Rejected { code: "CLOSED".into() }),
+    ] {
+        let answer = far().answer(200, refunded(status));
+        assert_eq!(wechat.read_refund(&refund_ask(), &stamp(), &answer), expected, "{status}");
+        assert_eq!(wechat.read_refund_query(&refund_ask(), &stamp(), &answer), expected, "{status}");
+    }
+    for (path, value) in [
+        ("out_refund_no", json!("another")),
+        ("transaction_id", json!("4200000925202101284997714293")),
+        ("out_trade_no", json!("another")),
+        ("amount.refund", json!(20_058)),
+        ("amount.currency", json!("USD")),
+        ("status", json!("DONE")),
+    ] {
+        let answer = far().answer(200, changed(refunded("SUCCESS"), path, value));
+        let outcome = wechat.read_refund(&refund_ask(), &stamp(), &answer);
+        assert!(matches!(outcome, RefundOutcome::Unknown { .. }), "{path}");
+    }
+    let unsigned = wechat.read_refund(&refund_ask(), &stamp(), &unsigned(200, refunded("SUCCESS")));
+    assert!(matches!(unsigned, RefundOutcome::Unknown { .. }));
+}
+
+#[test]
+fn a_refused_refund_is_certain_and_a_refused_question_about_it_is_not() {
+    let wechat = wechat();
+    for (status, code) in [(403, "NOT_ENOUGH"), (404, "RESOURCE_NOT_EXISTS"), (400, "PARAM_ERROR"), (401, "SIGN_ERROR")]
+    {
+        let outcome = wechat.read_refund(&refund_ask(), &stamp(), &failure(status, code));
+        assert_eq!(outcome, RefundOutcome::Rejected { code: code.into() });
+    }
+    for (status, code) in [(429, "FREQUENCY_LIMITED"), (500, "SYSTEM_ERROR"), (400, "UNHEARD_OF")] {
+        let outcome = wechat.read_refund(&refund_ask(), &stamp(), &failure(status, code));
+        assert_eq!(outcome, RefundOutcome::Unknown { why: code.into() });
+    }
+    let none = wechat.read_refund_query(&refund_ask(), &stamp(), &failure(404, "RESOURCE_NOT_EXISTS"));
+    assert_eq!(none, RefundOutcome::NotExist);
+    for (status, code) in [(401, "SIGN_ERROR"), (403, "NOT_ENOUGH"), (404, "MCH_NOT_EXISTS"), (404, "")] {
+        let outcome = wechat.read_refund_query(&refund_ask(), &stamp(), &failure(status, code));
+        assert!(matches!(outcome, RefundOutcome::Unknown { .. }), "{status} {code}");
+    }
+}
+
+#[test]
+fn malformed_credentials_are_named_and_never_shown() {
+    let secret = "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----";
+    let new = |credentials| Wechat::new(Account::from("default"), BASE_URL, credentials).err().unwrap_or_default();
+    let elliptic = KeyPair::generate().unwrap();
+    let public = |id: &str, pem: &str| Some(PublicKey { id: id.into(), pem: pem.into() });
+    for (piece, broken) in [
+        ("mchid", Credentials { mchid: "1900\"".into(), ..credentials() }),
+        ("appid", Credentials { appid: String::new(), ..credentials() }),
+        ("merchant_serial", Credentials { merchant_serial: "xyz".into(), ..credentials() }),
+        ("merchant_key", Credentials { merchant_key: SecretString::from(secret), ..credentials() }),
+        ("merchant_key", Credentials { merchant_key: SecretString::from(elliptic.serialize_pem()), ..credentials() }),
+        ("api_v3_key", Credentials { api_v3_key: SecretString::from("secret"), ..credentials() }),
+        ("public_key.id", Credentials { public_key: public("4A01", &PLATFORM.public_key_pem()), ..credentials() }),
+        ("public_key.pem", Credentials { public_key: public(PUBLIC_KEY_ID, "secret"), ..credentials() }),
+        ("platform_certificates", Credentials { platform_certificates: vec!["secret".into()], ..credentials() }),
+    ] {
+        let error = new(broken);
+        assert!(error.contains(&format!(": {piece} ")) && !error.contains("secret"), "{piece}: {error}");
+    }
+    assert!(Wechat::new(Account::from("default"), "ftp://x", credentials()).is_err());
+}

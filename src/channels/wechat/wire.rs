@@ -1,0 +1,276 @@
+//! The bodies of WeChat Pay's calls: what is asked, in the fields' published names, and what is read of the answers.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::offset;
+
+use crate::channels::Ask;
+use crate::domain::channel::Method;
+use crate::domain::money::Currency;
+use crate::domain::time::Instant;
+
+/// The only currency of these calls.
+pub(super) const CURRENCY: &str = "CNY";
+/// WeChat Pay's own names of payments are 32 characters at most; ours fit in as many.
+const TEXT_MAX: usize = 32;
+/// The last second that Beijing writes with four digits of a year.
+const YEAR_9999_END: i64 = 253_402_271_999;
+
+/// The product under which an order is made; each has its own path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Product {
+    Native,
+    Jsapi,
+    H5,
+    App,
+}
+
+impl Product {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Product::Native => "native",
+            Product::Jsapi => "jsapi",
+            Product::H5 => "h5",
+            Product::App => "app",
+        }
+    }
+
+    fn of(method: Method) -> Option<Self> {
+        match method {
+            Method::Native => Some(Product::Native),
+            Method::Jsapi => Some(Product::Jsapi),
+            Method::H5 => Some(Product::H5),
+            Method::App => Some(Product::App),
+            Method::Qr | Method::Page | Method::Wap | Method::Card => None,
+        }
+    }
+}
+
+/// An attempt's request as it is stored: a repeat must be the first one byte for byte, or the number counts as used.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum Frozen<'a> {
+    Order {
+        product: Product,
+        /// Where the payer's browser goes after the H5 page; no part of the request.
+        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+        return_url: Option<Cow<'a, str>>,
+        expires_at: Instant,
+        #[serde(borrow)]
+        body: &'a RawValue,
+    },
+    /// What the method needs was not given: it is refused before anything is sent.
+    Impossible { code: Cow<'a, str> },
+}
+
+#[derive(Serialize)]
+struct Create<'a> {
+    appid: &'a str,
+    mchid: &'a str,
+    description: &'a str,
+    out_trade_no: String,
+    time_expire: String,
+    notify_url: &'a str,
+    amount: Total,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payer: Option<Payer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scene_info: Option<Scene<'a>>,
+}
+
+#[derive(Serialize)]
+struct Total {
+    total: i64,
+    currency: &'static str,
+}
+
+#[derive(Serialize)]
+struct Payer<'a> {
+    openid: &'a str,
+}
+
+#[derive(Serialize)]
+struct Scene<'a> {
+    payer_client_ip: &'a str,
+    h5_info: H5Info,
+}
+
+#[derive(Serialize)]
+struct H5Info {
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Close<'a> {
+    pub mchid: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Refund<'a> {
+    pub transaction_id: &'a str,
+    pub out_refund_no: &'a str,
+    /// Without one, a console's own setting would be told in the form of the API before this one.
+    pub notify_url: &'a str,
+    pub amount: RefundTotal,
+}
+
+#[derive(Serialize)]
+pub(super) struct RefundTotal {
+    pub refund: i64,
+    /// Of the whole payment, whatever a coupon paid of it.
+    pub total: i64,
+    pub currency: &'static str,
+}
+
+/// What a create that was taken answers: each product has its own field.
+#[derive(Deserialize)]
+pub(super) struct Created<'a> {
+    #[serde(borrow, default)]
+    pub code_url: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub prepay_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub h5_url: Option<Cow<'a, str>>,
+}
+
+/// A payment as queries and notifications tell it.
+#[derive(Deserialize)]
+pub(super) struct Transaction<'a> {
+    #[serde(borrow)]
+    pub appid: Cow<'a, str>,
+    #[serde(borrow)]
+    pub mchid: Cow<'a, str>,
+    #[serde(borrow)]
+    pub out_trade_no: Cow<'a, str>,
+    #[serde(borrow)]
+    pub trade_state: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub transaction_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub amount: Option<Paid<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Paid<'a> {
+    /// What the order asked; `payer_total` beside it is less where a coupon paid some of it.
+    pub total: i64,
+    #[serde(borrow)]
+    pub currency: Cow<'a, str>,
+}
+
+impl Transaction<'_> {
+    /// The capture's name, amount and currency, if they are such as can be kept.
+    pub(super) fn capture(&self) -> Option<(&str, i64, &str)> {
+        let reference = self.transaction_id.as_deref().filter(|text| is_name(text))?;
+        let amount = self.amount.as_ref().filter(|amount| amount.total > 0)?;
+        Some((reference, amount.total, &amount.currency))
+    }
+}
+
+/// A refund as its calls answer.
+#[derive(Deserialize)]
+pub(super) struct Refunded<'a> {
+    #[serde(borrow)]
+    pub out_refund_no: Cow<'a, str>,
+    #[serde(borrow)]
+    pub transaction_id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub out_trade_no: Cow<'a, str>,
+    #[serde(borrow)]
+    pub status: Cow<'a, str>,
+    #[serde(borrow)]
+    pub amount: RefundedAmount<'a>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RefundedAmount<'a> {
+    pub refund: i64,
+    #[serde(borrow)]
+    pub currency: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Failure<'a> {
+    #[serde(borrow)]
+    pub code: Cow<'a, str>,
+}
+
+/// What an attempt asks, as it is stored.
+pub(super) fn freeze(appid: &str, mchid: &str, ask: &Ask<'_>) -> Box<str> {
+    let frozen = match create(appid, mchid, ask) {
+        Ok((product, create)) => {
+            let body = serde_json::value::to_raw_value(&create).expect("plain structs always serialise");
+            let return_url = ask.return_url.filter(|_| product == Product::H5).map(Cow::Borrowed);
+            serde_json::to_string(&Frozen::Order { product, return_url, expires_at: ask.expires_at, body: &body })
+        }
+        Err(code) => serde_json::to_string(&Frozen::Impossible { code: code.into() }),
+    };
+    frozen.expect("plain structs always serialise").into()
+}
+
+fn create<'a>(appid: &'a str, mchid: &'a str, ask: &'a Ask<'_>) -> Result<(Product, Create<'a>), &'static str> {
+    let product = Product::of(ask.method).ok_or("method_unsupported")?;
+    if ask.currency.code() != CURRENCY {
+        return Err("currency_unsupported");
+    }
+    let payer = match product {
+        Product::Jsapi => Some(Payer { openid: ask.openid.ok_or("openid_missing")? }),
+        Product::Native | Product::H5 | Product::App => None,
+    };
+    let scene_info = match product {
+        Product::H5 => {
+            let payer_client_ip = ask.payer_ip.ok_or("payer_ip_missing")?;
+            Some(Scene { payer_client_ip, h5_info: H5Info { kind: "Wap" } })
+        }
+        Product::Native | Product::Jsapi | Product::App => None,
+    };
+    let create = Create {
+        appid,
+        mchid,
+        description: ask.description,
+        out_trade_no: ask.number.to_string(),
+        time_expire: beijing(ask.expires_at),
+        notify_url: &ask.notify_url,
+        amount: Total { total: ask.payable_minor, currency: CURRENCY },
+        payer,
+        scene_info,
+    };
+    Ok((product, create))
+}
+
+/// RFC 3339 in Beijing's time, to the second: WeChat Pay gives no fraction.
+fn beijing(at: Instant) -> String {
+    OffsetDateTime::from_unix_timestamp(at.0.div_euclid(1_000).clamp(0, YEAR_9999_END))
+        .ok()
+        .and_then(|instant| instant.to_offset(offset!(+8)).format(&Rfc3339).ok())
+        .expect("a bounded instant can be written")
+}
+
+/// Whether a text may be kept as WeChat Pay's name of something.
+pub(super) fn is_name(text: &str) -> bool {
+    (1..=TEXT_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// Fen are the minor unit: nothing is converted but in bills, and nothing but CNY is taken for it.
+pub(super) fn is_in(currency: &str, expected: Currency) -> bool {
+    currency == CURRENCY && expected.code() == CURRENCY
+}
+
+pub(super) fn json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("plain structs always serialise")
+}
+
+/// Reads an object of which every field that is looked at stands there once.
+pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+    // The reader would take an array for a struct too.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return None;
+    }
+    serde_json::from_slice(body).ok()
+}

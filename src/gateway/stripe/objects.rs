@@ -1,0 +1,258 @@
+//! Stripe's objects, as JSON.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::domain::money::Currency;
+use crate::gateway::books::{Capture, Refunded, State, View};
+
+/// Stripe's fee in the simulation, in thousandths.
+const FEE_PER_1000: i64 = 29;
+
+/// What the books keep with a payment for us. It holds the payer's secret, and is not for printing.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntentData {
+    pub id: String,
+    pub created: i64,
+    pub client_secret: String,
+    pub description: Option<String>,
+    pub metadata: BTreeMap<String, String>,
+    pub payment_method_types: Vec<String>,
+    /// None until the payer's way to pay is known.
+    pub confirmation: Option<Confirmation>,
+    pub cancellation_reason: Option<String>,
+    pub made_by: Option<MadeBy>,
+}
+
+/// Which request made something, so that its key is known again after a restart.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MadeBy {
+    pub key: String,
+    /// Base64.
+    pub fingerprint: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Confirmation {
+    pub payment_method: String,
+    pub return_url: Option<String>,
+}
+
+/// What the books keep with a refund for us.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefundData {
+    pub metadata: BTreeMap<String, String>,
+    pub reason: Option<String>,
+    pub made_by: Option<MadeBy>,
+}
+
+/// An intent as it stands.
+pub struct Intent {
+    pub data: IntentData,
+    pub state: State,
+    pub amount: i64,
+    pub currency: Currency,
+    pub capture: Option<Capture>,
+    pub refunded: i64,
+    pub canceled_at: Option<i64>,
+}
+
+impl IntentData {
+    pub fn read(text: Option<&Arc<str>>) -> Option<Self> {
+        serde_json::from_str(text?).ok()
+    }
+
+    pub fn text(&self) -> String {
+        serde_json::to_string(self).expect("plain structs always serialise")
+    }
+}
+
+impl RefundData {
+    pub fn read(text: Option<&Arc<str>>) -> Option<Self> {
+        serde_json::from_str(text?).ok()
+    }
+
+    pub fn text(&self) -> String {
+        serde_json::to_string(self).expect("plain structs always serialise")
+    }
+}
+
+impl Intent {
+    pub fn of(view: &View) -> Option<Self> {
+        Some(Intent {
+            data: IntentData::read(view.data.as_ref())?,
+            state: view.state,
+            amount: view.asked_minor,
+            currency: view.currency,
+            capture: view.capture.clone(),
+            refunded: view.refunded_minor,
+            canceled_at: view.closed_at,
+        })
+    }
+
+    /// As it stood when it had just been made.
+    pub fn fresh(data: IntentData, amount: i64, currency: Currency) -> Self {
+        Intent { data, state: State::Waiting, amount, currency, capture: None, refunded: 0, canceled_at: None }
+    }
+
+    pub fn status(&self) -> &'static str {
+        match (self.state, &self.data.confirmation) {
+            (State::Waiting, None) => "requires_payment_method",
+            (State::Waiting, Some(_)) => "requires_action",
+            (State::Paid, _) => "succeeded",
+            (State::Declined | State::Closed, _) => "canceled",
+        }
+    }
+
+    pub fn json(&self) -> Value {
+        let data = &self.data;
+        let status = self.status();
+        let next_action = match (&data.confirmation, status) {
+            (Some(confirmation), "requires_action") => json!({
+                "type": "redirect_to_url",
+                "redirect_to_url": {
+                    "url": format!("https://hooks.stripe.example/redirect/authenticate/{}", data.id),
+                    "return_url": confirmation.return_url,
+                },
+            }),
+            (Some(_) | None, _) => Value::Null,
+        };
+        let (last_payment_error, cancellation_reason) = match self.state {
+            // The payer was declined until Stripe gave up.
+            State::Declined => (declined(), json!("automatic")),
+            State::Closed => (Value::Null, json!(data.cancellation_reason)),
+            State::Waiting | State::Paid => (Value::Null, Value::Null),
+        };
+        json!({
+            "id": data.id,
+            "object": "payment_intent",
+            "amount": self.amount,
+            "amount_capturable": 0,
+            "amount_received": self.capture.as_ref().map_or(0, |capture| capture.amount_minor),
+            "canceled_at": self.canceled_at.filter(|_| status == "canceled").map(seconds),
+            "cancellation_reason": cancellation_reason,
+            "capture_method": "automatic",
+            "client_secret": data.client_secret,
+            "confirmation_method": "automatic",
+            "created": data.created,
+            "currency": code(self.currency),
+            "description": data.description,
+            "last_payment_error": last_payment_error,
+            "latest_charge": self.capture.as_ref().map(|_| related(&data.id, "ch")),
+            "livemode": false,
+            "metadata": data.metadata,
+            "next_action": next_action,
+            "payment_method": data.confirmation.as_ref().map(|confirmation| confirmation.payment_method.as_str()),
+            "payment_method_types": data.payment_method_types,
+            "status": status,
+        })
+    }
+
+    /// The charge of an intent that was paid.
+    pub fn charge(&self) -> Option<Value> {
+        let capture = self.capture.as_ref()?;
+        Some(json!({
+            "id": related(&self.data.id, "ch"),
+            "object": "charge",
+            "amount": capture.amount_minor,
+            "amount_captured": capture.amount_minor,
+            "amount_refunded": self.refunded,
+            "balance_transaction": related(&self.data.id, "txn"),
+            "captured": true,
+            "created": seconds(capture.at),
+            "currency": code(self.currency),
+            "description": self.data.description,
+            "livemode": false,
+            "metadata": self.data.metadata,
+            "paid": true,
+            "payment_intent": self.data.id,
+            "refunded": self.refunded == capture.amount_minor,
+            "status": "succeeded",
+        }))
+    }
+}
+
+fn declined() -> Value {
+    json!({
+        "type": "card_error",
+        "code": "card_declined",
+        "decline_code": "generic_decline",
+        "message": "Your card was declined.",
+    })
+}
+
+pub fn refund(id: &str, intent_id: &str, refund: &Refunded) -> Value {
+    let data = RefundData::read(refund.data.as_ref()).unwrap_or_default();
+    json!({
+        "id": id,
+        "object": "refund",
+        "amount": refund.amount_minor,
+        "balance_transaction": related(id, "txn"),
+        "charge": related(intent_id, "ch"),
+        "created": seconds(refund.at),
+        "currency": code(refund.currency),
+        "metadata": data.metadata,
+        "payment_intent": intent_id,
+        "reason": data.reason,
+        "status": "succeeded",
+    })
+}
+
+/// Which way money went on the balance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Movement {
+    Charge,
+    Refund,
+}
+
+pub fn balance_transaction(
+    movement: Movement,
+    id: &str,
+    amount: i64,
+    currency: Currency,
+    at: i64,
+    source: Value,
+) -> Value {
+    let (kind, amount, fee) = match movement {
+        // Half up, and kept when money goes back.
+        Movement::Charge => ("charge", amount, (amount.saturating_mul(FEE_PER_1000) + 500) / 1_000),
+        Movement::Refund => ("refund", -amount, 0),
+    };
+    json!({
+        "id": related(id, "txn"),
+        "object": "balance_transaction",
+        "amount": amount,
+        "available_on": seconds(at),
+        "created": seconds(at),
+        "currency": code(currency),
+        "description": null,
+        "fee": fee,
+        "fee_details": [],
+        "net": amount - fee,
+        "reporting_category": kind,
+        "source": source,
+        "status": "available",
+        "type": kind,
+    })
+}
+
+/// The id of what belongs to another object: its charge, its balance transaction.
+pub fn related(id: &str, prefix: &str) -> String {
+    let rest = id.split_once('_').map_or(id, |(_, rest)| rest);
+    format!("{prefix}_{rest}")
+}
+
+pub fn seconds(at: i64) -> i64 {
+    at.div_euclid(1_000)
+}
+
+fn code(currency: Currency) -> String {
+    currency.code().to_ascii_lowercase()
+}

@@ -1,0 +1,94 @@
+//! Refunds: all of a charge, or parts of it.
+
+use super::failure::Failure;
+use super::form::Params;
+use super::listing::Page;
+use super::objects::{self, Intent, MadeBy, RefundData, related};
+use super::{Done, id, intents};
+use crate::gateway::Gateway;
+use crate::gateway::accounts::AccountId;
+use crate::gateway::books::{Refund, Refunding, Refusal};
+
+const REASONS: [&str; 3] = ["duplicate", "fraudulent", "requested_by_customer"];
+
+pub fn create(
+    gateway: &Gateway,
+    account: AccountId,
+    mut params: Params,
+    made_by: Option<MadeBy>,
+    now: i64,
+) -> Result<Done, Failure> {
+    let intent_id = match (params.text("payment_intent"), params.text("charge")) {
+        (Some(intent), None) => intent,
+        (None, Some(charge)) => related(&charge, "pi"),
+        (None, None) => {
+            return Err(Failure::invalid("One of the following params should be provided: payment_intent or charge."));
+        }
+        (Some(_), Some(_)) => {
+            return Err(Failure::invalid("You may only specify one of these parameters: payment_intent, charge."));
+        }
+    };
+    let amount = params.amount("amount")?;
+    let reason = params.one_of("reason", &REASONS)?;
+    let data = RefundData { metadata: params.metadata()?, reason, made_by };
+    params.finish()?;
+    let (number, intent) = intents::find(gateway, account, &intent_id, now)?;
+    let left = left(&intent)?;
+    let id = id("re");
+    let refund = Refund {
+        refund_number: &id,
+        number: &number,
+        amount_minor: amount.unwrap_or(left),
+        currency: intent.currency,
+        reference: Some(&id),
+        notify_url: Some(gateway.stripe.endpoint(account)),
+        data: Some(&data.text()),
+    };
+    let refunded = match gateway.books.refund(account, &refund, now) {
+        Ok(Refunding::New(refunded) | Refunding::Again(refunded)) => refunded,
+        Err(Refusal::RefundExceeds) => {
+            let message =
+                format!("Refund amount ({}) is greater than unrefunded amount ({left}).", refund.amount_minor);
+            return Err(Failure::conflict(message));
+        }
+        Err(refusal) => return Err(Failure::of_books(refusal)),
+    };
+    gateway.tell_refund(account, &number, &id, now);
+    Ok(Done::of(&number, objects::refund(&id, &intent_id, &refunded)))
+}
+
+/// What can be given back of an intent.
+fn left(intent: &Intent) -> Result<i64, Failure> {
+    let Some(capture) = &intent.capture else {
+        let message = "This PaymentIntent does not have a successful charge to refund.";
+        return Err(Failure::conflict(message));
+    };
+    match capture.amount_minor - intent.refunded {
+        0 => Err(Failure::already_refunded()),
+        left => Ok(left),
+    }
+}
+
+pub fn retrieve(gateway: &Gateway, account: AccountId, id: &str, params: Params, now: i64) -> Result<Done, Failure> {
+    params.finish()?;
+    let missing = || Failure::no_such("refund", "refund", id);
+    let refund = gateway.books.refunded(account, id).ok_or_else(missing)?;
+    let view = gateway.books.view(account, &refund.number, now).ok_or_else(missing)?;
+    let intent_id = view.reference.ok_or_else(missing)?;
+    Ok(Done::of(&refund.number, objects::refund(id, &intent_id, &refund)))
+}
+
+pub fn list(gateway: &Gateway, account: AccountId, mut params: Params) -> Result<Done, Failure> {
+    let page = Page::read(&mut params)?;
+    let span = params.span("created")?;
+    let intent_id = params.text("payment_intent");
+    let charge = params.text("charge").map(|charge| related(&charge, "pi"));
+    params.finish()?;
+    let lines = gateway.books.refunded_between(account, span.from, span.until);
+    let objects = lines.iter().filter_map(|line| {
+        let of = line.payment_reference.as_deref()?;
+        let wanted = |id: &Option<String>| id.as_deref().is_none_or(|id| id == of);
+        (wanted(&intent_id) && wanted(&charge)).then(|| objects::refund(&line.refund_number, of, &line.refund))
+    });
+    Ok(Done::listing(page.of("/v1/refunds", objects.collect())?))
+}

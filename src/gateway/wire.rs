@@ -1,0 +1,67 @@
+//! What a far end must say of its protocol so that the gateway can tell merchants of money: one [`Wire`] per account.
+
+use super::books::{Notice, RefundNotice};
+
+/// A callback, ready to be posted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Callback {
+    pub headers: Vec<(&'static str, String)>,
+    pub content_type: &'static str,
+    pub body: Vec<u8>,
+}
+
+/// How a channel tells of money. Pure but for fresh numbers and signatures.
+pub trait Wire: Send + Sync {
+    /// A fresh reference for a capture, as the channel writes them.
+    fn reference(&self, at: i64) -> String;
+
+    /// The callback that tells of a capture, as it is sent at this instant.
+    fn callback(&self, notice: &Notice, sent_at: i64) -> Callback;
+
+    /// The same fields, signed by a key that nobody trusts.
+    fn forged(&self, notice: &Notice, sent_at: i64) -> Callback;
+
+    /// The callback that tells of a refund; none where the channel sends none.
+    fn refund_callback(&self, _notice: &RefundNotice, _sent_at: i64) -> Option<Callback> {
+        None
+    }
+
+    /// Whether a merchant's answer ends the tries.
+    fn is_acknowledgement(&self, status: u16, body: &[u8]) -> bool;
+
+    /// The gaps between tries of a callback that is not acknowledged.
+    fn retry_ms(&self) -> &[i64];
+}
+
+/// How long the spans that a protocol fixes take here: nobody waits in a sandbox for a callback of the next day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeScale {
+    percent: u32,
+}
+
+impl TimeScale {
+    pub const fn percent(percent: u32) -> Self {
+        TimeScale { percent }
+    }
+
+    pub fn of(self, span_ms: i64) -> i64 {
+        span_ms.saturating_mul(i64::from(self.percent)) / 100
+    }
+
+    pub fn all(self, spans_ms: &[i64]) -> Vec<i64> {
+        spans_ms.iter().map(|span_ms| self.of(*span_ms)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_scaled_without_overflow() {
+        let scale = TimeScale::percent(10);
+        assert_eq!(scale.all(&[15_000, 0, 5]), [1_500, 0, 0]);
+        assert_eq!(TimeScale::percent(100).of(7), 7);
+        assert_eq!(TimeScale::percent(200).of(i64::MAX), i64::MAX / 100);
+    }
+}

@@ -1,0 +1,59 @@
+//! What a run has come by: a simulation that never gets into trouble proves nothing.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+thread_local! {
+    static SEEN: RefCell<BTreeSet<Sight>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// Situations that the runs are there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sight {
+    /// Money was taken when that would soon have been impossible.
+    TakenInTheLastMoment,
+    /// A payer left an attempt that cannot be closed and was told to wait.
+    ToldToWait,
+    /// A query found nothing of what was then paid.
+    PaidAfterNotExist,
+    /// A code that had died was tried.
+    DeadCode,
+    /// Money was taken although a close had been answered as done.
+    PaidWhileClosing,
+    /// A decline left the attempt open, and it was paid all the same.
+    PaidAfterDecline,
+    /// A callback was ahead of money that never came.
+    CallbackCameFalse,
+    /// An issuer was at work for longer than any grace.
+    IssuerSlow,
+    /// A create was repeated and met the error of its first run.
+    FailureRepeated,
+    /// A browser came too late.
+    BrowserLate,
+}
+
+impl Sight {
+    pub const ALL: [Sight; 10] = [
+        Sight::TakenInTheLastMoment,
+        Sight::ToldToWait,
+        Sight::PaidAfterNotExist,
+        Sight::DeadCode,
+        Sight::PaidWhileClosing,
+        Sight::PaidAfterDecline,
+        Sight::CallbackCameFalse,
+        Sight::IssuerSlow,
+        Sight::FailureRepeated,
+        Sight::BrowserLate,
+    ];
+}
+
+pub fn note(sight: Sight) {
+    SEEN.with_borrow_mut(|seen| {
+        seen.insert(sight);
+    });
+}
+
+/// Takes what was noted in this thread.
+pub fn take() -> BTreeSet<Sight> {
+    SEEN.take()
+}

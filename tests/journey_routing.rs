@@ -224,3 +224,35 @@ async fn a_channel_that_is_down_is_told_and_not_offered() {
     }
     app.finish().await;
 }
+
+/// Both accounts are strangers to the gateway, and the breaker of the one that is used opens.
+#[actix_web::test]
+async fn a_platform_is_told_of_the_account_that_takes_its_money() {
+    let settings = "[routing]\nsamples_min = 1\n\
+        [channels.simpay]\nbreaker_failures = 1\nbreaker_open_ms = 600000\ncall_retry_ms = [10]\n\
+        [channels.simpay.accounts]\n\
+        default.key = \"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"\n\
+        own.key = \"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\"\n\
+        [platforms.platform-b.accounts]\nsimpay = \"own\"\n";
+    let app = start(Kind::Sqlite, settings).await;
+    let (a, b) = (app.client(), app.client_b());
+    let refused = a.create(&an_order("tea")).await.order(201);
+    let id = text(&refused, "id");
+    let refused = a.until(id, "is refused", seconds(10), |order| order["last_failure"].is_object()).await;
+    assert_eq!(refused["last_failure"]["code"], "channel_unavailable");
+    let other = b.create(&undecided(Value::Null)).await.order(201);
+    for (client, order, health, rate, reason) in
+        [(&a, &refused, "down", json!("0.0000"), "down"), (&b, &other, "up", Value::Null, "only_one")]
+    {
+        let simpay = channel(client, "simpay").await;
+        assert_eq!((&simpay["health"], &simpay["success_rate"]), (&json!(health), &rate));
+        let order = client.order(text(order, "id")).await;
+        assert_eq!(told(&order), [("simpay", reason)]);
+        let listed = client.get("/v1/orders?limit=1").await;
+        assert_eq!(listed.body["data"][0]["routing"], order["routing"], "the list says the same");
+        let offered = page(client, &order).await.contains("The only channel available now");
+        assert_eq!(offered, health == "up");
+        client.cancel(text(&order, "id")).await.order(200);
+    }
+    app.finish().await;
+}

@@ -34,7 +34,7 @@ const WAYS: &[Way] = &[
     Way { channel: "alipay",   method: "wap",    currency: "CNY", payable: "201.00", next_action: "form" },
     Way { channel: "unionpay", method: "page",   currency: "CNY", payable: "201.20", next_action: "form" },
     Way { channel: "unionpay", method: "wap",    currency: "CNY", payable: "201.20", next_action: "form" },
-    Way { channel: "stripe",   method: "card",   currency: "USD", payable: "205.80", next_action: "redirect" },
+    Way { channel: "stripe",   method: "card",   currency: "USD", payable: "205.80", next_action: "client" },
 ];
 
 /// How a payment by a script ends.
@@ -42,19 +42,26 @@ struct Script {
     description: &'static str,
     within: Duration,
     state: &'static str,
+    last_failure: Option<&'static str>,
     webhooks: &'static [&'static str],
 }
 
 const PAID: &[&str] = &["order.succeeded"];
+const DEAD: &[&str] = &["order.attempt_failed"];
+const BACK: &[&str] = &["order.attempt_failed", "order.suspense_refunded"];
 
 #[rustfmt::skip]
 const SCRIPTS: &[Script] = &[
-    Script { description: "tea",       within: seconds(15), state: "succeeded", webhooks: PAID },
-    Script { description: "sim:hang",  within: seconds(25), state: "succeeded", webhooks: PAID },
-    Script { description: "sim:error", within: seconds(25), state: "succeeded", webhooks: PAID },
-    Script { description: "sim:lost",  within: seconds(25), state: "succeeded", webhooks: PAID },
-    Script { description: "sim:twice", within: seconds(15), state: "succeeded", webhooks: PAID },
-    Script { description: "sim:forge", within: seconds(25), state: "succeeded", webhooks: PAID },
+    Script { description: "tea",          within: seconds(15), state: "succeeded", last_failure: None, webhooks: PAID },
+    Script { description: "sim:hang",     within: seconds(25), state: "succeeded", last_failure: None, webhooks: PAID },
+    Script { description: "sim:error",    within: seconds(25), state: "succeeded", last_failure: None, webhooks: PAID },
+    Script { description: "sim:lost",     within: seconds(25), state: "succeeded", last_failure: None, webhooks: PAID },
+    Script { description: "sim:twice",    within: seconds(15), state: "succeeded", last_failure: None, webhooks: PAID },
+    Script { description: "sim:forge",    within: seconds(25), state: "succeeded", last_failure: None, webhooks: PAID },
+    Script { description: "sim:slow",     within: seconds(40), state: "succeeded", last_failure: None, webhooks: PAID },
+    Script { description: "sim:underpay", within: seconds(25), state: "created", last_failure: Some("amount_insufficient"), webhooks: BACK },
+    Script { description: "sim:decline",  within: seconds(25), state: "created", last_failure: Some("channel_declined"), webhooks: DEAD },
+    Script { description: "sim:refuse",   within: seconds(25), state: "created", last_failure: Some("channel_declined"), webhooks: DEAD },
 ];
 
 const SETTINGS: &str = "
@@ -72,8 +79,16 @@ enabled = true
 async fn every_script_by_every_channel_and_method() {
     let app = app::start_with(Kind::Sqlite, SETTINGS).await;
     let cells = WAYS.iter().flat_map(|way| SCRIPTS.iter().map(move |script| (way, script)));
-    join_all(cells.map(|(way, script)| follows(&app, way, script))).await;
+    join_all(cells.filter(|(way, script)| exists(way, script)).map(|(way, script)| follows(&app, way, script))).await;
     app.finish().await;
+}
+
+/// Cells of script, channel and method that the protocol cannot express.
+///
+/// UnionPay has no close and no word for "declined for good": until `payTimeout` and its grace have passed, a failure may
+/// still become a payment, so that an attempt that was declined or refused stays open until then.
+fn exists(way: &Way, script: &Script) -> bool {
+    way.channel != "unionpay" || !["sim:decline", "sim:refuse"].contains(&script.description)
 }
 
 async fn follows(app: &App, way: &Way, script: &Script) {
@@ -89,12 +104,15 @@ async fn follows(app: &App, way: &Way, script: &Script) {
     );
     let order = client.create(&asked).await.order(201);
     let id = text(&order, "id").to_owned();
-    assert_eq!(order["payable"], way.payable, "{what}: {order}");
+    assert_eq!(order["attempts"][0]["payable"], way.payable, "{what}: {order}");
     if !order["next_action"].is_null() {
         assert_eq!(order["next_action"]["type"], way.next_action, "{what}: {order}");
         visit(&order["next_action"]).await;
     }
-    let order = client.until(&id, &what, script.within, |order| order["state"] == script.state).await;
+    let order = client.until(&id, &what, script.within, |order| {
+        order["state"] == script.state && order["last_failure"]["code"].as_str() == script.last_failure
+    });
+    let order = order.await;
     if script.state == "succeeded" {
         assert_eq!(order["attempts"][0]["state"], "captured", "{what}");
         assert!(order["attempts"][0]["channel_reference"].is_string(), "{what}");

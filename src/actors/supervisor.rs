@@ -291,7 +291,9 @@ async fn carry(desk: &Desk, call: &Call) -> Settled {
             Delivered::Settled(settled) => return *settled,
         };
         match read(adapter, call, frozen, &stamp, &answer) {
-            Reading::Told((fact, next_action)) => return Settled { fact, next_action, way: Way::Answered },
+            Reading::Told((fact, next_action)) => {
+                return Settled { fact, next_action, way: Way::Answered { status: answer.status } };
+            }
             Reading::Ask(outgoing) => next = Next::Further(outgoing),
         }
     }
@@ -498,7 +500,9 @@ fn undelivered(call: &Call, end: Undelivered) -> Settled {
 /// Whether an answer came; the breaker was told of one that did not when that was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    Answered,
+    Answered {
+        status: u16,
+    },
     Undelivered,
     /// The channel was not asked.
     NoCall,
@@ -507,7 +511,13 @@ enum Way {
 /// Counts the outcome, tells the breaker what it says about the channel, and raises the alarm where the fault is ours.
 fn observe(desk: &Desk, fact: &Fact, call: &'static str, way: Way) {
     let (outcome, sign) = reading(fact);
-    if let (Some(sign), Way::Answered) = (sign, way) {
+    let sign = match way {
+        // A channel that says that something is still being worked on is well; one that fails is not.
+        Way::Answered { status: 500.. } => Some(Sign::Sick),
+        Way::Answered { .. } => sign,
+        Way::Undelivered | Way::NoCall => None,
+    };
+    if let Some(sign) = sign {
         record(desk, sign);
     }
     if outcome == "our_fault" {
@@ -528,7 +538,7 @@ fn reading(fact: &Fact) -> (&'static str, Option<Sign>) {
             SendOutcome::Rejected { fault: Fault::Payment, .. } => ("rejected", HEALTHY),
             SendOutcome::Rejected { fault: Fault::Ours, .. } => ("our_fault", SICK),
             SendOutcome::NotSent { .. } => ("not_sent", None),
-            SendOutcome::Unknown { .. } => ("unknown", SICK),
+            SendOutcome::Unknown { .. } => ("unknown", None),
         },
         Fact::QueryAnswered { finding, .. } => match finding {
             Finding::Paid { .. } => ("paid", HEALTHY),
@@ -536,19 +546,19 @@ fn reading(fact: &Fact) -> (&'static str, Option<Sign>) {
             Finding::NotExist => ("not_exist", HEALTHY),
             Finding::Declined => ("declined", HEALTHY),
             Finding::Closed => ("closed", HEALTHY),
-            Finding::Unknown { .. } => ("unknown", SICK),
+            Finding::Unknown { .. } => ("unknown", None),
         },
         Fact::CloseAnswered { answer, .. } => match answer {
             CloseAnswer::Closed => ("closed", HEALTHY),
             CloseAnswer::AlreadyPaid => ("already_paid", HEALTHY),
-            CloseAnswer::Unknown { .. } => ("unknown", SICK),
+            CloseAnswer::Unknown { .. } => ("unknown", None),
         },
         Fact::RefundAnswered { outcome, .. } => match outcome {
             RefundOutcome::Done => ("done", HEALTHY),
             RefundOutcome::Rejected { .. } => ("rejected", HEALTHY),
             RefundOutcome::NotExist => ("not_exist", HEALTHY),
             RefundOutcome::NotSent { .. } => ("not_sent", None),
-            RefundOutcome::Unknown { .. } => ("unknown", SICK),
+            RefundOutcome::Unknown { .. } => ("unknown", None),
         },
         Fact::Created(_)
         | Fact::ChannelChosen { .. }

@@ -159,6 +159,8 @@ fn subject(description: &str) -> String {
             '/' => '／',
             '=' => '＝',
             '&' => '＆',
+            // The day's bill does not quote it.
+            ',' => '，',
             other => other,
         })
         .collect()

@@ -4,6 +4,7 @@ mod payments;
 mod refunds;
 mod trust;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -18,12 +19,15 @@ use crate::config::{Config, sandbox};
 use crate::gateway::agenda::PaymentId;
 use crate::gateway::{Gateway, http, now_ms};
 
-/// Keys take time to make: one set serves all tests.
-static KEYS: LazyLock<PathBuf> = LazyLock::new(|| {
+/// Keys take time to make: one set serves all tests, as names and contents of its files.
+static KEYS: LazyLock<Vec<(OsString, Vec<u8>)>> = LazyLock::new(|| {
     let dir = std::env::temp_dir().join(format!("tongbao-alipay-keys-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&dir);
     sandbox::Alipay::open(&dir, sandbox::ACCOUNT).expect("keys can be made");
-    dir
+    let files = std::fs::read_dir(folder(&dir)).unwrap().map(Result::unwrap);
+    let keys = files.map(|file| (file.file_name(), std::fs::read(file.path()).unwrap())).collect();
+    std::fs::remove_dir_all(&dir).unwrap();
+    keys
 });
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -57,7 +61,10 @@ impl Sandbox {
         let nth = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("tongbao-alipay-{}-{nth}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
-        copy(&KEYS.join("sandbox"), &dir.join("sandbox"));
+        std::fs::create_dir_all(folder(&dir)).unwrap();
+        for (name, content) in KEYS.iter() {
+            std::fs::write(folder(&dir).join(name), content).unwrap();
+        }
         let mut config = Config::load(&[]).unwrap();
         config.data.dir = dir.clone();
         config.gateway.payer_delay_ms = payer_delay_ms;
@@ -146,17 +153,8 @@ impl Sandbox {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), to).unwrap();
-        }
-    }
+fn folder(dir: &Path) -> PathBuf {
+    dir.join("sandbox").join("alipay-default")
 }
 
 fn page(number: &str, subject: &str) -> Value {

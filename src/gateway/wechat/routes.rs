@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::signing::{Claim, Disbelief, Request, Signer};
 use super::wire::fresh_nonce;
 use super::{refunds, statement};
+use crate::gateway::faults::Fault;
 use crate::gateway::http::befall;
 use crate::gateway::{Gateway, alphanumeric, now_ms};
 
@@ -82,7 +83,7 @@ async fn query_refund(
 async fn certificates(gateway: Shared, request: HttpRequest, body: web::Bytes) -> HttpResponse {
     answer(&gateway, &request, &body, |caller, _| {
         let body = caller.wire.certificates();
-        Ok(Done { status: StatusCode::OK, body, fault: crate::gateway::faults::Fault::NONE })
+        Ok(Done { status: StatusCode::OK, body, fault: Fault::NONE })
     })
     .await
 }

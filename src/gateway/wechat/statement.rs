@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use actix_web::http::StatusCode;
 use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,7 +16,6 @@ use super::calls::{Caller, Done};
 use super::failure::Failure;
 use crate::gateway::Gateway;
 use crate::gateway::faults::Fault;
-use actix_web::http::StatusCode;
 
 const LIVES_MS: i64 = 5 * 60 * 1_000;
 

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::domain::channel;
 use crate::domain::payer::PayerIds;
 use crate::domain::retry::Pace;
+use crate::domain::time::TimeScale;
 use accounts::Accounts;
 
 pub mod accounts;
@@ -184,7 +185,7 @@ pub struct Gateway {
     pub embedded: bool,
     pub workers: usize,
     pub payer_delay_ms: u64,
-    pub time_scale_percent: u32,
+    pub time_scale_percent: u8,
     pub callback_timeout_ms: u64,
     pub callback_retry_ms: Vec<u64>,
     pub faults: Faults,
@@ -310,8 +311,8 @@ impl Config {
                 return refuse(&format!("channels.{name}.calls_per_second"), "must be at least 1");
             }
         }
-        if self.gateway.time_scale_percent == 0 {
-            return refuse("gateway.time_scale_percent", "must be at least 1");
+        if TimeScale::percent(self.gateway.time_scale_percent).is_none() {
+            return refuse("gateway.time_scale_percent", "must be 1 to 100");
         }
         for (platform, settings) in &self.platforms {
             for (channel, account) in &settings.accounts {
@@ -363,6 +364,14 @@ impl Config {
 
     pub fn pace(&self) -> Pace {
         if self.sandbox { Pace::Sandbox } else { Pace::Production }
+    }
+
+    /// How much faster than at the true channels their own spans pass: in the sandbox as at its gateway.
+    pub fn time_scale(&self) -> TimeScale {
+        match self.pace() {
+            Pace::Sandbox => TimeScale::percent(self.gateway.time_scale_percent).unwrap_or_default(),
+            Pace::Production => TimeScale::TRUE,
+        }
     }
 
     /// What the simulated gateway writes.

@@ -17,7 +17,7 @@ use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::step::{create, decide};
-use tongbao::domain::time::Instant;
+use tongbao::domain::time::{Instant, TimeScale};
 use tongbao::store::{self, AttemptRow, Group, NextActionChange, OrderUnit, Request, Store, Unit};
 
 const START: Instant = Instant(1_760_000_000_000);
@@ -89,6 +89,7 @@ impl Writing<'_> {
             rates: [Rate::new("0.003".parse().unwrap()).unwrap(); Channel::COUNT],
             fee_bearer: FeeBearer::Payer,
             pace: Pace::Sandbox,
+            time_scale: TimeScale::TRUE,
             webhooks: Webhooks::NotWanted,
             attempts_max: 5,
             expires_at,

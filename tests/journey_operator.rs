@@ -99,7 +99,8 @@ async fn an_operator_resolves_what_was_paid() {
 /// Outside the sandbox there is nothing to be found without a key, and the one that everybody knows is refused.
 #[actix_web::test]
 async fn operators_need_a_key_that_nobody_knows() {
-    let live = "sandbox = false\n[channels.simpay]\nenabled = false\n";
+    let live = "sandbox = false\n[channels]\nsimpay.enabled = false\nwechat.enabled = false\nalipay.enabled = false\n\
+        unionpay.enabled = false\nstripe.enabled = false\n";
     let known = Site::new(Kind::Sqlite, &format!("{live}[operator]\nkey = \"{OPERATOR_KEY}\"\n"));
     let refused = known.run(&["serve"]).await;
     assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("operator.key"));

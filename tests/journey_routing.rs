@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 use support::app::{self, App};
 use support::beside::Beside;
 use support::client::{Client, an_order, text, with};
+use support::door::{Door, State};
 use support::process::{Kind, Site};
 use support::receiver::DELIVERY;
+use support::ways::{WAYS, opened};
 use support::{eventually, seconds};
 
 /// What is told of one channel is told of that one alone.
@@ -253,6 +255,92 @@ async fn a_platform_is_told_of_the_account_that_takes_its_money() {
         let offered = page(client, &order).await.contains("The only channel available now");
         assert_eq!(offered, health == "up");
         client.cancel(text(&order, "id")).await.order(200);
+    }
+    app.finish().await;
+}
+
+/// Five channels at once: what is known of them, and whether they answer, moves them.
+#[actix_web::test]
+async fn health_goes_before_success_and_success_before_the_fee() {
+    // Alipay stands behind a door. Three endings tell of a channel, and no two fees are the same.
+    let mut site = Site::new(Kind::Sqlite, "");
+    let door = Door::before(site.gateway).await;
+    site.lay_over(&format!(
+        "[routing]\nsamples_min = 3\n[channels.simpay]\nfee_rate = \"0.004\"\n\
+         [channels.alipay]\nbase_url = \"http://{}/alipay\"\nbreaker_failures = 2\nbreaker_open_ms = 1000\n\
+         call_retry_ms = [10]\nsandbox_call_timeout_ms = 1000\n",
+        door.address
+    ));
+    let app = App::start(site).await;
+    let (a, b) = (app.client(), app.client_b());
+    let listed = async |expected: &[(&str, &str)]| {
+        let order = a.create(&undecided(Value::Null)).await.order(201);
+        assert_eq!(told(&order), expected, "{order}");
+        let usable = expected.iter().filter(|(_, reason)| *reason != "down").map(|(channel, _)| *channel);
+        assert_eq!(order["alternative_channels"], json!(usable.collect::<Vec<_>>()));
+    };
+    let fees = [("wechat", "lower_fee"), ("simpay", "lower_fee"), ("alipay", "lower_fee"), ("unionpay", "lower_fee")];
+    listed(&[&fees[..], &[("stripe", "higher_fee")]].concat()).await;
+
+    let by =
+        |channel: &str| WAYS.iter().find(|way| way.channel == channel && way.next_action != "form").expect("a way");
+    for _ in 0..3 {
+        let order = opened(&app, &with(by("wechat").order(&app, "sim:decline"), json!({ "payer": null }))).await;
+        a.until(text(&order, "id"), "is declined", seconds(25), |order| order["last_failure"].is_object()).await;
+        paid(&a, with(by("alipay").order(&app, "tea"), json!({ "payer": null }))).await;
+    }
+    let alipay_leads = [
+        ("alipay", "higher_success_rate"),
+        ("simpay", "lower_fee"),
+        ("unionpay", "lower_fee"),
+        ("stripe", "higher_success_rate"),
+        ("wechat", "lower_success_rate"),
+    ];
+    listed(&alipay_leads).await;
+    let rates = [("alipay", json!("1.0000")), ("wechat", json!("0.0000")), ("simpay", Value::Null)];
+    for (name, rate) in rates {
+        assert_eq!(channel(&a, name).await["success_rate"], rate, "{name}");
+    }
+
+    // A payer's habit goes before both, on whatever platform, for as long as the channel answers.
+    let payer = json!({ "id": "wang-xiaoming" });
+    paid(&a, with(by("wechat").order(&app, "tea"), json!({ "payer": payer }))).await;
+    let known = b.create(&undecided(payer.clone())).await.order(201);
+    assert_eq!(told(&known)[..2], [("wechat", "used_before"), ("alipay", "higher_success_rate")]);
+    paid(&a, with(by("alipay").order(&app, "tea"), json!({ "payer": payer }))).await;
+    let known = b.order(text(&known, "id")).await;
+    assert_eq!(told(&known)[0], ("alipay", "used_before"), "the last one counts");
+    assert!(page(&b, &known).await.contains("You paid this way last time"));
+
+    for trouble in [State::Silent, State::Shut] {
+        door.becomes(trouble);
+        let down = async || {
+            let order = a.create(&with(by("alipay").order(&app, "tea"), json!({ "payer": null }))).await.order(201);
+            (channel(&a, "alipay").await["health"] == "down").then_some(order)
+        };
+        eventually("alipay is down", seconds(20), down).await;
+        listed(&[
+            ("simpay", "lower_fee"),
+            ("unionpay", "lower_fee"),
+            ("stripe", "higher_success_rate"),
+            ("wechat", "lower_success_rate"),
+            ("alipay", "down"),
+        ])
+        .await;
+        let turned = a.create(&with(by("alipay").order(&app, "tea"), json!({ "payer": payer }))).await.order(201);
+        assert_eq!(
+            (&turned["state"], &turned["last_failure"]["code"]),
+            (&json!("created"), &json!("channel_unavailable"))
+        );
+        assert_eq!(turned["alternative_channels"][0], "simpay", "habit is of no use where nobody answers");
+        assert!(!page(&a, &turned).await.contains("You paid this way last time"));
+
+        door.becomes(State::Open);
+        eventually("alipay is back", seconds(30), async || {
+            (channel(&a, "alipay").await["health"] == "up").then_some(())
+        })
+        .await;
+        assert_eq!(told(&b.order(text(&known, "id")).await)[0], ("alipay", "used_before"), "{trouble:?} is over");
     }
     app.finish().await;
 }

@@ -13,7 +13,7 @@ use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Webhooks};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::step;
-use tongbao::domain::time::Instant;
+use tongbao::domain::time::{Instant, TimeScale};
 use tongbao::store::{Group, NextActionChange, OrderUnit, OutboxRow, Request, Unit};
 
 /// More than a dispatcher looks through at once.
@@ -30,6 +30,7 @@ fn cancelled(number: u32, at: Instant, webhook_url: &str) -> OrderUnit {
         rates: [Rate::new(rust_decimal::Decimal::new(3, 3)).expect("a rate"); Channel::COUNT],
         fee_bearer: FeeBearer::Payer,
         pace: Pace::Sandbox,
+        time_scale: TimeScale::TRUE,
         webhooks: Webhooks::Wanted,
         attempts_max: 5,
         expires_at: at.plus_ms(3_600_000),

@@ -28,16 +28,31 @@ pub type Adapters = Vec<(Channel, Arc<dyn Adapter>)>;
 /// # Errors
 /// What is missing or malformed, by the name of its key.
 pub fn adapters(config: &Config) -> Result<Adapters, Failure> {
+    check_accounts(config)?;
     let mut adapters = Adapters::new();
     for (name, settings) in config.channels.iter().filter(|(_, settings)| settings.enabled) {
         let channel = Channel::parse(name).ok_or_else(|| format!("`channels.{name}`: there is no such channel"))?;
         let accounts = of_channel(config, channel, settings)?;
-        if !accounts.iter().any(|adapter| adapter.account().as_str() == DEFAULT_ACCOUNT) {
-            return Err(format!("`channels.{name}.accounts.{DEFAULT_ACCOUNT}` is missing").into());
-        }
         adapters.extend(accounts.into_iter().map(|adapter| (channel, adapter)));
     }
     Ok(adapters)
+}
+
+/// Every enabled channel has the account that a callback or a platform means when it names none. All channels that lack
+/// it are told of at once.
+fn check_accounts(config: &Config) -> Result<(), Failure> {
+    let has_default = |settings: &config::Channel| {
+        let made = config.sandbox && settings.accounts.is_empty();
+        made || settings.accounts.names().any(|account| account == DEFAULT_ACCOUNT)
+    };
+    let lacking = config.channels.iter().filter(|(_, settings)| settings.enabled && !has_default(settings));
+    let lacking: Vec<String> = lacking
+        .map(|(name, _)| {
+            let account = format!("channels.{name}.accounts.{DEFAULT_ACCOUNT}");
+            format!("`{account}` is missing: give the channel this account, or set `channels.{name}.enabled = false`")
+        })
+        .collect();
+    if lacking.is_empty() { Ok(()) } else { Err(lacking.join("\n").into()) }
 }
 
 fn of_channel(config: &Config, channel: Channel, settings: &config::Channel) -> Result<Vec<Arc<dyn Adapter>>, Failure> {
@@ -105,7 +120,8 @@ fn base_url(config: &Config, channel: Channel, settings: &config::Channel) -> Re
     let home = match channel {
         Channel::Simpay if config.sandbox => return Ok(config.gateway_url()),
         Channel::Simpay => {
-            return Err("`channels.simpay.base_url` is missing: outside the sandbox it must be set".into());
+            let why = "outside the sandbox it must be set, or `channels.simpay.enabled = false`";
+            return Err(format!("`channels.simpay.base_url` is missing: {why}").into());
         }
         Channel::Wechat => "https://api.mch.weixin.qq.com",
         Channel::Alipay => "https://openapi.alipay.com",

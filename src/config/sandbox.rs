@@ -86,6 +86,7 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
+    use crate::domain::channel::Channel;
 
     fn der(pem: &str) -> Vec<u8> {
         let lines = pem.lines().filter(|line| !line.starts_with("-----"));
@@ -97,6 +98,8 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("tongbao-sandbox-{}", std::process::id()));
         let mut config = Config::load(&[]).unwrap();
         config.data.dir = dir.clone();
+        assert!(Channel::ALL.iter().all(|channel| is_served(&config, channel.name())), "all are on by default");
+        config.channels.retain(|name, _| name == "simpay");
         assert!(!is_served(&config, "wechat"));
         let (wechat, again) = (Wechat::open(&dir, ACCOUNT).unwrap(), Wechat::open(&dir, ACCOUNT).unwrap());
         assert!(is_served(&config, "wechat") && !is_served(&config, "alipay") && is_served(&config, "simpay"));

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::money::Currency;
+use super::time::TimeScale;
 
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
@@ -228,6 +229,19 @@ impl fmt::Display for Channel {
 }
 
 impl Rules {
+    /// How long an attempt may live in an order of this scale. Only where nothing but time ends an attempt does that
+    /// time shrink: elsewhere a close ends it as soon as anybody wants.
+    pub fn life_ms(&self, scale: TimeScale) -> i64 {
+        match self.closing {
+            Closing::Impossible => scale.of(self.live_max_ms),
+            Closing::Certain | Closing::Confirmed => self.live_max_ms,
+        }
+    }
+
+    pub fn grace_ms(&self, scale: TimeScale) -> i64 {
+        scale.of(self.grace_ms)
+    }
+
     /// What it takes of a currency in one payment; none where it does not take the currency.
     pub fn limit(&self, currency: Currency) -> Option<Limit> {
         match self.currencies {

@@ -8,7 +8,7 @@ use super::ledger::Entry;
 use super::money::{Currency, Rate};
 use super::order::{AttemptFailure, FeeBearer, Order, Webhooks};
 use super::retry::Pace;
-use super::time::Instant;
+use super::time::{Instant, TimeScale};
 
 /// A fact and its time; the journal holds these, with nothing personal in them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +91,8 @@ pub struct Created {
     pub rates: [Rate; Channel::COUNT],
     pub fee_bearer: FeeBearer,
     pub pace: Pace,
+    #[serde(default, skip_serializing_if = "TimeScale::is_true")]
+    pub time_scale: TimeScale,
     pub webhooks: Webhooks,
     pub attempts_max: u8,
     pub expires_at: Instant,

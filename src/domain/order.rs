@@ -6,7 +6,7 @@ use super::channel::{Channel, Closing, Method};
 use super::id::{Account, AttemptNumber, OrderId, PlatformId};
 use super::money::{Currency, Rate};
 use super::retry::{self, Pace};
-use super::time::Instant;
+use super::time::{Instant, TimeScale};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -261,6 +261,9 @@ pub struct Order {
     pub rates: [Rate; Channel::COUNT],
     pub fee_bearer: FeeBearer,
     pub pace: Pace,
+    /// Fixed when it is created, like its pace: a journal is replayed by what its order began with.
+    #[serde(default, skip_serializing_if = "TimeScale::is_true")]
+    pub time_scale: TimeScale,
     /// Whether somebody wants webhooks of it.
     pub webhooks: Webhooks,
     pub attempts_max: u8,

@@ -31,6 +31,7 @@ pub fn create(facts: &Created, at: Instant) -> Order {
         rates: facts.rates,
         fee_bearer: facts.fee_bearer,
         pace: facts.pace,
+        time_scale: facts.time_scale,
         webhooks: facts.webhooks,
         attempts_max: facts.attempts_max,
         created_at: at,

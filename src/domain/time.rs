@@ -39,9 +39,47 @@ impl Instant {
     }
 }
 
+/// How long the spans that a channel's protocol fixes take for an order, in percent of the true ones. A sandbox shrinks
+/// them, since nobody waits there for a quarter of an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TimeScale(u8);
+
+impl TimeScale {
+    /// As the protocols have it.
+    pub const TRUE: TimeScale = TimeScale(100);
+
+    /// None outside 1..=100.
+    pub fn percent(percent: u8) -> Option<Self> {
+        (1..=100).contains(&percent).then_some(TimeScale(percent))
+    }
+
+    pub const fn of(self, span_ms: i64) -> i64 {
+        span_ms.saturating_mul(self.0 as i64) / 100
+    }
+
+    pub fn is_true(&self) -> bool {
+        *self == TimeScale::TRUE
+    }
+}
+
+impl Default for TimeScale {
+    fn default() -> Self {
+        TimeScale::TRUE
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scale_shrinks_spans_and_never_stretches_them() {
+        let [none, tenth, most] = [0, 10, 101].map(TimeScale::percent);
+        assert_eq!((none, most), (None, None));
+        assert_eq!(tenth.map(|scale| [scale.of(900_000), scale.of(0), scale.of(9)]), Some([90_000, 0, 0]));
+        assert_eq!(TimeScale::TRUE.of(900_000), 900_000);
+    }
 
     #[test]
     fn instants_are_written_and_read_as_rfc_3339() {

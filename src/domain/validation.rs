@@ -70,7 +70,7 @@ pub fn validate(order: &Order, facts: &Facts, now: Instant) -> Verdict {
         Health::Down => Verdict::Unsuitable { failure: AttemptFailure::ChannelUnavailable },
         Health::Up => Verdict::Suitable {
             account: account.clone(),
-            expires_at: order.expires_at.min(now.plus_ms(rules.live_max_ms)),
+            expires_at: order.expires_at.min(now.plus_ms(rules.life_ms(order.time_scale))),
         },
     }
 }

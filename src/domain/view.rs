@@ -305,6 +305,7 @@ pub(crate) mod tests {
     use super::super::retry::Pace;
     use super::super::routing::{Policy, Standing};
     use super::super::success::{BasisPoints, Tally};
+    use super::super::time::TimeScale;
     use super::super::validation::Health;
     use super::*;
     use serde_json::{Value, json};
@@ -323,6 +324,7 @@ pub(crate) mod tests {
             rates: rates.map(|rate| Rate::new(rate.parse().unwrap()).unwrap()),
             fee_bearer: FeeBearer::Payer,
             pace: Pace::Sandbox,
+            time_scale: TimeScale::TRUE,
             webhooks: Webhooks::Wanted,
             attempts_max: 5,
             created_at: AT,

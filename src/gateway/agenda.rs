@@ -23,6 +23,8 @@ pub struct PaymentId {
 pub enum Deed {
     /// The payer pays or declines, if the payment still lets it.
     PayerActs,
+    /// A payment that no merchant can close is over.
+    Ends,
     Deliver(Delivery),
 }
 

@@ -133,9 +133,27 @@ pub struct Pending {
 }
 
 pub enum PendingWhat {
-    Payer { script: Script, asked_minor: i64, created_at: i64 },
-    PayerOnceClosed { script: Script, asked_minor: i64, closed_at: i64 },
-    Callbacks { script: Script, sent: u16, acknowledged: bool },
+    Payer {
+        script: Script,
+        asked_minor: i64,
+        created_at: i64,
+    },
+    /// Of a payment that waits to be closed.
+    End {
+        script: Script,
+        asked_minor: i64,
+        expires_at: i64,
+    },
+    PayerOnceClosed {
+        script: Script,
+        asked_minor: i64,
+        closed_at: i64,
+    },
+    Callbacks {
+        script: Script,
+        sent: u16,
+        acknowledged: bool,
+    },
 }
 
 pub struct Refund<'a> {

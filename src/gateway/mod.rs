@@ -50,7 +50,7 @@ use simpay::Simpay;
 use stripe::Stripe;
 use unionpay::Unionpay;
 use wechat::Wechat;
-use wire::{TimeScale, Wire};
+use wire::{EndedBy, TimeScale, Wire};
 
 /// When the last of three callbacks follows the first two.
 const LATER_COPY_MS: i64 = 1_000;
@@ -215,6 +215,7 @@ impl Gateway {
             for (payment, deed) in self.agenda.due().await {
                 match deed {
                     Deed::PayerActs => self.payer_acts(payment),
+                    Deed::Ends => self.ends(&payment),
                     Deed::Deliver(delivery) => {
                         if let Some(job) = sender.admit(payment, delivery) {
                             senders.spawn(Arc::clone(sender).work(job));
@@ -244,6 +245,16 @@ impl Gateway {
         }
     }
 
+    /// Puts the end of a payment on the agenda, if its script waits for that and no merchant can bring it about.
+    fn arrange_end(&self, payment: PaymentId, script: Script, asked_minor: i64, expires_at: i64) {
+        match self.wire(payment.account).ended_by() {
+            EndedBy::Time if script.waits_for_the_end(asked_minor) => {
+                self.agenda.arrange(expires_at, payment, Deed::Ends);
+            }
+            EndedBy::Time | EndedBy::Merchant => {}
+        }
+    }
+
     fn payer_acts(&self, payment: PaymentId) {
         let now = now_ms();
         let fresh = || self.wire(payment.account).reference(now);
@@ -251,6 +262,14 @@ impl Gateway {
             Ok(Acted::Nothing) => {}
             Ok(Acted::Paid(script)) => self.arrange_callbacks(&payment, script, now),
             Err(refusal) => tracing::error!(number = %payment.number, ?refusal, "a payer could not act"),
+        }
+    }
+
+    /// Where no merchant can close a payment, its end by time is the close that scripts speak of.
+    fn ends(&self, payment: &PaymentId) {
+        match self.close(payment.account, &payment.number, CloseRule::Remembered, now_ms()) {
+            Ok(()) | Err(Refusal::AlreadyPaid) => {}
+            Err(refusal) => tracing::error!(number = %payment.number, ?refusal, "a payment could not end"),
         }
     }
 
@@ -281,6 +300,9 @@ impl Gateway {
             match pending.what {
                 PendingWhat::Payer { script, asked_minor, created_at } => {
                     self.arrange_payer(payment, script, asked_minor, created_at);
+                }
+                PendingWhat::End { script, asked_minor, expires_at } => {
+                    self.arrange_end(payment, script, asked_minor, expires_at);
                 }
                 PendingWhat::PayerOnceClosed { script, asked_minor, closed_at } => {
                     self.arrange_late_money(payment, script, asked_minor, closed_at);

@@ -99,6 +99,14 @@ impl Script {
         }
     }
 
+    /// Whether the payer does nothing before the payment is closed.
+    pub fn waits_for_the_end(self, asked_minor: i64) -> bool {
+        match self.payer(asked_minor, 0) {
+            Payer::PaysOnceClosed { .. } => true,
+            Payer::Pays { .. } | Payer::Declines { .. } | Payer::StaysAway => false,
+        }
+    }
+
     /// What a payer who pays hands over.
     pub fn captured_minor(self, asked_minor: i64) -> i64 {
         match self {

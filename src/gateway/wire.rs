@@ -10,6 +10,15 @@ pub struct Callback {
     pub body: Vec<u8>,
 }
 
+/// What ends a payment that nobody has paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndedBy {
+    /// A merchant's call, or time.
+    Merchant,
+    /// There is no such call.
+    Time,
+}
+
 /// How a channel tells of money. Pure but for fresh numbers and signatures.
 pub trait Wire: Send + Sync {
     /// A fresh reference for a capture, as the channel writes them.
@@ -31,16 +40,20 @@ pub trait Wire: Send + Sync {
 
     /// The gaps between tries of a callback that is not acknowledged.
     fn retry_ms(&self) -> &[i64];
+
+    fn ended_by(&self) -> EndedBy {
+        EndedBy::Merchant
+    }
 }
 
 /// How long the spans that a protocol fixes take here: nobody waits in a sandbox for a callback of the next day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeScale {
-    percent: u32,
+    percent: u8,
 }
 
 impl TimeScale {
-    pub const fn percent(percent: u32) -> Self {
+    pub const fn percent(percent: u8) -> Self {
         TimeScale { percent }
     }
 

@@ -207,6 +207,7 @@ impl App {
                 rates: self.terms.rates,
                 fee_bearer: platform.fee_bearer,
                 pace: self.terms.pace,
+                time_scale: self.terms.time_scale,
                 webhooks: match addressee {
                     Some(_) => Webhooks::Wanted,
                     None => Webhooks::NotWanted,

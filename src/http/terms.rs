@@ -4,11 +4,13 @@ use crate::config::{Config, ConfigError};
 use crate::domain::channel::Channel;
 use crate::domain::money::Rate;
 use crate::domain::retry::Pace;
+use crate::domain::time::TimeScale;
 
 pub struct Terms {
     /// By [`Channel::index`], enabled or not: an order keeps them for life.
     pub rates: [Rate; Channel::COUNT],
     pub pace: Pace,
+    pub time_scale: TimeScale,
 }
 
 impl Terms {
@@ -24,6 +26,7 @@ impl Terms {
         Ok(Terms {
             rates: [rate(simpay)?, rate(wechat)?, rate(alipay)?, rate(unionpay)?, rate(stripe)?],
             pace: config.pace(),
+            time_scale: config.time_scale(),
         })
     }
 }

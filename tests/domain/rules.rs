@@ -13,6 +13,7 @@ use tongbao::domain::order::{
 };
 use tongbao::domain::retry;
 use tongbao::domain::step;
+use tongbao::domain::time::TimeScale;
 use tongbao::domain::validation::{Facts, Health, validate};
 
 use crate::world::*;
@@ -287,6 +288,43 @@ fn rule_03_the_look_at_a_channel_takes_the_earlier_of_both_expiries_and_refuses_
         validate(&order, &Facts { risk: Some("velocity".into()), ..facts(Channel::Simpay) }, START),
         Verdict::RiskRefused { rule: "velocity".into() }
     );
+}
+
+/// In a sandbox what only time ends, and every grace, shrinks by the scale that the order began with. What a close can
+/// end lives as long as elsewhere.
+#[test]
+fn rule_03_a_scale_shrinks_the_life_of_what_only_time_ends_and_every_grace() {
+    let time_scale = TimeScale::percent(10).expect("a scale");
+    for (channel, life_ms, grace_ms) in [
+        (Channel::Unionpay, 15 * MINUTE / 10, MINUTE),
+        (Channel::Wechat, 2 * HOUR, 30 * SECOND),
+        (Channel::Alipay, 2 * HOUR, 30 * SECOND),
+    ] {
+        let mut walk = Walk::of(&Created { time_scale, ..creation() });
+        let (method, account) = (method_of(channel), Some(account()));
+        let facts = Facts { channel, method, account, health: Health::Up, risk: None };
+        let Verdict::Suitable { expires_at, .. } = validate(&walk.order, &facts, START) else { panic!("{channel}") };
+        assert_eq!(expires_at, START.plus_ms(life_ms), "{channel}");
+        walk.pay_by(channel);
+        assert_eq!(walk.attempt(0).expires_at, expires_at, "{channel}");
+        walk.tell(Fact::CancelAsked);
+        walk.wait_until(expires_at.plus_ms(grace_ms)).tell(found(0, Finding::NotExist));
+        assert!(walk.attempt(0).is_open(), "{channel}: its time is not over");
+        walk.wait(1).tell(found(0, Finding::NotExist));
+        assert_eq!(walk.order.failure, Some(OrderFailure::Cancelled), "{channel}");
+    }
+}
+
+/// Journals of before there was a scale, and those of live orders, do not name it.
+#[test]
+fn a_true_scale_is_not_journaled() {
+    let text = serde_json::to_value(creation()).expect("JSON");
+    assert_eq!(text.get("time_scale"), None);
+    assert_eq!(serde_json::from_value::<Created>(text).expect("a creation"), creation());
+    let scaled = Created { time_scale: TimeScale::percent(5).expect("a scale"), ..creation() };
+    let text = serde_json::to_value(&scaled).expect("JSON");
+    assert_eq!(text["time_scale"], 5);
+    assert_eq!(serde_json::from_value::<Created>(text).expect("a creation"), scaled);
 }
 
 /// What a channel is asked for is the payable, so that its limits bound that.

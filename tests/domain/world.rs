@@ -11,7 +11,7 @@ use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{Attempt, FeeBearer, Order, State, Webhooks};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::step;
-use tongbao::domain::time::Instant;
+use tongbao::domain::time::{Instant, TimeScale};
 
 pub const SECOND: i64 = 1_000;
 pub const MINUTE: i64 = 60 * SECOND;
@@ -35,6 +35,7 @@ pub fn creation() -> Created {
         rates: ["0.003", "0.003", "0.005", "0.006", "0.029"].map(rate),
         fee_bearer: FeeBearer::Payer,
         pace: Pace::Production,
+        time_scale: TimeScale::TRUE,
         webhooks: Webhooks::Wanted,
         attempts_max: 5,
         expires_at: START.plus_ms(2 * HOUR),
@@ -229,7 +230,7 @@ impl Walk {
 
     /// The payer chooses a channel and it suits: one commit.
     pub fn pay_by(&mut self, channel: Channel) -> Step {
-        let expires_at = self.order.expires_at.min(self.at.plus_ms(channel.rules().live_max_ms));
+        let expires_at = self.order.expires_at.min(self.at.plus_ms(channel.rules().life_ms(self.order.time_scale)));
         self.try_tell(vec![chosen(channel), suitable(channel, expires_at)]).expect("the channel suits")
     }
 

@@ -7,7 +7,7 @@ use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{Attempt, AttemptState, FeeBearer, Order, Webhooks};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::step;
-use tongbao::domain::time::Instant;
+use tongbao::domain::time::{Instant, TimeScale};
 
 use crate::gateways::{Shown, Terms, is_carried};
 use crate::process::{Asker, Letter};
@@ -93,6 +93,7 @@ pub fn create(world: &mut World, buyer: usize) {
         rates: ["0.003", "0.003", "0.005", "0.006", "0.029"].map(rate),
         fee_bearer: buyer.fee_bearer,
         pace: if buyer.lives_ms <= 2 * MINUTE { Pace::Sandbox } else { Pace::Production },
+        time_scale: TimeScale::TRUE,
         webhooks: Webhooks::Wanted,
         attempts_max: buyer.attempts_max,
         expires_at: now.plus_ms(buyer.lives_ms),

@@ -9,7 +9,7 @@ use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::step;
-use tongbao::domain::time::Instant;
+use tongbao::domain::time::{Instant, TimeScale};
 use tongbao::store::{AttemptRow, NextActionChange, OrderUnit, OutboxRow, Request, Unit};
 
 /// When everything begins here.
@@ -38,6 +38,7 @@ pub fn created(platform: PlatformId, amount_minor: i64) -> Created {
         rates: [rate(6_000_000); Channel::COUNT],
         fee_bearer: FeeBearer::Payer,
         pace: Pace::Production,
+        time_scale: TimeScale::TRUE,
         webhooks: Webhooks::Wanted,
         attempts_max: 5,
         expires_at: START.plus_ms(HOUR_MS),

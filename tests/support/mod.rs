@@ -5,11 +5,14 @@ pub mod app;
 pub mod beside;
 pub mod books;
 pub mod client;
+pub mod door;
 pub mod gateway;
+pub mod keys;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod receiver;
+pub mod ways;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio::process::{Child, Command};
 
-use super::{Folder, postgres, seconds};
+use super::{Folder, keys, postgres, seconds};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tongbao");
 /// What the contract allows a server from SIGTERM to its exit.
@@ -47,9 +47,15 @@ impl Site {
         let folder = Folder::new();
         let embedded = || format!("sqlite://{}", folder.path().join("tongbao.db").display());
         let store_url = store_url.unwrap_or_else(embedded);
+        keys::copy_to(folder.path());
         let overlay = folder.path().join("overlay.toml");
         std::fs::write(&overlay, settings).expect("the overlay is written");
         Site { listen: free_address(), gateway: free_address(), store_url, overlay, folder }
+    }
+
+    /// Other settings, for what is started from now on.
+    pub fn lay_over(&mut self, settings: &str) {
+        std::fs::write(&self.overlay, settings).expect("the overlay is written");
     }
 
     pub fn url(&self) -> String {

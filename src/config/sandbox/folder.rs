@@ -33,6 +33,7 @@ impl Folder {
             return Ok(Folder(folder));
         }
         let failed = |error: std::io::Error| failure(&folder, &error);
+        tracing::info!(channel, account, "making the sandbox's keys, once");
         let files = make()?;
         let draft = draft_of(&folder);
         if draft.exists() {

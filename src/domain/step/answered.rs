@@ -6,7 +6,7 @@ use crate::domain::event::{CloseAnswer, Effect, Fault, Finding, Refusal, SendOut
 use crate::domain::id::Account;
 use crate::domain::order::{Attempt, AttemptFailure, AttemptState, CloseStage, Order, Reach};
 use crate::domain::retry;
-use crate::domain::time::Instant;
+use crate::domain::time::{Instant, TimeScale};
 
 impl Draft {
     pub(super) fn send_answered(&mut self, ordinal: u8, send: u16, outcome: &SendOutcome) -> Result<(), Refusal> {
@@ -92,7 +92,7 @@ impl Draft {
 
     /// What was found by a question of `asked_at`: only what time had made certain by then is certain.
     pub(super) fn found(&mut self, ordinal: u8, finding: &Finding, asked_at: Instant) -> Result<(), Refusal> {
-        let asked_at = asked_at.min(self.at);
+        let (asked_at, scale) = (asked_at.min(self.at), self.order.time_scale);
         let attempt = self.attempt_mut(ordinal)?;
         match finding {
             Finding::Unknown { .. } => return Ok(()),
@@ -104,7 +104,7 @@ impl Draft {
                 return Ok(());
             }
             Finding::Pending | Finding::NotExist | Finding::Declined | Finding::Closed => {
-                if attempt.disproves_claim(finding, asked_at) {
+                if attempt.disproves_claim(finding, asked_at, scale) {
                     attempt.claimed_at = None;
                 }
             }
@@ -148,9 +148,10 @@ impl Draft {
 
     /// The channel knows the attempt and waits for the payer.
     pub(super) fn still_there(&mut self, ordinal: u8, asked_at: Instant) -> Result<(), Refusal> {
+        let scale = self.order.time_scale;
         let attempt = self.attempt_mut(ordinal)?;
         attempt.reach = attempt.reach.at_least_perhaps();
-        match attempt.lapsed(asked_at) {
+        match attempt.lapsed(asked_at, scale) {
             Some(Lapse::NotExistOrPending) => self.dies(ordinal, None),
             Some(Lapse::Never | Lapse::NotExist) | None => self.ask_on(ordinal)?,
         }
@@ -158,7 +159,8 @@ impl Draft {
     }
 
     pub(super) fn not_there(&mut self, ordinal: u8, asked_at: Instant) -> Result<(), Refusal> {
-        match self.attempt_mut(ordinal)?.lapsed(asked_at) {
+        let scale = self.order.time_scale;
+        match self.attempt_mut(ordinal)?.lapsed(asked_at, scale) {
             Some(Lapse::NotExist | Lapse::NotExistOrPending) => self.dies(ordinal, None),
             Some(Lapse::Never) | None => self.ask_on(ordinal)?,
         }
@@ -237,23 +239,27 @@ impl Reach {
 
 impl Attempt {
     /// What an answer makes certain by time alone: it was asked for after the attempt's expiry and the channel's grace.
-    pub(super) fn lapsed(&self, asked_at: Instant) -> Option<Lapse> {
-        let rules = self.channel.rules();
-        (asked_at > self.expires_at.plus_ms(rules.grace_ms)).then_some(rules.lapse)
+    pub(super) fn lapsed(&self, asked_at: Instant, scale: TimeScale) -> Option<Lapse> {
+        (asked_at > self.lapses_at(scale)).then_some(self.channel.rules().lapse)
+    }
+
+    /// When its channel has stopped changing its mind.
+    pub(super) fn lapses_at(&self, scale: TimeScale) -> Instant {
+        self.expires_at.plus_ms(self.channel.rules().grace_ms(scale))
     }
 
     /// Whether time has ended it, so that a query is all that is missing. A channel refuses to close what has ended or
     /// what it never knew; such a refusal may open the breaker and keep the query behind it from leaving, every time.
-    pub(super) fn needs_asking(&self, at: Instant) -> bool {
-        self.lapsed(at).is_some_and(|lapse| lapse != Lapse::Never)
+    pub(super) fn needs_asking(&self, at: Instant, scale: TimeScale) -> bool {
+        self.lapsed(at, scale).is_some_and(|lapse| lapse != Lapse::Never)
     }
 
     /// Whether a query's answer undoes what a verified callback claimed. One that time could still change does not.
-    pub(super) fn disproves_claim(&self, finding: &Finding, asked_at: Instant) -> bool {
+    pub(super) fn disproves_claim(&self, finding: &Finding, asked_at: Instant, scale: TimeScale) -> bool {
         let certain = match finding {
             Finding::Declined | Finding::Closed => true,
-            Finding::Pending => self.lapsed(asked_at) == Some(Lapse::NotExistOrPending),
-            Finding::NotExist => self.lapsed(asked_at).is_some_and(|lapse| lapse != Lapse::Never),
+            Finding::Pending => self.lapsed(asked_at, scale) == Some(Lapse::NotExistOrPending),
+            Finding::NotExist => self.lapsed(asked_at, scale).is_some_and(|lapse| lapse != Lapse::Never),
             Finding::Paid { .. } | Finding::Unknown { .. } => false,
         };
         certain && self.claimed_at.is_some_and(|since| asked_at.since_ms(since) >= CLAIM_STANDS_MS)

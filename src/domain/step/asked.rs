@@ -25,8 +25,8 @@ impl Draft {
                 if open.state == AttemptState::Open && open.is_renewed_by(channel, method, self.at) {
                     self.refresh(ordinal)
                 } else if !open.can_be_closed() {
-                    let dead_at = open.expires_at.plus_ms(open.channel.rules().grace_ms);
-                    Err(Refusal::AttemptOpen { retry_after_ms: dead_at.since_ms(self.at).max(OVERDUE_GAP_MS) })
+                    let lapses_at = open.lapses_at(self.order.time_scale);
+                    Err(Refusal::AttemptOpen { retry_after_ms: lapses_at.since_ms(self.at).max(OVERDUE_GAP_MS) })
                 } else if used_up {
                     Err(Refusal::AttemptsUsedUp)
                 } else {

@@ -7,7 +7,7 @@ use crate::domain::retry;
 
 impl Draft {
     pub(super) fn propose_overdue(&mut self, asking: Asking) {
-        let (at, pace) = (self.at, self.order.pace);
+        let (at, pace, scale) = (self.at, self.order.pace, self.order.time_scale);
         for attempt in &self.order.attempts {
             let ordinal = attempt.ordinal;
             let open = attempt.is_open().then_some((attempt.queries(pace), attempt.paced_from));
@@ -19,7 +19,7 @@ impl Draft {
                 (Asking::Due, AttemptState::Closing)
                     if attempt.can_be_closed()
                         && attempt.close != CloseStage::Answered
-                        && !attempt.needs_asking(at) =>
+                        && !attempt.needs_asking(at, scale) =>
                 {
                     self.effects.push(Effect::Close { ordinal });
                 }

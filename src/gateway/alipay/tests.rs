@@ -67,6 +67,7 @@ impl Sandbox {
         }
         let mut config = Config::load(&[]).unwrap();
         config.data.dir = dir.clone();
+        config.channels.retain(|name, _| name == "alipay");
         config.gateway.payer_delay_ms = payer_delay_ms;
         let account = sandbox::Alipay::open(&dir, sandbox::ACCOUNT).unwrap();
         let key = SigningKey::from_pem(&account.app_key).unwrap();

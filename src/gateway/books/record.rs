@@ -173,7 +173,7 @@ impl Payment {
         let pays = Turn::Pays { amount_minor: self.script.captured_minor(self.asked_minor) };
         match (self.script.payer(self.asked_minor, 0), self.state_at(now)) {
             (Payer::Pays { .. }, State::Waiting) => pays,
-            // Closed by a request, that is: the money of a payment that merely expired never comes.
+            // Closed on record, that is: the money of a payment that merely expired never comes.
             (Payer::PaysOnceClosed { .. }, State::Closed) if self.closed_at.is_some() => pays,
             (Payer::Declines { .. }, State::Waiting) => Turn::Declines,
             (
@@ -220,6 +220,9 @@ impl Payment {
     pub fn pending(&self, now: i64) -> Option<PendingWhat> {
         let (script, asked_minor) = (self.script, self.asked_minor);
         match (self.state_at(now), self.closed_at) {
+            (State::Waiting | State::Closed, None) if script.waits_for_the_end(asked_minor) => {
+                Some(PendingWhat::End { script, asked_minor, expires_at: self.expires_at })
+            }
             (State::Waiting, _) => Some(PendingWhat::Payer { script, asked_minor, created_at: self.created_at }),
             (State::Closed, Some(closed_at)) => Some(PendingWhat::PayerOnceClosed { script, asked_minor, closed_at }),
             (State::Paid, _) => {

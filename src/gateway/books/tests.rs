@@ -137,6 +137,35 @@ fn a_close_means_what_the_channel_means_by_it() {
     assert_eq!((view.state, view.closed_at), (State::Closed, Some(30)));
 }
 
+/// Its end may come while the gateway is away.
+#[test]
+fn a_payment_that_waits_for_its_end_is_taken_up_before_and_after_it() {
+    let folder = Folder::new("end");
+    {
+        let books = folder.open();
+        for (number, script) in [("late", Script::Late), ("plain", Script::Plain), ("closed", Script::Late)] {
+            assert!(matches!(books.create(SIMPAY, &asked(number, script), 10), Ok(Taken::New(_))));
+        }
+        let closing = books.close(SIMPAY, "closed", CloseRule::Remembered, 20);
+        assert!(matches!(closing, Ok(Closing::MoneyComes { .. })));
+        books.seal();
+    }
+    let books = folder.open();
+    for (now, expected) in [(30, ["closed", "end", "payer"].as_slice()), (2_000, &["closed", "end"])] {
+        let mut seen = Vec::new();
+        books.pending([SIMPAY].into_iter(), now, |pending| {
+            seen.push(match pending.what {
+                PendingWhat::Payer { .. } => "payer",
+                PendingWhat::End { expires_at: 1_000, .. } => "end",
+                PendingWhat::PayerOnceClosed { closed_at: 20, .. } => "closed",
+                PendingWhat::End { .. } | PendingWhat::PayerOnceClosed { .. } | PendingWhat::Callbacks { .. } => "else",
+            });
+        });
+        seen.sort_unstable();
+        assert_eq!(seen, expected, "at {now}");
+    }
+}
+
 #[test]
 fn a_days_bill_has_its_lines_in_order() {
     let folder = Folder::new("bill");

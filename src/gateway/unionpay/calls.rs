@@ -170,7 +170,8 @@ fn front(gateway: &Gateway, account: AccountId, request: &Request, now: i64) -> 
     };
     match gateway.books.create(account, &asked, now)? {
         Taken::New(payment) => {
-            gateway.arrange_payment(payment, script, amount_minor, now);
+            gateway.arrange_payment(payment.clone(), script, amount_minor, now);
+            gateway.arrange_end(payment, script, amount_minor, expires_at);
             Ok(amount_minor)
         }
         // The same form once more: the payer has reloaded the page.

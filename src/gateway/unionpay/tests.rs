@@ -47,6 +47,7 @@ fn far(test: &str) -> Far {
     let _ = std::fs::remove_dir_all(&folder);
     let mut config = Config::load(&[]).unwrap();
     config.data.dir.clone_from(&folder);
+    config.channels.retain(|name, _| name == "unionpay");
     let keys = sandbox::Unionpay::open(&folder, sandbox::ACCOUNT).unwrap();
     let gateway = web::Data::new(Gateway::open(&config).unwrap());
     let (account, _) = gateway.unionpay.wire(&keys.mer_id).unwrap();

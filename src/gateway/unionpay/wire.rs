@@ -9,7 +9,7 @@ use super::fields::{Kept, SUCCESS};
 use super::form::{Fields, notification};
 use super::signing::{Merchant, Signer};
 use crate::gateway::books::{Capture, Notice, RefundNotice};
-use crate::gateway::wire::{Callback, TimeScale, Wire};
+use crate::gateway::wire::{Callback, EndedBy, TimeScale, Wire};
 
 const MINUTE_MS: i64 = 60_000;
 /// Five tries in all.
@@ -131,5 +131,9 @@ impl Wire for UnionpayWire {
 
     fn retry_ms(&self) -> &[i64] {
         &self.retry_ms
+    }
+
+    fn ended_by(&self) -> EndedBy {
+        EndedBy::Time
     }
 }

@@ -39,7 +39,7 @@ fn world() -> &'static World {
         let folder = std::env::temp_dir().join(format!("tongbao-wechat-{}", std::process::id()));
         let mut config = Config::load(&[]).unwrap();
         config.data.dir = folder.clone();
-        config.channels.get_mut("wechat").unwrap().enabled = true;
+        config.channels.retain(|name, _| name == "wechat");
         let gateway = web::Data::new(Gateway::open(&config).unwrap());
         let account = sandbox::Wechat::open(&folder, sandbox::ACCOUNT).unwrap();
         let key = PrivatePkcs8KeyDer::from_pem_slice(account.merchant_key.expose_secret().as_bytes()).unwrap();

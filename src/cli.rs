@@ -10,6 +10,7 @@ use crate::telemetry;
 
 mod accounts;
 mod audit;
+mod bill;
 mod demo;
 mod gateway;
 mod operator;
@@ -55,6 +56,8 @@ enum Command {
     Operator(operator::OperatorCommand),
     /// Check the books against themselves and against the simulated gateway's
     Audit(audit::AuditArgs),
+    /// Fetch a channel's statement of a day, check it, and show or write its lines
+    Bill(bill::BillArgs),
 }
 
 /// Why a command failed, for the person who called it.
@@ -84,6 +87,7 @@ impl Cli {
             Command::Webhook(command) => system.block_on(webhook::run(config, command)),
             Command::Operator(command) => system.block_on(operator::run(config, command)),
             Command::Audit(args) => system.block_on(audit::run(config, args)),
+            Command::Bill(args) => system.block_on(bill::run(config, args)),
         }
     }
 }

@@ -47,6 +47,7 @@ pub struct Config {
     pub risk: Risk,
     pub routing: Routing,
     pub webhooks: Webhooks,
+    pub bills: Bills,
     pub channels: BTreeMap<String, Channel>,
     /// By name; a platform that is not here uses the account `default` of every channel.
     #[serde(default)]
@@ -147,6 +148,14 @@ pub struct Webhooks {
     pub timeout_ms: u64,
     pub batch_max: u32,
     pub retry_ms: Vec<u64>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bills {
+    pub answer_max_bytes: usize,
+    pub lines_max: usize,
+    pub timeout_ms: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -291,6 +300,10 @@ impl Config {
         }
         if self.routing.payer_memory_days == 0 {
             return refuse("routing.payer_memory_days", "must be at least 1");
+        }
+        let Bills { answer_max_bytes, lines_max, timeout_ms } = self.bills;
+        if answer_max_bytes == 0 || lines_max == 0 || timeout_ms == 0 {
+            return refuse("bills.answer_max_bytes", "and `bills.lines_max` and `bills.timeout_ms` must be at least 1");
         }
         url::Url::parse(&self.server.public_url)
             .map_err(|error| ConfigError(format!("`server.public_url`: {error}")))?;

@@ -1,6 +1,7 @@
 //! The only mutable memory: orders, the registry, channel supervisors, the writer, webhooks.
 
 pub mod ask;
+pub mod bills;
 pub mod clock;
 pub mod lease;
 pub mod order;

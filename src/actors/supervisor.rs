@@ -20,7 +20,7 @@ pub use renewable::Renewable;
 
 use super::ask::Trace;
 use super::clock;
-use crate::channels::sender::{self, Undelivered};
+use crate::channels::sender::{self, Allowance, Undelivered};
 use crate::channels::{Adapter, Answer, Attempted, NextAction, Outgoing, Reading, RefundAsk, Stamp, Submission};
 use crate::domain::breaker::{Admission, Breaker, Condition, Limits, Sign};
 use crate::domain::channel::Channel;
@@ -363,7 +363,7 @@ async fn once(desk: &Desk, call: &Call, stamp: Stamp, outgoing: Outgoing) -> End
         Err(why) => return End::Undelivered(Undelivered::NotSent(why)),
     };
     let traceparent = traceparent(call.trace);
-    match sender::send(&client, outgoing, &traceparent, desk.settings.timeout).await {
+    match sender::send(&client, outgoing, &traceparent, Allowance::of_call(desk.settings.timeout)).await {
         Ok(answer) => End::Answered(stamp, answer),
         Err(undelivered) => {
             record(desk, Sign::Sick);
@@ -588,7 +588,8 @@ impl Drop for Queued<'_> {
     }
 }
 
-fn nonce() -> String {
+/// Fresh randomness for a [`Stamp`].
+pub fn nonce() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
 

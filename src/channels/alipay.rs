@@ -22,9 +22,12 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use time::Date;
+
 use super::{
     Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, NextAction, Outgoing, Reading, Received,
     RefundAsk, Stamp, Submission, Submitted, Verb,
+    bill::{Bill, Day},
 };
 pub use crate::config::credentials::{Alipay as Credentials, AlipayTrust as Trust};
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
@@ -384,5 +387,10 @@ impl Adapter for Alipay {
 
     fn acknowledgement(&self) -> Acknowledgement {
         Acknowledgement { status: 200, content_type: "text/plain", body: "success" }
+    }
+
+    fn bill(&self, date: Date) -> Option<Bill<'_>> {
+        let day = Day::in_beijing(date);
+        Some(Bill { day, first: Box::new(bill::Address { alipay: self, day }) })
     }
 }

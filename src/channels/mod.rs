@@ -15,7 +15,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use time::Date;
 
+use self::bill::Bill;
 use crate::domain::channel::Method;
 use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::{Account, AttemptNumber};
@@ -254,6 +256,12 @@ pub trait Adapter: Send + Sync + 'static {
     /// Why it is not believed; nothing of it may be used then.
     fn callback(&self, received: &Received<'_>, now: Instant) -> Result<Heard, CallbackError>;
     fn acknowledgement(&self) -> Acknowledgement;
+
+    /// The account's statement of a day of the channel's own calendar: Beijing's days, Stripe's are of UTC. None where
+    /// the channel has no statements.
+    fn bill(&self, _date: Date) -> Option<Bill<'_>> {
+        None
+    }
 
     /// What the account must ask now to go on understanding its channel, such as for new keys; none while nothing is
     /// due. It is looked at every few seconds, so the adapter keeps its own measure.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Answer, Outgoing, Verb};
 
-/// Answers of channels are small; anything longer is not read to its end.
-const ANSWER_MAX_BYTES: usize = 256 * 1024;
+/// Answers to calls are small; anything longer is not read to its end. Bills have a bound of their own.
+const CALL_ANSWER_MAX_BYTES: usize = 256 * 1024;
 /// Connecting takes milliseconds where it works at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Gateways close idle connections after a minute or so; we close them first.
@@ -19,6 +19,28 @@ pub enum Undelivered {
     NotSent(String),
     /// It may have arrived.
     Unknown(String),
+}
+
+/// What one request may take, from its first byte to the answer's last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    pub time: Duration,
+    /// Of the answer's body.
+    pub bytes: usize,
+}
+
+impl Allowance {
+    pub const fn of_call(time: Duration) -> Self {
+        Allowance { time, bytes: CALL_ANSWER_MAX_BYTES }
+    }
+}
+
+/// How far the reading of an answer's body has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transfer {
+    pub bytes: usize,
+    /// As the answer says of itself, if it does.
+    pub of: Option<u64>,
 }
 
 /// What every client of ours has in common: no redirects, our own roots.
@@ -47,7 +69,7 @@ fn trusted_roots() -> Vec<reqwest::Certificate> {
     webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| reqwest::Certificate::from_der(der).ok()).collect()
 }
 
-/// Sends one request and reads its whole answer within `timeout`.
+/// Sends one request and reads its whole answer.
 ///
 /// # Errors
 /// [`Undelivered`], which says whether a byte may have left.
@@ -55,13 +77,27 @@ pub async fn send(
     client: &reqwest::Client,
     outgoing: Outgoing,
     traceparent: &str,
-    timeout: Duration,
+    allowance: Allowance,
+) -> Result<Answer, Undelivered> {
+    send_watched(client, outgoing, traceparent, allowance, |_| {}).await
+}
+
+/// The same, telling of each piece of the answer's body as it comes.
+///
+/// # Errors
+/// As [`send`].
+pub async fn send_watched(
+    client: &reqwest::Client,
+    outgoing: Outgoing,
+    traceparent: &str,
+    allowance: Allowance,
+    mut watch: impl FnMut(Transfer),
 ) -> Result<Answer, Undelivered> {
     let request = match outgoing.verb {
         Verb::Get => client.get(outgoing.url),
         Verb::Post => client.post(outgoing.url).body(outgoing.body),
     };
-    let mut request = request.timeout(timeout).header("traceparent", traceparent);
+    let mut request = request.timeout(allowance.time).header("traceparent", traceparent);
     for (name, value) in outgoing.headers {
         request = request.header(name, value);
     }
@@ -72,12 +108,14 @@ pub async fn send(
         .iter()
         .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
         .collect();
+    let of = response.content_length();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(judge)? {
-        if body.len() + chunk.len() > ANSWER_MAX_BYTES {
-            return Err(Undelivered::Unknown("the answer is too long".into()));
+        if body.len() + chunk.len() > allowance.bytes {
+            return Err(Undelivered::Unknown(format!("the answer is longer than {} bytes", allowance.bytes)));
         }
         body.extend_from_slice(&chunk);
+        watch(Transfer { bytes: body.len(), of });
     }
     Ok(Answer { status, headers, body })
 }

@@ -22,12 +22,16 @@ mod tests;
 mod verdict;
 mod webhook;
 
+use std::collections::HashSet;
+
 use secrecy::{ExposeSecret, SecretString};
+use time::Date;
 use url::form_urlencoded::Serializer;
 
 use super::{
     Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, Outgoing, Reading, Received, RefundAsk,
     Stamp, Submission, Submitted, Verb,
+    bill::{Bill, Day},
 };
 pub use crate::config::credentials::Stripe as Credentials;
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
@@ -369,5 +373,11 @@ impl Adapter for Stripe {
     /// Any 2xx acknowledges.
     fn acknowledgement(&self) -> Acknowledgement {
         Acknowledgement { status: 200, content_type: "text/plain", body: "" }
+    }
+
+    /// There at once, and growing until the day is over.
+    fn bill(&self, date: Date) -> Option<Bill<'_>> {
+        let day = Day::in_utc(date);
+        Some(Bill { day, first: Box::new(bill::Movements { stripe: self, day, after: None, seen: HashSet::new() }) })
     }
 }

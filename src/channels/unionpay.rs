@@ -17,7 +17,7 @@
 
 mod amount;
 mod beijing;
-mod bill;
+pub mod bill;
 mod certificate;
 mod message;
 mod signature;
@@ -26,6 +26,7 @@ mod tests;
 mod verdict;
 
 use serde::{Deserialize, Serialize};
+use time::Date;
 
 use self::certificate::Chain;
 use self::message::Fields;
@@ -34,6 +35,7 @@ use self::verdict::{Meaning, meaning};
 use super::{
     Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, NextAction, Notice, Outgoing, Reading,
     Received, RefundAsk, Stamp, Submission, Submitted, Verb,
+    bill::{Bill, Day},
 };
 pub use crate::config::credentials::Unionpay as Credentials;
 use crate::domain::channel::Method;
@@ -365,5 +367,11 @@ impl Adapter for Unionpay {
 
     fn acknowledgement(&self) -> Acknowledgement {
         Acknowledgement { status: 200, content_type: "text/plain", body: "ok" }
+    }
+
+    /// Of a settlement day.
+    fn bill(&self, date: Date) -> Option<Bill<'_>> {
+        let day = Day::in_beijing(date);
+        Some(Bill { day, first: Box::new(bill::File { unionpay: self, day }) })
     }
 }

@@ -20,6 +20,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+use time::Date;
 use url::Url;
 
 use self::codes::{ORDER_NOT_EXIST, REFUND_NOT_EXIST, Trade, Verdict, of_create, of_refund, trade};
@@ -31,6 +32,7 @@ use self::wire::{CURRENCY, Close, Created, Failure, Frozen, Refund, RefundTotal,
 use super::{
     Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, Outgoing, Reading, Received, RefundAsk,
     Stamp, Submission, Submitted, Verb,
+    bill::{Bill, Day},
 };
 pub use crate::config::credentials::{Wechat as Credentials, WechatPublicKey as PublicKey};
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
@@ -342,6 +344,11 @@ impl Adapter for Wechat {
 
     fn acknowledgement(&self) -> Acknowledgement {
         Acknowledgement { status: 204, content_type: "application/json", body: "" }
+    }
+
+    fn bill(&self, date: Date) -> Option<Bill<'_>> {
+        let day = Day::in_beijing(date);
+        Some(Bill { day, first: Box::new(bill::Address { wechat: self, day }) })
     }
 
     fn upkeep(&self, stamp: &Stamp) -> Option<Outgoing> {

@@ -7,7 +7,7 @@ use super::{Desk, client, nonce, traceparent};
 use crate::actors::ask::Trace;
 use crate::actors::clock;
 use crate::channels::Stamp;
-use crate::channels::sender::{self, Undelivered};
+use crate::channels::sender::{self, Allowance, Undelivered};
 
 /// How often the adapter is asked whether anything is due. To say no costs nothing, and a key that the channel signs
 /// with but nobody here knows holds up every callback.
@@ -35,7 +35,7 @@ async fn once(desk: &Desk) -> Result<(), String> {
     desk.limiter.until_ready().await;
     let client = client(desk)?;
     let traceparent = traceparent(Trace(rand::random()));
-    match sender::send(&client, outgoing, &traceparent, desk.settings.timeout).await {
+    match sender::send(&client, outgoing, &traceparent, Allowance::of_call(desk.settings.timeout)).await {
         Ok(answer) => adapter.read_upkeep(&stamp, &answer),
         Err(Undelivered::NotSent(why) | Undelivered::Unknown(why)) => Err(why),
     }

@@ -4,65 +4,115 @@
 //! subject is not quoted there, so a row of more cells than its header is refused instead of guessed at.
 
 use std::collections::HashMap;
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 
 use encoding_rs::GBK;
+use url::Url;
 use zip::ZipArchive;
 
 use super::verdict::{Refused, Signed};
 use super::{Alipay, Told, requests, yuan};
-use crate::channels::bill::{BillError, BillKind, BillLine};
+use crate::channels::bill::{BillError, BillKind, BillLine, BillPart, BillRequest, Content, Day, is_home, unpack, whole};
 use crate::channels::{Answer, Outgoing, Stamp, Verb};
+use crate::domain::time::Instant;
 
-/// A day of a large merchant; more is no bill of ours.
-const FILE_MAX: u64 = 512 * 1024 * 1024;
 const ENTRIES_MAX: usize = 16;
 const DETAIL_NAME: &str = "业务明细.csv";
 const URL_MAX: usize = 2048;
+/// Beside the host that calls go to: files come from `dwbillcenter.alipay.com`.
+const DOMAINS: &[&str] = &["alipay.com"];
+
+/// A day's bill is there from about nine on the next one. How long to wait between two tries is not published.
+const READY_AFTER_MS: i64 = 9 * 60 * 60 * 1_000;
+const GAP_MS: i64 = 30 * 60 * 1_000;
+const BUSY_MS: i64 = 60 * 1_000;
 
 /// Refusals that mean "not yet". Source: opendocs.alipay.com, the error table of the address's call.
-const NOT_READY: &[&str] = &["BILL_NOT_EXIST", "isp.bill_not_exist", "SYSTEM_RATE_LIMIT", "USER_RATE_LIMIT"];
+const NOT_READY: &[&str] = &["BILL_NOT_EXIST", "isp.bill_not_exist"];
+/// Refusals that mean "not so often".
+const BUSY: &[&str] = &["SYSTEM_RATE_LIMIT", "USER_RATE_LIMIT"];
 /// Refusals that mean "nothing moved".
 const EMPTY: &[&str] = &["NO_BILL_DATA"];
 
-impl Alipay {
-    /// Asks for the address of the bill of a day, `2026-01-01`, which is ready on the next day from about nine.
-    pub fn bill(&self, day: &str, stamp: &Stamp) -> Outgoing {
-        self.outgoing(requests::BILL, requests::bill(day), &[], stamp)
+/// Asks for the address of the bill of a day in Beijing. It is good for 30 seconds.
+pub(super) struct Address<'a> {
+    pub alipay: &'a Alipay,
+    pub day: Day,
+}
+
+/// Fetches the file. Nobody signs it: that the answer with the address was signed, and where it leads, has to do.
+struct File {
+    url: String,
+}
+
+impl<'a> BillRequest<'a> for Address<'a> {
+    fn outgoing(&self, stamp: &Stamp) -> Outgoing {
+        let (year, month, day) = self.day.date.to_calendar_date();
+        let date = format!("{year:04}-{:02}-{day:02}", u8::from(month));
+        self.alipay.outgoing(requests::BILL, requests::bill(&date), &[], stamp)
     }
 
-    /// The request for the file itself. Its address is good for 30 seconds, and nobody signs the file: that the answer
-    /// with the address was signed has to do.
-    ///
-    /// # Errors
-    /// There is no bill, not yet or at all, or the answer is not to be believed.
-    pub fn read_bill(&self, stamp: &Stamp, answer: &Answer) -> Result<Outgoing, BillError> {
-        match self.told(requests::BILL, stamp, answer).map_err(|why| unreadable(0, &why))? {
+    fn content(&self) -> Content {
+        Content::Address
+    }
+
+    fn read(self: Box<Self>, stamp: &Stamp, answer: &Answer) -> Result<BillPart<'a>, BillError> {
+        match self.alipay.told(requests::BILL, stamp, answer).map_err(|why| whole(&why))? {
             Told::Fine(fields) => {
-                let url = fields.get("bill_download_url").filter(|url| url.len() <= URL_MAX);
-                let url = url.and_then(|url| url::Url::parse(url).ok()).filter(|url| url.has_host());
-                match url.filter(|url| matches!(url.scheme(), "http" | "https")) {
-                    Some(url) => {
-                        Ok(Outgoing { verb: Verb::Get, url: url.into(), headers: Vec::new(), body: Vec::new() })
-                    }
-                    None => Err(unreadable(0, "the answer has no address")),
+                let text = fields.get("bill_download_url").filter(|url| url.len() <= URL_MAX);
+                let url = text.and_then(|text| Url::parse(text).ok()).ok_or_else(|| whole("the answer has no address"))?;
+                let url = secured(url, &self.alipay.gateway);
+                if !is_home(&url, &self.alipay.gateway, DOMAINS) {
+                    return Err(whole("the answer names a file that is not at Alipay"));
                 }
+                Ok(BillPart::next(File { url: url.into() }))
             }
-            Told::Refused(refused) => Err(without_bill(&refused)),
+            Told::Refused(refused) => without_bill(&refused, self.day, stamp.at),
         }
     }
 }
 
-fn without_bill(refused: &Refused) -> BillError {
+/// Alipay's own examples of an address begin with `http:`. What nobody signs must not be fetched in the clear, so it is
+/// fetched from the same place by TLS; only a gateway that is itself spoken to in the clear is taken at its word.
+fn secured(mut url: Url, gateway: &str) -> Url {
+    if url.scheme() == "http" && !gateway.starts_with("http:") {
+        // Between these two schemes a change cannot fail.
+        let _ = url.set_scheme("https");
+    }
+    url
+}
+
+impl<'a> BillRequest<'a> for File {
+    fn outgoing(&self, _stamp: &Stamp) -> Outgoing {
+        Outgoing { verb: Verb::Get, url: self.url.clone(), headers: Vec::new(), body: Vec::new() }
+    }
+
+    fn content(&self) -> Content {
+        Content::Lines
+    }
+
+    fn read(self: Box<Self>, _stamp: &Stamp, answer: &Answer) -> Result<BillPart<'a>, BillError> {
+        if answer.status != 200 {
+            return Err(whole(&format!("the file was refused with status {}", answer.status)));
+        }
+        read(&answer.body).map(BillPart::last)
+    }
+}
+
+fn without_bill<'a>(refused: &Refused, day: Day, now: Instant) -> Result<BillPart<'a>, BillError> {
     let names = |table: &[&str]| {
         // The business's codes come with and without its prefix.
         let name = refused.name();
         table.iter().any(|known| name == *known || name.strip_prefix("isv.") == Some(known))
     };
+    let later = |after_ms, gap_ms| {
+        Err(BillError::NotReady { again_at: day.again_at(after_ms, gap_ms, now), why: refused.name().to_owned() })
+    };
     match refused.signed {
-        Signed::Yes if names(NOT_READY) => BillError::NotReady,
-        Signed::Yes if names(EMPTY) => BillError::Empty,
-        Signed::Yes | Signed::No => unreadable(0, refused.name()),
+        Signed::Yes if names(NOT_READY) => later(READY_AFTER_MS, GAP_MS),
+        Signed::Yes if names(BUSY) => later(0, BUSY_MS),
+        Signed::Yes if names(EMPTY) => Ok(BillPart::last(Vec::new())),
+        Signed::Yes | Signed::No => Err(whole(refused.name())),
     }
 }
 
@@ -183,7 +233,7 @@ fn detail(file: &[u8]) -> Result<Vec<u8>, BillError> {
     }
     let mut found = None;
     for index in 0..archive.len() {
-        let mut entry = archive.by_index(index).map_err(|error| broken(&error))?;
+        let entry = archive.by_index(index).map_err(|error| broken(&error))?;
         // The names are GBK without a flag that says so.
         let (name, _) = GBK.decode_without_bom_handling(entry.name_raw());
         if !name.ends_with(DETAIL_NAME) {
@@ -192,12 +242,7 @@ fn detail(file: &[u8]) -> Result<Vec<u8>, BillError> {
         if found.is_some() {
             return Err(unreadable(0, "the zip has two tables of trades"));
         }
-        let mut table = Vec::new();
-        entry.by_ref().take(FILE_MAX + 1).read_to_end(&mut table).map_err(|error| broken(&error))?;
-        if table.len() as u64 > FILE_MAX {
-            return Err(unreadable(0, "the table is too long"));
-        }
-        found = Some(table);
+        found = Some(unpack(entry)?);
     }
     found.ok_or_else(|| unreadable(0, "the zip has no table of trades"))
 }

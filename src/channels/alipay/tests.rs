@@ -12,6 +12,7 @@ use crate::domain::channel::Method;
 use crate::domain::id::{AttemptNumber, OrderId};
 use crate::domain::money::Currency;
 
+mod bills;
 mod certificates;
 mod notifications;
 mod published;
@@ -448,27 +449,6 @@ fn a_refund_is_found_by_its_number_and_amount() {
     ] {
         assert!(matches!(found(answer), RefundOutcome::Unknown { .. }));
     }
-}
-
-#[test]
-fn a_bills_address_comes_signed_or_not_at_all() {
-    use crate::channels::bill::BillError;
-    let alipay = alipay();
-    let request = called(&alipay.bill("2026-01-01", &stamp()));
-    assert_eq!(request["biz_content"], r#"{"bill_date":"2026-01-01","bill_type":"trade"}"#);
-    let read = |answer: Answer| alipay.read_bill(&stamp(), &answer);
-    let address = r#"{"code":"10000","msg":"Success","bill_download_url":"http:\/\/dwbillcenter.example\/d?token=1"}"#;
-    let file = read(signed(requests::BILL, address)).unwrap();
-    assert_eq!((file.verb, file.url.as_str()), (Verb::Get, "http://dwbillcenter.example/d?token=1"));
-    for answer in [unsigned(requests::BILL, address), signed(requests::BILL, &address.replace("http:", "file:"))] {
-        assert!(matches!(read(answer), Err(BillError::Unreadable { .. })));
-    }
-    assert_eq!(read(signed(requests::BILL, &refusal("40004", "isp.bill_not_exist"))), Err(BillError::NotReady));
-    assert_eq!(read(signed(requests::BILL, &refusal("40004", "NO_BILL_DATA"))), Err(BillError::Empty));
-    assert!(matches!(
-        read(unsigned(requests::BILL, &refusal("40004", "NO_BILL_DATA"))),
-        Err(BillError::Unreadable { .. })
-    ));
 }
 
 #[test]

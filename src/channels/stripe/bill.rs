@@ -4,19 +4,21 @@
 //! A movement is in the *settlement* currency; the charge or refund behind it is in the payer's, which is what our
 //! books compare with. A fee is therefore only known where the two are the same.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::super::Outgoing;
-use super::super::bill::{BillError, BillKind, BillLine};
 use super::objects::{self, Metadata, Page};
 use super::{Stripe, money};
+use crate::channels::bill::{BillError, BillKind, BillLine, BillPart, BillRequest, Content, Day, whole};
+use crate::channels::{Answer, Outgoing, Stamp};
 use crate::domain::time::Instant;
 
-/// With its source an entry takes some 4 KiB, and an answer may have 256.
-const PAGE: &str = "40";
-/// 2 million movements.
-const PAGES_MAX: usize = 50_000;
+/// The most that a page can have.
+const PAGE: &str = "100";
+/// Who asks too often waits this long; how long is not published.
+const BUSY_MS: i64 = 60 * 1_000;
 
 #[derive(Deserialize)]
 struct Movement {
@@ -44,69 +46,85 @@ struct Source {
     metadata: Metadata,
 }
 
-impl Stripe {
-    /// The request for the movements from one instant until before another; after the first page, those after the
-    /// entry that [`next`] named.
-    pub fn bill(&self, from: Instant, until: Instant, after: Option<&str>) -> Outgoing {
+/// Asks for a page of the movements of a day in UTC.
+pub(super) struct Movements<'a> {
+    pub stripe: &'a Stripe,
+    pub day: Day,
+    /// The last entry of the page before.
+    pub after: Option<String>,
+    /// Every entry so far: a list that comes back to one of them would never end, and count it twice.
+    pub seen: HashSet<String>,
+}
+
+impl<'a> BillRequest<'a> for Movements<'a> {
+    fn outgoing(&self, _stamp: &Stamp) -> Outgoing {
         let seconds = |at: Instant| at.0.div_euclid(1_000).to_string();
-        let (from, until) = (seconds(from), seconds(until));
+        let (from, until) = (seconds(self.day.begins), seconds(self.day.ends));
         let mut parameters = vec![
             ("created[gte]", from.as_str()),
             ("created[lt]", &until),
             ("expand[]", "data.source"),
             ("limit", PAGE),
         ];
-        parameters.extend(after.map(|id| ("starting_after", id)));
-        self.get("/v1/balance_transactions", &parameters)
+        parameters.extend(self.after.as_deref().map(|id| ("starting_after", id)));
+        self.stripe.get("/v1/balance_transactions", &parameters)
     }
-}
 
-/// The entry after which the next page begins; none after the last page.
-///
-/// # Errors
-/// The page cannot be read, or says that it goes on without saying where.
-pub fn next(page: &[u8]) -> Result<Option<String>, BillError> {
-    let page = read_page(page)?;
-    if !page.has_more {
-        return Ok(None);
+    fn content(&self) -> Content {
+        Content::Lines
     }
-    page.data.last().map(|last| Some(last.id.clone())).ok_or_else(|| broken(0, "a page goes on, and has no entries"))
-}
 
-/// Reads all pages of a bill.
-///
-/// # Errors
-/// Anything that is not as Stripe describes it, a page that is missing at the end, and a bill without movements.
-pub fn read(pages: &[&[u8]]) -> Result<Vec<BillLine>, BillError> {
-    if pages.len() > PAGES_MAX {
-        return Err(broken(0, "too many pages"));
-    }
-    let mut lines = Vec::new();
-    let mut goes_on = true;
-    for page in pages {
-        let page = read_page(page)?;
-        if !goes_on {
-            return Err(broken(lines.len(), "a page follows the last one"));
+    fn read(mut self: Box<Self>, stamp: &Stamp, answer: &Answer) -> Result<BillPart<'a>, BillError> {
+        if answer.status != 200 {
+            return Err(self.refused(stamp, answer));
         }
-        goes_on = page.has_more;
-        for movement in &page.data {
-            lines.push(line(movement).map_err(|why| broken(lines.len() + 1, why))?);
+        let (lines, after) = read(&answer.body, &mut self.seen)?;
+        if lines.iter().any(|line| line.at.is_none_or(|at| at < self.day.begins || at >= self.day.ends)) {
+            return Err(whole("the list holds movements of another day"));
+        }
+        self.after = after;
+        let next = self.after.is_some().then_some(self as Box<dyn BillRequest<'a> + 'a>);
+        Ok(BillPart { lines, next })
+    }
+}
+
+impl Movements<'_> {
+    fn refused(&self, stamp: &Stamp, answer: &Answer) -> BillError {
+        match objects::failure(answer) {
+            Ok(failure) if answer.status == 429 => {
+                BillError::NotReady { again_at: stamp.at.plus_ms(BUSY_MS), why: failure.name().into() }
+            }
+            Ok(failure) => whole(&format!("refused with status {}, code {:?}", answer.status, failure.name())),
+            Err(why) => whole(why),
         }
     }
-    match (goes_on, lines.is_empty()) {
-        (true, _) => Err(broken(lines.len(), "the last page is missing")),
-        (false, true) => Err(BillError::Empty),
-        (false, false) => Ok(lines),
+}
+
+/// Reads a page of a bill of which these entries were seen before; the entry after which the next page begins, or none
+/// after the last page. Lines count over all pages.
+///
+/// # Errors
+/// Anything that is not as Stripe describes it, an entry that was there before, and a page that says that it goes on
+/// without saying where.
+pub fn read(page: &[u8], seen: &mut HashSet<String>) -> Result<(Vec<BillLine>, Option<String>), BillError> {
+    let page: Page<Movement> = objects::read(page).map_err(whole)?;
+    if page.object != "list" {
+        return Err(whole("not a list"));
     }
-}
-
-fn broken(line: usize, why: &str) -> BillError {
-    BillError::Unreadable { line, why: why.to_owned() }
-}
-
-fn read_page(page: &[u8]) -> Result<Page<Movement>, BillError> {
-    let page: Page<Movement> = objects::read(page).map_err(|why| broken(0, why))?;
-    if page.object == "list" { Ok(page) } else { Err(broken(0, "not a list")) }
+    let mut lines = Vec::with_capacity(page.data.len());
+    for movement in &page.data {
+        let place = seen.len() + 1;
+        let broken = |why: &str| BillError::Unreadable { line: place, why: why.to_owned() };
+        lines.push(line(movement).map_err(broken)?);
+        if !seen.insert(movement.id.clone()) {
+            return Err(broken("the entry was there before"));
+        }
+    }
+    match (page.has_more, page.data.last()) {
+        (false, _) => Ok((lines, None)),
+        (true, Some(last)) => Ok((lines, Some(last.id.clone()))),
+        (true, None) => Err(whole("a page goes on, and has no entries")),
+    }
 }
 
 fn line(movement: &Movement) -> Result<BillLine, &'static str> {
@@ -189,16 +207,15 @@ mod tests {
         format!(r#"{{"object":"list","data":[{}],"has_more":{has_more},"url":"/v1/x"}}"#, entries.join(","))
     }
 
-    fn read_one(entry: &str) -> Result<Vec<BillLine>, BillError> {
-        read(&[page(&[entry], "false").as_bytes()])
+    fn read_one(entry: &str) -> Result<(Vec<BillLine>, Option<String>), BillError> {
+        read(page(&[entry], "false").as_bytes(), &mut HashSet::new())
     }
 
     #[test]
     fn payments_refunds_and_the_rest_are_told_apart() {
-        let (first, second) = (page(&[CHARGE, REFUND], "true"), page(&[PAYOUT], "false"));
-        assert_eq!(next(first.as_bytes()), Ok(Some("txn_2".to_owned())));
-        assert_eq!(next(second.as_bytes()), Ok(None));
-        let lines = read(&[first.as_bytes(), second.as_bytes()]).unwrap();
+        let mut seen = HashSet::new();
+        let (lines, next) = read(page(&[CHARGE, REFUND], "true").as_bytes(), &mut seen).unwrap();
+        assert_eq!(next.as_deref(), Some("txn_2"));
         let currency = |code| Currency::parse(code).unwrap();
         assert_eq!(
             lines[0],
@@ -216,7 +233,8 @@ mod tests {
         // In the payer's currency; the fee is in another one.
         assert_eq!((lines[1].kind, lines[1].amount_minor, lines[1].fee_minor), (BillKind::Refund, 450, None));
         assert_eq!((lines[1].currency, lines[1].refund_number.as_deref()), (currency("EUR"), Some("A1R00")));
-        assert_eq!((lines[2].kind, lines[2].amount_minor), (BillKind::Other, 700));
+        let (lines, next) = read(page(&[PAYOUT], "false").as_bytes(), &mut seen).unwrap();
+        assert_eq!((lines[0].kind, lines[0].amount_minor, next), (BillKind::Other, 700, None));
     }
 
     #[test]
@@ -229,6 +247,7 @@ mod tests {
             changed(r#""amount":2000,"fee""#, r#""amount":1999,"fee""#),
             changed(r#""amount":2000,"fee""#, r#""amount":-2000,"fee""#),
             changed(r#""amount":2000,"fee""#, r#""amount":"2000","fee""#),
+            changed(r#""amount":2000,"fee""#, r#""amount":2000.5,"fee""#),
             changed(r#""amount":2000,"fee""#, r#""amount":2e3,"fee""#),
             changed(r#""amount":2000,"fee""#, r#""amount":2000,"amount":2000,"fee""#),
             changed(r#""fee":88,"#, ""),
@@ -245,13 +264,21 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_is_cut_off_missing_or_too_many_is_refused_and_an_empty_day_is_said_to_be() {
+    fn a_page_that_is_cut_off_or_comes_again_is_refused_and_an_empty_day_is_no_fault() {
         let (first, last) = (page(&[CHARGE], "true"), page(&[REFUND], "false"));
-        assert!(matches!(read(&[first.as_bytes()]), Err(BillError::Unreadable { .. })));
-        assert!(matches!(read(&[last.as_bytes(), last.as_bytes()]), Err(BillError::Unreadable { .. })));
-        assert!(matches!(read(&[]), Err(BillError::Unreadable { .. })));
-        assert!(matches!(read(&[&last.as_bytes()[..last.len() - 9]]), Err(BillError::Unreadable { .. })));
-        assert!(matches!(next(page(&[], "true").as_bytes()), Err(BillError::Unreadable { .. })));
-        assert_eq!(read(&[page(&[], "false").as_bytes()]), Err(BillError::Empty));
+        let mut seen = HashSet::new();
+        assert!(read(&first.as_bytes()[..first.len() - 9], &mut seen).is_err());
+        assert!(read(page(&[], "true").as_bytes(), &mut seen).is_err());
+        assert_eq!(read(page(&[], "false").as_bytes(), &mut seen), Ok((Vec::new(), None)));
+        assert!(read(first.as_bytes(), &mut seen).is_ok());
+        // For ever, if nobody looked.
+        let again = read(first.as_bytes(), &mut seen);
+        assert_eq!(again, Err(BillError::Unreadable { line: 2, why: "the entry was there before".into() }));
+        assert!(read(last.as_bytes(), &mut seen).is_ok());
+        let twice = page(&[PAYOUT, PAYOUT], "false");
+        assert!(read(twice.as_bytes(), &mut HashSet::new()).is_err());
+        for page in ["\u{feff}{}", "[]", "", "<html>", r#"{"object":"charge","data":[],"has_more":false}"#] {
+            assert!(read(page.as_bytes(), &mut HashSet::new()).is_err(), "{page}");
+        }
     }
 }

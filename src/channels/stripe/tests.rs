@@ -498,7 +498,7 @@ proptest::proptest! {
         let _ = stripe.read_close(&attempt, &stamp(), &answer);
         let _ = stripe.read_refund_query(&refund_ask(), &stamp(), &answer);
         let _ = callbacks::hear_signed(&answer.body);
-        let _ = bill::read(&[&answer.body]);
+        let _ = bill::read(&answer.body, &mut HashSet::new());
     }
 
     #[test]

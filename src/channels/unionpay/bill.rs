@@ -5,7 +5,7 @@
 //! its kit (`DemoBase.parseZMFile`) have them. The entries beside it are left alone: `RD…` is a summary for people,
 //! in GBK, and `…ZME_…` lists disputes, whose columns are different ones.
 
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,13 +15,17 @@ use url::Url;
 use zip::ZipArchive;
 
 use super::{Unionpay, amount, beijing, code};
-use crate::channels::bill::{BillError, BillKind, BillLine};
+use crate::channels::bill::{BillError, BillKind, BillLine, BillPart, BillRequest, Content, Day, unpack, whole};
 use crate::channels::{Answer, Outgoing, Stamp};
 use crate::domain::id::AttemptNumber;
 use crate::domain::money::Currency;
 
-/// About a hundred thousand transactions, whose lines have 607 bytes.
-const UNPACKED_MAX: u64 = 64 * 1024 * 1024;
+/// When a file is made is not published: ten on the next day is when WeChat Pay's are, and an hour between two tries
+/// asks nothing of anybody.
+const READY_AFTER_MS: i64 = 10 * 60 * 60 * 1_000;
+const GAP_MS: i64 = 60 * 60 * 1_000;
+/// Days are asked for without their year: an older one would be taken for this year's.
+const KEPT_MS: i64 = 360 * 24 * 60 * 60 * 1_000;
 const ENTRIES_MAX: usize = 64;
 
 const WIDTHS: [usize; 42] = [
@@ -38,31 +42,43 @@ const TXN_TYPE: usize = 20;
 const ORIGINAL_QUERY_ID: usize = 27;
 const MER_ID: usize = 28;
 
-impl Unionpay {
-    /// Asks for the reconciliation file of a settlement day.
-    pub fn ask_bill(&self, settled_on: Date, stamp: &Stamp) -> Outgoing {
-        let mut fields = self.fields("76", "01", "000000", &beijing::moment(stamp.at));
-        fields.insert("settleDate".into(), beijing::day(settled_on));
+/// Asks for the reconciliation file of a settlement day, which comes within the signed answer.
+pub(super) struct File<'a> {
+    pub unionpay: &'a Unionpay,
+    pub day: Day,
+}
+
+impl<'a> BillRequest<'a> for File<'a> {
+    fn outgoing(&self, stamp: &Stamp) -> Outgoing {
+        let mut fields = self.unionpay.fields("76", "01", "000000", &beijing::moment(stamp.at));
+        fields.insert("settleDate".into(), beijing::day(self.day.date));
         fields.insert("fileType".into(), "00".into());
-        self.outgoing(self.file_url.clone(), fields)
+        self.unionpay.outgoing(self.unionpay.file_url.clone(), fields)
     }
 
-    /// # Errors
-    /// [`BillError`]. No file may mean that there is none yet or that nothing was settled; UnionPay tells them not
-    /// apart.
-    pub fn read_bill(&self, settled_on: Date, stamp: &Stamp, answer: &Answer) -> Result<Vec<BillLine>, BillError> {
-        let unreadable = |why: &str| BillError::Unreadable { line: 0, why: why.into() };
-        let fields = self.told(stamp, answer).map_err(unreadable)?;
+    fn content(&self) -> Content {
+        Content::Lines
+    }
+
+    fn read(self: Box<Self>, stamp: &Stamp, answer: &Answer) -> Result<BillPart<'a>, BillError> {
+        if stamp.at.since_ms(self.day.begins) > KEPT_MS {
+            return Err(whole("UnionPay is asked for days without their year, so that only those of 360 days are certain"));
+        }
+        let fields = self.unionpay.told(stamp, answer).map_err(whole)?;
+        let settled_on = self.day.date;
         if fields.get("settleDate").is_some_and(|day| *day != beijing::day(settled_on)) {
-            return Err(unreadable("the answer speaks of another day"));
+            return Err(whole("the answer speaks of another day"));
         }
         match code(&fields, "respCode") {
             "00" => match fields.get("fileContent") {
-                Some(content) => read(content, &self.mer_id, settled_on),
-                None => Err(unreadable("the answer has no file")),
+                Some(content) => read(content, &self.unionpay.mer_id, settled_on).map(BillPart::last),
+                None => Err(whole("the answer has no file")),
             },
-            "98" => Err(BillError::NotReady),
-            refused => Err(unreadable(&format!("the file was refused: {refused}"))),
+            "98" => Err(BillError::NotReady {
+                again_at: self.day.again_at(READY_AFTER_MS, GAP_MS, stamp.at),
+                why: "98: there is no file, as none was made yet or nothing was settled on that day".into(),
+            }),
+            refused => Err(whole(&format!("the file was refused: {refused}"))),
         }
     }
 }
@@ -86,10 +102,10 @@ pub fn file_url(base_url: &str) -> Option<String> {
 /// [`BillError`]: one line that cannot be read spoils the whole.
 pub fn read(file_content: &str, mer_id: &str, settled_on: Date) -> Result<Vec<BillLine>, BillError> {
     let packed = STANDARD.decode(file_content).map_err(|_| whole("the content is not base64"))?;
-    let archive = bounded(ZlibDecoder::new(packed.as_slice()))?;
+    let archive = unpack(ZlibDecoder::new(packed.as_slice()))?;
     let details = details(archive, mer_id)?;
     if details.is_empty() {
-        return Err(BillError::Empty);
+        return Ok(Vec::new());
     }
     details
         .strip_suffix(b"\r\n")
@@ -118,24 +134,10 @@ fn details(archive: Vec<u8>, mer_id: &str) -> Result<Vec<u8>, BillError> {
         }
     }
     match names.as_slice() {
-        [name] => bounded(archive.by_name(name).map_err(|_| whole("the entry cannot be unpacked"))?),
+        [name] => unpack(archive.by_name(name).map_err(|_| whole("the entry cannot be unpacked"))?),
         [] => Err(whole("the zip has no entry with this merchant's transactions")),
         [_, ..] => Err(whole("the zip has several entries with this merchant's transactions")),
     }
-}
-
-fn bounded(packed: impl Read) -> Result<Vec<u8>, BillError> {
-    let mut unpacked = Vec::new();
-    packed.take(UNPACKED_MAX + 1).read_to_end(&mut unpacked).map_err(|_| whole("the content cannot be unpacked"))?;
-    if u64::try_from(unpacked.len()).is_ok_and(|length| length <= UNPACKED_MAX) {
-        Ok(unpacked)
-    } else {
-        Err(whole("the content is too large"))
-    }
-}
-
-fn whole(why: &str) -> BillError {
-    BillError::Unreadable { line: 0, why: why.into() }
 }
 
 fn read_line(line: &[u8], mer_id: &str, settled_on: Date) -> Result<BillLine, &'static str> {

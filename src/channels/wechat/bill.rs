@@ -7,29 +7,46 @@
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use serde::Deserialize;
+use time::PrimitiveDateTime;
 use time::macros::{format_description, offset};
-use time::{Date, PrimitiveDateTime};
 use url::Url;
 
-use super::codes::{NO_STATEMENT_EXIST, STATEMENT_CREATING};
+use super::codes::{FREQUENCY_LIMITED, NO_STATEMENT_EXIST, RATELIMIT_EXCEEDED, STATEMENT_CREATING};
 use super::wire::{is_name, parse};
 use super::{Reply, Wechat};
-use crate::channels::bill::{BillError, BillKind, BillLine};
+use crate::channels::bill::{BillError, BillKind, BillLine, BillPart, BillRequest, Content, Day, is_home, whole};
 use crate::channels::{Answer, Outgoing, Stamp, Verb};
 use crate::domain::money::{AmountError, Currency, parse_minor};
 use crate::domain::time::Instant;
 
 /// The header of the summary begins so.
 const SUMMARY: &str = "总交易单数";
-/// Larger files are not read.
-const FILE_MAX: usize = 64 * 1024 * 1024;
 const URL_MAX: usize = 2_048;
 /// Our numbers, and others' in the same account.
 const NUMBER_MAX: usize = 64;
+/// Beside the host that calls go to: those of the merchant documents and of the official SDK.
+const DOMAINS: &[&str] = &["mch.weixin.qq.com", "api2.wechatpay.cn"];
+/// A day's bill is there from ten on the next one; while it is being made, the documents ask for half an hour between
+/// two tries.
+const READY_AFTER_MS: i64 = 10 * 60 * 60 * 1_000;
+const GAP_MS: i64 = 30 * 60 * 1_000;
+/// Who asks too often waits this long; how long is not published.
+const BUSY_MS: i64 = 60 * 1_000;
+
+/// Asks for the address of the bill of a day in Beijing.
+pub(super) struct Address<'a> {
+    pub wechat: &'a Wechat,
+    pub day: Day,
+}
+
+/// Fetches the file: signed, at the address exactly as it was given.
+struct File<'a> {
+    wechat: &'a Wechat,
+    ticket: Ticket,
+}
 
 /// Where a bill's file is, and what its plain bytes must hash to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ticket {
+struct Ticket {
     url: String,
     sha1: [u8; 20],
 }
@@ -41,53 +58,69 @@ struct TicketAnswer {
     download_url: String,
 }
 
-impl Wechat {
-    /// Asks for the bill of a day in Beijing.
-    pub fn bill(&self, day: Date, stamp: &Stamp) -> Outgoing {
-        let (year, month, day) = day.to_calendar_date();
+impl<'a> BillRequest<'a> for Address<'a> {
+    fn outgoing(&self, stamp: &Stamp) -> Outgoing {
+        let (year, month, day) = self.day.date.to_calendar_date();
         let path = format!("/v3/bill/tradebill?bill_date={year:04}-{:02}-{day:02}&bill_type=ALL", u8::from(month));
-        self.get(&path, stamp)
+        self.wechat.get(&path, stamp)
     }
 
-    /// # Errors
-    /// It is not made yet, there was no trade, or the answer cannot be believed.
-    pub fn read_bill(&self, stamp: &Stamp, answer: &Answer) -> Result<Ticket, BillError> {
-        match self.reply(stamp, answer) {
-            Reply::Signed(body) => ticket(body).ok_or_else(|| whole("the answer names no file that can be fetched")),
+    fn content(&self) -> Content {
+        Content::Address
+    }
+
+    fn read(self: Box<Self>, stamp: &Stamp, answer: &Answer) -> Result<BillPart<'a>, BillError> {
+        let later = |after_ms, gap_ms, why: &str| {
+            let again_at = self.day.again_at(after_ms, gap_ms, stamp.at);
+            Err(BillError::NotReady { again_at, why: why.to_owned() })
+        };
+        match self.wechat.reply(stamp, answer) {
+            Reply::Signed(body) => {
+                let ticket = ticket(body).ok_or_else(|| whole("the answer names no file that can be fetched"))?;
+                if !Url::parse(&ticket.url).is_ok_and(|url| is_home(&url, &self.wechat.base_url, DOMAINS)) {
+                    return Err(whole("the answer names a file that is not at WeChat Pay"));
+                }
+                Ok(BillPart::next(File { wechat: self.wechat, ticket }))
+            }
             Reply::Unbelieved(why) => Err(whole(why)),
-            Reply::Refused { code, .. } if code == STATEMENT_CREATING => Err(BillError::NotReady),
-            Reply::Refused { code, .. } if code == NO_STATEMENT_EXIST => Err(BillError::Empty),
+            Reply::Refused { code, .. } if code == NO_STATEMENT_EXIST => Ok(BillPart::last(Vec::new())),
+            Reply::Refused { code, .. } if code == STATEMENT_CREATING => later(READY_AFTER_MS, GAP_MS, &code),
+            Reply::Refused { code, .. } if [FREQUENCY_LIMITED, RATELIMIT_EXCEEDED].contains(&code.as_str()) => {
+                later(0, BUSY_MS, &code)
+            }
             Reply::Refused { status, code } => Err(whole(&format!("refused with status {status}, code {code:?}"))),
         }
     }
+}
 
-    /// Fetches the file: signed, at the address exactly as it was given.
-    pub fn bill_file(&self, ticket: &Ticket, stamp: &Stamp) -> Outgoing {
+impl<'a> BillRequest<'a> for File<'a> {
+    fn outgoing(&self, stamp: &Stamp) -> Outgoing {
         // The path and query are what the URL has behind its host, byte for byte.
-        let after_scheme = ticket.url.find("://").map_or(0, |at| at + 3);
-        let path = ticket.url[after_scheme..].find('/').map_or("/", |at| &ticket.url[after_scheme + at..]);
-        self.signed(Verb::Get, ticket.url.clone(), path, Vec::new(), stamp)
+        let url = &self.ticket.url;
+        let after_scheme = url.find("://").map_or(0, |at| at + 3);
+        let path = url[after_scheme..].find('/').map_or("/", |at| &url[after_scheme + at..]);
+        self.wechat.signed(Verb::Get, url.clone(), path, Vec::new(), stamp)
     }
 
-    /// # Errors
-    /// The file is not the one that was promised, or cannot be read to its end.
-    pub fn read_bill_file(&self, ticket: &Ticket, answer: &Answer) -> Result<Vec<BillLine>, BillError> {
+    fn content(&self) -> Content {
+        Content::Lines
+    }
+
+    fn read(self: Box<Self>, _stamp: &Stamp, answer: &Answer) -> Result<BillPart<'a>, BillError> {
         if answer.status != 200 {
             return Err(whole(&format!("the file was refused with status {}", answer.status)));
         }
-        if digest(&SHA1_FOR_LEGACY_USE_ONLY, &answer.body).as_ref() != ticket.sha1 {
+        if digest(&SHA1_FOR_LEGACY_USE_ONLY, &answer.body).as_ref() != self.ticket.sha1 {
             return Err(whole("the file's SHA-1 is another one than was promised"));
         }
-        read(&answer.body, &self.mchid)
+        read(&answer.body, &self.wechat.mchid).map(BillPart::last)
     }
 }
 
 fn ticket(body: &[u8]) -> Option<Ticket> {
     let answer: TicketAnswer = parse(body)?;
     let is_address = answer.download_url.len() <= URL_MAX
-        && answer.download_url.bytes().all(|byte| byte.is_ascii_graphic())
-        && Url::parse(&answer.download_url)
-            .is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.fragment().is_none());
+        && answer.download_url.bytes().all(|byte| byte.is_ascii_graphic());
     let is_hash = answer.hash_type == "SHA1" && answer.hash_value.len() == 40 && answer.hash_value.is_ascii();
     if !is_address || !is_hash {
         return None;
@@ -170,9 +203,6 @@ struct Sums {
 /// # Errors
 /// Anything that is not as it should be, with its line: of such a file nothing may be used.
 pub fn read(file: &[u8], mchid: &str) -> Result<Vec<BillLine>, BillError> {
-    if file.len() > FILE_MAX {
-        return Err(whole("the file is too long"));
-    }
     let file = file.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(file);
     let text = std::str::from_utf8(file).map_err(|_| whole("the file is not UTF-8"))?;
     let mut rows = text.lines().enumerate().map(|(place, row)| (place + 1, row));
@@ -315,8 +345,4 @@ fn instant(text: &str) -> Result<Instant, String> {
     let form = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
     let local = PrimitiveDateTime::parse(text, &form).map_err(|_| "the time is malformed")?;
     Ok(Instant(local.assume_offset(offset!(+8)).unix_timestamp() * 1_000))
-}
-
-fn whole(why: &str) -> BillError {
-    BillError::Unreadable { line: 0, why: why.into() }
 }

@@ -21,14 +21,14 @@ pub(super) enum Verdict {
 /// tells of money.
 const CREATE: &[(&str, Verdict)] = &[
     ("APPID_MCHID_NOT_MATCH", Verdict::OurFault),
-    ("FREQUENCY_LIMITED", Verdict::Later),
+    (FREQUENCY_LIMITED, Verdict::Later),
     ("INVALID_REQUEST", Verdict::Declined),
     ("MCH_NOT_EXISTS", Verdict::OurFault),
     ("NO_AUTH", Verdict::OurFault),
     ("ORDER_CLOSED", Verdict::Declined),
     ("OUT_TRADE_NO_USED", Verdict::Declined),
     ("PARAM_ERROR", Verdict::Declined),
-    ("RATELIMIT_EXCEEDED", Verdict::Later),
+    (RATELIMIT_EXCEEDED, Verdict::Later),
     ("RULE_LIMIT", Verdict::Declined),
     ("SIGN_ERROR", Verdict::OurFault),
 ];
@@ -70,6 +70,9 @@ const TRADE: &[(&str, Trade)] = &[
 pub(super) const ORDER_NOT_EXIST: &str = "ORDER_NOT_EXIST";
 /// The refund query's word for a refund that was never received.
 pub(super) const REFUND_NOT_EXIST: &str = "RESOURCE_NOT_EXISTS";
+/// Asked too often; both names are in use.
+pub(super) const FREQUENCY_LIMITED: &str = "FREQUENCY_LIMITED";
+pub(super) const RATELIMIT_EXCEEDED: &str = "RATELIMIT_EXCEEDED";
 /// The bill is still being made.
 pub(super) const STATEMENT_CREATING: &str = "STATEMENT_CREATING";
 /// There was no trade on that day.

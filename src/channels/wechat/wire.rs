@@ -72,7 +72,7 @@ pub(super) enum Frozen<'a> {
 struct Create<'a> {
     appid: &'a str,
     mchid: &'a str,
-    description: &'a str,
+    description: String,
     out_trade_no: String,
     time_expire: String,
     notify_url: &'a str,
@@ -233,7 +233,9 @@ fn create<'a>(appid: &'a str, mchid: &'a str, ask: &'a Ask<'_>) -> Result<(Produ
     let create = Create {
         appid,
         mchid,
-        description: ask.description,
+        // The day's bill begins each field with a backtick and does not quote one within: a description with a comma
+        // and a backtick would make the whole day unreadable.
+        description: ask.description.replace('`', "'"),
         out_trade_no: ask.number.to_string(),
         time_expire: beijing(ask.expires_at),
         notify_url: &ask.notify_url,

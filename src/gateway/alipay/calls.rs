@@ -283,7 +283,8 @@ fn refund_query(gateway: &Gateway, request: &Request, now: i64) -> Result<Outcom
     Ok(Outcome { content, fault })
 }
 
-/// True bills come the next morning; here a day that is not over has one of what there is so far.
+/// True bills come the next morning, and until then the answer is `BILL_NOT_EXIST`; here a day that is not over has one
+/// of what there is so far.
 fn bill_url(gateway: &Gateway, request: &Request, here: &str, now: i64) -> Result<Outcome, Failure> {
     let asked: BillQuery = content::read(&request.content).map_err(|_| answers::INVALID_BILL_ARGUMENTS)?;
     let day = units::date(&asked.bill_date).filter(|_| asked.bill_type == "trade");

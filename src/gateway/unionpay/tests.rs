@@ -373,7 +373,7 @@ fn fields_are_held_to_their_forms() {
 }
 
 #[test]
-fn the_file_of_a_day_is_there_when_the_day_is_over_and_had_something() {
+fn the_file_of_a_day_is_there_as_soon_as_something_moved() {
     let far = far("file");
     far.bring(far.purchase(""), NOW).unwrap();
     far.payer_acts(NOW + 300);
@@ -389,7 +389,7 @@ fn the_file_of_a_day_is_there_when_the_day_is_over_and_had_something() {
         fields
     };
     let tomorrow = NOW + 86_400_000;
-    assert_eq!(far.call(Call::File, asked("0921"), NOW + 400)["respCode"], "98", "the day is not over");
+    assert_eq!(far.call(Call::File, asked("0921"), NOW + 400)["respCode"], "00", "the day is not over");
     assert_eq!(far.call(Call::File, asked("0920"), tomorrow)["respCode"], "98", "nothing moved");
     assert_eq!(far.call(Call::File, asked("0931"), tomorrow)["respCode"], "10");
     let file = far.call(Call::File, asked("0921"), tomorrow);

@@ -16,8 +16,8 @@ const CLOCK: &[FormatItem<'_>] = format_description!("[year]-[month]-[day] [hour
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 const RATE: &str = "0.60%";
-/// Of RATE, in hundred-thousandths of a yuan for each fen.
-const FEE_PER_FEN: i64 = 6;
+/// The same, in thousandths. Fees are whole fen, half up, as money is; they are written with five decimals.
+const FEE_PER_1000: i64 = 6;
 const SUMMARY: &str = "总交易单数,应结订单总金额,退款总金额,充值券退款总金额,手续费总金额,订单总金额,申请退款总金额";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,9 +134,10 @@ pub fn file(kind: Kind, holder: Holder<'_>, captures: &[BillCapture], refunds: &
     }
     let names: Vec<&str> = COLUMNS.iter().filter(|(_, of)| kind.has(*of)).map(|(name, _)| *name).collect();
     let mut text = format!("{BYTE_ORDER_MARK}{}\r\n", names.join(","));
-    let (mut paid_minor, mut refunded_minor) = (0, 0);
+    let (mut paid_minor, mut refunded_minor, mut fees_minor) = (0, 0, 0);
     for line in captures {
         paid_minor += line.capture.amount_minor;
+        fees_minor += fee_minor(line.capture.amount_minor);
         let kept = Kept::read(line.data.as_deref());
         let row = Row {
             holder,
@@ -151,6 +152,7 @@ pub fn file(kind: Kind, holder: Holder<'_>, captures: &[BillCapture], refunds: &
     }
     for line in refunds {
         refunded_minor += line.refund.amount_minor;
+        fees_minor += fee_minor(-line.refund.amount_minor);
         let row = Row {
             holder,
             at: line.refund.at,
@@ -167,7 +169,7 @@ pub fn file(kind: Kind, holder: Holder<'_>, captures: &[BillCapture], refunds: &
     let count = captures.len() + refunds.len();
     let (paid, refunded) = (yuan(paid_minor), yuan(refunded_minor));
     let totals =
-        [count.to_string(), paid.clone(), refunded.clone(), yuan(0), fee(paid_minor - refunded_minor), paid, refunded];
+        [count.to_string(), paid.clone(), refunded.clone(), yuan(0), fee(fees_minor), paid, refunded];
     write(&mut text, totals.into_iter());
     Some(text)
 }
@@ -205,7 +207,7 @@ impl Row<'_> {
             "退款状态" => of_refund("SUCCESS"),
             "商品名称" => self.kept.map_or_else(String::new, |kept| kept.description.clone()),
             "商户数据包" => self.kept.and_then(|kept| kept.attach.clone()).unwrap_or_default(),
-            "手续费" => fee(self.paid_minor - refunded_minor),
+            "手续费" => fee(fee_minor(self.paid_minor - refunded_minor)),
             "费率" => RATE.to_owned(),
             // 设备号 and 费率备注, of which nothing is known here.
             _ => String::new(),
@@ -219,11 +221,15 @@ fn yuan(amount_minor: i64) -> String {
     format!("{sign}{}.{:02}", fen / 100, fen % 100)
 }
 
-/// In yuan with five decimals; of a refund, what is given back.
-fn fee(amount_minor: i64) -> String {
-    let sign = if amount_minor < 0 { "-" } else { "" };
-    let fee = amount_minor.saturating_mul(FEE_PER_FEN).unsigned_abs();
-    format!("{sign}{}.{:05}", fee / 100_000, fee % 100_000)
+/// The fee of an amount, in fen; what a refund gives back is negative.
+fn fee_minor(amount_minor: i64) -> i64 {
+    let fee = (amount_minor.unsigned_abs().saturating_mul(FEE_PER_1000.unsigned_abs()) + 500) / 1_000;
+    let fee = i64::try_from(fee).unwrap_or(i64::MAX);
+    if amount_minor < 0 { -fee } else { fee }
+}
+
+fn fee(fee_minor: i64) -> String {
+    format!("{}000", yuan(fee_minor))
 }
 
 fn clock(at_ms: i64) -> String {

@@ -1,7 +1,8 @@
 //! Where a day's bill is: an address that is good for five minutes, and the file behind it, signed by nobody.
 //!
-//! The true gateway has a bill on the next day from ten. Nobody waits for that in a sandbox: here a day can be asked for
-//! as soon as it has begun, and holds what moved before the address was made.
+//! The true gateway has a bill on the next day from ten, and answers `STATEMENT_CREATING` until then. Nobody waits for
+//! that in a sandbox: here a day can be asked for as soon as it has begun, and holds what moved before the address was
+//! made.
 
 use std::collections::BTreeMap;
 

@@ -469,7 +469,7 @@ async fn a_bill_is_the_file_whose_hash_was_told() {
     let cells: Vec<&str> = row.strip_prefix('`').unwrap().split(",`").collect();
     let cell = |name: &str| cells[columns.iter().position(|known| *known == name).unwrap()];
     assert_eq!(cells.len(), columns.len());
-    assert_eq!((cell("订单金额"), cell("手续费"), cell("交易状态")), ("200.60", "1.20360", "SUCCESS"));
+    assert_eq!((cell("订单金额"), cell("手续费"), cell("交易状态")), ("200.60", "1.20000", "SUCCESS"));
 
     let forged = path.replace(".ALL.", ".REFUND.");
     assert_eq!(Sent::get(&forged).go().await.refusal(), (404, "RESOURCE_NOT_EXISTS".into()));
@@ -513,7 +513,7 @@ fn a_bill_of_one_kind_has_its_own_rows_and_columns() {
     let all = file(Kind::All);
     assert_eq!(all.lines().last(), Some("`2,`200.60,`0.60,`0.00,`1.20000,`200.60,`0.60"));
     assert!(all.contains("`5030,`T1R00,`0.60,`0.00,`ORIGINAL,`SUCCESS,"), "{all}");
-    assert!(all.contains("`-0.00360,`0.60%,`0.00,`0.60,"), "{all}");
+    assert!(all.contains("`0.00000,`0.60%,`0.00,`0.60,"), "{all}");
     assert_eq!(bill::file(Kind::Refund, holder, std::slice::from_ref(&payment), &[]), None);
     assert_eq!(bill::span("2026-01-01"), Some((1_767_196_800_000, 1_767_283_200_000)));
     assert_eq!(bill::span("2026-1-1"), None);

@@ -4,6 +4,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::*;
+use crate::channels::bill::UNPACKED_MAX;
 
 const HEADER: &str = "支付宝交易号,商户订单号,业务类型,商品名称,创建时间,完成时间,门店编号,门店名称,操作员,终端号,\
 对方账户,订单金额（元）,商家实收（元）,支付宝红包（元）,集分宝（元）,支付宝优惠（元）,商家优惠（元）,券核销金额（元）,\
@@ -170,4 +171,49 @@ fn a_zip_has_exactly_one_table_of_trades() {
         assert!(matches!(read(&zipped(entries)), Err(BillError::Unreadable { line: 0, .. })));
     }
     assert!(read(b"").is_err());
+}
+
+/// 128 KiB that unpack to more than 128 MiB.
+#[test]
+fn a_zip_bomb_is_not_unpacked() {
+    let bomb = vec![b'#'; UNPACKED_MAX + 1];
+    let file = zipped(&[("业务明细.csv", &bomb)]);
+    assert!(file.len() < 1024 * 1024);
+    drop(bomb);
+    let Err(BillError::Unreadable { line: 0, why }) = read(&file) else { panic!("it was read") };
+    assert!(why.contains("it unpacks to more than"), "{why}");
+}
+
+#[test]
+fn too_many_entries_are_refused() {
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    for place in 0..17 {
+        writer.start_file(format!("{place}.csv").as_str(), SimpleFileOptions::default()).unwrap();
+    }
+    let file = writer.finish().unwrap().into_inner();
+    assert_eq!(read(&file), Err(whole("the zip has too many entries")));
+}
+
+#[test]
+fn lines_may_end_as_on_either_system_and_nothing_may_stand_before_the_first() {
+    let plain = table(HEADER, &[PAYMENT, REFUND], TOTALS);
+    let lines = read(&bill(&gbk(&plain))).unwrap();
+    assert_eq!(read(&bill(&gbk(&plain.replace("\r\n", "\n")))), Ok(lines));
+    // Marks of byte order belong to other encodings.
+    for mark in [&b"\xef\xbb\xbf"[..], b"\xff\xfe"] {
+        let marked = [mark, &gbk(&plain)].concat();
+        assert!(matches!(read(&bill(&marked)), Err(BillError::Unreadable { line: 1, .. })));
+    }
+    // UTF-8, where GBK is meant.
+    assert!(read(&bill(plain.as_bytes())).is_err());
+}
+
+#[test]
+fn amounts_that_are_none_are_refused() {
+    let whole = table(HEADER, &[PAYMENT, REFUND], TOTALS);
+    for amount in ["200.601", "2.006e2", "2006e-1", "+200.60", "200,60", "２００.60", "", "NaN", "0x10", "1 000.00"] {
+        let text = whole.replace(",200.60,200.60,", &format!(",{amount},200.60,"));
+        assert_eq!(refused(&text).0, 6, "{amount}");
+    }
+    assert_eq!(refused(&whole.replace(",-0.60,-0.60,", ",0.60,-0.60,")), (7, "is a refund of nothing".into()));
 }

@@ -4,7 +4,7 @@ use time::Date;
 use time::macros::date;
 
 use super::*;
-use crate::channels::bill::{BillError, BillKind, BillLine};
+use crate::channels::bill::{BillError, BillKind, BillLine, Content, UNPACKED_MAX};
 
 /// The first two lines of `INN15090588ZM_802310048993424` in the kit's sample.
 const DETAILS: &[u8] = include_bytes!("../vectors/details.txt");
@@ -124,7 +124,7 @@ fn a_line_that_is_not_as_it_should_be_spoils_the_bill() {
 
 #[test]
 fn a_file_that_is_not_as_it_should_be_is_refused() {
-    assert_eq!(read(b""), Err(BillError::Empty));
+    assert_eq!(read(b""), Ok(Vec::new()));
     let names = |names: &[&str]| {
         let entries: Vec<(&str, &[u8])> = names.iter().map(|name| (*name, DETAILS)).collect();
         bill::read(&packed(&entries), SAMPLE_MER_ID, SETTLED_ON)
@@ -142,9 +142,54 @@ fn a_file_that_is_not_as_it_should_be_is_refused() {
 }
 
 #[test]
+fn bombs_within_the_zip_and_around_it_are_not_unpacked() {
+    let bomb = vec![b' '; UNPACKED_MAX + 1];
+    let around = zlib(&bomb);
+    let within = packed(&[("INN15090588ZM_802310048993424", &bomb)]);
+    drop(bomb);
+    for content in [around, within] {
+        assert!(content.len() < 1024 * 1024);
+        let (line, why) = unreadable(bill::read(&content, SAMPLE_MER_ID, SETTLED_ON));
+        assert!(line == 0 && why.contains("it unpacks to more than"), "{why}");
+    }
+}
+
+#[test]
+fn lines_end_as_in_the_sample_and_hold_what_it_holds() {
+    let unix: Vec<u8> = DETAILS.iter().copied().filter(|byte| *byte != b'\r').collect();
+    assert!(unreadable(read(&unix)).1.contains("cut off"));
+    let marked = [b"\xef\xbb\xbf", DETAILS].concat();
+    assert_eq!(unreadable(read(&marked)).0, 1);
+    assert_eq!(unreadable(read(&[DETAILS, b"\r\n"].concat())).0, 3);
+    for amount in ["00000047.800", "-00000476800", "0000004768e2", " 00000476800", "９476800  "] {
+        assert_eq!(unreadable(read(&line(&[(AMOUNT_AT, amount)]))), (1, "the amount is malformed".into()), "{amount}");
+    }
+    // GBK in a column that is read.
+    let mut gbk = line(&[]);
+    gbk[ORDER_ID_AT..ORDER_ID_AT + 32].fill(0xd6);
+    assert_eq!(unreadable(read(&gbk)).0, 1);
+}
+
+/// The answer to a question for the sample's day, asked on the next one.
+fn judged(unionpay: &Unionpay, answer: &Answer) -> Result<Vec<BillLine>, BillError> {
+    let at = Instant::parse_rfc3339("2015-09-06T08:00:00+08:00").expect("an instant");
+    asked_at(unionpay, answer, at)
+}
+
+fn asked_at(unionpay: &Unionpay, answer: &Answer, at: Instant) -> Result<Vec<BillLine>, BillError> {
+    let asked = unionpay.bill(SETTLED_ON).expect("a bill").first;
+    let part = asked.read(&Stamp { at, ..stamp() }, answer)?;
+    assert!(part.next.is_none());
+    Ok(part.lines)
+}
+
+#[test]
 fn a_bill_is_asked_for_and_its_answer_is_judged() {
+    // The certificates of these tests are valid from 1975 on.
     let unionpay = adapter();
-    let request = unionpay.ask_bill(SETTLED_ON, &stamp());
+    let asked = unionpay.bill(SETTLED_ON).expect("a bill").first;
+    assert_eq!(asked.content(), Content::Lines);
+    let request = asked.outgoing(&stamp());
     assert_eq!(request.url, "https://filedownload.95516.com/");
     let request = sent(&request);
     assert_eq!((request["settleDate"].as_str(), request["fileType"].as_str()), ("0905", "00"));
@@ -159,13 +204,21 @@ fn a_bill_is_asked_for_and_its_answer_is_judged() {
         ("signMethod", "01"),
         ("version", "5.1.0"),
     ]);
-    let judge =
-        |changes: &[(&str, &str)]| unionpay.read_bill(SETTLED_ON, &stamp(), &answer(with(told.clone(), changes)));
+    let judge = |changes: &[(&str, &str)]| judged(&unionpay, &answer(with(told.clone(), changes)));
     assert_eq!(judge(&[]).map(|lines| lines.len()), Ok(2));
-    assert_eq!(judge(&[("respCode", "98"), ("fileContent", "")]), Err(BillError::NotReady));
+    let Err(BillError::NotReady { again_at, why }) = judge(&[("respCode", "98"), ("fileContent", "")]) else {
+        panic!("98 is no file")
+    };
+    assert_eq!(Some(again_at), Instant::parse_rfc3339("2015-09-06T10:00:00+08:00"));
+    assert!(why.contains("nothing was settled"), "{why}");
     assert!(unreadable(judge(&[("respCode", "11")])).1.contains("11"));
     assert!(unreadable(judge(&[("fileContent", "")])).1.contains("no file"));
     assert!(unreadable(judge(&[("settleDate", "0906")])).1.contains("another day"));
-    let unsigned = answer_of(&told);
-    assert!(matches!(unionpay.read_bill(SETTLED_ON, &stamp(), &unsigned), Err(BillError::Unreadable { .. })));
+    assert!(unreadable(judge(&[("merId", "777290058167152")])).1.contains("another merchant's"));
+    assert!(matches!(judged(&unionpay, &answer_of(&told)), Err(BillError::Unreadable { .. })), "unsigned");
+    let neighbours = answer_of(&signed_by(&WORLD.neighbour, told.clone()));
+    assert!(matches!(judged(&unionpay, &neighbours), Err(BillError::Unreadable { .. })), "somebody else's signature");
+    // `0905` of this year would be taken for that of 2015.
+    let late = asked_at(&unionpay, &answer(told), stamp().at);
+    assert!(unreadable(late).1.contains("without their year"));
 }

@@ -4,7 +4,7 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use time::macros::date;
 
 use super::*;
-use crate::channels::bill::{BillError, BillKind};
+use crate::channels::bill::{BillError, BillKind, BillLine, BillRequest, Content};
 use crate::channels::wechat::bill::read;
 
 const HEADER: &str = "交易时间,公众账号ID,商户号,特约商户号,设备号,微信订单号,商户订单号,用户标识,交易类型,交易状态,付款银行,货币种类,\
@@ -197,31 +197,121 @@ fn promised(file: &[u8]) -> Value {
     json!({"hash_type": "SHA1", "hash_value": sha1, "download_url": url})
 }
 
+pub fn text(body: impl Into<Vec<u8>>) -> Answer {
+    Answer { status: 200, headers: Vec::new(), body: body.into() }
+}
+
+fn first(wechat: &Wechat) -> Box<dyn BillRequest<'_> + '_> {
+    wechat.bill(date!(2026 - 01 - 02)).unwrap().first
+}
+
+/// The request for the file that was promised.
+pub fn second<'a>(wechat: &'a Wechat, promised: &Value) -> Result<Box<dyn BillRequest<'a> + 'a>, BillError> {
+    let part = first(wechat).read(&stamp(), &far().answer(200, promised))?;
+    assert_eq!(part.lines, []);
+    Ok(part.next.expect("the file comes next"))
+}
+
+pub fn lines(request: Box<dyn BillRequest<'_> + '_>, answer: &Answer) -> Result<Vec<BillLine>, BillError> {
+    let part = request.read(&stamp(), answer)?;
+    assert!(part.next.is_none());
+    Ok(part.lines)
+}
+
 #[test]
 fn a_bill_is_asked_for_promised_fetched_and_compared() {
     let wechat = wechat();
-    let outgoing = wechat.bill(date!(2026 - 01 - 02), &stamp());
-    assert_eq!(outgoing.url, format!("{BASE_URL}/v3/bill/tradebill?bill_date=2026-01-02&bill_type=ALL"));
+    let asked = first(&wechat);
+    assert_eq!(asked.content(), Content::Address);
+    assert_eq!(
+        asked.outgoing(&stamp()).url,
+        format!("{BASE_URL}/v3/bill/tradebill?bill_date=2026-01-02&bill_type=ALL")
+    );
     let promised = promised(good().as_bytes());
-    let ticket = wechat.read_bill(&stamp(), &far().answer(200, &promised)).unwrap();
-    let fetch = wechat.bill_file(&ticket, &stamp());
-    assert_eq!(fetch.url, promised["download_url"]);
-    let text = |body: String| Answer { status: 200, headers: Vec::new(), body: body.into_bytes() };
-    assert_eq!(wechat.read_bill_file(&ticket, &text(good())).map(|lines| lines.len()), Ok(2));
-    assert!(wechat.read_bill_file(&ticket, &text(good() + " ")).is_err(), "other bytes than were promised");
-    assert!(wechat.read_bill_file(&ticket, &unsigned(404, "")).is_err());
+    let fetch = second(&wechat, &promised).unwrap();
+    assert_eq!(fetch.content(), Content::Lines);
+    let outgoing = fetch.outgoing(&stamp());
+    assert_eq!(outgoing.url, promised["download_url"]);
+    assert!(outgoing.headers.iter().any(|(name, _)| *name == "authorization"));
+    assert_eq!(lines(fetch, &text(good())).map(|lines| lines.len()), Ok(2));
+    let file = |answer: Answer| lines(second(&wechat, &promised).unwrap(), &answer);
+    assert_eq!(file(text(good() + " ")).unwrap_err().to_string().contains("SHA-1"), true, "other bytes than promised");
+    assert!(file(text("")).is_err());
+    assert!(file(unsigned(404, "")).is_err());
 
-    assert_eq!(wechat.read_bill(&stamp(), &failure(400, "STATEMENT_CREATING")), Err(BillError::NotReady));
-    assert_eq!(wechat.read_bill(&stamp(), &failure(400, "NO_STATEMENT_EXIST")), Err(BillError::Empty));
+    let whole = |answer: Answer| lines(first(&wechat), &answer);
+    assert_eq!(whole(failure(400, "NO_STATEMENT_EXIST")), Ok(Vec::new()));
+    let again = |code: &str, status: u16| match whole(failure(status, code)) {
+        Err(BillError::NotReady { again_at, why }) => (again_at.since_ms(NOW) / 60_000, why == code),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(again("STATEMENT_CREATING", 400), (30, true));
+    assert_eq!(again("FREQUENCY_LIMITED", 429), (1, true));
     for answer in [
         unsigned(200, &promised),
         failure(500, "SYSTEM_ERROR"),
+        failure(401, "SIGN_ERROR"),
+        unsigned(202, &promised),
         far().answer(200, changed(promised.clone(), "hash_type", json!("MD5"))),
         far().answer(200, changed(promised.clone(), "hash_value", json!("xyz"))),
         far().answer(200, changed(promised.clone(), "hash_value", json!("+f".repeat(20)))),
-        far().answer(200, changed(promised.clone(), "download_url", json!("file:///etc/passwd"))),
-        far().answer(200, changed(promised, "download_url", json!("https:\n//api.mch.weixin.qq.com/"))),
     ] {
-        assert!(matches!(wechat.read_bill(&stamp(), &answer), Err(BillError::Unreadable { .. })), "{answer:?}");
+        assert!(matches!(whole(answer.clone()), Err(BillError::Unreadable { .. })), "{answer:?}");
     }
+}
+
+#[test]
+fn a_day_that_is_still_going_on_is_to_be_asked_for_on_the_next_one_at_ten() {
+    let wechat = wechat();
+    let today = wechat.bill(date!(2026 - 09 - 21)).unwrap();
+    let answer = failure(400, "STATEMENT_CREATING");
+    let Err(BillError::NotReady { again_at, .. }) = today.first.read(&stamp(), &answer) else { panic!("it is ready") };
+    assert_eq!(Some(again_at), Instant::parse_rfc3339("2026-09-22T10:00:00+08:00"));
+}
+
+#[test]
+fn a_file_is_fetched_from_wechat_pay_alone() {
+    let wechat = wechat();
+    let promised = promised(good().as_bytes());
+    let at = |url: &str| second(&wechat, &changed(promised.clone(), "download_url", json!(url))).is_ok();
+    assert!(at("https://api.mch.weixin.qq.com/v3/billdownload/file?token=1"));
+    assert!(at("https://api2.wechatpay.cn/v3/billdownload/file?token=1"));
+    assert!(at("http://127.0.0.1:8090/wechat/v3/billdownload/file?token=1"), "where calls go, too");
+    for url in [
+        "https://evil.example/v3/billdownload/file?token=1",
+        "https://api.mch.weixin.qq.com.evil.example/f",
+        "https://api.mch.weixin.qq.com@evil.example/f",
+        "https://wechatpay.cn/f",
+        "http://api.mch.weixin.qq.com/f",
+        "http://127.0.0.1:8091/f",
+        "file:///etc/passwd",
+        "https:\n//api.mch.weixin.qq.com/",
+        "",
+    ] {
+        assert!(!at(url), "{url}");
+    }
+}
+
+#[test]
+fn what_no_bill_can_be_is_refused() {
+    assert!(read(b"", MCHID).is_err());
+    assert!(read(&[0xff; 64], MCHID).is_err());
+    // GBK, where UTF-8 is meant.
+    let (gbk, _, _) = encoding_rs::GBK.encode(HEADER);
+    assert_eq!(read(&gbk, MCHID), Err(BillError::Unreadable { line: 0, why: "the file is not UTF-8".into() }));
+    // A second mark of byte order, or one within.
+    assert_eq!(why(&format!("\u{feff}\u{feff}{}", good())).0, 1);
+    assert_eq!(why(&good().replacen("`200.60", "`\u{feff}200.60", 1)).0, 2);
+    // A lost line end makes one row of two, which has too many fields.
+    assert_eq!(why(&good().replacen("\r\n", "\r", 1)).0, 2);
+    assert_eq!(why(&good().replace("`200.60,`0.00", "`99999999999999999999.00,`0.00")).0, 2);
+    let comma = good().replacen("Tea, green", "Tea,`,green", 1);
+    assert_eq!(why(&comma), (2, "28 fields stand where there are 27 columns".into()));
+}
+
+#[test]
+fn no_description_of_ours_can_spoil_a_bill() {
+    let asked = Ask { description: "`tea`,`green`", ..ask(Method::Native) };
+    let frozen = wechat().freeze(&asked);
+    assert!(frozen.contains("'tea','green'") && !frozen.contains('`'), "{frozen}");
 }

@@ -144,9 +144,8 @@ fn a_bill_of_the_gateway_hashes_to_what_it_promised_and_is_read() {
         "hash_type": "SHA1", "hash_value": "dcd7ceb3d382a1181798368bb15d8437de46c00f",
         "download_url": "https://api.mch.weixin.qq.com/v3/billdownload/file?token=g44bIUH1GyQtE7ZmeTAPQx5b69q",
     });
-    let ticket = wechat.read_bill(&stamp(), &far().answer(200, promised)).unwrap();
-    let answer = Answer { status: 200, headers: Vec::new(), body: file.to_vec() };
-    let lines = wechat.read_bill_file(&ticket, &answer).unwrap();
+    let fetch = bills::second(&wechat, &promised).unwrap();
+    let lines = bills::lines(fetch, &bills::text(*file)).unwrap();
     let first = BillLine {
         kind: BillKind::Payment,
         number: "S20210128170702357723".into(),

@@ -322,6 +322,8 @@ impl Adapter for Stripe {
             Ok(failure) => {
                 let code = failure.name();
                 match verdict::of(answer, &failure) {
+                    // Something was asked under this number before, and may have been done.
+                    Verdict::Ours if failure.kind == "idempotency_error" => RefundOutcome::Unknown { why: code },
                     Verdict::Payment | Verdict::Ours => RefundOutcome::Rejected { code },
                     Verdict::NotSent => RefundOutcome::NotSent { why: code },
                     Verdict::Unknown => RefundOutcome::Unknown { why: code },

@@ -204,6 +204,10 @@ fn an_intent_is_paid_by_the_browser_with_its_secret_or_at_an_address() {
         Some(NextAction::Redirect { url: "https://hooks.stripe.com/r".into(), expires_at: ask().expires_at })
     );
 
+    let nowhere = json!({"type": "redirect_to_url", "redirect_to_url": {"url": null, "return_url": null}});
+    let submitted = read(&with(intent("requires_action"), "next_action", nowhere));
+    assert!(matches!(submitted.next_action, Some(NextAction::Client { .. })), "by its secret, then");
+
     let paid = read(&intent("succeeded"));
     assert_eq!(paid.outcome, SendOutcome::Paid { reference: "pi_1".into(), amount_minor: 2000 });
     assert_eq!(read(&intent("processing")), Submitted { outcome: reference, next_action: None });
@@ -451,6 +455,8 @@ fn a_refund_is_made_under_its_number_and_done_only_when_it_says_so() {
     assert_eq!(read(&short), RefundOutcome::Rejected { code: "balance_insufficient".into() });
     let before = error(400, "invalid_request_error", "charge_already_refunded");
     assert_eq!(read(&before), RefundOutcome::Unknown { why: "charge_already_refunded".into() });
+    let used = answer(400, &json!({"error": {"type": "idempotency_error", "message": "…"}}));
+    assert_eq!(read(&used), RefundOutcome::Unknown { why: "idempotency_error".into() });
 }
 
 #[test]

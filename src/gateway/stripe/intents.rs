@@ -177,7 +177,12 @@ fn without_payment_method() -> Failure {
 fn payment_method_types(params: &mut Params) -> Result<(Vec<String>, Option<String>), Failure> {
     let automatic = params.switch("automatic_payment_methods[enabled]")?;
     let allowed = params.one_of("automatic_payment_methods[allow_redirects]", &["always", "never"])?;
-    let types = params.list("payment_method_types");
+    // Newer versions have the first name alone, and older ones the second: both are taken of all.
+    let (mut types, before) = (params.list("allowed_payment_method_types"), params.list("payment_method_types"));
+    if !types.is_empty() && !before.is_empty() {
+        return Err(Failure::invalid("Give either `allowed_payment_method_types` or `payment_method_types`."));
+    }
+    types.extend(before);
     match (automatic, types.is_empty()) {
         (Some(Switch::On), false) => {
             Err(Failure::invalid("Give either `automatic_payment_methods` or `payment_method_types`."))

@@ -11,12 +11,18 @@ use crate::gateway::books::{Capture, Refunded, State, View};
 
 /// Stripe's fee in the simulation, in thousandths.
 const FEE_PER_1000: i64 = 29;
-/// Fields of an intent behind which nothing stands here, in the names of stripe/openapi's `fixtures3.json` (August 2026).
-const INTENT_NULLS: [&str; 14] = [
+/// Fields of an intent behind which nothing stands here, in the names of stripe-python 16.1.0 and
+/// of stripe/openapi's `fixtures3.json` (August 2026).
+const INTENT_NULLS: [&str; 19] = [
+    "allowed_payment_method_types",
     "application",
     "application_fee_amount",
     "customer",
+    "customer_account",
+    "excluded_payment_method_types",
+    "managed_payments",
     "on_behalf_of",
+    "payment_record",
     "processing",
     "receipt_email",
     "review",
@@ -27,6 +33,18 @@ const INTENT_NULLS: [&str; 14] = [
     "statement_descriptor_suffix",
     "transfer_data",
     "transfer_group",
+];
+/// The same of a refund.
+const REFUND_NULLS: [&str; 9] = [
+    "customer",
+    "customer_account",
+    "failure_balance_transaction",
+    "failure_reason",
+    "payment_method",
+    "pending_reason",
+    "receipt_number",
+    "source_transfer_reversal",
+    "transfer_reversal",
 ];
 /// The same of a charge.
 const CHARGE_NULLS: [&str; 23] = [
@@ -264,7 +282,7 @@ fn declined() -> Value {
 
 pub fn refund(id: &str, intent_id: &str, refund: &Refunded) -> Value {
     let data = RefundData::read(refund.data.as_ref()).unwrap_or_default();
-    json!({
+    let shown = json!({
         "id": id,
         "object": "refund",
         "amount": refund.amount_minor,
@@ -275,11 +293,9 @@ pub fn refund(id: &str, intent_id: &str, refund: &Refunded) -> Value {
         "metadata": data.metadata,
         "payment_intent": intent_id,
         "reason": data.reason,
-        "receipt_number": null,
-        "source_transfer_reversal": null,
         "status": "succeeded",
-        "transfer_reversal": null,
-    })
+    });
+    with_nulls(shown, &REFUND_NULLS)
 }
 
 /// Which way money went on the balance.

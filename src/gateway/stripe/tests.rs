@@ -238,6 +238,8 @@ fn malformed_requests_are_refused() {
         ("amount=100&currency=usd&capture_method=manual", "parameter_invalid"),
         ("amount=100&currency=usd&payment_method=pm_x&return_url=https%3A%2F%2Fa", "none"),
         ("amount=100&currency=usd&payment_method_types[]=card&automatic_payment_methods[enabled]=true", "none"),
+        ("amount=100&currency=usd&allowed_payment_method_types[]=card&automatic_payment_methods[enabled]=true", "none"),
+        ("amount=100&currency=usd&allowed_payment_method_types[]=card&payment_method_types[]=card", "none"),
     ];
     for (form, code) in table {
         assert_eq!(error(&ask(&gateway, Call::CreateIntent, form, None)), (400, code), "{form}");
@@ -293,8 +295,8 @@ fn the_balance_has_a_line_for_each_movement() {
     assert_eq!(ask(&gateway, Call::ListBalance, "expand[]=data.customer", None).0, 400);
 }
 
-/// The fields of the sample objects in stripe/openapi, `fixtures3.json` (August 2026), but for those that come only
-/// with features that are not simulated.
+/// The fields that stripe-python 16.1.0 and the sample objects of stripe/openapi (`fixtures3.json`, August 2026) have,
+/// but for those that come only with features that are not simulated.
 #[test]
 fn objects_have_the_fields_that_sdks_count_on() {
     let folder = Folder::new("fields");
@@ -305,7 +307,7 @@ fn objects_have_the_fields_that_sdks_count_on() {
     let form = format!("payment_intent={id}&amount=500&expand[]=payment_intent&expand[]=charge");
     let refund = ask(&gateway, Call::CreateRefund, &form, Some("r")).1;
     let line = ask(&gateway, Call::ListBalance, "type=charge", None).1["data"][0].clone();
-    let of_intent = "amount amount_capturable amount_details amount_received application application_fee_amount \
+    let of_intent = "allowed_payment_method_types payment_record amount amount_capturable amount_details amount_received application application_fee_amount \
         automatic_payment_methods canceled_at cancellation_reason capture_method client_secret confirmation_method created \
         currency customer description id last_payment_error latest_charge livemode metadata next_action object on_behalf_of \
         payment_method payment_method_options payment_method_types processing receipt_email review setup_future_usage \
@@ -316,7 +318,8 @@ fn objects_have_the_fields_that_sdks_count_on() {
         on_behalf_of outcome paid payment_intent payment_method payment_method_details receipt_email receipt_number \
         receipt_url refunded review shipping source source_transfer statement_descriptor statement_descriptor_suffix status \
         transfer_data transfer_group";
-    let of_refund = "amount balance_transaction charge created currency id metadata object payment_intent reason \
+    let of_refund = "amount balance_transaction charge created currency customer failure_balance_transaction failure_reason \
+        payment_method pending_reason id metadata object payment_intent reason \
         receipt_number source_transfer_reversal status transfer_reversal";
     let of_line = "amount available_on balance_type created currency description exchange_rate fee fee_details id net object \
         reporting_category source status type";

@@ -48,6 +48,10 @@ const CLOCKS_DIFFER_S: i64 = 60;
 /// Entries of one page: the most that a page can have.
 const PAGE: &str = "100";
 const SECRETS_MAX: usize = 8;
+/// From this version on the types of payment are named by `allowed_payment_method_types`; two versions later the name
+/// before, `payment_method_types`, is refused. Sources: docs.stripe.com/changelog, dahlia/2026-07-29
+/// (allowed-payment-method-types-parameter) and endive/2026-09-30 (removes-the-payment-method-types-parameter-…).
+const ALLOWED_TYPES_SINCE: &str = "2026-07-29";
 
 pub struct Stripe {
     account: Account,
@@ -199,12 +203,18 @@ impl Adapter for Stripe {
         match Frozen::read(frozen) {
             Some(Frozen::Wanted(wanted)) => {
                 let amount = wanted.amount.to_string();
+                // Versions begin with their day.
+                let types = if self.version.as_str() < ALLOWED_TYPES_SINCE {
+                    "payment_method_types[0]"
+                } else {
+                    "allowed_payment_method_types[0]"
+                };
                 let fields = [
                     ("amount", amount.as_str()),
                     ("currency", &wanted.currency),
                     ("description", &wanted.description),
                     ("metadata[attempt]", &wanted.number),
-                    ("payment_method_types[0]", "card"),
+                    (types, "card"),
                 ];
                 Submission::Call(self.post("/v1/payment_intents", &wanted.number, &fields))
             }
@@ -326,6 +336,8 @@ impl Adapter for Stripe {
             Ok(failure) => {
                 let code = failure.name();
                 match verdict::of(answer, &failure) {
+                    // Something was asked under this number before, and may have been done.
+                    Verdict::Ours if failure.kind == "idempotency_error" => RefundOutcome::Unknown { why: code },
                     Verdict::Payment | Verdict::Ours => RefundOutcome::Rejected { code },
                     Verdict::NotSent => RefundOutcome::NotSent { why: code },
                     Verdict::Unknown => RefundOutcome::Unknown { why: code },

@@ -202,7 +202,8 @@ impl Wechat {
     fn find(&self, attempt: &Attempted, body: &[u8]) -> Finding {
         let unknown = |why: &str| Finding::Unknown { why: why.into() };
         let Some(transaction) = parse::<Transaction<'_>>(body) else { return unknown("unreadable answer") };
-        let is_ours = transaction.mchid == self.mchid && transaction.appid == self.appid;
+        let is_ours =
+            transaction.mchid == self.mchid && transaction.appid.as_deref().is_none_or(|appid| appid == self.appid);
         if !is_ours || transaction.out_trade_no != attempt.number.to_string() {
             return unknown("the answer speaks of another payment");
         }

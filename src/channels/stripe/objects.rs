@@ -65,7 +65,8 @@ pub struct IntentAction {
 
 #[derive(Debug, Deserialize)]
 pub struct RedirectToUrl {
-    pub url: String,
+    #[serde(default)]
+    pub url: Option<String>,
 }
 
 /// What we wrote on an object, and what others may have written there.

@@ -75,8 +75,9 @@ pub fn submitted(intent: &Intent, wanted: &Wanted) -> Submitted {
 /// Where Stripe names an address the payer goes there; otherwise its own software in the payer's browser goes on.
 fn next_action(intent: &Intent, wanted: &Wanted) -> Option<NextAction> {
     let expires_at = wanted.expires_at;
-    if let Some(redirect) = intent.next_action.as_ref().and_then(|action| action.redirect_to_url.as_ref()) {
-        return Some(NextAction::Redirect { url: redirect.url.clone(), expires_at });
+    let redirect = intent.next_action.as_ref().and_then(|action| action.redirect_to_url.as_ref());
+    if let Some(url) = redirect.and_then(|redirect| redirect.url.clone()) {
+        return Some(NextAction::Redirect { url, expires_at });
     }
     let secret = intent.client_secret.as_ref()?.expose_secret();
     let mut parameters = vec![("client_secret", secret.to_owned()), ("payment_intent", intent.id.clone())];

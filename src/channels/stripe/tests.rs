@@ -149,7 +149,7 @@ fn a_create_says_what_the_document_asks_for_and_every_send_repeats_it() {
     assert_eq!(
         std::str::from_utf8(&first.body).unwrap(),
         format!(
-            "amount=2000&currency=usd&description=Tea+%26+cake%3D1&metadata%5Battempt%5D={}&payment_method_types%5B0%5D=card",
+            "amount=2000&currency=usd&description=Tea+%26+cake%3D1&metadata%5Battempt%5D={}&allowed_payment_method_types%5B0%5D=card",
             number()
         )
     );
@@ -160,6 +160,24 @@ fn a_create_says_what_the_document_asks_for_and_every_send_repeats_it() {
     let later = Stamp { at: NOW.plus_ms(60_000), nonce: "other".into() };
     assert_eq!(call(stripe.submit(&frozen, &later)), first);
     assert!(!format!("{first:?}").contains("sk_test"), "{first:?}");
+}
+
+#[test]
+fn cards_are_asked_for_by_the_name_that_the_version_has() {
+    for (version, named) in [
+        ("2020-08-27", "payment_method_types[0]"),
+        ("2026-06-24.dahlia", "payment_method_types[0]"),
+        ("2026-07-29.dahlia", "allowed_payment_method_types[0]"),
+        ("2026-09-30.endive", "allowed_payment_method_types[0]"),
+        (crate::config::accounts::STRIPE_VERSION, "allowed_payment_method_types[0]"),
+    ] {
+        let credentials = Credentials { version: version.into(), ..credentials() };
+        let stripe = Stripe::new(Account::from("default"), "https://api.stripe.com", credentials).unwrap();
+        let body = call(stripe.submit(&stripe.freeze(&ask()), &stamp())).body;
+        let names: Vec<_> = url::form_urlencoded::parse(&body).map(|(name, _)| name.into_owned()).collect();
+        let types: Vec<_> = names.iter().filter(|name| name.contains("types")).collect();
+        assert_eq!(types, [named], "{version}");
+    }
 }
 
 #[test]
@@ -203,6 +221,10 @@ fn an_intent_is_paid_by_the_browser_with_its_secret_or_at_an_address() {
         submitted.next_action,
         Some(NextAction::Redirect { url: "https://hooks.stripe.com/r".into(), expires_at: ask().expires_at })
     );
+
+    let nowhere = json!({"type": "redirect_to_url", "redirect_to_url": {"url": null, "return_url": null}});
+    let submitted = read(&with(intent("requires_action"), "next_action", nowhere));
+    assert!(matches!(submitted.next_action, Some(NextAction::Client { .. })), "by its secret, then");
 
     let paid = read(&intent("succeeded"));
     assert_eq!(paid.outcome, SendOutcome::Paid { reference: "pi_1".into(), amount_minor: 2000 });
@@ -451,6 +473,8 @@ fn a_refund_is_made_under_its_number_and_done_only_when_it_says_so() {
     assert_eq!(read(&short), RefundOutcome::Rejected { code: "balance_insufficient".into() });
     let before = error(400, "invalid_request_error", "charge_already_refunded");
     assert_eq!(read(&before), RefundOutcome::Unknown { why: "charge_already_refunded".into() });
+    let used = answer(400, &json!({"error": {"type": "idempotency_error", "message": "…"}}));
+    assert_eq!(read(&used), RefundOutcome::Unknown { why: "idempotency_error".into() });
 }
 
 #[test]

@@ -37,6 +37,7 @@ const TABLE: &[Row] = &[
     row(400, None, Some("parameter_unknown"), Verdict::Ours),
     row(400, None, Some("parameter_invalid_empty"), Verdict::Ours),
     row(400, None, Some("parameter_invalid_integer"), Verdict::Ours),
+    row(400, None, Some("payment_method_types_no_longer_supported"), Verdict::Ours),
     row(400, None, Some("secret_key_required"), Verdict::Ours),
     row(400, None, Some("livemode_mismatch"), Verdict::Ours),
     row(400, None, Some("testmode_charges_only"), Verdict::Ours),

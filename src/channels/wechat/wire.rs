@@ -15,6 +15,9 @@ use crate::domain::time::Instant;
 
 /// The only currency of these calls.
 pub(super) const CURRENCY: &str = "CNY";
+/// The pages say 127 characters, and true refusals of long texts count bytes (`字节数 35，大于最大值 32`): what fits
+/// both is sent.
+const DESCRIPTION_MAX_BYTES: usize = 127;
 /// WeChat Pay's own names of payments are 32 characters at most; ours fit in as many.
 const TEXT_MAX: usize = 32;
 /// The last second that Beijing writes with four digits of a year.
@@ -139,11 +142,12 @@ pub(super) struct Created<'a> {
     pub h5_url: Option<Cow<'a, str>>,
 }
 
-/// A payment as queries and notifications tell it.
+/// A payment as queries and notifications tell it. A query need not say the `appid`, nor anything of the amount
+/// (merchant document 4012556352).
 #[derive(Deserialize)]
 pub(super) struct Transaction<'a> {
-    #[serde(borrow)]
-    pub appid: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub appid: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub mchid: Cow<'a, str>,
     #[serde(borrow)]
@@ -159,17 +163,20 @@ pub(super) struct Transaction<'a> {
 #[derive(Deserialize)]
 pub(super) struct Paid<'a> {
     /// What the order asked; `payer_total` beside it is less where a coupon paid some of it.
-    pub total: i64,
-    #[serde(borrow)]
-    pub currency: Cow<'a, str>,
+    #[serde(default)]
+    pub total: Option<i64>,
+    #[serde(borrow, default)]
+    pub currency: Option<Cow<'a, str>>,
 }
 
 impl Transaction<'_> {
     /// The capture's name, amount and currency, if they are such as can be kept.
     pub(super) fn capture(&self) -> Option<(&str, i64, &str)> {
         let reference = self.transaction_id.as_deref().filter(|text| is_name(text))?;
-        let amount = self.amount.as_ref().filter(|amount| amount.total > 0)?;
-        Some((reference, amount.total, &amount.currency))
+        let amount = self.amount.as_ref()?;
+        // Left out, it is the only one that there is.
+        let currency = amount.currency.as_deref().unwrap_or(CURRENCY);
+        Some((reference, amount.total.filter(|total| *total > 0)?, currency))
     }
 }
 
@@ -214,6 +221,12 @@ pub(super) fn freeze(appid: &str, mchid: &str, ask: &Ask<'_>) -> Box<str> {
     frozen.expect("plain structs always serialise").into()
 }
 
+/// The day's bill begins each field with a backtick and does not quote one within: a description with a comma and a
+/// backtick would make the whole day unreadable.
+fn description(wanted: &str) -> String {
+    wanted[..wanted.floor_char_boundary(DESCRIPTION_MAX_BYTES)].replace('`', "'")
+}
+
 fn create<'a>(appid: &'a str, mchid: &'a str, ask: &'a Ask<'_>) -> Result<(Product, Create<'a>), &'static str> {
     let product = Product::of(ask.method).ok_or("method_unsupported")?;
     if ask.currency.code() != CURRENCY {
@@ -233,9 +246,7 @@ fn create<'a>(appid: &'a str, mchid: &'a str, ask: &'a Ask<'_>) -> Result<(Produ
     let create = Create {
         appid,
         mchid,
-        // The day's bill begins each field with a backtick and does not quote one within: a description with a comma
-        // and a backtick would make the whole day unreadable.
-        description: ask.description.replace('`', "'"),
+        description: description(ask.description),
         out_trade_no: ask.number.to_string(),
         time_expire: beijing(ask.expires_at),
         notify_url: &ask.notify_url,

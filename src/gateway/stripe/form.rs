@@ -119,6 +119,18 @@ impl Params {
         self.nested(name).into_iter().map(|(_, value)| value).collect()
     }
 
+    /// The properties that are to be shown whole instead of by their ids.
+    ///
+    /// # Errors
+    /// One of them is not among those that can be.
+    pub fn expand(&mut self, known: &[&str]) -> Result<Vec<String>, Failure> {
+        let paths = self.list("expand");
+        match paths.iter().find(|path| !known.contains(&path.as_str())) {
+            Some(path) => Err(Failure::invalid(format!("This property cannot be expanded ({path})."))),
+            None => Ok(paths),
+        }
+    }
+
     /// `created=`, or `created[gte]=` and its like.
     pub fn span(&mut self, name: &str) -> Result<Span, Failure> {
         let mut span = Span { from: 0, until: i64::MAX };

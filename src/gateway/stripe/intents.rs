@@ -17,6 +17,7 @@ const DESCRIPTION_MAX: usize = 1_000;
 const TYPES_MAX: usize = 20;
 /// The smallest charge in US dollars; what other currencies have as equivalents is not known here.
 const USD_MIN: i64 = 50;
+const EXPANDABLE: [&str; 1] = ["latest_charge"];
 const CANCELLATION_REASONS: [&str; 4] = ["duplicate", "fraudulent", "requested_by_customer", "abandoned"];
 
 pub fn create(
@@ -46,7 +47,8 @@ pub fn create(
         (Some(Switch::Off) | None, Some(_) | None) => None,
     };
     params.one_of("capture_method", &["automatic", "automatic_async"])?;
-    let types = payment_method_types(&mut params)?;
+    let (types, allow_redirects) = payment_method_types(&mut params)?;
+    let expand = params.expand(&EXPANDABLE)?;
     let data = IntentData {
         id: id("pi"),
         created: seconds(now),
@@ -54,6 +56,7 @@ pub fn create(
         description,
         metadata: params.metadata()?,
         payment_method_types: types,
+        allow_redirects,
         confirmation,
         cancellation_reason: None,
         made_by,
@@ -83,7 +86,7 @@ pub fn create(
         // The same request without a key, at the same time: whoever came first has the name.
         Taken::Again | Taken::Paid(_) => return Err(Failure::broken()),
     }
-    let body = Intent::fresh(data, amount, currency).json();
+    let body = Intent::fresh(data, amount, currency).shown(&expand);
     Ok(Done { conduct: script.conduct(), ..Done::of(&Arc::from(number), body) })
 }
 
@@ -96,22 +99,25 @@ pub fn retrieve(
 ) -> Result<Done, Failure> {
     // A browser proves by it that the intent is its own; whoever has the secret key needs none.
     params.text("client_secret");
+    let expand = params.expand(&EXPANDABLE)?;
     params.finish()?;
     let (number, intent) = find(gateway, account, id, now)?;
-    Ok(Done::of(&number, intent.json()))
+    Ok(Done::of(&number, intent.shown(&expand)))
 }
 
 pub fn list(gateway: &Gateway, account: AccountId, mut params: Params, now: i64) -> Result<Done, Failure> {
     let page = Page::read(&mut params)?;
     let span = params.span("created")?;
+    let expand = params.expand(&["data.latest_charge"])?;
     params.finish()?;
     let found = gateway.books.created_between(account, span.from..span.until, now);
-    let objects = found.iter().filter_map(|(_, view)| Some(Intent::of(view)?.json())).collect();
+    let objects = found.iter().filter_map(|(_, view)| Some(Intent::of(view)?.shown(&expand))).collect();
     Ok(Done::listing(page.of("/v1/payment_intents", objects)?))
 }
 
 pub fn confirm(gateway: &Gateway, account: AccountId, id: &str, mut params: Params, now: i64) -> Result<Done, Failure> {
     let confirmation = confirmation(&mut params)?.ok_or_else(without_payment_method)?;
+    let expand = params.expand(&EXPANDABLE)?;
     params.finish()?;
     let (number, mut intent) = find(gateway, account, id, now)?;
     if intent.state != State::Waiting {
@@ -119,11 +125,12 @@ pub fn confirm(gateway: &Gateway, account: AccountId, id: &str, mut params: Para
     }
     intent.data.confirmation = Some(confirmation);
     gateway.books.note(account, &number, &intent.data.text()).map_err(Failure::of_books)?;
-    Ok(Done::of(&number, intent.json()))
+    Ok(Done::of(&number, intent.shown(&expand)))
 }
 
 pub fn cancel(gateway: &Gateway, account: AccountId, id: &str, mut params: Params, now: i64) -> Result<Done, Failure> {
     let reason = params.one_of("cancellation_reason", &CANCELLATION_REASONS)?;
+    let expand = params.expand(&EXPANDABLE)?;
     params.finish()?;
     let (number, mut intent) = find(gateway, account, id, now)?;
     if intent.state != State::Waiting {
@@ -140,7 +147,7 @@ pub fn cancel(gateway: &Gateway, account: AccountId, id: &str, mut params: Param
     intent.data.cancellation_reason = reason;
     gateway.books.note(account, &number, &intent.data.text()).map_err(Failure::of_books)?;
     let (number, intent) = find(gateway, account, id, now)?;
-    Ok(Done::of(&number, intent.json()))
+    Ok(Done::of(&number, intent.shown(&expand)))
 }
 
 /// An intent by its id, and the number that the books have it under.
@@ -166,17 +173,24 @@ fn without_payment_method() -> Failure {
     Failure::parameter("parameter_missing", "payment_method", message)
 }
 
-fn payment_method_types(params: &mut Params) -> Result<Vec<String>, Failure> {
+/// The types, and whether redirects are allowed where Stripe is to choose them.
+fn payment_method_types(params: &mut Params) -> Result<(Vec<String>, Option<String>), Failure> {
     let automatic = params.switch("automatic_payment_methods[enabled]")?;
-    params.one_of("automatic_payment_methods[allow_redirects]", &["always", "never"])?;
-    let types = params.list("payment_method_types");
+    let allowed = params.one_of("automatic_payment_methods[allow_redirects]", &["always", "never"])?;
+    // Newer versions have the first name alone, and older ones the second: both are taken of all.
+    let (mut types, before) = (params.list("allowed_payment_method_types"), params.list("payment_method_types"));
+    if !types.is_empty() && !before.is_empty() {
+        return Err(Failure::invalid("Give either `allowed_payment_method_types` or `payment_method_types`."));
+    }
+    types.extend(before);
     match (automatic, types.is_empty()) {
         (Some(Switch::On), false) => {
             Err(Failure::invalid("Give either `automatic_payment_methods` or `payment_method_types`."))
         }
-        (Some(Switch::Off) | None, false) if types.len() <= TYPES_MAX => Ok(types),
+        (Some(Switch::Off) | None, false) if types.len() <= TYPES_MAX => Ok((types, None)),
         (Some(Switch::Off) | None, false) => Err(Failure::invalid("There are too many payment method types.")),
-        (Some(Switch::On | Switch::Off) | None, true) => Ok(vec!["card".to_owned()]),
+        (Some(Switch::On), true) => Ok((vec!["card".to_owned()], allowed.or_else(|| Some("always".to_owned())))),
+        (Some(Switch::Off) | None, true) => Ok((vec!["card".to_owned()], None)),
     }
 }
 

@@ -11,6 +11,67 @@ use crate::gateway::books::{Capture, Refunded, State, View};
 
 /// Stripe's fee in the simulation, in thousandths.
 const FEE_PER_1000: i64 = 29;
+/// Fields of an intent behind which nothing stands here, in the names of stripe-python 16.1.0 and
+/// of stripe/openapi's `fixtures3.json` (August 2026).
+const INTENT_NULLS: [&str; 19] = [
+    "allowed_payment_method_types",
+    "application",
+    "application_fee_amount",
+    "customer",
+    "customer_account",
+    "excluded_payment_method_types",
+    "managed_payments",
+    "on_behalf_of",
+    "payment_record",
+    "processing",
+    "receipt_email",
+    "review",
+    "setup_future_usage",
+    "shipping",
+    "source",
+    "statement_descriptor",
+    "statement_descriptor_suffix",
+    "transfer_data",
+    "transfer_group",
+];
+/// The same of a refund.
+const REFUND_NULLS: [&str; 9] = [
+    "customer",
+    "customer_account",
+    "failure_balance_transaction",
+    "failure_reason",
+    "payment_method",
+    "pending_reason",
+    "receipt_number",
+    "source_transfer_reversal",
+    "transfer_reversal",
+];
+/// The same of a charge.
+const CHARGE_NULLS: [&str; 23] = [
+    "application",
+    "application_fee",
+    "application_fee_amount",
+    "calculated_statement_descriptor",
+    "customer",
+    "failure_balance_transaction",
+    "failure_code",
+    "failure_message",
+    "on_behalf_of",
+    "outcome",
+    "payment_method",
+    "payment_method_details",
+    "receipt_email",
+    "receipt_number",
+    "receipt_url",
+    "review",
+    "shipping",
+    "source",
+    "source_transfer",
+    "statement_descriptor",
+    "statement_descriptor_suffix",
+    "transfer_data",
+    "transfer_group",
+];
 
 /// What the books keep with a payment for us. It holds the payer's secret, and is not for printing.
 #[derive(Clone, Serialize, Deserialize)]
@@ -22,6 +83,9 @@ pub struct IntentData {
     pub description: Option<String>,
     pub metadata: BTreeMap<String, String>,
     pub payment_method_types: Vec<String>,
+    /// None unless Stripe is to choose the types.
+    #[serde(default)]
+    pub allow_redirects: Option<String>,
     /// None until the payer's way to pay is known.
     pub confirmation: Option<Confirmation>,
     pub cancellation_reason: Option<String>,
@@ -130,12 +194,16 @@ impl Intent {
             State::Closed => (Value::Null, json!(data.cancellation_reason)),
             State::Waiting | State::Paid => (Value::Null, Value::Null),
         };
-        json!({
+        let intent = json!({
             "id": data.id,
             "object": "payment_intent",
             "amount": self.amount,
             "amount_capturable": 0,
+            "amount_details": { "tip": {} },
             "amount_received": self.capture.as_ref().map_or(0, |capture| capture.amount_minor),
+            "automatic_payment_methods": data.allow_redirects.as_ref().map(|allowed| {
+                json!({ "allow_redirects": allowed, "enabled": true })
+            }),
             "canceled_at": self.canceled_at.filter(|_| status == "canceled").map(seconds),
             "cancellation_reason": cancellation_reason,
             "capture_method": "automatic",
@@ -150,33 +218,57 @@ impl Intent {
             "metadata": data.metadata,
             "next_action": next_action,
             "payment_method": data.confirmation.as_ref().map(|confirmation| confirmation.payment_method.as_str()),
+            "payment_method_options": {},
             "payment_method_types": data.payment_method_types,
             "status": status,
-        })
+        });
+        with_nulls(intent, &INTENT_NULLS)
+    }
+
+    /// With its charge whole, if that is wanted.
+    pub fn shown(&self, expand: &[String]) -> Value {
+        let mut shown = self.json();
+        if !expand.is_empty() {
+            shown["latest_charge"] = self.charge().unwrap_or_default();
+        }
+        shown
     }
 
     /// The charge of an intent that was paid.
     pub fn charge(&self) -> Option<Value> {
         let capture = self.capture.as_ref()?;
-        Some(json!({
+        let charge = json!({
             "id": related(&self.data.id, "ch"),
             "object": "charge",
             "amount": capture.amount_minor,
             "amount_captured": capture.amount_minor,
             "amount_refunded": self.refunded,
             "balance_transaction": related(&self.data.id, "txn"),
+            "billing_details": {
+                "address": null, "email": null, "name": null, "phone": null, "tax_id": null,
+            },
             "captured": true,
             "created": seconds(capture.at),
             "currency": code(self.currency),
             "description": self.data.description,
+            "disputed": false,
+            "fraud_details": {},
             "livemode": false,
             "metadata": self.data.metadata,
             "paid": true,
             "payment_intent": self.data.id,
             "refunded": self.refunded == capture.amount_minor,
             "status": "succeeded",
-        }))
+        });
+        Some(with_nulls(charge, &CHARGE_NULLS))
     }
+}
+
+fn with_nulls(mut object: Value, names: &[&str]) -> Value {
+    for name in names {
+        object[name] = Value::Null;
+    }
+    object
 }
 
 fn declined() -> Value {
@@ -190,7 +282,7 @@ fn declined() -> Value {
 
 pub fn refund(id: &str, intent_id: &str, refund: &Refunded) -> Value {
     let data = RefundData::read(refund.data.as_ref()).unwrap_or_default();
-    json!({
+    let shown = json!({
         "id": id,
         "object": "refund",
         "amount": refund.amount_minor,
@@ -202,7 +294,8 @@ pub fn refund(id: &str, intent_id: &str, refund: &Refunded) -> Value {
         "payment_intent": intent_id,
         "reason": data.reason,
         "status": "succeeded",
-    })
+    });
+    with_nulls(shown, &REFUND_NULLS)
 }
 
 /// Which way money went on the balance.
@@ -225,16 +318,25 @@ pub fn balance_transaction(
         Movement::Charge => ("charge", amount, (amount.saturating_mul(FEE_PER_1000) + 500) / 1_000),
         Movement::Refund => ("refund", -amount, 0),
     };
+    let stripe_fee = json!({
+        "amount": fee,
+        "application": null,
+        "currency": code(currency),
+        "description": "Stripe processing fees",
+        "type": "stripe_fee",
+    });
     json!({
         "id": related(id, "txn"),
         "object": "balance_transaction",
         "amount": amount,
         "available_on": seconds(at),
+        "balance_type": "payments",
         "created": seconds(at),
         "currency": code(currency),
         "description": null,
+        "exchange_rate": null,
         "fee": fee,
-        "fee_details": [],
+        "fee_details": if fee == 0 { json!([]) } else { json!([stripe_fee]) },
         "net": amount - fee,
         "reporting_category": kind,
         "source": source,

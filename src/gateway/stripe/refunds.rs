@@ -1,5 +1,7 @@
 //! Refunds: all of a charge, or parts of it.
 
+use serde_json::Value;
+
 use super::failure::Failure;
 use super::form::Params;
 use super::listing::Page;
@@ -7,8 +9,9 @@ use super::objects::{self, Intent, MadeBy, RefundData, related};
 use super::{Done, id, intents};
 use crate::gateway::Gateway;
 use crate::gateway::accounts::AccountId;
-use crate::gateway::books::{Refund, Refunding, Refusal};
+use crate::gateway::books::{Refund, Refunded, Refunding, Refusal};
 
+const EXPANDABLE: [&str; 2] = ["charge", "payment_intent"];
 const REASONS: [&str; 3] = ["duplicate", "fraudulent", "requested_by_customer"];
 
 pub fn create(
@@ -31,6 +34,7 @@ pub fn create(
     let amount = params.amount("amount")?;
     let reason = params.one_of("reason", &REASONS)?;
     let data = RefundData { metadata: params.metadata()?, reason, made_by };
+    let expand = params.expand(&EXPANDABLE)?;
     params.finish()?;
     let (number, intent) = intents::find(gateway, account, &intent_id, now)?;
     let left = left(&intent)?;
@@ -54,7 +58,19 @@ pub fn create(
         Err(refusal) => return Err(Failure::of_books(refusal)),
     };
     gateway.tell_refund(account, &number, &id, now);
-    Ok(Done::of(&number, objects::refund(&id, &intent_id, &refunded)))
+    let (_, intent) = intents::find(gateway, account, &intent_id, now)?;
+    Ok(Done::of(&number, shown(&id, &intent, &refunded, &expand)))
+}
+
+fn shown(id: &str, intent: &Intent, refund: &Refunded, expand: &[String]) -> Value {
+    let mut shown = objects::refund(id, &intent.data.id, refund);
+    for path in expand {
+        shown[path] = match path.as_str() {
+            "charge" => intent.charge().unwrap_or_default(),
+            _ => intent.json(),
+        };
+    }
+    shown
 }
 
 /// What can be given back of an intent.
@@ -69,13 +85,20 @@ fn left(intent: &Intent) -> Result<i64, Failure> {
     }
 }
 
-pub fn retrieve(gateway: &Gateway, account: AccountId, id: &str, params: Params, now: i64) -> Result<Done, Failure> {
+pub fn retrieve(
+    gateway: &Gateway,
+    account: AccountId,
+    id: &str,
+    mut params: Params,
+    now: i64,
+) -> Result<Done, Failure> {
+    let expand = params.expand(&EXPANDABLE)?;
     params.finish()?;
     let missing = || Failure::no_such("refund", "refund", id);
     let refund = gateway.books.refunded(account, id).ok_or_else(missing)?;
     let view = gateway.books.view(account, &refund.number, now).ok_or_else(missing)?;
-    let intent_id = view.reference.ok_or_else(missing)?;
-    Ok(Done::of(&refund.number, objects::refund(id, &intent_id, &refund)))
+    let intent = Intent::of(&view).ok_or_else(missing)?;
+    Ok(Done::of(&refund.number, shown(id, &intent, &refund, &expand)))
 }
 
 pub fn list(gateway: &Gateway, account: AccountId, mut params: Params) -> Result<Done, Failure> {

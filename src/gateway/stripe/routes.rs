@@ -3,13 +3,19 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, web};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 use super::failure::Failure;
 use super::idempotency::Reply;
 use super::{Asking, Call, Kind, answer, id};
+use crate::config::accounts::STRIPE_VERSION;
 use crate::gateway::accounts::AccountId;
 use crate::gateway::http::befall;
 use crate::gateway::{Gateway, now_ms};
+
+const VERSION: &str = "stripe-version";
+const KEY: &str = "idempotency-key";
 
 pub fn routes(service: &mut web::ServiceConfig) {
     service
@@ -22,7 +28,7 @@ pub fn routes(service: &mut web::ServiceConfig) {
         .route("/v1/refunds", web::get().to(list_refunds))
         .route("/v1/refunds/{id}", web::get().to(retrieve_refund))
         .route("/v1/balance_transactions", web::get().to(list_balance))
-        .default_service(web::to(async || respond(&Failure::unknown_route().reply()).finish_with(None)));
+        .default_service(web::to(async || respond(&Failure::unknown_route().reply()).finish()));
 }
 
 type Shared = web::Data<Gateway>;
@@ -81,14 +87,22 @@ async fn list_balance(gateway: Shared, request: HttpRequest, body: web::Bytes) -
 async fn serve(gateway: &Gateway, request: &HttpRequest, body: &[u8], call: Call<'_>) -> HttpResponse {
     let asking = match asking(gateway, request, body, call) {
         Ok(asking) => asking,
-        Err(failure) => return respond(&failure.reply()).finish_with(None),
+        Err(failure) => return respond(&failure.reply()).finish(),
     };
     let outcome = answer(gateway, &asking);
     if let Some(instead) = befall(&outcome.fault).await {
         return instead;
     }
-    let key = asking.key.filter(|_| outcome.replayed);
-    respond(&outcome.reply).finish_with(key)
+    let version = header(request.headers(), VERSION).ok().flatten().unwrap_or(STRIPE_VERSION);
+    let mut response = respond(&outcome.reply);
+    response.0.insert_header((VERSION, version));
+    if let Some(key) = asking.key {
+        response.0.insert_header((KEY, key));
+    }
+    if outcome.replayed {
+        response.0.insert_header(("idempotent-replayed", "true"));
+    }
+    response.finish()
 }
 
 /// Finds out who asks, and what for.
@@ -100,7 +114,7 @@ fn asking<'a>(
 ) -> Result<Asking<'a>, Failure> {
     let headers = request.headers();
     let account = caller(gateway, headers)?;
-    if let Some(version) = header(headers, "stripe-version")?
+    if let Some(version) = header(headers, VERSION)?
         && !is_version(version)
     {
         return Err(Failure::invalid(format!("Invalid Stripe API version: {version}")));
@@ -116,14 +130,23 @@ fn asking<'a>(
             body
         }
     };
-    Ok(Asking { account, call, form, key: header(headers, "idempotency-key")?, now: now_ms() })
+    Ok(Asking { account, call, form, key: header(headers, KEY)?, now: now_ms() })
 }
 
 fn caller(gateway: &Gateway, headers: &HeaderMap) -> Result<AccountId, Failure> {
     let unauthorized = || Failure::unauthorized("Invalid API Key provided.");
     let given = header(headers, AUTHORIZATION.as_str())?.ok_or_else(unauthorized)?;
-    let key = given.strip_prefix("Bearer ").ok_or_else(unauthorized)?;
-    gateway.stripe.account_of(key).ok_or_else(unauthorized)
+    let key = match given.strip_prefix("Bearer ") {
+        Some(key) => key.to_owned(),
+        None => user(given).ok_or_else(unauthorized)?,
+    };
+    gateway.stripe.account_of(&key).ok_or_else(unauthorized)
+}
+
+/// The name of a basic authorization, as `curl -u sk_test_…:` writes it; the password is empty.
+fn user(authorization: &str) -> Option<String> {
+    let given = STANDARD.decode(authorization.strip_prefix("Basic ")?).ok()?;
+    String::from_utf8(given).ok()?.strip_suffix(':').map(str::to_owned)
 }
 
 /// The one value of a header.
@@ -156,12 +179,8 @@ fn respond(reply: &Reply) -> Response {
 }
 
 impl Response {
-    /// With the key whose first answer this repeats.
-    fn finish_with(mut self, replayed: Option<&str>) -> HttpResponse {
+    fn finish(mut self) -> HttpResponse {
         self.0.insert_header((CONTENT_TYPE, "application/json")).insert_header(("request-id", id("req")));
-        if let Some(key) = replayed {
-            self.0.insert_header(("idempotency-key", key)).insert_header(("idempotent-replayed", "true"));
-        }
         self.0.body(self.1.body.to_string())
     }
 }

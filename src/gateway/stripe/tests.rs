@@ -238,6 +238,8 @@ fn malformed_requests_are_refused() {
         ("amount=100&currency=usd&capture_method=manual", "parameter_invalid"),
         ("amount=100&currency=usd&payment_method=pm_x&return_url=https%3A%2F%2Fa", "none"),
         ("amount=100&currency=usd&payment_method_types[]=card&automatic_payment_methods[enabled]=true", "none"),
+        ("amount=100&currency=usd&allowed_payment_method_types[]=card&automatic_payment_methods[enabled]=true", "none"),
+        ("amount=100&currency=usd&allowed_payment_method_types[]=card&payment_method_types[]=card", "none"),
     ];
     for (form, code) in table {
         assert_eq!(error(&ask(&gateway, Call::CreateIntent, form, None)), (400, code), "{form}");
@@ -291,6 +293,51 @@ fn the_balance_has_a_line_for_each_movement() {
     assert_eq!((&expanded["payment_intent"], &expanded["metadata"]["attempt"]), (&id.as_str().into(), &ATTEMPT.into()));
     assert_eq!(lines("created[lt]=5").as_array().map(Vec::len), Some(0));
     assert_eq!(ask(&gateway, Call::ListBalance, "expand[]=data.customer", None).0, 400);
+}
+
+/// The fields that stripe-python 16.1.0 and the sample objects of stripe/openapi (`fixtures3.json`, August 2026) have,
+/// but for those that come only with features that are not simulated.
+#[test]
+fn objects_have_the_fields_that_sdks_count_on() {
+    let folder = Folder::new("fields");
+    let gateway = open(&folder.0);
+    let id = made(&gateway, "Tea");
+    payer_acts(&gateway);
+    let intent = ask(&gateway, Call::RetrieveIntent(&id), "expand[]=latest_charge", None).1;
+    let form = format!("payment_intent={id}&amount=500&expand[]=payment_intent&expand[]=charge");
+    let refund = ask(&gateway, Call::CreateRefund, &form, Some("r")).1;
+    let line = ask(&gateway, Call::ListBalance, "type=charge", None).1["data"][0].clone();
+    let of_intent = "allowed_payment_method_types payment_record amount amount_capturable amount_details amount_received application application_fee_amount \
+        automatic_payment_methods canceled_at cancellation_reason capture_method client_secret confirmation_method created \
+        currency customer description id last_payment_error latest_charge livemode metadata next_action object on_behalf_of \
+        payment_method payment_method_options payment_method_types processing receipt_email review setup_future_usage \
+        shipping source statement_descriptor statement_descriptor_suffix status transfer_data transfer_group";
+    let of_charge = "amount amount_captured amount_refunded application application_fee application_fee_amount \
+        balance_transaction billing_details calculated_statement_descriptor captured created currency customer description \
+        disputed failure_balance_transaction failure_code failure_message fraud_details id livemode metadata object \
+        on_behalf_of outcome paid payment_intent payment_method payment_method_details receipt_email receipt_number \
+        receipt_url refunded review shipping source source_transfer statement_descriptor statement_descriptor_suffix status \
+        transfer_data transfer_group";
+    let of_refund = "amount balance_transaction charge created currency customer failure_balance_transaction failure_reason \
+        payment_method pending_reason id metadata object payment_intent reason \
+        receipt_number source_transfer_reversal status transfer_reversal";
+    let of_line = "amount available_on balance_type created currency description exchange_rate fee fee_details id net object \
+        reporting_category source status type";
+    for (object, fields) in [
+        (&intent, of_intent),
+        (&intent["latest_charge"], of_charge),
+        (&refund["charge"], of_charge),
+        (&refund["payment_intent"], of_intent),
+        (&refund, of_refund),
+        (&line, of_line),
+    ] {
+        let missing: Vec<&str> = fields.split_whitespace().filter(|field| object.get(field).is_none()).collect();
+        assert!(missing.is_empty(), "{} lacks {missing:?}", object["object"]);
+    }
+    assert_eq!(intent["automatic_payment_methods"]["enabled"], true);
+    assert_eq!(line["fee_details"][0]["amount"], line["fee"]);
+    let unknown = ask(&gateway, Call::RetrieveIntent(&id), "expand[]=customer.tax_ids", None);
+    assert_eq!((unknown.0, &unknown.1["error"]["type"]), (400, &"invalid_request_error".into()));
 }
 
 #[test]
@@ -382,11 +429,18 @@ async fn callers_are_known_by_their_key_and_repeats_say_so() {
     };
     let first = call_service(&app, post(good())).await;
     assert_eq!((status(&first), told(first.headers(), "idempotent-replayed")), (200, false));
+    assert!(told(first.headers(), "request-id") && told(first.headers(), "idempotency-key"));
+    assert_eq!(first.headers().get("stripe-version").expect("a version"), "2026-10-28.endive");
     let again = call_service(&app, post(good())).await;
     assert_eq!((status(&again), told(again.headers(), "idempotent-replayed")), (200, true));
     let list =
         TestRequest::get().uri("/stripe/v1/payment_intents?limit=5").append_header(("authorization", bearer.as_str()));
     assert_eq!(status(&call_service(&app, list.to_request()).await), 200);
+    let basic = |user: &str| format!("Basic {}", STANDARD.encode(user));
+    for (user, expected) in [(format!("{key}:"), 200), (format!("{key}:x"), 401), (key.clone(), 401)] {
+        let list = TestRequest::get().uri("/stripe/v1/refunds").append_header(("authorization", basic(&user)));
+        assert_eq!(status(&call_service(&app, list.to_request()).await), expected);
+    }
     let nowhere = TestRequest::get().uri("/stripe/v1/customers").append_header(("authorization", bearer.as_str()));
     assert_eq!(status(&call_service(&app, nowhere.to_request()).await), 404);
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::bodies::{self, Close, Create, Product};
 use super::failure::Failure;
-use super::wire::{Kept, WechatWire, json_bytes};
+use super::wire::{Kept, Telling, WechatWire, json_bytes};
 use crate::domain::money::Currency;
 use crate::gateway::accounts::AccountId;
 use crate::gateway::books::{Asked, CloseRule, Fingerprint, Refusal, State, Taken, View};
@@ -21,6 +21,8 @@ const TOKEN_LENGTH: usize = 16;
 pub struct Caller<'a> {
     pub account: AccountId,
     pub wire: &'a WechatWire,
+    /// By the key that the request names.
+    pub telling: Telling,
 }
 
 /// An answer that is signed, and whether and when the caller gets to see it.
@@ -48,16 +50,14 @@ pub fn create(gateway: &Gateway, caller: Caller<'_>, product: Product, body: &[u
         let message = "`appid` and `mchid` do not belong together";
         return Err(Failure::new(StatusCode::BAD_REQUEST, "APPID_MCHID_NOT_MATCH", message));
     }
-    let expires_at = request.expires_at(now)?;
-    if gateway.books.view(caller.account, &request.out_trade_no, now).is_none() {
-        bodies::lives_long_enough(expires_at, now)?;
-    }
+    let expires_at = bodies::within_life(request.expires_at(now)?, now);
     let script = Script::of(&request.description);
     let kept = json_bytes(&Kept {
         product,
         description: request.description.clone(),
         attach: request.attach.clone(),
         openid: request.payer.as_ref().map(|payer| payer.openid.clone()),
+        telling: caller.telling,
     });
     let asked = Asked {
         number: &request.out_trade_no,

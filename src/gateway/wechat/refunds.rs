@@ -42,8 +42,7 @@ pub fn refund(gateway: &Gateway, caller: Caller<'_>, body: &[u8], now: i64) -> R
     let refunded = match gateway.books.refund(caller.account, &refund, now).map_err(Failure::of_refund)? {
         Refunding::New(refunded) => {
             if request.notify_url.is_some() {
-                let told_at = now.saturating_add(TAKES_MS);
-                gateway.tell_refund(caller.account, &number, &request.out_refund_no, told_at);
+                gateway.tell_refund(caller.account, &number, &request.out_refund_no, done_at(&refunded));
             }
             refunded
         }
@@ -83,10 +82,15 @@ fn shown(refund_number: &str, refunded: &Refunded, view: &View, now: i64) -> Res
             "currency": "CNY",
         },
     });
-    let done_at = refunded.at.saturating_add(TAKES_MS);
+    let done_at = done_at(refunded);
     if done_at <= now {
         shown["status"] = "SUCCESS".into();
         shown["success_time"] = clock(done_at).into();
     }
     Ok(shown)
+}
+
+/// When the money is with the payer again.
+pub fn done_at(refunded: &Refunded) -> i64 {
+    refunded.at.saturating_add(TAKES_MS)
 }

@@ -14,6 +14,8 @@ use crate::gateway::faults::Fault;
 use crate::gateway::http::befall;
 use crate::gateway::{Gateway, alphanumeric, now_ms};
 
+/// Where this far end stands in the simulated gateway.
+const PREFIX: &str = "/wechat";
 const SERIAL: &str = "wechatpay-serial";
 const REQUEST_ID: &str = "request-id";
 const REQUEST_ID_LENGTH: usize = 32;
@@ -146,9 +148,9 @@ fn believed<'a>(gateway: &'a Gateway, request: &HttpRequest, body: &[u8], now: i
     let claim = Claim::read(header(headers, AUTHORIZATION.as_str()).ok_or(Disbelief::Malformed)?)?;
     let (account, wire) = gateway.wechat.wire(&claim.mchid).ok_or(Disbelief::Unknown)?;
     let path = request.uri().path_and_query().map_or("", |path| path.as_str());
-    let signed = Request { verb: request.method().as_str(), path, body };
+    let signed = Request { verb: request.method().as_str(), path, prefix: PREFIX, body };
     wire.merchant.verify(&claim, &signed, (now / 1_000).unsigned_abs())?;
-    Ok(Caller { account, wire })
+    Ok(Caller { account, wire, telling: wire.telling(header(headers, SERIAL)) })
 }
 
 /// The one value of a header: of two, the signature could mean either.

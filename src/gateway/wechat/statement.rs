@@ -5,11 +5,14 @@
 //! made.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 
 use actix_web::http::StatusCode;
 use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::json;
 
 use super::bill::{self, Holder, Kind};
@@ -24,12 +27,37 @@ const LIVES_MS: i64 = 5 * 60 * 1_000;
 struct Ticket<'a> {
     day: &'a str,
     kind: Kind,
+    form: Form,
     made_at: i64,
+}
+
+/// `tar_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Plain,
+    Gzip,
+}
+
+impl Form {
+    fn parse(name: &str) -> Option<Self> {
+        match name {
+            "" => Some(Form::Plain),
+            "GZIP" => Some(Form::Gzip),
+            _ => None,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Form::Plain => "",
+            Form::Gzip => "GZIP",
+        }
+    }
 }
 
 impl Ticket<'_> {
     fn text(&self, mchid: &str) -> String {
-        format!("{mchid}.{}.{}.{}", self.day, self.kind.name(), self.made_at)
+        format!("{mchid}.{}.{}.{}.{}", self.day, self.kind.name(), self.form.name(), self.made_at)
     }
 }
 
@@ -39,11 +67,11 @@ pub fn address(gateway: &Gateway, caller: Caller<'_>, query: &str, home: &str, n
     let day = parameters.get("bill_date").ok_or_else(|| Failure::param("`bill_date` is missing"))?;
     let kind = Kind::parse(parameters.get("bill_type").map_or("ALL", String::as_str));
     let kind = kind.ok_or_else(|| Failure::param("`bill_type` must be ALL, SUCCESS or REFUND"))?;
-    if parameters.contains_key("tar_type") {
-        return Err(Failure::param("this gateway has no `tar_type`"));
-    }
-    let ticket = Ticket { day, kind, made_at: now };
+    let form = Form::parse(parameters.get("tar_type").map_or("", String::as_str));
+    let form = form.ok_or_else(|| Failure::param("`tar_type` must be GZIP"))?;
+    let ticket = Ticket { day, kind, form, made_at: now };
     let file = file(gateway, caller, &ticket)?;
+    // Of the plain file, however it travels.
     let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, file.as_bytes());
     let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     let text = ticket.text(&caller.wire.merchant.mchid);
@@ -53,15 +81,15 @@ pub fn address(gateway: &Gateway, caller: Caller<'_>, query: &str, home: &str, n
 }
 
 /// The file behind an address.
-pub fn download(gateway: &Gateway, caller: Caller<'_>, query: &str, now: i64) -> Result<String, Failure> {
+pub fn download(gateway: &Gateway, caller: Caller<'_>, query: &str, now: i64) -> Result<Vec<u8>, Failure> {
     let parameters = parameters(query)?;
     let token = parameters.get("token").ok_or_else(|| Failure::param("`token` is missing"))?;
     let (text, tag) = token.rsplit_once('.').ok_or_else(Failure::resource_not_exists)?;
     let tag = URL_SAFE_NO_PAD.decode(tag).map_err(|_| Failure::resource_not_exists())?;
     hmac::verify(&gateway.wechat.bill_key, text.as_bytes(), &tag).map_err(|_| Failure::resource_not_exists())?;
     let parts: Vec<&str> = text.split('.').collect();
-    let [mchid, day, kind, made_at] = parts[..] else { return Err(Failure::resource_not_exists()) };
-    let (Some(kind), Ok(made_at)) = (Kind::parse(kind), made_at.parse::<i64>()) else {
+    let [mchid, day, kind, form, made_at] = parts[..] else { return Err(Failure::resource_not_exists()) };
+    let (Some(kind), Some(form), Ok(made_at)) = (Kind::parse(kind), Form::parse(form), made_at.parse::<i64>()) else {
         return Err(Failure::resource_not_exists());
     };
     if mchid != caller.wire.merchant.mchid {
@@ -70,7 +98,17 @@ pub fn download(gateway: &Gateway, caller: Caller<'_>, query: &str, now: i64) ->
     if now.saturating_sub(made_at) > LIVES_MS {
         return Err(Failure::resource_not_exists());
     }
-    file(gateway, caller, &Ticket { day, kind, made_at })
+    let file = file(gateway, caller, &Ticket { day, kind, form, made_at })?;
+    match form {
+        Form::Plain => Ok(file.into_bytes()),
+        Form::Gzip => gzipped(file.as_bytes()).map_err(|_| Failure::broken()),
+    }
+}
+
+fn gzipped(file: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(file)?;
+    encoder.finish()
 }
 
 fn file(gateway: &Gateway, caller: Caller<'_>, ticket: &Ticket<'_>) -> Result<String, Failure> {

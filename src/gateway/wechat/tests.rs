@@ -1,5 +1,6 @@
 //! The far end as a merchant meets it, spoken to by a client that knows only the documents.
 
+use std::io::Read;
 use std::sync::OnceLock;
 
 use actix_web::http::StatusCode;
@@ -191,7 +192,14 @@ fn time_expire() -> &'static str {
 }
 
 async fn created(number: &str) -> PaymentId {
-    Sent::post(&format!("{TRADES}/native"), &create(number)).go().await.good();
+    created_naming(&[], number).await
+}
+
+/// A payment whose request has these headers too.
+async fn created_naming(headers: &[(&'static str, String)], number: &str) -> PaymentId {
+    let mut sent = Sent::post(&format!("{TRADES}/native"), &create(number));
+    sent.headers.extend_from_slice(headers);
+    sent.go().await.good();
     let (account, _) = world().gateway.wechat.wire(&world().account.mchid).unwrap();
     PaymentId { account, number: number.into() }
 }
@@ -256,6 +264,9 @@ async fn requests_are_believed_only_as_they_were_signed() {
     ] {
         assert_eq!(refused(sent.go_as(&wrong).await), sign_error, "{wrong}");
     }
+    // An SDK that is told of another host may sign the path of the true one.
+    let other_host = Sent { path: sent.path.replacen("/wechat", "", 1), ..sent.clone() };
+    sent.go_as(&other_host.authorization()).await.good();
     for missing in ["user-agent", "accept", "content-type"] {
         let mut sent = sent.clone();
         sent.headers.retain(|(name, _)| *name != missing);
@@ -290,12 +301,26 @@ async fn fields_have_the_limits_of_the_documents() {
         (&["amount", "total"], json!(1.0)),
         (&["amount", "currency"], json!("USD")),
         (&["time_expire"], json!("2026-01-01 10:00:00")),
-        (&["time_expire"], json!(super::wire::clock(now_ms() + 30_000))),
         (&["mchid"], json!("1900000001")),
         (&["unknown"], json!(1)),
     ] {
         let answer = Sent::post(&format!("{TRADES}/native"), &with(path, value.clone())).go().await;
         assert_eq!(answer.refusal(), (400, "PARAM_ERROR".into()), "{path:?} {value}");
+    }
+    let taken = [
+        (&["time_expire"][..], json!(super::wire::clock(now_ms() - 30_000))),
+        (&["goods_tag"], json!("WXG")),
+        (&["support_fapiao"], json!(true)),
+        (&["settle_info"], json!({ "profit_sharing": false })),
+        (&["detail"], json!({ "cost_price": 608_800, "goods_detail": [{ "quantity": 1 }] })),
+        (&["scene_info"], json!({ "payer_client_ip": "127.0.0.1", "store_info": { "id": "0001" } })),
+    ];
+    for (n, (path, value)) in taken.into_iter().enumerate() {
+        let number = format!("{number}{n}");
+        let mut body = with(path, value.clone());
+        body["out_trade_no"] = json!(number);
+        Sent::post(&format!("{TRADES}/native"), &body).go().await.good();
+        assert_eq!(queried(&number).await["trade_state"], "NOTPAY", "{path:?} {value}");
     }
     let foreign = Sent::post(&format!("{TRADES}/native"), &with(&["appid"], json!("wx0"))).go().await;
     assert_eq!(foreign.refusal(), (400, "APPID_MCHID_NOT_MATCH".into()));
@@ -402,10 +427,12 @@ fn unsealed(resource: &Value) -> Vec<u8> {
 #[actix_web::test]
 async fn a_notification_is_sealed_and_signed_and_a_forged_one_is_not() {
     let (_, wire) = world().gateway.wechat.wire(&world().account.mchid).unwrap();
-    let mut serials = std::collections::BTreeSet::new();
-    for place in 0..16 {
+    let (mut serials, mut of_old) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+    let public = ("wechatpay-serial", world().account.public_key_id.clone());
+    for place in 0..32 {
         let number = number(&format!("n{place}"));
-        let payment = created(&number).await;
+        let (named, told) = if place % 2 == 0 { (&[public.clone()][..], &mut serials) } else { (&[][..], &mut of_old) };
+        let payment = created_naming(named, &number).await;
         let standing = world().gateway.books.standing(&payment).unwrap();
         let notice = Notice {
             number: payment.number,
@@ -429,9 +456,11 @@ async fn a_notification_is_sealed_and_signed_and_a_forged_one_is_not() {
         assert_eq!(again["id"], body["id"]);
         let forged = wire.forged(&notice, now_ms());
         assert!(!is_genuine(&headers(&forged), &forged.body));
-        serials.insert(header(&callback.headers, "wechatpay-serial").unwrap().to_owned());
+        told.insert(header(&callback.headers, "wechatpay-serial").unwrap().to_owned());
     }
     assert_eq!(serials.len(), 2, "both kinds of key sign");
+    let certificate = world().account.platform_serial.clone();
+    assert_eq!(of_old.into_iter().collect::<Vec<_>>(), [certificate], "who named no public key may know of none");
     assert!(wire.is_acknowledgement(200, b"") && wire.is_acknowledgement(204, b""));
     assert!(!wire.is_acknowledgement(500, b"") && !wire.is_acknowledgement(302, b""));
     assert_eq!(wire.retry_ms().len(), 15);
@@ -471,6 +500,16 @@ async fn a_bill_is_the_file_whose_hash_was_told() {
     assert_eq!(cells.len(), columns.len());
     assert_eq!((cell("订单金额"), cell("手续费"), cell("交易状态")), ("200.60", "1.20000", "SUCCESS"));
 
+    let zipped = Sent::get(&format!("/wechat/v3/bill/tradebill?bill_date={day}&bill_type=ALL&tar_type=GZIP"));
+    let zipped = zipped.go().await.good();
+    let url = zipped["download_url"].as_str().unwrap();
+    let file = Sent::get(&url[url.find("/wechat").unwrap()..]).go().await;
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(&*file.body).read_to_end(&mut plain).unwrap();
+    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &plain);
+    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(zipped["hash_value"], json!(hash), "the hash is of the plain file");
+
     let forged = path.replace(".ALL.", ".REFUND.");
     assert_eq!(Sent::get(&forged).go().await.refusal(), (404, "RESOURCE_NOT_EXISTS".into()));
     for (query, code) in [
@@ -480,6 +519,7 @@ async fn a_bill_is_the_file_whose_hash_was_told() {
         ("bill_type=ALL", "PARAM_ERROR"),
         ("bill_date=2020-01-01&bill_date=2020-01-02", "PARAM_ERROR"),
         ("bill_date=2020-01-01&bill_type=SOME", "PARAM_ERROR"),
+        ("bill_date=2020-01-01&tar_type=ZIP", "PARAM_ERROR"),
     ] {
         let answer = Sent::get(&format!("/wechat/v3/bill/tradebill?{query}")).go().await;
         assert_eq!(answer.refusal(), (400, code.into()), "{query}");

@@ -11,6 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::offset;
 
 use super::bodies::Product;
+use super::refunds::done_at;
 use super::sealing::{Sealed, Sealing};
 use super::signing::{Merchant, Signer, valid_s};
 use crate::config::sandbox;
@@ -59,6 +60,17 @@ pub struct WechatWire {
     retry_ms: Vec<i64>,
 }
 
+/// By which key WeChat Pay tells of a payment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Telling {
+    /// The payment's request named no public key: its merchant may know of none.
+    #[default]
+    Certificate,
+    /// A merchant that changes over to the public key is told by both kinds; here each payment has its own.
+    Either,
+}
+
 /// What is kept with a payment.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,6 +81,8 @@ pub struct Kept {
     pub attach: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub openid: Option<String>,
+    #[serde(default)]
+    pub telling: Telling,
 }
 
 impl Kept {
@@ -124,11 +138,15 @@ impl WechatWire {
         }
     }
 
-    /// A merchant that changes over to the public key gets callbacks of both kinds; here each payment has its own.
-    fn telling(&self, number: &str) -> &Signer {
-        match digest(&SHA256, number.as_bytes()).as_ref()[0] % 2 {
-            0 => &self.public,
-            _ => &self.platform,
+    /// How a payment will be told of whose request wants its answer signed by this key.
+    pub fn telling(&self, wanted_serial: Option<&str>) -> Telling {
+        if wanted_serial == Some(&self.public.serial) { Telling::Either } else { Telling::Certificate }
+    }
+
+    fn teller(&self, number: &str, data: Option<&str>) -> &Signer {
+        match Kept::read(data).map_or(Telling::default(), |kept| kept.telling) {
+            Telling::Either if digest(&SHA256, number.as_bytes()).as_ref()[0].is_multiple_of(2) => &self.public,
+            Telling::Either | Telling::Certificate => &self.platform,
         }
     }
 
@@ -190,6 +208,7 @@ impl WechatWire {
             description: String::new(),
             attach: None,
             openid: None,
+            telling: Telling::default(),
         });
         let content = self.transaction(&notice.number, &notice.capture, "SUCCESS", &kept);
         self.notification(Event::Paid, &notice.capture.reference, &content, signer, sent_at)
@@ -202,11 +221,11 @@ impl Wire for WechatWire {
     }
 
     fn callback(&self, notice: &Notice, sent_at: i64) -> Callback {
-        self.paid(notice, self.telling(&notice.number), sent_at)
+        self.paid(notice, self.teller(&notice.number, notice.data.as_deref()), sent_at)
     }
 
     fn forged(&self, notice: &Notice, sent_at: i64) -> Callback {
-        let named = self.telling(&notice.number);
+        let named = self.teller(&notice.number, notice.data.as_deref());
         let stranger = self.stranger.get_or_init(|| Signer::stranger(&named.serial));
         let mut callback = self.paid(notice, named, sent_at);
         match stranger {
@@ -230,7 +249,7 @@ impl Wire for WechatWire {
             "out_refund_no": &*notice.refund_number,
             "refund_id": notice.refund.reference.as_deref().unwrap_or_default(),
             "refund_status": "SUCCESS",
-            "success_time": clock(notice.refund.at),
+            "success_time": clock(done_at(&notice.refund)),
             "user_received_account": "支付用户零钱",
             "amount": {
                 "total": capture.amount_minor,
@@ -239,7 +258,7 @@ impl Wire for WechatWire {
                 "payer_refund": notice.refund.amount_minor,
             },
         });
-        let signer = self.telling(&notice.number);
+        let signer = self.teller(&notice.number, notice.payment.data.as_deref());
         Some(self.notification(Event::Refunded, &notice.refund_number, &content, signer, sent_at))
     }
 

@@ -33,6 +33,17 @@ pub fn hear_signed(body: &[u8]) -> Result<Heard, CallbackError> {
     hear(&format!("t=1790000000,v1={}", signature(SECRET, "1790000000", body)), body, NOW)
 }
 
+#[test]
+fn a_malformed_signature_beside_the_right_one_does_no_harm() {
+    let body = event("payment_intent.succeeded", &intent("succeeded")).to_string();
+    let right = signature(SECRET, "1790000000", body.as_bytes());
+    for other in ["", "xyz", &"A".repeat(64), &"0".repeat(63), &"0".repeat(64)] {
+        let heard = hear(&format!("t=1790000000,v1={other},v1={right}"), body.as_bytes(), NOW);
+        assert!(matches!(heard, Ok(Heard::Capture(_))), "{other}");
+        assert_eq!(hear(&format!("t=1790000000,v1={other}"), body.as_bytes(), NOW), Err(CallbackError::Forged));
+    }
+}
+
 /// The message, secret and signature of async-stripe's test `test_webhook_construct_event` (2018).
 const PUBLISHED: &str = r#"{
   "id": "evt_123",

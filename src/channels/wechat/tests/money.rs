@@ -244,6 +244,36 @@ fn a_query_finds_what_the_trade_state_says() {
     }
 }
 
+/// What the page of the query calls optional may be left out, empty or null.
+#[test]
+fn a_query_is_read_without_what_it_need_not_say() {
+    let number = attempt().number.to_string();
+    let bare = |state: &str| json!({"mchid": MCHID, "out_trade_no": number, "trade_state": state});
+    assert_eq!(found(&far().answer(200, bare("NOTPAY"))), Finding::Pending);
+    assert_eq!(found(&far().answer(200, bare("CLOSED"))), Finding::Closed);
+    for amount in [json!({}), Value::Null, json!({"total": 20_060}), json!({"payer_currency": "CNY"})] {
+        let mut unpaid = bare("NOTPAY");
+        (unpaid["amount"], unpaid["transaction_id"], unpaid["appid"]) = (amount.clone(), Value::Null, Value::Null);
+        assert_eq!(found(&far().answer(200, unpaid)), Finding::Pending, "{amount}");
+    }
+    let mut paid = bare("SUCCESS");
+    assert!(matches!(found(&far().answer(200, paid.clone())), Finding::Unknown { .. }));
+    (paid["transaction_id"], paid["amount"]) = (json!(REFERENCE), json!({"total": 20_060}));
+    let expected = Finding::Paid { reference: REFERENCE.into(), amount_minor: 20_060 };
+    assert_eq!(found(&far().answer(200, paid)), expected);
+}
+
+#[test]
+fn a_long_description_is_cut_to_what_certainly_fits() {
+    let cut = |description: &str| {
+        let frozen = wechat().freeze(&Ask { description, ..ask(Method::Native) });
+        body(&sent(wechat().submit(&frozen, &stamp())))["description"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(cut(&"a".repeat(127)), "a".repeat(127));
+    // Three bytes each: 42 of them are 126.
+    assert_eq!(cut(&"茶".repeat(127)), "茶".repeat(42));
+}
+
 #[test]
 fn a_query_that_speaks_of_another_payment_or_of_no_plain_amount_finds_nothing() {
     for (path, value) in [

@@ -63,19 +63,33 @@ pub fn place(gateway: &Gateway, request: &Request, origin: Origin, now: i64) -> 
         (_, _) => false,
     };
     let is_seller = payment.seller_id.as_ref().is_none_or(|seller| *seller == request.wire.seller_id);
-    let notify_url = request.notify_url.as_deref().filter(|url| Address::parse(url).is_some());
-    let notify_url = notify_url.filter(|_| product_fits && is_seller).ok_or(answers::INVALID_PARAMETER)?;
-    let expires_at = match (payment.time_expire.as_deref(), origin) {
-        (Some(text), _) => units::instant(text).ok_or(answers::INVALID_PARAMETER)?,
-        (None, Origin::Scan) => now.saturating_add(CODE_LIVES_MS),
-        (None, Origin::Browser) => now.saturating_add(PAGE_LIVES_MS),
+    let notify_url = request.notify_url.as_deref();
+    let notify_url_fits = notify_url.is_none_or(|url| Address::parse(url).is_some());
+    if !product_fits || !is_seller || !notify_url_fits {
+        return Err(answers::INVALID_PARAMETER);
+    }
+    let lives_ms = match (payment.timeout_express.as_deref(), origin) {
+        (Some(text), _) => units::lifetime(text, now).ok_or(answers::INVALID_PARAMETER)?,
+        (None, Origin::Scan) => CODE_LIVES_MS,
+        (None, Origin::Browser) => PAGE_LIVES_MS,
+    };
+    let expires_at = match payment.time_expire.as_deref() {
+        Some(text) => units::instant(text).ok_or(answers::INVALID_PARAMETER)?,
+        None => now.saturating_add(lives_ms),
     };
     let script = match (Script::of(&payment.subject), origin) {
         // What a browser brings can be refused to nobody but the payer, who is turned away.
         (Script::Refuse, Origin::Browser) => Script::Decline,
         (script, Origin::Browser | Origin::Scan) => script,
     };
-    let kept = Kept { subject: payment.subject.clone(), created_at: now, notify_url: notify_url.to_owned(), origin };
+    let kept = Kept {
+        subject: payment.subject.clone(),
+        created_at: now,
+        notify_url: notify_url.map(str::to_owned),
+        origin,
+        body: payment.body.clone(),
+        passback_params: payment.passback_params.clone(),
+    };
     let data = serde_json::to_string(&kept).map_err(|_| answers::SYSTEM_ERROR)?;
     let trade_no = request.wire.reference(now);
     let asked = Asked {
@@ -86,6 +100,7 @@ pub fn place(gateway: &Gateway, request: &Request, origin: Origin, now: i64) -> 
             total_fen: amount_fen,
             subject: &payment.subject,
             time_expire: payment.time_expire.as_deref(),
+            timeout_express: payment.timeout_express.as_deref(),
             notify_url,
         }),
         amount_minor: amount_fen,
@@ -239,7 +254,7 @@ fn refund(gateway: &Gateway, request: &Request, now: i64) -> Result<Outcome, Fai
         amount_minor,
         currency: yuan_currency(),
         reference: None,
-        notify_url: Some(&trade.kept.notify_url),
+        notify_url: trade.kept.notify_url.as_deref(),
         data: None,
     };
     let fund_change = match gateway.books.refund(request.account, &refund, now).map_err(answers::of_refund)? {

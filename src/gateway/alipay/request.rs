@@ -10,8 +10,9 @@ use super::units;
 use super::wire::AlipayWire;
 use crate::gateway::accounts::AccountId;
 
-/// How far a merchant's clock may be from ours. Alipay publishes no figure.
-const SKEW_MAX_MS: i64 = 15 * 60_000;
+/// How far a merchant's clock may be from ours. Alipay publishes no figure, and its own SDKs for Node and Python write
+/// their machine's local time, wherever that is: a day covers all time zones.
+const SKEW_MAX_MS: i64 = 24 * 60 * 60_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {

@@ -48,8 +48,13 @@ pub struct Certificates {
 pub struct Kept {
     pub subject: String,
     pub created_at: i64,
-    pub notify_url: String,
+    pub notify_url: Option<String>,
     pub origin: Origin,
+    /// What the merchant wants to read again in notifications.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passback_params: Option<String>,
 }
 
 /// Whose request made a payment.
@@ -114,6 +119,8 @@ impl AlipayWire {
         if let Some(kept) = trade.kept {
             fields.push(("gmt_create", beijing(kept.created_at)));
             fields.push(("subject", kept.subject.clone()));
+            fields.extend(kept.body.clone().map(|text| ("body", text)));
+            fields.extend(kept.passback_params.clone().map(|text| ("passback_params", text)));
         }
         if let Some(refund) = &trade.refund {
             fields.push(("gmt_refund", beijing(refund.at)));

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::answers::{self, Failure, success};
 use super::bill::Link;
-use super::content::{self, BillQuery, Payment, RefundQuery};
+use super::content::{self, BillQuery, CertificateQuery, Payment, RefundQuery};
 use super::request::{Method, Request};
 use super::units::{self, beijing, yuan, yuan_currency};
 use super::wire::{BUYER_ID, BUYER_LOGON_ID, Kept, Origin};
@@ -38,6 +40,7 @@ pub fn answer(gateway: &Gateway, request: &Request, here: &str, now: i64) -> Out
         Method::Refund => refund(gateway, request, now),
         Method::RefundQuery => refund_query(gateway, request, now),
         Method::BillUrl => bill_url(gateway, request, here, now),
+        Method::Certificate => certificate(request),
         // They come by the browser, which is answered with pages.
         Method::PagePay | Method::WapPay => Err(answers::INVALID_METHOD),
     };
@@ -309,5 +312,16 @@ fn bill_url(gateway: &Gateway, request: &Request, here: &str, now: i64) -> Resul
     }
     let token = gateway.alipay.links.token(&Link { app_id: request.wire.app_id.clone(), span, issued_at: now });
     let content = success(json!({ "bill_download_url": format!("{here}/bills/{token}") }));
+    Ok(Outcome { content, fault: Fault::NONE })
+}
+
+/// The certificate that answers are signed by. What is answered to another name is not documented.
+fn certificate(request: &Request) -> Result<Outcome, Failure> {
+    let asked: CertificateQuery = content::read(&request.content)?;
+    let certificates = &request.wire.certificates;
+    if asked.alipay_cert_sn != certificates.alipay_sn {
+        return Err(answers::INVALID_PARAMETER);
+    }
+    let content = success(json!({ "alipay_cert_content": STANDARD.encode(&certificates.alipay) }));
     Ok(Outcome { content, fault: Fault::NONE })
 }

@@ -83,6 +83,12 @@ pub struct RefundQuery {
     pub out_request_no: String,
 }
 
+/// `alipay.open.app.alipaycert.download`.
+#[derive(Deserialize)]
+pub struct CertificateQuery {
+    pub alipay_cert_sn: String,
+}
+
 /// `alipay.data.dataservice.bill.downloadurl.query`.
 #[derive(Deserialize)]
 pub struct BillQuery {

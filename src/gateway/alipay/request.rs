@@ -24,10 +24,11 @@ pub enum Method {
     Refund,
     RefundQuery,
     BillUrl,
+    Certificate,
 }
 
 impl Method {
-    const ALL: [Method; 8] = [
+    const ALL: [Method; 9] = [
         Method::PagePay,
         Method::WapPay,
         Method::Precreate,
@@ -36,6 +37,7 @@ impl Method {
         Method::Refund,
         Method::RefundQuery,
         Method::BillUrl,
+        Method::Certificate,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -48,6 +50,7 @@ impl Method {
             Method::Refund => "alipay.trade.refund",
             Method::RefundQuery => "alipay.trade.fastpay.refund.query",
             Method::BillUrl => "alipay.data.dataservice.bill.downloadurl.query",
+            Method::Certificate => "alipay.open.app.alipaycert.download",
         }
     }
 
@@ -64,7 +67,8 @@ impl Method {
             | Method::Close
             | Method::Refund
             | Method::RefundQuery
-            | Method::BillUrl => Carrier::Merchant,
+            | Method::BillUrl
+            | Method::Certificate => Carrier::Merchant,
         }
     }
 }

@@ -40,6 +40,8 @@ pub struct Certificates {
     pub app_sn: String,
     pub alipay_sn: String,
     pub root_sn: String,
+    /// Alipay's own, as PEM.
+    pub alipay: String,
 }
 
 /// What is kept with a payment.
@@ -85,6 +87,7 @@ impl AlipayWire {
                 app_sn: certificate_sn(&account.app_certificate)?,
                 alipay_sn: certificate_sn(&account.alipay_certificate)?,
                 root_sn: root_sn(&account.root_certificate)?,
+                alipay: account.alipay_certificate.clone(),
             },
             stranger: OnceLock::new(),
             retry_ms: time_scale.all(&RETRY_MS),

@@ -13,6 +13,7 @@ mod callback;
 mod certificates;
 mod keys;
 mod requests;
+mod upkeep;
 mod verdict;
 mod wire;
 mod yuan;
@@ -33,8 +34,9 @@ pub use crate::config::credentials::{Alipay as Credentials, AlipayTrust as Trust
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::Account;
 use crate::domain::time::Instant;
-use keys::Keys;
+use keys::{Distrust, Keys};
 use requests::{Entrance, Frozen};
+use upkeep::Sought;
 use verdict::{Meaning, Refused, Signed};
 use wire::{Parameters, Uncovered};
 
@@ -51,6 +53,7 @@ pub struct Alipay {
     app_id: String,
     seller_id: Option<String>,
     keys: Keys,
+    sought: Sought,
 }
 
 /// What a believed answer says.
@@ -82,7 +85,14 @@ impl Alipay {
         }
         let keys = Keys::new(&credentials).map_err(|why| wrong(&why))?;
         let gateway = format!("{}/gateway.do", base_url.trim_end_matches('/'));
-        Ok(Alipay { account, gateway, app_id: credentials.app_id, seller_id: credentials.seller_id, keys })
+        Ok(Alipay {
+            account,
+            gateway,
+            app_id: credentials.app_id,
+            seller_id: credentials.seller_id,
+            keys,
+            sought: Sought::default(),
+        })
     }
 
     fn signature(&self, method: &str, biz_content: String, returns: &[(&str, &str)], stamp: &Stamp) -> Signature {
@@ -151,6 +161,9 @@ impl Alipay {
         let Err(distrust) = self.keys.verify(content, sign, cert_sn, now) else { return Ok(()) };
         if content.contains(r"\/") && self.keys.verify(&content.replace(r"\/", "/"), sign, cert_sn, now).is_ok() {
             return Ok(());
+        }
+        if let (Distrust::CertificateUnknown, Some(sn)) = (distrust, cert_sn) {
+            self.sought.want(sn);
         }
         Err(distrust.to_string())
     }
@@ -392,5 +405,13 @@ impl Adapter for Alipay {
     fn bill(&self, date: Date) -> Option<Bill<'_>> {
         let day = Day::in_beijing(date);
         Some(Bill { day, first: Box::new(bill::Address { alipay: self, day }) })
+    }
+
+    fn upkeep(&self, stamp: &Stamp) -> Option<Outgoing> {
+        self.ask_for_certificate(stamp)
+    }
+
+    fn read_upkeep(&self, _stamp: &Stamp, answer: &Answer) -> Result<(), String> {
+        self.take_certificate(answer)
     }
 }

@@ -53,7 +53,7 @@ pub struct Asked<'a> {
     pub amount_minor: i64,
     pub currency: Currency,
     pub script: Script,
-    pub notify_url: &'a str,
+    pub notify_url: Option<&'a str>,
     pub expires_at: i64,
     /// The channel's own name of it, where it has one before it is paid.
     pub reference: Option<&'a str>,
@@ -243,7 +243,7 @@ impl Books {
                     asked_minor: asked.amount_minor,
                     currency: asked.currency,
                     script: asked.script,
-                    notify_url: Cow::Borrowed(asked.notify_url),
+                    notify_url: asked.notify_url.map(Cow::Borrowed),
                     expires_at: asked.expires_at,
                     reference: asked.reference.map(Cow::Borrowed),
                     data: asked.data.map(Cow::Borrowed),
@@ -378,12 +378,12 @@ impl Books {
         Ok(())
     }
 
-    /// What a callback of a payment would say; none if it was never asked for.
+    /// What a callback of a payment would say; none if it was never asked for, or nobody wants to hear of it.
     pub fn standing(&self, id: &PaymentId) -> Option<Standing> {
         let record = self.account(id.account).payments.get(&id.number)?;
         let Record::Payment(payment) = record.value() else { return None };
         Some(Standing {
-            address: Arc::clone(&payment.address),
+            address: Arc::clone(payment.address.as_ref()?),
             asked_minor: payment.asked_minor,
             currency: payment.currency,
             capture: payment.capture(),

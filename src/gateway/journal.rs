@@ -91,8 +91,8 @@ pub struct Created<'a> {
     pub asked_minor: i64,
     pub currency: Currency,
     pub script: Script,
-    #[serde(borrow)]
-    pub notify_url: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub notify_url: Option<Cow<'a, str>>,
     pub expires_at: i64,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Cow<'a, str>>,

@@ -231,7 +231,7 @@ fn create<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8], now: i64) -
         amount_minor: request.amount_minor,
         currency: request.currency,
         script,
-        notify_url: &request.notify_url,
+        notify_url: Some(&request.notify_url),
         expires_at: request.expires_at,
         reference: None,
         data: None,

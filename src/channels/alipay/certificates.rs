@@ -21,6 +21,8 @@ const NAME_PARTS: &[(&str, &str)] =
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     pub sn: String,
+    /// The name of whom it was issued to.
+    pub holder: String,
     /// The RSA public key as PKCS#1 DER.
     pub public_key: Vec<u8>,
     /// Unix seconds in which it holds.
@@ -52,6 +54,7 @@ pub fn certificate(der: &CertificateDer<'_>) -> Result<Certificate, String> {
     let validity = parsed.validity();
     Ok(Certificate {
         sn: serial(&parsed)?,
+        holder: parsed.subject().to_string(),
         public_key: parsed.public_key().subject_public_key.data.to_vec(),
         valid_s: validity.not_before.timestamp()..=validity.not_after.timestamp(),
     })

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::sync::{PoisonError, RwLock};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair;
@@ -9,7 +10,7 @@ use aws_lc_rs::signature::{KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SH
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::certificates::{self, Certificate};
@@ -20,6 +21,8 @@ use crate::domain::time::Instant;
 const MODULUS_MIN_BYTES: usize = 256;
 /// A new key stands beside an old one while Alipay changes over.
 const PUBLIC_KEYS_MAX: usize = 4;
+/// A certificate lives for years; as many of them are not learnt between two restarts.
+const LEARNT_MAX: usize = 8;
 const PEM: &str = "-----BEGIN";
 
 /// What certificate mode adds to every request.
@@ -52,8 +55,18 @@ impl fmt::Display for Distrust {
 
 pub struct Keys {
     signing: KeyPair,
-    verifying: Vec<Verifying>,
-    serials: Option<Serials>,
+    verifying: RwLock<Vec<Verifying>>,
+    papers: Option<Papers>,
+}
+
+/// What certificate mode has beside the keys.
+struct Papers {
+    serials: Serials,
+    roots: Vec<CertificateDer<'static>>,
+    /// Alipay's certificate and what stands between it and the roots.
+    alipay: Vec<CertificateDer<'static>>,
+    /// How many of the verifying keys were configured; those behind them were learnt.
+    configured: usize,
 }
 
 struct Verifying {
@@ -64,6 +77,7 @@ struct Verifying {
 
 struct Certified {
     sn: String,
+    holder: String,
     valid_s: RangeInclusive<i64>,
 }
 
@@ -75,18 +89,57 @@ impl Keys {
         match &credentials.trust {
             Trust::PublicKey { pem } => {
                 let verifying = public_keys(pem).map_err(|why| format!("trust.public_key {why}"))?;
-                Ok(Keys { signing, verifying, serials: None })
+                Ok(Keys { signing, verifying: RwLock::new(verifying), papers: None })
             }
             Trust::Certificates { app, alipay, root } => {
-                let serials = serials(app, root, &signing)?;
-                let verifying = certified_keys(alipay, root).map_err(|why| format!("trust.alipay {why}"))?;
-                Ok(Keys { signing, verifying, serials: Some(serials) })
+                let roots = certificates::bundle(root).map_err(|why| format!("trust.root {why}"))?;
+                let serials = serials(app, &roots, &signing)?;
+                let wrong = |why: String| format!("trust.alipay {why}");
+                let alipay = certificates::bundle(alipay).map_err(wrong)?;
+                let verifying = certified_keys(&alipay, &roots).map_err(wrong)?;
+                let papers = Papers { serials, roots, alipay, configured: verifying.len() };
+                Ok(Keys { signing, verifying: RwLock::new(verifying), papers: Some(papers) })
             }
         }
     }
 
     pub fn serials(&self) -> Option<&Serials> {
-        self.serials.as_ref()
+        self.papers.as_ref().map(|papers| &papers.serials)
+    }
+
+    /// Takes over the certificate of this serial, which the gateway brought.
+    ///
+    /// # Errors
+    /// Why it is not to be trusted.
+    pub fn learn(&self, sn: &str, pem: &str) -> Result<(), String> {
+        let papers = self.papers.as_ref().ok_or("is of no use: the account has none")?;
+        let brought = certificates::bundle(pem)?;
+        let mut between = brought.clone();
+        between.extend(papers.alipay.iter().cloned());
+        for der in &brought {
+            let certificate = certificates::certificate(der)?;
+            if certificate.sn != sn {
+                continue;
+            }
+            if !certificates::is_issued(der, &between, &papers.roots) {
+                return Err("was issued by none of the roots".into());
+            }
+            let mut verifying = self.verifying.write().unwrap_or_else(PoisonError::into_inner);
+            // Merchants have certificates of the same authorities.
+            let is_holder = |known: &Verifying| {
+                known.certified.as_ref().is_some_and(|certified| certified.holder == certificate.holder)
+            };
+            if !verifying.iter().take(papers.configured).any(is_holder) {
+                return Err("was issued to another holder than the configured one".into());
+            }
+            let fresh = certified(certificate)?;
+            if verifying.len() == papers.configured + LEARNT_MAX {
+                verifying.remove(papers.configured);
+            }
+            verifying.push(fresh);
+            return Ok(());
+        }
+        Err("is not what was brought".into())
     }
 
     /// The base64 RSA2 signature of a text.
@@ -107,7 +160,7 @@ impl Keys {
         let signature = STANDARD.decode(signature).map_err(|_| Distrust::Wrong)?;
         let now_s = now.0.div_euclid(1_000);
         let mut distrust = Distrust::CertificateUnknown;
-        for verifying in &self.verifying {
+        for verifying in self.verifying.read().unwrap_or_else(PoisonError::into_inner).iter() {
             if let Some(certified) = &verifying.certified {
                 if cert_sn.is_some_and(|sn| sn != certified.sn) {
                     continue;
@@ -163,27 +216,23 @@ fn public_keys(text: &str) -> Result<Vec<Verifying>, String> {
     ders.iter().map(|der| Ok(Verifying { key: verifying_key(der)?, certified: None })).collect()
 }
 
-fn serials(app: &str, root: &str, signing: &KeyPair) -> Result<Serials, String> {
+fn serials(app: &str, roots: &[CertificateDer<'_>], signing: &KeyPair) -> Result<Serials, String> {
     let app = certificates::bundle(app)
         .and_then(|bundle| certificates::certificate(&bundle[0]))
         .map_err(|why| format!("trust.app {why}"))?;
     if app.public_key != signing.public_key().as_ref() {
         return Err("trust.app is not the certificate of app_key".into());
     }
-    let alipay_root_cert_sn = certificates::bundle(root)
-        .and_then(|bundle| certificates::root_serial(&bundle))
-        .map_err(|why| format!("trust.root {why}"))?;
+    let alipay_root_cert_sn = certificates::root_serial(roots).map_err(|why| format!("trust.root {why}"))?;
     Ok(Serials { app_cert_sn: app.sn, alipay_root_cert_sn })
 }
 
 /// The keys of Alipay's certificates. Only what a root vouches for is taken, whatever else is in the bundle.
-fn certified_keys(alipay: &str, root: &str) -> Result<Vec<Verifying>, String> {
-    let (bundle, roots) = (certificates::bundle(alipay)?, certificates::bundle(root)?);
+fn certified_keys(bundle: &[CertificateDer<'_>], roots: &[CertificateDer<'_>]) -> Result<Vec<Verifying>, String> {
     let mut keys = Vec::new();
-    for der in &bundle {
-        if certificates::is_issued(der, &bundle, &roots) {
-            let Certificate { sn, public_key, valid_s } = certificates::certificate(der)?;
-            keys.push(Verifying { key: verifying_key(&public_key)?, certified: Some(Certified { sn, valid_s }) });
+    for der in bundle {
+        if certificates::is_issued(der, bundle, roots) {
+            keys.push(certified(certificates::certificate(der)?)?);
         }
     }
     if keys.is_empty() {
@@ -192,11 +241,17 @@ fn certified_keys(alipay: &str, root: &str) -> Result<Vec<Verifying>, String> {
     Ok(keys)
 }
 
+fn certified(certificate: Certificate) -> Result<Verifying, String> {
+    let Certificate { sn, holder, public_key, valid_s } = certificate;
+    Ok(Verifying { key: verifying_key(&public_key)?, certified: Some(Certified { sn, holder, valid_s }) })
+}
+
 fn verifying_key(der: &[u8]) -> Result<ParsedPublicKey, String> {
     ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der).map_err(|_| "is not an RSA key of 2048 to 8192 bits".into())
 }
 
-fn bare(text: &str) -> Option<Vec<u8>> {
+/// The bytes of a base64 text, lines and blanks in it or not.
+pub fn bare(text: &str) -> Option<Vec<u8>> {
     let compact: String = text.split_ascii_whitespace().collect();
     STANDARD.decode(compact).ok().filter(|der| !der.is_empty())
 }

@@ -15,6 +15,7 @@ pub const CLOSE: &str = "alipay.trade.close";
 pub const REFUND: &str = "alipay.trade.refund";
 pub const REFUND_QUERY: &str = "alipay.trade.fastpay.refund.query";
 pub const BILL: &str = "alipay.data.dataservice.bill.downloadurl.query";
+pub const CERTIFICATE: &str = "alipay.open.app.alipaycert.download";
 
 /// 100000000.00, the most that a trade may have.
 const TOTAL_MAX_MINOR: i64 = 10_000_000_000;
@@ -110,6 +111,11 @@ struct Bill<'a> {
     bill_type: &'a str,
 }
 
+#[derive(Serialize)]
+struct Certificate<'a> {
+    alipay_cert_sn: &'a str,
+}
+
 impl Frozen {
     pub fn of(ask: &Ask<'_>) -> Self {
         let unsuitable = |code: &str| Frozen::Unsuitable { code: code.into() };
@@ -186,6 +192,10 @@ pub fn refund_query(ask: &RefundAsk) -> String {
 /// The trades of a day, `2026-01-01`.
 pub fn bill(day: &str) -> String {
     json(&Bill { bill_date: day, bill_type: "trade" })
+}
+
+pub fn certificate(sn: &str) -> String {
+    json(&Certificate { alipay_cert_sn: sn })
 }
 
 fn json(value: &impl Serialize) -> String {

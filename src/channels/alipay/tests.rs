@@ -16,6 +16,7 @@ mod bills;
 mod certificates;
 mod notifications;
 mod published;
+mod upkeep;
 
 pub const APP_ID: &str = "2021000000000001";
 pub const SELLER_ID: &str = "2088000000000001";

@@ -14,14 +14,15 @@ const FIELDS_MAX: usize = 100;
 const FORM_MAX: usize = 64 * 1024;
 
 /// Reads a direct answer: `k=v&k=v` with raw values, in which `+` and `=` of base64 stand for themselves. A value may
-/// hold `{a=1&b=2}` or `[…]`, whose `&` does not end it.
+/// hold `{a=1&b=2}` or `[…]`, whose `&` does not end it. Nothing is trimmed, since a certificate that comes last may end
+/// with a line of its own, and that is signed; the whole may stand in braces, as the kit reads it.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn read_answer(body: &[u8]) -> Result<Fields, &'static str> {
     let text = std::str::from_utf8(body).map_err(|_| "the answer is not UTF-8")?;
     let mut fields = Fields::new();
-    let mut rest = text.trim_end();
+    let mut rest = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text);
     while !rest.is_empty() {
         let (name, after) = rest.split_once('=').ok_or("the answer is not made of fields")?;
         let end = end_of_value(after);
@@ -93,9 +94,10 @@ mod tests {
             ("reserved", "{a=1&b=[2]}"),
             ("x", "[1&2]"),
             ("empty", ""),
-            ("signature", "q+w=="),
+            ("signature", "q+w==\r\n"),
         ];
         assert_eq!(read_answer(body.as_bytes()), Ok(fields(&expected)));
+        assert_eq!(read_answer(b"{a=1&b={c=2}}"), Ok(fields(&[("a", "1"), ("b", "{c=2}")])));
     }
 
     #[test]

@@ -57,7 +57,8 @@ impl Signer {
 
 /// Whether the fields are signed with the key that belongs to this public one, a DER `RSAPublicKey`.
 pub fn is_signed(fields: &Fields, public_key: &[u8]) -> bool {
-    let Some(signature) = fields.get(SIGNATURE).and_then(|text| STANDARD.decode(text).ok()) else { return false };
+    let signature = fields.get(SIGNATURE).and_then(|text| STANDARD.decode(text.trim_end()).ok());
+    let Some(signature) = signature else { return false };
     UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, public_key)
         .verify(digest_text(fields).as_bytes(), &signature)
         .is_ok()

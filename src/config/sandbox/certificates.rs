@@ -68,6 +68,8 @@ fn params(name: &str, serial: &[u8]) -> CertificateParams {
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CountryName, "CN");
     params.distinguished_name.push(DnType::OrganizationName, "Tongbao Sandbox");
+    // Alipay's certificates have all four parts, and most programs that name them expect all four.
+    params.distinguished_name.push(DnType::OrganizationalUnitName, "Certification Authority");
     params.distinguished_name.push(DnType::CommonName, name);
     params.serial_number = Some(SerialNumber::from(serial.to_vec()));
     // A sandbox that is found again after years must still work.

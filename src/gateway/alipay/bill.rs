@@ -209,7 +209,9 @@ mod tests {
         Kept {
             subject: "茶, 两盒".into(),
             created_at: 1_790_000_000_000,
-            notify_url: "http://h/".into(),
+            notify_url: None,
+            body: None,
+            passback_params: None,
             origin: Origin::Browser,
         }
     }

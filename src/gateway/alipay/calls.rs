@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::answers::{self, Failure, success};
 use super::bill::Link;
-use super::content::{self, BillQuery, Payment, RefundQuery};
+use super::content::{self, BillQuery, CertificateQuery, Payment, RefundQuery};
 use super::request::{Method, Request};
 use super::units::{self, beijing, yuan, yuan_currency};
 use super::wire::{BUYER_ID, BUYER_LOGON_ID, Kept, Origin};
@@ -38,6 +40,7 @@ pub fn answer(gateway: &Gateway, request: &Request, here: &str, now: i64) -> Out
         Method::Refund => refund(gateway, request, now),
         Method::RefundQuery => refund_query(gateway, request, now),
         Method::BillUrl => bill_url(gateway, request, here, now),
+        Method::Certificate => certificate(request),
         // They come by the browser, which is answered with pages.
         Method::PagePay | Method::WapPay => Err(answers::INVALID_METHOD),
     };
@@ -63,19 +66,33 @@ pub fn place(gateway: &Gateway, request: &Request, origin: Origin, now: i64) -> 
         (_, _) => false,
     };
     let is_seller = payment.seller_id.as_ref().is_none_or(|seller| *seller == request.wire.seller_id);
-    let notify_url = request.notify_url.as_deref().filter(|url| Address::parse(url).is_some());
-    let notify_url = notify_url.filter(|_| product_fits && is_seller).ok_or(answers::INVALID_PARAMETER)?;
-    let expires_at = match (payment.time_expire.as_deref(), origin) {
-        (Some(text), _) => units::instant(text).ok_or(answers::INVALID_PARAMETER)?,
-        (None, Origin::Scan) => now.saturating_add(CODE_LIVES_MS),
-        (None, Origin::Browser) => now.saturating_add(PAGE_LIVES_MS),
+    let notify_url = request.notify_url.as_deref();
+    let notify_url_fits = notify_url.is_none_or(|url| Address::parse(url).is_some());
+    if !product_fits || !is_seller || !notify_url_fits {
+        return Err(answers::INVALID_PARAMETER);
+    }
+    let lives_ms = match (payment.timeout_express.as_deref(), origin) {
+        (Some(text), _) => units::lifetime(text, now).ok_or(answers::INVALID_PARAMETER)?,
+        (None, Origin::Scan) => CODE_LIVES_MS,
+        (None, Origin::Browser) => PAGE_LIVES_MS,
+    };
+    let expires_at = match payment.time_expire.as_deref() {
+        Some(text) => units::instant(text).ok_or(answers::INVALID_PARAMETER)?,
+        None => now.saturating_add(lives_ms),
     };
     let script = match (Script::of(&payment.subject), origin) {
         // What a browser brings can be refused to nobody but the payer, who is turned away.
         (Script::Refuse, Origin::Browser) => Script::Decline,
         (script, Origin::Browser | Origin::Scan) => script,
     };
-    let kept = Kept { subject: payment.subject.clone(), created_at: now, notify_url: notify_url.to_owned(), origin };
+    let kept = Kept {
+        subject: payment.subject.clone(),
+        created_at: now,
+        notify_url: notify_url.map(str::to_owned),
+        origin,
+        body: payment.body.clone(),
+        passback_params: payment.passback_params.clone(),
+    };
     let data = serde_json::to_string(&kept).map_err(|_| answers::SYSTEM_ERROR)?;
     let trade_no = request.wire.reference(now);
     let asked = Asked {
@@ -86,6 +103,7 @@ pub fn place(gateway: &Gateway, request: &Request, origin: Origin, now: i64) -> 
             total_fen: amount_fen,
             subject: &payment.subject,
             time_expire: payment.time_expire.as_deref(),
+            timeout_express: payment.timeout_express.as_deref(),
             notify_url,
         }),
         amount_minor: amount_fen,
@@ -239,7 +257,7 @@ fn refund(gateway: &Gateway, request: &Request, now: i64) -> Result<Outcome, Fai
         amount_minor,
         currency: yuan_currency(),
         reference: None,
-        notify_url: Some(&trade.kept.notify_url),
+        notify_url: trade.kept.notify_url.as_deref(),
         data: None,
     };
     let fund_change = match gateway.books.refund(request.account, &refund, now).map_err(answers::of_refund)? {
@@ -295,5 +313,16 @@ fn bill_url(gateway: &Gateway, request: &Request, here: &str, now: i64) -> Resul
     }
     let token = gateway.alipay.links.token(&Link { app_id: request.wire.app_id.clone(), span, issued_at: now });
     let content = success(json!({ "bill_download_url": format!("{here}/bills/{token}") }));
+    Ok(Outcome { content, fault: Fault::NONE })
+}
+
+/// The certificate that answers are signed by. What is answered to another name is not documented.
+fn certificate(request: &Request) -> Result<Outcome, Failure> {
+    let asked: CertificateQuery = content::read(&request.content)?;
+    let certificates = &request.wire.certificates;
+    if asked.alipay_cert_sn != certificates.alipay_sn {
+        return Err(answers::INVALID_PARAMETER);
+    }
+    let content = success(json!({ "alipay_cert_content": STANDARD.encode(&certificates.alipay) }));
     Ok(Outcome { content, fault: Fault::NONE })
 }

@@ -1,8 +1,8 @@
-//! What `biz_content` may hold, call by call. Fields that Alipay documents and that change nothing here are named, so
-//! that a misspelt one is noticed.
+//! What `biz_content` may hold, call by call: the members that mean something here. Of the others Alipay documents
+//! dozens, by product and by merchant, and like the true gateway this one does not look at them.
 
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::value::RawValue;
 
 use super::answers::{Failure, INVALID_PARAMETER};
 use super::units;
@@ -20,35 +20,23 @@ pub fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Failure> {
 
 /// `alipay.trade.page.pay`, `alipay.trade.wap.pay`, `alipay.trade.precreate`.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Payment {
     pub out_trade_no: String,
+    #[serde(deserialize_with = "price")]
     pub total_amount: String,
     pub subject: String,
     #[serde(default)]
     pub product_code: Option<String>,
     #[serde(default)]
     pub time_expire: Option<String>,
-    #[serde(default, rename = "seller_id")]
+    #[serde(default)]
+    pub timeout_express: Option<String>,
+    #[serde(default)]
     pub seller_id: Option<String>,
-    #[serde(default, rename = "body")]
-    _body: Option<IgnoredAny>,
-    #[serde(default, rename = "quit_url")]
-    _quit_url: Option<IgnoredAny>,
-    #[serde(default, rename = "qr_pay_mode")]
-    _qr_pay_mode: Option<IgnoredAny>,
-    #[serde(default, rename = "goods_detail")]
-    _goods_detail: Option<IgnoredAny>,
-    #[serde(default, rename = "extend_params")]
-    _extend_params: Option<IgnoredAny>,
-    #[serde(default, rename = "passback_params")]
-    _passback_params: Option<IgnoredAny>,
-    #[serde(default, rename = "store_id")]
-    _store_id: Option<IgnoredAny>,
-    #[serde(default, rename = "operator_id")]
-    _operator_id: Option<IgnoredAny>,
-    #[serde(default, rename = "terminal_id")]
-    _terminal_id: Option<IgnoredAny>,
+    #[serde(default)]
+    pub body: Option<String>,
+    #[serde(default)]
+    pub passback_params: Option<String>,
 }
 
 /// What makes two requests the same.
@@ -59,59 +47,63 @@ pub struct Asked<'a> {
     pub total_fen: i64,
     pub subject: &'a str,
     pub time_expire: Option<&'a str>,
-    pub notify_url: &'a str,
+    pub timeout_express: Option<&'a str>,
+    pub notify_url: Option<&'a str>,
 }
 
 /// `alipay.trade.query`, `alipay.trade.close`.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Trade {
     #[serde(default)]
     pub out_trade_no: Option<String>,
     #[serde(default)]
     pub trade_no: Option<String>,
-    #[serde(default, rename = "query_options")]
-    _query_options: Option<IgnoredAny>,
-    #[serde(default, rename = "operator_id")]
-    _operator_id: Option<IgnoredAny>,
 }
 
 /// `alipay.trade.refund`.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Refund {
     #[serde(default)]
     pub out_trade_no: Option<String>,
     #[serde(default)]
     pub trade_no: Option<String>,
+    #[serde(deserialize_with = "price")]
     pub refund_amount: String,
     #[serde(default)]
     pub out_request_no: Option<String>,
-    #[serde(default, rename = "refund_reason")]
-    _refund_reason: Option<IgnoredAny>,
-    #[serde(default, rename = "query_options")]
-    _query_options: Option<IgnoredAny>,
 }
 
 /// `alipay.trade.fastpay.refund.query`.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RefundQuery {
     #[serde(default)]
     pub out_trade_no: Option<String>,
     #[serde(default)]
     pub trade_no: Option<String>,
     pub out_request_no: String,
-    #[serde(default, rename = "query_options")]
-    _query_options: Option<IgnoredAny>,
+}
+
+/// `alipay.open.app.alipaycert.download`.
+#[derive(Deserialize)]
+pub struct CertificateQuery {
+    pub alipay_cert_sn: String,
 }
 
 /// `alipay.data.dataservice.bill.downloadurl.query`.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct BillQuery {
     pub bill_type: String,
     pub bill_date: String,
+}
+
+/// An amount, which merchants write as a text or as a number: its digits as they stand there.
+fn price<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let raw = <&RawValue>::deserialize(deserializer)?.get();
+    match raw.as_bytes().first() {
+        Some(b'"') => serde_json::from_str(raw).map_err(de::Error::custom),
+        Some(b'-' | b'0'..=b'9') => Ok(raw.to_owned()),
+        Some(_) | None => Err(de::Error::custom("neither a text nor a number")),
+    }
 }
 
 impl Payment {

@@ -10,8 +10,9 @@ use super::units;
 use super::wire::AlipayWire;
 use crate::gateway::accounts::AccountId;
 
-/// How far a merchant's clock may be from ours. Alipay publishes no figure.
-const SKEW_MAX_MS: i64 = 15 * 60_000;
+/// How far a merchant's clock may be from ours. Alipay publishes no figure, and its own SDKs for Node and Python write
+/// their machine's local time, wherever that is: a day covers all time zones.
+const SKEW_MAX_MS: i64 = 24 * 60 * 60_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -23,10 +24,11 @@ pub enum Method {
     Refund,
     RefundQuery,
     BillUrl,
+    Certificate,
 }
 
 impl Method {
-    const ALL: [Method; 8] = [
+    const ALL: [Method; 9] = [
         Method::PagePay,
         Method::WapPay,
         Method::Precreate,
@@ -35,6 +37,7 @@ impl Method {
         Method::Refund,
         Method::RefundQuery,
         Method::BillUrl,
+        Method::Certificate,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -47,6 +50,7 @@ impl Method {
             Method::Refund => "alipay.trade.refund",
             Method::RefundQuery => "alipay.trade.fastpay.refund.query",
             Method::BillUrl => "alipay.data.dataservice.bill.downloadurl.query",
+            Method::Certificate => "alipay.open.app.alipaycert.download",
         }
     }
 
@@ -63,7 +67,8 @@ impl Method {
             | Method::Close
             | Method::Refund
             | Method::RefundQuery
-            | Method::BillUrl => Carrier::Merchant,
+            | Method::BillUrl
+            | Method::Certificate => Carrier::Merchant,
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::domain::money::{Currency, format_minor, parse_minor};
 
 /// 100000000.00 yuan.
 const AMOUNT_MAX: i64 = 10_000_000_000;
+const LIFETIME_MINUTES: std::ops::RangeInclusive<i64> = 1..=15 * 24 * 60;
 const SECONDS: &[FormatItem<'_>] = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
 const DAY: &[FormatItem<'_>] = format_description!("[year]-[month]-[day]");
 const COMPACT_DAY: &[FormatItem<'_>] = format_description!("[year][month][day]");
@@ -28,6 +29,24 @@ pub fn yuan(fen: i64) -> String {
 /// `yyyy-MM-dd HH:mm:ss` in Beijing, as unix milliseconds.
 pub fn instant(text: &str) -> Option<i64> {
     unix_ms(PrimitiveDateTime::parse(text, SECONDS).ok()?)
+}
+
+/// How long after its creation a trade closes, as `timeout_express` says it: minutes, hours or days, from `1m` to `15d`.
+/// `1c` is the end of the day.
+pub fn lifetime(text: &str, now: i64) -> Option<i64> {
+    if text == "1c" {
+        let today = date(beijing(now).get(..10)?)?;
+        return Some(bounds(today)?.1 - now);
+    }
+    let (count, minutes) = match text.split_at_checked(text.len().checked_sub(1)?)? {
+        (count, "m") => (count, 1),
+        (count, "h") => (count, 60),
+        (count, "d") => (count, 24 * 60),
+        (_, _) => return None,
+    };
+    let plain = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
+    let minutes = count.parse::<i64>().ok().filter(|_| plain)?.checked_mul(minutes)?;
+    LIFETIME_MINUTES.contains(&minutes).then_some(minutes * 60_000)
 }
 
 pub fn date(text: &str) -> Option<Date> {
@@ -75,6 +94,18 @@ mod tests {
             assert_eq!(fen(text), None, "{text}");
         }
         assert_eq!((yuan(1), yuan(20_060), yuan(-400)), ("0.01".into(), "200.60".into(), "-4.00".into()));
+    }
+
+    #[test]
+    fn a_lifetime_is_a_minute_to_fifteen_days() {
+        let now = 1_790_000_000_000;
+        for (text, minutes) in [("1m", 1), ("90m", 90), ("2h", 120), ("15d", 21_600)] {
+            assert_eq!(lifetime(text, now), Some(minutes * 60_000), "{text}");
+        }
+        assert_eq!(lifetime("1c", now).map(|span_ms| beijing(now + span_ms)), Some("2026-09-22 00:00:00".into()));
+        for text in ["0m", "16d", "361h", "1.5h", "-1m", "+1m", "m", "", "90", "1M", "１m", "99999999999999999999d"] {
+            assert_eq!(lifetime(text, now), None, "{text}");
+        }
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub struct Certificates {
     pub app_sn: String,
     pub alipay_sn: String,
     pub root_sn: String,
+    /// Alipay's own, as PEM.
+    pub alipay: String,
 }
 
 /// What is kept with a payment.
@@ -48,8 +50,13 @@ pub struct Certificates {
 pub struct Kept {
     pub subject: String,
     pub created_at: i64,
-    pub notify_url: String,
+    pub notify_url: Option<String>,
     pub origin: Origin,
+    /// What the merchant wants to read again in notifications.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passback_params: Option<String>,
 }
 
 /// Whose request made a payment.
@@ -80,6 +87,7 @@ impl AlipayWire {
                 app_sn: certificate_sn(&account.app_certificate)?,
                 alipay_sn: certificate_sn(&account.alipay_certificate)?,
                 root_sn: root_sn(&account.root_certificate)?,
+                alipay: account.alipay_certificate.clone(),
             },
             stranger: OnceLock::new(),
             retry_ms: time_scale.all(&RETRY_MS),
@@ -114,6 +122,8 @@ impl AlipayWire {
         if let Some(kept) = trade.kept {
             fields.push(("gmt_create", beijing(kept.created_at)));
             fields.push(("subject", kept.subject.clone()));
+            fields.extend(kept.body.clone().map(|text| ("body", text)));
+            fields.extend(kept.passback_params.clone().map(|text| ("passback_params", text)));
         }
         if let Some(refund) = &trade.refund {
             fields.push(("gmt_refund", beijing(refund.at)));

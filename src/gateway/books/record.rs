@@ -85,7 +85,8 @@ pub struct Payment {
     pub reference: Option<Arc<str>>,
     pub money: Option<Money>,
     pub data: Option<Arc<str>>,
-    pub address: Arc<Address>,
+    /// Where its callbacks go, if its request named a place.
+    pub address: Option<Arc<Address>>,
 }
 
 /// What a payer handed over, and when.
@@ -116,7 +117,7 @@ pub enum Turn {
 }
 
 impl Payment {
-    pub fn new(asked: &Asked<'_>, address: Arc<Address>, now: i64) -> Self {
+    pub fn new(asked: &Asked<'_>, address: Option<Arc<Address>>, now: i64) -> Self {
         Payment {
             fingerprint: asked.fingerprint,
             script: asked.script,

@@ -13,7 +13,7 @@ use super::record::{Money, Payment, Record, Refunded, State};
 use super::{Asked, Refund};
 use crate::domain::money::Currency;
 use crate::gateway::accounts::{Channel, Lookup};
-use crate::gateway::address::Addresses;
+use crate::gateway::address::{Address, Addresses};
 use crate::gateway::journal::{Created, Fact};
 
 /// i128: a million payments of the largest amount pass an i64.
@@ -78,15 +78,12 @@ impl Accounts {
     /// The payment that a request creates; none if its address is none.
     pub fn payment(&self, channel: Channel, asked: &Asked<'_>, now: i64) -> Option<Payment> {
         self.total(channel, asked.currency, |_| {});
-        Some(Payment::new(asked, self.addresses.share(asked.notify_url)?, now))
+        Some(Payment::new(asked, self.address(asked.notify_url)?, now))
     }
 
     /// The refund that a request books; none if its address is none.
     pub fn refunded(&self, refund: &Refund<'_>, at: i64) -> Option<Refunded> {
-        let address = match refund.notify_url {
-            Some(notify_url) => Some(self.addresses.share(notify_url)?),
-            None => None,
-        };
+        let address = self.address(refund.notify_url)?;
         Some(Refunded {
             number: refund.number.into(),
             amount_minor: refund.amount_minor,
@@ -96,6 +93,14 @@ impl Accounts {
             data: refund.data.map(Arc::from),
             address,
         })
+    }
+
+    /// Where callbacks go, if anywhere; none if that is no address.
+    fn address(&self, notify_url: Option<&str>) -> Option<Option<Arc<Address>>> {
+        match notify_url {
+            Some(notify_url) => Some(Some(self.addresses.share(notify_url)?)),
+            None => Some(None),
+        }
     }
 
     pub fn capture(&self, account: &Account, number: &Arc<str>, payment: &mut Payment, reference: &Arc<str>, m: Money) {
@@ -187,7 +192,7 @@ impl Accounts {
             amount_minor: created.asked_minor,
             currency: created.currency,
             script: created.script,
-            notify_url: &created.notify_url,
+            notify_url: created.notify_url.as_deref(),
             expires_at: created.expires_at,
             reference: created.reference.as_deref(),
             data: created.data.as_deref(),

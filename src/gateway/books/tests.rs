@@ -36,7 +36,7 @@ fn asked(number: &str, script: Script) -> Asked<'_> {
         amount_minor: 100,
         currency: Currency::parse("CNY").unwrap(),
         script,
-        notify_url: "http://127.0.0.1:1/n",
+        notify_url: Some("http://127.0.0.1:1/n"),
         expires_at: 1_000,
         reference: None,
         data: Some(r#"{"openid":"o1"}"#),

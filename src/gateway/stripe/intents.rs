@@ -76,7 +76,7 @@ pub fn create(
         amount_minor: amount,
         currency,
         script,
-        notify_url: gateway.stripe.endpoint(account),
+        notify_url: Some(gateway.stripe.endpoint(account)),
         expires_at: i64::MAX,
         reference: Some(&data.id),
         data: Some(&data.text()),

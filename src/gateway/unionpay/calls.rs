@@ -155,7 +155,7 @@ fn front(gateway: &Gateway, account: AccountId, request: &Request, now: i64) -> 
     };
     let reserved = request.reserved()?;
     let script = Script::of(reserved.unwrap_or_default());
-    let kept = Kept { txn_time: request.txn_time()?.to_owned(), reserved: reserved.map(str::to_owned) };
+    let kept = Kept { txn_time: request.fresh_txn_time(now)?.to_owned(), reserved: reserved.map(str::to_owned) };
     let hash = digest(&SHA256, request.meaning().as_bytes());
     let asked = Asked {
         number: request.order_id()?,
@@ -163,7 +163,7 @@ fn front(gateway: &Gateway, account: AccountId, request: &Request, now: i64) -> 
         amount_minor,
         currency: cny(),
         script,
-        notify_url: request.address("backUrl")?,
+        notify_url: Some(request.address("backUrl")?),
         expires_at,
         reference: None,
         data: Some(&kept.text()),
@@ -182,8 +182,10 @@ fn front(gateway: &Gateway, account: AccountId, request: &Request, now: i64) -> 
 
 /// What became of a transaction, a purchase or a refund, which its number and its time name together.
 fn query(gateway: &Gateway, caller: &Caller<'_>, request: &Request, now: i64) -> Result<(Fields, Fault), Failure> {
-    for (name, value) in [("txnType", "00"), ("txnSubType", "00"), ("bizType", "000201")] {
-        request.exact(name, &[value])?;
+    // Real requests of both kinds of business were answered.
+    for (name, allowed) in [("txnType", ["00"].as_slice()), ("txnSubType", &["00"]), ("bizType", &["000201", "000000"])]
+    {
+        request.exact(name, allowed)?;
     }
     let (order_id, txn_time) = (request.order_id()?, request.txn_time()?);
     let is_named = |data: Option<&str>| Kept::read(data).is_some_and(|kept| kept.txn_time == txn_time);
@@ -192,18 +194,24 @@ fn query(gateway: &Gateway, caller: &Caller<'_>, request: &Request, now: i64) ->
             return Err(NOT_FOUND.into());
         }
         let fault = gateway.fault_after_browser(caller.account, order_id, "query", view.script);
-        return Ok((purchase(&view), fault));
+        return Ok((purchase(&view, reserved(view.data.as_deref())), fault));
     }
     let refund = gateway.books.refunded(caller.account, order_id).filter(|refund| is_named(refund.data.as_deref()));
     let refund = refund.ok_or(NOT_FOUND)?;
     let reference = refund.reference.clone().ok_or(NOT_FOUND)?;
     let mut fields = paid(&Capture { reference, amount_minor: refund.amount_minor, at: refund.at });
     fields.extend(found(["04", "00"], SUCCESS));
+    fields.extend(reserved(refund.data.as_deref()));
     let fault = gateway.fault(caller.account, &refund.number, "query_refund", Conduct::Answers);
     Ok((fields, fault))
 }
 
-fn purchase(view: &View) -> Fields {
+/// What the merchant wants to read again in every answer about a transaction of its own.
+fn reserved(data: Option<&str>) -> Option<(String, String)> {
+    Kept::read(data)?.reserved.map(|text| ("reqReserved".to_owned(), text))
+}
+
+fn purchase(view: &View, reserved: Option<(String, String)>) -> Fields {
     let mut fields = match &view.capture {
         Some(capture) => paid(capture),
         None => Fields::from([("txnAmt".to_owned(), view.asked_minor.to_string())]),
@@ -215,6 +223,7 @@ fn purchase(view: &View) -> Fields {
         State::Closed => FAILED,
     };
     fields.extend(found(["01", "01"], said));
+    fields.extend(reserved);
     fields
 }
 
@@ -241,7 +250,7 @@ fn refund(gateway: &Gateway, caller: &Caller<'_>, request: &Request, now: i64) -
     }
     let (order_id, amount_minor) = (request.order_id()?, request.amount()?);
     let reserved = request.reserved()?.map(str::to_owned);
-    let kept = Kept { txn_time: request.txn_time()?.to_owned(), reserved };
+    let kept = Kept { txn_time: request.fresh_txn_time(now)?.to_owned(), reserved };
     let notify_url = request.address("backUrl")?;
     let original = request.needed("origQryId")?;
     if gateway.books.view(caller.account, order_id, now).is_some() {

@@ -18,7 +18,8 @@ pub const PENDING: Refused = Refused { code: "05", message: "交易已受理，�
 pub const FAILED: Refused = Refused { code: "01", message: "交易失败[3000001]" };
 pub const MALFORMED: Refused = Refused { code: "10", message: "报文格式错误[6100010]" };
 pub const BAD_SIGNATURE: Refused = Refused { code: "11", message: "验证签名失败[6131011]" };
-pub const DUPLICATE: Refused = Refused { code: "12", message: "重复交易[6100012]" };
+pub const DUPLICATE: Refused = Refused { code: "12", message: "重复交易[2010002]" };
+pub const STALE: Refused = Refused { code: "10", message: "txnTime无效[6100010]" };
 pub const MISSING: Refused = Refused { code: "13", message: "报文交易要素缺失[6100013]" };
 pub const NOT_FOUND: Refused = Refused { code: "34", message: "查无此交易[2600000]" };
 pub const NO_ORIGINAL: Refused = Refused { code: "35", message: "原交易不存在或状态不正确[2010002]" };
@@ -27,6 +28,9 @@ pub const NO_BALANCE: Refused = Refused { code: "64", message: "余额不足[100
 pub const NO_FILE: Refused = Refused { code: "98", message: "文件不存在[5100098]" };
 
 const URL_MAX: usize = 256;
+/// How far the time of a purchase or refund may be from ours: the kit of 2018 says that another time than the current
+/// one is refused, and not how many minutes count as current. A payer may take this long to send the form.
+const TXN_TIME_SKEW_MS: i64 = 60 * 60_000;
 const RESERVED_MAX: usize = 1_024;
 const ORDER_ID_LENGTHS: std::ops::RangeInclusive<usize> = 8..=40;
 const AMOUNT_LENGTHS: std::ops::RangeInclusive<usize> = 1..=12;
@@ -94,6 +98,13 @@ impl Request {
     pub fn txn_time(&self) -> Result<&str, Refused> {
         let value = self.needed("txnTime")?;
         clock::parse(value).map(|_| value).ok_or(MALFORMED)
+    }
+
+    /// The same where it names a new transaction.
+    pub fn fresh_txn_time(&self, now: i64) -> Result<&str, Refused> {
+        let value = self.needed("txnTime")?;
+        let at = clock::parse(value).ok_or(MALFORMED)?;
+        if now.abs_diff(at) <= TXN_TIME_SKEW_MS.unsigned_abs() { Ok(value) } else { Err(STALE) }
     }
 
     /// Fen, without a zero in front.

@@ -16,6 +16,7 @@ use rustls_pki_types::pem::PemObject;
 use secrecy::ExposeSecret;
 
 use super::calls::{Call, Outcome, Shown, answer};
+use super::clock;
 use super::form::{self, Fields, SIGNATURE, parse, signed_text};
 use super::signing::Merchant;
 use crate::config::{Config, sandbox};
@@ -145,7 +146,13 @@ impl Far {
     }
 
     fn believed(&self, text: &str) -> Fields {
-        let pairs = text.split('&').map(|pair| pair.split_once('=').unwrap());
+        let mut open = false;
+        // An ampersand within brackets does not end a value.
+        let pairs = text.split(|character| {
+            open = matches!(character, '{' | '[') || (open && !matches!(character, '}' | ']'));
+            character == '&' && !open
+        });
+        let pairs = pairs.map(|pair| pair.split_once('=').unwrap());
         let read: Fields = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         assert!(self.is_unionpays(&read), "{text}");
         read
@@ -231,7 +238,7 @@ fn a_purchase_is_brought_paid_queried_and_told_of() {
 #[test]
 fn a_query_names_a_transaction_by_its_number_and_its_time() {
     let far = far("query");
-    far.bring(far.purchase(""), NOW).unwrap();
+    far.bring(far.purchase("Tea {a=1&b=2}"), NOW).unwrap();
     let waiting = far.call(Call::Query, far.query(), NOW + 1);
     assert_eq!((waiting["respCode"].as_str(), waiting["origRespCode"].as_str()), ("00", "05"));
     assert_eq!((waiting["txnType"].as_str(), waiting["txnSubType"].as_str()), ("01", "01"), "the purchase's own");
@@ -244,6 +251,9 @@ fn a_query_names_a_transaction_by_its_number_and_its_time() {
     let paid = far.call(Call::Query, far.query(), NOW + 400);
     assert_eq!((paid["origRespCode"].as_str(), paid["settleAmt"].as_str()), ("00", "20060"));
     assert!(paid["signature"].contains('='), "raw: nothing is encoded");
+    assert_eq!(paid["reqReserved"], "Tea {a=1&b=2}", "what the merchant sent along comes back");
+    let other = far.head(&[("txnType", "00"), ("txnSubType", "00"), ("bizType", "000000")]);
+    assert_eq!(far.call(Call::Query, other, NOW + 400)["origRespCode"], "00");
 }
 
 #[test]
@@ -344,6 +354,8 @@ fn fields_are_held_to_their_forms() {
         ("orderId", "short", "10"),
         ("orderId", "01JG_0048HE8H86CT48HANASK600", "10"),
         ("txnTime", "20260931221320", "10"),
+        ("txnTime", "20260921211319", "10"),
+        ("txnTime", "20260921231321", "10"),
         ("txnAmt", "0", "10"),
         ("txnAmt", "0100", "10"),
         ("txnAmt", "200.60", "10"),
@@ -412,15 +424,21 @@ async fn post(far: &Far, path: &str, content_type: &str, body: Vec<u8>) -> (u16,
 async fn the_browser_gets_a_page_and_the_merchant_a_raw_signed_answer() {
     let far = far("routes");
     let mut purchase = far.purchase("Tea <b>");
-    // Expired by the machine's clock would be refused.
+    // By the machine's clock an old time would be refused, and an expiry of the past.
+    let txn_time = format!("20{}", clock::query_id(crate::gateway::now_ms()));
+    purchase.insert("txnTime".into(), txn_time.clone());
     purchase.insert("payTimeout".into(), "20991231235959".into());
     purchase.insert("frontUrl".into(), "https://shop.example/?a=1&b=%22\"><script>".into());
     let front = "/unionpay/gateway/api/frontTransReq.do";
     let (status, page) = post(&far, front, FORM, far.signed(purchase)).await;
     assert!(status == 200 && page.contains("¥200.60") && !page.contains("<script>"), "{page}");
-    let (_, answer) = post(&far, "/unionpay/gateway/api/queryTrans.do", FORM, far.signed(far.query())).await;
+    let mut query = far.query();
+    query.insert("txnTime".into(), txn_time.clone());
+    let (_, answer) = post(&far, "/unionpay/gateway/api/queryTrans.do", FORM, far.signed(query)).await;
     assert_eq!(far.believed(&answer)["origRespCode"], "05");
-    let refund = far.signed(far.refund("050000000000000000000", "1"));
+    let mut refund = far.refund("050000000000000000000", "1");
+    refund.insert("txnTime".into(), txn_time);
+    let refund = far.signed(refund);
     let (_, answer) = post(&far, "/unionpay/gateway/api/backTransReq.do", FORM, refund).await;
     assert_eq!(far.believed(&answer)["respCode"], "35");
     let (_, answer) = post(&far, "/unionpay/filedownload/", FORM, far.signed(far.query())).await;

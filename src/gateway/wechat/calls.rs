@@ -65,7 +65,7 @@ pub fn create(gateway: &Gateway, caller: Caller<'_>, product: Product, body: &[u
         amount_minor: request.amount.total,
         currency: yuan(),
         script,
-        notify_url: &request.notify_url,
+        notify_url: Some(&request.notify_url),
         expires_at,
         reference: None,
         data: std::str::from_utf8(&kept).ok(),

@@ -12,12 +12,12 @@ use super::*;
 const FROM: OffsetDateTime = datetime!(2025-01-01 00:00 UTC);
 const UNTIL: OffsetDateTime = datetime!(2027-01-01 00:00 UTC);
 
-fn key(pair: &Pair) -> SigningKey {
+pub fn key(pair: &Pair) -> SigningKey {
     let der = rustls_pki_types::PrivatePkcs8KeyDer::from(pair.private_der.as_slice());
     SigningKey::from_pkcs8_der_and_sign_algo(&der, &PKCS_RSA_SHA256).unwrap()
 }
 
-fn params(name: &str, serial: u64, authority: IsCa) -> CertificateParams {
+pub fn params(name: &str, serial: u64, authority: IsCa) -> CertificateParams {
     let mut params = CertificateParams::default();
     let mut names = DistinguishedName::new();
     names.push(DnType::CountryName, "CN");
@@ -31,23 +31,23 @@ fn params(name: &str, serial: u64, authority: IsCa) -> CertificateParams {
     params
 }
 
-fn authority(name: &str, serial: u64) -> CertificateParams {
+pub fn authority(name: &str, serial: u64) -> CertificateParams {
     params(name, serial, IsCa::Ca(BasicConstraints::Unconstrained))
 }
 
 /// The PEM of a root, and of the certificates that it issues for our application and for Alipay.
-struct Papers {
+pub struct Papers {
     app: String,
     alipay: String,
     root: String,
 }
 
-fn root_pair() -> &'static Pair {
+pub fn root_pair() -> &'static Pair {
     static PAIR: OnceLock<Pair> = OnceLock::new();
     PAIR.get_or_init(Pair::new)
 }
 
-fn papers() -> Papers {
+pub fn papers() -> Papers {
     let root_key = key(root_pair());
     let root = authority("Root", 7).self_signed(&root_key).unwrap().pem();
     let issuer = Issuer::new(authority("Root", 7), root_key);
@@ -55,13 +55,13 @@ fn papers() -> Papers {
     Papers { app: issued("App", 11, app()), alipay: issued("Alipay", 12, theirs()), root }
 }
 
-fn with(papers: Papers) -> Result<Alipay, String> {
+pub fn with(papers: Papers) -> Result<Alipay, String> {
     let Papers { app, alipay, root } = papers;
     Alipay::new(account(), "https://openapi.example", credentials(Trust::Certificates { app, alipay, root }))
 }
 
 /// MD5 of `CN=Root,OU=Authority,O=Example,C=CN` and the serial.
-fn sn(serial: u64) -> String {
+pub fn sn(serial: u64) -> String {
     use md5::{Digest, Md5};
     let digest = Md5::digest(format!("CN=Root,OU=Authority,O=Example,C=CN{serial}"));
     digest.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -132,3 +132,22 @@ fn the_order_of_an_answers_fields_does_not_matter() {
     let answer = Answer { status: 200, headers: Vec::new(), body: body.into_bytes() };
     assert!(matches!(found(&answer), Finding::Paid { .. }));
 }
+
+/// Its line breaks are signed, the last one too.
+#[test]
+fn a_certificate_may_come_last_and_end_with_a_line() {
+    let mut fields = paid();
+    fields
+        .insert("signPubKeyCert".into(), format!("{}\r\n", WORLD.gateway.certificate.trim_end().replace('\n', "\r\n")));
+    let signer = Signer::new(&WORLD.gateway.key.clone().into(), &WORLD.gateway.certificate).expect("a signer");
+    let mut fields = signer.sign(fields);
+    let certificate = fields.remove("signPubKeyCert").expect("a certificate");
+    let body = fields.iter().map(|(name, value)| format!("{name}={value}&")).collect::<String>();
+    let answer = |end: &str| Answer {
+        status: 200,
+        headers: Vec::new(),
+        body: format!("{body}signPubKeyCert={certificate}{end}").into_bytes(),
+    };
+    assert!(matches!(found(&answer("")), Finding::Paid { .. }));
+    assert_unknown(&answer("\r\n"), "does not verify");
+}

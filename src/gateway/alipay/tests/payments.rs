@@ -172,7 +172,9 @@ async fn fields_beyond_their_limits_are_refused() {
         changed("total_amount", json!("200.601")),
         changed("total_amount", json!("0.00")),
         changed("total_amount", json!("100000000.01")),
-        changed("total_amount", json!(200.6)),
+        changed("total_amount", json!(200.601)),
+        changed("total_amount", json!(-1)),
+        changed("total_amount", json!(true)),
         changed("total_amount", json!("2e2")),
         changed("subject", json!("a=b")),
         changed("subject", json!("a&b")),
@@ -183,7 +185,7 @@ async fn fields_beyond_their_limits_are_refused() {
         changed("time_expire", json!("2020-01-01 00:00:00")),
         changed("product_code", json!("FAST_INSTANT_TRADE_PAY")),
         changed("seller_id", json!("2088000000000000")),
-        changed("time_expires", json!("2099-01-01 00:00:00")),
+        changed("timeout_express", json!("16d")),
     ] {
         let answer = sandbox.call("alipay.trade.precreate", content.clone()).await;
         assert_eq!(sub_code(&answer), "ACQ.INVALID_PARAMETER", "{content}");
@@ -193,4 +195,27 @@ async fn fields_beyond_their_limits_are_refused() {
     doubled.insert("biz_content".into(), text);
     let answer = sandbox.send(sandbox.signed(doubled)).await;
     assert!(answer.text.contains("ACQ.INVALID_PARAMETER"), "{}", answer.text);
+}
+
+/// Official SDKs and their users write amounts as numbers too, name no address for notifications, and send members
+/// that belong to other products.
+#[actix_web::test]
+async fn what_the_true_gateway_takes_is_taken() {
+    let sandbox = Sandbox::open();
+    let content = json!({
+        "out_trade_no": "A1", "total_amount": 200.60, "subject": "Tea", "timeout_express": "90m",
+        "goods_detail": [{ "goods_id": "tea", "quantity": 1, "price": 200.6 }], "business_params": {}
+    });
+    let mut parameters = sandbox.request("alipay.trade.precreate", &content);
+    parameters.remove("notify_url");
+    let answer = sandbox.send(sandbox.signed(parameters)).await;
+    assert_eq!(sandbox.believed("alipay.trade.precreate", &answer.text)["code"], "10000");
+    sandbox.payer_acts("A1");
+    assert_eq!(sandbox.query("A1").await["total_amount"], "200.60");
+    let account = sandbox.gateway.alipay.wires[0].0;
+    let id = PaymentId { account, number: "A1".into() };
+    assert!(sandbox.gateway.books.standing(&id).is_none(), "nobody wants to hear of it");
+    let refund = json!({ "out_trade_no": "A1", "refund_amount": 0.6, "out_request_no": "R1" });
+    assert_eq!(sandbox.call("alipay.trade.refund", refund).await["refund_fee"], "0.60");
+    assert!(sandbox.gateway.books.refund_notice(account, &"R1".into(), now_ms()).is_none());
 }

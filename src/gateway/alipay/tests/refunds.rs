@@ -123,6 +123,17 @@ async fn a_notification_is_signed_without_its_sign_type() {
 }
 
 #[actix_web::test]
+async fn what_a_merchant_wants_to_read_again_comes_with_the_notification() {
+    let sandbox = Sandbox::open();
+    let mut content = page("A1", "Tea");
+    (content["body"], content["passback_params"]) = (json!("Green & fine"), json!("a%3D1%26b"));
+    sandbox.browse(&content).await;
+    sandbox.payer_acts("A1");
+    let told = fields(&sandbox.gateway.alipay.wires[0].1.callback(&notice(&sandbox), now_ms()));
+    assert_eq!((told["body"].as_str(), told["passback_params"].as_str()), ("Green & fine", "a%3D1%26b"));
+}
+
+#[actix_web::test]
 async fn a_refund_is_told_of_without_undoing_the_payment() {
     let sandbox = Sandbox::open();
     paid(&sandbox).await;

@@ -1,5 +1,7 @@
 //! Who is believed, and whose refusals are signed.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::*;
@@ -26,8 +28,8 @@ async fn a_refusal_is_signed_only_for_whom_there_is_a_key() {
 #[actix_web::test]
 async fn what_is_missing_or_wrong_is_named() {
     let sandbox = Sandbox::open();
-    let stale = units::beijing(now_ms() - 16 * 60_000);
-    let ahead = units::beijing(now_ms() + 16 * 60_000);
+    let stale = units::beijing(now_ms() - 25 * 3_600_000);
+    let ahead = units::beijing(now_ms() + 25 * 3_600_000);
     for (name, value, expected) in [
         ("method", "", "isv.missing-method"),
         ("method", "alipay.trade.cancel", "isv.invalid-method"),
@@ -88,4 +90,19 @@ async fn whoever_names_certificates_must_name_the_right_ones_and_is_named_ours()
     assert_eq!(names.alipay_sn.len(), 32);
     parameters.insert("alipay_root_cert_sn".into(), names.app_sn.clone());
     assert!(sandbox.send(sandbox.signed(parameters)).await.text.contains("isv.invalid-parameter"));
+}
+
+/// As the official SDK for Java fetches and reads it.
+#[actix_web::test]
+async fn the_certificate_that_answers_name_can_be_fetched() {
+    const DOWNLOAD: &str = "alipay.open.app.alipaycert.download";
+    let sandbox = Sandbox::open();
+    let sn = sandbox.gateway.alipay.wires[0].1.certificates.alipay_sn.clone();
+    let answer = sandbox.send(sandbox.request(DOWNLOAD, &json!({ "alipay_cert_sn": sn }))).await;
+    let whole: Value = serde_json::from_str(&answer.text).unwrap();
+    assert_eq!(whole.get("sign"), None, "the certificate proves itself");
+    let content = whole["alipay_open_app_alipaycert_download_response"]["alipay_cert_content"].as_str().unwrap();
+    assert_eq!(STANDARD.decode(content).unwrap(), sandbox.account.alipay_certificate.as_bytes());
+    let answer = sandbox.send(sandbox.request(DOWNLOAD, &json!({ "alipay_cert_sn": "0".repeat(32) }))).await;
+    assert!(answer.text.contains("40004"), "{}", answer.text);
 }

@@ -87,8 +87,9 @@ impl Channel {
         }
     }
 
-    /// Payments in flight that keep two processors busy: about twice what they carry in the 300 ms that the simulated
-    /// payer takes. More only wait longer, until queries for payments that are merely late cost signatures of their own.
+    /// Payments in flight that keep two processors busy: at least one and a half times what they carry in the 300 ms that
+    /// the simulated payer takes. More only wait longer, in the end for so long that the server asks for payments that
+    /// are merely late, which costs both ends a signature each.
     pub const fn in_flight(self) -> usize {
         match self {
             Self::Simpay => 2_800,

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Five minutes of load on a fresh server, on SQLite and then on a throwaway PostgreSQL; one table at the end.
+# Six minutes of load on a fresh server, on SQLite and then on a throwaway PostgreSQL; one table at the end.
 #
 # Needs target/release/tongbao and target/release/tongbao-load (`make bench` builds them) and, for the second half, the
 # server programs of PostgreSQL. Everything is written to a temporary folder, which goes in the end, however that comes.
@@ -50,6 +50,7 @@ export TONGBAO_SERVER__LISTEN=127.0.0.1:$port
 export TONGBAO_SERVER__PUBLIC_URL=http://127.0.0.1:$port
 export TONGBAO_GATEWAY__LISTEN=127.0.0.1:$((port + 1))
 export TONGBAO_LOG__FILTER=warn
+for channel in WECHAT ALIPAY UNIONPAY STRIPE; do export "TONGBAO_CHANNELS__${channel}__ENABLED=true"; done
 ulimit -n "$(ulimit -Hn)"
 
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
@@ -108,6 +109,7 @@ run sqlite-accept "" saturate --store-label sqlite --rounds 3 --round 4s
 run sqlite-payments "" checkout --connections 2800 --for 20s
 run sqlite-overload "" overload --for 10s
 run sqlite-hold "" hold --orders 100000 --channel simpay
+run sqlite-channels "" checkout --channel all --for 10s --no-baseline
 
 programs=$(find /usr/lib/postgresql -maxdepth 2 -name bin -type d 2>/dev/null | sort -V | tail -n 1)
 if [ -z "$programs" ] && command -v initdb >/dev/null; then programs=$(dirname "$(command -v initdb)"); fi
@@ -159,6 +161,11 @@ if [ -n "$cluster" ]; then
     acceptance postgres
     payments postgres
 fi
+
+# The table of the run by every channel, as it stands.
+say "whole payments by channel, SQLite, 10 s each"
+sed -n '/by channel/,$p' "$folder/sqlite-channels.txt" | sed -e 's/[│┆]/|/g' | awk -F '|' '
+    NF > 5 { printf "%-10s %-8s %11s %10s %11s %14s %14s %9s %16s %6s\n", $2, $3, $4, $5, $6, $8, $9, $10, $11, $12 }'
 cat <<'END'
 
 Generator, server, gateway and database share these processors: ratios of one run hold, absolute figures drift.

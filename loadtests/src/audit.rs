@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::endpoint::Endpoint;
 use crate::ledger::Payments;
+use crate::way::Channel;
 use crate::wire::Connection;
 
 const FETCH_PATIENCE: Duration = Duration::from_secs(10);
@@ -34,12 +35,12 @@ impl Totals {
 /// The gateway's sums over the channels of a run, in its currency.
 pub struct GatewayBooks {
     endpoint: Endpoint,
-    channels: Vec<String>,
+    channels: Vec<Channel>,
     currency: String,
 }
 
 impl GatewayBooks {
-    pub fn new(endpoint: Endpoint, channels: Vec<String>, currency: String) -> Self {
+    pub fn new(endpoint: Endpoint, channels: Vec<Channel>, currency: String) -> Self {
         Self { endpoint, channels, currency }
     }
 
@@ -54,7 +55,7 @@ impl GatewayBooks {
         }
         let all: HashMap<String, HashMap<String, Totals>> =
             serde_json::from_slice(answer.body).map_err(|e| problem(e.to_string()))?;
-        let of_run = self.channels.iter().filter_map(|channel| all.get(channel)?.get(&self.currency));
+        let of_run = self.channels.iter().filter_map(|channel| all.get(channel.name())?.get(&self.currency));
         Ok(of_run.fold(Totals::default(), |sum, one| Totals {
             captured_minor: sum.captured_minor + one.captured_minor,
             refunded_minor: sum.refunded_minor + one.refunded_minor,

@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use crate::endpoint::Endpoint;
-use crate::mix::{Mix, channel_name};
+use crate::mix::Mix;
+use crate::way::{Channel, Channels, Method};
 
 const LENGTH_MAX: Duration = Duration::from_secs(600);
 
@@ -27,7 +28,6 @@ pub struct Cli {
 pub enum Command {
     /// Durable acceptance only: orders without a channel
     Accept(AcceptArgs),
-    /// Whole payments: order, channel, callback, entries, webhook to this tool
     Checkout(CheckoutArgs),
     /// Alternates short closed-loop rounds of the baseline and of acceptance: ratios of one run
     Saturate(SaturateArgs),
@@ -87,12 +87,12 @@ pub struct Common {
 }
 
 #[derive(Args)]
-#[command(group = ArgGroup::new("loop").required(true).args(["rate", "connections"]))]
 pub struct Shape {
     /// Open loop: arrivals per second
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rate: Option<u32>,
-    /// Closed loop: connections (checkout: payments in flight)
+    /// Closed loop: connections (checkout: payments in flight; without --rate and this, as many as saturate two
+    /// processors by the channel)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub connections: Option<u32>,
     /// How long, at most 10m
@@ -110,6 +110,7 @@ pub struct Shape {
 }
 
 #[derive(Args)]
+#[command(group = ArgGroup::new("loop").required(true).args(["rate", "connections"]))]
 pub struct AcceptArgs {
     #[command(flatten)]
     pub common: Common,
@@ -117,19 +118,33 @@ pub struct AcceptArgs {
     pub shape: Shape,
 }
 
+/// Whole payments: order, channel, callback, entries, webhook to this tool.
+///
+/// Forms that an order shows (Alipay and UnionPay, page and wap) are posted to the gateway as a payer's browser does, over
+/// connections of its own; what that costs is the generator's time. The channels must be enabled at the server.
+///
+///   checkout                                   simpay at saturation
+///   checkout --channel wechat --method h5      WeChat Pay's H5 at saturation
+///   checkout --channel all --for 10s           every channel in turn, and a table of them at the end
+///   checkout --rate 500 --mix plain=9,wechat/sim:hang=1
 #[derive(Args)]
+#[command(group = ArgGroup::new("loop").args(["rate", "connections"]), verbatim_doc_comment)]
 pub struct CheckoutArgs {
     #[command(flatten)]
     pub common: Common,
     #[command(flatten)]
     pub shape: Shape,
-    /// Kinds of orders by weight: [CHANNEL/]SCRIPT=WEIGHT,… with the sandbox's scripts
+    /// Kinds of orders by weight: [CHANNEL/]SCRIPT=WEIGHT,… with the sandbox's scripts (plain, sim:decline, sim:hang, …)
     #[arg(long, default_value = "plain=1")]
     pub mix: Mix,
-    /// The channel of kinds that name none
-    #[arg(long, default_value = "simpay", value_parser = channel_name)]
-    pub channel: String,
-    /// Asks for the answer as soon as the order is durable (Prefer: respond-async)
+    /// The channel of kinds that name none; all: a run by each, one after the other
+    #[arg(long, default_value = "simpay", value_parser = Channels::parser())]
+    pub channel: Channels,
+    /// The channel's method [default: its first]
+    #[arg(long, value_enum)]
+    pub method: Option<Method>,
+    /// Asks for the answer as soon as the order is durable (Prefer: respond-async); it shows no form, so that orders that
+    /// a browser must carry cannot be asked for so
     #[arg(long = "async")]
     pub respond_async: bool,
     /// Where this tool receives webhooks
@@ -198,8 +213,8 @@ pub struct HoldArgs {
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub orders: u64,
     /// The channel the orders wait at; without one they wait for the payer's choice
-    #[arg(long, value_parser = channel_name)]
-    pub channel: Option<String>,
+    #[arg(long)]
+    pub channel: Option<Channel>,
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub connections: u32,
     /// Seconds until the orders expire
@@ -264,5 +279,16 @@ mod tests {
         assert!(Cli::try_parse_from(["tongbao-load", "accept"]).is_err());
         assert!(Cli::try_parse_from(["tongbao-load", "accept", "--rate", "1", "--connections", "1"]).is_err());
         assert!(Cli::try_parse_from(["tongbao-load", "accept", "--rate", "1", "--for", "30s"]).is_ok());
+        assert!(Cli::try_parse_from(["tongbao-load", "checkout", "--rate", "1", "--connections", "1"]).is_err());
+    }
+
+    #[test]
+    fn a_checkout_is_by_a_channel_that_there_is() {
+        let checkout = |rest: &[&str]| Cli::try_parse_from([&["tongbao-load", "checkout"], rest].concat()).is_ok();
+        assert!(
+            checkout(&[]) && checkout(&["--channel", "all"]) && checkout(&["--channel", "wechat", "--method", "h5"])
+        );
+        assert!(!checkout(&["--channel", "paypal"]) && !checkout(&["--method", "cash"]));
+        assert!(Cli::try_parse_from(["tongbao-load", "hold", "--channel", "all"]).is_err());
     }
 }

@@ -6,47 +6,53 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::browser::Form;
 use crate::endpoint::Endpoint;
 use crate::order::Orders;
+use crate::pool::Pool;
 use crate::sample::Sample;
 use crate::schedule::{Pacer, Schedule};
 use crate::tally::{Start, Tally, is_success};
+use crate::way::Carried;
 use crate::wire::{Connection, Reuse};
 
 /// After a refusal or a broken exchange a client of the closed loop pauses: else refusals alone would fill the machine.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Servers close idle connections after some seconds; younger ones are safe to use.
-const IDLE_MAX: Duration = Duration::from_secs(3);
 
 /// What happened to one order's request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Posted {
-    Accepted,
+    Accepted(Shown),
     Refused,
     /// Whether the order was taken is not known.
     Unsure,
 }
 
+/// What the answer shows to the payer, as far as the payer has to do something about it here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    NothingToCarry,
+    Form(Form),
+    /// The order cannot be paid without a form, and shows none.
+    NoForm,
+}
+
 /// Where orders go and what came of them.
 pub struct Load {
-    endpoint: Endpoint,
+    pool: Pool,
     orders: Orders,
     tally: Mutex<Tally>,
     patience: Duration,
-    sockets: Semaphore,
-    idle: Mutex<Vec<Connection>>,
     accepted: Mutex<Sample>,
 }
 
 impl Load {
     pub fn new(endpoint: Endpoint, orders: Orders, tally: Tally, patience: Duration, sockets_max: usize) -> Arc<Self> {
         Arc::new(Self {
-            endpoint,
+            pool: Pool::new(endpoint, sockets_max),
             orders,
             tally: Mutex::new(tally),
             patience,
-            sockets: Semaphore::new(sockets_max),
-            idle: Mutex::new(Vec::new()),
             accepted: Mutex::new(Sample::default()),
         })
     }
@@ -56,7 +62,7 @@ impl Load {
     }
 
     pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+        self.pool.endpoint()
     }
 
     /// Serial numbers of some orders that were accepted.
@@ -70,17 +76,10 @@ impl Load {
 
     /// Posts one order over a connection of the pool.
     pub async fn post(&self, serial: u64, intended: Instant) -> Posted {
-        let Ok(_socket) = self.sockets.acquire().await else {
+        let Some(mut lease) = self.pool.lease().await else {
             return Posted::Refused;
         };
-        let idle = lock(&self.idle).pop().filter(|connection| connection.idle_for() < IDLE_MAX);
-        let mut slot = idle;
-        let mut request = Vec::new();
-        let posted = self.post_over(&mut slot, &mut request, serial, intended).await;
-        if let Some(connection) = slot {
-            lock(&self.idle).push(connection);
-        }
-        posted
+        self.post_over(&mut lease.slot, &mut Vec::new(), serial, intended).await
     }
 
     /// Posts one order over the connection in the slot, opening one when it is empty.
@@ -95,7 +94,7 @@ impl Load {
         let sent = Instant::now();
         let mut connection = match slot.take() {
             Some(connection) => connection,
-            None => match Connection::open(&self.endpoint).await {
+            None => match Connection::open(self.pool.endpoint()).await {
                 Ok(connection) => connection,
                 Err(broken) => {
                     self.tally().broke(broken);
@@ -107,7 +106,7 @@ impl Load {
             Ok(answer) => {
                 self.tally().answer(Start { intended, sent }, Instant::now(), answer.status, answer.body);
                 let posted = match answer.status {
-                    status if is_success(status) => Posted::Accepted,
+                    status if is_success(status) => Posted::Accepted(self.shown(serial, answer.body)),
                     500.. => Posted::Unsure,
                     _ => Posted::Refused,
                 };
@@ -118,14 +117,22 @@ impl Load {
                 (Posted::Unsure, Reuse::Close)
             }
         };
-        if posted == Posted::Accepted {
-            lock(&self.accepted).offer(serial);
+        match posted {
+            Posted::Accepted(_) => lock(&self.accepted).offer(serial),
+            Posted::Refused | Posted::Unsure => {}
         }
         match reuse {
             Reuse::Keep => *slot = Some(connection),
             Reuse::Close => {}
         }
         posted
+    }
+
+    fn shown(&self, serial: u64, order: &[u8]) -> Shown {
+        match self.orders.carried(serial) {
+            Carried::ByNobody => Shown::NothingToCarry,
+            Carried::ByBrowser => Form::read(order).map_or(Shown::NoForm, Shown::Form),
+        }
     }
 }
 
@@ -161,7 +168,7 @@ pub async fn closed(load: &Arc<Load>, connections: usize, until: Until) {
             while !until.reached(&load) {
                 let serial = load.orders.take_serial();
                 match load.post_over(&mut slot, &mut request, serial, Instant::now()).await {
-                    Posted::Accepted => {}
+                    Posted::Accepted(_) => {}
                     Posted::Refused | Posted::Unsure => tokio::time::sleep(PAUSE).await,
                 }
             }

@@ -135,6 +135,13 @@ pub struct Payments {
     pub payable_max_minor: u64,
 }
 
+impl Payments {
+    /// Accepted payments that did not come to the end that their script has.
+    pub fn unaccounted(&self) -> u64 {
+        self.kinds.iter().map(|kind| kind.unfinished + kind.unexpected).sum()
+    }
+}
+
 impl Ledger {
     pub fn new(mix: Mix, record_from: Instant) -> Self {
         let state = State {

@@ -1,5 +1,6 @@
 mod audit;
 mod baseline;
+mod browser;
 mod cli;
 mod drive;
 mod endpoint;
@@ -7,6 +8,7 @@ mod ledger;
 mod lookup;
 mod mix;
 mod order;
+mod pool;
 mod process;
 mod progress;
 mod receiver;
@@ -16,6 +18,7 @@ mod scenario;
 mod schedule;
 mod signature;
 mod tally;
+mod way;
 mod wire;
 
 use std::process::ExitCode;
@@ -24,7 +27,6 @@ use clap::Parser;
 
 use crate::baseline::Lifetime;
 use crate::cli::{Cli, Command, Common};
-use crate::report::Report;
 use crate::scenario::Problem;
 
 fn main() -> ExitCode {
@@ -38,31 +40,37 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<ExitCode, Problem> {
-    let (common, report) = match &command {
+    let (common, reports) = match &command {
         Command::Baseline(args) => {
             let lifetime = if args.with_parent { Lifetime::WithParent } else { Lifetime::UntilSignalled };
             baseline::serve(args.listen, lifetime)?;
             return Ok(ExitCode::SUCCESS);
         }
-        Command::Accept(args) => (&args.common, drive(&args.common, 1, scenario::accept::run(args))?),
+        Command::Accept(args) => (&args.common, vec![drive(&args.common, 1, scenario::accept::run(args))?]),
         Command::Checkout(args) => (&args.common, drive(&args.common, 1, scenario::checkout::run(args))?),
-        Command::Saturate(args) => (&args.common, drive(&args.common, 2, scenario::saturate::run(args))?),
-        Command::Overload(args) => (&args.common, drive(&args.common, 2, scenario::overload::run(args))?),
-        Command::Hold(args) => (&args.common, drive(&args.common, 1, scenario::hold::run(args))?),
+        Command::Saturate(args) => (&args.common, vec![drive(&args.common, 2, scenario::saturate::run(args))?]),
+        Command::Overload(args) => (&args.common, vec![drive(&args.common, 2, scenario::overload::run(args))?]),
+        Command::Hold(args) => (&args.common, vec![drive(&args.common, 1, scenario::hold::run(args))?]),
     };
-    report.print();
-    if let Some(file) = &common.json {
-        std::fs::write(file, serde_json::to_vec_pretty(&report)?)?;
+    for report in &reports {
+        report.print();
     }
-    let missed = common.enforce && report.goals.iter().any(|goal| !goal.met);
-    Ok(if missed || !report.failures.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    if let Some(table) = report::by_channel(&reports) {
+        println!("\n{table}");
+    }
+    if let Some(file) = &common.json {
+        let json = match &reports[..] {
+            [report] => serde_json::to_vec_pretty(report)?,
+            reports => serde_json::to_vec_pretty(reports)?,
+        };
+        std::fs::write(file, json)?;
+    }
+    let missed = common.enforce && reports.iter().flat_map(|report| &report.goals).any(|goal| !goal.met);
+    let failed = reports.iter().any(|report| !report.failures.is_empty());
+    Ok(if missed || failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn drive(
-    common: &Common,
-    threads: u8,
-    scenario: impl Future<Output = Result<Report, Problem>>,
-) -> Result<Report, Problem> {
+fn drive<T>(common: &Common, threads: u8, scenario: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
     scenario::check_targets(common)?;
     let threads = common.threads.unwrap_or(threads);
     let mut builder = match threads {

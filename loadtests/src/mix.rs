@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::way::Channel;
+
 const WEIGHTS_MAX: u32 = 10_000;
 
 /// The first word of a description, as the sandbox understands it.
@@ -90,7 +92,7 @@ impl FromStr for Script {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kind {
     /// Where it differs from the channel of the run.
-    pub channel: Option<String>,
+    pub channel: Option<Channel>,
     pub script: Script,
     weight: u32,
 }
@@ -151,7 +153,7 @@ impl FromStr for Mix {
         for part in text.split(',') {
             let (name, weight) = part.trim().split_once('=').ok_or("expected [CHANNEL/]SCRIPT=WEIGHT,…")?;
             let (channel, script) = match name.split_once('/') {
-                Some((channel, script)) => (Some(channel_name(channel)?), script),
+                Some((channel, script)) => (Some(channel.parse()?), script),
                 None => (None, name),
             };
             let weight: u32 = weight.parse().map_err(|_| format!("{weight:?} is not a weight"))?;
@@ -170,12 +172,6 @@ impl FromStr for Mix {
         }
         Ok(Self::new(kinds))
     }
-}
-
-/// A channel's name as it may stand in a request without escaping.
-pub fn channel_name(text: &str) -> Result<String, String> {
-    let fine = !text.is_empty() && text.len() <= 32 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if fine { Ok(text.to_owned()) } else { Err(format!("{text:?} is not a channel's name")) }
 }
 
 #[cfg(test)]
@@ -221,7 +217,7 @@ mod tests {
             "plain=10001",
             "plain=4294967295,sim:lost=4294967295",
             "/plain=1",
-            "a b/plain=1",
+            "paypal/plain=1",
             "plain=1,",
         ] {
             assert!(text.parse::<Mix>().is_err(), "{text:?}");

@@ -7,9 +7,12 @@ use serde::Serialize;
 
 use crate::endpoint::Endpoint;
 use crate::mix::{Kind, Mix, Script};
+use crate::way::{Carried, Payer, Way};
 
 const DIGITS: usize = 12;
 const PLACEHOLDER: &str = "000000000000";
+/// An address that is nobody's (RFC 5737).
+const PAYER_IP: &str = "192.0.2.7";
 
 /// Whether an answer may wait for the channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +26,8 @@ pub struct Terms {
     pub key: String,
     pub amount: String,
     pub currency: String,
-    /// For kinds that name none of their own.
-    pub channel: Option<String>,
+    /// For kinds that name no channel of their own.
+    pub way: Option<Way>,
     pub webhook_url: Option<String>,
     pub answer: AnswerWhen,
     pub expires_in: Option<u32>,
@@ -37,16 +40,32 @@ struct Body<'a> {
     currency: &'a str,
     description: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    channel: Option<&'a str>,
+    channel: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payer: Option<PayerBody<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     webhook_url: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_in: Option<u32>,
 }
 
+/// Every order has a payer of its own, so that none meets what the server remembers of another.
+#[derive(Serialize)]
+struct PayerBody<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    openid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<&'static str>,
+}
+
 struct Template {
     request: Vec<u8>,
-    digits_at: usize,
+    /// Where the order's number stands.
+    digits_at: Vec<usize>,
+    carried: Carried,
 }
 
 pub struct Orders {
@@ -74,11 +93,18 @@ impl Orders {
         let template = &self.templates[self.mix.index(serial)];
         request.clear();
         request.extend_from_slice(&template.request);
-        let mut rest = serial;
-        for place in request[template.digits_at..template.digits_at + DIGITS].iter_mut().rev() {
-            *place = b'0' + (rest % 10) as u8;
-            rest /= 10;
+        for &digits_at in &template.digits_at {
+            let mut rest = serial;
+            for place in request[digits_at..digits_at + DIGITS].iter_mut().rev() {
+                *place = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
         }
+    }
+
+    /// Who carries the order with this serial number on to the gateway.
+    pub fn carried(&self, serial: u64) -> Carried {
+        self.templates[self.mix.index(serial)].carried
     }
 
     /// What the order with this serial number is called.
@@ -95,15 +121,24 @@ impl Orders {
 
 impl Template {
     fn new(terms: &Terms, kind: &Kind, run: &str) -> Self {
+        let way = kind.channel.map(Way::usual).or(terms.way);
+        // The run's own prefix precedes the digits, so that no other zeros can be taken for them.
+        let number = format!("{run}{PLACEHOLDER}");
         let body = Body {
-            merchant_order_id: &format!("{run}{PLACEHOLDER}"),
+            merchant_order_id: &number,
             amount: &terms.amount,
             currency: &terms.currency,
             description: match kind.script {
                 Script::Plain => "load test",
                 scripted => scripted.word(),
             },
-            channel: kind.channel.as_deref().or(terms.channel.as_deref()),
+            channel: way.map(|way| way.channel.name()),
+            method: way.map(|way| way.method.name()),
+            payer: way.and_then(|way| match way.payer() {
+                Payer::Nothing => None,
+                Payer::Openid => Some(PayerBody { id: &number, openid: Some(&number), ip: None }),
+                Payer::Ip => Some(PayerBody { id: &number, openid: None, ip: Some(PAYER_IP) }),
+            }),
             webhook_url: terms.webhook_url.as_deref(),
             expires_in: terms.expires_in,
         };
@@ -119,17 +154,16 @@ impl Template {
             terms.key,
             body.len()
         );
-        // The run's own prefix precedes the digits, so that no other zeros can be taken for them.
-        let digits = format!("{run}{PLACEHOLDER}");
-        let digits_in_body = body.find(&digits).expect("the body holds its own id") + run.len();
-        let digits_at = head.len() + digits_in_body;
-        Self { request: (head + &body).into_bytes(), digits_at }
+        let digits_at = body.match_indices(&number).map(|(at, _)| head.len() + at + run.len()).collect();
+        let carried = way.map_or(Carried::ByNobody, Way::carried);
+        Self { request: (head + &body).into_bytes(), digits_at, carried }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::way::{Channel, Method};
 
     fn terms() -> Terms {
         Terms {
@@ -137,7 +171,7 @@ mod tests {
             key: "sk_test".into(),
             amount: "200.00".into(),
             currency: "CNY".into(),
-            channel: Some("simpay".into()),
+            way: Some(Way::usual(Channel::Simpay)),
             webhook_url: None,
             answer: AnswerWhen::Durable,
             expires_in: None,
@@ -164,9 +198,27 @@ mod tests {
             assert_eq!(id, orders.id(serial));
             assert!(id.len() <= 64);
             let kind = &orders.mix.kinds()[orders.mix.index(serial)];
-            assert_eq!(body["channel"], kind.channel.as_deref().unwrap_or("simpay"));
+            assert_eq!(body["channel"], kind.channel.unwrap_or(Channel::Simpay).name());
         }
         assert!(String::from_utf8_lossy(&request).contains("prefer: respond-async\r\n"));
+    }
+
+    #[test]
+    fn what_a_way_needs_is_said_and_each_payer_is_another() {
+        let by = |channel, method| Terms { way: Some(Way::by(channel, Some(method)).unwrap()), ..terms() };
+        let mut request = Vec::new();
+        let jsapi = Orders::new(&by(Channel::Wechat, Method::Jsapi), Mix::only(Script::Plain));
+        jsapi.write(42, &mut request);
+        let body = body_of(&request);
+        assert_eq!((&body["method"], &body["payer"]["openid"]), (&"jsapi".into(), &jsapi.id(42).into()));
+        assert_eq!((&body["payer"]["id"], jsapi.carried(42)), (&jsapi.id(42).into(), Carried::ByNobody));
+        let h5 = Orders::new(&by(Channel::Wechat, Method::H5), Mix::only(Script::Plain));
+        h5.write(0, &mut request);
+        assert_eq!(body_of(&request)["payer"]["ip"], PAYER_IP);
+        let page = Orders::new(&by(Channel::Unionpay, Method::Page), "plain=1,simpay/plain=1".parse().unwrap());
+        page.write(0, &mut request);
+        assert!(body_of(&request).get("payer").is_none());
+        assert_eq!([0, 1].map(|serial| page.carried(serial)), [Carried::ByBrowser, Carried::ByNobody]);
     }
 
     #[test]

@@ -4,14 +4,18 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use crate::audit::{CommandOutcome, Comparison};
+use crate::browser::Visits;
 use crate::ledger::Payments;
 use crate::lookup::Lookup;
 use crate::process::Stretch;
 use crate::tally::{Percentiles, Summary};
+use crate::way::Way;
 
 #[derive(Serialize)]
 pub struct Report {
     pub scenario: &'static str,
+    /// How the payments of a checkout were made.
+    pub way: Option<Way>,
     pub target: String,
     /// The load in words.
     pub load: String,
@@ -19,6 +23,8 @@ pub struct Report {
     pub ratio_of_medians: Option<f64>,
     pub requests: Summary,
     pub payments: Option<Payments>,
+    /// What the payers' browser carried to the gateway; null where no form was shown.
+    pub browser: Option<Visits>,
     pub memory: Option<Memory>,
     pub lookup: Lookup,
     pub books: Option<Comparison>,
@@ -175,6 +181,9 @@ impl Report {
         for refused in &self.requests.refused {
             row(format!("refused with {}", refused.status), &refused.latency);
         }
+        if let Some(visits) = &self.browser {
+            row("forms posted to the gateway".into(), &visits.latency);
+        }
         for kind in self.payments.iter().flat_map(|payments| &payments.kinds) {
             row(format!("whole payment, {}", kind.kind), &kind.latency);
         }
@@ -194,6 +203,14 @@ impl Report {
             row(format!("broken: {name}"), count);
         }
         row("skipped, in-flight bound reached".into(), self.requests.skipped);
+        if let Some(visits) = &self.browser {
+            for (status, &count) in &visits.answers {
+                row(format!("forms answered with {status}"), count);
+            }
+            for (name, &count) in &visits.broken {
+                row(format!("forms broken: {name}"), count);
+            }
+        }
         if let Some(payments) = &self.payments {
             for kind in &payments.kinds {
                 row(format!("{} ended", kind.kind), kind.ended);
@@ -223,6 +240,46 @@ impl Report {
         }
         table
     }
+}
+
+/// The runs of several channels, side by side.
+pub fn by_channel(reports: &[Report]) -> Option<Table> {
+    if reports.len() < 2 {
+        return None;
+    }
+    let mut table = table([
+        "by channel",
+        "method",
+        "per second",
+        "server µs each",
+        "gateway µs each",
+        "generator µs each",
+        "result p50 ms",
+        "result p99 ms",
+        "accepted",
+        "unaccounted for",
+        "books",
+    ]);
+    for report in reports {
+        let (Some(way), Some(round)) = (report.way, report.rounds.last()) else { continue };
+        // Every kind has its own histogram, and percentiles cannot be added up: the first kind stands for the run.
+        let result = report.payments.iter().flat_map(|payments| &payments.kinds).next().map(|kind| kind.latency);
+        let books = report.books.as_ref().map(|books| if books.differences.is_empty() { "equal" } else { "DIFFER" });
+        table.add_row([
+            way.channel.name().to_owned(),
+            way.method.name().to_owned(),
+            format!("{:.0}", round.stretch.per_second),
+            optional(round.stretch.server_us, 1),
+            optional(round.stretch.gateway_us, 1),
+            optional(round.stretch.generator_us, 1),
+            optional(result.map(|of| of.p50_us as f64 / 1e3), 2),
+            optional(result.map(|of| of.p99_us as f64 / 1e3), 2),
+            report.requests.accepted.to_string(),
+            report.payments.as_ref().map(|payments| payments.unaccounted().to_string()).unwrap_or_default(),
+            books.unwrap_or("-").to_owned(),
+        ]);
+    }
+    Some(table)
 }
 
 fn table<const N: usize>(header: [&str; N]) -> Table {

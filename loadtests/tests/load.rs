@@ -110,6 +110,55 @@ fn payments_end_with_their_webhooks_and_the_books_agree() {
 }
 
 #[test]
+fn forms_are_carried_by_a_browser_to_the_gateway() {
+    let stub = Stub::start(Faults::default());
+    let run = stub.load("checkout --channel alipay --method wap --connections 4 --for 1s --no-baseline");
+    assert_eq!(run.code(), Some(0), "{}", run.text());
+    assert_eq!(run.number("/payments/succeeded"), stub.accepted());
+    assert_eq!(run.number("/browser/answers/200"), stub.accepted());
+    assert_eq!(run.number("/books/gateway/captures"), stub.accepted());
+    assert_eq!(run.report["way"], serde_json::json!({"channel": "alipay", "method": "wap"}));
+}
+
+#[test]
+fn an_order_without_the_form_that_it_needs_is_a_failure() {
+    let stub = Stub::start(Faults { hide_forms: true, ..Faults::default() });
+    let run = stub.load("checkout --channel unionpay --rate 20 --for 1s --settle 1s --no-baseline");
+    assert_eq!(run.code(), Some(1), "{}", run.text());
+    assert_eq!((run.number("/browser/unshown"), run.number("/payments/kinds/0/unfinished")), (20, 20));
+}
+
+#[test]
+fn all_channels_are_paid_by_in_turn() {
+    let stub = Stub::start(Faults::default());
+    let run = stub.load("checkout --channel all --connections 4 --for 300ms --warm-up 1ms --no-baseline");
+    assert_eq!(run.code(), Some(0), "{}", run.text());
+    let reports = run.report.as_array().unwrap();
+    let channels: Vec<_> = reports.iter().map(|report| report["way"]["channel"].as_str().unwrap()).collect();
+    assert_eq!(channels, ["simpay", "wechat", "alipay", "unionpay", "stripe"]);
+    let accepted: u64 = (0..5).map(|place| run.number(&format!("/{place}/requests/accepted"))).sum();
+    assert_eq!(accepted, stub.accepted());
+    assert!(run.text().contains("by channel"), "{}", run.text());
+}
+
+#[test]
+fn what_could_not_be_paid_is_refused_before_the_load() {
+    let stub = Stub::start(Faults::default());
+    for arguments in [
+        "--channel wechat --currency USD",
+        "--channel stripe --method qr",
+        "--channel all --method qr",
+        "--channel all --mix wechat/plain=1",
+        "--channel alipay --async",
+        "--async --mix plain=1,unionpay/plain=1",
+    ] {
+        let run = stub.load(&format!("checkout --for 1s --no-baseline {arguments}"));
+        assert_eq!(run.code(), Some(2), "{arguments}: {}", run.text());
+    }
+    assert_eq!(stub.orders(), 0);
+}
+
+#[test]
 fn payments_of_the_open_loop_all_end() {
     let stub = Stub::start(Faults::default());
     let run = stub.load("checkout --rate 200 --for 1s --async --no-baseline");

@@ -1,5 +1,6 @@
 //! `tongbao demo`: a fresh sandbox, a few thousand orders by two platforms, and then the books.
 
+mod browser;
 mod ledger;
 mod mix;
 mod progress;
@@ -42,8 +43,8 @@ pub struct DemoArgs {
     /// How many orders a second
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=5_000))]
     rate: u32,
-    /// What happens to them: the sandbox's scripts and their shares
-    #[arg(long, value_name = "SCRIPT=SHARE,…", default_value = mix::DEFAULT)]
+    /// What happens to them: the sandbox's scripts and their shares, by simpay where no channel is named
+    #[arg(long, value_name = "[CHANNEL/]SCRIPT=SHARE,…", default_value = mix::DEFAULT)]
     mix: Mix,
 }
 
@@ -60,7 +61,7 @@ enum End {
 pub async fn run(config: Config, args: DemoArgs, overlays: &[PathBuf]) -> Result<ExitCode, Failure> {
     let mut stop_asked = pin!(gateway::asked_to_stop());
     let folder = Folder::open(config.data.dir.join("demo"))?;
-    let config = server::configure(&config, &folder)?;
+    let config = server::configure(&config, &folder, &args.mix)?;
     // No certificates: everybody here speaks plain text.
     let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?;
     println!("Starting a sandbox in {} at {}", config.data.dir.display(), config.server.public_url);
@@ -69,14 +70,14 @@ pub async fn run(config: Config, args: DemoArgs, overlays: &[PathBuf]) -> Result
         () = &mut stop_asked => return Ok(ExitCode::FAILURE),
     };
 
-    let scripts = args.mix.deal(usize::try_from(args.orders)?);
-    let ledger = Arc::new(Ledger::new(format!("demo-{}", clock::now().0), &scripts)?);
+    let kinds = args.mix.deal(usize::try_from(args.orders)?);
+    let ledger = Arc::new(Ledger::new(format!("demo-{}", clock::now().0), &kinds)?);
     let webhooks = format!("http://{}/webhooks", receiver::start(ledger.clone())?);
     let currency = Currency::parse("CNY").ok_or("CNY is no currency")?;
     let traffic = Traffic::new(client, config.server.public_url.clone(), webhooks, currency, ledger.clone());
     println!("Posting {} orders, {} a second", args.orders, args.rate);
     let posting = async {
-        Arc::new(traffic).run(&scripts, args.rate).await;
+        Arc::new(traffic).run(&kinds, args.rate).await;
         tokio::time::sleep(SETTLE_WITHIN).await;
     };
     let end = tokio::select! {

@@ -7,7 +7,7 @@ use super::{Pattern, Problem, acceptance};
 
 pub async fn run(args: &AcceptArgs) -> Result<Report, Problem> {
     let common = &args.common;
-    let pattern = Pattern::of(&args.shape)?;
+    let pattern = Pattern::of(&args.shape, None)?;
     let mut rounds = super::ceiling_round(common).await?;
     let stage = acceptance(common, "accept", pattern, args.shape.sockets as usize).await?;
     rounds.push(stage.round);

@@ -8,36 +8,71 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use crate::audit::{Comparison, Expected, GatewayBooks};
+use crate::browser::Browser;
 use crate::cli::CheckoutArgs;
-use crate::drive::{self, Load, Posted};
+use crate::drive::{self, Load, Posted, Shown};
 use crate::ledger::Ledger;
 use crate::order::{AnswerWhen, Orders, Terms};
 use crate::process::Watch;
 use crate::receiver::{self, Receiver};
 use crate::report::{Bound, Goal, Report, Round};
 use crate::tally::{Summary, Tally};
+use crate::way::{Carried, Channel, Channels, Way};
 
 use super::{Pattern, Problem};
 
 const PAUSE: Duration = Duration::from_millis(50);
 
-pub async fn run(args: &CheckoutArgs) -> Result<Report, Problem> {
+/// A run by each channel that was asked for, one after the other.
+pub async fn run(args: &CheckoutArgs) -> Result<Vec<Report>, Problem> {
+    let ways = args.channel.ways(args.method)?;
+    for way in &ways {
+        check(args, *way)?;
+    }
+    let mut rounds = super::ceiling_round(&args.common).await?;
+    let mut reports = Vec::new();
+    for way in ways {
+        reports.push(by(args, way, std::mem::take(&mut rounds)).await?);
+    }
+    if let Some(last) = reports.last_mut() {
+        super::audited(&args.common, last).await;
+    }
+    Ok(reports)
+}
+
+/// Refuses a run that could not be paid.
+fn check(args: &CheckoutArgs, way: Way) -> Result<(), Problem> {
+    let named = args.mix.kinds().iter().filter_map(|kind| kind.channel);
+    if args.channel == Channels::All && named.clone().next().is_some() {
+        return Err("--channel all pays every kind by every channel: the mix must name none".into());
+    }
+    for way in named.map(Way::usual).chain([way]) {
+        way.takes(&args.common.currency)?;
+        if args.respond_async && way.carried() == Carried::ByBrowser {
+            return Err(format!("{way}: with --async no answer shows the form that a browser must carry").into());
+        }
+    }
+    Ok(())
+}
+
+/// A run by one way to pay; `rounds` are those before it.
+async fn by(args: &CheckoutArgs, way: Way, mut rounds: Vec<Round>) -> Result<Report, Problem> {
     let common = &args.common;
-    let pattern = Pattern::of(&args.shape)?;
+    let pattern = Pattern::of(&args.shape, Some(way.channel.in_flight()))?;
     let (listener, address) = receiver::bind(args.receiver).await?;
     let secret = args.webhook_secret.parse()?;
-    let books = GatewayBooks::new(common.gateway.clone(), channels(args), common.currency.clone());
+    let books = GatewayBooks::new(common.gateway.clone(), channels(args, way), common.currency.clone());
     let totals_before = if args.no_books { None } else { Some(books.totals().await?) };
-    let mut rounds = super::ceiling_round(common).await?;
 
     let begin = Instant::now();
     let from = begin + pattern.warm_up();
     let until = from + pattern.length();
-    let orders = Orders::new(&order_terms(args, address), args.mix.clone());
+    let orders = Orders::new(&order_terms(args, way, address), args.mix.clone());
     let sockets = args.shape.sockets as usize;
     let checkout = Arc::new(Checkout {
         load: Load::new(common.target.clone(), orders, Tally::new(from), common.patience, sockets),
         ledger: Arc::new(Ledger::new(args.mix.clone(), from)),
+        browser: Browser::new(common.gateway.clone(), sockets, common.patience),
         patience: args.settle,
     });
     let receiver = Receiver {
@@ -68,7 +103,9 @@ pub async fn run(args: &CheckoutArgs) -> Result<Report, Problem> {
     drop(progress);
     let requests = checkout.load.tally().summary();
     rounds.push(Round { of: "payments", stretch, acceptance: Some(requests.acceptance) });
-    let mut report = super::report("checkout", common, pattern.words(), rounds, requests);
+    let words = format!("{way}, {}", pattern.words());
+    let mut report = super::report("checkout", common, words, rounds, requests);
+    report.way = Some(way);
     report.notes.extend(super::offered("checkout", pattern, &checkout.load));
     if let Some(before) = totals_before {
         let unsure = unsure_posts(&report.requests);
@@ -76,29 +113,29 @@ pub async fn run(args: &CheckoutArgs) -> Result<Report, Problem> {
         report.books = Some(books.compare(before, ours, args.settle).await);
     }
     receiving.abort();
-    judge(&mut report, &checkout.ledger, pattern, args);
+    let visits = checkout.browser.visits();
+    report.browser = (!visits.is_empty()).then_some(visits);
+    judge(&mut report, &checkout.ledger);
+    report.goals.extend(goals(&report, pattern, &channels(args, way)));
     super::looked_up(common, &mut report, &checkout.load).await;
-    super::audited(common, &mut report).await;
     Ok(report)
 }
 
-fn order_terms(args: &CheckoutArgs, receiver: SocketAddr) -> Terms {
+fn order_terms(args: &CheckoutArgs, way: Way, receiver: SocketAddr) -> Terms {
     let answer = if args.respond_async { AnswerWhen::Durable } else { AnswerWhen::ChannelAnswered };
     Terms {
-        channel: Some(args.channel.clone()),
+        way: Some(way),
         webhook_url: Some(format!("http://{receiver}/webhooks")),
         answer,
         ..super::terms(&args.common, &args.common.target)
     }
 }
 
-fn channels(args: &CheckoutArgs) -> Vec<String> {
-    let kinds = args.mix.kinds().iter();
-    let mut channels: Vec<String> =
-        kinds.map(|kind| kind.channel.clone().unwrap_or_else(|| args.channel.clone())).collect();
-    channels.sort();
-    channels.dedup();
-    channels
+/// Every channel that some kind is paid by.
+fn channels(args: &CheckoutArgs, way: Way) -> Vec<Channel> {
+    let is_used =
+        |channel: &Channel| args.mix.kinds().iter().any(|kind| kind.channel.unwrap_or(way.channel) == *channel);
+    Channel::ALL.into_iter().filter(is_used).collect()
 }
 
 /// Orders that may have been taken although no answer says so.
@@ -107,26 +144,28 @@ fn unsure_posts(requests: &Summary) -> u64 {
     refused + requests.broken.values().sum::<u64>()
 }
 
-fn judge(report: &mut Report, ledger: &Ledger, pattern: Pattern, args: &CheckoutArgs) {
+fn judge(report: &mut Report, ledger: &Ledger) {
     let payments = ledger.summary();
-    let mut fail = |count: u64, what: &str| {
+    let visits = report.browser.clone().unwrap_or_default();
+    for (count, what) in [
+        (payments.kinds.iter().map(|kind| kind.unfinished).sum(), "accepted payments never came to an end"),
+        (payments.kinds.iter().map(|kind| kind.unexpected).sum(), "payments ended otherwise than scripted"),
+        (payments.signatures_wrong, "webhooks had a wrong signature"),
+        (visits.unshown, "accepted orders showed no form to be paid by"),
+        (visits.elsewhere, "forms lead to another place than the gateway"),
+    ] {
         if count > 0 {
             report.failures.push(format!("{count} {what}"));
         }
-    };
-    fail(payments.kinds.iter().map(|kind| kind.unfinished).sum(), "accepted payments never came to an end");
-    fail(payments.kinds.iter().map(|kind| kind.unexpected).sum(), "payments ended otherwise than scripted");
-    fail(payments.signatures_wrong, "webhooks had a wrong signature");
+    }
     let differences = report.books.iter().flat_map(|Comparison { differences, .. }| differences);
     report.failures.extend(differences.map(|difference| format!("the gateway's books differ: {difference}")));
-
-    report.goals.extend(goals(report, pattern, args));
     report.payments = Some(payments);
 }
 
 /// Saturation is asked of one channel alone; other mixes and the open loop have no target of their own.
-fn goals(report: &Report, pattern: Pattern, args: &CheckoutArgs) -> Vec<Goal> {
-    let (Pattern::Closed { .. }, Some(round), [channel]) = (pattern, report.rounds.last(), &channels(args)[..]) else {
+fn goals(report: &Report, pattern: Pattern, channels: &[Channel]) -> Vec<Goal> {
+    let (Pattern::Closed { .. }, Some(round), [channel]) = (pattern, report.rounds.last(), channels) else {
         return Vec::new();
     };
     let rate = |least| {
@@ -134,16 +173,17 @@ fn goals(report: &Report, pattern: Pattern, args: &CheckoutArgs) -> Vec<Goal> {
         Goal::new(name, Bound::AtLeast(least), round.stretch.per_second)
     };
     let cost = |micros| Goal::new("processor time of the server per whole payment, µs", Bound::AtMost(120.0), micros);
-    match channel.as_str() {
-        "simpay" => [rate(7_000.0)].into_iter().chain(round.stretch.server_us.map(cost)).collect(),
-        "wechat" => vec![rate(1_200.0)],
-        _ => Vec::new(),
+    match channel {
+        Channel::Simpay => [rate(7_000.0)].into_iter().chain(round.stretch.server_us.map(cost)).collect(),
+        Channel::Wechat => vec![rate(1_200.0)],
+        Channel::Alipay | Channel::Unionpay | Channel::Stripe => Vec::new(),
     }
 }
 
 struct Checkout {
     load: Arc<Load>,
     ledger: Arc<Ledger>,
+    browser: Browser,
     patience: Duration,
 }
 
@@ -154,8 +194,13 @@ impl Checkout {
         // Opened first: the webhook may be quicker than the answer.
         let end = self.ledger.open(serial, intended);
         let posted = self.load.post(serial, intended).await;
-        match posted {
-            Posted::Accepted => {
+        match &posted {
+            Posted::Accepted(shown) => {
+                match shown {
+                    Shown::NothingToCarry => {}
+                    Shown::Form(form) => self.browser.carry(form).await,
+                    Shown::NoForm => self.browser.unshown(),
+                }
                 if let Some(end) = end
                     && tokio::time::timeout(self.patience, end).await.is_err()
                 {
@@ -174,7 +219,7 @@ impl Checkout {
             payers.spawn(async move {
                 while Instant::now() < until {
                     match checkout.pay(Instant::now()).await {
-                        Posted::Accepted => {}
+                        Posted::Accepted(_) => {}
                         Posted::Refused | Posted::Unsure => tokio::time::sleep(PAUSE).await,
                     }
                 }

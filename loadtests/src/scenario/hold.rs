@@ -9,6 +9,7 @@ use crate::order::{AnswerWhen, Orders, Terms};
 use crate::process::Watch;
 use crate::report::{Bound, Goal, Memory, Report, Round};
 use crate::tally::Tally;
+use crate::way::Way;
 
 use super::Problem;
 
@@ -20,7 +21,7 @@ pub async fn run(args: &HoldArgs) -> Result<Report, Problem> {
     let common = &args.common;
     let server = super::server_pid(common).ok_or("whose memory? give --server-pid")?;
     let terms = Terms {
-        channel: args.channel.clone(),
+        way: args.channel.map(Way::usual),
         answer: AnswerWhen::Durable,
         expires_in: Some(args.expires_in),
         ..super::terms(common, &common.target)

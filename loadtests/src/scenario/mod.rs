@@ -58,7 +58,7 @@ fn terms(common: &Common, endpoint: &Endpoint) -> Terms {
         key: common.key.clone(),
         amount: common.amount.clone(),
         currency: common.currency.clone(),
-        channel: None,
+        way: None,
         webhook_url: None,
         answer: AnswerWhen::ChannelAnswered,
         expires_in: None,
@@ -73,17 +73,16 @@ enum Pattern {
 }
 
 impl Pattern {
-    fn of(shape: &Shape) -> Result<Self, Problem> {
-        match (shape.rate, shape.connections) {
-            (Some(rate), None) => Ok(Self::Open {
+    /// `saturating`: how many are in flight where neither a rate nor a number was given.
+    fn of(shape: &Shape, saturating: Option<usize>) -> Result<Self, Problem> {
+        match (shape.rate, shape.connections.map(|slots| slots as usize).or(saturating)) {
+            (Some(rate), _) => Ok(Self::Open {
                 schedule: Schedule::new(rate, shape.length),
                 warm_up: Duration::ZERO,
                 in_flight_max: shape.in_flight_max as usize,
             }),
-            (None, Some(slots)) => {
-                Ok(Self::Closed { slots: slots as usize, warm_up: shape.warm_up, length: shape.length })
-            }
-            (Some(_), Some(_)) | (None, None) => Err("either --rate or --connections".into()),
+            (None, Some(slots)) => Ok(Self::Closed { slots, warm_up: shape.warm_up, length: shape.length }),
+            (None, None) => Err("either --rate or --connections".into()),
         }
     }
 
@@ -206,6 +205,7 @@ fn report(scenario: &'static str, common: &Common, load: String, rounds: Vec<Rou
     }
     Report {
         scenario,
+        way: None,
         target: common.target.to_string(),
         load,
         rounds,
@@ -213,6 +213,7 @@ fn report(scenario: &'static str, common: &Common, load: String, rounds: Vec<Rou
         goals: refusal_goals(&requests),
         requests,
         payments: None,
+        browser: None,
         memory: None,
         lookup: Lookup::default(),
         books: None,

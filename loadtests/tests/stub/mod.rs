@@ -1,6 +1,6 @@
 //! A server that answers like Tongbao and its gateway as far as the load tester looks, with faults on demand.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Output};
@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 
 const SECRET: &str = "c2FuZGJveC1hLXdlYmhvb2stc2VjcmV0LTAwMDE=";
 const PAYABLE_MINOR: u64 = 20_060;
+/// A field of every form, with what must be escaped on the way.
+const SUBJECT: &str = "茶 a+b=c&d";
 
 #[derive(Clone, Copy, Default)]
 pub struct Faults {
@@ -30,6 +32,8 @@ pub struct Faults {
     pub lose_webhook_of: Option<u64>,
     /// Captures that the gateway alone knows of.
     pub stray_captures: u64,
+    /// Orders that need a form are shown without one.
+    pub hide_forms: bool,
     pub signature: Signature,
 }
 
@@ -43,7 +47,10 @@ pub enum Signature {
 #[derive(Default)]
 struct Seen {
     orders: AtomicU64,
-    captures: AtomicU64,
+    /// By channel.
+    captures: Mutex<HashMap<String, u64>>,
+    /// What is paid once its form was posted, by merchant order id.
+    unpaid: Mutex<HashMap<String, Unpaid>>,
     ids: Mutex<HashSet<String>>,
 }
 
@@ -57,6 +64,12 @@ struct Context {
     faults: Faults,
     seen: Arc<Seen>,
     webhooks: mpsc::Sender<Webhook>,
+}
+
+/// A payment that its payer has not made yet.
+struct Unpaid {
+    channel: String,
+    webhook: Webhook,
 }
 
 struct Webhook {
@@ -90,14 +103,39 @@ async fn create(request: HttpRequest, order: web::Json<Value>, context: web::Dat
             "sim:decline" => "order.attempt_failed",
             _ => "order.succeeded",
         };
-        if event == "order.succeeded" {
-            context.seen.captures.fetch_add(1, Ordering::SeqCst);
+        let channel = text("channel").unwrap();
+        let payment = Unpaid { channel, webhook: Webhook { receiver, event, merchant_order_id: id.clone() } };
+        if ["page", "wap"].contains(&order["method"].as_str().unwrap_or_default()) {
+            context.seen.unpaid.lock().unwrap().insert(id.clone(), payment);
+            let url = format!("http://{}/cashier?charset=UTF-8", request.app_config().local_addr());
+            let form = json!({"type": "form", "url": url, "fields": {"subject": SUBJECT, "number": id}});
+            let next_action = if context.faults.hide_forms { Value::Null } else { form };
+            return HttpResponse::Created().json(json!({"merchant_order_id": id, "next_action": next_action}));
         }
-        if context.faults.lose_webhook_of != Some(number) {
-            context.webhooks.send(Webhook { receiver, event, merchant_order_id: id.clone() }).unwrap();
-        }
+        pay(&context, payment, context.faults.lose_webhook_of != Some(number));
     }
     HttpResponse::Created().json(json!({"id": format!("ord_{number}"), "merchant_order_id": id, "state": "created"}))
+}
+
+fn pay(context: &Context, payment: Unpaid, tell: bool) {
+    if payment.webhook.event == "order.succeeded" {
+        *context.seen.captures.lock().unwrap().entry(payment.channel).or_default() += 1;
+    }
+    if tell {
+        context.webhooks.send(payment.webhook).unwrap();
+    }
+}
+
+/// Where a payer's browser posts forms to.
+async fn cashier(
+    request: HttpRequest,
+    fields: web::Form<HashMap<String, String>>,
+    context: web::Data<Context>,
+) -> HttpResponse {
+    assert_eq!((request.query_string(), fields["subject"].as_str()), ("charset=UTF-8", SUBJECT));
+    let payment = context.seen.unpaid.lock().unwrap().remove(&fields["number"]);
+    pay(&context, payment.expect("each form is posted once"), true);
+    HttpResponse::Ok().body("<html>paid</html>")
 }
 
 async fn list(request: HttpRequest, context: web::Data<Context>) -> HttpResponse {
@@ -109,11 +147,13 @@ async fn list(request: HttpRequest, context: web::Data<Context>) -> HttpResponse
 
 async fn totals(context: web::Data<Context>) -> HttpResponse {
     let stray = if context.seen.orders.load(Ordering::SeqCst) > 0 { context.faults.stray_captures } else { 0 };
-    let captures = 1_000 + context.seen.captures.load(Ordering::SeqCst) + stray;
-    HttpResponse::Ok().json(json!({
-        "simpay": {"CNY": {"captured_minor": captures * PAYABLE_MINOR, "refunded_minor": 0, "captures": captures}},
-        "wechat": {"CNY": {"captured_minor": 7, "refunded_minor": 0, "captures": 7}},
-    }))
+    let captures = context.seen.captures.lock().unwrap();
+    let of = |channel: &str| {
+        let captures = 1_000 + captures.get(channel).copied().unwrap_or_default() + stray;
+        json!({"CNY": {"captured_minor": captures * PAYABLE_MINOR, "refunded_minor": 0, "captures": captures}})
+    };
+    let channels = ["simpay", "wechat", "alipay", "unionpay", "stripe"];
+    HttpResponse::Ok().json(channels.map(|channel| (channel, of(channel))).into_iter().collect::<HashMap<_, _>>())
 }
 
 impl Webhook {
@@ -157,6 +197,7 @@ impl Stub {
                         .app_data(context.clone())
                         .route("/v1/orders", web::post().to(create))
                         .route("/v1/orders", web::get().to(list))
+                        .route("/cashier", web::post().to(cashier))
                         .route("/sim/totals", web::get().to(totals))
                 });
                 let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();

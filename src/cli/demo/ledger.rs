@@ -7,7 +7,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Deserialize;
 
-use super::mix::{Money, Script};
+use super::browser::NextAction;
+use super::mix::{Kind, Money};
 
 /// Latencies beyond a minute are written down as a minute.
 const LATENCY_MAX_US: u64 = 60_000_000;
@@ -21,6 +22,8 @@ pub struct Told {
     pub failure: Option<Failure>,
     pub last_failure: Option<Failure>,
     pub sequence: Option<u32>,
+    /// Never in webhooks.
+    pub next_action: Option<NextAction>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -42,7 +45,7 @@ pub struct Standing {
 }
 
 struct Line {
-    script: Script,
+    kind: Kind,
     standing: Option<Standing>,
     /// Of the newest webhook.
     sequence: u32,
@@ -95,7 +98,7 @@ impl Picture {
     }
 }
 
-/// What became of the orders of one script.
+/// What became of some of the orders.
 #[derive(Default)]
 pub struct Outcome {
     pub orders: u64,
@@ -105,16 +108,11 @@ pub struct Outcome {
 
 impl Ledger {
     /// `prefix` begins every order's number, so that no two runs share any.
-    pub fn new(prefix: String, scripts: &[Script]) -> Result<Self, hdrhistogram::CreationError> {
-        let line = |script: &Script| Line {
-            script: *script,
-            standing: None,
-            sequence: 0,
-            suspense_refunded: false,
-            refused: false,
-        };
+    pub fn new(prefix: String, kinds: &[Kind]) -> Result<Self, hdrhistogram::CreationError> {
+        let line =
+            |kind: &Kind| Line { kind: *kind, standing: None, sequence: 0, suspense_refunded: false, refused: false };
         let inner = Inner {
-            lines: scripts.iter().map(line).collect(),
+            lines: kinds.iter().map(line).collect(),
             accepted: 0,
             in_vain: BTreeMap::new(),
             latency: Histogram::new_with_bounds(1, LATENCY_MAX_US, 3)?,
@@ -217,12 +215,12 @@ impl Ledger {
         }
     }
 
-    /// What became of the orders, by script.
-    pub fn outcomes(&self) -> BTreeMap<Script, Outcome> {
+    /// What became of the orders, by what `group` makes of their kinds.
+    pub fn outcomes<Group: Ord>(&self, group: impl Fn(Kind) -> Group) -> BTreeMap<Group, Outcome> {
         let inner = self.inner();
-        let mut outcomes: BTreeMap<Script, Outcome> = BTreeMap::new();
+        let mut outcomes: BTreeMap<Group, Outcome> = BTreeMap::new();
         for line in &inner.lines {
-            let outcome = outcomes.entry(line.script).or_default();
+            let outcome = outcomes.entry(group(line.kind)).or_default();
             outcome.orders += 1;
             outcome.as_scripted += u64::from(line.is_as_scripted());
             if let Some(standing) = &line.standing {
@@ -246,11 +244,11 @@ impl Line {
             "failed" => true,
             _ => standing.state == "created" && standing.failure.is_some(),
         };
-        ended && (self.suspense_refunded || self.script.ending().money == Money::Expected)
+        ended && (self.suspense_refunded || self.kind.script.ending().money == Money::Expected)
     }
 
     fn is_as_scripted(&self) -> bool {
-        let ending = self.script.ending();
+        let ending = self.kind.script.ending();
         let Some(standing) = &self.standing else { return false };
         standing.state == ending.state
             && standing.failure.as_deref() == ending.failure
@@ -261,6 +259,8 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::demo::mix::Script;
+    use crate::domain::channel::Channel;
 
     fn told(serial: usize, state: &str, failure: Option<&str>, sequence: Option<u32>) -> Told {
         Told {
@@ -270,12 +270,14 @@ mod tests {
             failure: None,
             last_failure: failure.map(|code| Failure { code: code.into() }),
             sequence,
+            next_action: None,
         }
     }
 
     #[test]
     fn an_order_is_settled_once_its_script_has_ended() {
-        let ledger = Ledger::new("run".into(), &[Script::Plain, Script::Underpay]).unwrap();
+        let kinds = [Script::Plain, Script::Underpay].map(|script| Kind { channel: Channel::Simpay, script });
+        let ledger = Ledger::new("run".into(), &kinds).unwrap();
         let settled = || ledger.picture().settled;
         let webhook = |id: &str, kind: &str, told: &Told| ledger.webhook(id, Signature::Right, kind, Some(told));
         webhook("e1", "order.succeeded", &told(0, "succeeded", None, Some(1)));
@@ -295,6 +297,6 @@ mod tests {
         assert_eq!((picture.settled, picture.accepted), (2, 1));
         let webhooks = picture.webhooks;
         assert_eq!((webhooks.received, webhooks.verified, webhooks.duplicates, webhooks.strangers), (6, 5, 1, 1));
-        assert!(ledger.outcomes().values().all(|outcome| outcome.as_scripted == 1));
+        assert!(ledger.outcomes(|kind| kind.script).values().all(|outcome| outcome.as_scripted == 1));
     }
 }

@@ -1,10 +1,16 @@
-//! What happens to each order: the sandbox's scripts and how often each is played.
+//! What happens to each order: by which channel it is paid, the sandbox's scripts, and how often each is played.
 
+use std::fmt;
 use std::str::FromStr;
 
-/// Play mostly plain payments, and everything else that can happen often enough to be seen.
-pub const DEFAULT: &str = "plain=80,sim:decline=3,sim:refuse=2,sim:underpay=3,sim:hang=1,sim:error=2,sim:lost=2,\
-    sim:twice=2,sim:forge=2,sim:late=2,sim:never=1";
+use crate::domain::channel::{Channel, Closing};
+
+/// Play mostly plain payments, by every channel, and everything else that can happen often enough to be seen.
+pub const DEFAULT: &str = "plain=44,decline=2,refuse=2,underpay=2,hang=1,error=2,lost=2,twice=1,forge=1,late=2,never=1,\
+    wechat/plain=6,wechat/decline=1,wechat/lost=1,wechat/underpay=1,wechat/late=1,\
+    alipay/plain=6,alipay/decline=1,alipay/lost=1,alipay/underpay=1,alipay/twice=1,\
+    unionpay/plain=6,unionpay/underpay=1,unionpay/lost=1,unionpay/twice=1,unionpay/forge=1,\
+    stripe/plain=6,stripe/decline=1,stripe/lost=1,stripe/underpay=1,stripe/late=1";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Script {
@@ -117,9 +123,61 @@ impl Script {
     }
 }
 
-/// Scripts and their shares.
+/// A script, and the channel at which it is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind {
+    pub channel: Channel,
+    pub script: Script,
+}
+
+impl Kind {
+    /// UnionPay has no close and no word for "declined for good": what was not paid stays open there until its time is
+    /// over, which is longer than a demo.
+    fn ends_within_a_demo(self) -> bool {
+        let closes = match self.channel.rules().closing {
+            Closing::Certain | Closing::Confirmed => true,
+            Closing::Impossible => false,
+        };
+        match self.script {
+            Script::Decline | Script::Refuse | Script::Late | Script::Never => closes,
+            Script::Plain
+            | Script::Underpay
+            | Script::Hang
+            | Script::Error
+            | Script::Lost
+            | Script::Twice
+            | Script::Forge => true,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.channel, self.script.word())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    /// `[CHANNEL/]SCRIPT`, simpay where no channel is named.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (channel, word) = match text.split_once('/') {
+            Some((name, word)) => (Channel::parse(name).ok_or_else(|| format!("there is no channel `{name}`"))?, word),
+            None => (Channel::Simpay, text),
+        };
+        let script = Script::ALL
+            .into_iter()
+            .find(|script| script.word().trim_start_matches("sim:") == word.trim_start_matches("sim:"))
+            .ok_or_else(|| format!("there is no script `{word}`"))?;
+        let kind = Kind { channel, script };
+        if kind.ends_within_a_demo() { Ok(kind) } else { Err(format!("`{kind}` does not end within a demo")) }
+    }
+}
+
+/// Kinds and their shares.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mix(Vec<(Script, i64)>);
+pub struct Mix(Vec<(Kind, i64)>);
 
 /// The largest share: sums of all shares stay far from overflow.
 const SHARE_MAX: i64 = 1_000_000;
@@ -128,30 +186,33 @@ impl FromStr for Mix {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut shares: Vec<(Script, i64)> = Vec::new();
+        let mut shares: Vec<(Kind, i64)> = Vec::new();
         for part in text.split(',') {
-            let (word, share) = part.trim().split_once('=').ok_or_else(|| format!("`{part}` is not SCRIPT=SHARE"))?;
-            let script = Script::ALL
-                .into_iter()
-                .find(|script| script.word().trim_start_matches("sim:") == word.trim_start_matches("sim:"))
-                .ok_or_else(|| format!("there is no script `{word}`"))?;
+            let (word, share) = part.trim().split_once('=').ok_or_else(|| format!("`{part}` is not KIND=SHARE"))?;
+            let kind: Kind = word.parse()?;
             let share = share.parse().ok().filter(|share| (0..=SHARE_MAX).contains(share));
             let share = share.ok_or_else(|| format!("the share of `{word}` is a number up to {SHARE_MAX}"))?;
-            if shares.iter().any(|(known, _)| *known == script) {
+            if shares.iter().any(|(known, _)| *known == kind) {
                 return Err(format!("`{word}` stands there twice"));
             }
-            shares.push((script, share));
+            shares.push((kind, share));
         }
         if shares.iter().all(|(_, share)| *share == 0) {
-            return Err("no script has a share".to_owned());
+            return Err("no kind has a share".to_owned());
         }
         Ok(Mix(shares))
     }
 }
 
 impl Mix {
-    /// The scripts of so many orders: each as often as its share says, and evenly spread.
-    pub fn deal(&self, orders: usize) -> Vec<Script> {
+    /// The channels that it needs.
+    pub fn channels(&self) -> impl Iterator<Item = Channel> {
+        let is_played = |channel: &Channel| self.0.iter().any(|(kind, share)| kind.channel == *channel && *share > 0);
+        Channel::ALL.into_iter().filter(is_played)
+    }
+
+    /// The kinds of so many orders: each as often as its share says, and evenly spread.
+    pub fn deal(&self, orders: usize) -> Vec<Kind> {
         let total: i64 = self.0.iter().map(|(_, share)| share).sum();
         let mut owed = vec![0; self.0.len()];
         let mut dealt = Vec::with_capacity(orders);
@@ -174,25 +235,42 @@ impl Mix {
 mod tests {
     use super::*;
 
-    fn count(dealt: &[Script], script: Script) -> usize {
-        dealt.iter().filter(|dealt| **dealt == script).count()
+    fn count(dealt: &[Kind], channel: Channel, script: Script) -> usize {
+        dealt.iter().filter(|dealt| **dealt == Kind { channel, script }).count()
     }
 
     #[test]
-    fn each_script_is_dealt_as_often_as_its_share_says() {
-        let dealt = DEFAULT.parse::<Mix>().unwrap().deal(3_000);
-        assert_eq!(count(&dealt, Script::Plain), 2_400);
-        assert_eq!(count(&dealt, Script::Late), 60);
-        assert_eq!(count(&dealt, Script::Never), 30);
-        assert_eq!(count(&dealt[..100], Script::Plain), 80);
-        let few = "decline=1,plain=2".parse::<Mix>().unwrap().deal(3);
-        assert_eq!((count(&few, Script::Decline), count(&few, Script::Plain)), (1, 2));
+    fn each_kind_is_dealt_as_often_as_its_share_says() {
+        let mix = DEFAULT.parse::<Mix>().unwrap();
+        let dealt = mix.deal(3_000);
+        assert_eq!(count(&dealt, Channel::Simpay, Script::Plain), 1_320);
+        assert_eq!(count(&dealt, Channel::Wechat, Script::Late), 30);
+        assert_eq!(count(&dealt[..100], Channel::Simpay, Script::Plain), 44);
+        for channel in [Channel::Wechat, Channel::Alipay, Channel::Unionpay, Channel::Stripe] {
+            assert_eq!(dealt.iter().filter(|kind| kind.channel == channel).count(), 300, "{channel}");
+        }
+        assert_eq!(mix.channels().count(), Channel::COUNT);
+        let few = "decline=1,plain=2,stripe/plain=0".parse::<Mix>().unwrap();
+        assert_eq!(few.channels().collect::<Vec<_>>(), [Channel::Simpay]);
+        let few = few.deal(3);
+        let counts = [Script::Decline, Script::Plain].map(|script| count(&few, Channel::Simpay, script));
+        assert_eq!(counts, [1, 2]);
     }
 
     #[test]
     fn what_is_no_mix_is_refused() {
-        for text in ["", "plain", "plain=", "plain=-1", "plain=0", "sim:nothing=1", "plain=1,plain=2", "plain=1000001"]
-        {
+        for text in [
+            "",
+            "plain",
+            "plain=",
+            "plain=-1",
+            "plain=0",
+            "sim:nothing=1",
+            "plain=1,simpay/plain=2",
+            "plain=1000001",
+            "paypal/plain=1",
+            "unionpay/never=1",
+        ] {
             assert!(text.parse::<Mix>().is_err(), "{text}");
         }
     }

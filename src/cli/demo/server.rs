@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::mix::Mix;
 use crate::cli::Failure;
 use crate::config::{Config, DEFAULT_TOML};
 
@@ -62,10 +63,15 @@ impl Folder {
     }
 }
 
-/// The configuration of the server to be: the one given, in the folder, on free ports unless others were given.
-pub fn configure(given: &Config, folder: &Folder) -> Result<Config, Failure> {
+/// The configuration of the server to be: the one given, in the folder, on free ports unless others were given, with the
+/// channels that the mix is paid by.
+pub fn configure(given: &Config, folder: &Folder, mix: &Mix) -> Result<Config, Failure> {
     let mut config = given.clone();
     config.sandbox = true;
+    for channel in mix.channels() {
+        let settings = config.channels.get_mut(channel.name());
+        settings.ok_or_else(|| format!("`channels.{channel}` is not configured"))?.enabled = true;
+    }
     config.data.dir.clone_from(&folder.path);
     config.store.url = SecretString::from("");
     config.store.url = config.store_url();
@@ -168,6 +174,9 @@ fn spawn(config: &Config, log: &Path, overlays: &[PathBuf]) -> Result<Child, Fai
         .env("TONGBAO_SERVER__PUBLIC_URL", &config.server.public_url)
         .env("TONGBAO_GATEWAY__LISTEN", config.gateway.listen.to_string())
         .env("TONGBAO_GATEWAY__EMBEDDED", "true")
+        .envs(config.channels.iter().map(|(name, settings)| {
+            (format!("TONGBAO_CHANNELS__{}__ENABLED", name.to_uppercase()), settings.enabled.to_string())
+        }))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

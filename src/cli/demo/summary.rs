@@ -16,7 +16,7 @@ pub enum Verdict {
 
 pub fn verdict(ledger: &Ledger) -> Verdict {
     let webhooks = ledger.picture().webhooks;
-    let scripted = ledger.outcomes().values().all(|outcome| outcome.as_scripted == outcome.orders);
+    let scripted = ledger.outcomes(|kind| kind.script).values().all(|outcome| outcome.as_scripted == outcome.orders);
     match scripted && webhooks.verified == webhooks.received && webhooks.strangers == 0 {
         true => Verdict::AsScripted,
         false => Verdict::Otherwise,
@@ -26,7 +26,7 @@ pub fn verdict(ledger: &Ledger) -> Verdict {
 pub fn print(ledger: &Ledger) {
     let picture = ledger.picture();
     let mut scripts = table(["script", "what happens", "orders", "as scripted", "where they ended"]);
-    for (script, outcome) in ledger.outcomes() {
+    for (script, outcome) in ledger.outcomes(|kind| kind.script) {
         scripts.add_row([
             script.word(),
             Script::meaning(script),
@@ -36,6 +36,12 @@ pub fn print(ledger: &Ledger) {
         ]);
     }
     println!("{}", right(scripts, &[2, 3]));
+    let mut channels = table(["channel", "orders", "as scripted", "where they ended"]);
+    for (name, outcome) in ledger.outcomes(|kind| kind.channel.name()) {
+        let (orders, as_scripted) = (outcome.orders.to_string(), outcome.as_scripted.to_string());
+        channels.add_row([name, &orders, &as_scripted, &ends(&outcome)]);
+    }
+    println!("{}", right(channels, &[1, 2]));
     println!("{}", right(figures(&picture), &[1]));
 }
 

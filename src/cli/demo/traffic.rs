@@ -10,8 +10,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::browser;
 use super::ledger::{Ledger, Told};
-use super::mix::Script;
+use super::mix::Kind;
 use crate::cli::sandbox;
 use crate::domain::money::{Currency, format_minor};
 
@@ -33,6 +34,14 @@ pub struct Traffic {
     ledger: Arc<Ledger>,
 }
 
+/// What an answer waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AnswerWhen {
+    Durable,
+    /// What the payer is to do is in the answer, too.
+    Shown,
+}
+
 /// What came of a request after all its tries.
 enum Answer {
     Order(Box<Told>),
@@ -52,19 +61,19 @@ impl Traffic {
     }
 
     /// Posts all orders, `rate` a second, and returns when the last one was answered. Dropped, it stops.
-    pub async fn run(self: Arc<Self>, scripts: &[Script], rate: u32) {
+    pub async fn run(self: Arc<Self>, kinds: &[Kind], rate: u32) {
         let start = Instant::now();
         let mut posts = JoinSet::new();
-        for (serial, script) in scripts.iter().enumerate() {
+        for (serial, kind) in kinds.iter().enumerate() {
             let due_at = start + Duration::from_secs(1) * u32::try_from(serial).unwrap_or(u32::MAX) / rate;
             sleep_until(due_at).await;
-            posts.spawn(self.clone().play(serial, *script, due_at));
+            posts.spawn(self.clone().play(serial, *kind, due_at));
             while posts.try_join_next().is_some() {}
         }
         while posts.join_next().await.is_some() {}
     }
 
-    async fn play(self: Arc<Self>, serial: usize, script: Script, due_at: Instant) {
+    async fn play(self: Arc<Self>, serial: usize, kind: Kind, due_at: Instant) {
         let platform = serial % sandbox::DEMOS.len();
         let key = sandbox::DEMOS[platform].key;
         let number = self.ledger.merchant_order_id(serial);
@@ -72,14 +81,19 @@ impl Traffic {
             "merchant_order_id": number,
             "amount": format_minor(amount_minor(serial), self.currency),
             "currency": self.currency.code(),
-            "channel": "simpay",
-            "description": format!("{} {number}", script.word()),
+            "channel": kind.channel.name(),
+            "description": format!("{} {number}", kind.script.word()),
             "webhook_url": format!("{}/{platform}", self.webhooks),
         });
-        match self.post("/v1/orders", key, &body.to_string()).await {
+        let when = if browser::is_needed(kind.channel) { AnswerWhen::Shown } else { AnswerWhen::Durable };
+        match self.post("/v1/orders", key, &body.to_string(), when).await {
             Answer::Order(told) => {
                 self.ledger.accepted(&told, due_at.elapsed());
-                if script.is_cancelled() {
+                if let Some(next_action) = &told.next_action {
+                    // The order's webhooks tell what came of it, which a browser's page does not.
+                    browser::visit(&self.client, next_action).await;
+                }
+                if kind.script.is_cancelled() {
                     sleep(CANCEL_AFTER).await;
                     self.cancel(&told.id, key).await;
                 }
@@ -90,7 +104,7 @@ impl Traffic {
     }
 
     async fn cancel(&self, id: &str, key: &str) {
-        match self.post(&format!("/v1/orders/{id}/cancel"), key, "{}").await {
+        match self.post(&format!("/v1/orders/{id}/cancel"), key, "{}", AnswerWhen::Durable).await {
             Answer::Order(told) => self.ledger.heard(&told),
             // What the order became instead is told by its webhook.
             Answer::Refused(StatusCode::CONFLICT) => {}
@@ -99,14 +113,14 @@ impl Traffic {
         }
     }
 
-    async fn post(&self, path: &str, key: &str, body: &str) -> Answer {
+    async fn post(&self, path: &str, key: &str, body: &str, when: AnswerWhen) -> Answer {
         let mut answer = Answer::None("not sent".to_owned());
         for again in 0..TRIES {
             if again > 0 {
                 sleep(TRY_GAP * again).await;
             }
             let Ok(_place) = self.places.acquire().await else { return answer };
-            answer = self.send(path, key, body).await;
+            answer = self.send(path, key, body, when).await;
             match &answer {
                 Answer::Refused(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) | Answer::None(_) => {}
                 Answer::Order(_) | Answer::Refused(_) => return answer,
@@ -115,15 +129,18 @@ impl Traffic {
         answer
     }
 
-    async fn send(&self, path: &str, key: &str, body: &str) -> Answer {
+    async fn send(&self, path: &str, key: &str, body: &str, when: AnswerWhen) -> Answer {
         let request = self
             .client
             .post(format!("{}{path}", self.server))
             .header(AUTHORIZATION, format!("Bearer {key}"))
             .header(CONTENT_TYPE, "application/json")
-            .header("prefer", "respond-async")
             .timeout(TIMEOUT)
             .body(body.to_owned());
+        let request = match when {
+            AnswerWhen::Durable => request.header("prefer", "respond-async"),
+            AnswerWhen::Shown => request,
+        };
         match request.send().await {
             Ok(response) if response.status().is_success() => match response.json().await {
                 Ok(told) => Answer::Order(Box::new(told)),
@@ -136,9 +153,11 @@ impl Traffic {
     }
 }
 
-/// From 1.00 to 499.98, different from order to order, so that a sum tells which order is missing.
+/// From 4.00, which every channel takes, to 502.98; different from order to order, so that a sum tells which order is
+/// missing.
 fn amount_minor(serial: usize) -> i64 {
+    const LEAST: i64 = 400;
     const SPREAD: usize = 49_899;
     let spread = (serial % SPREAD) * 7_919 % SPREAD;
-    100 + i64::try_from(spread).unwrap_or_default()
+    LEAST + i64::try_from(spread).unwrap_or_default()
 }

@@ -1,6 +1,7 @@
 //! UnionPay as a merchant meets it: every request signed by the sandbox's merchant, every answer verified by UnionPay's
 //! certificate, as its documents say.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use actix_web::http::header::CONTENT_TYPE;
@@ -19,6 +20,7 @@ use super::calls::{Call, Outcome, Shown, answer};
 use super::clock;
 use super::form::{self, Fields, SIGNATURE, parse, signed_text};
 use super::signing::Merchant;
+use super::wire::query_id;
 use crate::config::{Config, sandbox};
 use crate::gateway::Gateway;
 use crate::gateway::accounts::AccountId;
@@ -455,4 +457,11 @@ async fn whoever_is_no_merchant_gets_no_signature() {
     assert_eq!(post(&far, query, FORM, vec![b'a'; 65 * 1024]).await.0, 413);
     let (status, page) = post(&far, "/unionpay/gateway/api/frontTransReq.do", FORM, b"orderId=<b>".to_vec()).await;
     assert!(status == 400 && !page.contains("<b>"));
+}
+
+#[test]
+fn no_two_payments_of_a_second_have_one_reference() {
+    let references: HashSet<String> = (0..20_000).map(|_| query_id(NOW)).collect();
+    assert_eq!(references.len(), 20_000);
+    assert!(references.iter().all(|reference| reference.len() == 21));
 }

@@ -12,7 +12,7 @@ use zip::ZipArchive;
 use super::verdict::{Refused, Signed};
 use super::{Alipay, Told, requests, yuan};
 use crate::channels::bill::{BillError, BillKind, BillLine};
-use crate::channels::{Answer, Outgoing, Stamp, Verb};
+use crate::channels::{Answer, Outgoing, Stamp, Verb, is_name};
 
 /// A day of a large merchant; more is no bill of ours.
 const FILE_MAX: u64 = 512 * 1024 * 1024;
@@ -138,7 +138,14 @@ enum Stage {
 /// # Errors
 /// Anything that is not as it should be, with its line: nothing of the file is used then.
 pub fn read(file: &[u8]) -> Result<Vec<BillLine>, BillError> {
-    let table = detail(file)?;
+    lines(&detail(file)?)
+}
+
+/// Reads the table of the trades.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn lines(table: &[u8]) -> Result<Vec<BillLine>, BillError> {
     let mut stage = Stage::Before;
     let mut lines = Vec::new();
     let (mut counted, mut told) = (Totals::default(), None);
@@ -235,8 +242,9 @@ fn row(text: &str, columns: &Columns, counted: &mut Totals) -> Result<BillLine, 
         BillKind::Other => request,
     };
     let reference = cells[columns.reference];
-    if reference.is_empty() {
-        return Err("has no reference".into());
+    let is_kept = |text: &str| text.is_empty() || is_name(text);
+    if !is_name(reference) || !is_kept(cells[columns.number]) || !is_kept(cells[columns.request]) {
+        return Err("has no reference, or a number that cannot be kept".into());
     }
     Ok(BillLine {
         kind,

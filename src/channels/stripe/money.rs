@@ -28,11 +28,11 @@ pub fn to_wire(amount_minor: i64, currency: Currency) -> Result<i64, Unfit> {
     (1..=AMOUNT_MAX).contains(&amount_minor).then_some(amount_minor).ok_or(Unfit::Amount)
 }
 
-/// Our minor units of an amount on the wire; none where it is not positive or its currency is not certain.
+/// Our minor units of an amount on the wire; none where no payment can have it or its currency is not certain.
 pub fn from_wire(amount: i64, code: &str) -> Option<(i64, Currency)> {
     let currency = read_currency(code)?;
     same_unit(currency)?;
-    (amount > 0).then_some((amount, currency))
+    currency.can_be(amount).then_some((amount, currency))
 }
 
 /// Stripe writes codes in lower case; anything else is not Stripe's.

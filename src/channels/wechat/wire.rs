@@ -168,7 +168,8 @@ impl Transaction<'_> {
     /// The capture's name, amount and currency, if they are such as can be kept.
     pub(super) fn capture(&self) -> Option<(&str, i64, &str)> {
         let reference = self.transaction_id.as_deref().filter(|text| is_name(text))?;
-        let amount = self.amount.as_ref().filter(|amount| amount.total > 0)?;
+        let amount = self.amount.as_ref()?;
+        Currency::parse(CURRENCY).filter(|currency| currency.can_be(amount.total))?;
         Some((reference, amount.total, &amount.currency))
     }
 }

@@ -5,6 +5,7 @@ pub mod app;
 pub mod beside;
 pub mod books;
 pub mod client;
+pub mod far_ends;
 pub mod gateway;
 pub mod postgres;
 pub mod process;

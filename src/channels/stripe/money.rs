@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_units_and_hundredths_are_carried_over_and_the_rest_is_refused() {
+    fn trap_01_whole_units_and_hundredths_are_carried_over_and_the_rest_is_refused() {
         assert_eq!(to_wire(20_060, currency("USD")), Ok(20_060));
         assert_eq!(to_wire(500, currency("JPY")), Ok(500));
         for code in ["BHD", "JOD", "KWD", "OMR", "TND", "ISK", "HUF", "TWD", "UGX"] {

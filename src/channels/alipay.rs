@@ -11,6 +11,8 @@
 pub mod bill;
 mod callback;
 mod certificates;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod keys;
 mod requests;
 mod upkeep;
@@ -29,6 +31,7 @@ use super::{
     Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, NextAction, Outgoing, Reading, Received,
     RefundAsk, Stamp, Submission, Submitted, Verb,
     bill::{Bill, Day},
+    is_name, is_showable,
 };
 pub use crate::config::credentials::{Alipay as Credentials, AlipayTrust as Trust};
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
@@ -40,10 +43,8 @@ use upkeep::Sought;
 use verdict::{Meaning, Refused, Signed};
 use wire::{Parameters, Uncovered};
 
-/// References and codes are short; a longer text is not ours to keep.
+/// Codes are short; a longer text is not ours to keep.
 const TEXT_MAX: usize = 64;
-/// A code to scan is an address.
-const QR_CODE_MAX: usize = 1024;
 /// How long a precreated code can be scanned.
 const QR_CODE_LIVES_MS: i64 = 2 * 60 * 60 * 1_000;
 
@@ -177,10 +178,8 @@ impl Alipay {
                 if fields.get("out_trade_no") != Some(&number) {
                     return Err("the answer speaks of another payment".into());
                 }
-                let qr_code = fields
-                    .get("qr_code")
-                    .filter(|code| !code.is_empty() && code.len() <= QR_CODE_MAX)
-                    .ok_or("the answer has no code to pay by")?;
+                let qr_code =
+                    fields.get("qr_code").filter(|code| is_showable(code)).ok_or("the answer has no code to pay by")?;
                 let expires_at = expires_at.min(stamp.at.plus_ms(QR_CODE_LIVES_MS));
                 Ok(Submitted {
                     outcome: SendOutcome::Accepted { reference: None },
@@ -285,10 +284,7 @@ fn short(text: &str) -> String {
 
 /// What a paid trade's capture is.
 fn captured(fields: &Parameters) -> Result<(Box<str>, i64), String> {
-    let reference = fields
-        .get("trade_no")
-        .filter(|text| !text.is_empty() && text.len() <= TEXT_MAX)
-        .ok_or("the answer has no reference")?;
+    let reference = fields.get("trade_no").filter(|text| is_name(text)).ok_or("the answer has no reference")?;
     let amount_minor =
         fields.get("total_amount").and_then(|text| yuan::read(text)).ok_or("the answer has no amount")?;
     Ok((reference.as_str().into(), amount_minor))

@@ -5,6 +5,8 @@
 
 pub mod alipay;
 pub mod bill;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod sender;
 pub mod simpay;
 pub mod stripe;
@@ -24,6 +26,9 @@ use crate::domain::id::{Account, AttemptNumber};
 use crate::domain::money::Currency;
 use crate::domain::time::Instant;
 use crate::domain::view::rfc3339;
+
+const NAME_MAX: usize = 64;
+const SHOWN_MAX: usize = 2_048;
 
 /// What is fresh with every transmission: nothing in an adapter reads a clock or makes randomness.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,6 +179,32 @@ pub struct Notice {
     pub reference: String,
     pub amount_minor: i64,
     pub currency: String,
+}
+
+impl Notice {
+    /// None where a part of it is nothing that may be kept: see [`is_name`] and [`Currency::can_be`].
+    pub fn of(number: &str, reference: &str, amount_minor: i64, currency: &str) -> Option<Self> {
+        // What no ISO currency is, moves no money whatever its amount.
+        let can_be = Currency::parse(currency).map_or(amount_minor > 0, |currency| currency.can_be(amount_minor));
+        (can_be && [number, reference, currency].into_iter().all(is_name)).then(|| Notice {
+            number: number.to_owned(),
+            reference: reference.to_owned(),
+            amount_minor,
+            currency: currency.to_owned(),
+        })
+    }
+}
+
+/// Whether a foreign text may be kept as the name of something: 1 to 64 bytes without control characters, of which a
+/// store could not keep a NUL.
+pub fn is_name(text: &str) -> bool {
+    (1..=NAME_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+/// Whether a foreign text may be handed to a payer, as a code, an address or a parameter: 1 to 2,048 visible ASCII
+/// characters.
+pub fn is_showable(text: &str) -> bool {
+    (1..=SHOWN_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// What a verified callback says.

@@ -13,6 +13,9 @@
 //! | `refunds` | 200 `succeeded`, the same again for the same fields; 409 `number_used`, 422 `refund_exceeds`, 404 `not_exist` |
 //! | `refunds/query` | 200 `succeeded`, 404 `not_exist` |
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -21,16 +24,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, NextAction, Notice, Outgoing, Reading,
-    Received, RefundAsk, Stamp, Submission, Submitted, Verb,
+    Received, RefundAsk, Stamp, Submission, Submitted, Verb, is_name, is_showable,
 };
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::Account;
+use crate::domain::money::Currency;
 use crate::domain::time::Instant;
 
 /// How far a callback's or an answer's clock may be from ours.
 const SKEW_MAX_S: i64 = 300;
-/// References and numbers of the gateway are short; a longer one is not ours to keep.
-const TEXT_MAX: usize = 64;
 
 pub struct Simpay {
     account: Account,
@@ -47,6 +49,12 @@ struct Payment<'a> {
     description: &'a str,
     notify_url: String,
     expires_at: i64,
+}
+
+/// What is read of it again.
+#[derive(Deserialize)]
+struct Asked {
+    currency: Currency,
 }
 
 #[derive(Serialize)]
@@ -178,12 +186,9 @@ impl Simpay {
     fn told(&self, stamp: &Stamp, answer: &Answer) -> Result<Told, String> {
         self.believed(stamp, answer)?;
         if answer.status == 200 {
-            let payment =
-                serde_json::from_slice(&answer.body).map_err(|error| format!("unreadable answer: {error}"))?;
-            return Ok(Told::Payment(payment));
+            return Ok(Told::Payment(read(&answer.body).ok_or("unreadable answer")?));
         }
-        let failure: Failure =
-            serde_json::from_slice(&answer.body).map_err(|error| format!("unreadable answer: {error}"))?;
+        let failure: Failure = read(&answer.body).ok_or("unreadable answer")?;
         Ok(Told::Failure { status: answer.status, code: failure.code })
     }
 }
@@ -208,10 +213,15 @@ fn json(body: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(body).expect("plain structs always serialise")
 }
 
+/// Reads an object; the reader would take an array for one too.
+fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+    body.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(body).ok())?
+}
+
 /// What a payment's capture is, if the answer has one that can be believed.
-fn captured(payment: &PaymentAnswer, amount_minor: Option<i64>) -> Option<(Box<str>, i64)> {
-    let reference = payment.reference.as_deref().filter(|text| !text.is_empty() && text.len() <= TEXT_MAX)?;
-    Some((reference.into(), amount_minor.filter(|amount| *amount > 0)?))
+fn captured(payment: &PaymentAnswer, amount_minor: Option<i64>, currency: Currency) -> Option<(Box<str>, i64)> {
+    let reference = payment.reference.as_deref().filter(|text| is_name(text))?;
+    Some((reference.into(), amount_minor.filter(|amount| currency.can_be(*amount))?))
 }
 
 /// An answer that is signed by nobody says nothing but that something is wrong on the way: 401 and 429 alone are
@@ -246,20 +256,22 @@ impl Adapter for Simpay {
         Submission::Call(self.outgoing("payments", frozen.as_bytes().to_vec(), stamp))
     }
 
-    fn read_submit(&self, _frozen: &str, stamp: &Stamp, answer: &Answer) -> Submitted {
+    fn read_submit(&self, frozen: &str, stamp: &Stamp, answer: &Answer) -> Submitted {
         let unknown = |why: &str| SendOutcome::Unknown { why: why.into() };
         let (outcome, next_action) = match (refused_at_the_door(answer), self.told(stamp, answer)) {
             (Some(refused), _) => (refused, None),
             (None, Err(why)) => (unknown(&why), None),
             (None, Ok(Told::Payment(payment))) => match payment.state.as_str() {
                 "waiting" => match (payment.qr_code, payment.expires_at) {
-                    (Some(qr_code), Some(expires_at)) => (
+                    (Some(qr_code), Some(expires_at)) if is_showable(&qr_code) => (
                         SendOutcome::Accepted { reference: None },
                         Some(NextAction::QrCode { qr_code, expires_at: Instant(expires_at) }),
                     ),
                     _ => (unknown("the answer has no code to pay by"), None),
                 },
-                "paid" => match captured(&payment, payment.amount_minor) {
+                "paid" => match read(frozen.as_bytes())
+                    .and_then(|Asked { currency }| captured(&payment, payment.amount_minor, currency))
+                {
                     Some((reference, amount_minor)) => (SendOutcome::Paid { reference, amount_minor }, None),
                     None => (unknown("the answer has no capture"), None),
                 },
@@ -293,7 +305,7 @@ impl Adapter for Simpay {
                 "waiting" => Finding::Pending,
                 "declined" => Finding::Declined,
                 "closed" => Finding::Closed,
-                "paid" => match captured(&payment, payment.captured_minor) {
+                "paid" => match captured(&payment, payment.captured_minor, attempt.currency) {
                     Some((reference, amount_minor)) => Finding::Paid { reference, amount_minor },
                     None => unknown("the answer has no capture"),
                 },
@@ -332,23 +344,25 @@ impl Adapter for Simpay {
             return unknown(why);
         }
         if answer.status == 200 {
-            return match serde_json::from_slice::<RefundAnswer>(&answer.body) {
-                Ok(refund)
+            return match read::<RefundAnswer>(&answer.body) {
+                Some(refund)
                     if refund.state == "succeeded"
                         && refund.refund_number == ask.refund_number
                         && refund.amount_minor == ask.amount_minor =>
                 {
                     RefundOutcome::Done
                 }
-                Ok(_) => unknown("the answer speaks of another refund"),
-                Err(_) => unknown("unreadable answer"),
+                Some(_) => unknown("the answer speaks of another refund"),
+                None => unknown("unreadable answer"),
             };
         }
-        match serde_json::from_slice::<Failure>(&answer.body) {
-            Ok(failure) if answer.status == 404 && failure.code == "not_exist" => RefundOutcome::NotExist,
-            Ok(failure) if (400..500).contains(&answer.status) => RefundOutcome::Rejected { code: failure.code.into() },
-            Ok(failure) => unknown(&failure.code),
-            Err(_) => unknown("unreadable answer"),
+        match read::<Failure>(&answer.body) {
+            Some(failure) if answer.status == 404 && failure.code == "not_exist" => RefundOutcome::NotExist,
+            Some(failure) if (400..500).contains(&answer.status) => {
+                RefundOutcome::Rejected { code: failure.code.into() }
+            }
+            Some(failure) => unknown(&failure.code),
+            None => unknown("unreadable answer"),
         }
     }
 
@@ -372,22 +386,13 @@ impl Adapter for Simpay {
         if !is_fresh(timestamp, now) {
             return Err(CallbackError::Stale);
         }
-        let callback: Callback = serde_json::from_slice(received.body).map_err(|_| CallbackError::Unreadable)?;
-        let reference_fits = !callback.reference.is_empty() && callback.reference.len() <= TEXT_MAX;
-        if callback.event != "payment.succeeded"
-            || callback.account != self.account.as_str()
-            || callback.amount_minor <= 0
-            || !reference_fits
-            || callback.number.len() > TEXT_MAX
-        {
+        let callback: Callback = read(received.body).ok_or(CallbackError::Unreadable)?;
+        if callback.event != "payment.succeeded" || callback.account != self.account.as_str() {
             return Err(CallbackError::Unreadable);
         }
-        Ok(Heard::Capture(Notice {
-            number: callback.number,
-            reference: callback.reference,
-            amount_minor: callback.amount_minor,
-            currency: callback.currency,
-        }))
+        Notice::of(&callback.number, &callback.reference, callback.amount_minor, &callback.currency)
+            .map(Heard::Capture)
+            .ok_or(CallbackError::Unreadable)
     }
 
     fn acknowledgement(&self) -> Acknowledgement {

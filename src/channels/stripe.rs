@@ -14,6 +14,8 @@
 
 pub mod bill;
 mod frozen;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod money;
 mod objects;
 mod readings;

@@ -19,6 +19,8 @@ mod amount;
 mod beijing;
 pub mod bill;
 mod certificate;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod message;
 mod signature;
 #[cfg(test)]
@@ -353,16 +355,8 @@ impl Adapter for Unionpay {
         else {
             return Err(CallbackError::Unreadable);
         };
-        if number.len() > REFERENCE_MAX || currency.len() > REFERENCE_MAX {
-            return Err(CallbackError::Unreadable);
-        }
         let currency = if currency == amount::CURRENCY_NUMBER { amount::CURRENCY } else { currency };
-        Ok(Heard::Capture(Notice {
-            number: number.clone(),
-            reference: reference.to_owned(),
-            amount_minor,
-            currency: currency.to_owned(),
-        }))
+        Notice::of(number, reference, amount_minor, currency).map(Heard::Capture).ok_or(CallbackError::Unreadable)
     }
 
     fn acknowledgement(&self) -> Acknowledgement {

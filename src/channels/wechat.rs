@@ -10,6 +10,8 @@
 
 pub mod bill;
 mod codes;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod keys;
 mod notice;
 mod pay;

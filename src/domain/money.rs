@@ -47,6 +47,11 @@ impl Currency {
         };
         MAX_MAJOR * self.scale() + fraction
     }
+
+    /// Whether a payment can have this amount: more than zero, and not more than [`Currency::max_minor`].
+    pub fn can_be(self, amount_minor: i64) -> bool {
+        (1..=self.max_minor()).contains(&amount_minor)
+    }
 }
 
 impl fmt::Debug for Currency {

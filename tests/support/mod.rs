@@ -6,6 +6,7 @@ pub mod beside;
 pub mod books;
 pub mod client;
 pub mod door;
+pub mod far_ends;
 pub mod gateway;
 pub mod keys;
 pub mod postgres;

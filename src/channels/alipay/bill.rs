@@ -13,7 +13,7 @@ use zip::ZipArchive;
 use super::verdict::{Refused, Signed};
 use super::{Alipay, Told, requests, yuan};
 use crate::channels::bill::{BillError, BillKind, BillLine, BillPart, BillRequest, Content, Day, is_home, unpack, whole};
-use crate::channels::{Answer, Outgoing, Stamp, Verb};
+use crate::channels::{Answer, Outgoing, Stamp, Verb, is_name};
 use crate::domain::time::Instant;
 
 const ENTRIES_MAX: usize = 16;
@@ -188,7 +188,14 @@ enum Stage {
 /// # Errors
 /// Anything that is not as it should be, with its line: nothing of the file is used then.
 pub fn read(file: &[u8]) -> Result<Vec<BillLine>, BillError> {
-    let table = detail(file)?;
+    lines(&detail(file)?)
+}
+
+/// Reads the table of the trades.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn lines(table: &[u8]) -> Result<Vec<BillLine>, BillError> {
     let mut stage = Stage::Before;
     let mut lines = Vec::new();
     let (mut counted, mut told) = (Totals::default(), None);
@@ -280,8 +287,9 @@ fn row(text: &str, columns: &Columns, counted: &mut Totals) -> Result<BillLine, 
         BillKind::Other => request,
     };
     let reference = cells[columns.reference];
-    if reference.is_empty() {
-        return Err("has no reference".into());
+    let is_kept = |text: &str| text.is_empty() || is_name(text);
+    if !is_name(reference) || !is_kept(cells[columns.number]) || !is_kept(cells[columns.request]) {
+        return Err("has no reference, or a number that cannot be kept".into());
     }
     Ok(BillLine {
         kind,

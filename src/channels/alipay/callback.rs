@@ -9,11 +9,15 @@ use crate::domain::time::Instant;
 const AGE_MAX_MS: i64 = 48 * 60 * 60 * 1_000;
 /// How far its clock may run before ours.
 const AHEAD_MAX_MS: i64 = 10 * 60 * 1_000;
-const NUMBER_MAX: usize = 64;
 
 pub fn read(alipay: &Alipay, received: &Received<'_>, now: Instant) -> Result<Heard, CallbackError> {
     let fields = wire::read_form(received.body).map_err(|_| CallbackError::Unreadable)?;
     verify(alipay, &fields, now)?;
+    told(alipay, &fields, now)
+}
+
+/// What verified fields say.
+pub(super) fn told(alipay: &Alipay, fields: &Parameters, now: Instant) -> Result<Heard, CallbackError> {
     let text = |name: &str| fields.get(name).map(String::as_str);
     let sent_at = text("notify_time").and_then(yuan::read_clock).ok_or(CallbackError::Unreadable)?;
     if !(-AHEAD_MAX_MS..=AGE_MAX_MS).contains(&now.since_ms(sent_at)) {
@@ -29,7 +33,7 @@ pub fn read(alipay: &Alipay, received: &Received<'_>, now: Instant) -> Result<He
         return Err(CallbackError::Unreadable);
     }
     match text("trade_status") {
-        Some("TRADE_SUCCESS" | "TRADE_FINISHED") => capture(&fields),
+        Some("TRADE_SUCCESS" | "TRADE_FINISHED") => capture(fields),
         // Closed without a payment, or by a refund in full that overtook the payment's own notification: a query tells.
         Some("TRADE_CLOSED" | "WAIT_BUYER_PAY") => Ok(Heard::Nothing),
         Some(_) | None => Err(CallbackError::Unreadable),
@@ -53,12 +57,8 @@ fn verify(alipay: &Alipay, fields: &Parameters, now: Instant) -> Result<(), Call
 }
 
 fn capture(fields: &Parameters) -> Result<Heard, CallbackError> {
-    let number = fields.get("out_trade_no").filter(|number| !number.is_empty() && number.len() <= NUMBER_MAX);
+    let number = fields.get("out_trade_no").ok_or(CallbackError::Unreadable)?;
     let (reference, amount_minor) = captured(fields).map_err(|_| CallbackError::Unreadable)?;
-    Ok(Heard::Capture(Notice {
-        number: number.ok_or(CallbackError::Unreadable)?.clone(),
-        reference: reference.into(),
-        amount_minor,
-        currency: yuan::currency().code().into(),
-    }))
+    let notice = Notice::of(number, &reference, amount_minor, yuan::currency().code());
+    notice.map(Heard::Capture).ok_or(CallbackError::Unreadable)
 }

@@ -12,7 +12,8 @@ use serde_json::value::RawValue;
 use super::objects::{self, Metadata, Page};
 use super::{Stripe, money};
 use crate::channels::bill::{BillError, BillKind, BillLine, BillPart, BillRequest, Content, Day, whole};
-use crate::channels::{Answer, Outgoing, Stamp};
+use crate::channels::{Answer, Outgoing, Stamp, is_name};
+use crate::domain::money::Currency;
 use crate::domain::time::Instant;
 
 /// The most that a page can have.
@@ -145,18 +146,24 @@ fn line(movement: &Movement) -> Result<BillLine, &'static str> {
         }
         BillKind::Other => {
             let currency = money::read_currency(&movement.currency).ok_or("an unknown currency")?;
+            let amount_minor = movement.amount.checked_abs().filter(|amount| *amount <= currency.max_minor());
             Ok(BillLine {
                 kind,
                 number: String::new(),
                 refund_number: None,
                 reference: movement.id.clone(),
-                amount_minor: movement.amount.checked_abs().ok_or(out_of_bounds)?,
-                fee_minor: Some(movement.fee),
+                amount_minor: amount_minor.ok_or(out_of_bounds)?,
+                fee_minor: Some(fee(movement, currency)?),
                 currency,
                 at: Some(at),
             })
         }
     }
+}
+
+fn fee(movement: &Movement, currency: Currency) -> Result<i64, &'static str> {
+    let is_bounded = movement.fee.checked_abs().is_some_and(|fee| fee <= currency.max_minor());
+    is_bounded.then_some(movement.fee).ok_or("a fee beyond all bounds")
 }
 
 /// A movement by its charge or refund, whose amount it must have where both are in one currency.
@@ -177,13 +184,15 @@ fn sourced(
     if settled <= 0 || (same_currency && settled != amount_minor) {
         return Err("the movement and its source have different amounts");
     }
+    let fee_minor = if same_currency { Some(fee(movement, currency)?) } else { None };
     Ok(BillLine {
         kind,
-        number: source.metadata.attempt.unwrap_or_default(),
-        refund_number: source.metadata.refund_number,
-        reference: source.payment_intent.ok_or("the source has no intent")?,
+        // A longer one is another system's on the same account.
+        number: source.metadata.attempt.filter(|number| is_name(number)).unwrap_or_default(),
+        refund_number: source.metadata.refund_number.filter(|number| is_name(number)),
+        reference: source.payment_intent.filter(|id| objects::is_id(id, "pi_")).ok_or("the source has no intent")?,
         amount_minor,
-        fee_minor: same_currency.then_some(movement.fee),
+        fee_minor,
         currency,
         at: Some(at),
     })
@@ -192,7 +201,6 @@ fn sourced(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::money::Currency;
 
     const CHARGE: &str = r#"{"id":"txn_1","object":"balance_transaction","type":"charge","amount":2000,"fee":88,
         "net":1912,"currency":"usd","created":1790000000,"source":{"id":"ch_1","object":"charge","amount":2000,

@@ -28,11 +28,11 @@ pub fn to_wire(amount_minor: i64, currency: Currency) -> Result<i64, Unfit> {
     (1..=AMOUNT_MAX).contains(&amount_minor).then_some(amount_minor).ok_or(Unfit::Amount)
 }
 
-/// Our minor units of an amount on the wire; none where it is not positive or its currency is not certain.
+/// Our minor units of an amount on the wire; none where no payment can have it or its currency is not certain.
 pub fn from_wire(amount: i64, code: &str) -> Option<(i64, Currency)> {
     let currency = read_currency(code)?;
     same_unit(currency)?;
-    (amount > 0).then_some((amount, currency))
+    currency.can_be(amount).then_some((amount, currency))
 }
 
 /// Stripe writes codes in lower case; anything else is not Stripe's.
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_units_and_hundredths_are_carried_over_and_the_rest_is_refused() {
+    fn trap_01_whole_units_and_hundredths_are_carried_over_and_the_rest_is_refused() {
         assert_eq!(to_wire(20_060, currency("USD")), Ok(20_060));
         assert_eq!(to_wire(500, currency("JPY")), Ok(500));
         for code in ["BHD", "JOD", "KWD", "OMR", "TND", "ISK", "HUF", "TWD", "UGX"] {

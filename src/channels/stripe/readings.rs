@@ -1,8 +1,9 @@
 //! What Stripe's objects mean to the attempt or the refund that was asked about.
 
 use secrecy::ExposeSecret;
+use url::Url;
 
-use super::super::{Attempted, NextAction, RefundAsk, Submitted};
+use super::super::{Attempted, NextAction, RefundAsk, Submitted, is_showable};
 use super::frozen::Wanted;
 use super::objects::{self, Intent, IntentStatus, Refund, RefundStatus};
 use super::{known_id, money};
@@ -76,10 +77,12 @@ pub fn submitted(intent: &Intent, wanted: &Wanted) -> Submitted {
 fn next_action(intent: &Intent, wanted: &Wanted) -> Option<NextAction> {
     let expires_at = wanted.expires_at;
     let redirect = intent.next_action.as_ref().and_then(|action| action.redirect_to_url.as_ref());
-    if let Some(url) = redirect.and_then(|redirect| redirect.url.clone()) {
-        return Some(NextAction::Redirect { url, expires_at });
+    if let Some(url) = redirect.and_then(|redirect| redirect.url.as_ref()) {
+        let is_page =
+            is_showable(url) && Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
+        return is_page.then(|| NextAction::Redirect { url: url.clone(), expires_at });
     }
-    let secret = intent.client_secret.as_ref()?.expose_secret();
+    let secret = intent.client_secret.as_ref().map(ExposeSecret::expose_secret).filter(|secret| is_showable(secret))?;
     let mut parameters = vec![("client_secret", secret.to_owned()), ("payment_intent", intent.id.clone())];
     parameters.extend(wanted.return_url.clone().map(|url| ("return_url", url)));
     let parameters = parameters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

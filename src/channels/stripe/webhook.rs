@@ -16,7 +16,6 @@ const SKEW_MAX_S: i64 = 300;
 const BODY_MAX: usize = 256 * 1024;
 /// Two secrets during a rotation and a little more; further signatures are not looked at.
 const SIGNATURES_MAX: usize = 8;
-const NUMBER_MAX: usize = 64;
 
 /// Several during a rotation.
 pub struct Secrets(Vec<hmac::Key>);
@@ -128,17 +127,12 @@ pub fn read(body: &[u8], livemode: bool) -> Result<Heard, CallbackError> {
     let captured = money::from_wire(intent.amount_received, &intent.currency);
     let is_whole = intent.object == "payment_intent"
         && intent.status == IntentStatus::Succeeded
-        && objects::is_id(&intent.id, "pi_")
-        && number.len() <= NUMBER_MAX;
-    match captured {
-        Some((amount_minor, currency)) if is_whole => Ok(Heard::Capture(Notice {
-            number,
-            reference: intent.id,
-            amount_minor,
-            currency: currency.code().to_owned(),
-        })),
-        Some(_) | None => Err(CallbackError::Unreadable),
-    }
+        && objects::is_id(&intent.id, "pi_");
+    captured
+        .filter(|_| is_whole)
+        .and_then(|(amount_minor, currency)| Notice::of(&number, &intent.id, amount_minor, currency.code()))
+        .map(Heard::Capture)
+        .ok_or(CallbackError::Unreadable)
 }
 
 /// # Errors

@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trap_9_amounts_are_plain_digits() {
+    fn trap_09_amounts_are_plain_digits() {
         for text in ["", "1e3", "+1", " 1", "1.00", "0", "0000000000000", "9999999999999", "１"] {
             assert_eq!(read(text), None, "{text}");
             assert_eq!(read_padded(text), None, "{text}");
@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn trap_1_fen_are_written_as_they_are() {
+    fn trap_01_fen_are_written_as_they_are() {
         let currency = |code| Currency::parse(code).expect("a currency");
         assert_eq!(write(20_060, currency("CNY")).as_deref(), Some("20060"));
         assert_eq!(write(20_060, currency("USD")), None);

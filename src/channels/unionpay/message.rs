@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_direct_answer_is_raw_and_not_a_form() {
+    fn trap_05_a_direct_answer_is_raw_and_not_a_form() {
         let body = "accNo=a+b/c==&respMsg=成功[0000000]&reserved={a=1&b=[2]}&x=[1&2]&empty=&signature=q+w==\r\n";
         let expected = [
             ("accNo", "a+b/c=="),

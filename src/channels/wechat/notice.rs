@@ -62,7 +62,7 @@ impl Wechat {
         self.read_notice(received.body).ok_or(CallbackError::Unreadable)
     }
 
-    fn read_notice(&self, body: &[u8]) -> Option<Heard> {
+    pub(super) fn read_notice(&self, body: &[u8]) -> Option<Heard> {
         let envelope: Envelope<'_> = parse(body)?;
         let kind = Kind::of(&envelope.event_type).filter(|_| envelope.resource_type == RESOURCE_TYPE)?;
         let resource = self.opener.open(&envelope.resource)?;
@@ -83,11 +83,6 @@ impl Wechat {
             return None;
         }
         let (reference, amount_minor, currency) = transaction.capture()?;
-        Some(Heard::Capture(Notice {
-            number: transaction.out_trade_no.to_string(),
-            reference: reference.to_owned(),
-            amount_minor,
-            currency: currency.to_owned(),
-        }))
+        Notice::of(&transaction.out_trade_no, reference, amount_minor, currency).map(Heard::Capture)
     }
 }

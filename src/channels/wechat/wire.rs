@@ -176,7 +176,9 @@ impl Transaction<'_> {
         let amount = self.amount.as_ref()?;
         // Left out, it is the only one that there is.
         let currency = amount.currency.as_deref().unwrap_or(CURRENCY);
-        Some((reference, amount.total.filter(|total| *total > 0)?, currency))
+        let total = amount.total.filter(|total| *total > 0)?;
+        Currency::parse(CURRENCY).filter(|currency| currency.can_be(total))?;
+        Some((reference, total, currency))
     }
 }
 

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_form_is_decoded_once_and_written_back() {
+    fn trap_04_a_form_is_decoded_once_and_written_back() {
         let read_back = read("a=1%2B1&b=x+y", "c=%25%34%31&d=".as_bytes()).unwrap();
         let expected = [("a", "1+1"), ("b", "x y"), ("c", "%41"), ("d", "")];
         assert_eq!(read_back, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_or_doubled_is_refused() {
+    fn trap_09_what_is_malformed_or_doubled_is_refused() {
         for (query, body) in
             [("a=1&a=1", ""), ("a=1", "a=1"), ("a", ""), ("a=%4", ""), ("a=%zz", ""), ("a=%+1", ""), ("a=%ff", "")]
         {

@@ -105,7 +105,7 @@ mod tests {
 
     /// From the description of the signature in Alipay's documents: sorted, `sign` left out, `sign_type` kept.
     #[test]
-    fn a_request_is_signed_over_its_sorted_parameters() {
+    fn trap_03_a_request_is_signed_over_its_sorted_parameters_with_sign_type() {
         let parameters: Parameters = [
             ("method", "alipay.trade.page.pay"),
             ("app_id", "2021"),

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_are_yuan_with_at_most_two_decimals() {
+    fn trap_01_amounts_are_yuan_with_at_most_two_decimals() {
         for (text, expected) in
             [("0.01", Some(1)), ("1", Some(100)), ("1.5", Some(150)), ("100000000.00", Some(AMOUNT_MAX))]
         {

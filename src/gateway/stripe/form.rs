@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_double_or_malformed_is_refused() {
+    fn trap_09_what_is_unknown_double_or_malformed_is_refused() {
         assert!(params("amuont=1").finish().is_err());
         assert!(Params::read(b"a=1&a=1").is_err());
         assert!(Params::read("a[]=1&".repeat(PARAMS_MAX + 1).as_bytes()).is_err());

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_belongs_to_its_first_request_for_a_day() {
+    fn trap_11_a_key_belongs_to_its_first_request_for_a_day() {
         let keys = Keys::default();
         assert_eq!(claim(&keys, "a", 1, 0), "first");
         assert_eq!(claim(&keys, "a", 1, 1), "409", "it is under way");

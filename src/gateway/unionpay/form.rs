@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_decoded_once_and_strictly() {
+    fn trap_09_a_form_is_decoded_once_and_strictly() {
         let read = parse(b"orderId=T1&accNo=a%2Bb%3D+c&respMsg=%E6%88%90%E5%8A%9F&empty=").unwrap();
         assert_eq!(read, fields(&[("orderId", "T1"), ("accNo", "a+b= c"), ("respMsg", "成功"), ("empty", "")]));
         let broken: [&[u8]; 8] = [b"", b"a", b"=1", b"a=1&a=2", b"a=%2", b"a=%zz", b"a=%ff", b"a=1&&b=2"];
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_raw_and_a_notification_is_a_form() {
+    fn trap_05_an_answer_is_raw_and_a_notification_is_a_form() {
         let fields = fields(&[("respMsg", "成功[0]"), ("signature", "a+b/c==")]);
         assert_eq!(answer(&fields), "respMsg=成功[0]&signature=a+b/c==".as_bytes());
         let form = notification(&fields);

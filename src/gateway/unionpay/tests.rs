@@ -238,7 +238,7 @@ fn a_purchase_is_brought_paid_queried_and_told_of() {
 }
 
 #[test]
-fn a_query_names_a_transaction_by_its_number_and_its_time() {
+fn trap_05_a_query_names_a_transaction_by_its_number_and_its_time() {
     let far = far("query");
     far.bring(far.purchase("Tea {a=1&b=2}"), NOW).unwrap();
     let waiting = far.call(Call::Query, far.query(), NOW + 1);

@@ -48,7 +48,7 @@ fn a_purchase_that_was_paid_is_a_capture() {
 }
 
 #[test]
-fn trap_8_other_movements_are_no_captures() {
+fn trap_08_other_movements_are_no_captures() {
     assert_eq!(heard_of(&[("txnType", "04")]), Ok(Heard::Nothing));
     assert_eq!(heard_of(&[("txnType", "31")]), Ok(Heard::Nothing));
     assert_eq!(heard_of(&[("respCode", "05")]), Ok(Heard::Nothing));
@@ -88,7 +88,7 @@ fn a_forged_notification_is_not_believed() {
 }
 
 #[test]
-fn trap_9_a_field_that_comes_twice_spoils_a_notification() {
+fn trap_09_a_field_that_comes_twice_spoils_a_notification() {
     let mut body = message::write_form(&signed_by(&WORLD.gateway, notification()));
     body.extend_from_slice(b"&txnAmt=20060");
     assert_eq!(heard(&body), Err(CallbackError::Unreadable));

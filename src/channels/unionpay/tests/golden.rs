@@ -56,7 +56,7 @@ fn genuine_answers_are_believed() {
 }
 
 #[test]
-fn trap_2_the_crlfs_of_the_certificate_are_signed() {
+fn trap_02_the_crlfs_of_the_certificate_are_signed() {
     let stamp = Stamp { at: then(), nonce: String::new() };
     let mut changed = genuine(QUERY_ANSWER);
     changed.body.retain(|byte| *byte != b'\r');
@@ -64,14 +64,14 @@ fn trap_2_the_crlfs_of_the_certificate_are_signed() {
 }
 
 #[test]
-fn trap_5_a_direct_answer_that_is_decoded_as_a_form_does_not_verify() {
+fn trap_05_a_direct_answer_that_is_decoded_as_a_form_does_not_verify() {
     let answer = genuine(QUERY_ANSWER);
     let decoded = message::read_form(&answer.body).expect("a form");
     assert!(at_the_test_gateway().believed(&decoded, then()).is_err());
 }
 
 #[test]
-fn trap_5_the_hash_is_hashed_again_and_the_certificates_number_is_signed() {
+fn trap_05_the_hash_is_hashed_again_and_the_certificates_number_is_signed() {
     let (certificate_id, public_key) = certificate::identity(TEST_MERCHANT).expect("a certificate");
     let request = message::read_form(REFUND_REQUEST.as_bytes()).expect("a form");
     assert_eq!(request["certId"], certificate_id, "decimal");

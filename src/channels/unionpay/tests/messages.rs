@@ -70,7 +70,7 @@ fn trap_11_every_send_repeats_the_first_request() {
 }
 
 #[test]
-fn trap_5_a_query_names_the_purchases_time_whenever_it_is_asked() {
+fn trap_05_a_query_names_the_purchases_time_whenever_it_is_asked() {
     let unionpay = adapter();
     let (_, form, _) = form(unionpay.submit(&unionpay.freeze(&ask(Method::Page, "Tea")), &stamp()));
     let query = unionpay.query(&attempt(), &Stamp { at: OPENED_AT.plus_ms(86_400_000), nonce: String::new() });

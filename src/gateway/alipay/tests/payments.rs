@@ -57,7 +57,7 @@ async fn what_a_browser_brings_wrongly_is_told_in_gbk_and_changes_nothing() {
 }
 
 #[actix_web::test]
-async fn a_code_is_given_again_for_the_same_request_only() {
+async fn trap_11_a_code_is_given_again_for_the_same_request_only() {
     let sandbox = Sandbox::open();
     let first = sandbox.call("alipay.trade.precreate", code("A1", "Tea")).await;
     assert!(first["qr_code"].as_str().unwrap().starts_with("https://qr.alipay.com/"), "{first}");

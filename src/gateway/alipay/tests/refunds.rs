@@ -84,7 +84,7 @@ fn notice(sandbox: &Sandbox) -> Notice {
 }
 
 #[actix_web::test]
-async fn a_notification_is_signed_without_its_sign_type() {
+async fn trap_03_a_notification_is_signed_without_its_sign_type() {
     let sandbox = Sandbox::open();
     paid(&sandbox).await;
     let wire = &sandbox.gateway.alipay.wires[0].1;
@@ -134,7 +134,7 @@ async fn what_a_merchant_wants_to_read_again_comes_with_the_notification() {
 }
 
 #[actix_web::test]
-async fn a_refund_is_told_of_without_undoing_the_payment() {
+async fn trap_08_a_refund_is_told_of_without_undoing_the_payment() {
     let sandbox = Sandbox::open();
     paid(&sandbox).await;
     let (account, wire) = &sandbox.gateway.alipay.wires[0];

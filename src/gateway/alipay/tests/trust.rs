@@ -57,7 +57,7 @@ async fn what_is_missing_or_wrong_is_named() {
 }
 
 #[actix_web::test]
-async fn a_doubled_parameter_or_a_broken_form_is_not_looked_at() {
+async fn trap_09_a_doubled_parameter_or_a_broken_form_is_not_looked_at() {
     let sandbox = Sandbox::open();
     let parameters = sandbox.request(QUERY, &json!({ "out_trade_no": "A1" }));
     let query = form::write(&parameters);

@@ -1,0 +1,77 @@
+//! Fuzz targets: see [`crate::channels::fuzz`].
+
+use std::sync::LazyLock;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::Simpay;
+use crate::channels::fuzz::{
+    NOW, ask, attempt, is_sound_notice, never_believed, never_heard, read_all, stamp, stand_once,
+};
+use crate::channels::{Adapter, Answer, Received};
+use crate::domain::channel::Method;
+use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, SendOutcome};
+use crate::domain::id::Account;
+
+const NONCE: &str = "c5ac7061fccab6bf3e254dcf98995b8c";
+const FIELDS: &[&str] = &["event", "id", "number", "account", "reference", "amount_minor", "currency", "paid_at"];
+
+static SIMPAY: LazyLock<Simpay> = LazyLock::new(|| {
+    // A stranger's key must not fit, so it is made for this run.
+    let mut key = [0; 32];
+    aws_lc_rs::rand::fill(&mut key).expect("random bytes");
+    let key = STANDARD.encode(key).into();
+    Simpay::new(Account::from("default"), "https://simpay.example", &key).expect("a good key")
+});
+
+/// Headers and body in front of the signature; the whole as a signed body behind it.
+pub fn callback(data: &[u8]) {
+    never_heard(&*SIMPAY, data);
+    let timestamp = (NOW.0 / 1_000).to_string();
+    let tag = SIMPAY.sign(&["CALLBACK", "default", &timestamp, NONCE], data);
+    let signature = STANDARD.encode(tag.as_ref());
+    let headers = [
+        ("simpay-account", "default"),
+        ("simpay-timestamp", &timestamp),
+        ("simpay-nonce", NONCE),
+        ("simpay-signature", &signature),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let Ok(heard) = SIMPAY.callback(&Received { headers: &headers, body: data }, NOW) else { return };
+    stand_once(data, FIELDS);
+    if let Some(notice) = is_sound_notice(&heard) {
+        let value: Value = serde_json::from_slice(data).expect("JSON");
+        assert_eq!(value["amount_minor"].as_i64(), Some(notice.amount_minor));
+        assert_eq!(value["account"], "default");
+    }
+}
+
+/// Headers and body of an answer in front of the signature; a status of three digits and a signed body behind it.
+pub fn answer(data: &[u8]) {
+    let frozen = SIMPAY.freeze(&ask(Method::Qr, "CNY"));
+    let (head, body) = data.split_at_checked(3).unwrap_or((b"200", data));
+    never_believed(&*SIMPAY, &frozen, "CNY", body);
+    let status: u16 = std::str::from_utf8(head).ok().and_then(|text| text.parse().ok()).unwrap_or(200);
+    let (stamp, timestamp) = (stamp(), (NOW.0 / 1_000).to_string());
+    let tag = SIMPAY.sign(&["ANSWER", &status.to_string(), "default", &timestamp, &stamp.nonce], body);
+    let signature = STANDARD.encode(tag.as_ref());
+    let headers =
+        [("simpay-timestamp", timestamp.as_str()), ("simpay-nonce", &stamp.nonce), ("simpay-signature", &signature)]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec();
+    let all = read_all(&*SIMPAY, &frozen, "CNY", &Answer { status, headers, body: body.to_vec() });
+    let good = matches!(all.submitted.outcome, SendOutcome::Accepted { .. } | SendOutcome::Paid { .. })
+        || !matches!(all.finding, Some(Finding::Unknown { .. } | Finding::NotExist))
+        || all.closed == Some(CloseAnswer::Closed)
+        || all.refund == RefundOutcome::Done
+        || all.refund_query == RefundOutcome::Done;
+    assert!(!good || status == 200, "status {status} was taken for a success");
+    if let Some(Finding::Paid { amount_minor, .. }) = all.finding {
+        stand_once(body, &["number", "state", "captured_minor", "reference"]);
+        let value: Value = serde_json::from_slice(body).expect("JSON");
+        assert_eq!(value["captured_minor"].as_i64(), Some(amount_minor));
+        assert_eq!(value["number"], attempt("CNY").number.to_string());
+    }
+}

@@ -1,5 +1,6 @@
 //! Fuzz targets: see [`crate::channels::fuzz`].
 
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::sync::LazyLock;
 
@@ -85,12 +86,16 @@ pub fn answer(data: &[u8]) {
 
 /// The pages of a bill, one a line.
 pub fn bill(data: &[u8]) {
-    let pages: Vec<&[u8]> = data.split(|byte| *byte == b'\n').collect();
-    let bill = statement::read(&pages);
-    is_sound_bill(&bill, data.len());
-    if bill.is_ok() {
-        let after: Vec<_> = pages.iter().map(|page| statement::next(page)).collect();
-        assert!(after.iter().rev().skip(1).all(|next| matches!(next, Ok(Some(_)))), "every page but the last goes on");
-        assert_eq!(after.last(), Some(&Ok(None)));
+    let mut seen = HashSet::new();
+    for page in data.split(|byte| *byte == b'\n') {
+        let before = seen.clone();
+        match statement::read(page, &mut seen) {
+            Ok((lines, after)) => {
+                assert_eq!(seen.len(), before.len() + lines.len(), "every entry is counted once");
+                assert!(after.is_none_or(|id| seen.contains(&id) && !before.contains(&id)), "the list gets on");
+                is_sound_bill(&Ok(lines), page.len());
+            }
+            Err(error) => return is_sound_bill(&Err(error), page.len()),
+        }
     }
 }

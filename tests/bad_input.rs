@@ -316,7 +316,7 @@ async fn callbacks(app: &App, paid: &Value, open: &Value) {
     // The journal holds this very capture: acknowledged again, without a write.
     let again = callback(&paid_number).with("reference", reference).send(&client).await;
     assert_eq!((again.status, again.body), (200, json!({ "code": "ok" })));
-    for path in ["/v1/callbacks/paypal", "/v1/callbacks/wechat", "/v1/callbacks/simpay/other"] {
+    for path in ["/v1/callbacks/paypal", "/v1/callbacks/wechat/other", "/v1/callbacks/simpay/other"] {
         client.anonymous().post(path, &json!({})).await.problem(404, "not_found");
     }
 }

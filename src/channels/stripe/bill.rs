@@ -13,10 +13,10 @@ use super::objects::{self, Metadata, Page};
 use super::{Stripe, money};
 use crate::domain::time::Instant;
 
-/// With its source an entry takes some 4 KiB, and an answer may have 256.
-const PAGE: &str = "40";
+/// With its source, and indented as Stripe's JSON is, an entry takes some 6 KiB, and an answer may have 256.
+const PAGE: &str = "25";
 /// 2 million movements.
-const PAGES_MAX: usize = 50_000;
+const PAGES_MAX: usize = 80_000;
 
 #[derive(Deserialize)]
 struct Movement {

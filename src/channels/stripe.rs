@@ -47,8 +47,11 @@ use webhook::Secrets;
 
 /// Clocks differ: an intent may be dated a little before the attempt that it belongs to, or after its end.
 const CLOCKS_DIFFER_S: i64 = 60;
-/// Entries of one page: the most that a page can have.
-const PAGE: &str = "100";
+/// Entries of one page of refunds: the most that a page can have. One takes some 1 KiB.
+const REFUNDS_PAGE: &str = "100";
+/// Entries of one page of intents. Stripe indents its JSON, so that an intent takes 2 to 3 KiB, and twice that with the
+/// error and the payment method of its last try; an answer may have 256.
+const INTENTS_PAGE: &str = "40";
 const SECRETS_MAX: usize = 8;
 /// From this version on the types of payment are named by `allowed_payment_method_types`; two versions later the name
 /// before, `payment_method_types`, is refused. Sources: docs.stripe.com/changelog, dahlia/2026-07-29
@@ -126,7 +129,7 @@ impl Stripe {
         let seconds = |at: Instant| at.0.div_euclid(1_000);
         let from = seconds(attempt.opened_at).saturating_sub(CLOCKS_DIFFER_S).to_string();
         let until = seconds(attempt.expires_at.min(stamp.at)).saturating_add(CLOCKS_DIFFER_S).to_string();
-        let mut parameters = vec![("created[gte]", from.as_str()), ("created[lte]", &until), ("limit", PAGE)];
+        let mut parameters = vec![("created[gte]", from.as_str()), ("created[lte]", &until), ("limit", INTENTS_PAGE)];
         parameters.extend(after.map(|id| ("starting_after", id)));
         self.get("/v1/payment_intents", &parameters)
     }
@@ -138,7 +141,7 @@ impl Stripe {
     }
 
     fn refunds(&self, reference: &str) -> Outgoing {
-        self.get("/v1/refunds", &[("payment_intent", reference), ("limit", PAGE)])
+        self.get("/v1/refunds", &[("payment_intent", reference), ("limit", REFUNDS_PAGE)])
     }
 
     /// The attempt's intent among a page of all.

@@ -358,7 +358,7 @@ fn without_an_id_the_intent_is_found_by_its_metadata() {
     let outgoing = stripe.query(&attempt, &stamp());
     assert_eq!(
         outgoing.url,
-        "https://api.stripe.com/v1/payment_intents?created%5Bgte%5D=1789999935&created%5Blte%5D=1790000060&limit=100"
+        "https://api.stripe.com/v1/payment_intents?created%5Bgte%5D=1789999935&created%5Blte%5D=1790000060&limit=40"
     );
     let other = |id: &str| with(with(intent("succeeded"), "metadata", json!({"attempt": "other"})), "id", json!(id));
     let nameless = with(intent("succeeded"), "metadata", json!({}));

@@ -33,6 +33,8 @@ const TABLE: &[Row] = &[
     row(400, None, Some("payment_intent_unexpected_state"), Verdict::Unknown),
     row(400, None, Some("charge_already_refunded"), Verdict::Unknown),
     row(400, None, Some("lock_timeout"), Verdict::Unknown),
+    // As stripe-python 16.1.0 (`_api_requestor.py`) still expects it beside 429.
+    row(400, None, Some("rate_limit"), Verdict::NotSent),
     row(400, None, Some("parameter_missing"), Verdict::Ours),
     row(400, None, Some("parameter_unknown"), Verdict::Ours),
     row(400, None, Some("parameter_invalid_empty"), Verdict::Ours),
@@ -102,6 +104,12 @@ mod tests {
             (400, r#"{"type":"invalid_request_error","code":"parameter_unknown"}"#, Verdict::Ours),
             (400, r#"{"type":"invalid_request_error","code":"payment_intent_unexpected_state"}"#, Verdict::Unknown),
             (400, r#"{"type":"idempotency_error"}"#, Verdict::Ours),
+            (400, r#"{"type":"invalid_request_error","code":"rate_limit"}"#, Verdict::NotSent),
+            (
+                400,
+                r#"{"type":"invalid_request_error","code":"payment_method_types_no_longer_supported"}"#,
+                Verdict::Ours,
+            ),
             (400, r#"{"type":"a_new_error"}"#, Verdict::Unknown),
             (401, r#"{"type":"invalid_request_error"}"#, Verdict::Ours),
             (

@@ -347,6 +347,9 @@ fn every_state_of_a_trade_is_a_finding() {
     assert_eq!(state("WAIT_BUYER_PAY", ""), Finding::Pending);
     assert_eq!(state("TRADE_SUCCESS", r#","send_pay_date":"2026-01-01 10:00:00""#), paid());
     assert_eq!(state("TRADE_FINISHED", ""), paid());
+    // The documents' samples have amounts without quotation marks too; no digit of them is lost.
+    let bare = trade("TRADE_SUCCESS", "").replace("\"200.60\"", "200.60");
+    assert_eq!(found(&signed(requests::QUERY, &bare)), paid());
     assert_eq!(state("TRADE_CLOSED", ""), Finding::Closed);
     assert_eq!(state("TRADE_CLOSED", r#","send_pay_date":"""#), Finding::Closed);
     assert!(matches!(state("TRADE_SOMETHING", ""), Finding::Unknown { .. }));
@@ -359,8 +362,9 @@ fn every_state_of_a_trade_is_a_finding() {
         signed(requests::QUERY, &refusal("40002", "isv.invalid-signature")),
         signed(requests::QUERY, &trade("TRADE_SUCCESS", "").replace(&number().to_string(), "other")),
         signed(requests::QUERY, &trade("TRADE_SUCCESS", "").replace("200.60\"", "200.600\"")),
-        signed(requests::QUERY, &trade("TRADE_SUCCESS", "").replace("\"200.60\"", "200.60")),
         signed(requests::QUERY, &trade("TRADE_SUCCESS", "").replace("200.60", "2e2")),
+        signed(requests::QUERY, &trade("TRADE_SUCCESS", "").replace("\"200.60\"", "2e2")),
+        signed(requests::QUERY, &trade("TRADE_SUCCESS", "").replace("\"200.60\"", "200.600000000000001")),
         signed(requests::QUERY, &trade("TRADE_SUCCESS", "").replace("2026010122001", "")),
         signed(requests::QUERY, &trade("TRADE_SUCCESS", r#","trans_currency":"USD""#)),
         signed(requests::QUERY, &trade("TRADE_SUCCESS", r#","trade_status":"TRADE_CLOSED""#)),

@@ -33,7 +33,8 @@ const CODES: &[(&str, Meaning)] = &[
 /// By `sub_code` of 40004.
 ///
 /// Source: opendocs.alipay.com, the error tables of alipay.trade.precreate, query, close, refund and
-/// alipay.trade.fastpay.refund.query (open/02ekfg to 02ekft, 028r8t).
+/// alipay.trade.fastpay.refund.query (open/02ekfg to 02ekft, 028r8t). What concerns merchants under a service provider
+/// is left out: it is unclear, as is everything that is not listed.
 const SUB_CODES: &[(&str, Meaning)] = &[
     ("ACQ.SYSTEM_ERROR", Meaning::Unclear),
     // The documents have this misspelling too.
@@ -44,13 +45,23 @@ const SUB_CODES: &[(&str, Meaning)] = &[
     ("ACQ.REASON_TRADE_STATUS_INVALID", Meaning::Unclear),
     // The refund's number is taken with another amount: what became of that one, only a query tells.
     ("ACQ.DISCORDANT_REPEAT_REQUEST", Meaning::Unclear),
+    // A code was asked for by this number before.
+    ("ACQ.APPLY_PC_MERCHANT_CODE_ERROR", Meaning::Unclear),
+    ("ACQ.REFUND_CHARGE_ERROR", Meaning::Unclear),
     ("ACQ.TRADE_HAS_CLOSE", Meaning::This),
     ("ACQ.CONTEXT_INCONSISTENT", Meaning::This),
     ("ACQ.INVALID_PARAMETER", Meaning::This),
     ("ACQ.EXIST_FORBIDDEN_WORD", Meaning::This),
     ("ACQ.TOTAL_FEE_EXCEED", Meaning::This),
     ("ACQ.BEYOND_PER_RECEIPT_SINGLE_RESTRICTION", Meaning::This),
+    ("ACQ.MERCHANT_PERM_RECEIPT_SINGLE_LIMIT", Meaning::This),
+    ("ACQ.NOW_TIME_AFTER_EXPIRE_TIME_ERROR", Meaning::This),
     ("ACQ.BUYER_SELLER_EQUAL", Meaning::This),
+    ("ACQ.BUYER_NOT_EXIST", Meaning::This),
+    ("ACQ.BUYER_ERROR", Meaning::This),
+    ("ACQ.CUSTOMER_VALIDATE_ERROR", Meaning::This),
+    ("ACQ.USER_NOT_MATCH_ERR", Meaning::This),
+    ("ACQ.ERROR_BUYER_CERTIFY_LEVEL_LIMIT", Meaning::This),
     ("ACQ.TRADE_BUYER_NOT_MATCH", Meaning::This),
     ("ACQ.BUYER_ENABLE_STATUS_FORBID", Meaning::This),
     ("ACQ.BUYER_PAYMENT_AMOUNT_DAY_LIMIT_ERROR", Meaning::This),
@@ -60,11 +71,28 @@ const SUB_CODES: &[(&str, Meaning)] = &[
     ("ACQ.REASON_TRADE_REFUND_FEE_ERR", Meaning::This),
     ("ACQ.REFUND_AMT_NOT_EQUAL_TOTAL", Meaning::This),
     ("ACQ.REFUND_FEE_ERROR", Meaning::This),
+    ("ACQ.REFUND_ACCOUNT_NOT_EXIST", Meaning::This),
+    ("ACQ.NOT_ALLOW_PARTIAL_REFUND", Meaning::This),
+    ("ACQ.ONLINE_TRADE_VOUCHER_NOT_ALLOW_REFUND", Meaning::This),
+    ("ACQ.CURRENCY_NOT_SUPPORT", Meaning::This),
+    ("ACQ.TRADE_SETTLE_ERROR", Meaning::This),
     ("ACQ.TRADE_NOT_ALLOW_REFUND", Meaning::This),
     ("ACQ.TRADE_HAS_FINISHED", Meaning::This),
     ("ACQ.ACCESS_FORBIDDEN", Meaning::Us),
     ("ACQ.PARTNER_ERROR", Meaning::Us),
     ("ACQ.BEYOND_PAY_RESTRICTION", Meaning::Us),
+    ("ACQ.BEYOND_PER_RECEIPT_RESTRICTION", Meaning::Us),
+    ("ACQ.BEYOND_PER_RECEIPT_DAY_RESTRICTION", Meaning::Us),
+    ("ACQ.MERCHANT_PERM_RECEIPT_DAY_LIMIT", Meaning::Us),
+    ("ACQ.MERCHANT_PERM_RECEIPT_SUSPEND_LIMIT", Meaning::Us),
+    ("ACQ.MERCHANT_AGREEMENT_NOT_EXIST", Meaning::Us),
+    ("ACQ.MERCHANT_AGREEMENT_INVALID", Meaning::Us),
+    ("ACQ.MERCHANT_STATUS_NOT_NORMAL", Meaning::Us),
+    ("ACQ.SELLER_BEEN_BLOCKED", Meaning::Us),
+    ("ACQ.SELLER_NOT_EXIST", Meaning::Us),
+    ("ACQ.INVALID_RECEIVE_ACCOUNT", Meaning::Us),
+    ("ACQ.INVALID_STORE_ID", Meaning::Us),
+    ("ACQ.RISK_MERCHANT_IP_NOT_EXIST", Meaning::Us),
 ];
 
 /// An answer that is no success.
@@ -127,6 +155,8 @@ mod tests {
         assert_eq!(meaning("40004", Some("ACQ.TRADE_HAS_CLOSE"), Signed::No), Meaning::Unclear);
         assert_eq!(meaning("40004", Some("ACQ.TRADE_NOT_EXIST"), Signed::No), Meaning::Unclear);
         assert_eq!(meaning("40004", Some("ACQ.SOMETHING_NEW"), Signed::Yes), Meaning::Unclear);
+        assert_eq!(meaning("40004", Some("ACQ.SELLER_BEEN_BLOCKED"), Signed::Yes), Meaning::Us);
+        assert_eq!(meaning("40004", Some("ACQ.APPLY_PC_MERCHANT_CODE_ERROR"), Signed::Yes), Meaning::Unclear);
         assert_eq!(meaning("40004", None, Signed::Yes), Meaning::Unclear);
         assert_eq!(meaning("40002", Some("isv.invalid-app-id"), Signed::No), Meaning::Us);
         assert_eq!(meaning("40005", Some("isv.app-call-limited"), Signed::Yes), Meaning::Busy);

@@ -143,12 +143,17 @@ pub fn envelope<'a>(body: &'a [u8], method: &str) -> Result<Envelope<'a>, String
     Ok(envelope)
 }
 
-/// The members of the inner object that are texts; what else there is, is not asked for.
+/// The members of the inner object that are texts, or numbers, as the documents' samples have some amounts: their
+/// digits as they stand there. What else there is, is not asked for.
 ///
 /// # Errors
 /// It is no JSON object, or a name comes twice.
 pub fn texts(content: &str) -> Result<Parameters, String> {
-    Ok(members(content.as_bytes())?.into_iter().filter_map(|(name, value)| Some((name, text(value).ok()?))).collect())
+    let plain = |value: &RawValue| match value.get().as_bytes().first() {
+        Some(b'-' | b'0'..=b'9') => Some(value.get().to_owned()),
+        Some(_) | None => text(value).ok(),
+    };
+    Ok(members(content.as_bytes())?.into_iter().filter_map(|(name, value)| Some((name, plain(value)?))).collect())
 }
 
 fn members(json: &[u8]) -> Result<Vec<(String, &RawValue)>, String> {
@@ -270,7 +275,8 @@ mod tests {
         }
         assert!(texts(r#"{"code":"10000","code":"40004"}"#).is_err());
         assert!(texts(r#""10000""#).is_err());
-        assert_eq!(texts(r#"{"total_amount":0.10,"list":[{"a":"b"}]}"#).unwrap(), Parameters::new());
+        let read = texts(r#"{"total_amount":0.10,"msg":"x","list":[{"a":"b"}],"flag":true,"none":null}"#);
+        assert_eq!(read, Ok(parameters(&[("total_amount", "0.10"), ("msg", "x")])));
     }
 
     proptest::proptest! {

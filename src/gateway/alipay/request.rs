@@ -131,7 +131,8 @@ impl Alipay {
         if given("version") != Some("1.0") {
             return Err(refused(answers::INVALID_VERSION));
         }
-        if !matches!(given("format"), None | Some("JSON")) {
+        // The SDK for Java writes `json`, the documents `JSON`.
+        if !given("format").is_none_or(|format| format.eq_ignore_ascii_case("json")) {
             return Err(refused(answers::INVALID_FORMAT));
         }
         let signed_at = given("timestamp").and_then(units::instant).ok_or(refused(answers::INVALID_TIMESTAMP))?;

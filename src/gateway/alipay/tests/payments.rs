@@ -208,6 +208,9 @@ async fn what_the_true_gateway_takes_is_taken() {
     });
     let mut parameters = sandbox.request("alipay.trade.precreate", &content);
     parameters.remove("notify_url");
+    parameters.insert("format".into(), "json".into());
+    parameters.insert("charset".into(), "UTF-8".into());
+    parameters.insert("alipay_sdk".into(), "alipay-sdk-java-4.40.82.ALL".into());
     let answer = sandbox.send(sandbox.signed(parameters)).await;
     assert_eq!(sandbox.believed("alipay.trade.precreate", &answer.text)["code"], "10000");
     sandbox.payer_acts("A1");

@@ -215,6 +215,10 @@ fn trap_11_a_resend_repeats_the_business_fields_and_signs_anew() {
     assert_eq!(first.body, second.body);
     assert_ne!(first.url, second.url);
     assert_eq!(called(&second)["timestamp"], "2026-01-01 10:01:01");
+    // What Alipay says to a number with other parameters ends this send, and the payment may still be asked for.
+    let differing = submitted(&signed(requests::PRECREATE, &refusal("40004", "ACQ.CONTEXT_INCONSISTENT")));
+    let code = "ACQ.CONTEXT_INCONSISTENT".into();
+    assert_eq!(differing.outcome, SendOutcome::Rejected { fault: Fault::Payment, code });
 }
 
 #[test]

@@ -281,6 +281,13 @@ fn trap_11_a_number_with_changed_parameters_is_our_fault() {
         submit_outcome(&refused),
         SendOutcome::Rejected { fault: Fault::Ours, code: "idempotency_key_reused".into() }
     );
+    // So every send is the first one, under the same key.
+    let stripe = stripe();
+    let frozen = stripe.freeze(&ask());
+    let later = Stamp { at: NOW.plus_ms(60_000), nonce: "an0ther".into() };
+    let [first, second] = [stamp(), later].map(|stamp| call(stripe.submit(&frozen, &stamp)));
+    assert_eq!(first, second);
+    assert_eq!(header(&first, "idempotency-key"), Some(number().to_string().as_str()));
 }
 
 #[test]

@@ -505,3 +505,17 @@ fn keys_are_read_in_every_form_that_alipays_tools_save() {
     }
     assert!(!format!("{:?}", credentials(trust())).contains(&STANDARD.encode(&app().private_der)[..32]));
 }
+
+/// The row of the certainly dead table, as far as answers go. `alipay.trade.cancel` would refund a success, so that it is
+/// never used as a close.
+#[test]
+fn dead_is_what_was_closed_by_trade_close_and_what_a_query_says_was_closed_unpaid() {
+    let outgoing = alipay().close(&attempted(), &stamp()).unwrap();
+    assert_eq!(called(&outgoing)["method"], "alipay.trade.close");
+    let query = |status: &str, more: &str| found(&signed(requests::QUERY, &trade(status, more)));
+    assert_eq!(query("TRADE_CLOSED", ""), Finding::Closed);
+    assert_eq!(query("TRADE_CLOSED", r#","send_pay_date":"2026-01-01 10:00:00""#), paid());
+    let absent = refusal("40004", "ACQ.TRADE_NOT_EXIST");
+    assert_eq!(found(&signed(requests::QUERY, &absent)), Finding::NotExist);
+    assert!(matches!(found(&unsigned(requests::QUERY, &absent)), Finding::Unknown { .. }));
+}

@@ -57,3 +57,32 @@ fn trap_09_repeated_keys_and_amounts_that_are_no_integers_are_refused() {
     let array = r#"["payment.succeeded","cb_1","01J0","default","SP1",20060,"CNY",1790000000000]"#;
     assert_eq!(heard(array, array), Err(CallbackError::Unreadable));
 }
+
+/// The row of the certainly dead table, as far as answers go.
+#[test]
+fn dead_is_what_was_closed_and_what_a_query_says_is_declined_or_closed() {
+    let (simpay, attempt, stamp) = (simpay(), crate::channels::fuzz::attempt("CNY"), crate::channels::fuzz::stamp());
+    let answer = |status: u16, body: String| {
+        let timestamp = (stamp.at.0 / 1_000).to_string();
+        let tag = simpay.sign(&["ANSWER", &status.to_string(), "default", &timestamp, &stamp.nonce], body.as_bytes());
+        let headers = [
+            ("simpay-timestamp", timestamp),
+            ("simpay-nonce", stamp.nonce.clone()),
+            ("simpay-signature", STANDARD.encode(tag.as_ref())),
+        ];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        Answer { status, headers, body: body.into_bytes() }
+    };
+    let state = |state: &str| answer(200, format!(r#"{{"number":"{}","state":"{state}"}}"#, attempt.number));
+    let found = |answer: &Answer| simpay.read_query(&attempt, &stamp, answer);
+    assert_eq!(simpay.read_close(&attempt, &stamp, &state("closed")), Reading::Told(CloseAnswer::Closed));
+    for (name, expected) in
+        [("declined", Finding::Declined), ("closed", Finding::Closed), ("waiting", Finding::Pending)]
+    {
+        assert_eq!(found(&state(name)), Reading::Told(expected), "{name}");
+    }
+    assert_eq!(found(&answer(404, r#"{"code":"not_exist"}"#.into())), Reading::Told(Finding::NotExist));
+    let unsigned = Answer { headers: Vec::new(), ..state("closed") };
+    assert!(matches!(simpay.read_close(&attempt, &stamp, &unsigned), Reading::Told(CloseAnswer::Unknown { .. })));
+    assert!(matches!(found(&unsigned), Reading::Told(Finding::Unknown { .. })));
+}

@@ -513,3 +513,16 @@ proptest::proptest! {
         let _ = callbacks::hear(&header, b"{}", NOW);
     }
 }
+
+/// The row of the certainly dead table, as far as answers go: `canceled`, by a cancel or a GET, or a refused create.
+#[test]
+fn dead_is_what_is_canceled_and_what_was_refused_for_certain() {
+    let attempt = attempted(Some("pi_1"));
+    let canceled = answer(200, &intent("canceled"));
+    assert_eq!((closed(&attempt, &canceled), found(&attempt, &canceled)), (CloseAnswer::Closed, Finding::Closed));
+    let open = answer(200, &intent("requires_payment_method"));
+    assert!(matches!(closed(&attempt, &open), CloseAnswer::Unknown { .. }), "a cancel that did not cancel");
+    assert_eq!(found(&attempt, &open), Finding::Pending);
+    let refused = submit_outcome(&error(402, "card_error", "card_declined"));
+    assert!(matches!(refused, SendOutcome::Rejected { fault: Fault::Payment, .. }));
+}

@@ -132,3 +132,15 @@ fn the_order_of_an_answers_fields_does_not_matter() {
     let answer = Answer { status: 200, headers: Vec::new(), body: body.into_bytes() };
     assert!(matches!(found(&answer), Finding::Paid { .. }));
 }
+
+/// The row of the certainly dead table, as far as answers go: a failure or "not found" that only time makes certain.
+#[test]
+fn dead_is_only_what_time_ends_so_that_a_failure_is_pending_and_34_is_unheard_of() {
+    assert!(adapter().close(&attempt(), &stamp()).is_none(), "there is no close");
+    assert_eq!(found(&answer(with(paid(), &[("origRespCode", "64")]))), Finding::Pending);
+    assert_eq!(found(&answer(with(paid(), &[("respCode", "34"), ("origRespCode", "")]))), Finding::NotExist);
+    for (respcode, code) in [("00", "05"), ("00", "42"), ("01", "01")] {
+        let answer = answer(with(paid(), &[("respCode", respcode), ("origRespCode", code)]));
+        assert!(matches!(found(&answer), Finding::Unknown { .. }), "{respcode} {code}");
+    }
+}

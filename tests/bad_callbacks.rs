@@ -93,11 +93,9 @@ impl Keys {
                 self.stripe[place].secret_key.expose_secret(),
                 self.stripe[place].webhook_secret.expose_secret(),
             ]);
-            for pem in [
-                &self.wechat[place].merchant_key,
-                &self.alipay[place].app_key,
-                &self.unionpay[place].merchant_key,
-            ] {
+            for pem in
+                [&self.wechat[place].merchant_key, &self.alipay[place].app_key, &self.unionpay[place].merchant_key]
+            {
                 secrets.push(pem.expose_secret().lines().nth(1).expect("a key has lines"));
             }
         }

@@ -15,6 +15,8 @@
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+#[cfg(test)]
+mod tests;
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -213,9 +215,10 @@ fn json(body: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(body).expect("plain structs always serialise")
 }
 
-/// Reads an object; the reader would take an array for one too.
+/// Reads an object. The reader would take an array for one too, and of bytes it would not look at all.
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
-    body.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(body).ok())?
+    let text = std::str::from_utf8(body).ok()?;
+    text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok())?
 }
 
 /// What a payment's capture is, if the answer has one that can be believed.

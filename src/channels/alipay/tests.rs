@@ -217,6 +217,10 @@ fn trap_11_a_resend_repeats_the_business_fields_and_signs_anew() {
     assert_eq!(first.body, second.body);
     assert_ne!(first.url, second.url);
     assert_eq!(called(&second)["timestamp"], "2026-01-01 10:01:01");
+    // What Alipay says to a number with other parameters ends this send, and the payment may still be asked for.
+    let differing = submitted(&signed(requests::PRECREATE, &refusal("40004", "ACQ.CONTEXT_INCONSISTENT")));
+    let code = "ACQ.CONTEXT_INCONSISTENT".into();
+    assert_eq!(differing.outcome, SendOutcome::Rejected { fault: Fault::Payment, code });
 }
 
 #[test]
@@ -485,4 +489,18 @@ fn keys_are_read_in_every_form_that_alipays_tools_save() {
         assert!(error.contains(expected), "{error}");
     }
     assert!(!format!("{:?}", credentials(trust())).contains(&STANDARD.encode(&app().private_der)[..32]));
+}
+
+/// The row of the certainly dead table, as far as answers go. `alipay.trade.cancel` would refund a success, so that it is
+/// never used as a close.
+#[test]
+fn dead_is_what_was_closed_by_trade_close_and_what_a_query_says_was_closed_unpaid() {
+    let outgoing = alipay().close(&attempted(), &stamp()).unwrap();
+    assert_eq!(called(&outgoing)["method"], "alipay.trade.close");
+    let query = |status: &str, more: &str| found(&signed(requests::QUERY, &trade(status, more)));
+    assert_eq!(query("TRADE_CLOSED", ""), Finding::Closed);
+    assert_eq!(query("TRADE_CLOSED", r#","send_pay_date":"2026-01-01 10:00:00""#), paid());
+    let absent = refusal("40004", "ACQ.TRADE_NOT_EXIST");
+    assert_eq!(found(&signed(requests::QUERY, &absent)), Finding::NotExist);
+    assert!(matches!(found(&unsigned(requests::QUERY, &absent)), Finding::Unknown { .. }));
 }

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::{Credentials, Stripe, bill as statement, webhook as events};
-use crate::channels::fuzz::{NOW, ask, attempt, is_sound_bill, is_sound_notice, message, read_all, stand_once};
+use crate::channels::fuzz::{NOW, ask, attempt, is_sound_bill, is_sound_notice, message, read_all, stand_once, value};
 use crate::channels::{Adapter, Answer, Received};
 use crate::domain::channel::Method;
 use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, SendOutcome};
@@ -52,7 +52,7 @@ pub fn event(data: &[u8]) {
     let Ok(heard) = events::read(data, false) else { return };
     stand_once(data, &["object", "type", "livemode", "data", "account"]);
     if let Some(notice) = is_sound_notice(&heard) {
-        let value: Value = serde_json::from_slice(data).expect("JSON");
+        let Some(value) = value(data) else { return };
         let intent = &value["data"]["object"];
         assert_eq!(intent["amount_received"].as_i64(), Some(notice.amount_minor));
         assert_eq!(intent["currency"].as_str().map(str::to_uppercase).as_ref(), Some(&notice.currency));
@@ -74,7 +74,7 @@ pub fn answer(data: &[u8]) {
         || all.refund_query == RefundOutcome::Done;
     assert!(!good || status == 200, "status {status} was taken for a success");
     if let Some(Finding::Paid { amount_minor, .. }) = all.finding {
-        let value: Value = serde_json::from_slice(body).expect("JSON");
+        let Some(value) = value(body) else { return };
         let number = attempt("USD").number.to_string();
         let listed = value["data"].as_array().into_iter().flatten();
         let is_it = |intent: &Value| {

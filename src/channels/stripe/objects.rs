@@ -138,7 +138,9 @@ pub fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, &'static str> {
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err("the answer is not a JSON object");
     }
-    serde_json::from_slice(body).map_err(|_| "the answer cannot be read")
+    // Read as bytes, a field that is not looked at could hold anything.
+    let text = std::str::from_utf8(body).map_err(|_| "the answer is not UTF-8")?;
+    serde_json::from_str(text).map_err(|_| "the answer cannot be read")
 }
 
 /// # Errors

@@ -303,6 +303,13 @@ fn trap_11_a_number_with_changed_parameters_is_our_fault() {
         submit_outcome(&refused),
         SendOutcome::Rejected { fault: Fault::Ours, code: "idempotency_key_reused".into() }
     );
+    // So every send is the first one, under the same key.
+    let stripe = stripe();
+    let frozen = stripe.freeze(&ask());
+    let later = Stamp { at: NOW.plus_ms(60_000), nonce: "an0ther".into() };
+    let [first, second] = [stamp(), later].map(|stamp| call(stripe.submit(&frozen, &stamp)));
+    assert_eq!(first, second);
+    assert_eq!(header(&first, "idempotency-key"), Some(number().to_string().as_str()));
 }
 
 #[test]
@@ -529,4 +536,17 @@ proptest::proptest! {
     fn no_header_makes_the_reader_panic(header in "\\PC{0,120}") {
         let _ = callbacks::hear(&header, b"{}", NOW);
     }
+}
+
+/// The row of the certainly dead table, as far as answers go: `canceled`, by a cancel or a GET, or a refused create.
+#[test]
+fn dead_is_what_is_canceled_and_what_was_refused_for_certain() {
+    let attempt = attempted(Some("pi_1"));
+    let canceled = answer(200, &intent("canceled"));
+    assert_eq!((closed(&attempt, &canceled), found(&attempt, &canceled)), (CloseAnswer::Closed, Finding::Closed));
+    let open = answer(200, &intent("requires_payment_method"));
+    assert!(matches!(closed(&attempt, &open), CloseAnswer::Unknown { .. }), "a cancel that did not cancel");
+    assert_eq!(found(&attempt, &open), Finding::Pending);
+    let refused = submit_outcome(&error(402, "card_error", "card_declined"));
+    assert!(matches!(refused, SendOutcome::Rejected { fault: Fault::Payment, .. }));
 }

@@ -16,7 +16,7 @@ use zip::ZipArchive;
 
 use super::{Unionpay, amount, beijing, code};
 use crate::channels::bill::{BillError, BillKind, BillLine, BillPart, BillRequest, Content, Day, unpack, whole};
-use crate::channels::{Answer, Outgoing, Stamp};
+use crate::channels::{Answer, Outgoing, Stamp, is_name};
 use crate::domain::id::AttemptNumber;
 use crate::domain::money::Currency;
 
@@ -155,7 +155,8 @@ fn read_line(line: &[u8], mer_id: &str, settled_on: Date) -> Result<BillLine, &'
     };
     // What was refunded is named by the purchase's queryId, which is the capture's reference.
     let reference = column(if kind == BillKind::Refund { ORIGINAL_QUERY_ID } else { QUERY_ID });
-    if kind != BillKind::Other && (number.is_empty() || reference.is_empty()) {
+    let is_kept = |text: &str| is_name(text) || (kind == BillKind::Other && text.is_empty());
+    if !is_kept(&number) || !is_kept(reference) {
         return Err("the line names no order or no transaction");
     }
     Ok(BillLine {

@@ -7,14 +7,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use secrecy::SecretString;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::keys::PlatformKey;
 use super::wire::{Created, Product, parse};
 use super::{Credentials, PublicKey, Wechat, bill as statement};
 use crate::channels::fuzz::{
     NOW, attempt, is_sound_bill, is_sound_finding, is_sound_notice, is_sound_submitted, never_believed, never_heard,
-    refund_ask, stamp, stand_once,
+    refund_ask, stamp, stand_once, value,
 };
 use crate::channels::{Adapter, Answer, Submitted};
 use crate::domain::event::{Finding, RefundOutcome, SendOutcome};
@@ -62,7 +62,7 @@ pub fn resource(data: &[u8]) {
         let Some(heard) = WECHAT.read_notice(envelope.to_string().as_bytes()) else { continue };
         if let Some(notice) = is_sound_notice(&heard) {
             stand_once(data, &["appid", "mchid", "out_trade_no", "trade_state", "transaction_id", "amount"]);
-            let value: Value = serde_json::from_slice(data).expect("JSON");
+            let Some(value) = value(data) else { return };
             assert_eq!(value["amount"]["total"].as_i64(), Some(notice.amount_minor));
             assert_eq!(value["mchid"], MCHID);
         }
@@ -76,14 +76,17 @@ pub fn answer(data: &[u8]) {
     let attempt = attempt("CNY");
     let finding = WECHAT.find(&attempt, data);
     is_sound_finding(&finding, attempt.currency);
-    let value = serde_json::from_slice::<Value>(data).unwrap_or_default();
-    if let Finding::Paid { amount_minor, .. } = finding {
+    if let Finding::Paid { amount_minor, .. } = finding
+        && let Some(value) = value(data)
+    {
         stand_once(data, &["appid", "mchid", "out_trade_no", "trade_state", "transaction_id", "amount"]);
         assert_eq!(value["amount"]["total"].as_i64(), Some(amount_minor));
         assert_eq!(value["out_trade_no"], attempt.number.to_string());
     }
     let ask = refund_ask("CNY", "4200000925202101284997714292");
-    if WECHAT.refund_state(&ask, data) == RefundOutcome::Done {
+    if WECHAT.refund_state(&ask, data) == RefundOutcome::Done
+        && let Some(value) = value(data)
+    {
         stand_once(data, &["out_refund_no", "transaction_id", "out_trade_no", "status", "amount"]);
         assert_eq!(value["amount"]["refund"].as_i64(), Some(ask.amount_minor));
     }

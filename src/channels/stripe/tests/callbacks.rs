@@ -206,3 +206,20 @@ fn a_signature_that_is_missing_malformed_or_old_is_refused() {
     let header = format!("t={far},v1={}", signature(SECRET, &far, &body));
     assert_eq!(hear(&header, &body, NOW), Err(CallbackError::Stale));
 }
+
+/// A refund's events may come before the payment's, and a declined try after it.
+#[test]
+fn trap_08_no_other_event_undoes_a_success() {
+    for (kind, object) in [
+        ("charge.refunded", json!({"id": "ch_1", "object": "charge", "amount_refunded": 2000, "refunded": true})),
+        ("refund.created", json!({"id": "re_1", "object": "refund", "status": "succeeded", "amount": 2000})),
+        ("payment_intent.payment_failed", intent("requires_payment_method")),
+        ("payment_intent.canceled", intent("canceled")),
+    ] {
+        assert_eq!(hear_signed(event(kind, &object).to_string().as_bytes()), Ok(Heard::Nothing), "{kind}");
+    }
+    // The intent of a payment that was given back stays what it was.
+    let refunded = with(intent("succeeded"), "latest_charge", json!({"amount_refunded": 2000, "refunded": true}));
+    let body = event("payment_intent.succeeded", &refunded).to_string();
+    assert!(matches!(hear_signed(body.as_bytes()), Ok(Heard::Capture(_))));
+}

@@ -61,6 +61,8 @@ fn a_purchase_is_a_signed_form_for_the_browser() {
 
 #[test]
 fn trap_11_every_send_repeats_the_first_request() {
+    // A number that was used before is a reason to ask, and decides nothing.
+    assert!(verdict::meaning("12") == verdict::Meaning::Open);
     let unionpay = adapter();
     let frozen = unionpay.freeze(&ask(Method::Wap, "Tea"));
     let later = Stamp { at: OPENED_AT.plus_ms(600_000), nonce: "m".repeat(32) };

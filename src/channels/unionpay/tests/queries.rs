@@ -151,3 +151,15 @@ fn a_certificate_may_come_last_and_end_with_a_line() {
     assert!(matches!(found(&answer("")), Finding::Paid { .. }));
     assert_unknown(&answer("\r\n"), "does not verify");
 }
+
+/// The row of the certainly dead table, as far as answers go: a failure or "not found" that only time makes certain.
+#[test]
+fn dead_is_only_what_time_ends_so_that_a_failure_is_pending_and_34_is_unheard_of() {
+    assert!(adapter().close(&attempt(), &stamp()).is_none(), "there is no close");
+    assert_eq!(found(&answer(with(paid(), &[("origRespCode", "64")]))), Finding::Pending);
+    assert_eq!(found(&answer(with(paid(), &[("respCode", "34"), ("origRespCode", "")]))), Finding::NotExist);
+    for (respcode, code) in [("00", "05"), ("00", "42"), ("01", "01")] {
+        let answer = answer(with(paid(), &[("respCode", respcode), ("origRespCode", code)]));
+        assert!(matches!(found(&answer), Finding::Unknown { .. }), "{respcode} {code}");
+    }
+}

@@ -6,6 +6,7 @@ use time::macros::date;
 use super::*;
 use crate::channels::bill::{BillError, BillKind, BillLine, BillRequest, Content};
 use crate::channels::wechat::bill::read;
+use crate::domain::event::Finding;
 
 const HEADER: &str = "交易时间,公众账号ID,商户号,特约商户号,设备号,微信订单号,商户订单号,用户标识,交易类型,交易状态,付款银行,货币种类,\
     应结订单金额,代金券金额,微信退款单号,商户退款单号,退款金额,充值券退款金额,退款类型,退款状态,商品名称,商户数据包,手续费,费率,订单金额,\
@@ -314,4 +315,34 @@ fn no_description_of_ours_can_spoil_a_bill() {
     let asked = Ask { description: "`tea`,`green`", ..ask(Method::Native) };
     let frozen = wechat().freeze(&asked);
     assert!(frozen.contains("'tea','green'") && !frozen.contains('`'), "{frozen}");
+}
+
+/// The wire counts fen, the bill writes yuan: what a notification, a query and the bill tell of one payment is one amount.
+#[test]
+fn trap_01_fen_on_the_wire_and_yuan_in_the_bill_are_one_amount() {
+    let transaction = transaction();
+    assert_eq!(transaction["amount"]["total"], 20_060);
+    let query = wechat().find(&attempt(), transaction.to_string().as_bytes());
+    assert_eq!(query, Finding::Paid { reference: REFERENCE.into(), amount_minor: 20_060 });
+    assert_eq!(read(good().as_bytes(), MCHID).unwrap()[0].amount_minor, 20_060);
+    for (yuan, fen) in [("0.01", 1), ("0.1", 10), ("200.6", 20_060), ("200", 20_000), ("100000000.00", 10_000_000_000)]
+    {
+        let file = good().replace("200.60", yuan).replace("0.10", "0.00");
+        assert_eq!(read(file.as_bytes(), MCHID).map(|lines| lines[0].amount_minor), Ok(fen), "{yuan}");
+    }
+    for wrong in ["200.601", "2006e-1", "200,60", "+200.60", " 200.60", "200.", ".60", "２00.60"] {
+        assert!(read(good().replace("200.60", wrong).as_bytes(), MCHID).is_err(), "{wrong}");
+    }
+}
+
+/// The file alone may be unsigned: its hash came in an answer that was signed.
+#[test]
+fn trap_06_a_bill_file_is_unsigned_and_believed_by_the_hash_that_was_signed() {
+    let wechat = wechat();
+    let promised = promised(good().as_bytes());
+    let promise = |answer: &Answer| first(&wechat).read(&stamp(), answer).map(|part| part.next.expect("the file"));
+    assert!(promise(&unsigned(200, &promised)).is_err(), "an unsigned promise");
+    let file = |bytes: String| lines(promise(&far().answer(200, &promised)).unwrap(), &unsigned(200, bytes));
+    assert!(file(good()).is_ok());
+    assert!(file(good().replace("200.60", "200.61")).is_err());
 }

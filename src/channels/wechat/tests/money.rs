@@ -412,3 +412,17 @@ fn malformed_credentials_are_named_and_never_shown() {
     }
     assert!(Wechat::new(Account::from("default"), "ftp://x", credentials()).is_err());
 }
+
+/// The row of the certainly dead table, as far as answers go; what time ends is for the domain to judge.
+#[test]
+fn dead_is_what_a_signed_204_closed_and_what_a_query_says_has_ended() {
+    assert_eq!(closed(&far().answer(204, "")), CloseAnswer::Closed);
+    assert!(matches!(closed(&unsigned(204, "")), CloseAnswer::Unknown { .. }));
+    let state = |state: &str| found(&far().answer(200, changed(transaction(), "trade_state", json!(state))));
+    assert_eq!(
+        [state("CLOSED"), state("REVOKED"), state("PAYERROR")],
+        [Finding::Closed, Finding::Closed, Finding::Declined]
+    );
+    assert_eq!([state("NOTPAY"), found(&failure(404, "ORDER_NOT_EXIST"))], [Finding::Pending, Finding::NotExist]);
+    assert!(matches!(state("REFUND"), Finding::Paid { .. }), "it was paid");
+}

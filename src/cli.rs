@@ -11,6 +11,7 @@ use crate::telemetry;
 mod accounts;
 mod audit;
 mod demo;
+mod expiry;
 mod gateway;
 mod operator;
 mod platform;

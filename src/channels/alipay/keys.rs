@@ -74,12 +74,12 @@ impl Keys {
         let signing = private_key(&credentials.app_key).map_err(|why| format!("app_key {why}"))?;
         match &credentials.trust {
             Trust::PublicKey { pem } => {
-                let verifying = public_keys(pem).map_err(|why| format!("trust.public_key {why}"))?;
+                let verifying = public_keys(pem).map_err(|why| format!("alipay_public_key {why}"))?;
                 Ok(Keys { signing, verifying, serials: None })
             }
             Trust::Certificates { app, alipay, root } => {
                 let serials = serials(app, root, &signing)?;
-                let verifying = certified_keys(alipay, root).map_err(|why| format!("trust.alipay {why}"))?;
+                let verifying = certified_keys(alipay, root).map_err(|why| format!("alipay_certificate {why}"))?;
                 Ok(Keys { signing, verifying, serials: Some(serials) })
             }
         }
@@ -166,13 +166,13 @@ fn public_keys(text: &str) -> Result<Vec<Verifying>, String> {
 fn serials(app: &str, root: &str, signing: &KeyPair) -> Result<Serials, String> {
     let app = certificates::bundle(app)
         .and_then(|bundle| certificates::certificate(&bundle[0]))
-        .map_err(|why| format!("trust.app {why}"))?;
+        .map_err(|why| format!("app_certificate {why}"))?;
     if app.public_key != signing.public_key().as_ref() {
-        return Err("trust.app is not the certificate of app_key".into());
+        return Err("app_certificate is not the certificate of app_key".into());
     }
     let alipay_root_cert_sn = certificates::bundle(root)
         .and_then(|bundle| certificates::root_serial(&bundle))
-        .map_err(|why| format!("trust.root {why}"))?;
+        .map_err(|why| format!("root_certificate {why}"))?;
     Ok(Serials { app_cert_sn: app.sn, alipay_root_cert_sn })
 }
 

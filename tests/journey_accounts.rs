@@ -89,6 +89,14 @@ async fn each_platforms_money_goes_to_its_own_account_and_back_from_there() {
     let app = App::start(site).await;
     let cells = REAL.into_iter().flat_map(|channel| [(channel, "default"), (channel, "shop")]);
     join_all(cells.map(|(channel, account)| goes_to(&app, channel, account))).await;
+    for channel in REAL {
+        let of = |verdict: &str| format!("channel=\"{channel}\",verdict=\"{verdict}\"");
+        eventually(&format!("four callbacks of {channel} verify"), PAID, || async {
+            (app.metric("tongbao_callbacks_total", &of("taken")).await >= 4.0).then_some(())
+        })
+        .await;
+        assert_eq!(app.metric("tongbao_callbacks_total", &of("forged")).await, 0.0, "{channel}: each by its own keys");
+    }
     app.finish().await;
 }
 

@@ -12,6 +12,7 @@ mod accounts;
 mod audit;
 mod bill;
 mod demo;
+mod expiry;
 mod gateway;
 mod operator;
 mod platform;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -357,7 +358,12 @@ impl Config {
         let Operator { key, key_file } = &self.operator;
         let key = match (key.expose_secret().is_empty(), key_file.as_os_str().is_empty()) {
             (false, true) => key.clone(),
-            (true, false) => secret_file(key_file)?,
+            (true, false) => {
+                if is_open_to_all(key_file) {
+                    tracing::warn!(key = "operator.key_file", "everybody on this machine may read or change the file");
+                }
+                secret_file(key_file)?
+            }
             (true, true) if self.sandbox => SecretString::from(sandbox::OPERATOR_KEY),
             (true, true) => return Ok(None),
             (false, false) => {
@@ -416,6 +422,11 @@ impl Channel {
 fn is_account_name(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase() || byte == b'-';
     (1..=ACCOUNT_NAME_MAX).contains(&name.len()) && name.bytes().all(is_allowed)
+}
+
+/// Whether those who are neither the file's owner nor of its group may read or change it.
+fn is_open_to_all(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o006 != 0)
 }
 
 /// Reads a secret file, without the line end that editors leave.

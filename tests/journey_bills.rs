@@ -65,8 +65,11 @@ async fn every_capture_and_refund_is_in_its_channels_bill_and_nothing_else() {
     // An order that nobody pays is in no bill.
     app.client().create(&with(an_order("sim:never"), json!({ "channel": "wechat" }))).await.order(201);
     for way in WAYS {
-        let mut expected: Vec<Line> =
-            settled.iter().filter(|(of, _)| of.channel == way.channel).flat_map(|(way, order)| lines_of(way, order)).collect();
+        let mut expected: Vec<Line> = settled
+            .iter()
+            .filter(|(of, _)| of.channel == way.channel)
+            .flat_map(|(way, order)| lines_of(way, order))
+            .collect();
         let mut found = Vec::new();
         for day in days(way, begun) {
             found.extend(bill(&app.site, way.channel, "default", &day, begun).await);
@@ -82,10 +85,8 @@ async fn every_capture_and_refund_is_in_its_channels_bill_and_nothing_else() {
 
 /// Creates an order, does what its payer's browser would do, and waits until its money is where it belongs.
 async fn settle(client: &Client, way: &Way, description: &str) -> Value {
-    let asked = with(
-        an_order(description),
-        json!({ "channel": way.channel, "method": way.method, "currency": way.currency }),
-    );
+    let asked =
+        with(an_order(description), json!({ "channel": way.channel, "method": way.method, "currency": way.currency }));
     let order = client.create(&asked).await.order(201);
     if order["next_action"]["type"] == "form" {
         let fields = order["next_action"]["fields"].as_object().expect("a form has fields");
@@ -141,8 +142,7 @@ async fn bill(site: &Site, channel: &str, account: &str, day: &str, begun: Offse
     let csv = site.folder.path().join(format!("{channel}-{account}-{day}.csv"));
     let original = csv.with_extension("original");
     let (out, kept) = (csv.to_str().expect("a path"), original.to_str().expect("a path"));
-    let arguments =
-        ["bill", channel, "--date", day, "--account", account, "--out", out, "--save-original", kept];
+    let arguments = ["bill", channel, "--date", day, "--account", account, "--out", out, "--save-original", kept];
     let output = site.run(&arguments).await;
     assert_eq!(said(&output).0, Some(0), "{}", said(&output).1);
     let shown = site.run(&["bill", channel, "--date", day, "--account", account]).await;

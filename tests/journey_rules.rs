@@ -226,12 +226,15 @@ quarantine_retry_ms = [300]
 async fn the_journal_is_canonical_and_knows_no_payer(kind: Kind) {
     const PERSONAL: [&str; 3] = ["payer-7Q", "203.0.113.77", "openid-7Q"];
     let [id, ip, openid] = PERSONAL;
-    let app = app::start_with(kind, "").await;
+    let app = app::start_with(kind, "[channels.wechat]\nenabled = true\n").await;
     let client = app.client();
     let payer = json!({ "id": id, "ip": ip, "openid": openid });
     let noted = json!({ "payer": payer, "webhook_url": app.receiver.url("platform-a") });
-    let asked = ["tea", "sim:decline", "sim:underpay", "sim:twice", "sim:error"].map(|script| {
-        let (client, order) = (client.clone(), with(an_order(script), noted.clone()));
+    let scripts = ["tea", "sim:decline", "sim:underpay", "sim:twice", "sim:error"].map(an_order);
+    // Their requests tell the channel of the payer.
+    let telling = ["jsapi", "h5"].map(|method| with(an_order("tea"), json!({ "channel": "wechat", "method": method })));
+    let asked = scripts.into_iter().chain(telling).map(|order| {
+        let (client, order) = (client.clone(), with(order, noted.clone()));
         async move { client.create(&order).await.order(201) }
     });
     let orders = join_all(asked).await;
@@ -279,4 +282,39 @@ async fn rule_18_the_journal_is_canonical_and_knows_no_payer_on_sqlite() {
 #[actix_web::test]
 async fn rule_18_the_journal_is_canonical_and_knows_no_payer_on_postgres() {
     the_journal_is_canonical_and_knows_no_payer(Kind::Postgres).await;
+}
+
+/// What tells of the payer is put in anew with each send: while it is known, a repeat is the first request byte for
+/// byte (else the gateway refuses its number); once it is erased, the attempt is asked about and closed, never sent.
+#[actix_web::test]
+async fn rule_18_an_attempt_of_an_erased_payer_is_sent_no_more_and_comes_to_its_end() {
+    let app = app::start_with(Kind::Sqlite, "[channels.wechat]\nenabled = true\n").await;
+    let client = app.client();
+    let orders = ["jsapi", "h5"].map(|method| {
+        let payer = json!({ "id": "payer-8R", "ip": "203.0.113.88", "openid": "openid-8R" });
+        let asked = json!({ "channel": "wechat", "method": method, "payer": payer });
+        (method, with(an_order("sim:never"), asked))
+    });
+    for (method, asked) in orders {
+        let order = client.create(&asked).await.order(201);
+        let id = text(&order, "id");
+        let pay = async || {
+            let chosen = json!({ "channel": "wechat", "method": method });
+            client.post(&format!("/v1/orders/{id}/pay"), &chosen).await.order(200)
+        };
+        let again = pay().await;
+        assert_eq!(again["attempts"].as_array().map(Vec::len), Some(1), "{method}: {again}");
+        assert_eq!(again["attempts"][0]["state"], "open", "{method}: {again}");
+        if method == "jsapi" {
+            assert_ne!(again["next_action"], order["next_action"], "its parameters are signed anew");
+        }
+        let mut beside = Beside::of(&app.site).await;
+        beside.run("DELETE FROM payers").await;
+        beside.close().await;
+        let kept = pay().await;
+        assert_eq!((&kept["state"], &kept["attempts"][0]["state"]), (&json!("submitted"), &json!("open")), "{kept}");
+        assert_eq!(kept["next_action"], again["next_action"], "{method}: what was shown is still good");
+        assert_eq!(client.cancel(id).await.order(200)["state"], "failed");
+    }
+    app.finish().await;
 }

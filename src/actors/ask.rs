@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::channels::Payer;
 use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{Created, Finding, Refusal};
 use crate::domain::order::Order;
@@ -43,8 +44,7 @@ pub struct Details {
     pub description: String,
     pub return_url: Option<String>,
     pub payer_id: Option<String>,
-    pub payer_ip: Option<String>,
-    pub openid: Option<String>,
+    pub payer: Payer,
 }
 
 /// What is asked of an order that exists.

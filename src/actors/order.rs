@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::ask::{Addressee, AskError, Details, Placed, Trace};
 use super::clock;
 use super::registry::Registry;
-use super::request;
+use super::request::{self, Original};
 use super::supervisor::{Call, Question};
 use super::turn::{Shell, Turn, TurnError};
 use super::writer::{Lane, WriteError};
@@ -231,9 +231,8 @@ impl OrderActor {
                 flag.store(true, Ordering::Release);
             }
         }
-        let frozen = shell.frozen.as_ref();
         for effect in &shell.effects {
-            self.act(order, *effect, frozen, context);
+            self.act(order, *effect, shell.opened.as_ref(), context);
         }
         if let Some(state) = shell.reached {
             count_state(order, state);
@@ -255,7 +254,7 @@ impl OrderActor {
         }
     }
 
-    fn act(&mut self, order: &Order, effect: Effect, frozen: Option<&(u8, Arc<str>)>, context: &mut Context<Self>) {
+    fn act(&mut self, order: &Order, effect: Effect, opened: Option<&Opened>, context: &mut Context<Self>) {
         let question = match effect {
             Effect::ArmTimer { at } => {
                 self.armed = Some(at);
@@ -266,8 +265,8 @@ impl OrderActor {
                 let withdrawn = Arc::new(AtomicBool::new(false));
                 self.submits.retain(|(submit, _)| *submit != ordinal);
                 self.submits.push((ordinal, withdrawn.clone()));
-                let frozen = frozen.filter(|(attempt, _)| *attempt == ordinal).map(|(_, frozen)| frozen.clone());
-                (ordinal, Question::Submit { send, frozen, withdrawn })
+                let original = opened.filter(|opened| opened.ordinal == ordinal).map(|opened| opened.original.clone());
+                (ordinal, Question::Submit { send, original, withdrawn })
             }
             Effect::Query { ordinal } => (ordinal, Question::Query),
             Effect::Close { ordinal } => (ordinal, Question::Close),
@@ -564,11 +563,17 @@ struct ActorShell {
     beside: Beside,
     effects: Vec<Effect>,
     withdrawn: Vec<u8>,
-    frozen: Option<(u8, Arc<str>)>,
+    opened: Option<Opened>,
     webhooks: Vec<OutboxRow>,
     /// The state that this turn brought the order to, if it is another one.
     reached: Option<State>,
     committed: Committed,
+}
+
+/// The attempt that a turn opened.
+struct Opened {
+    ordinal: u8,
+    original: Arc<Original>,
 }
 
 /// How the order stood before a turn.
@@ -610,7 +615,7 @@ impl ActorShell {
             beside,
             effects: Vec::new(),
             withdrawn: Vec::new(),
-            frozen: None,
+            opened: None,
             webhooks: Vec::new(),
             reached: None,
             committed: Committed::Nothing,
@@ -629,12 +634,12 @@ impl ActorShell {
             description: &details.description,
             notify_url: self.registry.notify_url(attempt.channel, &attempt.account),
             return_url: details.return_url.as_deref(),
-            openid: details.openid.as_deref(),
-            payer_ip: details.payer_ip.as_deref(),
+            payer: &details.payer,
             opened_at: attempt.opened_at,
             expires_at: attempt.expires_at,
         });
-        self.frozen = Some((ordinal, Arc::from(&*frozen)));
+        let original = Original { frozen: frozen.clone(), payer: details.payer.clone() };
+        self.opened = Some(Opened { ordinal, original: Arc::new(original) });
         Some(AttemptRow { ordinal, frozen })
     }
 

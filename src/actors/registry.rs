@@ -2,7 +2,7 @@
 //!
 //! It must never decide anything about an order: that is the order's own turn.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -54,13 +54,6 @@ pub enum Readiness {
 /// Which account takes a platform's money at a channel.
 pub type Assignments = HashMap<(PlatformId, Channel), Account>;
 
-/// What became of credentials that were renewed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Renewal {
-    Done,
-    NoSuchAccount,
-}
-
 pub struct Registry {
     config: Arc<Config>,
     store: Arc<dyn Store>,
@@ -70,7 +63,7 @@ pub struct Registry {
     quarantine: Quarantine,
     timers: Timers,
     retries: Timers,
-    supervisors: OnceLock<HashMap<(Channel, Account), SupervisorHandle>>,
+    supervisors: RwLock<HashMap<(Channel, Account), SupervisorHandle>>,
     assignments: RwLock<Assignments>,
     webhooks: OnceLock<WebhookHandle>,
     arbiters: Vec<ArbiterHandle>,
@@ -103,7 +96,7 @@ impl Registry {
             actors: DashMap::new(),
             timers: Timers::new(),
             retries: Timers::new(),
-            supervisors: OnceLock::new(),
+            supervisors: RwLock::default(),
             assignments: RwLock::default(),
             webhooks: OnceLock::new(),
             arbiters,
@@ -112,13 +105,12 @@ impl Registry {
         })
     }
 
-    /// Connects what was started after the registry, which all of it needs.
+    /// Connects the dispatcher, which was started after the registry because it needs it.
     ///
     /// # Panics
     /// When called twice.
-    pub fn connect(&self, supervisors: HashMap<(Channel, Account), SupervisorHandle>, webhooks: WebhookHandle) {
-        let connected = self.supervisors.set(supervisors).is_ok() && self.webhooks.set(webhooks).is_ok();
-        assert!(connected, "the registry is connected once");
+    pub fn connect(&self, webhooks: WebhookHandle) {
+        assert!(self.webhooks.set(webhooks).is_ok(), "the registry is connected once");
     }
 
     pub fn config(&self) -> &Arc<Config> {
@@ -163,8 +155,19 @@ impl Registry {
 
     // --- channels ------------------------------------------------------------------------------------------------
 
-    pub fn supervisor(&self, channel: Channel, account: &Account) -> Option<&SupervisorHandle> {
-        self.supervisors.get()?.get(&(channel, account.clone()))
+    /// Has an account served from now on.
+    pub fn serve(&self, channel: Channel, account: Account, supervisor: SupervisorHandle) {
+        self.supervisors.write().unwrap_or_else(PoisonError::into_inner).insert((channel, account), supervisor);
+    }
+
+    /// The accounts that are served, in order.
+    pub fn accounts(&self) -> BTreeSet<(Channel, Account)> {
+        self.supervisors.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    pub fn supervisor(&self, channel: Channel, account: &Account) -> Option<SupervisorHandle> {
+        let supervisors = self.supervisors.read().unwrap_or_else(PoisonError::into_inner);
+        supervisors.get(&(channel, account.clone())).cloned()
     }
 
     /// The adapter of an account; none when the channel or the account is not configured.
@@ -181,17 +184,6 @@ impl Registry {
     ) -> Option<Result<Heard, CallbackError>> {
         let supervisor = self.supervisor(channel, &Account::from(account))?;
         Some(supervisor.adapter.callback(received, clock::now()))
-    }
-
-    /// Puts an adapter with other credentials in the place of an account's.
-    pub fn renew(&self, channel: Channel, adapter: Arc<dyn Adapter>) -> Renewal {
-        match self.supervisor(channel, adapter.account()) {
-            Some(supervisor) => {
-                supervisor.adapter.renew(adapter);
-                Renewal::Done
-            }
-            None => Renewal::NoSuchAccount,
-        }
     }
 
     /// Says which accounts take the money of which platforms, where it is not the default one.
@@ -219,7 +211,7 @@ impl Registry {
         Facts {
             channel,
             method,
-            health: supervisor.map_or(Health::Down, |supervisor| supervisor.health(now)),
+            health: supervisor.as_ref().map_or(Health::Down, |supervisor| supervisor.health(now)),
             account: supervisor.map(|_| account),
             risk: self.broken_rule(details),
         }
@@ -229,7 +221,7 @@ impl Registry {
         let listed = |list: &[String], value: &Option<String>| value.as_ref().is_some_and(|value| list.contains(value));
         if listed(&self.config.risk.refused_payers, &details.payer_id) {
             Some("refused_payer".into())
-        } else if listed(&self.config.risk.refused_ips, &details.payer_ip) {
+        } else if listed(&self.config.risk.refused_ips, &details.payer.ip) {
             Some("refused_ip".into())
         } else {
             None

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::ask::{Addressee, Details, Trace};
+use crate::channels::Payer;
 use crate::domain::id::OrderId;
 use crate::domain::view::Metadata;
-use crate::store::{Request, StoredOrder};
+use crate::store::{Frozen, Request, StoredOrder};
 
 /// What a new attempt of a stored order needs to know.
 pub fn details(stored: &StoredOrder) -> Details {
@@ -17,9 +18,26 @@ pub fn details(stored: &StoredOrder) -> Details {
         description: field(&body, "description").unwrap_or_else(|| stored.request.merchant_order_id.to_string()),
         return_url: field(&body, "return_url"),
         payer_id: field(&payer, "id"),
-        payer_ip: field(&payer, "ip"),
-        openid: field(&payer, "openid"),
+        payer: told(&payer),
     }
+}
+
+/// An attempt's request, as every send of it is made from.
+#[derive(Debug)]
+pub struct Original {
+    pub frozen: Box<str>,
+    pub payer: Payer,
+}
+
+impl From<Frozen> for Original {
+    fn from(stored: Frozen) -> Self {
+        let payer = stored.payer.as_deref().map(parse).unwrap_or_default();
+        Original { frozen: stored.request, payer: told(&payer) }
+    }
+}
+
+fn told(payer: &Value) -> Payer {
+    Payer { openid: field(payer, "openid"), ip: field(payer, "ip") }
 }
 
 /// The trace that the order was posted under; its own id where it had none.

@@ -6,6 +6,7 @@
 mod renewable;
 mod upkeep;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,6 +21,7 @@ pub use renewable::Renewable;
 
 use super::ask::Trace;
 use super::clock;
+use super::request::Original;
 use crate::channels::sender::{self, Allowance, Undelivered};
 use crate::channels::{Adapter, Answer, Attempted, NextAction, Outgoing, Reading, RefundAsk, Stamp, Submission};
 use crate::domain::breaker::{Admission, Breaker, Condition, Limits, Sign};
@@ -38,10 +40,10 @@ pub trait Answers: Send + Sync + 'static {
 /// What a call asks.
 #[derive(Debug, Clone)]
 pub enum Question {
-    /// `frozen` none: it is read from the store.
+    /// `original` none: it is read from the store.
     Submit {
         send: u16,
-        frozen: Option<Arc<str>>,
+        original: Option<Arc<Original>>,
         withdrawn: Arc<AtomicBool>,
     },
     Query,
@@ -262,18 +264,17 @@ async fn carry(desk: &Desk, call: &Call) -> Settled {
     let Some(_queued) = Queued::take(&desk.waiting, desk.settings.waiting_max) else {
         return not_sent("too many calls are waiting");
     };
-    let frozen = match &call.question {
-        Question::Submit { frozen: Some(frozen), .. } => Some(frozen.clone()),
-        Question::Submit { frozen: None, .. } => {
+    let original = match &call.question {
+        Question::Submit { original: Some(original), .. } => Some(original.clone()),
+        Question::Submit { original: None, .. } => {
             match desk.store.frozen(call.attempt.number.order, call.attempt.number.ordinal).await {
-                Ok(Some(frozen)) => Some(Arc::from(frozen)),
+                Ok(Some(frozen)) => Some(Arc::new(Original::from(frozen))),
                 Ok(None) => return not_sent("the attempt's request is not stored"),
                 Err(error) => return not_sent(&error.to_string()),
             }
         }
         Question::Query | Question::Close | Question::Refund { .. } | Question::QueryRefund { .. } => None,
     };
-    let frozen = frozen.as_deref().unwrap_or_default();
     let _query_place = if call.question.is_query() {
         desk.query_limiter.until_ready().await;
         Some(desk.query_places.acquire().await)
@@ -284,6 +285,11 @@ async fn carry(desk: &Desk, call: &Call) -> Settled {
     // One for the whole call: credentials that are renewed meanwhile did not sign its request.
     let adapter = desk.adapter.current();
     let adapter = adapter.as_ref();
+    let frozen = match &original {
+        Some(original) => adapter.complete(&original.frozen, &original.payer),
+        None => Some(Cow::Borrowed("")),
+    };
+    let Some(frozen) = frozen.as_deref() else { return not_sent("what it tells of the payer is not known any more") };
     let mut next = Next::First;
     for _ in 0..REQUESTS_MAX {
         let (stamp, answer) = match deliver(desk, adapter, call, frozen, next).await {

@@ -10,8 +10,12 @@ pub use super::stripe::fuzz as stripe;
 pub use super::unionpay::fuzz as unionpay;
 pub use super::wechat::fuzz as wechat;
 
+use std::sync::LazyLock;
+
 use super::bill::{BillError, BillKind, BillLine};
-use super::{Adapter, Answer, Attempted, Heard, NextAction, Notice, Reading, Received, RefundAsk, Stamp, Submitted};
+use super::{
+    Adapter, Answer, Attempted, Heard, NextAction, Notice, Payer, Reading, Received, RefundAsk, Stamp, Submitted,
+};
 use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::{AttemptNumber, OrderId, refund_number};
 use crate::domain::money::{Currency, format_minor, parse_minor};
@@ -82,6 +86,9 @@ pub(super) fn refund_ask(currency: &str, reference: &str) -> RefundAsk {
     }
 }
 
+static PAYER: LazyLock<Payer> =
+    LazyLock::new(|| Payer { openid: Some("oUpF8uMuAJO_M2pxb1Q9zNjWeS6o".into()), ip: Some("192.0.2.7".into()) });
+
 pub(super) fn ask(method: crate::domain::channel::Method, currency: &str) -> super::Ask<'static> {
     let attempt = attempt(currency);
     super::Ask {
@@ -92,8 +99,7 @@ pub(super) fn ask(method: crate::domain::channel::Method, currency: &str) -> sup
         description: "Tea",
         notify_url: "https://pay.example/v1/callbacks".into(),
         return_url: Some("https://shop.example/thanks?a=1"),
-        openid: Some("oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"),
-        payer_ip: Some("192.0.2.7"),
+        payer: &PAYER,
         opened_at: attempt.opened_at,
         expires_at: attempt.expires_at,
     }

@@ -7,12 +7,14 @@ pub mod alipay;
 pub mod bill;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod joined;
 pub mod sender;
 pub mod simpay;
 pub mod stripe;
 pub mod unionpay;
 pub mod wechat;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -74,6 +76,13 @@ impl Answer {
     }
 }
 
+/// The one value of a header: of two, a signature could mean either.
+fn only<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let mut values = headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+    let value = values.next()?;
+    values.next().is_none().then_some(value.as_str())
+}
+
 /// A callback, as it came.
 #[derive(Debug, Clone, Copy)]
 pub struct Received<'a> {
@@ -87,7 +96,25 @@ impl Received<'_> {
     }
 }
 
-/// What an attempt asks of its channel; frozen when the attempt is opened.
+/// What a request tells of who pays, where a method cannot do without it. It is never frozen: it lies in the payers'
+/// table alone and is put in with each send, so that a request is repeated byte for byte while that row stands, and not
+/// at all once it is erased.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Payer {
+    /// The payer's name at the channel.
+    pub openid: Option<String>,
+    /// Where the payer's browser is.
+    pub ip: Option<String>,
+}
+
+/// Who pays is not shown.
+impl fmt::Debug for Payer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Payer")
+    }
+}
+
+/// What an attempt asks of its channel; frozen, but for the payer, when the attempt is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask<'a> {
     pub number: AttemptNumber,
@@ -97,10 +124,7 @@ pub struct Ask<'a> {
     pub description: &'a str,
     pub notify_url: String,
     pub return_url: Option<&'a str>,
-    /// The payer's name at the channel, where a method cannot do without it.
-    pub openid: Option<&'a str>,
-    /// Where the payer's browser is, for methods that open a page in it.
-    pub payer_ip: Option<&'a str>,
+    pub payer: &'a Payer,
     pub opened_at: Instant,
     pub expires_at: Instant,
 }
@@ -266,9 +290,14 @@ pub struct RefundAsk {
 /// One account at one channel: builds its requests, reads its answers. Pure.
 pub trait Adapter: Send + Sync + 'static {
     fn account(&self) -> &Account;
-    /// The business fields of an attempt, which every send of it repeats byte for byte.
+    /// The business fields of an attempt, which every send of it repeats byte for byte, without anything personal.
     fn freeze(&self, ask: &Ask<'_>) -> Box<str>;
+    /// The same with what it tells of the payer, as it is submitted; none where that is not known any more.
+    fn complete<'a>(&self, frozen: &'a str, _payer: &Payer) -> Option<Cow<'a, str>> {
+        Some(Cow::Borrowed(frozen))
+    }
 
+    /// `frozen` is completed, here and in the following.
     fn submit(&self, frozen: &str, stamp: &Stamp) -> Submission;
     fn read_submit(&self, frozen: &str, stamp: &Stamp, answer: &Answer) -> Submitted;
     fn query(&self, attempt: &Attempted, stamp: &Stamp) -> Outgoing;

@@ -130,11 +130,10 @@ impl Simpay {
     /// # Errors
     /// The key is not base64 of at least 32 bytes; the key itself is never shown.
     pub fn new(account: Account, base_url: &str, key: &SecretString) -> Result<Self, String> {
-        let key = STANDARD
-            .decode(key.expose_secret())
-            .map_err(|_| format!("simpay account {account}: the key is not base64"))?;
+        let key =
+            STANDARD.decode(key.expose_secret()).map_err(|_| format!("simpay account {account}: key is not base64"))?;
         if key.len() < 32 {
-            return Err(format!("simpay account {account}: the key is shorter than 32 bytes"));
+            return Err(format!("simpay account {account}: key is shorter than 32 bytes"));
         }
         let base_url = format!("{}/simpay/v1", base_url.trim_end_matches('/'));
         Ok(Simpay { account, base_url, key: hmac::Key::new(hmac::HMAC_SHA256, &key) })

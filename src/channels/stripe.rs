@@ -74,20 +74,20 @@ impl Stripe {
         let malformed = |what: &str| format!("stripe account {account}: {what}");
         let key = credentials.secret_key.expose_secret();
         if !["sk_", "rk_"].iter().any(|prefix| key.starts_with(prefix)) || !is_plain(key) {
-            return Err(malformed("the secret key is not one (`sk_…` or `rk_…`)"));
+            return Err(malformed("secret_key is not one (`sk_…` or `rk_…`)"));
         }
         let livemode = ["sk_live_", "rk_live_"].iter().any(|prefix| key.starts_with(prefix));
         if credentials.webhook_secrets.is_empty() || credentials.webhook_secrets.len() > SECRETS_MAX {
-            return Err(malformed("one to eight webhook secrets are needed"));
+            return Err(malformed("webhook_secrets must be one to eight, one a line"));
         }
         let is_secret = |secret: &SecretString| {
             secret.expose_secret().strip_prefix("whsec_").is_some_and(|rest| !rest.is_empty() && is_plain(rest))
         };
         if !credentials.webhook_secrets.iter().all(is_secret) {
-            return Err(malformed("a webhook secret is not one (`whsec_…`)"));
+            return Err(malformed("webhook_secrets has one that is none (`whsec_…`)"));
         }
         if credentials.version.is_empty() || !is_plain(&credentials.version) {
-            return Err(malformed("the version is not one (such as `2026-10-28.endive`)"));
+            return Err(malformed("version is not one (such as `2026-10-28.endive`)"));
         }
         Ok(Stripe {
             base_url: base_url.trim_end_matches('/').to_owned(),

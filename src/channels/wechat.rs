@@ -22,6 +22,8 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use time::Date;
 use url::Url;
 
@@ -32,8 +34,8 @@ use self::sealed::Opener;
 use self::upkeep::{Certificates, Platform};
 use self::wire::{CURRENCY, Close, Created, Failure, Frozen, Refund, RefundTotal, Refunded, Transaction, json, parse};
 use super::{
-    Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, Outgoing, Reading, Received, RefundAsk,
-    Stamp, Submission, Submitted, Verb,
+    Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, Outgoing, Payer, Reading, Received,
+    RefundAsk, Stamp, Submission, Submitted, Verb,
     bill::{Bill, Day},
 };
 pub use crate::config::credentials::{Wechat as Credentials, WechatPublicKey as PublicKey};
@@ -117,9 +119,9 @@ impl Wechat {
                 (1..=ID_MAX).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_alphanumeric())
             });
             if !is_named {
-                return Err(malformed("public_key.id", "must be PUB_KEY_ID_ and its number"));
+                return Err(malformed("public_key_id", "must be PUB_KEY_ID_ and its number"));
             }
-            let key = PlatformKey::of_public_key(&pem).map_err(|why| malformed("public_key.pem", &why))?;
+            let key = PlatformKey::of_public_key(&pem).map_err(|why| malformed("public_key", &why))?;
             keys.insert(serial(&id), key);
             public_key_id = Some(id);
         }
@@ -258,6 +260,10 @@ impl Adapter for Wechat {
 
     fn freeze(&self, ask: &Ask<'_>) -> Box<str> {
         wire::freeze(&self.appid, &self.mchid, ask)
+    }
+
+    fn complete<'a>(&self, frozen: &'a str, payer: &Payer) -> Option<Cow<'a, str>> {
+        wire::complete(frozen, payer)
     }
 
     fn submit(&self, frozen: &str, stamp: &Stamp) -> Submission {

@@ -2,20 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use actix::prelude::*;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Failure;
-use crate::actors::registry::{Assignments, DEFAULT_ACCOUNT, Registry, Renewal};
+use super::{Failure, expiry};
+use crate::actors::clock;
+use crate::actors::registry::{Assignments, DEFAULT_ACCOUNT, Registry};
+use crate::actors::supervisor::{ChannelSupervisor, Settings};
 use crate::channels::Adapter;
 use crate::channels::alipay::Alipay;
 use crate::channels::simpay::Simpay;
 use crate::channels::stripe::Stripe;
 use crate::channels::unionpay::Unionpay;
 use crate::channels::wechat::Wechat;
-use crate::config::{self, Config, sandbox};
+use crate::config::credentials::Certified;
+use crate::config::{self, Config, ConfigError, sandbox};
+use crate::domain::breaker::Limits;
 use crate::domain::channel::Channel;
 use crate::domain::id::Account;
 use crate::store::Store;
@@ -57,57 +62,58 @@ fn check_accounts(config: &Config) -> Result<(), Failure> {
 
 fn of_channel(config: &Config, channel: Channel, settings: &config::Channel) -> Result<Vec<Arc<dyn Adapter>>, Failure> {
     let base_url = base_url(config, channel, settings)?;
-    // In the sandbox a channel without accounts of its own has those that the simulated gateway knows.
-    let made = config.sandbox && settings.accounts.is_empty();
-    let sandboxed = || sandbox::ACCOUNT.to_owned();
+    let made_in = (config.sandbox && settings.accounts.is_empty()).then_some(config.data.dir.as_path());
+    let accounts = &settings.accounts;
     match channel {
         Channel::Simpay => {
-            let mut keys = settings.accounts.simpay()?;
-            if made {
-                for account in sandbox::SIMPAY_ACCOUNTS {
-                    keys.insert(account.to_owned(), sandbox::simpay_key(&config.data.dir, account)?);
-                }
-            }
-            each(keys, |account, key| Simpay::new(account, &base_url, &key))
+            let keys = or_made(accounts.simpay()?, made_in, sandbox::simpay_key)?;
+            each(channel, keys, |account, key| Simpay::new(account, &base_url, &key))
         }
         Channel::Wechat => {
-            let mut accounts = settings.accounts.wechat()?;
-            if made {
-                accounts.insert(sandboxed(), sandbox::Wechat::open(&config.data.dir, sandbox::ACCOUNT)?.credentials());
-            }
-            each(accounts, |account, texts| Wechat::new(account, &base_url, texts))
+            let made = |dir: &Path, name: &str| Ok(sandbox::Wechat::open(dir, name)?.credentials());
+            let accounts = or_made(accounts.wechat()?, made_in, made)?;
+            each(channel, accounts, |account, texts| Wechat::new(account, &base_url, texts))
         }
         Channel::Alipay => {
-            let mut accounts = settings.accounts.alipay()?;
-            if made {
-                accounts.insert(sandboxed(), sandbox::Alipay::open(&config.data.dir, sandbox::ACCOUNT)?.credentials());
-            }
-            each(accounts, |account, texts| Alipay::new(account, &base_url, texts))
+            let made = |dir: &Path, name: &str| Ok(sandbox::Alipay::open(dir, name)?.credentials());
+            let accounts = or_made(accounts.alipay()?, made_in, made)?;
+            each(channel, accounts, |account, texts| Alipay::new(account, &base_url, texts))
         }
         Channel::Unionpay => {
-            let mut accounts = settings.accounts.unionpay()?;
-            if made {
-                accounts
-                    .insert(sandboxed(), sandbox::Unionpay::open(&config.data.dir, sandbox::ACCOUNT)?.credentials());
-            }
-            each(accounts, |account, texts| Unionpay::new(account, &base_url, texts))
+            let made = |dir: &Path, name: &str| Ok(sandbox::Unionpay::open(dir, name)?.credentials());
+            let accounts = or_made(accounts.unionpay()?, made_in, made)?;
+            each(channel, accounts, |account, texts| Unionpay::new(account, &base_url, texts))
         }
         Channel::Stripe => {
-            let mut accounts = settings.accounts.stripe()?;
-            if made {
-                accounts.insert(sandboxed(), sandbox::Stripe::open(&config.data.dir, sandbox::ACCOUNT)?.credentials());
-            }
-            each(accounts, |account, texts| Stripe::new(account, &base_url, texts))
+            let made = |dir: &Path, name: &str| Ok(sandbox::Stripe::open(dir, name)?.credentials());
+            let accounts = or_made(accounts.stripe()?, made_in, made)?;
+            each(channel, accounts, |account, texts| Stripe::new(account, &base_url, texts))
         }
     }
 }
 
-fn each<C, A: Adapter, E: Into<Failure>>(
+/// In the sandbox a channel without accounts of its own has the one that the simulated gateway knows; `made_in` is the
+/// data folder then.
+fn or_made<C>(
+    configured: BTreeMap<String, C>,
+    made_in: Option<&Path>,
+    made: impl FnOnce(&Path, &str) -> Result<C, ConfigError>,
+) -> Result<BTreeMap<String, C>, ConfigError> {
+    match made_in {
+        Some(dir) => Ok(BTreeMap::from([(sandbox::ACCOUNT.to_owned(), made(dir, sandbox::ACCOUNT)?)])),
+        None => Ok(configured),
+    }
+}
+
+fn each<C: Certified, A: Adapter>(
+    channel: Channel,
     credentials: BTreeMap<String, C>,
-    adapter: impl Fn(Account, C) -> Result<A, E>,
+    adapter: impl Fn(Account, C) -> Result<A, String>,
 ) -> Result<Vec<Arc<dyn Adapter>>, Failure> {
     let each = |(name, credentials): (String, C)| {
-        let adapter = adapter(Account::from(name.as_str()), credentials).map_err(Into::into)?;
+        let certificates = expiry::of(&credentials);
+        let adapter = adapter(Account::from(name.as_str()), credentials)?;
+        expiry::tell(channel, &name, &certificates, clock::now());
         Ok(Arc::new(adapter) as Arc<dyn Adapter>)
     };
     credentials.into_iter().map(each).collect()
@@ -154,9 +160,34 @@ pub async fn assignments(config: &Config, store: &dyn Store) -> Result<Assignmen
     Ok(assignments)
 }
 
+/// Serves an account from now on, within the limits that the server was started with.
+pub fn serve(registry: &Arc<Registry>, channel: Channel, adapter: Arc<dyn Adapter>) {
+    let account = adapter.account().clone();
+    let settings = supervisor_settings(registry.config(), channel);
+    let (arbiter, store) = (Arbiter::new().handle(), registry.store().clone());
+    let supervisor = ChannelSupervisor::start(&arbiter, channel, adapter, registry.clone(), store, settings);
+    registry.serve(channel, account, supervisor);
+}
+
+fn supervisor_settings(config: &Config, channel: Channel) -> Settings {
+    let (pace, channel) = (config.pace(), &config.channels[channel.name()]);
+    Settings {
+        per_second: channel.outbound_per_second(pace),
+        queries_percent: channel.queries_percent,
+        concurrent: channel.calls_concurrent,
+        waiting_max: channel.calls_waiting,
+        timeout: channel.timeout(pace),
+        retry_ms: channel.call_retry_ms.clone(),
+        breaker: Limits {
+            failures: channel.breaker_failures,
+            open_ms: i64::try_from(channel.breaker_open_ms).unwrap_or(i64::MAX),
+        },
+    }
+}
+
 /// Renews credentials and assignments at every SIGHUP, until the terminal that this process was started from is gone:
 /// such a hang-up asks it to end.
-pub async fn renew_when_asked(hangups: Option<Signal>, overlays: &[PathBuf], registry: &Registry) {
+pub async fn renew_when_asked(hangups: Option<Signal>, overlays: &[PathBuf], registry: &Arc<Registry>) {
     let Some(mut hangups) = hangups else { return std::future::pending().await };
     let had_terminal = std::io::stdin().is_terminal();
     while hangups.recv().await.is_some() {
@@ -164,8 +195,8 @@ pub async fn renew_when_asked(hangups: Option<Signal>, overlays: &[PathBuf], reg
             return;
         }
         match renew(overlays, registry).await {
-            Ok(renewed) => tracing::info!(renewed, "the accounts' credentials were renewed"),
-            Err(error) => tracing::error!(%error, "credentials stay as they were"),
+            Ok(Renewed { renewed, added }) => tracing::info!(renewed, added, "the accounts' credentials were renewed"),
+            Err(error) => tracing::error!(%error, "credentials and accounts stay as they were"),
         }
     }
 }
@@ -177,21 +208,42 @@ pub fn hangups() -> Option<Signal> {
         .ok()
 }
 
-/// Reads the configuration and all files again. Nothing is changed unless all of it is good.
-async fn renew(overlays: &[PathBuf], registry: &Registry) -> Result<usize, Failure> {
+/// How many accounts have other credentials now, or are served for the first time.
+struct Renewed {
+    renewed: usize,
+    added: usize,
+}
+
+/// Reads the configuration and all files again. Nothing is changed unless all of it is good. Of the configuration only
+/// the accounts count, and which platforms use them; the rest is as it was at the start.
+async fn renew(overlays: &[PathBuf], registry: &Arc<Registry>) -> Result<Renewed, Failure> {
     let config = Config::load(overlays)?;
     let adapters = adapters(&config)?;
     let assignments = assignments(&config, registry.store().as_ref()).await?;
-    let mut renewed = 0;
+    let mut done = Renewed { renewed: 0, added: 0 };
+    let mut gone = registry.accounts();
     for (channel, adapter) in adapters {
-        let account = adapter.account().clone();
-        match registry.renew(channel, adapter) {
-            Renewal::Done => renewed += 1,
-            Renewal::NoSuchAccount => {
-                tracing::warn!(channel = channel.name(), %account, "a new account is served after a restart");
+        gone.remove(&(channel, adapter.account().clone()));
+        match registry.supervisor(channel, adapter.account()) {
+            Some(supervisor) => {
+                supervisor.adapter.renew(adapter);
+                done.renewed += 1;
+            }
+            // What a channel's orders are told and charged was settled at the start, with the channels there were.
+            None if !registry.config().channels[channel.name()].enabled => {
+                tracing::warn!(channel = channel.name(), "the channel is enabled by a restart, and not before");
+            }
+            None => {
+                tracing::info!(channel = channel.name(), account = %adapter.account(), "a new account is served");
+                serve(registry, channel, adapter);
+                done.added += 1;
             }
         }
     }
+    for (channel, account) in gone {
+        let channel = channel.name();
+        tracing::warn!(channel, %account, "the account is not configured any more; it is served until a restart");
+    }
     registry.assign(assignments);
-    Ok(renewed)
+    Ok(done)
 }

@@ -1,6 +1,5 @@
 //! `tongbao serve`: starts everything in order, and stops it in the other order.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,16 +14,12 @@ use super::accounts::{self, Adapters};
 use super::{Failure, gateway, open_store, sandbox};
 use crate::actors::registry::Registry;
 use crate::actors::router::Router;
-use crate::actors::supervisor::{ChannelSupervisor, Settings, SupervisorHandle};
 use crate::actors::takeup::Takeup;
 use crate::actors::timers::TICK;
 use crate::actors::webhooks::WebhookDispatcher;
 use crate::actors::writer::{Bounds, Stop, Writer, WriterHandle};
 use crate::actors::{clock, lease};
-use crate::config::{self, Config};
-use crate::domain::breaker::Limits;
-use crate::domain::channel::Channel;
-use crate::domain::id::Account;
+use crate::config::Config;
 use crate::domain::pay_link::PayLinks;
 use crate::domain::time::Instant;
 use crate::http::{self, App, PAY_LINK_KEY, PAYER_KEY};
@@ -179,18 +174,12 @@ fn start_actors(
     let arbiters = (0..threads).map(|_| Arbiter::new().handle()).collect();
     let router = Router::new(&config.routing, &http::read_key(PAYER_KEY, &keys.payers)?);
     let registry = Registry::new(config.clone(), store.clone(), writer, router, arbiters);
-    let mut supervisors: HashMap<(Channel, Account), SupervisorHandle> = HashMap::new();
     for (channel, adapter) in adapters {
-        let settings = supervisor_settings(config, &config.channels[channel.name()]);
-        let account = adapter.account().clone();
-        let arbiter = Arbiter::new().handle();
-        let supervisor =
-            ChannelSupervisor::start(&arbiter, channel, adapter, registry.clone(), store.clone(), settings);
-        supervisors.insert((channel, account), supervisor);
+        accounts::serve(&registry, channel, adapter);
     }
     let links = Arc::new(PayLinks::new(&config.server.public_url, &http::read_key(PAY_LINK_KEY, &keys.links)?));
     let webhooks = WebhookDispatcher::start(registry.clone(), links);
-    registry.connect(supervisors, webhooks);
+    registry.connect(webhooks);
     actix::spawn(Takeup::new(registry.clone()).run());
     let ticking = registry.clone();
     actix::spawn(async move {
@@ -200,20 +189,4 @@ fn start_actors(
         }
     });
     Ok(registry)
-}
-
-fn supervisor_settings(config: &Config, channel: &config::Channel) -> Settings {
-    let pace = config.pace();
-    Settings {
-        per_second: channel.outbound_per_second(pace),
-        queries_percent: channel.queries_percent,
-        concurrent: channel.calls_concurrent,
-        waiting_max: channel.calls_waiting,
-        timeout: channel.timeout(pace),
-        retry_ms: channel.call_retry_ms.clone(),
-        breaker: Limits {
-            failures: channel.breaker_failures,
-            open_ms: i64::try_from(channel.breaker_open_ms).unwrap_or(i64::MAX),
-        },
-    }
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::credentials::{self, AlipayTrust, WechatPublicKey};
-use super::{ConfigError, secret_file};
+use super::{ConfigError, is_open_to_all, secret_file};
 use crate::domain::channel::Channel;
 
 /// The version of Stripe's API that requests are made in, unless an account says otherwise.
@@ -135,7 +135,11 @@ impl Wechat {
             self.platform_certificates.as_ref(),
             self.platform_certificates_file.as_ref(),
         )?;
+        let is_given = certificates.is_some();
         let platform_certificates = certificates.map_or_else(Vec::new, |text| certificates_of(text.expose_secret()));
+        if is_given && platform_certificates.is_empty() {
+            return Err(place.refused("platform_certificates", "has no certificate in PEM"));
+        }
         if public_key.is_none() && platform_certificates.is_empty() {
             return Err(place.missing("public_key_file", "or `platform_certificates_file`: one of the two must verify"));
         }
@@ -227,7 +231,7 @@ struct Unionpay {
 impl Unionpay {
     fn credentials(&self, place: &Place) -> Result<credentials::Unionpay, ConfigError> {
         let text = |name, text: &Option<SecretString>, file: &Option<PathBuf>| {
-            place.secret(name, text.as_ref(), file.as_ref()).map(|text| exposed(&text))
+            place.required(name, text.as_ref(), file.as_ref()).map(|text| exposed(&text))
         };
         Ok(credentials::Unionpay {
             mer_id: self.mer_id.clone(),
@@ -276,7 +280,22 @@ fn place(channel: Channel, account: &str) -> Place {
 }
 
 impl Place {
+    /// What only we may know.
     fn secret(
+        &self,
+        name: &str,
+        text: Option<&SecretString>,
+        file: Option<&PathBuf>,
+    ) -> Result<SecretString, ConfigError> {
+        let secret = self.required(name, text, file)?;
+        if file.is_some_and(|file| is_open_to_all(file)) {
+            let key = format!("{}.{name}_file", self.0);
+            tracing::warn!(key, "everybody on this machine may read or change the file: `chmod o= FILE` ends that");
+        }
+        Ok(secret)
+    }
+
+    fn required(
         &self,
         name: &str,
         text: Option<&SecretString>,

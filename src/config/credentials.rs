@@ -62,3 +62,50 @@ pub struct Stripe {
     pub webhook_secrets: Vec<SecretString>,
     pub version: String,
 }
+
+/// What has certificates among its texts.
+pub trait Certified {
+    /// Each text, of one certificate or several, after the name of its key in the configuration. Of roots that stand
+    /// there together some may have ended: they are none of these.
+    fn certificates(&self) -> Vec<(&'static str, &str)>;
+}
+
+impl Certified for Wechat {
+    fn certificates(&self) -> Vec<(&'static str, &str)> {
+        self.platform_certificates.iter().map(|pem| ("platform_certificates", pem.as_str())).collect()
+    }
+}
+
+impl Certified for Alipay {
+    fn certificates(&self) -> Vec<(&'static str, &str)> {
+        match &self.trust {
+            AlipayTrust::PublicKey { .. } => Vec::new(),
+            AlipayTrust::Certificates { app, alipay, .. } => {
+                vec![("app_certificate", app), ("alipay_certificate", alipay)]
+            }
+        }
+    }
+}
+
+impl Certified for Unionpay {
+    fn certificates(&self) -> Vec<(&'static str, &str)> {
+        vec![
+            ("signing_certificate", &self.signing_certificate),
+            ("root_certificate", &self.root),
+            ("middle_certificate", &self.middle),
+        ]
+    }
+}
+
+impl Certified for Stripe {
+    fn certificates(&self) -> Vec<(&'static str, &str)> {
+        Vec::new()
+    }
+}
+
+/// A key of simpay's.
+impl Certified for SecretString {
+    fn certificates(&self) -> Vec<(&'static str, &str)> {
+        Vec::new()
+    }
+}

@@ -9,6 +9,7 @@ mod stripe;
 mod unionpay;
 mod wechat;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -22,10 +23,7 @@ pub use wechat::Wechat;
 
 use super::{Config, ConfigError, secret_file};
 
-/// The accounts that the sandbox wires to the simulated gateway for `simpay`.
-pub const SIMPAY_ACCOUNTS: [&str; 1] = ["default"];
-
-/// The account that the sandbox has at every other channel.
+/// The account that the sandbox has at every channel where none is configured.
 pub const ACCOUNT: &str = "default";
 
 /// The key of the sandbox's operators. Everybody knows it.
@@ -51,11 +49,18 @@ pub fn simpay_key(data_dir: &Path, account: &str) -> Result<SecretString, Config
     secret_file(&path)
 }
 
-/// Whether the simulated gateway answers for a channel that has a folder of keys: it is enabled, or it once was, and
-/// the gateway's books may hold payments of it. Keys take a while to make, so that nobody makes them for nothing.
-pub fn is_served(config: &Config, channel: &str) -> bool {
-    let is_enabled = config.channels.get(channel).is_some_and(|settings| settings.enabled);
-    is_enabled || folder::path(&config.data.dir, channel, ACCOUNT).exists()
+/// The accounts of a channel that the simulated gateway answers for: [`ACCOUNT`] where the channel is enabled, and all
+/// whose keys were ever made, as the gateway's books may hold payments of them. Keys take a while to make, so that
+/// nobody makes them for nothing.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn accounts(config: &Config, channel: &str) -> Result<BTreeSet<String>, ConfigError> {
+    let mut accounts = folder::accounts(&config.data.dir, channel)?;
+    if config.channels.get(channel).is_some_and(|settings| settings.enabled) {
+        accounts.insert(ACCOUNT.to_owned());
+    }
+    Ok(accounts)
 }
 
 fn random<const BYTES: usize>() -> Result<[u8; BYTES], ConfigError> {
@@ -86,7 +91,6 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
-    use crate::domain::channel::Channel;
 
     fn der(pem: &str) -> Vec<u8> {
         let lines = pem.lines().filter(|line| !line.starts_with("-----"));
@@ -98,11 +102,12 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("tongbao-sandbox-{}", std::process::id()));
         let mut config = Config::load(&[]).unwrap();
         config.data.dir = dir.clone();
-        assert!(Channel::ALL.iter().all(|channel| is_served(&config, channel.name())), "all are on by default");
         config.channels.retain(|name, _| name == "simpay");
-        assert!(!is_served(&config, "wechat"));
+        let served = |channel| accounts(&config, channel).unwrap().into_iter().collect::<Vec<String>>().join(" ");
+        assert_eq!([served("wechat"), served("simpay")], ["", "default"]);
         let (wechat, again) = (Wechat::open(&dir, ACCOUNT).unwrap(), Wechat::open(&dir, ACCOUNT).unwrap());
-        assert!(is_served(&config, "wechat") && !is_served(&config, "alipay") && is_served(&config, "simpay"));
+        simpay_key(&dir, "shop").unwrap();
+        assert_eq!([served("wechat"), served("alipay"), served("simpay")], ["default", "", "default shop"]);
         assert_eq!(wechat.platform_certificate, again.platform_certificate);
         assert_eq!((wechat.mchid.len(), wechat.appid.len(), wechat.merchant_serial.len()), (10, 18, 40));
         assert_eq!(wechat.api_v3_key.expose_secret().len(), 32);

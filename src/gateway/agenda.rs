@@ -36,7 +36,7 @@ pub enum Delivery {
     Copy,
     /// A callback that is not ours: right fields, another key.
     Forged,
-    /// Of a refund: repeated until acknowledged, forgotten at a restart, as nothing waits for it.
+    /// Of a refund: repeated until acknowledged; `tries` were made.
     Refund { refund_number: Arc<str>, tries: u16 },
 }
 

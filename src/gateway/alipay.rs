@@ -38,13 +38,12 @@ impl Alipay {
     /// A key cannot be made or read, or is malformed.
     pub fn open(config: &Config, roster: &mut Roster) -> Result<Self, GatewayError> {
         let mut wires = Vec::new();
-        if sandbox::is_served(config, Channel::Alipay.name()) {
-            let name = sandbox::ACCOUNT;
-            let account = sandbox::Alipay::open(&config.data.dir, name).map_err(GatewayError::Config)?;
-            let time_scale = TimeScale::percent(config.gateway.time_scale_percent);
-            let wire = AlipayWire::new(&account, time_scale).ok_or_else(|| GatewayError::Key(name.to_owned()))?;
+        let scale = TimeScale::percent(config.gateway.time_scale_percent);
+        for name in sandbox::accounts(config, Channel::Alipay.name()).map_err(GatewayError::Config)? {
+            let account = sandbox::Alipay::open(&config.data.dir, &name).map_err(GatewayError::Config)?;
+            let wire = AlipayWire::new(&account, scale).ok_or_else(|| GatewayError::Key(name.clone()))?;
             let wire = Arc::new(wire);
-            wires.push((roster.enlist(Channel::Alipay, name, wire.clone()), wire));
+            wires.push((roster.enlist(Channel::Alipay, &name, wire.clone()), wire));
         }
         Ok(Alipay { wires, links: Links::new() })
     }

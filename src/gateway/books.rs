@@ -16,7 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use dashmap::mapref::entry::Entry;
 
-pub use record::{Capture, OrderLine, Refunded, State, View};
+pub use record::{Capture, OrderLine, Refunded, State, Told, View};
 pub use state::{Total, Totals};
 
 use super::GatewayError;
@@ -153,6 +153,10 @@ pub enum PendingWhat {
         script: Script,
         sent: u16,
         acknowledged: bool,
+    },
+    RefundCallback {
+        refund_number: Arc<str>,
+        sent: u16,
     },
 }
 
@@ -378,6 +382,19 @@ impl Books {
         Ok(())
     }
 
+    /// Notes that a callback of a refund was sent and whether it was acknowledged.
+    pub fn refund_told(&self, account: AccountId, refund_number: &str, acknowledged: bool) -> Result<(), Refusal> {
+        let account = self.account(account);
+        let Some(mut refund) = account.refunds.get_mut(refund_number) else { return Err(Refusal::NotExist) };
+        self.append(&Fact::RefundTold {
+            account: Cow::Borrowed(&account.label),
+            refund_number: Cow::Borrowed(refund_number),
+            acknowledged,
+        })?;
+        refund.told.again(acknowledged);
+        Ok(())
+    }
+
     /// What a callback of a payment would say; none if it was never asked for, or nobody wants to hear of it.
     pub fn standing(&self, id: &PaymentId) -> Option<Standing> {
         let record = self.account(id.account).payments.get(&id.number)?;
@@ -501,6 +518,12 @@ impl Books {
                 let Record::Payment(payment) = record.value() else { continue };
                 if let Some(what) = payment.pending(now) {
                     let payment = PaymentId { account: id, number: Arc::clone(record.key()) };
+                    take_up(Pending { payment, what });
+                }
+            }
+            for refund in &self.account(id).refunds {
+                if let Some(what) = refund.pending(refund.key()) {
+                    let payment = PaymentId { account: id, number: Arc::clone(&refund.number) };
                     take_up(Pending { payment, what });
                 }
             }

@@ -157,7 +157,11 @@ impl Sender {
         let now = now_ms();
         let notice = self.gateway.books.refund_notice(job.payment.account, refund_number, now);
         let Some(callback) = notice.and_then(|notice| wire.refund_callback(&notice, now)) else { return };
-        if !self.post(job, wire, callback).await {
+        let acknowledged = self.post(job, wire, callback).await;
+        if self.gateway.books.refund_told(job.payment.account, refund_number, acknowledged).is_err() {
+            tracing::error!(%refund_number, "a refund's callback was sent but could not be booked");
+        }
+        if !acknowledged {
             let refund_number = Arc::clone(refund_number);
             self.try_again(job, wire, tries, |tries| Delivery::Refund { refund_number, tries });
         }

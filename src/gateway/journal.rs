@@ -76,6 +76,14 @@ pub enum Fact<'a> {
         #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
         data: Option<Cow<'a, str>>,
     },
+    /// A callback of a refund was sent.
+    RefundTold {
+        #[serde(borrow)]
+        account: Cow<'a, str>,
+        #[serde(borrow)]
+        refund_number: Cow<'a, str>,
+        acknowledged: bool,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -290,7 +290,8 @@ impl Gateway {
         }
     }
 
-    /// Takes up what the last run left undone: payers still to pay, late money, callbacks not yet acknowledged.
+    /// Takes up what the last run left undone: payers still to pay, late money, callbacks not yet acknowledged, of
+    /// captures and of refunds.
     fn take_up_pending(&self) {
         let now = now_ms();
         let mut pending_payments = 0u64;
@@ -310,6 +311,12 @@ impl Gateway {
                 PendingWhat::Callbacks { script, sent, acknowledged } => {
                     self.arrange_rest_of_callbacks(&payment, script, sent, acknowledged, now);
                 }
+                PendingWhat::RefundCallback { refund_number, sent } => {
+                    if self.has_tries_left(payment.account, sent) {
+                        let delivery = Delivery::Refund { refund_number, tries: sent };
+                        self.agenda.arrange(now, payment, Deed::Deliver(delivery));
+                    }
+                }
             }
         });
         if pending_payments > 0 {
@@ -327,10 +334,15 @@ impl Gateway {
         }
     }
 
+    /// Whether a callback that was sent so often without success is sent once more.
+    fn has_tries_left(&self, account: AccountId, sent: u16) -> bool {
+        usize::from(sent) <= self.wire(account).retry_ms().len()
+    }
+
     /// Goes on with the callbacks of a capture after a restart. The tries of copies count as tries: a few gaps less.
     fn arrange_rest_of_callbacks(&self, id: &PaymentId, script: Script, sent: u16, acknowledged: bool, now: i64) {
         let total = self.notices(script, &id.number).total();
-        let assured = total > 0 && !acknowledged && usize::from(sent) <= self.wire(id.account).retry_ms().len();
+        let assured = total > 0 && !acknowledged && self.has_tries_left(id.account, sent);
         if assured {
             self.agenda.arrange(now, id.clone(), Deed::Deliver(Delivery::Assured { tries: sent }));
         }

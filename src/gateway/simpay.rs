@@ -38,10 +38,10 @@ impl Simpay {
     /// A key cannot be made or read, or is malformed.
     pub fn open(config: &Config, roster: &mut Roster) -> Result<Self, GatewayError> {
         let mut wires = Vec::new();
-        for account in sandbox::SIMPAY_ACCOUNTS {
-            let key = sandbox::simpay_key(&config.data.dir, account).map_err(GatewayError::Config)?;
-            let wire = Arc::new(SimpayWire::new(Signer::new(account, &key)?, &config.gateway.callback_retry_ms));
-            wires.push((roster.enlist(Channel::Simpay, account, wire.clone()), wire));
+        for name in sandbox::accounts(config, Channel::Simpay.name()).map_err(GatewayError::Config)? {
+            let key = sandbox::simpay_key(&config.data.dir, &name).map_err(GatewayError::Config)?;
+            let wire = Arc::new(SimpayWire::new(Signer::new(&name, &key)?, &config.gateway.callback_retry_ms));
+            wires.push((roster.enlist(Channel::Simpay, &name, wire.clone()), wire));
         }
         Ok(Simpay { wires, nonces: Nonces::new() })
     }

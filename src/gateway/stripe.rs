@@ -66,14 +66,14 @@ impl Stripe {
     /// A secret cannot be made or read.
     pub fn open(config: &Config, roster: &mut Roster) -> Result<Self, GatewayError> {
         let mut merchants = Vec::new();
-        if sandbox::is_served(config, Channel::Stripe.name()) {
-            let made = sandbox::Stripe::open(&config.data.dir, sandbox::ACCOUNT).map_err(GatewayError::Config)?;
-            let wire =
-                Arc::new(StripeWire::new(&made.webhook_secret, TimeScale::percent(config.gateway.time_scale_percent)));
+        let scale = TimeScale::percent(config.gateway.time_scale_percent);
+        for name in sandbox::accounts(config, Channel::Stripe.name()).map_err(GatewayError::Config)? {
+            let made = sandbox::Stripe::open(&config.data.dir, &name).map_err(GatewayError::Config)?;
+            let wire = Arc::new(StripeWire::new(&made.webhook_secret, scale));
             merchants.push(Merchant {
-                account: roster.enlist(Channel::Stripe, sandbox::ACCOUNT, wire),
+                account: roster.enlist(Channel::Stripe, &name, wire),
                 secret_key: made.secret_key,
-                endpoint: config.public_url(&format!("/v1/callbacks/stripe/{}", sandbox::ACCOUNT)),
+                endpoint: config.public_url(&format!("/v1/callbacks/stripe/{name}")),
             });
         }
         Ok(Stripe { merchants, keys: Keys::default() })

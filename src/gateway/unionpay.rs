@@ -31,23 +31,20 @@ pub struct Unionpay {
 }
 
 impl Unionpay {
-    /// Answers for the sandbox's merchant if the channel is used, or was once: its books may hold payments.
-    ///
     /// # Errors
     /// A key or certificate cannot be made or read, or is malformed.
     pub fn open(config: &Config, roster: &mut Roster) -> Result<Self, GatewayError> {
-        let name = Channel::Unionpay.name();
-        if !sandbox::is_served(config, name) {
-            return Ok(Unionpay { wires: Vec::new() });
-        }
-        let account = sandbox::Unionpay::open(&config.data.dir, sandbox::ACCOUNT).map_err(GatewayError::Config)?;
-        let malformed = || GatewayError::Key(sandbox::ACCOUNT.to_owned());
-        let merchant = Merchant::new(&account.mer_id, &account.merchant_certificate).ok_or_else(malformed)?;
-        let signer = Signer::new(&account.signer_key, &account.signer_certificate).ok_or_else(malformed)?;
+        let mut wires = Vec::new();
         let scale = TimeScale::percent(config.gateway.time_scale_percent);
-        let wire = Arc::new(UnionpayWire::new(merchant, signer, scale));
-        let id = roster.enlist(Channel::Unionpay, sandbox::ACCOUNT, wire.clone());
-        Ok(Unionpay { wires: vec![(id, wire)] })
+        for name in sandbox::accounts(config, Channel::Unionpay.name()).map_err(GatewayError::Config)? {
+            let account = sandbox::Unionpay::open(&config.data.dir, &name).map_err(GatewayError::Config)?;
+            let malformed = || GatewayError::Key(name.clone());
+            let merchant = Merchant::new(&account.mer_id, &account.merchant_certificate).ok_or_else(malformed)?;
+            let signer = Signer::new(&account.signer_key, &account.signer_certificate).ok_or_else(malformed)?;
+            let wire = Arc::new(UnionpayWire::new(merchant, signer, scale));
+            wires.push((roster.enlist(Channel::Unionpay, &name, wire.clone()), wire));
+        }
+        Ok(Unionpay { wires })
     }
 
     fn wire(&self, mer_id: &str) -> Option<(AccountId, &Arc<UnionpayWire>)> {

@@ -39,13 +39,12 @@ impl Wechat {
     /// A key or certificate cannot be made or read, or is malformed.
     pub fn open(config: &Config, roster: &mut Roster) -> Result<Self, GatewayError> {
         let mut wires = Vec::new();
-        if sandbox::is_served(config, Channel::Wechat.name()) {
-            let account = sandbox::Wechat::open(&config.data.dir, sandbox::ACCOUNT).map_err(GatewayError::Config)?;
-            let scale = TimeScale::percent(config.gateway.time_scale_percent);
-            let wire = WechatWire::new(&account, scale);
-            let malformed = GatewayError::Key(sandbox::ACCOUNT.to_owned());
-            let wire = Arc::new(wire.ok_or(malformed)?);
-            wires.push((roster.enlist(Channel::Wechat, sandbox::ACCOUNT, wire.clone()), wire));
+        let scale = TimeScale::percent(config.gateway.time_scale_percent);
+        for name in sandbox::accounts(config, Channel::Wechat.name()).map_err(GatewayError::Config)? {
+            let account = sandbox::Wechat::open(&config.data.dir, &name).map_err(GatewayError::Config)?;
+            let wire = WechatWire::new(&account, scale).ok_or_else(|| GatewayError::Key(name.clone()))?;
+            let wire = Arc::new(wire);
+            wires.push((roster.enlist(Channel::Wechat, &name, wire.clone()), wire));
         }
         let bill_key = hmac::Key::new(hmac::HMAC_SHA256, &alphanumeric::<32>());
         Ok(Wechat { wires, bill_key })

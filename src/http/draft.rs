@@ -8,6 +8,7 @@ use url::{Host, Url};
 use super::json::{self, Json};
 use super::problem::{ApiError, Code};
 use crate::actors::ask::{Details, Trace};
+use crate::channels;
 use crate::domain::channel::{Channel, Method};
 use crate::domain::money::{self, Currency};
 use crate::domain::view::Metadata;
@@ -141,8 +142,10 @@ impl Draft {
             description: self.body.description.clone(),
             return_url: self.body.return_url.clone(),
             payer_id: self.payer.as_ref().map(|payer| payer.id.clone()),
-            payer_ip: self.payer.as_ref().and_then(|payer| payer.ip).map(|ip| ip.to_string()),
-            openid: self.payer.as_ref().and_then(|payer| payer.openid.clone()),
+            payer: channels::Payer {
+                openid: self.payer.as_ref().and_then(|payer| payer.openid.clone()),
+                ip: self.payer.as_ref().and_then(|payer| payer.ip).map(|ip| ip.to_string()),
+            },
         }
     }
 

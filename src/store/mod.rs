@@ -141,8 +141,16 @@ pub enum NextActionChange {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptRow {
     pub ordinal: u8,
-    /// The business fields of its request, frozen: JSON.
+    /// The business fields of its request, frozen: JSON, and nothing personal in it.
     pub frozen: Box<str>,
+}
+
+/// An attempt's request as it is stored, and who pays, which lies elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frozen {
+    pub request: Box<str>,
+    /// JSON of `payer`; none where the platform named nobody, or it was erased.
+    pub payer: Option<Box<str>>,
 }
 
 /// A webhook to be delivered; its payload is made of the order as it was.
@@ -402,7 +410,7 @@ pub trait Store: Send + Sync + 'static {
     fn journal(&self, id: OrderId) -> Reply<'_, Vec<JournalRow>>;
     /// Orders that are due after the place `after` and not later than `until`, in order of (due_at, id).
     fn due(&self, after: Option<DueOrder>, until: Instant, limit: u32) -> Reply<'_, Vec<DueOrder>>;
-    fn frozen(&self, id: OrderId, ordinal: u8) -> Reply<'_, Option<Box<str>>>;
+    fn frozen(&self, id: OrderId, ordinal: u8) -> Reply<'_, Option<Frozen>>;
     fn inbox(&self, order: OrderId) -> Reply<'_, Vec<StoredInboxRow>>;
     /// How many callbacks lie there for an order.
     fn inbox_size_of(&self, order: OrderId) -> Reply<'_, i64>;

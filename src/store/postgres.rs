@@ -17,9 +17,9 @@ use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
 use super::rows::*;
 use super::statements::*;
 use super::{
-    Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, DueOrder, Group, JournalRow, KeptAnswer, KeyRow,
-    LastChannel, OrderFilter, OutboxItem, Owner, Platform, Reply, Store, StoreError, StoredEntry, StoredInboxRow,
-    StoredOrder,
+    Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, DueOrder, Frozen, Group, JournalRow, KeptAnswer,
+    KeyRow, LastChannel, OrderFilter, OutboxItem, Owner, Platform, Reply, Store, StoreError, StoredEntry,
+    StoredInboxRow, StoredOrder,
 };
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::Order;

@@ -5,7 +5,7 @@ use sqlx::FromRow;
 use sqlx::types::Uuid;
 
 use super::{
-    Balance, ChannelTotal, Claim, Count, DeadLetter, DueOrder, GivenAnswer, InboxReason, InboxRow, JournalRow,
+    Balance, ChannelTotal, Claim, Count, DeadLetter, DueOrder, Frozen, GivenAnswer, InboxReason, InboxRow, JournalRow,
     KeptAnswer, KeyRow, LastChannel, OutboxItem, Owner, Platform, Request, StoreError, StoredEntry, StoredInboxRow,
     StoredOrder,
 };
@@ -336,6 +336,19 @@ impl Readable for EntryColumns {
     type Value = StoredEntry;
     fn read(self) -> Result<StoredEntry, StoreError> {
         Ok(StoredEntry { kind: self.kind, currency: self.currency, lines: json(&self.lines, "entry")? })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct FrozenColumns {
+    frozen: String,
+    payer: Option<String>,
+}
+
+impl Readable for FrozenColumns {
+    type Value = Frozen;
+    fn read(self) -> Result<Frozen, StoreError> {
+        Ok(Frozen { request: self.frozen.into(), payer: self.payer.map(Into::into) })
     }
 }
 

@@ -26,7 +26,8 @@ pub const JOURNAL: &str = "SELECT version, at, body FROM journal WHERE order_id 
 pub const DUE: &str = "SELECT next_due_at, id FROM orders \
      WHERE next_due_at IS NOT NULL AND next_due_at <= $1 AND (next_due_at, id) > ($2, $3) \
      ORDER BY next_due_at, id LIMIT $4";
-pub const FROZEN: &str = "SELECT frozen FROM attempts WHERE order_id = $1 AND ordinal = $2";
+pub const FROZEN: &str = "SELECT a.frozen, p.payer FROM attempts a LEFT JOIN payers p ON p.order_id = a.order_id \
+     WHERE a.order_id = $1 AND a.ordinal = $2";
 pub const INBOX: &str = "SELECT id, reason, channel, account, number, order_id, body, at FROM inbox \
      WHERE order_id = $1 ORDER BY id";
 pub const INBOX_SIZE_OF: &str = "SELECT COUNT(*) FROM inbox WHERE order_id = $1";
@@ -222,8 +223,8 @@ macro_rules! statements {
             self.all(ask.bind(i64::from(limit)))
         }
 
-        fn frozen(&self, id: OrderId, ordinal: u8) -> Reply<'_, Option<Box<str>>> {
-            self.maybe(query_as::<_, TextColumn>(FROZEN).bind(key(id)).bind(i64::from(ordinal)))
+        fn frozen(&self, id: OrderId, ordinal: u8) -> Reply<'_, Option<Frozen>> {
+            self.maybe(query_as::<_, FrozenColumns>(FROZEN).bind(key(id)).bind(i64::from(ordinal)))
         }
 
         fn inbox(&self, order: OrderId) -> Reply<'_, Vec<StoredInboxRow>> {

@@ -276,8 +276,8 @@ fn rule_03_the_look_at_a_channel_takes_the_earlier_of_both_expiries_and_refuses_
     let unsuitable = Verdict::Unsuitable { failure: AttemptFailure::ChannelUnsuitable };
     assert_eq!(validate(&order, &facts(Channel::Unionpay), START), suits(START.plus_ms(15 * MINUTE)));
     assert_eq!(validate(&order, &facts(Channel::Simpay), START), suits(order.expires_at));
-    assert_eq!(validate(&order, &facts(Channel::Wechat), left(MINUTE)), suits(order.expires_at));
-    assert_eq!(validate(&order, &facts(Channel::Wechat), left(MINUTE - 1)), unsuitable);
+    assert_eq!(validate(&order, &facts(Channel::Wechat), left(MINUTE + 10 * SECOND)), suits(order.expires_at));
+    assert_eq!(validate(&order, &facts(Channel::Wechat), left(MINUTE + 10 * SECOND - 1)), unsuitable);
     assert_eq!(validate(&order, &Facts { account: None, ..facts(Channel::Simpay) }, START), unsuitable);
     assert_eq!(validate(&order, &Facts { method: Method::Card, ..facts(Channel::Simpay) }, START), unsuitable);
     assert_eq!(

@@ -70,13 +70,15 @@ pub async fn every_step_of_a_payment_is_kept(mut book: Book) {
     let accepted = units::accepted(&submitted.order);
     let paid = paid(&accepted.order, "T-1");
     let frozen = submitted.attempts[0].frozen.clone();
+    let payer = created.request.as_ref().unwrap().payer.clone();
     let journal: Vec<_> = [&created, &submitted, &accepted, &paid].iter().map(|unit| unit.journal.clone()).collect();
     let last = paid.order.clone();
 
     book.write(vec![created]).await;
     assert_eq!(book.store.frozen(id, 0).await.unwrap(), None);
     book.write(vec![submitted]).await;
-    assert_eq!(book.store.frozen(id, 0).await.unwrap(), Some(frozen));
+    let stored = book.store.frozen(id, 0).await.unwrap().unwrap();
+    assert_eq!((stored.request, stored.payer), (frozen, payer));
     assert_eq!(book.store.frozen(id, 1).await.unwrap(), None);
     let NextActionChange::Store(action) = accepted.next_action.clone() else { panic!("it has a next action") };
     book.write(vec![accepted]).await;

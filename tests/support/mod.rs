@@ -1,12 +1,14 @@
 //! What the tests with the real binary share.
 #![allow(dead_code)] // Each test file is a crate of its own and uses a part of it.
 
+pub mod accounts;
 pub mod app;
 pub mod beside;
 pub mod books;
 pub mod client;
 pub mod door;
 pub mod far_ends;
+pub mod forger;
 pub mod gateway;
 pub mod keys;
 pub mod postgres;

@@ -149,6 +149,11 @@ impl Process {
         self.signal("-TERM").await;
     }
 
+    /// Asks it to read its credentials again.
+    pub async fn hang_up(&self) {
+        self.signal("-HUP").await;
+    }
+
     /// Halts it where it is.
     pub async fn pause(&mut self) {
         self.signal("-STOP").await;

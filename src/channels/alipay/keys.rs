@@ -88,13 +88,13 @@ impl Keys {
         let signing = private_key(&credentials.app_key).map_err(|why| format!("app_key {why}"))?;
         match &credentials.trust {
             Trust::PublicKey { pem } => {
-                let verifying = public_keys(pem).map_err(|why| format!("trust.public_key {why}"))?;
+                let verifying = public_keys(pem).map_err(|why| format!("alipay_public_key {why}"))?;
                 Ok(Keys { signing, verifying: RwLock::new(verifying), papers: None })
             }
             Trust::Certificates { app, alipay, root } => {
-                let roots = certificates::bundle(root).map_err(|why| format!("trust.root {why}"))?;
+                let roots = certificates::bundle(root).map_err(|why| format!("root_certificate {why}"))?;
                 let serials = serials(app, &roots, &signing)?;
-                let wrong = |why: String| format!("trust.alipay {why}");
+                let wrong = |why: String| format!("alipay_certificate {why}");
                 let alipay = certificates::bundle(alipay).map_err(wrong)?;
                 let verifying = certified_keys(&alipay, &roots).map_err(wrong)?;
                 let papers = Papers { serials, roots, alipay, configured: verifying.len() };
@@ -219,11 +219,11 @@ fn public_keys(text: &str) -> Result<Vec<Verifying>, String> {
 fn serials(app: &str, roots: &[CertificateDer<'_>], signing: &KeyPair) -> Result<Serials, String> {
     let app = certificates::bundle(app)
         .and_then(|bundle| certificates::certificate(&bundle[0]))
-        .map_err(|why| format!("trust.app {why}"))?;
+        .map_err(|why| format!("app_certificate {why}"))?;
     if app.public_key != signing.public_key().as_ref() {
-        return Err("trust.app is not the certificate of app_key".into());
+        return Err("app_certificate is not the certificate of app_key".into());
     }
-    let alipay_root_cert_sn = certificates::root_serial(roots).map_err(|why| format!("trust.root {why}"))?;
+    let alipay_root_cert_sn = certificates::root_serial(roots).map_err(|why| format!("root_certificate {why}"))?;
     Ok(Serials { app_cert_sn: app.sn, alipay_root_cert_sn })
 }
 

@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::*;
+use crate::channels::Payer;
 use crate::domain::channel::Method;
 use crate::domain::id::{AttemptNumber, OrderId};
 use crate::domain::money::Currency;
@@ -86,6 +87,8 @@ fn number() -> AttemptNumber {
     AttemptNumber { order: OrderId::from_u128(1), ordinal: 0 }
 }
 
+static NOBODY: Payer = Payer { openid: None, ip: None };
+
 fn ask(method: Method) -> Ask<'static> {
     Ask {
         number: number(),
@@ -95,8 +98,7 @@ fn ask(method: Method) -> Ask<'static> {
         description: "Tea & cake = 1/2",
         notify_url: NOTIFY_URL.into(),
         return_url: Some("https://shop.example/back"),
-        openid: None,
-        payer_ip: None,
+        payer: &NOBODY,
         opened_at: NOW,
         expires_at: NOW.plus_ms(3_600_000),
     }
@@ -480,8 +482,8 @@ fn keys_are_read_in_every_form_that_alipays_tools_save() {
         (Credentials { seller_id: Some(String::new()), ..credentials(trust()) }, "seller_id must"),
         (Credentials { app_key: "not a key".into(), ..credentials(trust()) }, "app_key is neither PEM nor base64"),
         (Credentials { app_key: pem("PRIVATE KEY", b"abc").into(), ..credentials(trust()) }, "app_key is not a sound"),
-        (credentials(Trust::PublicKey { pem: pem("PUBLIC KEY", b"abc") }), "trust.public_key is not an RSA key"),
-        (credentials(Trust::PublicKey { pem: String::new() }), "trust.public_key is neither"),
+        (credentials(Trust::PublicKey { pem: pem("PUBLIC KEY", b"abc") }), "alipay_public_key is not an RSA key"),
+        (credentials(Trust::PublicKey { pem: String::new() }), "alipay_public_key is neither"),
     ];
     for (credentials, expected) in wrong {
         let Err(error) = Alipay::new(account(), "https://x.example", credentials) else { panic!("{expected}") };

@@ -7,6 +7,8 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use url::form_urlencoded;
 
+use crate::channels::joined::joined;
+
 /// Longer messages are refused unread.
 const MESSAGE_MAX: usize = 256 * 1024;
 /// A notification has about thirty fields.
@@ -41,19 +43,6 @@ pub fn signed_text(parameters: &Parameters, uncovered: Uncovered) -> String {
 /// The same without empty values.
 pub fn signed_text_of_filled(parameters: &Parameters, uncovered: Uncovered) -> String {
     joined(parameters.iter().filter(|(name, value)| uncovered.covers(name) && !value.is_empty()))
-}
-
-fn joined<'a>(parameters: impl Iterator<Item = (&'a String, &'a String)>) -> String {
-    let mut text = String::new();
-    for (name, value) in parameters {
-        if !text.is_empty() {
-            text.push('&');
-        }
-        text.push_str(name);
-        text.push('=');
-        text.push_str(value);
-    }
-    text
 }
 
 /// The form encoding of names and values, in UTF-8.

@@ -78,8 +78,7 @@ fn next_action(intent: &Intent, wanted: &Wanted) -> Option<NextAction> {
     let expires_at = wanted.expires_at;
     let redirect = intent.next_action.as_ref().and_then(|action| action.redirect_to_url.as_ref());
     if let Some(url) = redirect.and_then(|redirect| redirect.url.as_ref()) {
-        let is_page =
-            is_showable(url) && Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
+        let is_page = is_showable(url) && Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
         return is_page.then(|| NextAction::Redirect { url: url.clone(), expires_at });
     }
     let secret = intent.client_secret.as_ref().map(ExposeSecret::expose_secret).filter(|secret| is_showable(secret))?;

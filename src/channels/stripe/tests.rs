@@ -5,7 +5,7 @@ mod callbacks;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::channels::NextAction;
+use crate::channels::{NextAction, Payer};
 use crate::domain::channel::Method;
 use crate::domain::id::{AttemptNumber, OrderId};
 use crate::domain::money::Currency;
@@ -37,6 +37,8 @@ fn stamp() -> Stamp {
     Stamp { at: NOW, nonce: "n0nce".into() }
 }
 
+static NOBODY: Payer = Payer { openid: None, ip: None };
+
 fn ask() -> Ask<'static> {
     Ask {
         number: number(),
@@ -46,8 +48,7 @@ fn ask() -> Ask<'static> {
         description: "Tea & cake=1",
         notify_url: "https://pay.example/v1/callbacks/stripe".into(),
         return_url: Some("https://shop.example/done"),
-        openid: None,
-        payer_ip: None,
+        payer: &NOBODY,
         opened_at: NOW.plus_ms(-5_000),
         expires_at: NOW.plus_ms(3_600_000),
     }
@@ -504,11 +505,11 @@ fn a_refund_is_found_among_those_of_its_intent() {
 fn malformed_credentials_are_named_and_not_shown() {
     type Change = fn(&mut Credentials);
     let changed: [(&str, Change); 6] = [
-        ("secret key", |known| known.secret_key = SecretString::from("pk_live_hidden")),
-        ("secret key", |known| known.secret_key = SecretString::from("sk_hidden\n")),
-        ("webhook secrets", |known| known.webhook_secrets.clear()),
-        ("webhook secret", |known| known.webhook_secrets = vec![SecretString::from("hidden")]),
-        ("webhook secret", |known| known.webhook_secrets = vec![SecretString::from("whsec_")]),
+        ("secret_key", |known| known.secret_key = SecretString::from("pk_live_hidden")),
+        ("secret_key", |known| known.secret_key = SecretString::from("sk_hidden\n")),
+        ("webhook_secrets", |known| known.webhook_secrets.clear()),
+        ("webhook_secrets", |known| known.webhook_secrets = vec![SecretString::from("hidden")]),
+        ("webhook_secrets", |known| known.webhook_secrets = vec![SecretString::from("whsec_")]),
         ("version", |known| known.version = "hidden\r\n".into()),
     ];
     for (named, change) in changed {

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::super::{CallbackError, Heard, Notice, Received};
+use super::super::{CallbackError, Heard, Notice, Received, only};
 use super::money;
 use super::objects::{self, Intent, IntentStatus};
 use crate::domain::time::Instant;
@@ -48,7 +48,7 @@ impl Secrets {
     /// # Errors
     /// No signature of ours is over these bytes, or it is too old or too far ahead.
     pub fn verify(&self, received: &Received<'_>, now: Instant) -> Result<(), CallbackError> {
-        let header = only(received, "stripe-signature").ok_or(CallbackError::Forged)?;
+        let header = only(received.headers, "stripe-signature").ok_or(CallbackError::Forged)?;
         let (timestamp, signatures) = read_header(header).ok_or(CallbackError::Forged)?;
         let is_ours = self.0.iter().any(|key| {
             let mut context = hmac::Context::with_key(key);
@@ -64,15 +64,6 @@ impl Secrets {
         let seconds: i64 = timestamp.parse().map_err(|_| CallbackError::Forged)?;
         let skew = now.0.div_euclid(1_000).checked_sub(seconds).ok_or(CallbackError::Stale)?;
         if skew.checked_abs().is_some_and(|skew| skew <= SKEW_MAX_S) { Ok(()) } else { Err(CallbackError::Stale) }
-    }
-}
-
-/// The one value of a header: of two, the signature could mean either.
-fn only<'a>(received: &Received<'a>, name: &str) -> Option<&'a str> {
-    let mut values = received.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
-    match (values.next(), values.next()) {
-        (Some((_, value)), None) => Some(value),
-        (None, _) | (Some(_), Some(_)) => None,
     }
 }
 

@@ -32,17 +32,17 @@ impl Chain {
     /// Which certificate is none, or does not belong to the other.
     pub fn new(root: &str, middle: &str, signer_name: &str) -> Result<Self, String> {
         let chain = Chain {
-            root: read(root).map_err(|why| format!("the root certificate {why}"))?,
-            middle: read(middle).map_err(|why| format!("the middle certificate {why}"))?,
+            root: read(root).map_err(|why| format!("root_certificate {why}"))?,
+            middle: read(middle).map_err(|why| format!("middle_certificate {why}"))?,
             signer_name: signer_name.to_owned(),
         };
         if chain.signer_name.is_empty() {
-            return Err("the signer's name is empty".into());
+            return Err("signer_name is empty".into());
         }
         let (root, middle) = (parse(&chain.root), parse(&chain.middle));
         let (Some(root), Some(middle)) = (root, middle) else { return Err("a certificate cannot be read".into()) };
         if !has_issued(&root, &root) || !has_issued(&root, &middle) {
-            return Err("the root certificate did not issue the middle certificate".into());
+            return Err("root_certificate did not issue middle_certificate".into());
         }
         Ok(chain)
     }

@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::certificate;
 use super::message::Fields;
+use crate::channels::joined::joined;
 
 const SIGNATURE: &str = "signature";
 const CERTIFICATE_ID: &str = "certId";
@@ -27,7 +28,7 @@ impl Signer {
     /// # Errors
     /// What is malformed, or that key and certificate do not belong together; neither is shown.
     pub fn new(key: &SecretString, certificate: &str) -> Result<Self, String> {
-        let unreadable = || "the signing key is no RSA key in PEM, PKCS #8 or PKCS #1".to_owned();
+        let unreadable = || "signing_key is no RSA key in PEM, PKCS #8 or PKCS #1".to_owned();
         let key = match PrivateKeyDer::from_pem_slice(key.expose_secret().as_bytes()) {
             Ok(PrivateKeyDer::Pkcs8(der)) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
             Ok(PrivateKeyDer::Pkcs1(der)) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
@@ -35,9 +36,9 @@ impl Signer {
         }
         .map_err(|_| unreadable())?;
         let (certificate_id, public_key) =
-            certificate::identity(certificate).map_err(|why| format!("the signing certificate {why}"))?;
+            certificate::identity(certificate).map_err(|why| format!("signing_certificate {why}"))?;
         if key.public_key().as_ref() != public_key {
-            return Err("the signing certificate is another key's".into());
+            return Err("signing_certificate is not the certificate of signing_key".into());
         }
         Ok(Signer { key, certificate_id })
     }
@@ -75,14 +76,5 @@ fn digest_text(fields: &Fields) -> String {
 
 /// `k=v&k=v` of all fields but the signature, values raw, in the order of their names' bytes.
 pub fn signed_text(fields: &Fields) -> String {
-    let mut text = String::new();
-    for (name, value) in fields.iter().filter(|(name, _)| *name != SIGNATURE) {
-        if !text.is_empty() {
-            text.push('&');
-        }
-        text.push_str(name);
-        text.push('=');
-        text.push_str(value);
-    }
-    text
+    joined(fields.iter().filter(|(name, _)| *name != SIGNATURE))
 }

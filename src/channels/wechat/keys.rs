@@ -10,6 +10,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::channels::only;
 use crate::domain::time::Instant;
 
 /// The one way that both ends sign.
@@ -130,10 +131,10 @@ impl Disbelief {
 /// # Errors
 /// [`Disbelief`].
 pub(super) fn verify(keys: &Keys, headers: &[(String, String)], body: &[u8], now: Instant) -> Result<(), Disbelief> {
-    let header = |name| single(headers, name).ok_or(Disbelief::Unsigned);
+    let header = |name| only(headers, name).ok_or(Disbelief::Unsigned);
     let (timestamp, nonce) = (header("wechatpay-timestamp")?, header("wechatpay-nonce")?);
     let (signature, signer) = (header("wechatpay-signature")?, header("wechatpay-serial")?);
-    if count(headers, "wechatpay-signature-type") > 0 && single(headers, "wechatpay-signature-type") != Some(SCHEME) {
+    if count(headers, "wechatpay-signature-type") > 0 && only(headers, "wechatpay-signature-type") != Some(SCHEME) {
         return Err(Disbelief::Forged);
     }
     let signer = serial(signer);
@@ -151,13 +152,6 @@ fn is_fresh(timestamp: &str, now: Instant) -> bool {
     let digits = !timestamp.is_empty() && timestamp.bytes().all(|byte| byte.is_ascii_digit());
     let Some(seconds) = timestamp.parse::<i64>().ok().filter(|_| digits) else { return false };
     now.0.div_euclid(1_000).checked_sub(seconds).is_some_and(|skew| skew.abs() < SKEW_S)
-}
-
-/// The one value of a header: of two, the signature could mean either.
-fn single<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    let mut values = headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value);
-    let value = values.next()?;
-    values.next().is_none().then_some(value.as_str())
 }
 
 fn count(headers: &[(String, String)], name: &str) -> usize {

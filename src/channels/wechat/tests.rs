@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 
 use super::keys::Signer;
 use super::{Credentials, PublicKey, Wechat};
-use crate::channels::{Adapter, Answer, Ask, Attempted, Received, RefundAsk, Stamp, Submission};
+use crate::channels::{Adapter, Answer, Ask, Attempted, Payer, Received, RefundAsk, Stamp, Submission};
 use crate::domain::channel::Method;
 use crate::domain::id::{Account, AttemptNumber, OrderId, refund_number};
 use crate::domain::money::Currency;
@@ -88,6 +88,9 @@ fn attempt() -> Attempted {
     }
 }
 
+static PAYER: LazyLock<Payer> =
+    LazyLock::new(|| Payer { openid: Some("oUpF8uMuAJO_M2pxb1Q9zNjWeS6o".into()), ip: Some("192.0.2.7".into()) });
+
 fn ask(method: Method) -> Ask<'static> {
     let attempt = attempt();
     Ask {
@@ -98,8 +101,7 @@ fn ask(method: Method) -> Ask<'static> {
         description: "茶 \"Tea\"",
         notify_url: "https://m.example/v1/callbacks/wechat".into(),
         return_url: Some("https://shop.example/thanks?a=1&b=2"),
-        openid: Some("oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"),
-        payer_ip: Some("192.0.2.7"),
+        payer: &PAYER,
         opened_at: attempt.opened_at,
         expires_at: attempt.expires_at,
     }

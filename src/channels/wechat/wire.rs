@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::offset;
 
-use crate::channels::Ask;
+use crate::channels::{Ask, Payer as Who};
 use crate::domain::channel::Method;
 use crate::domain::money::Currency;
 use crate::domain::time::Instant;
@@ -64,6 +64,7 @@ pub(super) enum Frozen<'a> {
         #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
         return_url: Option<Cow<'a, str>>,
         expires_at: Instant,
+        /// A JSON object; where it is stored, without what it tells of the payer.
         #[serde(borrow)]
         body: &'a RawValue,
     },
@@ -80,10 +81,14 @@ struct Create<'a> {
     time_expire: String,
     notify_url: &'a str,
     amount: Total,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payer: Option<Payer<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scene_info: Option<Scene<'a>>,
+}
+
+/// The fields of a create that tell of the payer. They follow all others.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Personal<'a> {
+    Jsapi { payer: Payer<'a> },
+    H5 { scene_info: Scene<'a> },
 }
 
 #[derive(Serialize)]
@@ -234,17 +239,7 @@ fn create<'a>(appid: &'a str, mchid: &'a str, ask: &'a Ask<'_>) -> Result<(Produ
     if ask.currency.code() != CURRENCY {
         return Err("currency_unsupported");
     }
-    let payer = match product {
-        Product::Jsapi => Some(Payer { openid: ask.openid.ok_or("openid_missing")? }),
-        Product::Native | Product::H5 | Product::App => None,
-    };
-    let scene_info = match product {
-        Product::H5 => {
-            let payer_client_ip = ask.payer_ip.ok_or("payer_ip_missing")?;
-            Some(Scene { payer_client_ip, h5_info: H5Info { kind: "Wap" } })
-        }
-        Product::Native | Product::Jsapi | Product::App => None,
-    };
+    personal(product, ask.payer)?;
     let create = Create {
         appid,
         mchid,
@@ -253,10 +248,38 @@ fn create<'a>(appid: &'a str, mchid: &'a str, ask: &'a Ask<'_>) -> Result<(Produ
         time_expire: beijing(ask.expires_at),
         notify_url: &ask.notify_url,
         amount: Total { total: ask.payable_minor, currency: CURRENCY },
-        payer,
-        scene_info,
     };
     Ok((product, create))
+}
+
+/// What this product's create tells of the payer.
+fn personal(product: Product, payer: &Who) -> Result<Option<Personal<'_>>, &'static str> {
+    match product {
+        Product::Jsapi => {
+            let openid = payer.openid.as_deref().ok_or("openid_missing")?;
+            Ok(Some(Personal::Jsapi { payer: Payer { openid } }))
+        }
+        Product::H5 => {
+            let payer_client_ip = payer.ip.as_deref().ok_or("payer_ip_missing")?;
+            let h5_info = H5Info { kind: "Wap" };
+            Ok(Some(Personal::H5 { scene_info: Scene { payer_client_ip, h5_info } }))
+        }
+        Product::Native | Product::App => Ok(None),
+    }
+}
+
+/// What is stored, with what its create tells of the payer; none where that is not known any more.
+pub(super) fn complete<'a>(frozen: &'a str, payer: &Who) -> Option<Cow<'a, str>> {
+    // What cannot be read, or asks for nothing, is for the submit to refuse.
+    let Ok(Frozen::Order { product, return_url, expires_at, body }) = serde_json::from_str(frozen) else {
+        return Some(Cow::Borrowed(frozen));
+    };
+    let Some(personal) = personal(product, payer).ok()? else { return Some(Cow::Borrowed(frozen)) };
+    let personal = serde_json::to_string(&personal).expect("plain structs always serialise");
+    let body = format!("{},{}", body.get().strip_suffix('}')?, personal.strip_prefix('{')?);
+    let body = RawValue::from_string(body).ok()?;
+    let completed = Frozen::Order { product, return_url, expires_at, body: &body };
+    Some(Cow::Owned(serde_json::to_string(&completed).expect("plain structs always serialise")))
 }
 
 /// RFC 3339 in Beijing's time, to the second: WeChat Pay gives no fraction.

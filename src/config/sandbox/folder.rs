@@ -1,5 +1,6 @@
 //! Files that belong together and are made once, although several processes may start at the same time.
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use crate::config::{ConfigError, secret_file};
+use crate::config::{ConfigError, is_account_name, secret_file};
 
 /// The files of one account, as name and content.
 pub type Files = Vec<(&'static str, String)>;
@@ -17,6 +18,29 @@ pub struct Folder(PathBuf);
 
 pub fn path(data_dir: &Path, channel: &str, account: &str) -> PathBuf {
     data_dir.join("sandbox").join(format!("{channel}-{account}"))
+}
+
+/// The accounts of a channel that have keys here.
+///
+/// # Errors
+/// The folder is there and cannot be read.
+pub fn accounts(data_dir: &Path, channel: &str) -> Result<BTreeSet<String>, ConfigError> {
+    let folder = data_dir.join("sandbox");
+    let failed = |error: std::io::Error| failure(&folder, &error);
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut accounts = BTreeSet::new();
+    for entry in entries {
+        let name = entry.map_err(failed)?.file_name();
+        let account = name.to_str().and_then(|name| name.strip_prefix(channel)?.strip_prefix('-'));
+        // A simpay account is a file. What is being made has another ending, and so no name of an account.
+        let account = account.map(|account| account.strip_suffix(".key").unwrap_or(account));
+        accounts.extend(account.filter(|account| is_account_name(account)).map(str::to_owned));
+    }
+    Ok(accounts)
 }
 
 impl Folder {

@@ -203,7 +203,7 @@ mod tests {
     use super::*;
     use crate::gateway::alipay::units::{bounds, date, yuan_currency};
     use crate::gateway::alipay::wire::Origin;
-    use crate::gateway::books::{Capture, Refunded};
+    use crate::gateway::books::{Capture, Refunded, Told};
 
     fn kept() -> Kept {
         Kept {
@@ -251,6 +251,7 @@ mod tests {
                 reference: None,
                 data: None,
                 address: None,
+                told: Told::default(),
             },
             payment_reference: Some(Arc::from("2026")),
         };

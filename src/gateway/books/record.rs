@@ -107,6 +107,21 @@ pub struct Refunded {
     pub reference: Option<Arc<str>>,
     pub data: Option<Arc<str>>,
     pub address: Option<Arc<Address>>,
+    pub told: Told,
+}
+
+/// How far the merchant was told of something.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Told {
+    pub tries: u16,
+    pub acknowledged: bool,
+}
+
+impl Told {
+    pub fn again(&mut self, acknowledged: bool) {
+        self.tries = self.tries.saturating_add(1);
+        self.acknowledged |= acknowledged;
+    }
 }
 
 /// What the payer's turn comes to.
@@ -256,6 +271,12 @@ impl Record {
 }
 
 impl Refunded {
+    /// What is left to be done about it; nothing where nobody is to hear of it, or its merchant has.
+    pub fn pending(&self, refund_number: &Arc<str>) -> Option<PendingWhat> {
+        let is_owed = self.address.is_some() && !self.told.acknowledged;
+        is_owed.then(|| PendingWhat::RefundCallback { refund_number: Arc::clone(refund_number), sent: self.told.tries })
+    }
+
     pub fn is(&self, refund: &Refund<'_>) -> bool {
         *self.number == *refund.number && self.amount_minor == refund.amount_minor && self.currency == refund.currency
     }

@@ -9,7 +9,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use serde::Serialize;
 
-use super::record::{Money, Payment, Record, Refunded, State};
+use super::record::{Money, Payment, Record, Refunded, State, Told};
 use super::{Asked, Refund};
 use crate::domain::money::Currency;
 use crate::gateway::accounts::{Channel, Lookup};
@@ -92,6 +92,7 @@ impl Accounts {
             reference: refund.reference.map(Arc::from),
             data: refund.data.map(Arc::from),
             address,
+            told: Told::default(),
         })
     }
 
@@ -179,6 +180,11 @@ impl Accounts {
                     None => Ok(()),
                     Some(_) => Err("a second refund of one number".to_owned()),
                 }
+            }
+            Fact::RefundTold { account, refund_number, acknowledged } => {
+                let mut refund = self.named(&account)?.refunds.get_mut(&*refund_number).ok_or("an unknown refund")?;
+                refund.told.again(acknowledged);
+                Ok(())
             }
         }
     }

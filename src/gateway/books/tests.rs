@@ -100,6 +100,36 @@ fn accounts_have_books_of_their_own_and_go_on_after_a_restart() {
 }
 
 #[test]
+fn a_refund_is_told_of_after_a_restart_until_its_merchant_heard() {
+    let folder = Folder::new("refund-told");
+    let owed = |books: &Books| {
+        let mut owed = Vec::new();
+        books.pending([WECHAT].into_iter(), 50, |pending| {
+            if let PendingWhat::RefundCallback { refund_number, sent } = pending.what {
+                owed.push((pending.payment.number, refund_number, sent));
+            }
+        });
+        owed
+    };
+    let books = folder.open();
+    books.create(WECHAT, &asked("number1", Script::Plain), 10).unwrap();
+    pay(&books, WECHAT, "number1", "4200001", 20);
+    books.refund(WECHAT, &refund("refund1", "number1", 1), 30).unwrap();
+    books.refund(WECHAT, &Refund { notify_url: None, ..refund("refund2", "number1", 2) }, 30).unwrap();
+    books.refund_told(WECHAT, "refund1", false).unwrap();
+    books.seal();
+    drop(books);
+    let books = folder.open();
+    assert_eq!(owed(&books), [("number1".into(), "refund1".into(), 1)], "nobody wants to hear of the other one");
+    books.refund_told(WECHAT, "refund1", true).unwrap();
+    assert_eq!(books.refund_told(WECHAT, "refund3", true), Err(Refusal::NotExist));
+    assert!(owed(&books).is_empty());
+    books.seal();
+    drop(books);
+    assert!(owed(&folder.open()).is_empty());
+}
+
+#[test]
 fn a_payment_is_found_by_the_channels_own_reference() {
     let folder = Folder::new("reference");
     {
@@ -158,7 +188,10 @@ fn a_payment_that_waits_for_its_end_is_taken_up_before_and_after_it() {
                 PendingWhat::Payer { .. } => "payer",
                 PendingWhat::End { expires_at: 1_000, .. } => "end",
                 PendingWhat::PayerOnceClosed { closed_at: 20, .. } => "closed",
-                PendingWhat::End { .. } | PendingWhat::PayerOnceClosed { .. } | PendingWhat::Callbacks { .. } => "else",
+                PendingWhat::End { .. }
+                | PendingWhat::PayerOnceClosed { .. }
+                | PendingWhat::Callbacks { .. }
+                | PendingWhat::RefundCallback { .. } => "else",
             });
         });
         seen.sort_unstable();

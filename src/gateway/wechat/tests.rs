@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::bill::{self, Holder, Kind};
 use crate::config::{Config, sandbox};
 use crate::gateway::agenda::PaymentId;
-use crate::gateway::books::{BillCapture, BillRefund, Capture, Notice, Refunded};
+use crate::gateway::books::{BillCapture, BillRefund, Capture, Notice, Refunded, Told};
 use crate::gateway::wire::{Callback, Wire};
 use crate::gateway::{Gateway, http, now_ms};
 
@@ -539,6 +539,7 @@ fn a_bill_of_one_kind_has_its_own_rows_and_columns() {
         reference: Some("5030".into()),
         data: None,
         address: None,
+        told: Told::default(),
     };
     let refund = BillRefund { refund_number: "T1R00".into(), refund, payment_reference: Some("4200".into()) };
     let holder = Holder { appid: "wx", mchid: "19" };

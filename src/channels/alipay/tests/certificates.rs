@@ -128,7 +128,9 @@ fn certificates_that_do_not_belong_together_are_refused() {
     let fault = |papers: Papers| with(papers).err().unwrap();
     let stranger = SigningKey::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
     let self_made = params("Alipay", 12, IsCa::NoCa).self_signed(&key(theirs())).unwrap().pem();
-    assert!(fault(Papers { alipay: self_made, ..papers() }).contains("trust.alipay was issued by none of the roots"));
+    assert!(
+        fault(Papers { alipay: self_made, ..papers() }).contains("alipay_certificate was issued by none of the roots")
+    );
     // A root of the right name and another key.
     let namesake = authority("Root", 7).self_signed(&stranger).unwrap().pem();
     let both = Papers { root: format!("{namesake}{}", papers().root), ..papers() };
@@ -143,11 +145,11 @@ fn certificates_that_do_not_belong_together_are_refused() {
     let lone = Papers { alipay: below, ..papers() };
     assert!(fault(lone).contains("was issued by none"));
     let swapped = Papers { app: papers().alipay, ..papers() };
-    assert!(fault(swapped).contains("trust.app is not the certificate of app_key"));
+    assert!(fault(swapped).contains("app_certificate is not the certificate of app_key"));
     for (field, papers) in [
-        ("trust.app", Papers { app: String::new(), ..papers() }),
-        ("trust.root", Papers { root: pem("CERTIFICATE", b"abc"), ..papers() }),
-        ("trust.alipay", Papers { alipay: "-----BEGIN CERTIFICATE-----".into(), ..papers() }),
+        ("app_certificate", Papers { app: String::new(), ..papers() }),
+        ("root_certificate", Papers { root: pem("CERTIFICATE", b"abc"), ..papers() }),
+        ("alipay_certificate", Papers { alipay: "-----BEGIN CERTIFICATE-----".into(), ..papers() }),
     ] {
         assert!(fault(papers).contains(field), "{field}");
     }

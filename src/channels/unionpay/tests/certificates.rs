@@ -40,16 +40,19 @@ fn malformed_credentials_are_named_and_not_shown() {
     let secret = "c2VjcmV0";
     let refused: [(Credentials, &str); 8] = [
         (Credentials { mer_id: "77729005816715".into(), ..credentials() }, "mer_id"),
-        (Credentials { signing_key: secret.into(), ..credentials() }, "signing key"),
-        (Credentials { signing_key: WORLD.gateway.key.clone().into(), ..credentials() }, "another key's"),
-        (Credentials { signing_certificate: secret.into(), ..credentials() }, "signing certificate"),
-        (Credentials { root: secret.into(), ..credentials() }, "root certificate"),
-        (Credentials { middle: secret.into(), ..credentials() }, "middle certificate"),
+        (Credentials { signing_key: secret.into(), ..credentials() }, "signing_key"),
+        (
+            Credentials { signing_key: WORLD.gateway.key.clone().into(), ..credentials() },
+            "not the certificate of signing_key",
+        ),
+        (Credentials { signing_certificate: secret.into(), ..credentials() }, "signing_certificate"),
+        (Credentials { root: secret.into(), ..credentials() }, "root_certificate"),
+        (Credentials { middle: secret.into(), ..credentials() }, "middle_certificate"),
         (
             Credentials { middle: WORLD.gateway.certificate.clone(), root: WORLD.middle.clone(), ..credentials() },
             "root",
         ),
-        (Credentials { signer_name: String::new(), ..credentials() }, "signer's name"),
+        (Credentials { signer_name: String::new(), ..credentials() }, "signer_name"),
     ];
     for (credentials, piece) in refused {
         let error = Unionpay::new("default".into(), "https://gateway.95516.com", credentials).err().expect(piece);

@@ -1,4 +1,7 @@
 use super::*;
+use crate::channels::Payer;
+
+static NOBODY: Payer = Payer { openid: None, ip: None };
 
 fn ask<'a>(method: Method, description: &'a str) -> Ask<'a> {
     Ask {
@@ -9,8 +12,7 @@ fn ask<'a>(method: Method, description: &'a str) -> Ask<'a> {
         description,
         notify_url: "https://pay.example/v1/callbacks/unionpay/default".into(),
         return_url: Some("https://shop.example/done?a=1"),
-        openid: None,
-        payer_ip: None,
+        payer: &NOBODY,
         opened_at: OPENED_AT,
         expires_at: OPENED_AT.plus_ms(900_000),
     }

@@ -45,7 +45,9 @@ fn each_product_asks_at_its_path_with_its_fields() {
     for (method, path) in
         [(Method::Native, "native"), (Method::Jsapi, "jsapi"), (Method::H5, "h5"), (Method::App, "app")]
     {
-        let outgoing = sent(wechat.submit(&wechat.freeze(&ask(method)), &stamp()));
+        let frozen = wechat.freeze(&ask(method));
+        assert!(!["oUpF8u", "192.0.2.7"].iter().any(|personal| frozen.contains(personal)), "{frozen}");
+        let outgoing = sent(wechat.submit(&wechat.complete(&frozen, &PAYER).unwrap(), &stamp()));
         assert_eq!(outgoing.url, format!("{BASE_URL}/v3/pay/transactions/{path}"));
         assert_eq!(outgoing.verb, Verb::Post);
         let mut expected = json!({
@@ -72,24 +74,48 @@ fn each_product_asks_at_its_path_with_its_fields() {
 fn a_method_that_lacks_what_it_needs_is_refused_before_anything_is_sent() {
     let wechat = wechat();
     let usd = Currency::parse("USD").unwrap();
+    let nobody = Payer::default();
     for (ask, code) in [
-        (Ask { openid: None, ..ask(Method::Jsapi) }, "openid_missing"),
-        (Ask { payer_ip: None, ..ask(Method::H5) }, "payer_ip_missing"),
+        (Ask { payer: &nobody, ..ask(Method::Jsapi) }, "openid_missing"),
+        (Ask { payer: &nobody, ..ask(Method::H5) }, "payer_ip_missing"),
         (ask(Method::Card), "method_unsupported"),
         (Ask { currency: usd, ..ask(Method::Native) }, "currency_unsupported"),
     ] {
         let outcome = SendOutcome::Rejected { fault: Fault::Payment, code: code.into() };
         let expected = Submission::Carried(Submitted { outcome, next_action: None });
-        assert_eq!(wechat.submit(&wechat.freeze(&ask), &stamp()), expected);
+        let frozen = wechat.freeze(&ask);
+        assert_eq!(wechat.submit(&wechat.complete(&frozen, ask.payer).unwrap(), &stamp()), expected);
     }
     let Submission::Carried(submitted) = wechat.submit("{}", &stamp()) else { panic!("nothing can be sent") };
     assert!(matches!(submitted.outcome, SendOutcome::NotSent { .. }));
+}
+
+/// The fields that tell of the payer follow all others, as in the documents' examples.
+#[test]
+fn what_is_told_of_the_payer_is_put_in_with_each_send_while_it_is_known() {
+    let wechat = wechat();
+    for (method, personal) in [
+        (Method::Jsapi, r#","payer":{"openid":"oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"}}"#),
+        (Method::H5, r#","scene_info":{"payer_client_ip":"192.0.2.7","h5_info":{"type":"Wap"}}}"#),
+    ] {
+        let frozen = wechat.freeze(&ask(method));
+        let outgoing = sent(wechat.submit(&wechat.complete(&frozen, &PAYER).unwrap(), &stamp()));
+        assert!(outgoing.body.ends_with(personal.as_bytes()), "{}", String::from_utf8_lossy(&outgoing.body));
+        let without = sent(wechat.submit(&frozen, &stamp()));
+        assert_eq!(outgoing.body.len(), without.body.len() + personal.len() - 1, "nothing else differs");
+        assert_eq!(wechat.complete(&frozen, &Payer::default()), None, "the payer was erased");
+    }
+    for method in [Method::Native, Method::App] {
+        let frozen = wechat.freeze(&ask(method));
+        assert_eq!(wechat.complete(&frozen, &Payer::default()).as_deref(), Some(&*frozen));
+    }
 }
 
 #[test]
 fn trap_11_a_repeat_is_the_first_request_byte_for_byte_and_signed_anew() {
     let wechat = wechat();
     let frozen = wechat.freeze(&ask(Method::H5));
+    let frozen = wechat.complete(&frozen, &PAYER).unwrap();
     let first = sent(wechat.submit(&frozen, &stamp()));
     let later = Stamp { at: NOW.plus_ms(61_000), nonce: "ABCDEFGHIJKLMNOPABCDEFGHIJKLMNOP".into() };
     let again = sent(wechat.submit(&frozen, &later));
@@ -403,8 +429,8 @@ fn malformed_credentials_are_named_and_never_shown() {
         ("merchant_key", Credentials { merchant_key: SecretString::from(secret), ..credentials() }),
         ("merchant_key", Credentials { merchant_key: SecretString::from(elliptic.serialize_pem()), ..credentials() }),
         ("api_v3_key", Credentials { api_v3_key: SecretString::from("secret"), ..credentials() }),
-        ("public_key.id", Credentials { public_key: public("4A01", &PLATFORM.public_key_pem()), ..credentials() }),
-        ("public_key.pem", Credentials { public_key: public(PUBLIC_KEY_ID, "secret"), ..credentials() }),
+        ("public_key_id", Credentials { public_key: public("4A01", &PLATFORM.public_key_pem()), ..credentials() }),
+        ("public_key", Credentials { public_key: public(PUBLIC_KEY_ID, "secret"), ..credentials() }),
         ("platform_certificates", Credentials { platform_certificates: vec!["secret".into()], ..credentials() }),
     ] {
         let error = new(broken);

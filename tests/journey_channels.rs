@@ -48,8 +48,8 @@ const SCRIPTS: &[Script] = &[
 enum Nearest {
     /// No call of ours creates the payment: what the script says of that call befalls the first query.
     NextCall,
-    /// No call of ours creates the payment: the payer is turned away, or declined, where the browser brings it.
-    TurnedAway,
+    /// No call of ours creates the payment: the trade that the form makes is declined.
+    Declined,
     /// Nothing closes an attempt, and a failure may still become a payment: it ends when `payTimeout` and grace are over.
     EndsByTime,
     /// Nothing closes an attempt: the end of its `payTimeout` stands for the close, and the money still finds it open.
@@ -61,7 +61,7 @@ enum Nearest {
 #[rustfmt::skip]
 const NEAREST: &[(&str, &[&str], &[&str], Nearest)] = &[
     ("alipay",   &["page", "wap"], &["sim:hang", "sim:error"],                   Nearest::NextCall),
-    ("alipay",   &["page", "wap"], &["sim:refuse"],                              Nearest::TurnedAway),
+    ("alipay",   &["page", "wap"], &["sim:refuse"],                              Nearest::Declined),
     ("unionpay", &["page", "wap"], &["sim:hang", "sim:error"],                   Nearest::NextCall),
     ("unionpay", &["page", "wap"], &["sim:decline", "sim:refuse", "sim:never"],  Nearest::EndsByTime),
     ("unionpay", &["page", "wap"], &["sim:late"],                                Nearest::PaidAfterItsTime),

@@ -123,8 +123,7 @@ fn account(config: &Config, args: &BillArgs) -> Result<Arc<dyn Adapter>, Failure
 }
 
 fn bounds(settings: &config::Bills) -> Bounds {
-    let answer =
-        Allowance { time: Duration::from_millis(settings.timeout_ms), bytes: settings.answer_max_bytes };
+    let answer = Allowance { time: Duration::from_millis(settings.timeout_ms), bytes: settings.answer_max_bytes };
     Bounds { answer, lines_max: settings.lines_max }
 }
 

@@ -12,7 +12,9 @@ use zip::ZipArchive;
 
 use super::verdict::{Refused, Signed};
 use super::{Alipay, Told, requests, yuan};
-use crate::channels::bill::{BillError, BillKind, BillLine, BillPart, BillRequest, Content, Day, is_home, unpack, whole};
+use crate::channels::bill::{
+    BillError, BillKind, BillLine, BillPart, BillRequest, Content, Day, is_home, unpack, whole,
+};
 use crate::channels::{Answer, Outgoing, Stamp, Verb};
 use crate::domain::time::Instant;
 
@@ -60,7 +62,8 @@ impl<'a> BillRequest<'a> for Address<'a> {
         match self.alipay.told(requests::BILL, stamp, answer).map_err(|why| whole(&why))? {
             Told::Fine(fields) => {
                 let text = fields.get("bill_download_url").filter(|url| url.len() <= URL_MAX);
-                let url = text.and_then(|text| Url::parse(text).ok()).ok_or_else(|| whole("the answer has no address"))?;
+                let url =
+                    text.and_then(|text| Url::parse(text).ok()).ok_or_else(|| whole("the answer has no address"))?;
                 let url = secured(url, &self.alipay.gateway);
                 if !is_home(&url, &self.alipay.gateway, DOMAINS) {
                     return Err(whole("the answer names a file that is not at Alipay"));

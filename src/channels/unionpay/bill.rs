@@ -62,7 +62,9 @@ impl<'a> BillRequest<'a> for File<'a> {
 
     fn read(self: Box<Self>, stamp: &Stamp, answer: &Answer) -> Result<BillPart<'a>, BillError> {
         if stamp.at.since_ms(self.day.begins) > KEPT_MS {
-            return Err(whole("UnionPay is asked for days without their year, so that only those of 360 days are certain"));
+            return Err(whole(
+                "UnionPay is asked for days without their year, so that only those of 360 days are certain",
+            ));
         }
         let fields = self.unionpay.told(stamp, answer).map_err(whole)?;
         let settled_on = self.day.date;

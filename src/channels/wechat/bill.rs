@@ -119,8 +119,8 @@ impl<'a> BillRequest<'a> for File<'a> {
 
 fn ticket(body: &[u8]) -> Option<Ticket> {
     let answer: TicketAnswer = parse(body)?;
-    let is_address = answer.download_url.len() <= URL_MAX
-        && answer.download_url.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_address =
+        answer.download_url.len() <= URL_MAX && answer.download_url.bytes().all(|byte| byte.is_ascii_graphic());
     let is_hash = answer.hash_type == "SHA1" && answer.hash_value.len() == 40 && answer.hash_value.is_ascii();
     if !is_address || !is_hash {
         return None;

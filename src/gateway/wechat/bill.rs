@@ -168,8 +168,7 @@ pub fn file(kind: Kind, holder: Holder<'_>, captures: &[BillCapture], refunds: &
     text.push_str("\r\n");
     let count = captures.len() + refunds.len();
     let (paid, refunded) = (yuan(paid_minor), yuan(refunded_minor));
-    let totals =
-        [count.to_string(), paid.clone(), refunded.clone(), yuan(0), fee(fees_minor), paid, refunded];
+    let totals = [count.to_string(), paid.clone(), refunded.clone(), yuan(0), fee(fees_minor), paid, refunded];
     write(&mut text, totals.into_iter());
     Some(text)
 }

@@ -211,7 +211,8 @@ fn lines_may_end_as_on_either_system_and_nothing_may_stand_before_the_first() {
 #[test]
 fn amounts_that_are_none_are_refused() {
     let whole = table(HEADER, &[PAYMENT, REFUND], TOTALS);
-    for amount in ["200.601", "2.006e2", "2006e-1", "+200.60", "200,60", "２００.60", "", "NaN", "0x10", "1 000.00"] {
+    for amount in ["200.601", "2.006e2", "2006e-1", "+200.60", "200,60", "２００.60", "", "NaN", "0x10", "1 000.00"]
+    {
         let text = whole.replace(",200.60,200.60,", &format!(",{amount},200.60,"));
         assert_eq!(refused(&text).0, 6, "{amount}");
     }

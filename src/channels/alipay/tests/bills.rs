@@ -83,7 +83,8 @@ fn a_file_is_fetched_from_alipay_alone() {
     }
     let trust = Trust::PublicKey { pem: pem("PUBLIC KEY", &theirs().public_der) };
     let sandbox = Alipay::new(account(), "http://127.0.0.1:8090/alipay", credentials(trust)).unwrap();
-    let content = ADDRESS.replace(r"http:\/\/dwbillcenter.alipay.com\/d?token=1", "http://127.0.0.1:8090/alipay/bills/1");
+    let content =
+        ADDRESS.replace(r"http:\/\/dwbillcenter.alipay.com\/d?token=1", "http://127.0.0.1:8090/alipay/bills/1");
     let fetch = file(&sandbox, &signed(requests::BILL, &content)).unwrap();
     assert_eq!(fetch.url, "http://127.0.0.1:8090/alipay/bills/1");
 }

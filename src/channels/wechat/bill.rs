@@ -83,6 +83,7 @@ impl<'a> BillRequest<'a> for Address<'a> {
                 Ok(BillPart::next(File { wechat: self.wechat, ticket }))
             }
             Reply::Unbelieved(why) => Err(whole(why)),
+            // Unsigned, like every refusal of WeChat Pay's: that nothing moved rests on TLS alone.
             Reply::Refused { code, .. } if code == NO_STATEMENT_EXIST => Ok(BillPart::last(Vec::new())),
             Reply::Refused { code, .. } if code == STATEMENT_CREATING => later(READY_AFTER_MS, GAP_MS, &code),
             Reply::Refused { code, .. } if [FREQUENCY_LIMITED, RATELIMIT_EXCEEDED].contains(&code.as_str()) => {

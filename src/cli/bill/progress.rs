@@ -41,11 +41,19 @@ impl Watch {
 
 impl Follower for Watch {
     fn transferred(&mut self, transfer: Transfer) {
-        if transfer.of.is_some() && transfer.of != self.bar.length() {
-            self.bar.set_length(transfer.of.unwrap_or_default());
-            self.bar.set_style(style("fetching the bill {bar:40} {binary_bytes} of {binary_total_bytes}, {eta} left"));
+        let bytes = u64::try_from(transfer.bytes).unwrap_or(u64::MAX);
+        match transfer.of.filter(|of| self.bar.length() != Some(*of)) {
+            Some(of) => {
+                // At once, as the bar is drawn beside us and the answer before may have been longer.
+                self.bar.update(|state| {
+                    state.set_pos(bytes);
+                    state.set_len(of);
+                });
+                let style = style("fetching the bill {bar:40} {binary_bytes} of {binary_total_bytes}, {eta} left");
+                self.bar.set_style(style);
+            }
+            None => self.bar.set_position(bytes),
         }
-        self.bar.set_position(u64::try_from(transfer.bytes).unwrap_or(u64::MAX));
     }
 
     fn received(&mut self, original: &[u8]) -> io::Result<()> {

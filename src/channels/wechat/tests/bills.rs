@@ -236,7 +236,7 @@ fn a_bill_is_asked_for_promised_fetched_and_compared() {
     assert!(outgoing.headers.iter().any(|(name, _)| *name == "authorization"));
     assert_eq!(lines(fetch, &text(good())).map(|lines| lines.len()), Ok(2));
     let file = |answer: Answer| lines(second(&wechat, &promised).unwrap(), &answer);
-    assert_eq!(file(text(good() + " ")).unwrap_err().to_string().contains("SHA-1"), true, "other bytes than promised");
+    assert!(file(text(good() + " ")).unwrap_err().to_string().contains("SHA-1"), "other bytes than promised");
     assert!(file(text("")).is_err());
     assert!(file(unsigned(404, "")).is_err());
 

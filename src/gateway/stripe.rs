@@ -132,7 +132,9 @@ pub enum Call<'a> {
     CreateRefund,
     ListRefunds,
     RetrieveRefund(&'a str),
+    RetrieveCharge(&'a str),
     ListBalance,
+    RetrieveBalance(&'a str),
 }
 
 /// Whether a call changes something, so that its answer is kept under its key.
@@ -153,16 +155,21 @@ impl Call<'_> {
             Call::CreateRefund => "create_refund",
             Call::ListRefunds => "list_refunds",
             Call::RetrieveRefund(_) => "retrieve_refund",
+            Call::RetrieveCharge(_) => "retrieve_charge",
             Call::ListBalance => "list_balance",
+            Call::RetrieveBalance(_) => "retrieve_balance",
         }
     }
 
     fn id(&self) -> &str {
         match self {
             Call::CreateIntent | Call::ListIntents | Call::CreateRefund | Call::ListRefunds | Call::ListBalance => "",
-            Call::RetrieveIntent(id) | Call::ConfirmIntent(id) | Call::CancelIntent(id) | Call::RetrieveRefund(id) => {
-                id
-            }
+            Call::RetrieveIntent(id)
+            | Call::ConfirmIntent(id)
+            | Call::CancelIntent(id)
+            | Call::RetrieveRefund(id)
+            | Call::RetrieveCharge(id)
+            | Call::RetrieveBalance(id) => id,
         }
     }
 
@@ -173,7 +180,9 @@ impl Call<'_> {
             | Call::RetrieveIntent(_)
             | Call::ListRefunds
             | Call::RetrieveRefund(_)
-            | Call::ListBalance => Kind::Reads,
+            | Call::RetrieveCharge(_)
+            | Call::ListBalance
+            | Call::RetrieveBalance(_) => Kind::Reads,
         }
     }
 }
@@ -267,7 +276,9 @@ fn carry_out(gateway: &Gateway, asking: &Asking<'_>, params: Params, asked: Fing
         Call::CreateRefund => refunds::create(gateway, account, params, made_by, now),
         Call::ListRefunds => refunds::list(gateway, account, params),
         Call::RetrieveRefund(id) => refunds::retrieve(gateway, account, id, params, now),
+        Call::RetrieveCharge(id) => intents::charge(gateway, account, id, params, now),
         Call::ListBalance => balance::list(gateway, account, params, now),
+        Call::RetrieveBalance(id) => balance::retrieve(gateway, account, id, params, now),
     };
     match done {
         Ok(done) => {

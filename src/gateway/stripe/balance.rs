@@ -1,20 +1,29 @@
 //! Balance transactions: every charge and refund, in the order in which they moved money.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
-use super::Done;
 use super::failure::Failure;
 use super::form::Params;
 use super::listing::Page;
 use super::objects::{self, Intent, Movement, balance_transaction, related};
+use super::{Done, intents};
 use crate::gateway::Gateway;
 use crate::gateway::accounts::AccountId;
+use crate::gateway::books::{Capture, Refunded};
 
 /// Whether the list shows what its lines come from, or only how that is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     Named,
     Expanded,
+}
+
+impl Source {
+    fn read(params: &mut Params, path: &str) -> Result<Self, Failure> {
+        Ok(if params.expand(&[path])?.is_empty() { Source::Named } else { Source::Expanded })
+    }
 }
 
 /// Some of the types that Stripe has; here money only moves by the first two.
@@ -25,34 +34,62 @@ pub fn list(gateway: &Gateway, account: AccountId, mut params: Params, now: i64)
     let page = Page::read(&mut params)?;
     let span = params.span("created")?;
     let kind = params.one_of("type", &TYPES)?;
-    let source = if params.expand(&["data.source"])?.is_empty() { Source::Named } else { Source::Expanded };
+    let source = Source::read(&mut params, "data.source")?;
     params.finish()?;
     let mut lines: Vec<(i64, Value)> = Vec::new();
     for line in gateway.books.captured_between(account, span.from, span.until) {
         let Some(view) = gateway.books.view(account, &line.number, now) else { continue };
         let Some(intent) = Intent::of(&view) else { continue };
-        let shown = match source {
-            Source::Named => json!(related(&intent.data.id, "ch")),
-            Source::Expanded => intent.charge().unwrap_or_default(),
-        };
-        let (id, capture) = (&intent.data.id, &line.capture);
-        let amount = capture.amount_minor;
-        lines.push((capture.at, balance_transaction(Movement::Charge, id, amount, line.currency, capture.at, shown)));
+        lines.push((line.capture.at, of_charge(&intent, &line.capture, source)));
     }
     for line in gateway.books.refunded_between(account, span.from, span.until) {
-        let (id, refund) = (&line.refund_number, &line.refund);
         let intent_id = line.payment_reference.as_deref().unwrap_or_default();
-        let shown = match source {
-            Source::Named => json!(&**id),
-            Source::Expanded => objects::refund(id, intent_id, refund),
-        };
-        lines.push((
-            refund.at,
-            balance_transaction(Movement::Refund, id, refund.amount_minor, refund.currency, refund.at, shown),
-        ));
+        lines.push((line.refund.at, of_refund(&line.refund_number, intent_id, &line.refund, source)));
     }
     lines.sort_by_key(|(at, _)| *at);
     let wanted = |line: &Value| kind.as_deref().is_none_or(|kind| line["type"] == kind);
     let objects = lines.into_iter().map(|(_, line)| line).filter(wanted).collect();
     Ok(Done::listing(page.of("/v1/balance_transactions", objects)?))
+}
+
+/// One of them by its id, which is that of what moved the money but for the prefix.
+pub fn retrieve(
+    gateway: &Gateway,
+    account: AccountId,
+    id: &str,
+    mut params: Params,
+    now: i64,
+) -> Result<Done, Failure> {
+    let source = Source::read(&mut params, "source")?;
+    params.finish()?;
+    let charged = intents::find(gateway, account, &related(id, "pi"), now).ok();
+    let refunded = || {
+        let refund_number = related(id, "re");
+        let refund = gateway.books.refunded(account, &refund_number)?;
+        let intent_id = gateway.books.view(account, &refund.number, now)?.reference?;
+        Some((Arc::clone(&refund.number), of_refund(&refund_number, &intent_id, &refund, source)))
+    };
+    charged
+        .and_then(|(number, intent)| Some((number, of_charge(&intent, intent.capture.as_ref()?, source))))
+        .or_else(refunded)
+        .filter(|(_, line)| line["id"] == id)
+        .map(|(number, line)| Done::of(&number, line))
+        .ok_or_else(|| Failure::no_such("balance_transaction", "id", id))
+}
+
+fn of_charge(intent: &Intent, capture: &Capture, source: Source) -> Value {
+    let id = &intent.data.id;
+    let shown = match source {
+        Source::Named => json!(related(id, "ch")),
+        Source::Expanded => intent.charge().unwrap_or_default(),
+    };
+    balance_transaction(Movement::Charge, id, capture.amount_minor, intent.currency, capture.at, shown)
+}
+
+fn of_refund(refund_number: &str, intent_id: &str, refund: &Refunded, source: Source) -> Value {
+    let shown = match source {
+        Source::Named => json!(refund_number),
+        Source::Expanded => objects::refund(refund_number, intent_id, refund),
+    };
+    balance_transaction(Movement::Refund, refund_number, refund.amount_minor, refund.currency, refund.at, shown)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::failure::Failure;
 use super::form::{Params, Switch};
 use super::listing::Page;
-use super::objects::{Confirmation, Intent, IntentData, MadeBy, seconds};
+use super::objects::{Confirmation, Intent, IntentData, MadeBy, related, seconds};
 use super::{Done, Fingerprint, id};
 use crate::gateway::accounts::AccountId;
 use crate::gateway::books::{Asked, CloseRule, Refusal, State, Taken};
@@ -157,6 +157,15 @@ pub fn find(gateway: &Gateway, account: AccountId, id: &str, now: i64) -> Result
         Some((number, intent))
     });
     found.ok_or_else(|| Failure::no_such("payment_intent", "intent", id))
+}
+
+/// A charge by its id, which is its intent's but for the prefix.
+pub fn charge(gateway: &Gateway, account: AccountId, id: &str, params: Params, now: i64) -> Result<Done, Failure> {
+    params.finish()?;
+    let missing = || Failure::no_such("charge", "id", id);
+    let (number, intent) = find(gateway, account, &related(id, "pi"), now).map_err(|_| missing())?;
+    let charge = intent.charge().filter(|charge| charge["id"] == id).ok_or_else(missing)?;
+    Ok(Done::of(&number, charge))
 }
 
 fn confirmation(params: &mut Params) -> Result<Option<Confirmation>, Failure> {

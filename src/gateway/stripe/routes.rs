@@ -27,7 +27,9 @@ pub fn routes(service: &mut web::ServiceConfig) {
         .route("/v1/refunds", web::post().to(create_refund))
         .route("/v1/refunds", web::get().to(list_refunds))
         .route("/v1/refunds/{id}", web::get().to(retrieve_refund))
+        .route("/v1/charges/{id}", web::get().to(retrieve_charge))
         .route("/v1/balance_transactions", web::get().to(list_balance))
+        .route("/v1/balance_transactions/{id}", web::get().to(retrieve_balance))
         .default_service(web::to(async || respond(&Failure::unknown_route().reply()).finish()));
 }
 
@@ -82,6 +84,24 @@ async fn retrieve_refund(
 
 async fn list_balance(gateway: Shared, request: HttpRequest, body: web::Bytes) -> HttpResponse {
     serve(&gateway, &request, &body, Call::ListBalance).await
+}
+
+async fn retrieve_charge(
+    gateway: Shared,
+    request: HttpRequest,
+    body: web::Bytes,
+    id: web::Path<String>,
+) -> HttpResponse {
+    serve(&gateway, &request, &body, Call::RetrieveCharge(&id)).await
+}
+
+async fn retrieve_balance(
+    gateway: Shared,
+    request: HttpRequest,
+    body: web::Bytes,
+    id: web::Path<String>,
+) -> HttpResponse {
+    serve(&gateway, &request, &body, Call::RetrieveBalance(&id)).await
 }
 
 async fn serve(gateway: &Gateway, request: &HttpRequest, body: &[u8], call: Call<'_>) -> HttpResponse {

@@ -336,6 +336,19 @@ fn objects_have_the_fields_that_sdks_count_on() {
     }
     assert_eq!(intent["automatic_payment_methods"]["enabled"], true);
     assert_eq!(line["fee_details"][0]["amount"], line["fee"]);
+    // Every id that is told leads to the object.
+    let told = |value: &Value| value.as_str().expect("an id").to_owned();
+    let charge_id = told(&ask(&gateway, Call::RetrieveIntent(&id), "", None).1["latest_charge"]);
+    let charge = ask(&gateway, Call::RetrieveCharge(&charge_id), "", None);
+    assert_eq!((charge.0, &charge.1["amount_refunded"]), (200, &500.into()));
+    for (id, kind) in [(&charge.1["balance_transaction"], "charge"), (&refund["balance_transaction"], "refund")] {
+        let line = ask(&gateway, Call::RetrieveBalance(&told(id)), "expand[]=source", None);
+        assert_eq!((line.0, &line.1["id"], &line.1["source"]["object"]), (200, id, &kind.into()));
+    }
+    for wrong in ["txn_x", &charge_id, &id] {
+        assert_eq!(error(&ask(&gateway, Call::RetrieveBalance(wrong), "", None)), (404, "resource_missing"));
+    }
+    assert_eq!(error(&ask(&gateway, Call::RetrieveCharge(&id), "", None)), (404, "resource_missing"));
     let unknown = ask(&gateway, Call::RetrieveIntent(&id), "expand[]=customer.tax_ids", None);
     assert_eq!((unknown.0, &unknown.1["error"]["type"]), (400, &"invalid_request_error".into()));
 }

@@ -164,7 +164,7 @@ fi
 
 # The table of the run by every channel, as it stands.
 say "whole payments by channel, SQLite, 10 s each"
-sed -n '/by channel/,$p' "$folder/sqlite-channels.txt" | sed -e 's/[│┆]/|/g' | awk -F '|' '
+sed -n '/by channel/,$p' "$folder/sqlite-channels.txt" | sed -e 's/│/|/g' -e 's/┆/|/g' | awk -F '|' '
     NF > 5 { printf "%-10s %-8s %11s %10s %11s %14s %14s %9s %16s %6s\n", $2, $3, $4, $5, $6, $8, $9, $10, $11, $12 }'
 cat <<'END'
 

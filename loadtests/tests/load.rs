@@ -150,6 +150,8 @@ fn what_could_not_be_paid_is_refused_before_the_load() {
         "--channel all --method qr",
         "--channel all --mix wechat/plain=1",
         "--channel alipay --async",
+        "--channel unionpay --mix sim:decline=1",
+        "--channel all --mix plain=1,sim:refuse=1",
         "--async --mix plain=1,unionpay/plain=1",
     ] {
         let run = stub.load(&format!("checkout --for 1s --no-baseline {arguments}"));

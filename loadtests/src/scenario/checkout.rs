@@ -12,6 +12,7 @@ use crate::browser::Browser;
 use crate::cli::CheckoutArgs;
 use crate::drive::{self, Load, Posted, Shown};
 use crate::ledger::Ledger;
+use crate::mix::Script;
 use crate::order::{AnswerWhen, Orders, Terms};
 use crate::process::Watch;
 use crate::receiver::{self, Receiver};
@@ -45,6 +46,14 @@ fn check(args: &CheckoutArgs, way: Way) -> Result<(), Problem> {
     let named = args.mix.kinds().iter().filter_map(|kind| kind.channel);
     if args.channel == Channels::All && named.clone().next().is_some() {
         return Err("--channel all pays every kind by every channel: the mix must name none".into());
+    }
+    // UnionPay has no word for "declined for good": such a payment stays open there until its time is over.
+    let for_good = [Script::Decline, Script::Refuse];
+    let mut kinds = args.mix.kinds().iter().map(|kind| (kind.channel.unwrap_or(way.channel), kind.script));
+    if let Some((channel, script)) =
+        kinds.find(|(channel, script)| *channel == Channel::Unionpay && for_good.contains(script))
+    {
+        return Err(format!("{} does not end within a run by {channel}", script.word()).into());
     }
     for way in named.map(Way::usual).chain([way]) {
         way.takes(&args.common.currency)?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use support::app::App;
 use support::beside::Beside;
 use support::books::counts;
-use support::client::{Client, an_order, http, text, with};
+use support::client::{an_order, http, text, with};
 use support::far_ends::{Message, Payment, alipay, stripe, unionpay, wechat, wechat_of};
 use support::process::{Kind, Site};
 use support::{eventually, seconds};

@@ -2,8 +2,11 @@
 
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
+# Of each target; another sanitizer than none, such as address, needs a nightly toolchain.
+FUZZ_SECONDS ?= 60
+FUZZ_SANITIZER ?= none
 
-.PHONY: run demo test check bench kill
+.PHONY: run demo test check bench kill fuzz
 
 run: ## the server with its simulated gateway, on an embedded database: http://127.0.0.1:8080
 	$(CARGO) run --release --quiet -- serve
@@ -25,3 +28,13 @@ bench: ## five minutes of load on SQLite and PostgreSQL, with the method beside 
 
 kill: ## the real binary, killed at random under load, twenty times on each store
 	TONGBAO_KILLS=20 $(CARGO) test --release --quiet --test kill -- --nocapture
+
+fuzz: ## what reads bytes from outside, for FUZZ_SECONDS each; stops at the first input that breaks a target
+	@$(CARGO) fuzz --version > /dev/null 2>&1 || { echo "make fuzz needs cargo-fuzz: cargo install cargo-fuzz" >&2; exit 1; }
+	@c++ --version > /dev/null 2>&1 || { echo "make fuzz needs a C++ compiler, by which libFuzzer is built" >&2; exit 1; }
+	@set -e; for target in $$($(CARGO) fuzz list --fuzz-dir tests/fuzz); do \
+		echo "$$target"; mkdir -p tests/fuzz/found/$$target; \
+		$(CARGO) fuzz run --fuzz-dir tests/fuzz --sanitizer $(FUZZ_SANITIZER) $$target \
+			tests/fuzz/found/$$target tests/fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) \
+			-max_len=16384 -timeout=10 -rss_limit_mb=1024 -verbosity=0; \
+	done

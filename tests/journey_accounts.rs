@@ -78,7 +78,7 @@ async fn logged(app: &App, what: &str, times: usize) {
 #[actix_web::test]
 async fn each_platforms_money_goes_to_its_own_account_and_back_from_there() {
     let site = Site::new(Kind::Sqlite, "");
-    let mut settings = enabled();
+    let mut settings = enabled(&REAL);
     for channel in REAL {
         settings += &Account::of(&site, channel, "default").keep(&site);
         settings += &Account::of(&site, channel, "shop").keep(&site);
@@ -147,7 +147,7 @@ fn adapter(site: &Site, channel: Channel, account: &str) -> Box<dyn Adapter> {
 #[actix_web::test]
 async fn what_another_account_of_the_channel_took_is_not_the_attempts_capture() {
     let site = Site::new(Kind::Sqlite, "");
-    let mut settings = enabled();
+    let mut settings = enabled(&REAL);
     for channel in REAL {
         settings += &Account::of(&site, channel, "default").keep(&site);
         settings += &Account::of(&site, channel, "shop").keep(&site);
@@ -218,7 +218,7 @@ async fn stays_unpaid(app: &App, channel: Channel) {
 async fn orders_go_on_while_the_merchants_keys_change() {
     let site = Site::new(Kind::Sqlite, "");
     let old = REAL.map(|channel| Account::of(&site, channel, "default").keep(&site)).concat();
-    configure(&site, &format!("{}{PATIENT_PAYERS}{old}", enabled()));
+    configure(&site, &format!("{}{PATIENT_PAYERS}{old}", enabled(&REAL)));
     let mut app = App::start_beside_gateway(site).await;
     let client = app.client();
     let begun = join_all(REAL.map(|channel| {
@@ -228,7 +228,7 @@ async fn orders_go_on_while_the_merchants_keys_change() {
     .await;
 
     let changed = renew_merchants(&app.site);
-    configure(&app.site, &format!("{}{PATIENT_PAYERS}{changed}", enabled()));
+    configure(&app.site, &format!("{}{PATIENT_PAYERS}{changed}", enabled(&REAL)));
     app.server.hang_up().await;
     logged(&app, "credentials were renewed", 1).await;
     app.stop_gateway().await;
@@ -278,8 +278,8 @@ fn renew_merchants(site: &Site) -> String {
 async fn a_channels_old_and_new_keys_are_believed_side_by_side() {
     let site = Site::new(Kind::Sqlite, "");
     let (wechat, stripe) = (Account::of(&site, "wechat", "default"), Account::of(&site, "stripe", "default"));
-    let enabled = "[channels.wechat]\nenabled = true\n[channels.stripe]\nenabled = true\n";
-    configure(&site, &format!("{enabled}{}{}", wechat.keep(&site), stripe.keep(&site)));
+    let settings = enabled(&["wechat", "stripe"]);
+    configure(&site, &format!("{settings}{}{}", wechat.keep(&site), stripe.keep(&site)));
     let secrets = folder(&site, "stripe", "default").join("webhook_secrets");
     let [first, second] = ["whsec_Zmlyc3QtMDAwMDAwMDAwMDAwMDA", "whsec_c2Vjb25kLTAwMDAwMDAwMDAwMA"];
     write(&secrets, first);
@@ -317,8 +317,7 @@ async fn a_malformed_key_changes_nothing_and_a_new_account_is_served_at_once() {
     let site = Site::new(Kind::Sqlite, "");
     let wechat = Account::of(&site, "wechat", "default");
     let shop = Account::of(&site, "wechat", "shop");
-    let enabled = "[channels.wechat]\nenabled = true\n";
-    let settings = format!("{enabled}{}", wechat.keep(&site));
+    let settings = format!("{}{}", enabled(&["wechat"]), wechat.keep(&site));
     configure(&site, &settings);
     let app = App::start(site).await;
     let (client, client_b) = (app.client(), app.client_b());
@@ -351,7 +350,8 @@ async fn a_malformed_key_changes_nothing_and_a_new_account_is_served_at_once() {
 
     // A channel is more than its accounts: it waits for a restart, and says so; so does what is to go.
     let stripe = Account::known_in(&app.site.folder.path().join("elsewhere"), "stripe", "default").keep(&app.site);
-    configure(&app.site, &format!("{settings}[channels.stripe]\nenabled = true\n{stripe}"));
+    let settings = format!("{}{}{stripe}", enabled(&["wechat", "stripe"]), wechat.keep(&app.site));
+    configure(&app.site, &settings);
     app.server.hang_up().await;
     logged(&app, "credentials were renewed", 2).await;
     let log = app.server.log();
@@ -363,7 +363,7 @@ async fn a_malformed_key_changes_nothing_and_a_new_account_is_served_at_once() {
 /// The gateway had asked nobody yet, or in vain, when it was stopped.
 #[actix_web::test]
 async fn a_refund_is_told_of_though_its_gateway_was_restarted() {
-    let site = Site::new(Kind::Sqlite, "[gateway]\nembedded = false\n[channels.wechat]\nenabled = true\n");
+    let site = Site::new(Kind::Sqlite, &format!("[gateway]\nembedded = false\n{}", enabled(&["wechat"])));
     let mut app = App::start_beside_gateway(site).await;
     app.client().create(&by("wechat", "sim:underpay")).await.order(201);
     let of =
@@ -401,7 +401,7 @@ fn secrets(site: &Site) -> Vec<SecretString> {
 async fn no_credential_is_found_in_logs_answers_or_files() {
     use secrecy::ExposeSecret;
     let site = Site::new(Kind::Sqlite, "");
-    let mut settings = format!("[log]\nfilter = \"debug\"\n{}", enabled());
+    let mut settings = format!("[log]\nfilter = \"debug\"\n{}", enabled(&REAL));
     for channel in REAL {
         settings += &Account::of(&site, channel, "default").keep(&site);
         settings += &Account::of(&site, channel, "shop").keep(&site);

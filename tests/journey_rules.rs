@@ -313,6 +313,7 @@ async fn rule_18_an_attempt_of_an_erased_payer_is_sent_no_more_and_comes_to_its_
         beside.close().await;
         let kept = pay().await;
         assert_eq!((&kept["state"], &kept["attempts"][0]["state"]), (&json!("submitted"), &json!("open")), "{kept}");
+        let kept = client.order(id).await;
         assert_eq!(kept["next_action"], again["next_action"], "{method}: what was shown is still good");
         assert_eq!(client.cancel(id).await.order(200)["state"], "failed");
     }

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use secrecy::ExposeSecret;
-use support::accounts::{Account, REAL, folder, write};
+use support::accounts::{Account, REAL, enabled, folder, write};
 use support::process::{Kind, Process, Site};
 use support::{eventually, seconds};
 use tongbao::config::sandbox;
@@ -100,7 +100,7 @@ fn particular(site: &Site) -> Vec<Case> {
 fn site_of(prototype: &Site, channel: &'static str) -> (Site, Account) {
     let site = Site::new(Kind::Sqlite, "");
     let account = Account::known_in(prototype.folder.path(), channel, "default");
-    let overlay = format!("[gateway]\nembedded = false\n[channels.{channel}]\nenabled = true\n{}", account.keep(&site));
+    let overlay = format!("[gateway]\nembedded = false\n{}{}", enabled(&[channel]), account.keep(&site));
     write(&site.folder.path().join("overlay.toml"), &overlay);
     (site, account)
 }

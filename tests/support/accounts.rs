@@ -126,7 +126,11 @@ impl Account {
     }
 }
 
-/// Enables the real channels.
-pub fn enabled() -> String {
-    REAL.map(|channel| format!("[channels.{channel}]\nenabled = true\nbreaker_failures = 1000\n")).concat()
+/// Enables these of the real channels and no other. Their breakers stay out of it.
+pub fn enabled(channels: &[&str]) -> String {
+    let section = |channel| {
+        let enabled = channels.contains(&channel);
+        format!("[channels.{channel}]\nenabled = {enabled}\nbreaker_failures = 1000\n")
+    };
+    REAL.map(section).concat()
 }

@@ -25,7 +25,7 @@ use crate::channels::{Adapter, Answer, Attempted, NextAction, Outgoing, Reading,
 use crate::domain::breaker::{Admission, Breaker, Condition, Limits, Sign};
 use crate::domain::channel::Channel;
 use crate::domain::event::{CloseAnswer, Fact, Fault, Finding, RefundOutcome, SendOutcome};
-use crate::domain::id::AttemptNumber;
+use crate::domain::id::{AttemptNumber, Round};
 use crate::domain::time::Instant;
 use crate::domain::validation::Health;
 use crate::store::Store;
@@ -48,10 +48,12 @@ pub enum Question {
     Close,
     Refund {
         capture: u8,
+        round: Round,
         ask: RefundAsk,
     },
     QueryRefund {
         capture: u8,
+        round: Round,
         ask: RefundAsk,
     },
 }
@@ -457,11 +459,13 @@ fn read(
             Reading::Told(answer) => Fact::CloseAnswered { ordinal, answer },
             Reading::Ask(outgoing) => return Reading::Ask(outgoing),
         },
-        Question::Refund { capture, ask } => {
-            Fact::RefundAnswered { capture: *capture, outcome: adapter.read_refund(ask, stamp, answer) }
+        Question::Refund { capture, round, ask } => {
+            let outcome = adapter.read_refund(ask, stamp, answer);
+            Fact::RefundAnswered { capture: *capture, round: *round, outcome }
         }
-        Question::QueryRefund { capture, ask } => {
-            Fact::RefundAnswered { capture: *capture, outcome: adapter.read_refund_query(ask, stamp, answer) }
+        Question::QueryRefund { capture, round, ask } => {
+            let outcome = adapter.read_refund_query(ask, stamp, answer);
+            Fact::RefundAnswered { capture: *capture, round: *round, outcome }
         }
     };
     Reading::Told((fact, None))
@@ -483,15 +487,18 @@ fn undelivered(call: &Call, end: Undelivered) -> Settled {
         (Question::Close, Undelivered::NotSent(why) | Undelivered::Unknown(why)) => {
             Fact::CloseAnswered { ordinal, answer: CloseAnswer::Unknown { why: why.into() } }
         }
-        (Question::Refund { capture, .. }, Undelivered::NotSent(why)) => {
-            Fact::RefundAnswered { capture: *capture, outcome: RefundOutcome::NotSent { why: why.into() } }
+        (Question::Refund { capture, round, .. }, Undelivered::NotSent(why)) => {
+            let outcome = RefundOutcome::NotSent { why: why.into() };
+            Fact::RefundAnswered { capture: *capture, round: *round, outcome }
         }
-        (Question::Refund { capture, .. }, Undelivered::Unknown(why)) => {
-            Fact::RefundAnswered { capture: *capture, outcome: RefundOutcome::Unknown { why: why.into() } }
+        (Question::Refund { capture, round, .. }, Undelivered::Unknown(why)) => {
+            let outcome = RefundOutcome::Unknown { why: why.into() };
+            Fact::RefundAnswered { capture: *capture, round: *round, outcome }
         }
         // A question that never left says nothing about the refund it asks for.
-        (Question::QueryRefund { capture, .. }, Undelivered::NotSent(why) | Undelivered::Unknown(why)) => {
-            Fact::RefundAnswered { capture: *capture, outcome: RefundOutcome::Unknown { why: why.into() } }
+        (Question::QueryRefund { capture, round, .. }, Undelivered::NotSent(why) | Undelivered::Unknown(why)) => {
+            let outcome = RefundOutcome::Unknown { why: why.into() };
+            Fact::RefundAnswered { capture: *capture, round: *round, outcome }
         }
     };
     Settled { fact, next_action: None, way: Way::Undelivered }
@@ -556,6 +563,8 @@ fn reading(fact: &Fact) -> (&'static str, Option<Sign>) {
         Fact::RefundAnswered { outcome, .. } => match outcome {
             RefundOutcome::Done => ("done", HEALTHY),
             RefundOutcome::Rejected { .. } => ("rejected", HEALTHY),
+            RefundOutcome::Dead { .. } => ("dead", HEALTHY),
+            RefundOutcome::Stuck { .. } => ("stuck", HEALTHY),
             RefundOutcome::NotExist => ("not_exist", HEALTHY),
             RefundOutcome::NotSent { .. } => ("not_sent", None),
             RefundOutcome::Unknown { .. } => ("unknown", None),

@@ -335,7 +335,8 @@ impl Adapter for Stripe {
         self.refunds(&ask.reference)
     }
 
-    /// Of two refunds with one number, which a forgotten idempotency key could leave, the one that was made counts.
+    /// Of two refunds with one number, which a forgotten idempotency key could leave, the one that was made counts, and
+    /// then the one that may yet be: the number is dead only if all of them are, and no page is missing.
     fn read_refund_query(&self, ask: &RefundAsk, _stamp: &Stamp, answer: &Answer) -> RefundOutcome {
         let unknown = |why: &str| RefundOutcome::Unknown { why: why.into() };
         if answer.status != 200 {
@@ -353,12 +354,20 @@ impl Adapter for Stripe {
         }
         let is_ours = |refund: &&Refund| refund.metadata.refund_number.as_deref() == Some(&ask.refund_number);
         let mut outcomes: Vec<_> = page.data.iter().filter(is_ours).map(|refund| refund_outcome(refund, ask)).collect();
-        let is_done = |outcome: &RefundOutcome| *outcome == RefundOutcome::Done;
-        match (outcomes.iter().any(is_done), outcomes.pop(), page.has_more) {
-            (true, _, _) => RefundOutcome::Done,
-            (false, Some(oldest), _) => oldest,
-            (false, None, true) => unknown("more refunds than a page holds"),
-            (false, None, false) => RefundOutcome::NotExist,
+        outcomes.sort_by_key(|outcome| match outcome {
+            RefundOutcome::Done => 0,
+            RefundOutcome::Dead { .. } => 2,
+            RefundOutcome::Rejected { .. }
+            | RefundOutcome::Stuck { .. }
+            | RefundOutcome::NotSent { .. }
+            | RefundOutcome::NotExist
+            | RefundOutcome::Unknown { .. } => 1,
+        });
+        match (outcomes.into_iter().next(), page.has_more) {
+            (Some(RefundOutcome::Done), _) => RefundOutcome::Done,
+            (Some(_) | None, true) => unknown("more refunds than a page holds"),
+            (Some(outcome), false) => outcome,
+            (None, false) => RefundOutcome::NotExist,
         }
     }
 

@@ -203,10 +203,11 @@ fn attempt_view<'a>(order: &Order, attempt: &'a Attempt) -> AttemptView<'a> {
 fn suspense_view<'a>(order: &Order, capture: &'a Capture) -> Option<SuspenseView<'a>> {
     let (reason, state) = match capture.purpose {
         Purpose::Payment => return None,
-        Purpose::Suspense { reason, refund: RefundStage::Done { .. } } => (reason, SuspenseState::Refunded),
+        Purpose::Suspense { reason, refund: RefundStage::Done { .. }, .. } => (reason, SuspenseState::Refunded),
         Purpose::Suspense {
             reason,
             refund: RefundStage::Unconfirmed { .. } | RefundStage::Owed { .. } | RefundStage::Doubtful { .. },
+            ..
         } => (reason, SuspenseState::Owed),
     };
     Some(SuspenseView {

@@ -3,6 +3,7 @@
 
 mod gateways;
 mod properties;
+mod refunds;
 mod rules;
 mod table;
 mod world;

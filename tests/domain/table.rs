@@ -7,9 +7,11 @@ use tongbao::domain::event::{
     CloseAnswer, Created, Effect, Event, Fact, Fault, Finding, RefundOutcome, Refusal, SendOutcome, Step, Verdict,
     Write,
 };
+use tongbao::domain::id::Round;
 use tongbao::domain::order::{
     AttemptFailure, AttemptState, CloseStage, Order, OrderFailure, Purpose, Reach, RefundStage, SuspenseReason, Wish,
 };
+use tongbao::domain::retry;
 use tongbao::domain::step;
 
 use crate::world::*;
@@ -42,7 +44,14 @@ fn situations() -> Vec<(&'static str, Walk)> {
     last.pay_by(Channel::Simpay);
     let further = walk(&Walk::succeeded(), vec![called_back(0, "another", PAYABLE)]);
     let owed = walk(&Walk::succeeded(), vec![found(0, paid("another", PAYABLE))]);
-    let unknown = RefundOutcome::Unknown { why: "timed out".into() };
+    let mut anew = walk(&owed, vec![refund(1, refund_dead())]);
+    let again = anew.clone();
+    for round in 1..=u8::try_from(retry::refund_rounds(owed.order.pace).len()).expect("few rounds") {
+        anew.tell(refund_of(Round(round), 1, refund_unclear()));
+        if usize::from(round) < retry::refund_rounds(owed.order.pace).len() {
+            anew.tell(refund_of(Round(round), 1, refund_dead()));
+        }
+    }
     vec![
         ("created, no attempt yet", created.clone()),
         ("created, attempt dead", dead.clone()),
@@ -76,7 +85,9 @@ fn situations() -> Vec<(&'static str, Walk)> {
         ),
         ("succeeded, a further capture unconfirmed", further),
         ("succeeded, a further capture's refund owed", owed.clone()),
-        ("succeeded, a further capture's refund in doubt", walk(&owed, vec![refund(1, unknown)])),
+        ("succeeded, a further capture's refund in doubt", walk(&owed, vec![refund(1, refund_unclear())])),
+        ("succeeded, a further capture's refund owed under its second number", again),
+        ("succeeded, a further capture's refund in doubt under its last number", anew),
         ("succeeded, a further capture's refund done", walk(&owed, vec![refund(1, RefundOutcome::Done)])),
         ("failed, cancelled before any attempt", walk(&created, vec![Fact::CancelAsked])),
         ("failed, cancelled, attempt dead", Walk::cancelled()),
@@ -91,6 +102,11 @@ fn events(order: &Order) -> Vec<(&'static str, Fact)> {
     let send = newest.map_or(1, |attempt| attempt.sends);
     let looked = |verdict| Fact::Validated { channel: Channel::Simpay, method: method_of(Channel::Simpay), verdict };
     let suspect = u8::from(order.captures.len() > 1);
+    let round = match order.captures.get(usize::from(suspect)).map(|capture| capture.purpose) {
+        Some(Purpose::Suspense { round, .. }) => round,
+        Some(Purpose::Payment) | None => Round::FIRST,
+    };
+    let refunded = |outcome| refund_of(round, suspect, outcome);
     let by_another_account = called_back_in("CNY", "second".into(), (ordinal, "new", payable));
     vec![
         ("created", Fact::Created(Box::new(creation()))),
@@ -124,11 +140,15 @@ fn events(order: &Order) -> Vec<(&'static str, Fact)> {
         ("callback contradicts", called_back(0, REFERENCE, PAYABLE - 1)),
         ("callback other account", by_another_account),
         ("callback other attempt", called_back(9, "new", payable)),
-        ("refund done", refund(suspect, RefundOutcome::Done)),
-        ("refund rejected", refund(suspect, RefundOutcome::Rejected { code: "NOT_ENOUGH".into() })),
-        ("refund not sent", refund(suspect, RefundOutcome::NotSent { why: "connection refused".into() })),
-        ("refund not exist", refund(suspect, RefundOutcome::NotExist)),
-        ("refund unknown", refund(suspect, RefundOutcome::Unknown { why: "timed out".into() })),
+        ("refund done", refunded(RefundOutcome::Done)),
+        ("refund rejected", refunded(RefundOutcome::Rejected { code: "NOT_ENOUGH".into() })),
+        ("refund dead", refunded(refund_dead())),
+        ("refund dead, first number", refund(suspect, refund_dead())),
+        ("refund stuck", refunded(RefundOutcome::Stuck { code: "ABNORMAL".into() })),
+        ("refund not sent", refunded(RefundOutcome::NotSent { why: "connection refused".into() })),
+        ("refund not exist", refunded(RefundOutcome::NotExist)),
+        ("refund unknown", refunded(refund_unclear())),
+        ("refund dead, number never sent", refund_of(round.next(), suspect, refund_dead())),
         ("cancel", Fact::CancelAsked),
         ("deadline", Fact::DeadlinePassed),
         ("timer", Fact::TimerFired),
@@ -324,7 +344,7 @@ fn close_name(close: CloseStage) -> &'static str {
 }
 
 fn purpose_name(purpose: Purpose) -> String {
-    let Purpose::Suspense { reason, refund } = purpose else { return "payment".to_owned() };
+    let Purpose::Suspense { reason, round, refund } = purpose else { return "payment".to_owned() };
     let reason = match reason {
         SuspenseReason::WrongAmount => "wrong amount",
         SuspenseReason::Further => "further",
@@ -336,7 +356,7 @@ fn purpose_name(purpose: Purpose) -> String {
         RefundStage::Doubtful { .. } => "refund in doubt",
         RefundStage::Done { .. } => "refunded",
     };
-    format!("{reason}, {refund}")
+    if round.is_first() { format!("{reason}, {refund}") } else { format!("{reason}, {refund}, number {}", round.0 + 1) }
 }
 
 fn writes(step: &Step) -> Vec<String> {
@@ -376,7 +396,8 @@ fn the_machine_is_this_table() {
 const TABLE: &str = "\
 created, no attempt yet
     created | validated suitable | validated unsuitable | validated risk | refund done | refund rejected
-    | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
+    | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> validating
     send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
@@ -389,7 +410,8 @@ created, no attempt yet
     deadline, passed -> failed, expired; writes wipe, order.failed; rests
 created, attempt dead
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> validating
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
@@ -405,7 +427,8 @@ created, attempt dead
     deadline, passed -> failed, expired; writes wipe, order.failed
 created, switching to wechat, attempt dead
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> validating, wish none
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
@@ -421,8 +444,9 @@ created, switching to wechat, attempt dead
     timer | timer, much later -> unchanged; does choose wechat
     deadline, passed -> failed, expired, wish none; writes wipe, order.failed
 validating
-    created | chosen simpay | chosen wechat | refund done | refund rejected | refund not sent | refund not exist
-    | refund unknown | cancel | deadline | deadline, passed -> refused: out of place
+    created | chosen simpay | chosen wechat | refund done | refund rejected | refund dead
+    | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
+    | refund dead, number never sent | cancel | deadline | deadline, passed -> refused: out of place
     validated suitable -> submitted, #0 opened at simpay; writes request #0; does submit #0 send 1
     validated unsuitable -> created, last unavailable
     validated risk -> failed, risk refused; writes wipe, order.failed; rests
@@ -435,7 +459,8 @@ validating
     timer | timer, much later -> unchanged
 submitted, open, nowhere: the first send is under way
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | query unknown | deadline -> unchanged
     chosen wechat -> wish switch to wechat, #0 closing; does close #0
     send accepted -> #0 shown; writes next action
@@ -462,7 +487,8 @@ submitted, open, nowhere: the first send is under way
     deadline, passed -> wish expiry, #0 closing; does close #0
 submitted, open, nowhere, the last attempt allowed
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | query unknown | deadline -> unchanged
     chosen wechat -> refused: attempts used up
     send accepted -> #0 shown; writes next action
@@ -490,7 +516,8 @@ submitted, open, nowhere, the last attempt allowed
     deadline, passed -> wish expiry, #0 closing; does close #0
 submitted, open, perhaps: the first send is unknown
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | query pending | query not exist -> #0 sends 2; does submit #0 send 2
     chosen wechat -> wish switch to wechat, #0 closing; does close #0
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown
@@ -514,7 +541,8 @@ submitted, open, perhaps: the first send is unknown
     deadline, passed -> wish expiry, #0 closing; does close #0
 submitted, open, shown
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay -> #0 sends 2; does submit #0 send 2
     chosen wechat -> wish switch to wechat, #0 closing; does close #0
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
@@ -536,8 +564,9 @@ submitted, open, shown
     deadline, passed -> wish expiry, #0 closing; does close #0
 submitted, open, shown, unionpay
     created | validated suitable | validated unsuitable | validated risk | send never sent | close closed
-    | close already paid | close unknown | refund done | refund rejected | refund not sent | refund not exist
-    | refund unknown -> refused: out of place
+    | close already paid | close unknown | refund done | refund rejected | refund dead | refund dead, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund dead, number never sent
+        -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
     | query not exist | query unknown | deadline -> unchanged
@@ -557,8 +586,9 @@ submitted, open, shown, unionpay
     deadline, passed -> wish expiry, #0 closing; does query #0
 submitted, open, shown, unionpay, claimed by a callback
     created | validated suitable | validated unsuitable | validated risk | send never sent | close closed
-    | close already paid | close unknown | refund done | refund rejected | refund not sent | refund not exist
-    | refund unknown -> refused: out of place
+    | close already paid | close unknown | refund done | refund rejected | refund dead | refund dead, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund dead, number never sent
+        -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
     | query not exist | query unknown | deadline -> unchanged
@@ -579,7 +609,8 @@ submitted, open, shown, unionpay, claimed by a callback
     deadline, passed -> wish expiry, #0 closing; does query #0
 submitted, second attempt open at wechat, first dead
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay -> wish switch to simpay, #1 closing; does close #1
     chosen wechat -> #1 sends 2; does submit #1 send 2
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
@@ -604,7 +635,8 @@ submitted, second attempt open at wechat, first dead
     deadline, passed -> wish expiry, #1 closing; does close #1
 submitted, closing to cancel, nowhere
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send unknown | query pending -> #0 perhaps; does close #0
     send paid | query paid | query paid as known | operator: paid
@@ -625,7 +657,8 @@ submitted, closing to cancel, nowhere
     callback other attempt -> refused: attempt unknown
 submitted, closing to cancel, shown
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown | cancel
     | deadline | deadline, passed -> unchanged
@@ -642,7 +675,8 @@ submitted, closing to cancel, shown
     callback other attempt -> refused: attempt unknown
 submitted, closing to cancel, close answered by wechat
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
     | query not exist | query unknown | cancel | deadline | deadline, passed -> unchanged
@@ -659,8 +693,9 @@ submitted, closing to cancel, close answered by wechat
     callback other attempt -> refused: attempt unknown
 submitted, closing to cancel, unionpay
     created | validated suitable | validated unsuitable | validated risk | send never sent | close closed
-    | close already paid | close unknown | refund done | refund rejected | refund not sent | refund not exist
-    | refund unknown -> refused: out of place
+    | close already paid | close unknown | refund done | refund rejected | refund dead | refund dead, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund dead, number never sent
+        -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
     | query not exist | query unknown | cancel | deadline | deadline, passed -> unchanged
@@ -676,7 +711,8 @@ submitted, closing to cancel, unionpay
     timer | timer, much later -> unchanged; does query #0
 submitted, closing as expired, shown
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown
     | deadline | deadline, passed -> unchanged
@@ -694,7 +730,8 @@ submitted, closing as expired, shown
     cancel -> wish cancel
 submitted, closing to switch to wechat, shown
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay -> wish switch to simpay
     chosen wechat | send accepted | send rejected | send rejected, our fault | send not sent | send unknown
     | query unknown | deadline -> unchanged
@@ -713,7 +750,8 @@ submitted, closing to switch to wechat, shown
     deadline, passed -> wish expiry
 succeeded
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
@@ -727,7 +765,8 @@ succeeded
     callback other attempt -> refused: attempt unknown
 succeeded by the first attempt, second closing at wechat
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query unknown | deadline | deadline, passed -> unchanged
@@ -744,7 +783,8 @@ succeeded by the first attempt, second closing at wechat
     callback other attempt -> refused: attempt unknown
 succeeded, a further capture unconfirmed
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
@@ -758,7 +798,8 @@ succeeded, a further capture unconfirmed
     callback other attempt -> refused: attempt unknown
     timer | timer, much later -> unchanged; does query #0
 succeeded, a further capture's refund owed
-    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk | send never sent
+    | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
@@ -772,11 +813,13 @@ succeeded, a further capture's refund owed
     callback other attempt -> refused: attempt unknown
     refund done -> capture 1 further, refunded; writes entry suspense_refund, order.suspense_refunded; rests
     refund rejected | refund not sent -> capture 1 further, refund owed
+    refund dead | refund dead, first number -> capture 1 further, refund owed, number 2
+    refund stuck | refund unknown -> capture 1 further, refund in doubt
     refund not exist -> capture 1 further, refund owed; does refund 1
-    refund unknown -> capture 1 further, refund in doubt
     timer | timer, much later -> unchanged; does refund 1
 succeeded, a further capture's refund in doubt
-    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk | send never sent
+    | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
@@ -790,16 +833,59 @@ succeeded, a further capture's refund in doubt
     callback other attempt -> refused: attempt unknown
     refund done -> capture 1 further, refunded; writes entry suspense_refund, order.suspense_refunded; rests
     refund rejected -> capture 1 further, refund owed
-    refund not sent | refund unknown -> capture 1 further, refund in doubt
+    refund dead | refund dead, first number -> capture 1 further, refund owed, number 2
+    refund stuck | refund not sent | refund unknown -> capture 1 further, refund in doubt
     refund not exist -> capture 1 further, refund owed; does refund 1
+    timer | timer, much later -> unchanged; does query refund 1
+succeeded, a further capture's refund owed under its second number
+    created | validated suitable | validated unsuitable | validated risk | send never sent
+    | refund dead, number never sent -> refused: out of place
+    chosen simpay | chosen wechat | cancel -> refused: order final
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
+    | query pending | query not exist | query declined | query closed | query unknown | close closed
+    | close already paid | close unknown | refund dead, first number | deadline | deadline, passed -> unchanged
+    send paid | query paid | query paid less | query paid more | operator: paid
+        -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
+    callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
+    callback paid less | callback other currency -> #0 claimed; does query #0
+    callback contradicts | operator: closed -> refused: capture contradicts
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+    refund done
+        -> capture 1 further, refunded, number 2; writes entry suspense_refund, order.suspense_refunded; rests
+    refund rejected | refund not sent -> capture 1 further, refund owed, number 2
+    refund dead -> capture 1 further, refund owed, number 3
+    refund stuck | refund unknown -> capture 1 further, refund in doubt, number 2
+    refund not exist -> capture 1 further, refund owed, number 2; does refund 1
+    timer | timer, much later -> unchanged; does refund 1
+succeeded, a further capture's refund in doubt under its last number
+    created | validated suitable | validated unsuitable | validated risk | send never sent
+    | refund dead, number never sent -> refused: out of place
+    chosen simpay | chosen wechat | cancel -> refused: order final
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
+    | query pending | query not exist | query declined | query closed | query unknown | close closed
+    | close already paid | close unknown | refund dead, first number | deadline | deadline, passed -> unchanged
+    send paid | query paid | query paid less | query paid more | operator: paid
+        -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
+    callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
+    callback paid less | callback other currency -> #0 claimed; does query #0
+    callback contradicts | operator: closed -> refused: capture contradicts
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+    refund done
+        -> capture 1 further, refunded, number 6; writes entry suspense_refund, order.suspense_refunded; rests
+    refund rejected -> capture 1 further, refund owed, number 6
+    refund dead | refund stuck | refund not sent | refund unknown -> capture 1 further, refund in doubt, number 6
+    refund not exist -> capture 1 further, refund owed, number 6; does refund 1
     timer | timer, much later -> unchanged; does query refund 1
 succeeded, a further capture's refund done
     created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close unknown | refund done | refund rejected | refund not sent | refund not exist
-    | refund unknown | deadline | timer | deadline, passed | timer, much later -> unchanged
+    | close already paid | close unknown | refund done | refund rejected | refund dead | refund dead, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund dead, number never sent | deadline
+    | timer | deadline, passed | timer, much later -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
@@ -809,7 +895,8 @@ succeeded, a further capture's refund done
     callback other attempt -> refused: attempt unknown
 failed, cancelled before any attempt
     created | validated suitable | validated unsuitable | validated risk | refund done | refund rejected
-    | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
+    | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
@@ -820,7 +907,8 @@ failed, cancelled before any attempt
     deadline | timer | deadline, passed | timer, much later -> unchanged
 failed, cancelled, attempt dead
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown
     | close closed | close already paid | close unknown | deadline | deadline, passed -> unchanged

@@ -55,14 +55,20 @@ pub fn departs(store: &Store, call: &Call) {
             AttemptState::Open => false,
             AttemptState::Closing | AttemptState::Dead | AttemptState::Captured => true,
         },
-        Question::Refund { capture } | Question::QueryRefund { capture } => {
+        Question::Refund { capture, round } | Question::QueryRefund { capture, round } => {
             row.order.captures.get(usize::from(capture)).is_some_and(|capture| match capture.purpose {
                 Purpose::Payment | Purpose::Suspense { refund: RefundStage::Unconfirmed { .. }, .. } => false,
-                Purpose::Suspense { .. } => true,
+                Purpose::Suspense { round: stored, .. } => stored >= round,
             })
         }
     };
     assert!(is_intended, "{:?} leaves before its intent is durable", call.question);
+}
+
+/// A gateway did what it was asked: it gives back what it took once, and no more.
+pub fn served(gateways: &crate::gateways::Gateways, number: tongbao::domain::id::AttemptNumber) {
+    let net_minor = gateways.payment(number).map_or(0, crate::gateways::Payment::net_minor);
+    assert!(net_minor >= 0, "{number} was paid out twice: {net_minor} is left of it");
 }
 
 /// Money was taken by a gateway that keeps its word: an attempt that was declared dead cannot do that.

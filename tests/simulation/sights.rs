@@ -30,10 +30,12 @@ pub enum Sight {
     FailureRepeated,
     /// A browser came too late.
     BrowserLate,
+    /// A refund was paid under another number than its first.
+    RefundedAnew,
 }
 
 impl Sight {
-    pub const ALL: [Sight; 10] = [
+    pub const ALL: [Sight; 11] = [
         Sight::TakenInTheLastMoment,
         Sight::ToldToWait,
         Sight::PaidAfterNotExist,
@@ -44,6 +46,7 @@ impl Sight {
         Sight::IssuerSlow,
         Sight::FailureRepeated,
         Sight::BrowserLate,
+        Sight::RefundedAnew,
     ];
 }
 

@@ -245,8 +245,9 @@ struct Settled {
     way: Way,
 }
 
-/// Requests that one call may take: what a channel answers may have to be asked for in a second one.
-const REQUESTS_MAX: u32 = 3;
+/// Requests that one call may take: a close may have to look before and after, and a payment whose name is not known is
+/// looked for page by page among all of its time (Stripe: 100 a page, so among 10,000).
+const REQUESTS_MAX: u32 = 100;
 
 async fn answer(desk: Rc<Desk>, call: Call) {
     let mut due = Due { desk: desk.clone(), call, answered: false };
@@ -297,6 +298,9 @@ async fn carry(desk: &Desk, call: &Call) -> Settled {
                 return Settled { fact, next_action, way: Way::Answered { status: answer.status } };
             }
             Reading::Ask(outgoing) => next = Next::Further(outgoing),
+        }
+        if call.question.is_query() {
+            desk.query_limiter.until_ready().await;
         }
     }
     undelivered(call, Undelivered::Unknown("the channel asks for one request after the other".into()))
@@ -558,6 +562,7 @@ fn reading(fact: &Fact) -> (&'static str, Option<Sign>) {
         Fact::CloseAnswered { answer, .. } => match answer {
             CloseAnswer::Closed => ("closed", HEALTHY),
             CloseAnswer::AlreadyPaid => ("already_paid", HEALTHY),
+            CloseAnswer::NotExist => ("not_exist", HEALTHY),
             CloseAnswer::Unknown { .. } => ("unknown", None),
         },
         Fact::RefundAnswered { outcome, .. } => match outcome {

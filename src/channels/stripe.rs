@@ -30,6 +30,7 @@ use super::{
     Stamp, Submission, Submitted, Verb,
 };
 pub use crate::config::credentials::Stripe as Credentials;
+use crate::domain::channel::Channel;
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::Account;
 use crate::domain::time::Instant;
@@ -39,8 +40,9 @@ use readings::{finding, refund_outcome, submitted};
 use verdict::Verdict;
 use webhook::Secrets;
 
-/// Clocks differ: an intent may be dated a little before the attempt that it belongs to, or after its end.
-const CLOCKS_DIFFER_S: i64 = 60;
+/// Clocks differ: an intent may be dated before the attempt that it belongs to. A clock that is further off than this
+/// takes no webhook either.
+const CLOCKS_DIFFER_S: i64 = 300;
 /// Entries of one page: the most that a page can have.
 const PAGE: &str = "100";
 const SECRETS_MAX: usize = 8;
@@ -110,12 +112,13 @@ impl Stripe {
         self.get(&format!("/v1/payment_intents/{id}"), &[])
     }
 
-    /// What was created while the attempt could be sent, newest first. Search would find the number by itself, but
-    /// lags by minutes.
+    /// What was created while a send of the attempt could get there, newest first. What is in none of its pages is not
+    /// there, see the rules of [`Channel::Stripe`]. Search would find the number by itself, but lags by minutes.
     fn intents(&self, attempt: &Attempted, stamp: &Stamp, after: Option<&str>) -> Outgoing {
         let seconds = |at: Instant| at.0.div_euclid(1_000);
         let from = seconds(attempt.opened_at).saturating_sub(CLOCKS_DIFFER_S).to_string();
-        let until = seconds(attempt.expires_at.min(stamp.at)).saturating_add(CLOCKS_DIFFER_S).to_string();
+        let last = attempt.expires_at.plus_ms(Channel::Stripe.rules().grace_ms).min(stamp.at);
+        let until = seconds(last).saturating_add(CLOCKS_DIFFER_S).to_string();
         let mut parameters = vec![("created[gte]", from.as_str()), ("created[lte]", &until), ("limit", PAGE)];
         parameters.extend(after.map(|id| ("starting_after", id)));
         self.get("/v1/payment_intents", &parameters)
@@ -190,9 +193,13 @@ impl Adapter for Stripe {
         Frozen::of(ask).to_text()
     }
 
-    fn submit(&self, frozen: &str, _stamp: &Stamp) -> Submission {
+    /// Nothing leaves after the attempt's end: that what is not listed then is not there rests on it.
+    fn submit(&self, frozen: &str, stamp: &Stamp) -> Submission {
         let settled = |outcome| Submission::Carried(Submitted { outcome, next_action: None });
         match Frozen::read(frozen) {
+            Some(Frozen::Wanted(wanted)) if stamp.at >= wanted.expires_at => {
+                settled(SendOutcome::NotSent { why: "the attempt's time is over".into() })
+            }
             Some(Frozen::Wanted(wanted)) => {
                 let amount = wanted.amount.to_string();
                 let fields = [
@@ -268,7 +275,7 @@ impl Adapter for Stripe {
             Finding::Closed | Finding::Declined => CloseAnswer::Closed,
             Finding::Paid { .. } => CloseAnswer::AlreadyPaid,
             Finding::Pending => unknown("the intent is still open"),
-            Finding::NotExist => unknown("no such intent is listed"),
+            Finding::NotExist => CloseAnswer::NotExist,
             Finding::Unknown { why } => CloseAnswer::Unknown { why },
         };
         Reading::Told(match objects::told(answer) {

@@ -171,6 +171,8 @@ pub enum Finding {
 pub enum CloseAnswer {
     Closed,
     AlreadyPaid,
+    /// There is nothing to close: the channel knows no such attempt, so far.
+    NotExist,
     /// Not closed for another reason, or nobody knows.
     Unknown {
         why: Box<str>,

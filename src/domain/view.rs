@@ -301,7 +301,7 @@ fn optional_text<S: Serializer>(rate: &Option<Rate>, serializer: S) -> Result<S:
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::super::id::PlatformId;
+    use super::super::id::{PlatformId, Round};
     use super::super::order::{CloseStage, Reach, Webhooks};
     use super::super::retry::Pace;
     use super::super::routing::{Policy, Standing};
@@ -483,7 +483,7 @@ pub(crate) mod tests {
             reference: reference.into(),
             amount_minor: 20_060,
             at: AT,
-            purpose: Purpose::Suspense { reason: SuspenseReason::TooLate, refund },
+            purpose: Purpose::Suspense { reason: SuspenseReason::TooLate, round: Round::FIRST, refund },
         };
         order.captures = vec![
             capture("c-1", RefundStage::Owed { tries: 0, due_at: AT }),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tongbao::domain::channel::{Channel, Closing, Lapse};
+use tongbao::domain::channel::{Channel, Closing, Unclosed};
 use tongbao::domain::event::{CloseAnswer, Effect, Fact, Fault, Finding, RefundOutcome, SendOutcome};
 use tongbao::domain::id::Round;
 use tongbao::domain::order::{Attempt, Order, Purpose};
@@ -157,7 +157,7 @@ impl Gateways {
     /// A channel whose attempts end by time ends them.
     fn lapse(&mut self, order: &Order, now: Instant) {
         for attempt in &order.attempts {
-            let ends = attempt.channel.rules().lapse != Lapse::Never && now > attempt.expires_at;
+            let ends = attempt.channel.rules().unclosed == Unclosed::Ends && now > attempt.expires_at;
             if let (Some(known @ Known::Waiting), true) = (self.books.get_mut(&attempt.ordinal), ends) {
                 *known = Known::Closed;
             }

@@ -86,7 +86,7 @@ fn rule_01_each_channel_says_in_its_own_form_that_an_attempt_is_dead() {
         (Unionpay, 15 * MINUTE + 10 * MINUTE + 1, Finding::NotExist, true),
         (Unionpay, 24 * HOUR, unclear(), false),
         (Stripe, 0, Finding::Closed, true),
-        (Stripe, lapsed(Stripe), Finding::NotExist, false),
+        (Stripe, lapsed(Stripe), Finding::NotExist, false), // It was shown, so it is there.
         (Stripe, lapsed(Stripe), Finding::Pending, false),
     ];
     for (channel, after_ms, finding, dies) in table {
@@ -586,6 +586,35 @@ fn rule_07_what_time_has_ended_is_asked_about_and_not_closed_again() {
         walk.tell(found(0, Finding::NotExist));
         assert_eq!(walk.order.failure, Some(OrderFailure::Cancelled), "{channel}");
     }
+}
+
+/// A PaymentIntent whose create nobody answered: once it can no longer be on its way there, its absence is certain, and
+/// nobody has to see to it. What was shown is there.
+#[test]
+fn rule_02_a_create_that_nobody_answered_and_no_list_shows_ends_by_itself_at_stripe() {
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Stripe);
+    walk.tell(sent(0, 1, no_answer()));
+    let lapses_at = walk.order.expires_at.plus_ms(Channel::Stripe.rules().grace_ms);
+    let mut shown = Walk::shown_at(Channel::Stripe);
+    for walk in [&mut walk, &mut shown] {
+        walk.wait_until(walk.order.expires_at).tell(Fact::DeadlinePassed);
+        while walk.at <= lapses_at {
+            assert_eq!(proposed(&walk.tell(closed(0, close_unclear()))), [Effect::Query { ordinal: 0 }]);
+            let step = walk.tell(found_by_asking_at(walk.at, 0, Finding::NotExist));
+            assert_eq!((walk.order.state, proposed(&step)), (State::Submitted, vec![]), "no create leaves any more");
+            assert_eq!(proposed(&walk.wake()), [Effect::Close { ordinal: 0 }], "what may be there is to be ended");
+        }
+    }
+    let mut late = walk.clone();
+    late.tell(found_by_asking_at(lapses_at, 0, Finding::NotExist));
+    assert!(late.attempt(0).is_open(), "the answer is as old as its question");
+    late.tell(found(0, Finding::Pending));
+    assert!(late.attempt(0).is_open(), "what is there can be paid until it is cancelled");
+    walk.tell(found(0, Finding::NotExist));
+    assert_eq!(walk.order.failure, Some(OrderFailure::Expired));
+    shown.tell(found(0, Finding::NotExist));
+    assert!(shown.attempt(0).is_open());
 }
 
 #[test]

@@ -133,6 +133,7 @@ fn events(order: &Order) -> Vec<(&'static str, Fact)> {
         ("query unknown", found(ordinal, unclear())),
         ("close closed", closed(ordinal, CloseAnswer::Closed)),
         ("close already paid", closed(ordinal, CloseAnswer::AlreadyPaid)),
+        ("close not exist", closed(ordinal, CloseAnswer::NotExist)),
         ("close unknown", closed(ordinal, close_unclear())),
         ("callback paid", called_back(ordinal, "new", payable)),
         ("callback paid less", called_back(ordinal, "new", payable - 1)),
@@ -402,8 +403,8 @@ created, no attempt yet
     send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
-    | close unknown | callback paid | callback paid less | callback other currency | callback contradicts
-    | callback other account | callback other attempt | operator: paid | operator: closed
+    | close not exist | close unknown | callback paid | callback paid less | callback other currency
+    | callback contradicts | callback other account | callback other attempt | operator: paid | operator: closed
         -> refused: attempt unknown
     cancel -> failed, cancelled; writes wipe, order.failed; rests
     deadline | timer | timer, much later -> unchanged
@@ -415,7 +416,7 @@ created, attempt dead
     chosen simpay | chosen wechat -> validating
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
-    | close unknown | deadline | timer | operator: closed | timer, much later -> unchanged
+    | close not exist | close unknown | deadline | timer | operator: closed | timer, much later -> unchanged
     send paid | query paid | query paid as known | callback paid | operator: paid
         -> succeeded, last none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more
@@ -432,7 +433,7 @@ created, switching to wechat, attempt dead
     chosen simpay | chosen wechat -> validating, wish none
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
-    | close unknown | deadline | operator: closed -> unchanged
+    | close not exist | close unknown | deadline | operator: closed -> unchanged
     send paid | query paid | query paid as known | callback paid | operator: paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more
@@ -453,8 +454,8 @@ validating
     send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
-    | close unknown | callback paid | callback paid less | callback other currency | callback contradicts
-    | callback other account | callback other attempt | operator: paid | operator: closed
+    | close not exist | close unknown | callback paid | callback paid less | callback other currency
+    | callback contradicts | callback other account | callback other attempt | operator: paid | operator: closed
         -> refused: attempt unknown
     timer | timer, much later -> unchanged
 submitted, open, nowhere: the first send is under way
@@ -476,7 +477,7 @@ submitted, open, nowhere: the first send is under way
     query paid more
         -> created, last amount mismatch, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
     query pending | query not exist -> #0 perhaps, #0 sends 2; does submit #0 send 2
-    close already paid | close unknown -> #0 close asked; does query #0
+    close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
@@ -505,7 +506,7 @@ submitted, open, nowhere, the last attempt allowed
     query pending | query not exist -> #0 perhaps, #0 sends 2; does submit #0 send 2
     query declined | query closed | close closed | operator: closed
         -> failed, attempts used up, last declined, #0 dead; writes wipe, order.failed
-    close already paid | close unknown -> #0 close asked; does query #0
+    close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
@@ -530,7 +531,7 @@ submitted, open, perhaps: the first send is unknown
         -> created, last amount mismatch, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
     query declined | query closed | close closed | operator: closed
         -> created, last declined, #0 dead; writes wipe, order.attempt_failed
-    close already paid | close unknown -> #0 close asked; does query #0
+    close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
@@ -555,7 +556,7 @@ submitted, open, shown
         -> created, last amount mismatch, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
     query declined | query closed | close closed | operator: closed
         -> created, last declined, #0 dead; writes wipe, order.attempt_failed
-    close already paid | close unknown -> #0 close asked; does query #0
+    close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -564,9 +565,9 @@ submitted, open, shown
     deadline, passed -> wish expiry, #0 closing; does close #0
 submitted, open, shown, unionpay
     created | validated suitable | validated unsuitable | validated risk | send never sent | close closed
-    | close already paid | close unknown | refund done | refund rejected | refund dead | refund dead, first number
-    | refund stuck | refund not sent | refund not exist | refund unknown | refund dead, number never sent
-        -> refused: out of place
+    | close already paid | close not exist | close unknown | refund done | refund rejected | refund dead
+    | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
+    | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
     | query not exist | query unknown | deadline -> unchanged
@@ -586,9 +587,9 @@ submitted, open, shown, unionpay
     deadline, passed -> wish expiry, #0 closing; does query #0
 submitted, open, shown, unionpay, claimed by a callback
     created | validated suitable | validated unsuitable | validated risk | send never sent | close closed
-    | close already paid | close unknown | refund done | refund rejected | refund dead | refund dead, first number
-    | refund stuck | refund not sent | refund not exist | refund unknown | refund dead, number never sent
-        -> refused: out of place
+    | close already paid | close not exist | close unknown | refund done | refund rejected | refund dead
+    | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
+    | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
     | query not exist | query unknown | deadline -> unchanged
@@ -625,7 +626,7 @@ submitted, second attempt open at wechat, first dead
         -> succeeded, last none, #0 captured, #1 closing, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; does close #1
     query declined | query closed | operator: closed -> created, #1 dead; writes wipe, order.attempt_failed
     close closed -> #1 close answered; does query #1
-    close already paid | close unknown -> #1 close asked; does query #1
+    close already paid | close not exist | close unknown -> #1 close asked; does query #1
     callback paid less | callback other currency -> #1 claimed; does query #1
     callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
@@ -649,7 +650,7 @@ submitted, closing to cancel, nowhere
     query declined | query closed | close closed | operator: closed
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
     query unknown | cancel | deadline | deadline, passed -> unchanged
-    close already paid | close unknown -> #0 close asked; does query #0
+    close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
@@ -669,7 +670,7 @@ submitted, closing to cancel, shown
     query pending | query not exist | timer | timer, much later -> unchanged; does close #0
     query declined | query closed | close closed | operator: closed
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
-    close already paid | close unknown -> #0 close asked; does query #0
+    close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -687,15 +688,15 @@ submitted, closing to cancel, close answered by wechat
     query declined | query closed | operator: closed
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
     close closed | timer | timer, much later -> unchanged; does query #0
-    close already paid | close unknown -> #0 close asked; does query #0
+    close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
 submitted, closing to cancel, unionpay
     created | validated suitable | validated unsuitable | validated risk | send never sent | close closed
-    | close already paid | close unknown | refund done | refund rejected | refund dead | refund dead, first number
-    | refund stuck | refund not sent | refund not exist | refund unknown | refund dead, number never sent
-        -> refused: out of place
+    | close already paid | close not exist | close unknown | refund done | refund rejected | refund dead
+    | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
+    | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
     | query not exist | query unknown | cancel | deadline | deadline, passed -> unchanged
@@ -723,7 +724,7 @@ submitted, closing as expired, shown
     query pending | query not exist | timer | timer, much later -> unchanged; does close #0
     query declined | query closed | close closed | operator: closed
         -> failed, expired, wish none, #0 dead; writes wipe, order.failed
-    close already paid | close unknown -> #0 close asked; does query #0
+    close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -742,7 +743,7 @@ submitted, closing to switch to wechat, shown
     query pending | query not exist | timer | timer, much later -> unchanged; does close #0
     query declined | query closed | close closed | operator: closed
         -> created, #0 dead; writes wipe; does choose wechat
-    close already paid | close unknown -> #0 close asked; does query #0
+    close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -755,7 +756,8 @@ succeeded
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close unknown | deadline | timer | deadline, passed | timer, much later -> unchanged
+    | close already paid | close not exist | close unknown | deadline | timer | deadline, passed | timer, much later
+        -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 1 further, refund owed; writes capture 1, entry suspense; does refund 1
     callback paid -> capture 1 further, unconfirmed; writes capture 1, entry suspense; does query #0
@@ -775,7 +777,7 @@ succeeded by the first attempt, second closing at wechat
     query pending | query not exist | timer | timer, much later -> unchanged; does close #1
     query declined | query closed | operator: closed -> #1 dead; rests
     close closed -> #1 close answered; does query #1
-    close already paid | close unknown -> #1 close asked; does query #1
+    close already paid | close not exist | close unknown -> #1 close asked; does query #1
     callback paid -> #1 dead, capture 1 further, unconfirmed; writes capture 1, entry suspense; does query #1
     callback paid less | callback other currency -> #1 claimed; does query #1
     callback contradicts -> refused: capture contradicts
@@ -788,7 +790,7 @@ succeeded, a further capture unconfirmed
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close unknown | deadline | deadline, passed -> unchanged
+    | close already paid | close not exist | close unknown | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
@@ -803,7 +805,7 @@ succeeded, a further capture's refund owed
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close unknown | deadline | deadline, passed -> unchanged
+    | close already paid | close not exist | close unknown | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
@@ -823,7 +825,7 @@ succeeded, a further capture's refund in doubt
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close unknown | deadline | deadline, passed -> unchanged
+    | close already paid | close not exist | close unknown | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
@@ -843,7 +845,8 @@ succeeded, a further capture's refund owed under its second number
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close unknown | refund dead, first number | deadline | deadline, passed -> unchanged
+    | close already paid | close not exist | close unknown | refund dead, first number | deadline | deadline, passed
+        -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
@@ -864,7 +867,8 @@ succeeded, a further capture's refund in doubt under its last number
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close unknown | refund dead, first number | deadline | deadline, passed -> unchanged
+    | close already paid | close not exist | close unknown | refund dead, first number | deadline | deadline, passed
+        -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
@@ -883,9 +887,9 @@ succeeded, a further capture's refund done
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close unknown | refund done | refund rejected | refund dead | refund dead, first number
-    | refund stuck | refund not sent | refund not exist | refund unknown | refund dead, number never sent | deadline
-    | timer | deadline, passed | timer, much later -> unchanged
+    | close already paid | close not exist | close unknown | refund done | refund rejected | refund dead
+    | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
+    | refund dead, number never sent | deadline | timer | deadline, passed | timer, much later -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
@@ -901,8 +905,8 @@ failed, cancelled before any attempt
     send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
-    | close unknown | callback paid | callback paid less | callback other currency | callback contradicts
-    | callback other account | callback other attempt | operator: paid | operator: closed
+    | close not exist | close unknown | callback paid | callback paid less | callback other currency
+    | callback contradicts | callback other account | callback other attempt | operator: paid | operator: closed
         -> refused: attempt unknown
     deadline | timer | deadline, passed | timer, much later -> unchanged
 failed, cancelled, attempt dead
@@ -911,7 +915,7 @@ failed, cancelled, attempt dead
     | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown
-    | close closed | close already paid | close unknown | deadline | deadline, passed -> unchanged
+    | close closed | close already paid | close not exist | close unknown | deadline | deadline, passed -> unchanged
     send paid -> capture 0 too late, refund owed; writes capture 0, entry suspense; does refund 0
     query paid | query paid less | query paid more | query paid as known | operator: paid
         -> #0 watched 1, capture 0 too late, refund owed; writes capture 0, entry suspense; does refund 0

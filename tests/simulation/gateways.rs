@@ -291,7 +291,8 @@ impl Gateways {
                 self.foreclose(number, channel, account, now);
                 CloseAnswer::Closed
             }
-            (None, Channel::Wechat | Channel::Alipay | Channel::Stripe) => unclear("not_exist"),
+            (None, Channel::Alipay | Channel::Stripe) => CloseAnswer::NotExist,
+            (None, Channel::Wechat) => unclear("ORDER_NOT_EXIST"),
             (None, Channel::Unionpay) => unreachable!("UnionPay has no such call"),
         }
     }

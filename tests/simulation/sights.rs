@@ -32,10 +32,12 @@ pub enum Sight {
     BrowserLate,
     /// A refund was paid under another number than its first.
     RefundedAnew,
+    /// A create that never arrived was found to be nowhere, by asking long enough.
+    NowhereForGood,
 }
 
 impl Sight {
-    pub const ALL: [Sight; 11] = [
+    pub const ALL: [Sight; 12] = [
         Sight::TakenInTheLastMoment,
         Sight::ToldToWait,
         Sight::PaidAfterNotExist,
@@ -47,6 +49,7 @@ impl Sight {
         Sight::FailureRepeated,
         Sight::BrowserLate,
         Sight::RefundedAnew,
+        Sight::NowhereForGood,
     ];
 }
 

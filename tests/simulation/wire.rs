@@ -85,6 +85,15 @@ impl World {
             auditor::departs(&self.store, &call);
             return self.tell_answer(id, Reply::Submit(SendOutcome::Accepted { reference: None }, 0));
         }
+        // A create says nothing of an end to Stripe, so its adapter lets none leave after it.
+        let is_over = match (&call.request, call.channel) {
+            (Request::Submit(terms), Channel::Stripe) => now >= terms.expires_at,
+            (Request::Submit(_), Channel::Simpay | Channel::Wechat | Channel::Alipay | Channel::Unionpay)
+            | (Request::Query | Request::Close | Request::Refund { .. } | Request::QueryRefund { .. }, _) => false,
+        };
+        if is_over {
+            return self.tell_answer(id, not_sent(&call.request));
+        }
         let is_down = process.breaker(call.channel, &call.account).admit(now) != Admission::Go;
         if is_down || self.dice.happens(self.weather.not_sent) {
             let Some(gap_ms) = CALL_RETRY_MS.get(call.tries) else {
@@ -139,7 +148,11 @@ impl World {
                 if self.dice.happens(self.weather.refund_fails) {
                     self.gateways.spoil_refund(number);
                 }
+                let was_known = self.gateways.payment(number).is_some();
                 let reply = self.gateways.serve((number, whose.1, &whose.2), request, now, mood);
+                if !was_known {
+                    auditor::begun(&self.store, &self.gateways, number, now);
+                }
                 auditor::served(&self.gateways, number);
                 if copy != Copy::Second && self.dice.happens(self.weather.request_twice) {
                     let later_ms = self.dice.between((1, 2 * MINUTE));
@@ -342,7 +355,7 @@ fn sign(reply: &Reply) -> Sign {
         | Reply::Query(
             Finding::Paid { .. } | Finding::Pending | Finding::NotExist | Finding::Declined | Finding::Closed,
         )
-        | Reply::Close(CloseAnswer::Closed | CloseAnswer::AlreadyPaid)
+        | Reply::Close(CloseAnswer::Closed | CloseAnswer::AlreadyPaid | CloseAnswer::NotExist)
         | Reply::Refund(
             RefundOutcome::Done
             | RefundOutcome::Rejected { .. }

@@ -336,8 +336,12 @@ fn without_an_id_the_intent_is_found_by_its_metadata() {
     let outgoing = stripe.query(&attempt, &stamp());
     assert_eq!(
         outgoing.url,
-        "https://api.stripe.com/v1/payment_intents?created%5Bgte%5D=1789999935&created%5Blte%5D=1790000060&limit=100"
+        "https://api.stripe.com/v1/payment_intents?created%5Bgte%5D=1789999695&created%5Blte%5D=1790000300&limit=100"
     );
+    // Long after its end: as long as a send may have been on its way, and not for ever.
+    let late = Stamp { at: attempt.expires_at.plus_ms(24 * 3_600_000), ..stamp() };
+    let last_s = attempt.expires_at.0 / 1_000 + 20 * 60 + 300;
+    assert!(stripe.query(&attempt, &late).url.contains(&format!("created%5Blte%5D={last_s}&")));
     let other = |id: &str| with(with(intent("succeeded"), "metadata", json!({"attempt": "other"})), "id", json!(id));
     let nameless = with(intent("succeeded"), "metadata", json!({}));
     let page = |data: &[Value], has_more| answer(200, &list(data, has_more));
@@ -395,7 +399,7 @@ fn without_an_id_a_close_looks_for_the_intent_first() {
     }
     assert_eq!(closed(&attempt, &page(&[intent("canceled")])), CloseAnswer::Closed);
     assert_eq!(closed(&attempt, &page(&[intent("succeeded")])), CloseAnswer::AlreadyPaid);
-    assert!(matches!(closed(&attempt, &page(&[])), CloseAnswer::Unknown { .. }));
+    assert_eq!(closed(&attempt, &page(&[])), CloseAnswer::NotExist);
     let refused = answer(
         400,
         &json!({"error": {"type": "invalid_request_error", "code": "payment_intent_unexpected_state",
@@ -404,6 +408,20 @@ fn without_an_id_a_close_looks_for_the_intent_first() {
     match stripe.read_close(&attempt, &stamp(), &refused) {
         Reading::Ask(next) => assert!(next.url.ends_with("/v1/payment_intents/pi_1")),
         Reading::Told(answer) => panic!("{answer:?}"),
+    }
+}
+
+/// What is certain of an attempt that no list shows rests on this.
+#[test]
+fn no_create_leaves_after_the_attempt_s_end() {
+    let (stripe, frozen) = (stripe(), stripe().freeze(&ask()));
+    let at = |at| Stamp { at, ..stamp() };
+    assert!(matches!(stripe.submit(&frozen, &at(ask().expires_at.plus_ms(-1))), Submission::Call(_)));
+    for late_ms in [0, 1, 24 * 3_600_000] {
+        match stripe.submit(&frozen, &at(ask().expires_at.plus_ms(late_ms))) {
+            Submission::Carried(Submitted { outcome: SendOutcome::NotSent { .. }, next_action: None }) => {}
+            other => panic!("{other:?}"),
+        }
     }
 }
 

@@ -305,6 +305,8 @@ pub enum Refusal {
     /// An attempt lives at another channel and cannot be closed, or is being closed for good.
     AttemptOpen {
         retry_after_ms: i64,
+        /// When it will have ended at the latest, where time ends it.
+        until: Option<Instant>,
     },
     AttemptsUsedUp,
     /// The channel that is wanted instead cannot take this order now; the open attempt stays.

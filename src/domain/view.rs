@@ -284,7 +284,7 @@ pub fn rfc3339<S: Serializer>(at: &Instant, serializer: S) -> Result<S::Ok, S::E
     serializer.serialize_str(&at.rfc3339())
 }
 
-fn optional_rfc3339<S: Serializer>(at: &Option<Instant>, serializer: S) -> Result<S::Ok, S::Error> {
+pub fn optional_rfc3339<S: Serializer>(at: &Option<Instant>, serializer: S) -> Result<S::Ok, S::Error> {
     match at {
         Some(at) => rfc3339(at, serializer),
         None => serializer.serialize_none(),

@@ -387,7 +387,8 @@ fn rule_05_pay_on_the_same_channel_after_the_attempt_s_own_end_opens_a_new_one_o
         match channel.rules().closing {
             Closing::Impossible => {
                 let retry_after_ms = channel.rules().grace_ms;
-                assert_eq!(walk.refusal(chosen(channel)), Refusal::AttemptOpen { retry_after_ms });
+                let until = Some(ends_at.plus_ms(retry_after_ms));
+                assert_eq!(walk.refusal(chosen(channel)), Refusal::AttemptOpen { retry_after_ms, until });
             }
             Closing::Certain | Closing::Confirmed => {
                 assert_eq!(proposed(&walk.tell(chosen(channel))), [Effect::Close { ordinal: 0 }], "{channel}");
@@ -539,7 +540,8 @@ fn rule_07_where_a_channel_cannot_close_a_switch_waits_and_a_wish_is_stored_and_
     let dead_at = walk.attempt(0).expires_at.plus_ms(Channel::Unionpay.rules().grace_ms);
     walk.wait(MINUTE);
     let retry_after_ms = dead_at.since_ms(walk.at);
-    assert_eq!(walk.refusal(chosen(Channel::Wechat)), Refusal::AttemptOpen { retry_after_ms });
+    let refusal = Refusal::AttemptOpen { retry_after_ms, until: Some(dead_at) };
+    assert_eq!(walk.refusal(chosen(Channel::Wechat)), refusal);
     assert_eq!(walk.order, before);
     assert_eq!(proposed(&walk.tell(Fact::CancelAsked)), [Effect::Query { ordinal: 0 }]);
     assert_eq!(walk.refusal(closed(0, CloseAnswer::Closed)), Refusal::OutOfPlace);
@@ -549,6 +551,57 @@ fn rule_07_where_a_channel_cannot_close_a_switch_waits_and_a_wish_is_stored_and_
     }
     assert!(walk.at > dead_at);
     assert_eq!(walk.order.failure, Some(OrderFailure::Cancelled));
+}
+
+/// Alipay knows no trade before the payer opens the page, and the page can be paid by until its time is over.
+#[test]
+fn rule_07_a_page_that_nobody_opened_cannot_be_closed_so_the_switch_is_refused_and_it_stays_open() {
+    let wechat = (Channel::Wechat, method_of(Channel::Wechat));
+    let mut walk = Walk::shown_at(Channel::Alipay);
+    let held_back = |walk: &Walk| walk.order.held_back(wechat.0, wechat.1, walk.at);
+    assert_eq!(proposed(&walk.tell(chosen(Channel::Wechat))), [Effect::Close { ordinal: 0 }]);
+    assert_eq!(held_back(&walk), None, "it is being closed");
+    let mut expiring = walk.clone();
+    let step = walk.tell(closed(0, CloseAnswer::NotExist));
+    assert_eq!(proposed(&step), [Effect::Query { ordinal: 0 }], "it may be opened at this moment");
+    assert_eq!((walk.order.wish, walk.attempt(0).state), (None, AttemptState::Open));
+    let until = walk.attempt(0).expires_at.plus_ms(Channel::Alipay.rules().grace_ms);
+    let retry_after_ms = until.since_ms(walk.at);
+    assert_eq!(held_back(&walk), Some(Refusal::AttemptOpen { retry_after_ms, until: Some(until) }));
+    assert_eq!(walk.order.held_back(Channel::Alipay, method_of(Channel::Alipay), walk.at), None);
+    // Once the payer has opened it the next try closes it.
+    let mut opened = walk.clone();
+    opened.tell(found(0, Finding::Pending));
+    assert_eq!(proposed(&opened.tell(chosen(Channel::Wechat))), [Effect::Close { ordinal: 0 }]);
+    assert_eq!(proposed(&opened.tell(closed(0, CloseAnswer::Closed))), [Effect::Query { ordinal: 0 }]);
+    let choice = Effect::Choose { channel: wechat.0, method: wechat.1 };
+    assert_eq!(proposed(&opened.tell(found(0, Finding::Closed))), [choice]);
+    // Paid after all, it is the payment.
+    walk.tell(found(0, paid(REFERENCE, walk.attempt(0).payable_minor)));
+    assert_eq!((walk.order.state, held_back(&walk)), (State::Succeeded, None));
+    // An expiry and a cancel wait.
+    for fact in [Fact::DeadlinePassed, Fact::CancelAsked] {
+        expiring.wait_until(expiring.order.expires_at).tell(fact);
+        let wish = expiring.order.wish;
+        expiring.tell(closed(0, CloseAnswer::NotExist));
+        assert_eq!((expiring.order.wish, expiring.attempt(0).state), (wish, AttemptState::Closing));
+    }
+    expiring.wait_until(until.plus_ms(1)).tell(found(0, Finding::NotExist));
+    assert_eq!(expiring.order.failure, Some(OrderFailure::Cancelled));
+}
+
+/// A switch that came when time was about to end the page needs no refusal: the query behind the close ends it.
+#[test]
+fn rule_07_a_page_whose_time_is_over_gives_way_to_a_switch() {
+    let mut walk = Walk::of(&Created { expires_at: START.plus_ms(300 * HOUR), ..creation() });
+    walk.pay_by(Channel::Alipay);
+    walk.tell(sent(0, 1, SendOutcome::Accepted { reference: None }));
+    walk.wait_until(walk.attempt(0).expires_at.plus_ms(Channel::Alipay.rules().grace_ms + 1));
+    walk.tell(chosen(Channel::Wechat));
+    walk.tell(closed(0, CloseAnswer::NotExist));
+    assert!(walk.order.wish.is_some());
+    let choice = Effect::Choose { channel: Channel::Wechat, method: method_of(Channel::Wechat) };
+    assert_eq!(proposed(&walk.tell(found_by_asking_at(walk.at, 0, Finding::NotExist))), [choice]);
 }
 
 #[test]

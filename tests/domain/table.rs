@@ -743,7 +743,8 @@ submitted, closing to switch to wechat, shown
     query pending | query not exist | timer | timer, much later -> unchanged; does close #0
     query declined | query closed | close closed | operator: closed
         -> created, #0 dead; writes wipe; does choose wechat
-    close already paid | close not exist | close unknown -> #0 close asked; does query #0
+    close already paid | close unknown -> #0 close asked; does query #0
+    close not exist -> wish none, #0 open, #0 close asked; does query #0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown

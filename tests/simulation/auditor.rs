@@ -135,11 +135,12 @@ fn really_taken(world: &World, order: &Order, index: u8) {
 
 /// A payer was told to wait until an attempt that cannot be closed has ended: not longer than that takes.
 pub fn refused(order: &Order, refusal: &Refusal, now: Instant) {
-    let Refusal::AttemptOpen { retry_after_ms } = refusal else { return };
+    let Refusal::AttemptOpen { retry_after_ms, until } = refusal else { return };
     sights::note(Sight::ToldToWait);
     let attempt = order.open_attempt().expect("what is said to be open is open");
     let lapses_at = attempt.expires_at.plus_ms(LAPSE_MAX_MS);
     assert!(*retry_after_ms > 0, "a payer is told to come back at once");
+    assert!(until.is_none_or(|until| until <= lapses_at), "a payer is told of a later end than {attempt:?} has");
     let is_right = now.plus_ms(*retry_after_ms) <= lapses_at.max(now.plus_ms(SECOND));
     assert!(is_right, "a payer is told to wait {retry_after_ms} ms for {attempt:?}");
 }

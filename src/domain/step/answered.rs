@@ -205,6 +205,9 @@ impl Draft {
             ) => {
                 attempt.close = CloseStage::Asked;
                 self.effects.push(Effect::Query { ordinal });
+                if *answer == CloseAnswer::NotExist {
+                    self.give_switch_up(ordinal)?;
+                }
             }
             (
                 CloseAnswer::Closed | CloseAnswer::AlreadyPaid | CloseAnswer::NotExist | CloseAnswer::Unknown { .. },

@@ -12,7 +12,7 @@ use sqlx::Connection;
 use tokio::process::Command;
 use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::event::{Created, Event, Fact, Finding, RefundOutcome, SendOutcome, Verdict, Write};
-use tongbao::domain::id::{OrderId, PlatformId};
+use tongbao::domain::id::{OrderId, PlatformId, Round};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
 use tongbao::domain::retry::Pace;
@@ -67,7 +67,7 @@ async fn fixture() -> Folder {
     writing.take(&order, answered(paid(PAYABLE))).await;
     let order = writing.submitted(SHORT).await;
     let order = writing.take(&order, answered(paid(PAYABLE - 1))).await;
-    writing.take(&order, Fact::RefundAnswered { capture: 0, outcome: RefundOutcome::Done }).await;
+    writing.take(&order, Fact::RefundAnswered { capture: 0, round: Round::FIRST, outcome: RefundOutcome::Done }).await;
     writing.submitted(OPEN).await;
     folder
 }

@@ -19,7 +19,7 @@ use super::writer::{Lane, WriteError};
 use crate::channels::{Ask, Attempted, NextAction, RefundAsk};
 use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{Effect, Event, Fact, Finding, SendOutcome, Step, Write, journal};
-use crate::domain::id::{OrderId, refund_number};
+use crate::domain::id::{OrderId, Round, refund_number};
 use crate::domain::order::{Attempt, AttemptState, Order, OrderFailure, Purpose, State, Wish};
 use crate::domain::payer::PayerMark;
 use crate::domain::step::wake;
@@ -271,12 +271,12 @@ impl OrderActor {
             Effect::Query { ordinal } => (ordinal, Question::Query),
             Effect::Close { ordinal } => (ordinal, Question::Close),
             Effect::Refund { capture } => {
-                let Some((ordinal, ask)) = refund_ask(order, capture, &self.registry) else { return };
-                (ordinal, Question::Refund { capture, ask })
+                let Some((ordinal, round, ask)) = refund_ask(order, capture, &self.registry) else { return };
+                (ordinal, Question::Refund { capture, round, ask })
             }
             Effect::QueryRefund { capture } => {
-                let Some((ordinal, ask)) = refund_ask(order, capture, &self.registry) else { return };
-                (ordinal, Question::QueryRefund { capture, ask })
+                let Some((ordinal, round, ask)) = refund_ask(order, capture, &self.registry) else { return };
+                (ordinal, Question::QueryRefund { capture, round, ask })
             }
         };
         self.call(order, question, context);
@@ -393,6 +393,14 @@ fn contradicts(order: &Order, told: &Told) -> bool {
     }
 }
 
+/// Whether a channel's answer means that a refund will not get any further without a person.
+fn is_stuck(order: &Order, told: &Told) -> bool {
+    match told {
+        Told::Fact(Fact::RefundAnswered { round, outcome, .. }, _) => order.is_stuck(outcome, *round),
+        Told::Fact(..) | Told::Choice { .. } | Told::Switch { .. } | Told::Timer(_) => false,
+    }
+}
+
 /// Counts arrivals in a state; those in `failed` by their reason.
 fn count_state(order: &Order, state: State) {
     let reason = match order.failure {
@@ -420,13 +428,17 @@ pub fn is_settled(order: &Order) -> bool {
     }
 }
 
-fn refund_ask(order: &Order, index: u8, registry: &Registry) -> Option<(u8, RefundAsk)> {
+fn refund_ask(order: &Order, index: u8, registry: &Registry) -> Option<(u8, Round, RefundAsk)> {
     let capture = order.captures.get(usize::from(index))?;
+    let round = match capture.purpose {
+        Purpose::Payment => return None,
+        Purpose::Suspense { round, .. } => round,
+    };
     let attempt = order.attempt(capture.ordinal)?;
     let notify_url = registry.notify_url(attempt.channel, &attempt.account);
     let attempt = attempted(order, attempt);
     let ask = RefundAsk {
-        refund_number: refund_number(attempt.number, index),
+        refund_number: refund_number(attempt.number, index, round),
         attempt,
         reference: capture.reference.clone(),
         captured_at: capture.at,
@@ -434,7 +446,7 @@ fn refund_ask(order: &Order, index: u8, registry: &Registry) -> Option<(u8, Refu
         amount_minor: capture.amount_minor,
         notify_url,
     };
-    Some((capture.ordinal, ask))
+    Some((capture.ordinal, round, ask))
 }
 
 /// An attempt as its channel may be asked about it.
@@ -462,11 +474,13 @@ fn unreachable_account(ordinal: u8, question: &Question) -> Fact {
             Fact::QueryAnswered { ordinal, finding, asked_at: clock::now() }
         }
         Question::Close => Fact::CloseAnswered { ordinal, answer: CloseAnswer::Unknown { why: why() } },
-        Question::Refund { capture, .. } => {
-            Fact::RefundAnswered { capture: *capture, outcome: RefundOutcome::NotSent { why: why() } }
+        Question::Refund { capture, round, .. } => {
+            let outcome = RefundOutcome::NotSent { why: why() };
+            Fact::RefundAnswered { capture: *capture, round: *round, outcome }
         }
-        Question::QueryRefund { capture, .. } => {
-            Fact::RefundAnswered { capture: *capture, outcome: RefundOutcome::Unknown { why: why() } }
+        Question::QueryRefund { capture, round, .. } => {
+            let outcome = RefundOutcome::Unknown { why: why() };
+            Fact::RefundAnswered { capture: *capture, round: *round, outcome }
         }
     }
 }
@@ -525,6 +539,10 @@ impl Handler<Tell> for OrderActor {
         if contradicts(turn.order(), &tell.told) {
             tracing::error!(order = %self.id, "a channel tells of a capture otherwise than it is on record");
             metrics::counter!("tongbao_contradictions_total").increment(1);
+        }
+        if is_stuck(turn.order(), &tell.told) {
+            tracing::error!(order = %self.id, "a refund waits for a person");
+            metrics::counter!("tongbao_refunds_stuck_total").increment(1);
         }
         self.followers.retain(|follower| !follower.is_closed());
         self.followers.extend(tell.follower);

@@ -283,7 +283,12 @@ impl Registry {
             Command::Pay { channel, method } => Told::Choice { channel, method, details: self.details(id).await? },
         };
         let order = self.tell(id, told, follower, claim).await?;
-        Ok(self.first_answer(order, answer).await)
+        let placed = self.first_answer(order, answer).await;
+        let held_back = match command {
+            Command::Cancel => None,
+            Command::Pay { channel, method } => placed.order.held_back(channel, method, clock::now()),
+        };
+        held_back.map_or(Ok(placed), |refusal| Err(AskError::Refused(refusal)))
     }
 
     /// Takes a person's word for what became of an attempt.

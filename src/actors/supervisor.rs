@@ -27,7 +27,7 @@ use crate::channels::{Adapter, Answer, Attempted, NextAction, Outgoing, Reading,
 use crate::domain::breaker::{Admission, Breaker, Condition, Limits, Sign};
 use crate::domain::channel::Channel;
 use crate::domain::event::{CloseAnswer, Fact, Fault, Finding, RefundOutcome, SendOutcome};
-use crate::domain::id::AttemptNumber;
+use crate::domain::id::{AttemptNumber, Round};
 use crate::domain::time::Instant;
 use crate::domain::validation::Health;
 use crate::store::Store;
@@ -50,10 +50,12 @@ pub enum Question {
     Close,
     Refund {
         capture: u8,
+        round: Round,
         ask: RefundAsk,
     },
     QueryRefund {
         capture: u8,
+        round: Round,
         ask: RefundAsk,
     },
 }
@@ -245,8 +247,9 @@ struct Settled {
     way: Way,
 }
 
-/// Requests that one call may take: what a channel answers may have to be asked for in a second one.
-const REQUESTS_MAX: u32 = 3;
+/// Requests that one call may take: a close may have to look before and after, and a payment whose name is not known is
+/// looked for page by page among all of its time (Stripe: 100 a page, so among 10,000).
+const REQUESTS_MAX: u32 = 100;
 
 async fn answer(desk: Rc<Desk>, call: Call) {
     let mut due = Due { desk: desk.clone(), call, answered: false };
@@ -301,6 +304,9 @@ async fn carry(desk: &Desk, call: &Call) -> Settled {
                 return Settled { fact, next_action, way: Way::Answered { status: answer.status } };
             }
             Reading::Ask(outgoing) => next = Next::Further(outgoing),
+        }
+        if call.question.is_query() {
+            desk.query_limiter.until_ready().await;
         }
     }
     undelivered(call, Undelivered::Unknown("the channel asks for one request after the other".into()))
@@ -463,11 +469,13 @@ fn read(
             Reading::Told(answer) => Fact::CloseAnswered { ordinal, answer },
             Reading::Ask(outgoing) => return Reading::Ask(outgoing),
         },
-        Question::Refund { capture, ask } => {
-            Fact::RefundAnswered { capture: *capture, outcome: adapter.read_refund(ask, stamp, answer) }
+        Question::Refund { capture, round, ask } => {
+            let outcome = adapter.read_refund(ask, stamp, answer);
+            Fact::RefundAnswered { capture: *capture, round: *round, outcome }
         }
-        Question::QueryRefund { capture, ask } => {
-            Fact::RefundAnswered { capture: *capture, outcome: adapter.read_refund_query(ask, stamp, answer) }
+        Question::QueryRefund { capture, round, ask } => {
+            let outcome = adapter.read_refund_query(ask, stamp, answer);
+            Fact::RefundAnswered { capture: *capture, round: *round, outcome }
         }
     };
     Reading::Told((fact, None))
@@ -489,15 +497,18 @@ fn undelivered(call: &Call, end: Undelivered) -> Settled {
         (Question::Close, Undelivered::NotSent(why) | Undelivered::Unknown(why)) => {
             Fact::CloseAnswered { ordinal, answer: CloseAnswer::Unknown { why: why.into() } }
         }
-        (Question::Refund { capture, .. }, Undelivered::NotSent(why)) => {
-            Fact::RefundAnswered { capture: *capture, outcome: RefundOutcome::NotSent { why: why.into() } }
+        (Question::Refund { capture, round, .. }, Undelivered::NotSent(why)) => {
+            let outcome = RefundOutcome::NotSent { why: why.into() };
+            Fact::RefundAnswered { capture: *capture, round: *round, outcome }
         }
-        (Question::Refund { capture, .. }, Undelivered::Unknown(why)) => {
-            Fact::RefundAnswered { capture: *capture, outcome: RefundOutcome::Unknown { why: why.into() } }
+        (Question::Refund { capture, round, .. }, Undelivered::Unknown(why)) => {
+            let outcome = RefundOutcome::Unknown { why: why.into() };
+            Fact::RefundAnswered { capture: *capture, round: *round, outcome }
         }
         // A question that never left says nothing about the refund it asks for.
-        (Question::QueryRefund { capture, .. }, Undelivered::NotSent(why) | Undelivered::Unknown(why)) => {
-            Fact::RefundAnswered { capture: *capture, outcome: RefundOutcome::Unknown { why: why.into() } }
+        (Question::QueryRefund { capture, round, .. }, Undelivered::NotSent(why) | Undelivered::Unknown(why)) => {
+            let outcome = RefundOutcome::Unknown { why: why.into() };
+            Fact::RefundAnswered { capture: *capture, round: *round, outcome }
         }
     };
     Settled { fact, next_action: None, way: Way::Undelivered }
@@ -557,11 +568,14 @@ fn reading(fact: &Fact) -> (&'static str, Option<Sign>) {
         Fact::CloseAnswered { answer, .. } => match answer {
             CloseAnswer::Closed => ("closed", HEALTHY),
             CloseAnswer::AlreadyPaid => ("already_paid", HEALTHY),
+            CloseAnswer::NotExist => ("not_exist", HEALTHY),
             CloseAnswer::Unknown { .. } => ("unknown", None),
         },
         Fact::RefundAnswered { outcome, .. } => match outcome {
             RefundOutcome::Done => ("done", HEALTHY),
             RefundOutcome::Rejected { .. } => ("rejected", HEALTHY),
+            RefundOutcome::Dead { .. } => ("dead", HEALTHY),
+            RefundOutcome::Stuck { .. } => ("stuck", HEALTHY),
             RefundOutcome::NotExist => ("not_exist", HEALTHY),
             RefundOutcome::NotSent { .. } => ("not_sent", None),
             RefundOutcome::Unknown { .. } => ("unknown", None),

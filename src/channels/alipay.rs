@@ -368,8 +368,11 @@ impl Adapter for Alipay {
                 }
                 Some(_) | None => CloseAnswer::Closed,
             },
-            // A page that the payer has not opened yet cannot be closed, and may still be opened.
-            Ok(Told::Refused(refused)) => unknown(refused.name()),
+            Ok(Told::Refused(refused)) => match refused.meaning() {
+                // A page that the payer has not opened yet cannot be closed, and may still be opened.
+                Meaning::Absent => CloseAnswer::NotExist,
+                Meaning::Unclear | Meaning::Busy | Meaning::Us | Meaning::This => unknown(refused.name()),
+            },
             Err(why) => unknown(&why),
         })
     }

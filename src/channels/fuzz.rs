@@ -17,7 +17,7 @@ use super::{
     Adapter, Answer, Attempted, Heard, NextAction, Notice, Payer, Reading, Received, RefundAsk, Stamp, Submitted,
 };
 use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, SendOutcome};
-use crate::domain::id::{AttemptNumber, OrderId, refund_number};
+use crate::domain::id::{AttemptNumber, OrderId, Round, refund_number};
 use crate::domain::money::{Currency, format_minor, parse_minor};
 use crate::domain::time::Instant;
 
@@ -76,7 +76,7 @@ pub(super) fn attempt(currency: &str) -> Attempted {
 /// All of a capture goes back.
 pub(super) fn refund_ask(currency: &str, reference: &str) -> RefundAsk {
     RefundAsk {
-        refund_number: refund_number(number(), 0),
+        refund_number: refund_number(number(), 0, Round::FIRST),
         attempt: attempt(currency),
         reference: reference.into(),
         captured_at: NOW,

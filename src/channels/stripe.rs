@@ -36,6 +36,7 @@ use super::{
     bill::{Bill, Day},
 };
 pub use crate::config::credentials::Stripe as Credentials;
+use crate::domain::channel::Channel;
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::Account;
 use crate::domain::time::Instant;
@@ -45,8 +46,9 @@ use readings::{finding, refund_outcome, submitted};
 use verdict::Verdict;
 use webhook::Secrets;
 
-/// Clocks differ: an intent may be dated a little before the attempt that it belongs to, or after its end.
-const CLOCKS_DIFFER_S: i64 = 60;
+/// Clocks differ: an intent may be dated before the attempt that it belongs to. A clock that is further off than this
+/// takes no webhook either.
+const CLOCKS_DIFFER_S: i64 = 300;
 /// Entries of one page of refunds: the most that a page can have. One takes some 1 KiB.
 const REFUNDS_PAGE: &str = "100";
 /// Entries of one page of intents. Stripe indents its JSON, so that an intent takes 2 to 3 KiB, and twice that with the
@@ -123,12 +125,13 @@ impl Stripe {
         self.get(&format!("/v1/payment_intents/{id}"), &[])
     }
 
-    /// What was created while the attempt could be sent, newest first. Search would find the number by itself, but
-    /// lags by minutes.
+    /// What was created while a send of the attempt could get there, newest first. What is in none of its pages is not
+    /// there, see the rules of [`Channel::Stripe`]. Search would find the number by itself, but lags by minutes.
     fn intents(&self, attempt: &Attempted, stamp: &Stamp, after: Option<&str>) -> Outgoing {
         let seconds = |at: Instant| at.0.div_euclid(1_000);
         let from = seconds(attempt.opened_at).saturating_sub(CLOCKS_DIFFER_S).to_string();
-        let until = seconds(attempt.expires_at.min(stamp.at)).saturating_add(CLOCKS_DIFFER_S).to_string();
+        let last = attempt.expires_at.plus_ms(Channel::Stripe.rules().grace_ms).min(stamp.at);
+        let until = seconds(last).saturating_add(CLOCKS_DIFFER_S).to_string();
         let mut parameters = vec![("created[gte]", from.as_str()), ("created[lte]", &until), ("limit", INTENTS_PAGE)];
         parameters.extend(after.map(|id| ("starting_after", id)));
         self.get("/v1/payment_intents", &parameters)
@@ -203,9 +206,13 @@ impl Adapter for Stripe {
         Frozen::of(ask).to_text()
     }
 
-    fn submit(&self, frozen: &str, _stamp: &Stamp) -> Submission {
+    /// Nothing leaves after the attempt's end: that what is not listed then is not there rests on it.
+    fn submit(&self, frozen: &str, stamp: &Stamp) -> Submission {
         let settled = |outcome| Submission::Carried(Submitted { outcome, next_action: None });
         match Frozen::read(frozen) {
+            Some(Frozen::Wanted(wanted)) if stamp.at >= wanted.expires_at => {
+                settled(SendOutcome::NotSent { why: "the attempt's time is over".into() })
+            }
             Some(Frozen::Wanted(wanted)) => {
                 let amount = wanted.amount.to_string();
                 // Versions begin with their day.
@@ -287,7 +294,7 @@ impl Adapter for Stripe {
             Finding::Closed | Finding::Declined => CloseAnswer::Closed,
             Finding::Paid { .. } => CloseAnswer::AlreadyPaid,
             Finding::Pending => unknown("the intent is still open"),
-            Finding::NotExist => unknown("no such intent is listed"),
+            Finding::NotExist => CloseAnswer::NotExist,
             Finding::Unknown { why } => CloseAnswer::Unknown { why },
         };
         Reading::Told(match objects::told(answer) {
@@ -356,7 +363,8 @@ impl Adapter for Stripe {
         self.refunds(&ask.reference)
     }
 
-    /// Of two refunds with one number, which a forgotten idempotency key could leave, the one that was made counts.
+    /// Of two refunds with one number, which a forgotten idempotency key could leave, the one that was made counts, and
+    /// then the one that may yet be: the number is dead only if all of them are, and no page is missing.
     fn read_refund_query(&self, ask: &RefundAsk, _stamp: &Stamp, answer: &Answer) -> RefundOutcome {
         let unknown = |why: &str| RefundOutcome::Unknown { why: why.into() };
         if answer.status != 200 {
@@ -374,12 +382,20 @@ impl Adapter for Stripe {
         }
         let is_ours = |refund: &&Refund| refund.metadata.refund_number.as_deref() == Some(&ask.refund_number);
         let mut outcomes: Vec<_> = page.data.iter().filter(is_ours).map(|refund| refund_outcome(refund, ask)).collect();
-        let is_done = |outcome: &RefundOutcome| *outcome == RefundOutcome::Done;
-        match (outcomes.iter().any(is_done), outcomes.pop(), page.has_more) {
-            (true, _, _) => RefundOutcome::Done,
-            (false, Some(oldest), _) => oldest,
-            (false, None, true) => unknown("more refunds than a page holds"),
-            (false, None, false) => RefundOutcome::NotExist,
+        outcomes.sort_by_key(|outcome| match outcome {
+            RefundOutcome::Done => 0,
+            RefundOutcome::Dead { .. } => 2,
+            RefundOutcome::Rejected { .. }
+            | RefundOutcome::Stuck { .. }
+            | RefundOutcome::NotSent { .. }
+            | RefundOutcome::NotExist
+            | RefundOutcome::Unknown { .. } => 1,
+        });
+        match (outcomes.into_iter().next(), page.has_more) {
+            (Some(RefundOutcome::Done), _) => RefundOutcome::Done,
+            (Some(_) | None, true) => unknown("more refunds than a page holds"),
+            (Some(outcome), false) => outcome,
+            (None, false) => RefundOutcome::NotExist,
         }
     }
 

@@ -310,7 +310,8 @@ impl Adapter for Unionpay {
         match meaning(told) {
             Meaning::Done => unknown("it was taken; a query tells whether it was done"),
             Meaning::Open => unknown(told),
-            // What is not found here is the purchase.
+            // What is not found here is the purchase. If the refund itself was refused its number is used up, which the
+            // answer to a repeat (12) and then the query tell.
             Meaning::Failed | Meaning::NotFound => RefundOutcome::Rejected { code: told.into() },
         }
     }
@@ -335,7 +336,9 @@ impl Adapter for Unionpay {
                 Some((_, amount_minor)) if amount_minor == ask.amount_minor => RefundOutcome::Done,
                 Some(_) | None => unknown("the answer has another amount"),
             },
-            (Meaning::Done, Meaning::Failed) => RefundOutcome::Rejected { code: found.into() },
+            // Unlike a purchase, which may be paid until `payTimeout`, a refund that failed has failed, and its number
+            // cannot be sent again: a repeat is answered by 12 (Form_6_5_Query and Form_6_4_Refund of the kit of 2018).
+            (Meaning::Done, Meaning::Failed) => RefundOutcome::Dead { code: found.into() },
             (Meaning::Done, Meaning::Open | Meaning::NotFound) => unknown(found),
         }
     }

@@ -239,10 +239,11 @@ impl Wechat {
         }
         match &*refund.status {
             "SUCCESS" => RefundOutcome::Done,
-            "CLOSED" => RefundOutcome::Rejected { code: "CLOSED".into() },
+            // 退款关闭: it failed for good, and another try needs another number (merchant document 4013071041).
+            "CLOSED" => RefundOutcome::Dead { code: "CLOSED".into() },
             "PROCESSING" => unknown("PROCESSING"),
             // The money has left and did not arrive: a person must send it on at WeChat Pay's console.
-            "ABNORMAL" => unknown("ABNORMAL"),
+            "ABNORMAL" => RefundOutcome::Stuck { code: "ABNORMAL".into() },
             _ => unknown("the answer has an unknown state"),
         }
     }

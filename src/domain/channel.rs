@@ -64,6 +64,15 @@ pub enum Lapse {
     NotExistOrPending,
 }
 
+/// What becomes of an attempt that its channel knows and that nobody closes, once its time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unclosed {
+    /// The channel ends it.
+    Ends,
+    /// It can be paid until it is closed.
+    Lives,
+}
+
 /// What a channel takes in one payment in one currency: bounds of the payable, in minor units, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
@@ -111,6 +120,7 @@ pub struct Rules {
     pub closing: Closing,
     pub proof: Proof,
     pub lapse: Lapse,
+    pub unclosed: Unclosed,
     /// How long after an attempt's expiry its channel may still be changing its mind.
     pub grace_ms: i64,
     /// The channel's own time to live of an attempt.
@@ -125,6 +135,7 @@ static SIMPAY: Rules = Rules {
     closing: Closing::Certain,
     proof: Proof::Callback,
     lapse: Lapse::Never,
+    unclosed: Unclosed::Lives,
     grace_ms: 0,
     live_max_ms: 7 * 24 * HOUR,
     live_min_ms: SECOND,
@@ -136,6 +147,7 @@ static WECHAT: Rules = Rules {
     closing: Closing::Confirmed,
     proof: Proof::Callback,
     lapse: Lapse::NotExistOrPending,
+    unclosed: Unclosed::Ends,
     grace_ms: 5 * MINUTE,
     live_max_ms: 2 * HOUR,
     // `time_expire` must lie a minute ahead of us when the request arrives (pay.weixin.qq.com, "time_expire"). It is
@@ -150,6 +162,7 @@ static ALIPAY: Rules = Rules {
     closing: Closing::Confirmed,
     proof: Proof::Callback,
     lapse: Lapse::NotExist,
+    unclosed: Unclosed::Ends,
     grace_ms: 5 * MINUTE,
     live_max_ms: 2 * HOUR,
     live_min_ms: MINUTE,
@@ -161,6 +174,7 @@ static UNIONPAY: Rules = Rules {
     closing: Closing::Impossible,
     proof: Proof::Query,
     lapse: Lapse::NotExistOrPending,
+    unclosed: Unclosed::Ends,
     grace_ms: 10 * MINUTE,
     live_max_ms: 15 * MINUTE,
     live_min_ms: MINUTE,
@@ -182,8 +196,18 @@ static STRIPE: Rules = Rules {
     ]),
     closing: Closing::Certain,
     proof: Proof::Query,
-    lapse: Lapse::Never,
-    grace_ms: 0,
+    // A PaymentIntent has no end of its own: it is cancelled. But one whose create nobody answered, and that is in no
+    // list of what was created since, is not there and never will be:
+    // - no create leaves after the attempt's end, and the answer counts only if it was asked for after the grace;
+    // - a request that left gets there within the grace or never: a call is given up after 30 s
+    //   (`channels.stripe.call_timeout_ms`), and what it left in the kernel's hands after 924.6 s, which is what 15
+    //   retransmissions take (Linux, `tcp_retries2`; RFC 1122 asks for 100 s at least);
+    // - the list is by `created` over all of that time, clocks that differ included, to its last page; unlike search it
+    //   does not lag (docs.stripe.com/search), and a replica has the whole grace to catch up;
+    // - and nobody could pay it: its `client_secret` was in the answer that nobody got.
+    lapse: Lapse::NotExist,
+    unclosed: Unclosed::Lives,
+    grace_ms: 20 * MINUTE,
     // A key may be forgotten after 24 h, and a create that comes again then makes a second payment: an hour is left for
     // the last one to arrive.
     live_max_ms: 23 * HOUR,
@@ -299,6 +323,8 @@ mod tests {
         for channel in Channel::ALL {
             let rules = channel.rules();
             assert!(rules.closing != Closing::Impossible || rules.lapse != Lapse::Never, "{channel}");
+            assert!(rules.closing != Closing::Impossible || rules.unclosed == Unclosed::Ends, "{channel}");
+            assert!(rules.unclosed == Unclosed::Ends || rules.lapse != Lapse::NotExistOrPending, "{channel}");
             assert!(rules.live_min_ms < rules.live_max_ms, "{channel}");
         }
     }

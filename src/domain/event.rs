@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::channel::{Channel, Method};
-use super::id::{Account, OrderId, PlatformId};
+use super::id::{Account, OrderId, PlatformId, Round};
 use super::ledger::Entry;
 use super::money::{Currency, Rate};
 use super::order::{AttemptFailure, FeeBearer, Order, Webhooks};
@@ -66,6 +66,9 @@ pub enum Fact {
     },
     RefundAnswered {
         capture: u8,
+        /// Of which of the refund's numbers the answer speaks.
+        #[serde(default, skip_serializing_if = "Round::is_first")]
+        round: Round,
         outcome: RefundOutcome,
     },
     CancelAsked,
@@ -170,6 +173,8 @@ pub enum Finding {
 pub enum CloseAnswer {
     Closed,
     AlreadyPaid,
+    /// There is nothing to close: the channel knows no such attempt, so far.
+    NotExist,
     /// Not closed for another reason, or nobody knows.
     Unknown {
         why: Box<str>,
@@ -180,15 +185,23 @@ pub enum CloseAnswer {
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum RefundOutcome {
     Done,
-    /// Certainly not refunded by this try.
+    /// Certainly not refunded by this try; the number may be sent again.
     Rejected {
+        code: Box<str>,
+    },
+    /// Certain: the channel has ended this refund without paying it, and nothing ever will be paid under its number.
+    Dead {
+        code: Box<str>,
+    },
+    /// It neither goes on nor ends by itself: a person must see to it at the channel.
+    Stuck {
         code: Box<str>,
     },
     /// No byte of the call was written.
     NotSent {
         why: Box<str>,
     },
-    /// A query found no such refund.
+    /// A query found no such refund: it may still be on its way there.
     NotExist,
     Unknown {
         why: Box<str>,
@@ -294,6 +307,8 @@ pub enum Refusal {
     /// An attempt lives at another channel and cannot be closed, or is being closed for good.
     AttemptOpen {
         retry_after_ms: i64,
+        /// When it will have ended at the latest, where time ends it.
+        until: Option<Instant>,
     },
     AttemptsUsedUp,
     /// The channel that is wanted instead cannot take this order now; the open attempt stays.

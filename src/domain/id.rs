@@ -129,10 +129,33 @@ impl FromStr for AttemptNumber {
     }
 }
 
+/// Which of a refund's numbers is meant. A channel may end a refund for good without paying it; its number is used up
+/// then, and the next round has another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Round(pub u8);
+
+impl Round {
+    pub const FIRST: Round = Round(0);
+
+    pub const fn is_first(&self) -> bool {
+        self.0 == 0
+    }
+
+    pub const fn next(self) -> Self {
+        Round(self.0.saturating_add(1))
+    }
+}
+
 /// The number under which the refund of a capture is known at its channel: the attempt's number, `R`, and the place
-/// of the capture among the order's. Numbered from the capture, so that no capture is ever refunded twice.
-pub fn refund_number(attempt: AttemptNumber, capture: u8) -> String {
-    format!("{attempt}R{capture:02}")
+/// of the capture among the order's; from the second round on also `N` and the round. At most 36 of `[0-9A-Z]`, which
+/// is fewer than any channel takes (UnionPay: 40). Numbered from the capture, so that no capture is ever refunded
+/// twice: a round begins only when the number of the one before is certainly dead.
+pub fn refund_number(attempt: AttemptNumber, capture: u8, round: Round) -> String {
+    match round {
+        Round::FIRST => format!("{attempt}R{capture:02}"),
+        Round(further) => format!("{attempt}R{capture:02}N{further}"),
+    }
 }
 
 /// A platform's row number in the store.
@@ -176,7 +199,9 @@ mod tests {
         assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         assert_eq!(text.parse(), Ok(number));
         assert_eq!(format!("ord_{}", &text[..26]).parse(), Ok(order));
-        assert_eq!(refund_number(number, 1), format!("{text}R01"));
+        assert_eq!(refund_number(number, 1, Round::FIRST), format!("{text}R01"));
+        assert_eq!(refund_number(number, 1, Round::FIRST.next()), format!("{text}R01N1"));
+        assert_eq!(refund_number(number, u8::MAX, Round(u8::MAX)).len(), 36);
     }
 
     #[test]

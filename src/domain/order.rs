@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::channel::{Channel, Closing, Method};
-use super::id::{Account, AttemptNumber, OrderId, PlatformId};
+use super::id::{Account, AttemptNumber, OrderId, PlatformId, Round};
 use super::money::{Currency, Rate};
 use super::retry::{self, Pace};
 use super::time::{Instant, TimeScale};
@@ -207,7 +207,7 @@ pub enum RefundStage {
         tries: u16,
         due_at: Instant,
     },
-    /// A try ended unknown: the refund is queried before it is sent again.
+    /// A try ended unknown, or a person must see to it: the refund is queried before it is sent again, if ever.
     Doubtful {
         tries: u16,
         due_at: Instant,
@@ -233,7 +233,13 @@ pub enum SuspenseReason {
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
     Payment,
-    Suspense { reason: SuspenseReason, refund: RefundStage },
+    Suspense {
+        reason: SuspenseReason,
+        /// Which number its refund has by now.
+        #[serde(default, skip_serializing_if = "Round::is_first")]
+        round: Round,
+        refund: RefundStage,
+    },
 }
 
 /// Money that a channel says it took, identified by its account (the attempt's) and the channel's reference.

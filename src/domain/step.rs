@@ -147,7 +147,7 @@ impl Draft {
             Fact::CallbackVerified { ordinal, account, reference, amount_minor, currency } => {
                 self.callback(*ordinal, account, (reference, *amount_minor, currency))
             }
-            Fact::RefundAnswered { capture, outcome } => self.refund_answered(*capture, outcome),
+            Fact::RefundAnswered { capture, round, outcome } => self.refund_answered(*capture, *round, outcome),
             Fact::CancelAsked => self.cancel(),
             Fact::DeadlinePassed => self.deadline(),
             Fact::TimerFired => {

@@ -203,10 +203,11 @@ fn attempt_view<'a>(order: &Order, attempt: &'a Attempt) -> AttemptView<'a> {
 fn suspense_view<'a>(order: &Order, capture: &'a Capture) -> Option<SuspenseView<'a>> {
     let (reason, state) = match capture.purpose {
         Purpose::Payment => return None,
-        Purpose::Suspense { reason, refund: RefundStage::Done { .. } } => (reason, SuspenseState::Refunded),
+        Purpose::Suspense { reason, refund: RefundStage::Done { .. }, .. } => (reason, SuspenseState::Refunded),
         Purpose::Suspense {
             reason,
             refund: RefundStage::Unconfirmed { .. } | RefundStage::Owed { .. } | RefundStage::Doubtful { .. },
+            ..
         } => (reason, SuspenseState::Owed),
     };
     Some(SuspenseView {
@@ -283,7 +284,7 @@ pub fn rfc3339<S: Serializer>(at: &Instant, serializer: S) -> Result<S::Ok, S::E
     serializer.serialize_str(&at.rfc3339())
 }
 
-fn optional_rfc3339<S: Serializer>(at: &Option<Instant>, serializer: S) -> Result<S::Ok, S::Error> {
+pub fn optional_rfc3339<S: Serializer>(at: &Option<Instant>, serializer: S) -> Result<S::Ok, S::Error> {
     match at {
         Some(at) => rfc3339(at, serializer),
         None => serializer.serialize_none(),
@@ -300,7 +301,7 @@ fn optional_text<S: Serializer>(rate: &Option<Rate>, serializer: S) -> Result<S:
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::super::id::PlatformId;
+    use super::super::id::{PlatformId, Round};
     use super::super::order::{CloseStage, Reach, Webhooks};
     use super::super::retry::Pace;
     use super::super::routing::{Policy, Standing};
@@ -484,7 +485,7 @@ pub(crate) mod tests {
             reference: reference.into(),
             amount_minor: 20_060,
             at: AT,
-            purpose: Purpose::Suspense { reason: SuspenseReason::TooLate, refund },
+            purpose: Purpose::Suspense { reason: SuspenseReason::TooLate, round: Round::FIRST, refund },
         };
         order.captures = vec![
             capture("c-1", RefundStage::Owed { tries: 0, due_at: AT }),

@@ -256,6 +256,10 @@ fn problem_schema() -> RefOr<Schema> {
         .property("code", codes)
         .property("request_id", text())
         .property("field", text().description(Some("The one field that is at fault, if there is one.")))
+        .property(
+            "until",
+            text().description(Some("With `attempt_open`: when the open attempt will have ended at the latest.")),
+        )
         .required("type")
         .required("title")
         .required("status")

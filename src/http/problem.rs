@@ -11,6 +11,8 @@ use serde::Serialize;
 use crate::actors::ask::AskError;
 use crate::domain::event::Refusal;
 use crate::domain::order::AttemptFailure;
+use crate::domain::time::Instant;
+use crate::domain::view::optional_rfc3339;
 use crate::store::StoreError;
 
 /// The one table: status, code, title. Answers and the OpenAPI document are made of it.
@@ -101,6 +103,8 @@ pub struct ApiError {
     pub code: Code,
     detail: Cow<'static, str>,
     field: Option<Cow<'static, str>>,
+    /// When what is in the way will be gone at the latest.
+    until: Option<Instant>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -115,11 +119,13 @@ struct Problem<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_rfc3339")]
+    until: Option<Instant>,
 }
 
 impl ApiError {
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        ApiError { code, detail: detail.into(), field: None, headers: Vec::new() }
+        ApiError { code, detail: detail.into(), field: None, until: None, headers: Vec::new() }
     }
 
     /// A refusal that one field is the reason of.
@@ -187,6 +193,7 @@ impl ApiError {
             code: self.code.name(),
             request_id,
             field: self.at(),
+            until: self.until,
         };
         let mut answer = HttpResponse::build(self.code.status());
         if self.ends_connection() {
@@ -239,10 +246,16 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::OrderFinal => ApiError::new(Code::OrderFinal, "Nothing can be done to a final order."),
-            Refusal::AttemptOpen { retry_after_ms } => {
+            Refusal::AttemptOpen { retry_after_ms, until } => {
                 let seconds = u64::try_from(retry_after_ms).unwrap_or(0).div_ceil(1_000).max(1);
-                ApiError::new(Code::AttemptOpen, "The open attempt must end before another one may begin.")
-                    .retry_after(seconds)
+                let detail = match until {
+                    None => "The open attempt is being closed; nothing else may begin before that is done.",
+                    Some(_) => {
+                        "The open attempt cannot be closed: the payer may pay by it until its time is over, so no \
+                         other may begin. Its own channel can still be paid by."
+                    }
+                };
+                ApiError { until, ..ApiError::new(Code::AttemptOpen, detail) }.retry_after(seconds)
             }
             Refusal::AttemptsUsedUp => {
                 ApiError::new(Code::AttemptsUsedUp, "The order has had as many attempts as it may have.")
@@ -313,7 +326,7 @@ mod tests {
 
     #[actix_web::test]
     async fn who_may_come_again_is_told_when() {
-        let refusal = |retry_after_ms| AskError::Refused(Refusal::AttemptOpen { retry_after_ms });
+        let refusal = |retry_after_ms| AskError::Refused(Refusal::AttemptOpen { retry_after_ms, until: None });
         let table = [
             (AskError::Overloaded, 503, "overloaded", Some("1")),
             (AskError::StoreAway, 503, "store_unavailable", Some("1")),
@@ -333,6 +346,16 @@ mod tests {
             assert_eq!(head.headers().get("retry-after").map(|value| value.to_str().unwrap()), retry_after, "{code}");
             assert!(body.get("field").is_none());
         }
+    }
+
+    #[actix_web::test]
+    async fn an_open_attempt_says_until_when_it_is_in_the_way() {
+        let until = Some(Instant(1_790_000_000_000));
+        let refusal = |until| AskError::Refused(Refusal::AttemptOpen { retry_after_ms: 1_000, until });
+        let (_, body) = rendered(refusal(until).into()).await;
+        assert_eq!(body["until"], "2026-09-21T14:13:20.000Z");
+        let (_, body) = rendered(refusal(None).into()).await;
+        assert!(body.get("until").is_none());
     }
 
     #[test]

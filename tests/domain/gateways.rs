@@ -2,14 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tongbao::domain::channel::{Channel, Closing, Lapse};
+use tongbao::domain::channel::{Channel, Closing, Unclosed};
 use tongbao::domain::event::{CloseAnswer, Effect, Fact, Fault, Finding, RefundOutcome, SendOutcome};
-use tongbao::domain::order::{Attempt, Order};
+use tongbao::domain::id::Round;
+use tongbao::domain::order::{Attempt, Order, Purpose};
+use tongbao::domain::retry;
 use tongbao::domain::time::Instant;
 
 use crate::world::{
-    called_back, close_unclear, closed, found, no_answer, not_sent, paid, refund, refused, sent, unclear,
+    called_back, close_unclear, closed, found, no_answer, not_sent, paid, refund_dead, refund_of, refund_unclear,
+    refused, sent, unclear,
 };
+
+/// Which number the refund of a capture has by now, and how much it is.
+fn refund_due(order: &Order, capture: u8) -> (Round, i64) {
+    let capture = &order.captures[usize::from(capture)];
+    match capture.purpose {
+        Purpose::Payment => panic!("what an order was paid by is not given back: {order:?}"),
+        Purpose::Suspense { round, .. } => (round, capture.amount_minor),
+    }
+}
 
 /// What a gateway knows of one attempt. What is in none of its books it does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +38,8 @@ pub enum Fate {
     Answered,
     /// It takes effect, and the answer is lost.
     AnswerLost,
+    /// The same, and a refund ends without being paid.
+    Fails,
     /// It never arrives, and nobody can tell.
     RequestLost,
     NotSent,
@@ -36,8 +50,8 @@ pub enum Fate {
 #[derive(Debug, Clone, Default)]
 pub struct Gateways {
     books: BTreeMap<u8, Known>,
-    /// Refunds by the capture they are numbered from; the number makes them happen once.
-    refunded: BTreeMap<u8, i64>,
+    /// Refunds by their numbers, which make each of them happen once: what was paid, or none where it is dead.
+    refunds: BTreeMap<(u8, Round), Option<i64>>,
     /// Callbacks on their way, by attempt.
     pub callbacks: Vec<u8>,
     pub delivered: BTreeSet<u8>,
@@ -53,7 +67,7 @@ impl Gateways {
         self.lapse(order, now);
         let (arrives, answered) = match fate {
             Fate::Answered => (true, true),
-            Fate::AnswerLost => (true, false),
+            Fate::AnswerLost | Fate::Fails => (true, false),
             Fate::RequestLost | Fate::NotSent | Fate::Refused(_) => (false, false),
         };
         match effect {
@@ -64,7 +78,7 @@ impl Gateways {
                     send,
                     match fate {
                         Fate::Answered => outcome,
-                        Fate::AnswerLost | Fate::RequestLost => no_answer(),
+                        Fate::AnswerLost | Fate::Fails | Fate::RequestLost => no_answer(),
                         Fate::NotSent => not_sent(),
                         Fate::Refused(fault) => refused(fault),
                     },
@@ -78,32 +92,33 @@ impl Gateways {
                 Some(closed(ordinal, if answered { answer } else { close_unclear() }))
             }
             Effect::Refund { capture } => {
-                let taken = order.captures[usize::from(capture)].amount_minor;
+                let (round, taken_minor) = refund_due(order, capture);
+                let fails = fate == Fate::Fails && usize::from(round.0) < retry::refund_rounds(order.pace).len();
                 if arrives {
-                    self.refunded.entry(capture).or_insert(taken);
+                    self.refunds.entry((capture, round)).or_insert((!fails).then_some(taken_minor));
                 }
-                Some(refund(
-                    capture,
-                    match fate {
-                        Fate::Answered => RefundOutcome::Done,
-                        Fate::AnswerLost | Fate::RequestLost => RefundOutcome::Unknown { why: "timed out".into() },
-                        Fate::NotSent => RefundOutcome::NotSent { why: "connection refused".into() },
-                        Fate::Refused(_) => RefundOutcome::Rejected { code: "NOT_ENOUGH".into() },
-                    },
-                ))
+                let outcome = match fate {
+                    Fate::Answered => self.refund_stands(capture, round),
+                    Fate::AnswerLost | Fate::Fails | Fate::RequestLost => refund_unclear(),
+                    Fate::NotSent => RefundOutcome::NotSent { why: "connection refused".into() },
+                    Fate::Refused(_) => RefundOutcome::Rejected { code: "NOT_ENOUGH".into() },
+                };
+                Some(refund_of(round, capture, outcome))
             }
             Effect::QueryRefund { capture } => {
-                let known = self.refunded.contains_key(&capture);
-                Some(refund(
-                    capture,
-                    match (answered, known) {
-                        (true, true) => RefundOutcome::Done,
-                        (true, false) => RefundOutcome::NotExist,
-                        (false, _) => RefundOutcome::Unknown { why: "timed out".into() },
-                    },
-                ))
+                let (round, _) = refund_due(order, capture);
+                let outcome = if answered { self.refund_stands(capture, round) } else { refund_unclear() };
+                Some(refund_of(round, capture, outcome))
             }
             Effect::Choose { .. } | Effect::ArmTimer { .. } => None,
+        }
+    }
+
+    fn refund_stands(&self, capture: u8, round: Round) -> RefundOutcome {
+        match self.refunds.get(&(capture, round)) {
+            None => RefundOutcome::NotExist,
+            Some(None) => refund_dead(),
+            Some(Some(_)) => RefundOutcome::Done,
         }
     }
 
@@ -142,7 +157,7 @@ impl Gateways {
     /// A channel whose attempts end by time ends them.
     fn lapse(&mut self, order: &Order, now: Instant) {
         for attempt in &order.attempts {
-            let ends = attempt.channel.rules().lapse != Lapse::Never && now > attempt.expires_at;
+            let ends = attempt.channel.rules().unclosed == Unclosed::Ends && now > attempt.expires_at;
             if let (Some(known @ Known::Waiting), true) = (self.books.get_mut(&attempt.ordinal), ends) {
                 *known = Known::Closed;
             }
@@ -187,6 +202,6 @@ impl Gateways {
             Known::Paid { amount_minor } => *amount_minor,
             Known::Waiting | Known::Closed | Known::Declined => 0,
         };
-        self.books.values().map(taken).sum::<i64>() - self.refunded.values().sum::<i64>()
+        self.books.values().map(taken).sum::<i64>() - self.refunds.values().flatten().sum::<i64>()
     }
 }

@@ -4,6 +4,7 @@
 mod dead;
 mod gateways;
 mod properties;
+mod refunds;
 mod rules;
 mod table;
 mod world;

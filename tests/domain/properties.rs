@@ -49,6 +49,7 @@ fn fates() -> impl Strategy<Value = Fate> {
     prop_oneof![
         6 => Just(Fate::Answered),
         1 => Just(Fate::AnswerLost),
+        1 => Just(Fate::Fails),
         1 => Just(Fate::RequestLost),
         1 => Just(Fate::NotSent),
         1 => Just(Fate::Refused(Fault::Payment)),

@@ -5,7 +5,7 @@ use tongbao::domain::event::{
     CloseAnswer, Created, Effect, Fact, Fault, Finding, RefundOutcome, Refusal, SendOutcome, Step, Verdict,
     WebhookKind, Write,
 };
-use tongbao::domain::id::PlatformId;
+use tongbao::domain::id::{PlatformId, Round};
 use tongbao::domain::ledger::{Entry, EntryKind};
 use tongbao::domain::order::{
     AttemptFailure, AttemptState, FeeBearer, OrderFailure, Purpose, Reach, RefundStage, State, SuspenseReason,
@@ -87,7 +87,7 @@ fn rule_01_each_channel_says_in_its_own_form_that_an_attempt_is_dead() {
         (Unionpay, 15 * MINUTE + 10 * MINUTE + 1, Finding::NotExist, true),
         (Unionpay, 24 * HOUR, unclear(), false),
         (Stripe, 0, Finding::Closed, true),
-        (Stripe, lapsed(Stripe), Finding::NotExist, false),
+        (Stripe, lapsed(Stripe), Finding::NotExist, false), // It was shown, so it is there.
         (Stripe, lapsed(Stripe), Finding::Pending, false),
     ];
     for (channel, after_ms, finding, dies) in table {
@@ -425,7 +425,8 @@ fn rule_05_pay_on_the_same_channel_after_the_attempt_s_own_end_opens_a_new_one_o
         match channel.rules().closing {
             Closing::Impossible => {
                 let retry_after_ms = channel.rules().grace_ms;
-                assert_eq!(walk.refusal(chosen(channel)), Refusal::AttemptOpen { retry_after_ms });
+                let until = Some(ends_at.plus_ms(retry_after_ms));
+                assert_eq!(walk.refusal(chosen(channel)), Refusal::AttemptOpen { retry_after_ms, until });
             }
             Closing::Certain | Closing::Confirmed => {
                 assert_eq!(proposed(&walk.tell(chosen(channel))), [Effect::Close { ordinal: 0 }], "{channel}");
@@ -577,7 +578,8 @@ fn rule_07_where_a_channel_cannot_close_a_switch_waits_and_a_wish_is_stored_and_
     let dead_at = walk.attempt(0).expires_at.plus_ms(Channel::Unionpay.rules().grace_ms);
     walk.wait(MINUTE);
     let retry_after_ms = dead_at.since_ms(walk.at);
-    assert_eq!(walk.refusal(chosen(Channel::Wechat)), Refusal::AttemptOpen { retry_after_ms });
+    let refusal = Refusal::AttemptOpen { retry_after_ms, until: Some(dead_at) };
+    assert_eq!(walk.refusal(chosen(Channel::Wechat)), refusal);
     assert_eq!(walk.order, before);
     assert_eq!(proposed(&walk.tell(Fact::CancelAsked)), [Effect::Query { ordinal: 0 }]);
     assert_eq!(walk.refusal(closed(0, CloseAnswer::Closed)), Refusal::OutOfPlace);
@@ -587,6 +589,57 @@ fn rule_07_where_a_channel_cannot_close_a_switch_waits_and_a_wish_is_stored_and_
     }
     assert!(walk.at > dead_at);
     assert_eq!(walk.order.failure, Some(OrderFailure::Cancelled));
+}
+
+/// Alipay knows no trade before the payer opens the page, and the page can be paid by until its time is over.
+#[test]
+fn rule_07_a_page_that_nobody_opened_cannot_be_closed_so_the_switch_is_refused_and_it_stays_open() {
+    let wechat = (Channel::Wechat, method_of(Channel::Wechat));
+    let mut walk = Walk::shown_at(Channel::Alipay);
+    let held_back = |walk: &Walk| walk.order.held_back(wechat.0, wechat.1, walk.at);
+    assert_eq!(proposed(&walk.tell(chosen(Channel::Wechat))), [Effect::Close { ordinal: 0 }]);
+    assert_eq!(held_back(&walk), None, "it is being closed");
+    let mut expiring = walk.clone();
+    let step = walk.tell(closed(0, CloseAnswer::NotExist));
+    assert_eq!(proposed(&step), [Effect::Query { ordinal: 0 }], "it may be opened at this moment");
+    assert_eq!((walk.order.wish, walk.attempt(0).state), (None, AttemptState::Open));
+    let until = walk.attempt(0).expires_at.plus_ms(Channel::Alipay.rules().grace_ms);
+    let retry_after_ms = until.since_ms(walk.at);
+    assert_eq!(held_back(&walk), Some(Refusal::AttemptOpen { retry_after_ms, until: Some(until) }));
+    assert_eq!(walk.order.held_back(Channel::Alipay, method_of(Channel::Alipay), walk.at), None);
+    // Once the payer has opened it the next try closes it.
+    let mut opened = walk.clone();
+    opened.tell(found(0, Finding::Pending));
+    assert_eq!(proposed(&opened.tell(chosen(Channel::Wechat))), [Effect::Close { ordinal: 0 }]);
+    assert_eq!(proposed(&opened.tell(closed(0, CloseAnswer::Closed))), [Effect::Query { ordinal: 0 }]);
+    let choice = Effect::Choose { channel: wechat.0, method: wechat.1 };
+    assert_eq!(proposed(&opened.tell(found(0, Finding::Closed))), [choice]);
+    // Paid after all, it is the payment.
+    walk.tell(found(0, paid(REFERENCE, walk.attempt(0).payable_minor)));
+    assert_eq!((walk.order.state, held_back(&walk)), (State::Succeeded, None));
+    // An expiry and a cancel wait.
+    for fact in [Fact::DeadlinePassed, Fact::CancelAsked] {
+        expiring.wait_until(expiring.order.expires_at).tell(fact);
+        let wish = expiring.order.wish;
+        expiring.tell(closed(0, CloseAnswer::NotExist));
+        assert_eq!((expiring.order.wish, expiring.attempt(0).state), (wish, AttemptState::Closing));
+    }
+    expiring.wait_until(until.plus_ms(1)).tell(found(0, Finding::NotExist));
+    assert_eq!(expiring.order.failure, Some(OrderFailure::Cancelled));
+}
+
+/// A switch that came when time was about to end the page needs no refusal: the query behind the close ends it.
+#[test]
+fn rule_07_a_page_whose_time_is_over_gives_way_to_a_switch() {
+    let mut walk = Walk::of(&Created { expires_at: START.plus_ms(300 * HOUR), ..creation() });
+    walk.pay_by(Channel::Alipay);
+    walk.tell(sent(0, 1, SendOutcome::Accepted { reference: None }));
+    walk.wait_until(walk.attempt(0).expires_at.plus_ms(Channel::Alipay.rules().grace_ms + 1));
+    walk.tell(chosen(Channel::Wechat));
+    walk.tell(closed(0, CloseAnswer::NotExist));
+    assert!(walk.order.wish.is_some());
+    let choice = Effect::Choose { channel: Channel::Wechat, method: method_of(Channel::Wechat) };
+    assert_eq!(proposed(&walk.tell(found_by_asking_at(walk.at, 0, Finding::NotExist))), [choice]);
 }
 
 #[test]
@@ -624,6 +677,35 @@ fn rule_07_what_time_has_ended_is_asked_about_and_not_closed_again() {
         walk.tell(found(0, Finding::NotExist));
         assert_eq!(walk.order.failure, Some(OrderFailure::Cancelled), "{channel}");
     }
+}
+
+/// A PaymentIntent whose create nobody answered: once it can no longer be on its way there, its absence is certain, and
+/// nobody has to see to it. What was shown is there.
+#[test]
+fn rule_02_a_create_that_nobody_answered_and_no_list_shows_ends_by_itself_at_stripe() {
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Stripe);
+    walk.tell(sent(0, 1, no_answer()));
+    let lapses_at = walk.order.expires_at.plus_ms(Channel::Stripe.rules().grace_ms);
+    let mut shown = Walk::shown_at(Channel::Stripe);
+    for walk in [&mut walk, &mut shown] {
+        walk.wait_until(walk.order.expires_at).tell(Fact::DeadlinePassed);
+        while walk.at <= lapses_at {
+            assert_eq!(proposed(&walk.tell(closed(0, close_unclear()))), [Effect::Query { ordinal: 0 }]);
+            let step = walk.tell(found_by_asking_at(walk.at, 0, Finding::NotExist));
+            assert_eq!((walk.order.state, proposed(&step)), (State::Submitted, vec![]), "no create leaves any more");
+            assert_eq!(proposed(&walk.wake()), [Effect::Close { ordinal: 0 }], "what may be there is to be ended");
+        }
+    }
+    let mut late = walk.clone();
+    late.tell(found_by_asking_at(lapses_at, 0, Finding::NotExist));
+    assert!(late.attempt(0).is_open(), "the answer is as old as its question");
+    late.tell(found(0, Finding::Pending));
+    assert!(late.attempt(0).is_open(), "what is there can be paid until it is cancelled");
+    walk.tell(found(0, Finding::NotExist));
+    assert_eq!(walk.order.failure, Some(OrderFailure::Expired));
+    shown.tell(found(0, Finding::NotExist));
+    assert!(shown.attempt(0).is_open());
 }
 
 #[test]
@@ -741,7 +823,7 @@ fn rule_09_a_further_capture_goes_to_suspense_and_is_refunded_once_a_query_confi
     let step = walk.tell(called_back(0, "late", PAYABLE));
     assert_eq!((entries(&step), webhooks(&step)), (vec![EntryKind::Suspense], vec![]));
     assert_eq!(proposed(&step), [Effect::Query { ordinal: 0 }], "no money goes back on a callback's word");
-    let suspense = |refund| Purpose::Suspense { reason: SuspenseReason::Further, refund };
+    let suspense = |refund| Purpose::Suspense { reason: SuspenseReason::Further, round: Round::FIRST, refund };
     assert_eq!(walk.order.captures[1].purpose, suspense(RefundStage::Unconfirmed { since: walk.at }));
     assert_eq!(walk.refusal(refund(1, RefundOutcome::Done)), Refusal::OutOfPlace);
     let step = walk.tell(found(0, paid("late", PAYABLE)));

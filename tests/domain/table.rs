@@ -7,9 +7,11 @@ use tongbao::domain::event::{
     CloseAnswer, Created, Effect, Event, Fact, Fault, Finding, RefundOutcome, Refusal, SendOutcome, Step, Verdict,
     Write,
 };
+use tongbao::domain::id::Round;
 use tongbao::domain::order::{
     AttemptFailure, AttemptState, CloseStage, Order, OrderFailure, Purpose, Reach, RefundStage, SuspenseReason, Wish,
 };
+use tongbao::domain::retry;
 use tongbao::domain::step;
 
 use crate::world::*;
@@ -42,7 +44,14 @@ fn situations() -> Vec<(&'static str, Walk)> {
     last.pay_by(Channel::Simpay);
     let further = walk(&Walk::succeeded(), vec![called_back(0, "another", PAYABLE)]);
     let owed = walk(&Walk::succeeded(), vec![found(0, paid("another", PAYABLE))]);
-    let unknown = RefundOutcome::Unknown { why: "timed out".into() };
+    let mut anew = walk(&owed, vec![refund(1, refund_dead())]);
+    let again = anew.clone();
+    for round in 1..=u8::try_from(retry::refund_rounds(owed.order.pace).len()).expect("few rounds") {
+        anew.tell(refund_of(Round(round), 1, refund_unclear()));
+        if usize::from(round) < retry::refund_rounds(owed.order.pace).len() {
+            anew.tell(refund_of(Round(round), 1, refund_dead()));
+        }
+    }
     vec![
         ("created, no attempt yet", created.clone()),
         ("created, attempt dead", dead.clone()),
@@ -76,7 +85,9 @@ fn situations() -> Vec<(&'static str, Walk)> {
         ),
         ("succeeded, a further capture unconfirmed", further),
         ("succeeded, a further capture's refund owed", owed.clone()),
-        ("succeeded, a further capture's refund in doubt", walk(&owed, vec![refund(1, unknown)])),
+        ("succeeded, a further capture's refund in doubt", walk(&owed, vec![refund(1, refund_unclear())])),
+        ("succeeded, a further capture's refund owed under its second number", again),
+        ("succeeded, a further capture's refund in doubt under its last number", anew),
         ("succeeded, a further capture's refund done", walk(&owed, vec![refund(1, RefundOutcome::Done)])),
         ("failed, cancelled before any attempt", walk(&created, vec![Fact::CancelAsked])),
         ("failed, cancelled, attempt dead", Walk::cancelled()),
@@ -91,6 +102,11 @@ fn events(order: &Order) -> Vec<(&'static str, Fact)> {
     let send = newest.map_or(1, |attempt| attempt.sends);
     let looked = |verdict| Fact::Validated { channel: Channel::Simpay, method: method_of(Channel::Simpay), verdict };
     let suspect = u8::from(order.captures.len() > 1);
+    let round = match order.captures.get(usize::from(suspect)).map(|capture| capture.purpose) {
+        Some(Purpose::Suspense { round, .. }) => round,
+        Some(Purpose::Payment) | None => Round::FIRST,
+    };
+    let refunded = |outcome| refund_of(round, suspect, outcome);
     let by_another_account = called_back_in("CNY", "second".into(), (ordinal, "new", payable));
     vec![
         ("created", Fact::Created(Box::new(creation()))),
@@ -117,6 +133,7 @@ fn events(order: &Order) -> Vec<(&'static str, Fact)> {
         ("query unknown", found(ordinal, unclear())),
         ("close closed", closed(ordinal, CloseAnswer::Closed)),
         ("close already paid", closed(ordinal, CloseAnswer::AlreadyPaid)),
+        ("close not exist", closed(ordinal, CloseAnswer::NotExist)),
         ("close unknown", closed(ordinal, close_unclear())),
         ("callback paid", called_back(ordinal, "new", payable)),
         ("callback paid less", called_back(ordinal, "new", payable - 1)),
@@ -124,11 +141,15 @@ fn events(order: &Order) -> Vec<(&'static str, Fact)> {
         ("callback contradicts", called_back(0, REFERENCE, PAYABLE - 1)),
         ("callback other account", by_another_account),
         ("callback other attempt", called_back(9, "new", payable)),
-        ("refund done", refund(suspect, RefundOutcome::Done)),
-        ("refund rejected", refund(suspect, RefundOutcome::Rejected { code: "NOT_ENOUGH".into() })),
-        ("refund not sent", refund(suspect, RefundOutcome::NotSent { why: "connection refused".into() })),
-        ("refund not exist", refund(suspect, RefundOutcome::NotExist)),
-        ("refund unknown", refund(suspect, RefundOutcome::Unknown { why: "timed out".into() })),
+        ("refund done", refunded(RefundOutcome::Done)),
+        ("refund rejected", refunded(RefundOutcome::Rejected { code: "NOT_ENOUGH".into() })),
+        ("refund dead", refunded(refund_dead())),
+        ("refund dead, first number", refund(suspect, refund_dead())),
+        ("refund stuck", refunded(RefundOutcome::Stuck { code: "ABNORMAL".into() })),
+        ("refund not sent", refunded(RefundOutcome::NotSent { why: "connection refused".into() })),
+        ("refund not exist", refunded(RefundOutcome::NotExist)),
+        ("refund unknown", refunded(refund_unclear())),
+        ("refund dead, number never sent", refund_of(round.next(), suspect, refund_dead())),
         ("cancel", Fact::CancelAsked),
         ("deadline", Fact::DeadlinePassed),
         ("timer", Fact::TimerFired),
@@ -324,7 +345,7 @@ fn close_name(close: CloseStage) -> &'static str {
 }
 
 fn purpose_name(purpose: Purpose) -> String {
-    let Purpose::Suspense { reason, refund } = purpose else { return "payment".to_owned() };
+    let Purpose::Suspense { reason, round, refund } = purpose else { return "payment".to_owned() };
     let reason = match reason {
         SuspenseReason::WrongAmount => "wrong amount",
         SuspenseReason::Further => "further",
@@ -336,7 +357,7 @@ fn purpose_name(purpose: Purpose) -> String {
         RefundStage::Doubtful { .. } => "refund in doubt",
         RefundStage::Done { .. } => "refunded",
     };
-    format!("{reason}, {refund}")
+    if round.is_first() { format!("{reason}, {refund}") } else { format!("{reason}, {refund}, number {}", round.0 + 1) }
 }
 
 fn writes(step: &Step) -> Vec<String> {
@@ -376,24 +397,26 @@ fn the_machine_is_this_table() {
 const TABLE: &str = "\
 created, no attempt yet
     created | validated suitable | validated unsuitable | validated risk | refund done | refund rejected
-    | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
+    | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> validating
     send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
-    | close unknown | callback paid | callback paid less | callback other currency | callback contradicts
-    | callback other account | callback other attempt | operator: paid | operator: closed
+    | close not exist | close unknown | callback paid | callback paid less | callback other currency
+    | callback contradicts | callback other account | callback other attempt | operator: paid | operator: closed
         -> refused: attempt unknown
     cancel -> failed, cancelled; writes wipe, order.failed; rests
     deadline | timer | timer, much later -> unchanged
     deadline, passed -> failed, expired; writes wipe, order.failed; rests
 created, attempt dead
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> validating
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
-    | close unknown | deadline | timer | operator: closed | timer, much later -> unchanged
+    | close not exist | close unknown | deadline | timer | operator: closed | timer, much later -> unchanged
     send paid | query paid | query paid as known | callback paid | operator: paid
         -> succeeded, last none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more
@@ -405,11 +428,12 @@ created, attempt dead
     deadline, passed -> failed, expired; writes wipe, order.failed
 created, switching to wechat, attempt dead
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> validating, wish none
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
-    | close unknown | deadline | operator: closed -> unchanged
+    | close not exist | close unknown | deadline | operator: closed -> unchanged
     send paid | query paid | query paid as known | callback paid | operator: paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more
@@ -421,21 +445,23 @@ created, switching to wechat, attempt dead
     timer | timer, much later -> unchanged; does choose wechat
     deadline, passed -> failed, expired, wish none; writes wipe, order.failed
 validating
-    created | chosen simpay | chosen wechat | refund done | refund rejected | refund not sent | refund not exist
-    | refund unknown | cancel | deadline | deadline, passed -> refused: out of place
+    created | chosen simpay | chosen wechat | refund done | refund rejected | refund dead
+    | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
+    | refund dead, number never sent | cancel | deadline | deadline, passed -> refused: out of place
     validated suitable -> submitted, #0 opened at simpay; writes request #0; does submit #0 send 1
     validated unsuitable -> created, last unavailable
     validated risk -> failed, risk refused; writes wipe, order.failed; rests
     send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
-    | close unknown | callback paid | callback paid less | callback other currency | callback contradicts
-    | callback other account | callback other attempt | operator: paid | operator: closed
+    | close not exist | close unknown | callback paid | callback paid less | callback other currency
+    | callback contradicts | callback other account | callback other attempt | operator: paid | operator: closed
         -> refused: attempt unknown
     timer | timer, much later -> unchanged
 submitted, open, nowhere: the first send is under way
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | query unknown | deadline -> unchanged
     chosen wechat -> wish switch to wechat, #0 closing; does close #0
     send accepted -> #0 shown; writes next action
@@ -451,7 +477,7 @@ submitted, open, nowhere: the first send is under way
     query paid more
         -> created, last amount mismatch, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
     query pending | query not exist -> #0 perhaps, #0 sends 2; does submit #0 send 2
-    close already paid | close unknown -> #0 close asked; does query #0
+    close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
@@ -462,7 +488,8 @@ submitted, open, nowhere: the first send is under way
     deadline, passed -> wish expiry, #0 closing; does close #0
 submitted, open, nowhere, the last attempt allowed
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | query unknown | deadline -> unchanged
     chosen wechat -> refused: attempts used up
     send accepted -> #0 shown; writes next action
@@ -479,7 +506,7 @@ submitted, open, nowhere, the last attempt allowed
     query pending | query not exist -> #0 perhaps, #0 sends 2; does submit #0 send 2
     query declined | query closed | close closed | operator: closed
         -> failed, attempts used up, last declined, #0 dead; writes wipe, order.failed
-    close already paid | close unknown -> #0 close asked; does query #0
+    close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
@@ -490,7 +517,8 @@ submitted, open, nowhere, the last attempt allowed
     deadline, passed -> wish expiry, #0 closing; does close #0
 submitted, open, perhaps: the first send is unknown
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | query pending | query not exist -> #0 sends 2; does submit #0 send 2
     chosen wechat -> wish switch to wechat, #0 closing; does close #0
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown
@@ -503,7 +531,7 @@ submitted, open, perhaps: the first send is unknown
         -> created, last amount mismatch, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
     query declined | query closed | close closed | operator: closed
         -> created, last declined, #0 dead; writes wipe, order.attempt_failed
-    close already paid | close unknown -> #0 close asked; does query #0
+    close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
@@ -514,7 +542,8 @@ submitted, open, perhaps: the first send is unknown
     deadline, passed -> wish expiry, #0 closing; does close #0
 submitted, open, shown
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay -> #0 sends 2; does submit #0 send 2
     chosen wechat -> wish switch to wechat, #0 closing; does close #0
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
@@ -527,7 +556,7 @@ submitted, open, shown
         -> created, last amount mismatch, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
     query declined | query closed | close closed | operator: closed
         -> created, last declined, #0 dead; writes wipe, order.attempt_failed
-    close already paid | close unknown -> #0 close asked; does query #0
+    close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -536,8 +565,9 @@ submitted, open, shown
     deadline, passed -> wish expiry, #0 closing; does close #0
 submitted, open, shown, unionpay
     created | validated suitable | validated unsuitable | validated risk | send never sent | close closed
-    | close already paid | close unknown | refund done | refund rejected | refund not sent | refund not exist
-    | refund unknown -> refused: out of place
+    | close already paid | close not exist | close unknown | refund done | refund rejected | refund dead
+    | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
+    | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
     | query not exist | query unknown | deadline -> unchanged
@@ -557,8 +587,9 @@ submitted, open, shown, unionpay
     deadline, passed -> wish expiry, #0 closing; does query #0
 submitted, open, shown, unionpay, claimed by a callback
     created | validated suitable | validated unsuitable | validated risk | send never sent | close closed
-    | close already paid | close unknown | refund done | refund rejected | refund not sent | refund not exist
-    | refund unknown -> refused: out of place
+    | close already paid | close not exist | close unknown | refund done | refund rejected | refund dead
+    | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
+    | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
     | query not exist | query unknown | deadline -> unchanged
@@ -579,7 +610,8 @@ submitted, open, shown, unionpay, claimed by a callback
     deadline, passed -> wish expiry, #0 closing; does query #0
 submitted, second attempt open at wechat, first dead
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay -> wish switch to simpay, #1 closing; does close #1
     chosen wechat -> #1 sends 2; does submit #1 send 2
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
@@ -594,7 +626,7 @@ submitted, second attempt open at wechat, first dead
         -> succeeded, last none, #0 captured, #1 closing, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; does close #1
     query declined | query closed | operator: closed -> created, #1 dead; writes wipe, order.attempt_failed
     close closed -> #1 close answered; does query #1
-    close already paid | close unknown -> #1 close asked; does query #1
+    close already paid | close not exist | close unknown -> #1 close asked; does query #1
     callback paid less | callback other currency -> #1 claimed; does query #1
     callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
@@ -604,7 +636,8 @@ submitted, second attempt open at wechat, first dead
     deadline, passed -> wish expiry, #1 closing; does close #1
 submitted, closing to cancel, nowhere
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send unknown | query pending -> #0 perhaps; does close #0
     send paid | query paid | query paid as known | operator: paid
@@ -617,7 +650,7 @@ submitted, closing to cancel, nowhere
     query declined | query closed | close closed | operator: closed
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
     query unknown | cancel | deadline | deadline, passed -> unchanged
-    close already paid | close unknown -> #0 close asked; does query #0
+    close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
@@ -625,7 +658,8 @@ submitted, closing to cancel, nowhere
     callback other attempt -> refused: attempt unknown
 submitted, closing to cancel, shown
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown | cancel
     | deadline | deadline, passed -> unchanged
@@ -636,13 +670,14 @@ submitted, closing to cancel, shown
     query pending | query not exist | timer | timer, much later -> unchanged; does close #0
     query declined | query closed | close closed | operator: closed
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
-    close already paid | close unknown -> #0 close asked; does query #0
+    close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
 submitted, closing to cancel, close answered by wechat
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
     | query not exist | query unknown | cancel | deadline | deadline, passed -> unchanged
@@ -653,14 +688,15 @@ submitted, closing to cancel, close answered by wechat
     query declined | query closed | operator: closed
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
     close closed | timer | timer, much later -> unchanged; does query #0
-    close already paid | close unknown -> #0 close asked; does query #0
+    close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
 submitted, closing to cancel, unionpay
     created | validated suitable | validated unsuitable | validated risk | send never sent | close closed
-    | close already paid | close unknown | refund done | refund rejected | refund not sent | refund not exist
-    | refund unknown -> refused: out of place
+    | close already paid | close not exist | close unknown | refund done | refund rejected | refund dead
+    | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
+    | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
     | query not exist | query unknown | cancel | deadline | deadline, passed -> unchanged
@@ -676,7 +712,8 @@ submitted, closing to cancel, unionpay
     timer | timer, much later -> unchanged; does query #0
 submitted, closing as expired, shown
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown
     | deadline | deadline, passed -> unchanged
@@ -687,14 +724,15 @@ submitted, closing as expired, shown
     query pending | query not exist | timer | timer, much later -> unchanged; does close #0
     query declined | query closed | close closed | operator: closed
         -> failed, expired, wish none, #0 dead; writes wipe, order.failed
-    close already paid | close unknown -> #0 close asked; does query #0
+    close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel
 submitted, closing to switch to wechat, shown
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay -> wish switch to simpay
     chosen wechat | send accepted | send rejected | send rejected, our fault | send not sent | send unknown
     | query unknown | deadline -> unchanged
@@ -706,6 +744,7 @@ submitted, closing to switch to wechat, shown
     query declined | query closed | close closed | operator: closed
         -> created, #0 dead; writes wipe; does choose wechat
     close already paid | close unknown -> #0 close asked; does query #0
+    close not exist -> wish none, #0 open, #0 close asked; does query #0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
@@ -713,11 +752,13 @@ submitted, closing to switch to wechat, shown
     deadline, passed -> wish expiry
 succeeded
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close unknown | deadline | timer | deadline, passed | timer, much later -> unchanged
+    | close already paid | close not exist | close unknown | deadline | timer | deadline, passed | timer, much later
+        -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 1 further, refund owed; writes capture 1, entry suspense; does refund 1
     callback paid -> capture 1 further, unconfirmed; writes capture 1, entry suspense; does query #0
@@ -727,7 +768,8 @@ succeeded
     callback other attempt -> refused: attempt unknown
 succeeded by the first attempt, second closing at wechat
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query unknown | deadline | deadline, passed -> unchanged
@@ -736,7 +778,7 @@ succeeded by the first attempt, second closing at wechat
     query pending | query not exist | timer | timer, much later -> unchanged; does close #1
     query declined | query closed | operator: closed -> #1 dead; rests
     close closed -> #1 close answered; does query #1
-    close already paid | close unknown -> #1 close asked; does query #1
+    close already paid | close not exist | close unknown -> #1 close asked; does query #1
     callback paid -> #1 dead, capture 1 further, unconfirmed; writes capture 1, entry suspense; does query #1
     callback paid less | callback other currency -> #1 claimed; does query #1
     callback contradicts -> refused: capture contradicts
@@ -744,11 +786,12 @@ succeeded by the first attempt, second closing at wechat
     callback other attempt -> refused: attempt unknown
 succeeded, a further capture unconfirmed
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close unknown | deadline | deadline, passed -> unchanged
+    | close already paid | close not exist | close unknown | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
@@ -758,11 +801,12 @@ succeeded, a further capture unconfirmed
     callback other attempt -> refused: attempt unknown
     timer | timer, much later -> unchanged; does query #0
 succeeded, a further capture's refund owed
-    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk | send never sent
+    | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close unknown | deadline | deadline, passed -> unchanged
+    | close already paid | close not exist | close unknown | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
@@ -772,15 +816,17 @@ succeeded, a further capture's refund owed
     callback other attempt -> refused: attempt unknown
     refund done -> capture 1 further, refunded; writes entry suspense_refund, order.suspense_refunded; rests
     refund rejected | refund not sent -> capture 1 further, refund owed
+    refund dead | refund dead, first number -> capture 1 further, refund owed, number 2
+    refund stuck | refund unknown -> capture 1 further, refund in doubt
     refund not exist -> capture 1 further, refund owed; does refund 1
-    refund unknown -> capture 1 further, refund in doubt
     timer | timer, much later -> unchanged; does refund 1
 succeeded, a further capture's refund in doubt
-    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk | send never sent
+    | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close unknown | deadline | deadline, passed -> unchanged
+    | close already paid | close not exist | close unknown | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
@@ -790,16 +836,61 @@ succeeded, a further capture's refund in doubt
     callback other attempt -> refused: attempt unknown
     refund done -> capture 1 further, refunded; writes entry suspense_refund, order.suspense_refunded; rests
     refund rejected -> capture 1 further, refund owed
-    refund not sent | refund unknown -> capture 1 further, refund in doubt
+    refund dead | refund dead, first number -> capture 1 further, refund owed, number 2
+    refund stuck | refund not sent | refund unknown -> capture 1 further, refund in doubt
     refund not exist -> capture 1 further, refund owed; does refund 1
+    timer | timer, much later -> unchanged; does query refund 1
+succeeded, a further capture's refund owed under its second number
+    created | validated suitable | validated unsuitable | validated risk | send never sent
+    | refund dead, number never sent -> refused: out of place
+    chosen simpay | chosen wechat | cancel -> refused: order final
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
+    | query pending | query not exist | query declined | query closed | query unknown | close closed
+    | close already paid | close not exist | close unknown | refund dead, first number | deadline | deadline, passed
+        -> unchanged
+    send paid | query paid | query paid less | query paid more | operator: paid
+        -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
+    callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
+    callback paid less | callback other currency -> #0 claimed; does query #0
+    callback contradicts | operator: closed -> refused: capture contradicts
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+    refund done
+        -> capture 1 further, refunded, number 2; writes entry suspense_refund, order.suspense_refunded; rests
+    refund rejected | refund not sent -> capture 1 further, refund owed, number 2
+    refund dead -> capture 1 further, refund owed, number 3
+    refund stuck | refund unknown -> capture 1 further, refund in doubt, number 2
+    refund not exist -> capture 1 further, refund owed, number 2; does refund 1
+    timer | timer, much later -> unchanged; does refund 1
+succeeded, a further capture's refund in doubt under its last number
+    created | validated suitable | validated unsuitable | validated risk | send never sent
+    | refund dead, number never sent -> refused: out of place
+    chosen simpay | chosen wechat | cancel -> refused: order final
+    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
+    | query pending | query not exist | query declined | query closed | query unknown | close closed
+    | close already paid | close not exist | close unknown | refund dead, first number | deadline | deadline, passed
+        -> unchanged
+    send paid | query paid | query paid less | query paid more | operator: paid
+        -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
+    callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
+    callback paid less | callback other currency -> #0 claimed; does query #0
+    callback contradicts | operator: closed -> refused: capture contradicts
+    callback other account -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+    refund done
+        -> capture 1 further, refunded, number 6; writes entry suspense_refund, order.suspense_refunded; rests
+    refund rejected -> capture 1 further, refund owed, number 6
+    refund dead | refund stuck | refund not sent | refund unknown -> capture 1 further, refund in doubt, number 6
+    refund not exist -> capture 1 further, refund owed, number 6; does refund 1
     timer | timer, much later -> unchanged; does query refund 1
 succeeded, a further capture's refund done
     created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close unknown | refund done | refund rejected | refund not sent | refund not exist
-    | refund unknown | deadline | timer | deadline, passed | timer, much later -> unchanged
+    | close already paid | close not exist | close unknown | refund done | refund rejected | refund dead
+    | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
+    | refund dead, number never sent | deadline | timer | deadline, passed | timer, much later -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
@@ -809,21 +900,23 @@ succeeded, a further capture's refund done
     callback other attempt -> refused: attempt unknown
 failed, cancelled before any attempt
     created | validated suitable | validated unsuitable | validated risk | refund done | refund rejected
-    | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
+    | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
-    | close unknown | callback paid | callback paid less | callback other currency | callback contradicts
-    | callback other account | callback other attempt | operator: paid | operator: closed
+    | close not exist | close unknown | callback paid | callback paid less | callback other currency
+    | callback contradicts | callback other account | callback other attempt | operator: paid | operator: closed
         -> refused: attempt unknown
     deadline | timer | deadline, passed | timer, much later -> unchanged
 failed, cancelled, attempt dead
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund not sent | refund not exist | refund unknown -> refused: out of place
+    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
+    | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown
-    | close closed | close already paid | close unknown | deadline | deadline, passed -> unchanged
+    | close closed | close already paid | close not exist | close unknown | deadline | deadline, passed -> unchanged
     send paid -> capture 0 too late, refund owed; writes capture 0, entry suspense; does refund 0
     query paid | query paid less | query paid more | query paid as known | operator: paid
         -> #0 watched 1, capture 0 too late, refund owed; writes capture 0, entry suspense; does refund 0

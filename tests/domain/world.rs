@@ -5,7 +5,7 @@ use tongbao::domain::event::{
     CloseAnswer, Created, Effect, Event, Fact, Fault, Finding, RefundOutcome, Refusal, SendOutcome, Step, Verdict,
     WebhookKind, Write,
 };
-use tongbao::domain::id::{Account, OrderId, PlatformId};
+use tongbao::domain::id::{Account, OrderId, PlatformId, Round};
 use tongbao::domain::ledger::EntryKind;
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{Attempt, FeeBearer, Order, State, Webhooks};
@@ -114,7 +114,20 @@ pub fn called_back_in(currency: &str, account: Account, (ordinal, reference, amo
 }
 
 pub fn refund(capture: u8, outcome: RefundOutcome) -> Fact {
-    Fact::RefundAnswered { capture, outcome }
+    refund_of(Round::FIRST, capture, outcome)
+}
+
+pub fn refund_of(round: Round, capture: u8, outcome: RefundOutcome) -> Fact {
+    Fact::RefundAnswered { capture, round, outcome }
+}
+
+pub fn refund_unclear() -> RefundOutcome {
+    RefundOutcome::Unknown { why: "timed out".into() }
+}
+
+/// The channel has ended the refund without paying it.
+pub fn refund_dead() -> RefundOutcome {
+    RefundOutcome::Dead { code: "CLOSED".into() }
 }
 
 /// What the step proposes beside the timer.

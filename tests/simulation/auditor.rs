@@ -3,21 +3,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tongbao::domain::channel::{Channel, Lapse};
+use tongbao::domain::channel::{Channel, Lapse, Unclosed};
 use tongbao::domain::event::Refusal;
-use tongbao::domain::id::Account;
+use tongbao::domain::id::{Account, AttemptNumber};
 use tongbao::domain::ledger::{EntryKind, LedgerAccount};
-use tongbao::domain::order::{Attempt, AttemptState, CloseStage, Order, Purpose, RefundStage, State};
+use tongbao::domain::order::{Attempt, AttemptState, CloseStage, Order, Purpose, Reach, RefundStage, State};
 use tongbao::domain::time::Instant;
 
-use crate::gateways::Honesty;
+use crate::gateways::{Gateways, Honesty, Payment};
 use crate::process::{Call, Notice, Phase, Question};
 use crate::sights::{self, Sight};
 use crate::store::{Row, Store, Unit};
 use crate::world::{HOUR, MINUTE, SECOND, World};
 
 /// The longest that a channel may change its mind after the end of an attempt.
-const LAPSE_MAX_MS: i64 = 10 * MINUTE;
+const LAPSE_MAX_MS: i64 = 20 * MINUTE;
 /// How long the slowest issuer is at work.
 const SETTLED_MS: i64 = 8 * HOUR;
 /// How long nobody may look at an attempt that has ended.
@@ -55,21 +55,37 @@ pub fn departs(store: &Store, call: &Call) {
             AttemptState::Open => false,
             AttemptState::Closing | AttemptState::Dead | AttemptState::Captured => true,
         },
-        Question::Refund { capture } | Question::QueryRefund { capture } => {
+        Question::Refund { capture, round } | Question::QueryRefund { capture, round } => {
             row.order.captures.get(usize::from(capture)).is_some_and(|capture| match capture.purpose {
                 Purpose::Payment | Purpose::Suspense { refund: RefundStage::Unconfirmed { .. }, .. } => false,
-                Purpose::Suspense { .. } => true,
+                Purpose::Suspense { round: stored, .. } => stored >= round,
             })
         }
     };
     assert!(is_intended, "{:?} leaves before its intent is durable", call.question);
 }
 
+/// A create made something that can be paid: an attempt that was declared dead cannot begin any more.
+pub fn begun(store: &Store, gateways: &Gateways, number: AttemptNumber, now: Instant) {
+    let is_dead = state_of(store, number) == Some(AttemptState::Dead);
+    assert!(!(is_dead && gateways.may_capture(number, now)), "{number} was declared dead and then began to live");
+}
+
+/// A gateway did what it was asked: it gives back what it took once, and no more.
+pub fn served(gateways: &Gateways, number: AttemptNumber) {
+    let net_minor = gateways.payment(number).map_or(0, Payment::net_minor);
+    assert!(net_minor >= 0, "{number} was paid out twice: {net_minor} is left of it");
+}
+
 /// Money was taken by a gateway that keeps its word: an attempt that was declared dead cannot do that.
-pub fn taken(store: &Store, gateways: &crate::gateways::Gateways, number: tongbao::domain::id::AttemptNumber) {
+pub fn taken(store: &Store, gateways: &Gateways, number: AttemptNumber) {
     let is_honest = gateways.payment(number).is_some_and(|payment| payment.honesty == Honesty::Honest);
-    let state = store.row(number.order).and_then(|row| row.order.attempt(number.ordinal)).map(|attempt| attempt.state);
-    assert!(!(is_honest && state == Some(AttemptState::Dead)), "{number} was declared dead and then took money");
+    let is_dead = state_of(store, number) == Some(AttemptState::Dead);
+    assert!(!(is_honest && is_dead), "{number} was declared dead and then took money");
+}
+
+fn state_of(store: &Store, number: AttemptNumber) -> Option<AttemptState> {
+    Some(store.row(number.order)?.order.attempt(number.ordinal)?.state)
 }
 
 /// A unit has become durable.
@@ -119,11 +135,12 @@ fn really_taken(world: &World, order: &Order, index: u8) {
 
 /// A payer was told to wait until an attempt that cannot be closed has ended: not longer than that takes.
 pub fn refused(order: &Order, refusal: &Refusal, now: Instant) {
-    let Refusal::AttemptOpen { retry_after_ms } = refusal else { return };
+    let Refusal::AttemptOpen { retry_after_ms, until } = refusal else { return };
     sights::note(Sight::ToldToWait);
     let attempt = order.open_attempt().expect("what is said to be open is open");
     let lapses_at = attempt.expires_at.plus_ms(LAPSE_MAX_MS);
     assert!(*retry_after_ms > 0, "a payer is told to come back at once");
+    assert!(until.is_none_or(|until| until <= lapses_at), "a payer is told of a later end than {attempt:?} has");
     let is_right = now.plus_ms(*retry_after_ms) <= lapses_at.max(now.plus_ms(SECOND));
     assert!(is_right, "a payer is told to wait {retry_after_ms} ms for {attempt:?}");
 }
@@ -155,8 +172,16 @@ fn deaths(world: &World, order: &Order, before: Option<&Order>) {
     for attempt in order.attempts.iter().filter(|attempt| attempt.state == AttemptState::Dead) {
         let known = before.and_then(|before| before.attempt(attempt.ordinal));
         let number = order.number(attempt.ordinal);
-        let Some(payment) = world.gateways.payment(number) else { continue };
-        if known.is_some_and(|known| known.state == AttemptState::Dead) || payment.honesty == Honesty::Lies {
+        if known.is_some_and(|known| known.state == AttemptState::Dead) {
+            continue;
+        }
+        let Some(payment) = world.gateways.payment(number) else {
+            if attempt.channel == Channel::Stripe && attempt.reach == Reach::Perhaps {
+                sights::note(Sight::NowhereForGood);
+            }
+            continue;
+        };
+        if payment.honesty == Honesty::Lies {
             continue;
         }
         assert!(!world.gateways.may_capture(number, world.now()), "{number} is declared dead and can still take money");
@@ -202,8 +227,11 @@ fn ends_in_time(world: &World, order: &Order, attempt: &Attempt) {
     let (now, number) = (world.now(), order.number(attempt.ordinal));
     let is_calm = now > world.calm_at.plus_ms(SETTLED_MS);
     let is_over = now > attempt.expires_at.plus_ms(LAPSE_MAX_MS + LOOK_MAX_MS);
-    let is_captured = world.gateways.payment(number).is_some_and(|payment| payment.capture.is_some());
-    let may_live = is_captured || world.gateways.may_capture(number, now);
+    let payment = world.gateways.payment(number);
+    let may_live = match attempt.channel.rules().unclosed {
+        Unclosed::Ends => payment.is_some_and(|payment| payment.capture.is_some()),
+        Unclosed::Lives => payment.is_some(),
+    } || world.gateways.may_capture(number, now);
     match attempt.channel.rules().lapse {
         Lapse::NotExist | Lapse::NotExistOrPending => {
             assert!(!is_calm || !is_over || may_live, "{number} ended long ago and is still open: {order:?}");

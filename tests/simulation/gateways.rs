@@ -20,7 +20,7 @@ use tongbao::domain::id::{Account, AttemptNumber};
 use tongbao::domain::time::Instant;
 
 use crate::sights::{self, Sight};
-use refund::Refund;
+use refund::{End, Refund};
 
 /// How long a replica of a gateway may not know yet what was just made.
 const LAG_MS: i64 = 2_000;
@@ -130,6 +130,8 @@ pub struct Payment {
     name: Option<Box<str>>,
     trade: Box<dyn Trade>,
     refunds: BTreeMap<String, Refund>,
+    /// What becomes of the next one.
+    next_refund: End,
     /// What happened before money was taken.
     preludes: Vec<Sight>,
 }
@@ -238,6 +240,7 @@ impl Gateways {
             name: (channel == Channel::Stripe).then(|| self.reference(channel, account).into()),
             trade: begin(channel, terms.expires_at, now),
             refunds: BTreeMap::new(),
+            next_refund: End::Paid,
             preludes: Vec::new(),
         }
     }
@@ -288,7 +291,8 @@ impl Gateways {
                 self.foreclose(number, channel, account, now);
                 CloseAnswer::Closed
             }
-            (None, Channel::Wechat | Channel::Alipay | Channel::Stripe) => unclear("not_exist"),
+            (None, Channel::Alipay | Channel::Stripe) => CloseAnswer::NotExist,
+            (None, Channel::Wechat) => unclear("ORDER_NOT_EXIST"),
             (None, Channel::Unionpay) => unreachable!("UnionPay has no such call"),
         }
     }
@@ -304,6 +308,7 @@ impl Gateways {
             name: None,
             trade: begin(channel, now, now),
             refunds: BTreeMap::new(),
+            next_refund: End::Paid,
             preludes: Vec::new(),
         });
         if payment.capture.is_none() {
@@ -376,10 +381,6 @@ impl Payment {
             }
             (Submitted::Unclear(why), _) => Reply::Submit(SendOutcome::Unknown { why: why.into() }, 0),
         }
-    }
-
-    fn refunded_minor(&self) -> i64 {
-        self.refunds.values().map(|refund| refund.amount_minor).sum()
     }
 
     /// Taken minus given back.

@@ -12,7 +12,7 @@ use tongbao::actors::writer::WriteError;
 use tongbao::domain::breaker::{Breaker, Limits};
 use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::event::{Event, Fact};
-use tongbao::domain::id::{Account, AttemptNumber, OrderId};
+use tongbao::domain::id::{Account, AttemptNumber, OrderId, Round};
 use tongbao::domain::time::Instant;
 
 use crate::gateways::{Request, Shown};
@@ -89,8 +89,8 @@ pub enum Question {
     Submit { send: u16 },
     Query,
     Close,
-    Refund { capture: u8 },
-    QueryRefund { capture: u8 },
+    Refund { capture: u8, round: Round },
+    QueryRefund { capture: u8, round: Round },
 }
 
 /// How the writer stands.

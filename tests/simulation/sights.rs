@@ -30,10 +30,14 @@ pub enum Sight {
     FailureRepeated,
     /// A browser came too late.
     BrowserLate,
+    /// A refund was paid under another number than its first.
+    RefundedAnew,
+    /// A create that never arrived was found to be nowhere, by asking long enough.
+    NowhereForGood,
 }
 
 impl Sight {
-    pub const ALL: [Sight; 10] = [
+    pub const ALL: [Sight; 12] = [
         Sight::TakenInTheLastMoment,
         Sight::ToldToWait,
         Sight::PaidAfterNotExist,
@@ -44,6 +48,8 @@ impl Sight {
         Sight::IssuerSlow,
         Sight::FailureRepeated,
         Sight::BrowserLate,
+        Sight::RefundedAnew,
+        Sight::NowhereForGood,
     ];
 }
 

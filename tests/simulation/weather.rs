@@ -41,6 +41,8 @@ pub struct Weather {
     /// A gateway answers in its other mood: a replica lags, a close is still worked on, a refund takes its time.
     pub lags: u32,
     pub refund_refused: u32,
+    /// A refund that was taken ends without being paid.
+    pub refund_fails: u32,
     pub callback_lost: u32,
     pub callback_twice: u32,
     pub callback_late: u32,
@@ -78,6 +80,7 @@ impl Weather {
             issuer_slow: 0,
             lags: 0,
             refund_refused: 0,
+            refund_fails: 0,
             callback_lost: 0,
             callback_twice: 0,
             callback_late: 0,
@@ -111,6 +114,7 @@ impl Weather {
         weather.issuer_slow = trouble(200);
         weather.lags = trouble(300);
         weather.refund_refused = trouble(300);
+        weather.refund_fails = trouble(400);
         weather.callback_lost = trouble(300);
         weather.callback_twice = trouble(300);
         weather.callback_late = trouble(200);

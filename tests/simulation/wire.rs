@@ -5,7 +5,7 @@ use tongbao::domain::breaker::{Admission, Sign};
 use tongbao::domain::channel::Channel;
 use tongbao::domain::event::{CloseAnswer, Effect, Fact, Fault, Finding, RefundOutcome, SendOutcome};
 use tongbao::domain::id::{Account, AttemptNumber, refund_number};
-use tongbao::domain::order::{Attempt, Order, State};
+use tongbao::domain::order::{Attempt, Order, Purpose, State};
 
 use crate::auditor;
 use crate::gateways::{Honesty, Mood, Reply, Request, Shown, Terms, is_carried};
@@ -25,7 +25,8 @@ impl World {
         let attempt = |ordinal| order.attempt(ordinal).expect("an attempt is there before a channel hears of it");
         let refund = |capture: u8| {
             let taken = &order.captures[usize::from(capture)];
-            (taken.ordinal, refund_number(order.number(taken.ordinal), capture), taken.amount_minor)
+            let Purpose::Suspense { round, .. } = taken.purpose else { panic!("{taken:?} is not to be given back") };
+            (taken, round, refund_number(order.number(taken.ordinal), capture, round))
         };
         let (ordinal, question, request) = match effect {
             Effect::ArmTimer { .. } | Effect::Choose { .. } => return,
@@ -35,12 +36,13 @@ impl World {
             Effect::Query { ordinal } => (ordinal, Question::Query, Request::Query),
             Effect::Close { ordinal } => (ordinal, Question::Close, Request::Close),
             Effect::Refund { capture } => {
-                let (ordinal, refund_number, amount_minor) = refund(capture);
-                (ordinal, Question::Refund { capture }, Request::Refund { refund_number, amount_minor })
+                let (taken, round, refund_number) = refund(capture);
+                let request = Request::Refund { refund_number, amount_minor: taken.amount_minor };
+                (taken.ordinal, Question::Refund { capture, round }, request)
             }
             Effect::QueryRefund { capture } => {
-                let (ordinal, refund_number, _) = refund(capture);
-                (ordinal, Question::QueryRefund { capture }, Request::QueryRefund { refund_number })
+                let (taken, round, refund_number) = refund(capture);
+                (taken.ordinal, Question::QueryRefund { capture, round }, Request::QueryRefund { refund_number })
             }
         };
         let asked_at = self.agenda.now;
@@ -82,6 +84,15 @@ impl World {
         if let (Question::Submit { .. }, true) = (call.question, is_carried(call.channel, call.method)) {
             auditor::departs(&self.store, &call);
             return self.tell_answer(id, Reply::Submit(SendOutcome::Accepted { reference: None }, 0));
+        }
+        // A create says nothing of an end to Stripe, so its adapter lets none leave after it.
+        let is_over = match (&call.request, call.channel) {
+            (Request::Submit(terms), Channel::Stripe) => now >= terms.expires_at,
+            (Request::Submit(_), Channel::Simpay | Channel::Wechat | Channel::Alipay | Channel::Unionpay)
+            | (Request::Query | Request::Close | Request::Refund { .. } | Request::QueryRefund { .. }, _) => false,
+        };
+        if is_over {
+            return self.tell_answer(id, not_sent(&call.request));
         }
         let is_down = process.breaker(call.channel, &call.account).admit(now) != Admission::Go;
         if is_down || self.dice.happens(self.weather.not_sent) {
@@ -134,7 +145,15 @@ impl World {
             }
             None => {
                 let mood = if self.dice.happens(self.weather.lags) { Mood::Other } else { Mood::Plain };
+                if self.dice.happens(self.weather.refund_fails) {
+                    self.gateways.spoil_refund(number);
+                }
+                let was_known = self.gateways.payment(number).is_some();
                 let reply = self.gateways.serve((number, whose.1, &whose.2), request, now, mood);
+                if !was_known {
+                    auditor::begun(&self.store, &self.gateways, number, now);
+                }
+                auditor::served(&self.gateways, number);
                 if copy != Copy::Second && self.dice.happens(self.weather.request_twice) {
                     let later_ms = self.dice.between((1, 2 * MINUTE));
                     let (_, channel, account) = whose;
@@ -211,9 +230,10 @@ impl World {
                 Fact::QueryAnswered { ordinal, finding, asked_at: call.asked_at }
             }
             (Question::Close, Reply::Close(answer)) => Fact::CloseAnswered { ordinal, answer },
-            (Question::Refund { capture } | Question::QueryRefund { capture }, Reply::Refund(outcome)) => {
-                Fact::RefundAnswered { capture, outcome }
-            }
+            (
+                Question::Refund { capture, round } | Question::QueryRefund { capture, round },
+                Reply::Refund(outcome),
+            ) => Fact::RefundAnswered { capture, round, outcome },
             (question, reply) => unreachable!("{reply:?} does not answer {question:?}"),
         };
         // An order that has left does not hear it.
@@ -335,10 +355,12 @@ fn sign(reply: &Reply) -> Sign {
         | Reply::Query(
             Finding::Paid { .. } | Finding::Pending | Finding::NotExist | Finding::Declined | Finding::Closed,
         )
-        | Reply::Close(CloseAnswer::Closed | CloseAnswer::AlreadyPaid)
+        | Reply::Close(CloseAnswer::Closed | CloseAnswer::AlreadyPaid | CloseAnswer::NotExist)
         | Reply::Refund(
             RefundOutcome::Done
             | RefundOutcome::Rejected { .. }
+            | RefundOutcome::Dead { .. }
+            | RefundOutcome::Stuck { .. }
             | RefundOutcome::NotSent { .. }
             | RefundOutcome::NotExist,
         ) => Sign::Healthy,

@@ -545,6 +545,7 @@ pub async fn the_books_add_up(mut book: Book) {
             at: START.plus_ms(9_000),
             fact: tongbao::domain::event::Fact::RefundAnswered {
                 capture: 0,
+                round: tongbao::domain::id::Round::FIRST,
                 outcome: tongbao::domain::event::RefundOutcome::Done,
             },
         }],

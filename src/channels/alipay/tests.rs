@@ -395,10 +395,12 @@ fn a_close_is_answered_by_closed_or_by_nothing_certain() {
     };
     let done = format!(r#"{{"code":"10000","msg":"Success","out_trade_no":"{}","trade_no":"2026"}}"#, number());
     assert_eq!(closed(signed(requests::CLOSE, &done)), CloseAnswer::Closed);
+    let absent = refusal("40004", "ACQ.TRADE_NOT_EXIST");
+    assert_eq!(closed(signed(requests::CLOSE, &absent)), CloseAnswer::NotExist);
     for answer in [
         unsigned(requests::CLOSE, &done),
         signed(requests::CLOSE, &done.replace(&number().to_string(), "other")),
-        signed(requests::CLOSE, &refusal("40004", "ACQ.TRADE_NOT_EXIST")),
+        unsigned(requests::CLOSE, &refusal("40004", "ACQ.TRADE_NOT_EXIST")),
         signed(requests::CLOSE, &refusal("40004", "ACQ.REASON_TRADE_STATUS_INVALID")),
         signed(requests::CLOSE, &refusal("40004", "ACQ.SYSTEM_ERROR")),
     ] {

@@ -102,8 +102,9 @@ pub fn refund_outcome(refund: &Refund, ask: &RefundAsk) -> RefundOutcome {
     match refund.status {
         RefundStatus::Succeeded => RefundOutcome::Done,
         RefundStatus::Pending | RefundStatus::RequiresAction => unknown("the refund is under way"),
-        RefundStatus::Failed => RefundOutcome::Rejected { code: reason.unwrap_or("failed").into() },
-        RefundStatus::Canceled => RefundOutcome::Rejected { code: reason.unwrap_or("canceled").into() },
+        // Both are final (docs.stripe.com/refunds), and under the same idempotency key the same refund is told of again.
+        RefundStatus::Failed => RefundOutcome::Dead { code: reason.unwrap_or("failed").into() },
+        RefundStatus::Canceled => RefundOutcome::Dead { code: reason.unwrap_or("canceled").into() },
         RefundStatus::Unheard => unknown("the refund has an unknown status"),
     }
 }

@@ -366,8 +366,12 @@ fn without_an_id_the_intent_is_found_by_its_metadata() {
     let outgoing = stripe.query(&attempt, &stamp());
     assert_eq!(
         outgoing.url,
-        "https://api.stripe.com/v1/payment_intents?created%5Bgte%5D=1789999935&created%5Blte%5D=1790000060&limit=40"
+        "https://api.stripe.com/v1/payment_intents?created%5Bgte%5D=1789999695&created%5Blte%5D=1790000300&limit=40"
     );
+    // Long after its end: as long as a send may have been on its way, and not for ever.
+    let late = Stamp { at: attempt.expires_at.plus_ms(24 * 3_600_000), ..stamp() };
+    let last_s = attempt.expires_at.0 / 1_000 + 20 * 60 + 300;
+    assert!(stripe.query(&attempt, &late).url.contains(&format!("created%5Blte%5D={last_s}&")));
     let other = |id: &str| with(with(intent("succeeded"), "metadata", json!({"attempt": "other"})), "id", json!(id));
     let nameless = with(intent("succeeded"), "metadata", json!({}));
     let page = |data: &[Value], has_more| answer(200, &list(data, has_more));
@@ -425,7 +429,7 @@ fn without_an_id_a_close_looks_for_the_intent_first() {
     }
     assert_eq!(closed(&attempt, &page(&[intent("canceled")])), CloseAnswer::Closed);
     assert_eq!(closed(&attempt, &page(&[intent("succeeded")])), CloseAnswer::AlreadyPaid);
-    assert!(matches!(closed(&attempt, &page(&[])), CloseAnswer::Unknown { .. }));
+    assert_eq!(closed(&attempt, &page(&[])), CloseAnswer::NotExist);
     let refused = answer(
         400,
         &json!({"error": {"type": "invalid_request_error", "code": "payment_intent_unexpected_state",
@@ -434,6 +438,20 @@ fn without_an_id_a_close_looks_for_the_intent_first() {
     match stripe.read_close(&attempt, &stamp(), &refused) {
         Reading::Ask(next) => assert!(next.url.ends_with("/v1/payment_intents/pi_1")),
         Reading::Told(answer) => panic!("{answer:?}"),
+    }
+}
+
+/// What is certain of an attempt that no list shows rests on this.
+#[test]
+fn no_create_leaves_after_the_attempt_s_end() {
+    let (stripe, frozen) = (stripe(), stripe().freeze(&ask()));
+    let at = |at| Stamp { at, ..stamp() };
+    assert!(matches!(stripe.submit(&frozen, &at(ask().expires_at.plus_ms(-1))), Submission::Call(_)));
+    for late_ms in [0, 1, 24 * 3_600_000] {
+        match stripe.submit(&frozen, &at(ask().expires_at.plus_ms(late_ms))) {
+            Submission::Carried(Submitted { outcome: SendOutcome::NotSent { .. }, next_action: None }) => {}
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -463,8 +481,8 @@ fn a_refund_is_made_under_its_number_and_done_only_when_it_says_so() {
     let read = |answer: &Answer| stripe.read_refund(&ask, &stamp(), answer);
     assert_eq!(read(&answer(200, &refund("succeeded"))), RefundOutcome::Done);
     let failed = with(refund("failed"), "failure_reason", json!("insufficient_funds"));
-    assert_eq!(read(&answer(200, &failed)), RefundOutcome::Rejected { code: "insufficient_funds".into() });
-    assert_eq!(read(&answer(200, &refund("canceled"))), RefundOutcome::Rejected { code: "canceled".into() });
+    assert_eq!(read(&answer(200, &failed)), RefundOutcome::Dead { code: "insufficient_funds".into() });
+    assert_eq!(read(&answer(200, &refund("canceled"))), RefundOutcome::Dead { code: "canceled".into() });
     for body in [
         refund("pending"),
         refund("requires_action"),
@@ -494,7 +512,16 @@ fn a_refund_is_found_among_those_of_its_intent() {
     let other = with(refund("succeeded"), "metadata", json!({"refund_number": "another"}));
     assert_eq!(read(&[other.clone(), refund("succeeded")], true), RefundOutcome::Done);
     assert_eq!(read(&[refund("failed"), refund("succeeded")], false), RefundOutcome::Done);
-    assert_eq!(read(&[refund("failed")], false), RefundOutcome::Rejected { code: "failed".into() });
+    assert_eq!(read(&[refund("failed"), other.clone()], false), RefundOutcome::Dead { code: "failed".into() });
+    // What may yet be paid under the number keeps it alive, and so does a page that nobody has looked at.
+    for (data, has_more) in [
+        (vec![refund("pending"), refund("failed")], false),
+        (vec![refund("failed"), refund("pending")], false),
+        (vec![refund("canceled"), refund("failed"), refund("a_new_status")], false),
+        (vec![refund("failed")], true),
+    ] {
+        assert!(matches!(read(&data, has_more), RefundOutcome::Unknown { .. }), "{data:?}");
+    }
     assert_eq!(read(std::slice::from_ref(&other), false), RefundOutcome::NotExist);
     assert!(matches!(read(&[other], true), RefundOutcome::Unknown { .. }));
     let missing = error(404, "invalid_request_error", "resource_missing");

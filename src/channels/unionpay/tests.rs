@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_RSA_SHA256, SerialNumber};
 
 use super::*;
-use crate::domain::id::{AttemptNumber, OrderId, refund_number};
+use crate::domain::id::{AttemptNumber, OrderId, Round, refund_number};
 use crate::domain::money::Currency;
 
 const MER_ID: &str = "777290058167151";
@@ -120,7 +120,7 @@ fn attempt() -> Attempted {
 
 fn refund_ask() -> RefundAsk {
     RefundAsk {
-        refund_number: refund_number(number(), 0),
+        refund_number: refund_number(number(), 0, Round::FIRST),
         attempt: attempt(),
         reference: "782209081322060674028".into(),
         captured_at: OPENED_AT.plus_ms(60_000),

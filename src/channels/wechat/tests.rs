@@ -20,7 +20,7 @@ use super::keys::Signer;
 use super::{Credentials, PublicKey, Wechat};
 use crate::channels::{Adapter, Answer, Ask, Attempted, Payer, Received, RefundAsk, Stamp, Submission};
 use crate::domain::channel::Method;
-use crate::domain::id::{Account, AttemptNumber, OrderId, refund_number};
+use crate::domain::id::{Account, AttemptNumber, OrderId, Round, refund_number};
 use crate::domain::money::Currency;
 use crate::domain::time::Instant;
 
@@ -110,7 +110,7 @@ fn ask(method: Method) -> Ask<'static> {
 fn refund_ask() -> RefundAsk {
     let attempt = attempt();
     RefundAsk {
-        refund_number: refund_number(attempt.number, 0),
+        refund_number: refund_number(attempt.number, 0, Round::FIRST),
         attempt,
         reference: REFERENCE.into(),
         captured_at: NOW,

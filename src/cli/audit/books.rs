@@ -123,7 +123,7 @@ impl Tally {
             let sums = self.channels.entry(place(order, attempt)).or_default();
             sums.0 += 1;
             sums.1 += i128::from(capture.amount_minor);
-            let Purpose::Suspense { reason, refund } = capture.purpose else { continue };
+            let Purpose::Suspense { reason, refund, .. } = capture.purpose else { continue };
             report.books.suspense.captures += 1;
             if let RefundStage::Done { .. } = refund {
                 sums.2 += i128::from(capture.amount_minor);

@@ -1,7 +1,7 @@
 //! What channels answer.
 
 use super::{CLAIM_STANDS_MS, Draft, Witness};
-use crate::domain::channel::{Closing, Lapse};
+use crate::domain::channel::{Closing, Lapse, Unclosed};
 use crate::domain::event::{CloseAnswer, Effect, Fault, Finding, Refusal, SendOutcome, Write};
 use crate::domain::id::Account;
 use crate::domain::order::{Attempt, AttemptFailure, AttemptState, CloseStage, Order, Reach};
@@ -201,13 +201,20 @@ impl Draft {
                 self.effects.push(Effect::Query { ordinal });
             }
             // What a close could not end may have been paid or may never have been there: only a query tells.
-            (CloseAnswer::AlreadyPaid | CloseAnswer::Unknown { .. }, Closing::Certain | Closing::Confirmed) => {
+            (
+                CloseAnswer::AlreadyPaid | CloseAnswer::NotExist | CloseAnswer::Unknown { .. },
+                Closing::Certain | Closing::Confirmed,
+            ) => {
                 attempt.close = CloseStage::Asked;
                 self.effects.push(Effect::Query { ordinal });
+                if *answer == CloseAnswer::NotExist {
+                    self.give_switch_up(ordinal)?;
+                }
             }
-            (CloseAnswer::Closed | CloseAnswer::AlreadyPaid | CloseAnswer::Unknown { .. }, Closing::Impossible) => {
-                return Err(Refusal::OutOfPlace);
-            }
+            (
+                CloseAnswer::Closed | CloseAnswer::AlreadyPaid | CloseAnswer::NotExist | CloseAnswer::Unknown { .. },
+                Closing::Impossible,
+            ) => return Err(Refusal::OutOfPlace),
         }
         Ok(())
     }
@@ -240,7 +247,14 @@ impl Reach {
 impl Attempt {
     /// What an answer makes certain by time alone: it was asked for after the attempt's expiry and the channel's grace.
     pub(super) fn lapsed(&self, asked_at: Instant, scale: TimeScale) -> Option<Lapse> {
-        (asked_at > self.lapses_at(scale)).then_some(self.channel.rules().lapse)
+        let rules = self.channel.rules();
+        let lapse = match (rules.unclosed, self.reach) {
+            // It was there when it was shown, and nothing but a close ends it.
+            (Unclosed::Lives, Reach::Shown) => Lapse::Never,
+            (Unclosed::Lives, Reach::Nowhere | Reach::Perhaps)
+            | (Unclosed::Ends, Reach::Nowhere | Reach::Perhaps | Reach::Shown) => rules.lapse,
+        };
+        (asked_at > self.lapses_at(scale)).then_some(lapse)
     }
 
     /// When its channel has stopped changing its mind.
@@ -251,7 +265,11 @@ impl Attempt {
     /// Whether time has ended it, so that a query is all that is missing. A channel refuses to close what has ended or
     /// what it never knew; such a refusal may open the breaker and keep the query behind it from leaving, every time.
     pub(super) fn needs_asking(&self, at: Instant, scale: TimeScale) -> bool {
-        self.lapsed(at, scale).is_some_and(|lapse| lapse != Lapse::Never)
+        match self.channel.rules().unclosed {
+            Unclosed::Ends => self.lapsed(at, scale).is_some_and(|lapse| lapse != Lapse::Never),
+            // Only a close ends what is there; it finds out whether it is, and a query follows if it is not.
+            Unclosed::Lives => false,
+        }
     }
 
     /// Whether a query's answer undoes what a verified callback claimed. One that time could still change does not.

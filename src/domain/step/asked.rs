@@ -4,8 +4,26 @@ use super::{Draft, OVERDUE_GAP_MS};
 use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{Effect, Refusal, Verdict, Write};
 use crate::domain::id::Account;
-use crate::domain::order::{Attempt, AttemptFailure, AttemptState, CloseStage, OrderFailure, Reach, State, Wish};
-use crate::domain::time::Instant;
+use crate::domain::order::{
+    Attempt, AttemptFailure, AttemptState, CloseStage, Order, OrderFailure, Reach, State, Wish,
+};
+use crate::domain::time::{Instant, TimeScale};
+
+impl Attempt {
+    /// Why another channel has to wait for this attempt: it cannot be closed, so only time ends it.
+    fn holds_back(&self, at: Instant, scale: TimeScale) -> Refusal {
+        let until = self.lapses_at(scale);
+        Refusal::AttemptOpen { retry_after_ms: until.since_ms(at).max(OVERDUE_GAP_MS), until: Some(until) }
+    }
+}
+
+impl Order {
+    /// What holds back a payer who asked for this way to pay, if the order stays with another one.
+    pub fn held_back(&self, channel: Channel, method: Method, now: Instant) -> Option<Refusal> {
+        let open = self.open_attempt().filter(|attempt| attempt.state == AttemptState::Open)?;
+        (!open.is_renewed_by(channel, method, now)).then(|| open.holds_back(now, self.time_scale))
+    }
+}
 
 impl Draft {
     pub(super) fn choose(&mut self, channel: Channel, method: Method) -> Result<(), Refusal> {
@@ -25,8 +43,7 @@ impl Draft {
                 if open.state == AttemptState::Open && open.is_renewed_by(channel, method, self.at) {
                     self.refresh(ordinal)
                 } else if !open.can_be_closed() {
-                    let lapses_at = open.lapses_at(self.order.time_scale);
-                    Err(Refusal::AttemptOpen { retry_after_ms: lapses_at.since_ms(self.at).max(OVERDUE_GAP_MS) })
+                    Err(open.holds_back(self.at, self.order.time_scale))
                 } else if used_up {
                     Err(Refusal::AttemptsUsedUp)
                 } else {
@@ -90,10 +107,25 @@ impl Draft {
     /// Stores what is wanted once the open attempt is dead, and begins to close it.
     pub(super) fn wish(&mut self, wish: Wish) -> Result<(), Refusal> {
         if self.order.wish.is_some_and(|standing| !standing.gives_way_to(wish)) {
-            return Err(Refusal::AttemptOpen { retry_after_ms: OVERDUE_GAP_MS });
+            return Err(Refusal::AttemptOpen { retry_after_ms: OVERDUE_GAP_MS, until: None });
         }
         self.order.wish = Some(wish);
         self.close_open_attempts();
+        Ok(())
+    }
+
+    /// There is nothing to close yet, and what the payer was shown can be opened and paid until its time is over. A
+    /// switch does not wait so long: it is given up, and the payer may go on with what is open. A cancel or an expiry
+    /// waits.
+    pub(super) fn give_switch_up(&mut self, ordinal: u8) -> Result<(), Refusal> {
+        let (at, wish, scale) = (self.at, self.order.wish, self.order.time_scale);
+        let attempt = self.attempt_mut(ordinal)?;
+        let lives = attempt.state == AttemptState::Closing && attempt.reach == Reach::Shown;
+        if let (Some(Wish::Switch { .. }), true, None) = (wish, lives, attempt.lapsed(at, scale)) {
+            attempt.state = AttemptState::Open;
+            attempt.paced_from = at;
+            self.order.wish = None;
+        }
         Ok(())
     }
 

@@ -1,8 +1,11 @@
 //! Captures, suspense and its way back.
 
+use std::cmp::Ordering;
+
 use super::{Draft, Witness};
 use crate::domain::channel::Proof;
 use crate::domain::event::{Effect, RefundOutcome, Refusal, WebhookKind, Write};
+use crate::domain::id::Round;
 use crate::domain::ledger::Entry;
 use crate::domain::order::{
     AttemptFailure, AttemptState, Capture, FeeBearer, Order, Purpose, RefundStage, State, SuspenseReason,
@@ -44,10 +47,10 @@ impl Draft {
         let purpose = match (reason, witness) {
             (None, _) => Purpose::Payment,
             (Some(reason), Witness::Query) => {
-                Purpose::Suspense { reason, refund: RefundStage::Owed { tries: 0, due_at: at } }
+                Purpose::Suspense { reason, round: Round::FIRST, refund: RefundStage::Owed { tries: 0, due_at: at } }
             }
             (Some(reason), Witness::Callback) => {
-                Purpose::Suspense { reason, refund: RefundStage::Unconfirmed { since: at } }
+                Purpose::Suspense { reason, round: Round::FIRST, refund: RefundStage::Unconfirmed { since: at } }
             }
         };
         let index = u8::try_from(self.order.captures.len()).map_err(|_| Refusal::OutOfPlace)?;
@@ -146,9 +149,9 @@ impl Draft {
         let entry = Entry::suspense((attempt.channel, &attempt.account), self.order.currency, amount_minor);
         self.writes.push(Write::Entry(entry));
         let failure = match amount_minor.cmp(&attempt.payable_minor) {
-            std::cmp::Ordering::Less => Some(AttemptFailure::AmountInsufficient),
-            std::cmp::Ordering::Greater => Some(AttemptFailure::AmountMismatch),
-            std::cmp::Ordering::Equal => None,
+            Ordering::Less => Some(AttemptFailure::AmountInsufficient),
+            Ordering::Greater => Some(AttemptFailure::AmountMismatch),
+            Ordering::Equal => None,
         };
         if attempt.is_open() {
             self.dies(ordinal, failure);
@@ -159,16 +162,24 @@ impl Draft {
         });
     }
 
-    pub(super) fn refund_answered(&mut self, index: u8, outcome: &RefundOutcome) -> Result<(), Refusal> {
+    pub(super) fn refund_answered(&mut self, index: u8, asked: Round, outcome: &RefundOutcome) -> Result<(), Refusal> {
         let (at, pace) = (self.at, self.order.pace);
         let capture = self.order.captures.get_mut(usize::from(index)).ok_or(Refusal::OutOfPlace)?;
-        let Purpose::Suspense { refund, .. } = &mut capture.purpose else { return Err(Refusal::OutOfPlace) };
+        let Purpose::Suspense { round, refund, .. } = &mut capture.purpose else { return Err(Refusal::OutOfPlace) };
         let (tries, doubtful) = match refund {
             RefundStage::Owed { tries, .. } => (*tries, false),
             RefundStage::Doubtful { tries, .. } => (*tries, true),
             RefundStage::Unconfirmed { .. } => return Err(Refusal::OutOfPlace),
             RefundStage::Done { .. } => return Ok(()),
         };
+        match asked.cmp(round) {
+            Ordering::Equal => {}
+            // A call of a round that is over was still under way. That money went back is true of any number; whatever
+            // else it tells is about a number that is dead, and not about the one that took its place.
+            Ordering::Less if *outcome == RefundOutcome::Done => {}
+            Ordering::Less => return Ok(()),
+            Ordering::Greater => return Err(Refusal::OutOfPlace),
+        }
         let due_at = at.plus_ms(retry::gap_ms(retry::refunds(pace), tries));
         let tried = tries.saturating_add(1);
         match outcome {
@@ -189,7 +200,17 @@ impl Draft {
             // In doubt it was the query that was not sent, and that says nothing of the refund.
             RefundOutcome::NotSent { .. } if doubtful => *refund = RefundStage::Doubtful { tries: tried, due_at },
             RefundOutcome::NotSent { .. } => *refund = RefundStage::Owed { tries: tried, due_at },
-            RefundOutcome::Unknown { .. } => *refund = RefundStage::Doubtful { tries: tried, due_at },
+            // The one word that opens a round: under another number what may still be paid would be paid twice.
+            RefundOutcome::Dead { .. } => match retry::refund_rounds(pace).get(usize::from(round.0)) {
+                Some(gap_ms) => {
+                    *round = round.next();
+                    *refund = RefundStage::Owed { tries: 0, due_at: at.plus_ms(*gap_ms) };
+                }
+                None => *refund = RefundStage::Doubtful { tries: tried, due_at },
+            },
+            RefundOutcome::Stuck { .. } | RefundOutcome::Unknown { .. } => {
+                *refund = RefundStage::Doubtful { tries: tried, due_at };
+            }
         }
         Ok(())
     }
@@ -206,6 +227,21 @@ impl Order {
     pub fn contradicts(&self, ordinal: u8, reference: &str, amount_minor: i64) -> bool {
         let known = self.captures.iter().find(|capture| self.is_of(capture, ordinal, reference));
         known.is_some_and(|capture| capture.differs(ordinal, amount_minor))
+    }
+}
+
+impl Order {
+    /// Whether an answer about a refund means that it will not get any further without a person.
+    pub fn is_stuck(&self, outcome: &RefundOutcome, round: Round) -> bool {
+        match outcome {
+            RefundOutcome::Stuck { .. } => true,
+            RefundOutcome::Dead { .. } => usize::from(round.0) >= retry::refund_rounds(self.pace).len(),
+            RefundOutcome::Done
+            | RefundOutcome::Rejected { .. }
+            | RefundOutcome::NotSent { .. }
+            | RefundOutcome::NotExist
+            | RefundOutcome::Unknown { .. } => false,
+        }
     }
 }
 

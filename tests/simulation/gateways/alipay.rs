@@ -104,7 +104,7 @@ impl super::Trade for Trade {
     fn close(&mut self, now: Instant, mood: Mood) -> CloseAnswer {
         self.settle(now);
         match (self.state, mood) {
-            (State::Unopened, _) => unclear("ACQ.TRADE_NOT_EXIST"),
+            (State::Unopened, _) => CloseAnswer::NotExist,
             (State::WaitBuyerPay { .. }, Mood::Plain) => {
                 self.state = State::TradeClosed;
                 CloseAnswer::Closed

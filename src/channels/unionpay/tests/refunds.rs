@@ -25,6 +25,8 @@ fn name(outcome: &RefundOutcome) -> String {
     match outcome {
         RefundOutcome::Done => "done".into(),
         RefundOutcome::Rejected { code } => format!("rejected {code}"),
+        RefundOutcome::Dead { code } => format!("dead {code}"),
+        RefundOutcome::Stuck { code } => format!("stuck {code}"),
         RefundOutcome::NotSent { .. } => "not sent".into(),
         RefundOutcome::NotExist => "not exist".into(),
         RefundOutcome::Unknown { .. } => UNKNOWN.into(),
@@ -80,7 +82,7 @@ fn a_query_tells_whether_a_refund_was_done() {
         (&[("origRespCode", "00")], "done"),
         (&[("origRespCode", "A6")], "done"),
         (&[("origRespCode", "05")], UNKNOWN),
-        (&[("origRespCode", "36")], "rejected 36"),
+        (&[("origRespCode", "36")], "dead 36"),
         (&[("origRespCode", "00"), ("txnAmt", "20059")], UNKNOWN),
         (&[("origRespCode", "00"), ("txnType", "01")], UNKNOWN),
         (&[("origRespCode", "00"), ("txnTime", "20260921221421")], UNKNOWN),

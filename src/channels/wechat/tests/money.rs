@@ -373,8 +373,8 @@ fn a_refund_is_done_when_its_status_says_so() {
     for (status, expected) in [
         ("SUCCESS", RefundOutcome::Done),
         ("PROCESSING", RefundOutcome::Unknown { why: "PROCESSING".into() }),
-        ("ABNORMAL", RefundOutcome::Unknown { why: "ABNORMAL".into() }),
-        ("CLOSED", RefundOutcome::Rejected { code: "CLOSED".into() }),
+        ("ABNORMAL", RefundOutcome::Stuck { code: "ABNORMAL".into() }),
+        ("CLOSED", RefundOutcome::Dead { code: "CLOSED".into() }),
     ] {
         let answer = far().answer(200, refunded(status));
         assert_eq!(wechat.read_refund(&refund_ask(), &stamp(), &answer), expected, "{status}");

@@ -1,0 +1,146 @@
+//! Money on its way back under more than one number: a channel may end a refund for good without paying it.
+
+use tongbao::domain::event::{Effect, Event, Fact, RefundOutcome, Refusal, WebhookKind, journal};
+use tongbao::domain::id::{Round, refund_number};
+use tongbao::domain::ledger::EntryKind;
+use tongbao::domain::order::{Order, Purpose, RefundStage};
+use tongbao::domain::retry;
+
+use crate::world::*;
+
+const CAPTURE: u8 = 1;
+const SECOND_ROUND: Round = Round(1);
+
+/// An order that was paid twice; the second capture is to go back.
+fn owing() -> Walk {
+    let mut walk = Walk::succeeded();
+    walk.tell(found(0, paid("another", PAYABLE)));
+    walk
+}
+
+fn stands(walk: &Walk) -> (Round, RefundStage) {
+    match walk.order.captures[usize::from(CAPTURE)].purpose {
+        Purpose::Payment => panic!("it is what the order was paid by"),
+        Purpose::Suspense { round, refund, .. } => (round, refund),
+    }
+}
+
+fn rounds(walk: &Walk) -> u8 {
+    u8::try_from(retry::refund_rounds(walk.order.pace).len()).expect("few rounds")
+}
+
+#[test]
+fn a_refund_that_is_dead_for_certain_is_sent_under_another_number_after_its_gap() {
+    let mut walk = owing();
+    let first = refund_number(walk.order.number(0), CAPTURE, Round::FIRST);
+    assert_eq!(proposed(&walk.tell(refund(CAPTURE, refund_dead()))), [], "not at once");
+    let (since, (round, _)) = (walk.at, stands(&walk));
+    assert_ne!(refund_number(walk.order.number(0), CAPTURE, round), first);
+    assert_eq!(proposed(&walk.wake()), [Effect::Refund { capture: CAPTURE }]);
+    assert_eq!(walk.at.since_ms(since), retry::refund_rounds(walk.order.pace)[0]);
+    let step = walk.tell(refund_of(round, CAPTURE, RefundOutcome::Done));
+    assert_eq!(
+        (entries(&step), webhooks(&step)),
+        (vec![EntryKind::SuspenseRefund], vec![WebhookKind::OrderSuspenseRefunded])
+    );
+    assert!(walk.order.is_quiet());
+}
+
+/// Under another number, whatever may still be paid under the first would be paid twice.
+#[test]
+fn rule_02_nothing_but_a_certain_word_gives_a_refund_another_number() {
+    let uncertain = [
+        RefundOutcome::Rejected { code: "NOT_ENOUGH".into() },
+        RefundOutcome::Stuck { code: "ABNORMAL".into() },
+        RefundOutcome::NotSent { why: "connection refused".into() },
+        RefundOutcome::NotExist,
+        refund_unclear(),
+    ];
+    for outcome in &uncertain {
+        for next in &uncertain {
+            let mut walk = owing();
+            walk.tell(refund(CAPTURE, outcome.clone()));
+            walk.wake();
+            walk.tell(refund(CAPTURE, next.clone()));
+            walk.wait(1_000 * HOUR).wake();
+            assert_eq!(stands(&walk).0, Round::FIRST, "{outcome:?}, then {next:?}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_about_a_number_that_was_given_up_says_nothing_of_the_next_one() {
+    let mut walk = owing();
+    walk.tell(refund(CAPTURE, refund_dead()));
+    walk.wake();
+    walk.tell(refund_of(SECOND_ROUND, CAPTURE, refund_unclear()));
+    let before = walk.order.clone();
+    for late in [refund_dead(), RefundOutcome::NotExist, refund_unclear(), RefundOutcome::Rejected { code: "x".into() }]
+    {
+        assert_eq!(proposed(&walk.tell(refund(CAPTURE, late))), []);
+        assert_eq!(walk.order, before, "a second copy of the first number's end is no end of the second number");
+    }
+    assert_eq!(walk.refusal(refund_of(SECOND_ROUND.next(), CAPTURE, refund_dead())), Refusal::OutOfPlace);
+    walk.tell(refund(CAPTURE, RefundOutcome::Done));
+    assert!(walk.order.is_quiet(), "that money went back stops it, whichever number it went under");
+    let step = walk.tell(refund_of(SECOND_ROUND, CAPTURE, RefundOutcome::Done));
+    assert_eq!((step.writes, step.order), (vec![], walk.order.clone()), "it is booked once");
+}
+
+#[test]
+fn a_refund_that_no_number_could_pay_is_asked_about_and_waits_for_a_person() {
+    let mut walk = owing();
+    let mut numbers = vec![refund_number(walk.order.number(0), CAPTURE, Round::FIRST)];
+    for round in 0..rounds(&walk) {
+        assert!(!walk.order.is_stuck(&refund_dead(), Round(round)));
+        walk.tell(refund_of(Round(round), CAPTURE, refund_dead()));
+        assert_eq!(proposed(&walk.wake()), [Effect::Refund { capture: CAPTURE }]);
+        numbers.push(refund_number(walk.order.number(0), CAPTURE, stands(&walk).0));
+    }
+    let last = Round(rounds(&walk));
+    numbers.dedup();
+    assert_eq!((numbers.len(), stands(&walk).0), (usize::from(rounds(&walk)) + 1, last));
+    for _ in 0..3 {
+        assert!(walk.order.is_stuck(&refund_dead(), last));
+        walk.tell(refund_of(last, CAPTURE, refund_dead()));
+        assert_eq!(stands(&walk).0, last);
+        assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { capture: CAPTURE }], "nothing is sent any more");
+    }
+    assert!(!walk.order.is_quiet(), "the money is still owed");
+    walk.tell(refund_of(last, CAPTURE, RefundOutcome::Done));
+    assert!(walk.order.is_quiet());
+}
+
+#[test]
+fn a_refund_that_needs_a_person_is_asked_about_and_not_sent_again() {
+    let mut walk = owing();
+    let stuck = RefundOutcome::Stuck { code: "ABNORMAL".into() };
+    for _ in 0..3 {
+        assert!(walk.order.is_stuck(&stuck, Round::FIRST));
+        walk.tell(refund(CAPTURE, stuck.clone()));
+        assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { capture: CAPTURE }]);
+    }
+    assert!(!walk.order.is_stuck(&refund_unclear(), Round::FIRST));
+}
+
+/// What was stored before there were rounds is of the first one, and what is of the first one is stored as it was.
+#[test]
+fn a_first_round_is_stored_as_if_there_were_no_others() {
+    let mut walk = owing();
+    let stored = serde_json::to_string(&walk.order).unwrap();
+    assert!(!stored.contains("round"));
+    assert_eq!(serde_json::from_str::<Order>(&stored).unwrap(), walk.order);
+    let event = |fact: Fact| Event { at: walk.at, fact };
+    let plain = journal(&[event(refund(CAPTURE, RefundOutcome::Done))]).unwrap();
+    assert!(!String::from_utf8(plain.clone()).unwrap().contains("round"));
+    let further = journal(&[event(refund_of(SECOND_ROUND, CAPTURE, refund_dead()))]).unwrap();
+    for (bytes, fact) in
+        [(plain, refund(CAPTURE, RefundOutcome::Done)), (further, refund_of(SECOND_ROUND, CAPTURE, refund_dead()))]
+    {
+        let read: Vec<Event> = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(read, [event(fact)]);
+    }
+    walk.tell(refund(CAPTURE, refund_dead()));
+    let stored = serde_json::to_string(&walk.order).unwrap();
+    assert_eq!(serde_json::from_str::<Order>(&stored).unwrap(), walk.order);
+}

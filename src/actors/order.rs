@@ -13,7 +13,7 @@ use super::ask::{Addressee, AskError, Details, Placed, Trace};
 use super::clock;
 use super::registry::Registry;
 use super::request;
-use super::supervisor::{Call, Question};
+use super::supervisor::{Call, Question, never_left};
 use super::turn::{Shell, Turn, TurnError};
 use super::writer::{Lane, WriteError};
 use crate::channels::{Ask, Attempted, NextAction, RefundAsk};
@@ -291,7 +291,7 @@ impl OrderActor {
             None => {
                 tracing::error!(order = %self.id, channel = attempt.channel.name(), account = %attempt.account,
                     "an attempt's account is not configured any more");
-                let fact = unreachable_account(ordinal, &call.question);
+                let fact = never_left(&call, "the account is not configured");
                 context.address().do_send(Tell { told: Told::Fact(fact, None), follower: None, claim: None });
             }
         }
@@ -459,30 +459,6 @@ fn attempted(order: &Order, attempt: &Attempt) -> Attempted {
         payable_minor: attempt.payable_minor,
         currency: order.currency,
         reference: attempt.reference.clone(),
-    }
-}
-
-/// What a call to an account that nobody supervises comes to: nothing was sent, and nothing is known.
-fn unreachable_account(ordinal: u8, question: &Question) -> Fact {
-    use crate::domain::event::{CloseAnswer, RefundOutcome};
-    let why = || "the account is not configured".into();
-    match question {
-        Question::Submit { send, .. } => {
-            Fact::SendAnswered { ordinal, send: *send, outcome: SendOutcome::NotSent { why: why() } }
-        }
-        Question::Query => {
-            let finding = Finding::Unknown { why: why() };
-            Fact::QueryAnswered { ordinal, finding, asked_at: clock::now() }
-        }
-        Question::Close => Fact::CloseAnswered { ordinal, answer: CloseAnswer::Unknown { why: why() } },
-        Question::Refund { capture, round, .. } => {
-            let outcome = RefundOutcome::NotSent { why: why() };
-            Fact::RefundAnswered { capture: *capture, round: *round, outcome }
-        }
-        Question::QueryRefund { capture, round, .. } => {
-            let outcome = RefundOutcome::Unknown { why: why() };
-            Fact::RefundAnswered { capture: *capture, round: *round, outcome }
-        }
     }
 }
 

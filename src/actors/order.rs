@@ -320,8 +320,7 @@ impl OrderActor {
     fn loaded(&mut self, loaded: Result<Option<StoredOrder>, StoreError>, context: &mut Context<Self>) {
         match loaded {
             Ok(Some(stored)) => {
-                self.trace = request::trace(self.id, &stored.request);
-                self.addressee = request::addressee(self.id, &stored.request);
+                (self.trace, self.addressee) = request::trace_and_addressee(self.id, &stored.request);
                 let payer = stored.request.payer.as_deref();
                 self.payer = self.registry.router().marks(stored.order.platform, payer).into();
                 let mut turn = Box::new(Turn::new(stored.order));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{Created, Finding, Refusal};
 use crate::domain::order::Order;
+use crate::domain::payer::PayerMark;
 use crate::domain::view::Metadata;
 use crate::store::Request;
 
@@ -26,6 +27,8 @@ pub struct NewOrder {
     pub trace: Trace,
     /// None where nobody wants to be told of it.
     pub addressee: Option<Arc<Addressee>>,
+    /// By what its payer is known again.
+    pub payer: Arc<[PayerMark]>,
 }
 
 /// What the webhooks of an order need besides the order.

@@ -24,6 +24,12 @@ pub struct NewOrder {
     pub details: Arc<Details>,
     /// Present when it is to be paid for at once.
     pub choice: Option<(Channel, Method)>,
+    pub known: Known,
+}
+
+/// What an order's actor knows of the request that the order was posted by, for as long as it lives.
+#[derive(Debug, Clone)]
+pub struct Known {
     pub trace: Trace,
     /// None where nobody wants to be told of it.
     pub addressee: Option<Arc<Addressee>>,

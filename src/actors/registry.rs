@@ -262,7 +262,7 @@ impl Registry {
             events.push(Event { at: now, fact: Fact::ChannelChosen { channel, method } });
             events.push(Event { at: now, fact: Fact::Validated { channel, method, verdict } });
         }
-        let address = OrderActor::fresh(self.clone(), id, new.trace, new.addressee, new.payer).start();
+        let address = OrderActor::fresh(self.clone(), id, new.known).start();
         self.actors.insert(id, address.clone());
         let (follower, answer) = follow(patience);
         let open = Open { order, events, request: Box::new(new.request), details: new.details, follower };

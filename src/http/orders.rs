@@ -17,7 +17,7 @@ use super::json;
 use super::problem::{ApiError, Code};
 use super::reservations::Reserved;
 use super::schema;
-use crate::actors::ask::{Addressee, AskError, Command, NewOrder, Patience, Trace};
+use crate::actors::ask::{Addressee, AskError, Command, Known, NewOrder, Patience, Trace};
 use crate::actors::clock;
 use crate::domain::event::Created;
 use crate::domain::id::{OrderId, PlatformId};
@@ -218,9 +218,7 @@ impl App {
             request,
             details: Arc::new(draft.details()),
             choice: draft.choice(),
-            trace,
-            addressee,
-            payer: payer.clone(),
+            known: Known { trace, addressee, payer: payer.clone() },
         };
         match self.registry.create(new, patience).await {
             Ok(placed) => {

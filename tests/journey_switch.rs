@@ -5,7 +5,7 @@ mod support;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use support::app::{self, App};
-use support::client::{text, with};
+use support::client::{an_order, text, with};
 use support::process::Kind;
 use support::receiver::DELIVERY;
 use support::seconds;
@@ -127,5 +127,33 @@ async fn what_cannot_be_closed_gives_way_when_its_time_is_over() {
         app.receiver.kinds_become(&id, &["order.attempt_failed", "order.failed"], DELIVERY).await;
     }))
     .await;
+    app.finish().await;
+}
+
+/// Rule 7: Alipay knows no trade before the payer opens its page, and UnionPay has no close. Money can come by either
+/// until its time is over, so the platform is told to wait until then, and the payer may go on as before.
+#[actix_web::test]
+async fn a_page_that_cannot_be_closed_holds_a_switch_back_and_stays_payable() {
+    let app = app::start().await;
+    let client = app.client();
+    for channel in ["alipay", "unionpay"] {
+        let asked = with(
+            an_order("tea"),
+            json!({ "channel": channel, "method": "page", "return_url": app.receiver.url("back") }),
+        );
+        let order = client.create(&asked).await.order(201);
+        let id = text(&order, "id").to_owned();
+        let refused = client.pay(&id, "simpay").await;
+        assert_eq!(refused.problem(409, "attempt_open"), None, "{channel}");
+        let wait_s: i64 = refused.header("retry-after").expect("when to come again").parse().expect("seconds");
+        assert!(wait_s > 30, "{channel} is open for longer than {wait_s} s");
+        let until = text(&refused.body, "until").to_owned();
+        assert!(until.as_str() > text(&order["next_action"], "expires_at"), "{channel}: the grace is counted, {until}");
+        let order = client.order(&id).await;
+        assert_eq!((text(&order, "state"), text(&order, "channel")), ("submitted", channel));
+        assert_eq!(order["attempts"][0]["state"], "open", "{channel}");
+        visit(&order["next_action"]).await;
+        client.reaches(&id, "succeeded", seconds(25)).await;
+    }
     app.finish().await;
 }

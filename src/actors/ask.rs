@@ -6,6 +6,7 @@ use crate::channels::Payer;
 use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{Created, Finding, Refusal};
 use crate::domain::order::Order;
+use crate::domain::payer::PayerMark;
 use crate::domain::view::Metadata;
 use crate::store::Request;
 
@@ -24,9 +25,17 @@ pub struct NewOrder {
     pub details: Arc<Details>,
     /// Present when it is to be paid for at once.
     pub choice: Option<(Channel, Method)>,
+    pub known: Known,
+}
+
+/// What an order's actor knows of the request that the order was posted by, for as long as it lives.
+#[derive(Debug, Clone)]
+pub struct Known {
     pub trace: Trace,
     /// None where nobody wants to be told of it.
     pub addressee: Option<Arc<Addressee>>,
+    /// By what its payer is known again.
+    pub payer: Arc<[PayerMark]>,
 }
 
 /// What the webhooks of an order need besides the order.

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use super::ask::{Addressee, AskError, Details, Placed, Trace};
+use super::ask::{AskError, Details, Known, Placed, Trace};
 use super::clock;
 use super::registry::Registry;
 use super::request::{self, Original};
-use super::supervisor::{Call, Question};
+use super::supervisor::{Call, Question, never_left};
 use super::turn::{Shell, Turn, TurnError};
 use super::writer::{Lane, WriteError};
 use crate::channels::{Ask, Attempted, NextAction, RefundAsk};
@@ -115,10 +115,7 @@ struct Beside {
 pub struct OrderActor {
     registry: Arc<Registry>,
     id: OrderId,
-    trace: Trace,
-    addressee: Option<Arc<Addressee>>,
-    /// By what its payer is known again.
-    payer: Arc<[PayerMark]>,
+    known: Known,
     /// None while it is being loaded, while a turn is under way, and after it was lost.
     turn: Option<Box<Turn>>,
     /// The newest timer; older ones that come up are ignored.
@@ -147,32 +144,23 @@ enum Origin {
 
 impl OrderActor {
     /// An actor for an order that is about to be created.
-    pub fn fresh(
-        registry: Arc<Registry>,
-        id: OrderId,
-        trace: Trace,
-        addressee: Option<Arc<Addressee>>,
-        payer: Arc<[PayerMark]>,
-    ) -> Self {
-        let mut actor = OrderActor::new(registry, id, trace, Origin::Message);
-        (actor.addressee, actor.payer) = (addressee, payer);
-        actor
+    pub fn fresh(registry: Arc<Registry>, id: OrderId, known: Known) -> Self {
+        OrderActor::new(registry, id, known, Origin::Message)
     }
 
     /// An actor that loads its order from the store before its first message.
     pub fn stored(registry: Arc<Registry>, id: OrderId, standing: Standing) -> Self {
-        let mut actor = OrderActor::new(registry, id, Trace(id.as_u128()), Origin::Store);
+        let known = Known { trace: Trace(id.as_u128()), addressee: None, payer: Arc::default() };
+        let mut actor = OrderActor::new(registry, id, known, Origin::Store);
         actor.standing = standing;
         actor
     }
 
-    fn new(registry: Arc<Registry>, id: OrderId, trace: Trace, origin: Origin) -> Self {
+    fn new(registry: Arc<Registry>, id: OrderId, known: Known, origin: Origin) -> Self {
         OrderActor {
             registry,
             id,
-            trace,
-            addressee: None,
-            payer: Arc::default(),
+            known,
             turn: None,
             armed: None,
             followers: Vec::new(),
@@ -184,7 +172,7 @@ impl OrderActor {
 
     /// Runs one turn while the mailbox waits.
     fn turn(&mut self, turn: Box<Turn>, events: Vec<Event>, beside: Beside) -> TurnResponse {
-        let mut shell = ActorShell::new(self.registry.clone(), turn.order(), self.payer.clone(), beside);
+        let mut shell = ActorShell::new(self.registry.clone(), turn.order(), self.known.payer.clone(), beside);
         let work = async move {
             let mut turn = turn;
             let end = turn.take(&events, &mut shell).await;
@@ -240,7 +228,7 @@ impl OrderActor {
         if shell.committed == Committed::Something {
             self.registry.router().count(&shell.before.attempts, order);
         }
-        if let Some(addressee) = &self.addressee {
+        if let Some(addressee) = &self.known.addressee {
             self.registry.webhooks_written(order, addressee, &shell.webhooks);
         }
         if is_settled(order) && !self.followers.is_empty() {
@@ -284,13 +272,13 @@ impl OrderActor {
 
     fn call(&mut self, order: &Order, (ordinal, question): (u8, Question), context: &mut Context<Self>) {
         let Some(attempt) = order.attempt(ordinal) else { return };
-        let call = Call { attempt: attempted(order, attempt), question, trace: self.trace };
+        let call = Call { attempt: attempted(order, attempt), question, trace: self.known.trace };
         match self.registry.supervisor(attempt.channel, &attempt.account) {
             Some(supervisor) => supervisor.call(call),
             None => {
                 tracing::error!(order = %self.id, channel = attempt.channel.name(), account = %attempt.account,
                     "an attempt's account is not configured any more");
-                let fact = unreachable_account(ordinal, &call.question);
+                let fact = never_left(&call, "the account is not configured");
                 context.address().do_send(Tell { told: Told::Fact(fact, None), follower: None, claim: None });
             }
         }
@@ -319,12 +307,12 @@ impl OrderActor {
     fn loaded(&mut self, loaded: Result<Option<StoredOrder>, StoreError>, context: &mut Context<Self>) {
         match loaded {
             Ok(Some(stored)) => {
-                self.trace = request::trace(self.id, &stored.request);
-                self.addressee = request::addressee(self.id, &stored.request);
+                let (trace, addressee) = request::trace_and_addressee(self.id, &stored.request);
                 let payer = stored.request.payer.as_deref();
-                self.payer = self.registry.router().marks(stored.order.platform, payer).into();
+                let payer = self.registry.router().marks(stored.order.platform, payer).into();
+                self.known = Known { trace, addressee, payer };
                 let mut turn = Box::new(Turn::new(stored.order));
-                let payer = self.payer.clone();
+                let payer = self.known.payer.clone();
                 let mut shell = ActorShell::new(self.registry.clone(), turn.order(), payer, Beside::default());
                 turn.resume(clock::now(), &mut shell);
                 let order = turn.order().clone();
@@ -458,30 +446,6 @@ fn attempted(order: &Order, attempt: &Attempt) -> Attempted {
         payable_minor: attempt.payable_minor,
         currency: order.currency,
         reference: attempt.reference.clone(),
-    }
-}
-
-/// What a call to an account that nobody supervises comes to: nothing was sent, and nothing is known.
-fn unreachable_account(ordinal: u8, question: &Question) -> Fact {
-    use crate::domain::event::{CloseAnswer, RefundOutcome};
-    let why = || "the account is not configured".into();
-    match question {
-        Question::Submit { send, .. } => {
-            Fact::SendAnswered { ordinal, send: *send, outcome: SendOutcome::NotSent { why: why() } }
-        }
-        Question::Query => {
-            let finding = Finding::Unknown { why: why() };
-            Fact::QueryAnswered { ordinal, finding, asked_at: clock::now() }
-        }
-        Question::Close => Fact::CloseAnswered { ordinal, answer: CloseAnswer::Unknown { why: why() } },
-        Question::Refund { capture, round, .. } => {
-            let outcome = RefundOutcome::NotSent { why: why() };
-            Fact::RefundAnswered { capture: *capture, round: *round, outcome }
-        }
-        Question::QueryRefund { capture, round, .. } => {
-            let outcome = RefundOutcome::Unknown { why: why() };
-            Fact::RefundAnswered { capture: *capture, round: *round, outcome }
-        }
     }
 }
 

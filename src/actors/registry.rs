@@ -254,8 +254,7 @@ impl Registry {
             events.push(Event { at: now, fact: Fact::ChannelChosen { channel, method } });
             events.push(Event { at: now, fact: Fact::Validated { channel, method, verdict } });
         }
-        let payer = self.router.marks(order.platform, new.request.payer.as_deref());
-        let address = OrderActor::fresh(self.clone(), id, new.trace, new.addressee, payer.into()).start();
+        let address = OrderActor::fresh(self.clone(), id, new.known).start();
         self.actors.insert(id, address.clone());
         let (follower, answer) = follow(patience);
         let open = Open { order, events, request: Box::new(new.request), details: new.details, follower };

@@ -40,27 +40,21 @@ fn told(payer: &Value) -> Payer {
     Payer { openid: field(payer, "openid"), ip: field(payer, "ip") }
 }
 
-/// The trace that the order was posted under; its own id where it had none.
-pub fn trace(id: OrderId, request: &Request) -> Trace {
-    trace_of(id, &parse(&request.body))
-}
-
-/// Who is told of the order; none where nobody wants to be.
-pub fn addressee(id: OrderId, request: &Request) -> Option<Arc<Addressee>> {
-    let url = request.webhook_url.clone()?;
+/// The trace that the order was posted under, its own id where it had none, and who is told of the order; none where
+/// nobody wants to be.
+pub fn trace_and_addressee(id: OrderId, request: &Request) -> (Trace, Option<Arc<Addressee>>) {
     let mut body = parse(&request.body);
-    let metadata: Metadata = body
-        .get_mut("metadata")
-        .map(Value::take)
-        .and_then(|metadata| serde_json::from_value(metadata).ok())
-        .unwrap_or_default();
-    let merchant_order_id = request.merchant_order_id.clone();
-    Some(Arc::new(Addressee { url, merchant_order_id, metadata, trace: trace_of(id, &body) }))
-}
-
-fn trace_of(id: OrderId, body: &Value) -> Trace {
-    let given = field(body, "trace").and_then(|text| u128::from_str_radix(&text, 16).ok());
-    Trace(given.filter(|trace| *trace != 0).unwrap_or(id.as_u128()))
+    let given = field(&body, "trace").and_then(|text| u128::from_str_radix(&text, 16).ok());
+    let trace = Trace(given.filter(|trace| *trace != 0).unwrap_or(id.as_u128()));
+    let addressee = request.webhook_url.clone().map(|url| {
+        let metadata: Metadata = body
+            .get_mut("metadata")
+            .map(Value::take)
+            .and_then(|metadata| serde_json::from_value(metadata).ok())
+            .unwrap_or_default();
+        Arc::new(Addressee { url, merchant_order_id: request.merchant_order_id.clone(), metadata, trace })
+    });
+    (trace, addressee)
 }
 
 fn parse(json: &str) -> Value {

@@ -106,14 +106,19 @@ impl Registry {
     /// What the choice of a channel for this order rests on; `payer` as the store keeps it. What the payer used last is
     /// looked up while somebody is to choose, and only then: orders that are being paid are most of all answers.
     pub async fn outlook_for(&self, order: &Order, payer: Option<&str>) -> Outlook {
+        let marks = if awaits_choice(order) { self.router().marks(order.platform, payer) } else { Vec::new() };
+        self.outlook_by(order, &marks).await
+    }
+
+    /// The same where the payer's marks are at hand.
+    pub async fn outlook_by(&self, order: &Order, payer: &[PayerMark]) -> Outlook {
         if order.state.is_final() {
             return Outlook::none(clock::now(), self.router().policy);
         }
         let mut outlook = self.outlook(order.platform);
         if awaits_choice(order) {
-            let marks = self.router().marks(order.platform, payer);
-            let known = self.last_channels(&marks).await;
-            outlook.last_channel = self.router().last_channel(&marks, &known, outlook.at);
+            let known = self.last_channels(payer).await;
+            outlook.last_channel = self.router().last_channel(payer, &known, outlook.at);
         }
         outlook
     }

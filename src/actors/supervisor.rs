@@ -481,6 +481,11 @@ fn read(
     Reading::Told((fact, None))
 }
 
+/// What a call that was never made means to its order.
+pub fn never_left(call: &Call, why: &str) -> Fact {
+    undelivered(call, Undelivered::NotSent(why.into())).fact
+}
+
 /// What a call that brought no answer means to its order.
 fn undelivered(call: &Call, end: Undelivered) -> Settled {
     let ordinal = call.attempt.number.ordinal;

@@ -344,7 +344,7 @@ impl Handler<Over> for WebhookDispatcher {
 
 /// A webhook as the outbox holds it; none where its order has no address, for which there is no webhook.
 fn post_of(item: OutboxItem) -> Option<Post> {
-    let addressee = request::addressee(item.order_id, &item.request);
+    let (_, addressee) = request::trace_and_addressee(item.order_id, &item.request);
     if addressee.is_none() {
         tracing::error!(order = %item.order_id, sequence = item.sequence, "a webhook has no address");
     }

@@ -17,11 +17,12 @@ use super::json;
 use super::problem::{ApiError, Code};
 use super::reservations::Reserved;
 use super::schema;
-use crate::actors::ask::{Addressee, AskError, Command, NewOrder, Patience, Trace};
+use crate::actors::ask::{Addressee, AskError, Command, Known, NewOrder, Patience, Trace};
 use crate::actors::clock;
 use crate::domain::event::Created;
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::{Order, Webhooks};
+use crate::domain::payer::PayerMark;
 use crate::domain::view::{self, Beside, Metadata};
 use crate::store::{Claim, KeptAnswer, Platform, StoredOrder};
 
@@ -188,7 +189,7 @@ impl App {
         let created_at = clock::now();
         let id = OrderId::from_u128(Uuid::now_v7().as_u128());
         let request = draft.request(platform.webhook_url.as_deref())?;
-        let payer = request.payer.clone();
+        let payer: Arc<[PayerMark]> = self.registry.router().marks(platform.id, request.payer.as_deref()).into();
         let trace = draft.trace.unwrap_or(Trace(id.as_u128()));
         let addressee = request.webhook_url.as_ref().map(|url| {
             Arc::new(Addressee {
@@ -218,12 +219,11 @@ impl App {
             request,
             details: Arc::new(draft.details()),
             choice: draft.choice(),
-            trace,
-            addressee,
+            known: Known { trace, addressee, payer: payer.clone() },
         };
         match self.registry.create(new, patience).await {
             Ok(placed) => {
-                let outlook = self.registry.outlook_for(&placed.order, payer.as_deref()).await;
+                let outlook = self.registry.outlook_by(&placed.order, &payer).await;
                 let beside = self.beside(&draft.merchant_order_id, &draft.body.metadata, &outlook);
                 let written = write(StatusCode::CREATED, &placed.order, &beside, placed.next_action.as_deref())?;
                 let location = self.config.public_url(&format!("/v1/orders/{id}"));

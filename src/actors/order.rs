@@ -418,9 +418,9 @@ pub fn is_settled(order: &Order) -> bool {
 
 fn refund_ask(order: &Order, index: u8, registry: &Registry) -> Option<(u8, Round, RefundAsk)> {
     let capture = order.captures.get(usize::from(index))?;
-    let round = match capture.purpose {
+    let (round, dated_at) = match capture.purpose {
         Purpose::Payment => return None,
-        Purpose::Suspense { round, .. } => round,
+        Purpose::Suspense { round, refund, .. } => (round, refund.dated_at()?),
     };
     let attempt = order.attempt(capture.ordinal)?;
     let notify_url = registry.notify_url(attempt.channel, &attempt.account);
@@ -429,7 +429,7 @@ fn refund_ask(order: &Order, index: u8, registry: &Registry) -> Option<(u8, Roun
         refund_number: refund_number(attempt.number, index, round),
         attempt,
         reference: capture.reference.clone(),
-        captured_at: capture.at,
+        dated_at,
         captured_minor: capture.amount_minor,
         amount_minor: capture.amount_minor,
         notify_url,

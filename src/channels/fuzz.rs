@@ -79,7 +79,7 @@ pub(super) fn refund_ask(currency: &str, reference: &str) -> RefundAsk {
         refund_number: refund_number(number(), 0, Round::FIRST),
         attempt: attempt(currency),
         reference: reference.into(),
-        captured_at: NOW,
+        dated_at: NOW,
         captured_minor: 20_060,
         amount_minor: 20_060,
         notify_url: "https://pay.example/v1/callbacks".into(),

@@ -279,9 +279,10 @@ impl fmt::Display for CallbackError {
 pub struct RefundAsk {
     pub refund_number: String,
     pub attempt: Attempted,
-    /// Of the capture that is given back, and when it was booked: the same in every try.
+    /// Of the capture that is given back.
     pub reference: Box<str>,
-    pub captured_at: Instant,
+    /// When it was asked for, as the channel is told: the same in every try while one of them may have arrived.
+    pub dated_at: Instant,
     pub captured_minor: i64,
     pub amount_minor: i64,
     pub notify_url: String,

@@ -55,6 +55,9 @@ const REFUND: &str = "04";
 /// UnionPay's numbers of transactions have 21 digits; longer ones than this are not ours to keep.
 const REFERENCE_MAX: usize = 64;
 const URL_MAX: usize = 256;
+/// A request is taken only while its `txnTime` is about now (the kit of 2018 knows the refusal "txnTime无效"; how far it
+/// may be off is not published). One of yesterday that has not arrived never will be taken.
+const SEND_DIES_MS: i64 = 24 * 60 * 60 * 1_000;
 /// `reqReserved` comes back in raw answers, where these would be taken for something else.
 const RESERVED: [char; 6] = ['&', '=', '{', '}', '[', ']'];
 
@@ -286,7 +289,7 @@ impl Adapter for Unionpay {
     }
 
     fn refund(&self, ask: &RefundAsk, _stamp: &Stamp) -> Outgoing {
-        let mut fields = self.fields(REFUND, "00", BIZ_TYPE, &beijing::moment(ask.captured_at));
+        let mut fields = self.fields(REFUND, "00", BIZ_TYPE, &beijing::moment(ask.dated_at));
         fields.extend([
             ("channelType".into(), "07".into()),
             ("orderId".into(), ask.refund_number.clone()),
@@ -301,7 +304,7 @@ impl Adapter for Unionpay {
 
     fn read_refund(&self, ask: &RefundAsk, stamp: &Stamp, answer: &Answer) -> RefundOutcome {
         let unknown = |why: &str| RefundOutcome::Unknown { why: why.into() };
-        let txn_time = beijing::moment(ask.captured_at);
+        let txn_time = beijing::moment(ask.dated_at);
         let fields = match self.told_of(&ask.refund_number, &txn_time, stamp, answer) {
             Ok(fields) => fields,
             Err(why) => return unknown(why),
@@ -317,18 +320,21 @@ impl Adapter for Unionpay {
     }
 
     fn query_refund(&self, ask: &RefundAsk, _stamp: &Stamp) -> Outgoing {
-        self.query_by(ask.refund_number.clone(), &beijing::moment(ask.captured_at))
+        self.query_by(ask.refund_number.clone(), &beijing::moment(ask.dated_at))
     }
 
     fn read_refund_query(&self, ask: &RefundAsk, stamp: &Stamp, answer: &Answer) -> RefundOutcome {
         let unknown = |why: &str| RefundOutcome::Unknown { why: why.into() };
-        let txn_time = beijing::moment(ask.captured_at);
+        let txn_time = beijing::moment(ask.dated_at);
         let fields = match self.told_of(&ask.refund_number, &txn_time, stamp, answer) {
             Ok(fields) => fields,
             Err(why) => return unknown(why),
         };
         let (asked, found) = (code(&fields, "respCode"), code(&fields, "origRespCode"));
         match (meaning(asked), meaning(found)) {
+            (Meaning::NotFound, _) if stamp.at.since_ms(ask.dated_at) > SEND_DIES_MS => {
+                RefundOutcome::Dead { code: asked.into() }
+            }
             (Meaning::NotFound, _) => RefundOutcome::NotExist,
             (Meaning::Failed | Meaning::Open, _) => unknown(asked),
             (Meaning::Done, _) if !is_of(&fields, REFUND) => unknown("the answer speaks of no refund"),

@@ -111,6 +111,36 @@ fn a_refund_that_no_number_could_pay_is_asked_about_and_waits_for_a_person() {
     assert!(walk.order.is_quiet());
 }
 
+/// UnionPay takes a number once for each `txnTime`, and none that is far from now.
+#[test]
+fn a_refund_keeps_its_date_from_the_first_send_that_may_have_arrived_on() {
+    let dated = |walk: &Walk| stands(walk).1.dated_at();
+    let certain =
+        [RefundOutcome::NotSent { why: "connection refused".into() }, RefundOutcome::Rejected { code: "x".into() }];
+    let mut walk = owing();
+    let first = dated(&walk);
+    assert_eq!(first, Some(walk.at));
+    for outcome in &certain {
+        let before = dated(&walk);
+        walk.tell(refund(CAPTURE, outcome.clone()));
+        assert!(dated(&walk) > before, "what certainly did not arrive is sent anew");
+        walk.wake();
+        assert_eq!(dated(&walk), Some(walk.at));
+    }
+    walk.tell(refund(CAPTURE, refund_unclear()));
+    let kept = dated(&walk);
+    for outcome in [RefundOutcome::NotExist, refund_unclear()].iter().chain(&certain) {
+        walk.wake();
+        walk.tell(refund(CAPTURE, outcome.clone()));
+        assert_eq!((dated(&walk), stands(&walk).0), (kept, Round::FIRST), "{outcome:?}");
+    }
+    walk.tell(refund(CAPTURE, refund_dead()));
+    assert!(dated(&walk) > kept, "another number has another date");
+    walk.wake();
+    walk.tell(refund_of(SECOND_ROUND, CAPTURE, RefundOutcome::Done));
+    assert_eq!(dated(&walk), None);
+}
+
 #[test]
 fn a_refund_that_needs_a_person_is_asked_about_and_not_sent_again() {
     let mut walk = owing();

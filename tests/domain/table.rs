@@ -818,7 +818,7 @@ succeeded, a further capture's refund owed
     refund rejected | refund not sent -> capture 1 further, refund owed
     refund dead | refund dead, first number -> capture 1 further, refund owed, number 2
     refund stuck | refund unknown -> capture 1 further, refund in doubt
-    refund not exist -> capture 1 further, refund owed; does refund 1
+    refund not exist -> capture 1 further, refund in doubt; does refund 1
     timer | timer, much later -> unchanged; does refund 1
 succeeded, a further capture's refund in doubt
     created | validated suitable | validated unsuitable | validated risk | send never sent
@@ -835,10 +835,9 @@ succeeded, a further capture's refund in doubt
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     refund done -> capture 1 further, refunded; writes entry suspense_refund, order.suspense_refunded; rests
-    refund rejected -> capture 1 further, refund owed
+    refund rejected | refund stuck | refund not sent | refund unknown -> capture 1 further, refund in doubt
     refund dead | refund dead, first number -> capture 1 further, refund owed, number 2
-    refund stuck | refund not sent | refund unknown -> capture 1 further, refund in doubt
-    refund not exist -> capture 1 further, refund owed; does refund 1
+    refund not exist -> capture 1 further, refund in doubt; does refund 1
     timer | timer, much later -> unchanged; does query refund 1
 succeeded, a further capture's refund owed under its second number
     created | validated suitable | validated unsuitable | validated risk | send never sent
@@ -860,7 +859,7 @@ succeeded, a further capture's refund owed under its second number
     refund rejected | refund not sent -> capture 1 further, refund owed, number 2
     refund dead -> capture 1 further, refund owed, number 3
     refund stuck | refund unknown -> capture 1 further, refund in doubt, number 2
-    refund not exist -> capture 1 further, refund owed, number 2; does refund 1
+    refund not exist -> capture 1 further, refund in doubt, number 2; does refund 1
     timer | timer, much later -> unchanged; does refund 1
 succeeded, a further capture's refund in doubt under its last number
     created | validated suitable | validated unsuitable | validated risk | send never sent
@@ -879,9 +878,9 @@ succeeded, a further capture's refund in doubt under its last number
     callback other attempt -> refused: attempt unknown
     refund done
         -> capture 1 further, refunded, number 6; writes entry suspense_refund, order.suspense_refunded; rests
-    refund rejected -> capture 1 further, refund owed, number 6
-    refund dead | refund stuck | refund not sent | refund unknown -> capture 1 further, refund in doubt, number 6
-    refund not exist -> capture 1 further, refund owed, number 6; does refund 1
+    refund rejected | refund dead | refund stuck | refund not sent | refund unknown
+        -> capture 1 further, refund in doubt, number 6
+    refund not exist -> capture 1 further, refund in doubt, number 6; does refund 1
     timer | timer, much later -> unchanged; does query refund 1
 succeeded, a further capture's refund done
     created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place

@@ -120,7 +120,7 @@ fn refund_ask() -> RefundAsk {
         refund_number: format!("{}R00", number()),
         attempt: attempted(),
         reference: "2026010122001".into(),
-        captured_at: NOW,
+        dated_at: NOW,
         captured_minor: 20060,
         amount_minor: 60,
         notify_url: NOTIFY_URL.into(),

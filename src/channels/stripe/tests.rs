@@ -70,7 +70,7 @@ fn refund_ask() -> RefundAsk {
         refund_number: format!("{}R00", number()),
         attempt: attempted(Some("pi_1")),
         reference: "pi_1".into(),
-        captured_at: NOW,
+        dated_at: NOW,
         captured_minor: 2000,
         amount_minor: 500,
         notify_url: "https://pay.example/v1/callbacks/stripe".into(),

@@ -123,7 +123,7 @@ fn refund_ask() -> RefundAsk {
         refund_number: refund_number(number(), 0, Round::FIRST),
         attempt: attempt(),
         reference: "782209081322060674028".into(),
-        captured_at: OPENED_AT.plus_ms(60_000),
+        dated_at: OPENED_AT.plus_ms(60_000),
         captured_minor: 20_060,
         amount_minor: 20_060,
         notify_url: "https://pay.example/v1/callbacks/unionpay/default".into(),

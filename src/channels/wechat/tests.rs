@@ -113,7 +113,7 @@ fn refund_ask() -> RefundAsk {
         refund_number: refund_number(attempt.number, 0, Round::FIRST),
         attempt,
         reference: REFERENCE.into(),
-        captured_at: NOW,
+        dated_at: NOW,
         captured_minor: 20_059,
         amount_minor: 20_059,
         notify_url: "https://m.example/v1/callbacks/wechat".into(),

@@ -166,9 +166,9 @@ impl Draft {
         let (at, pace) = (self.at, self.order.pace);
         let capture = self.order.captures.get_mut(usize::from(index)).ok_or(Refusal::OutOfPlace)?;
         let Purpose::Suspense { round, refund, .. } = &mut capture.purpose else { return Err(Refusal::OutOfPlace) };
-        let (tries, doubtful) = match refund {
-            RefundStage::Owed { tries, .. } => (*tries, false),
-            RefundStage::Doubtful { tries, .. } => (*tries, true),
+        let (tries, dated_at, doubtful) = match refund {
+            RefundStage::Owed { tries, due_at } => (*tries, *due_at, false),
+            RefundStage::Doubtful { tries, dated_at, .. } => (*tries, *dated_at, true),
             RefundStage::Unconfirmed { .. } => return Err(Refusal::OutOfPlace),
             RefundStage::Done { .. } => return Ok(()),
         };
@@ -182,6 +182,7 @@ impl Draft {
         }
         let due_at = at.plus_ms(retry::gap_ms(retry::refunds(pace), tries));
         let tried = tries.saturating_add(1);
+        let doubt = RefundStage::Doubtful { tries: tried, due_at, dated_at };
         match outcome {
             RefundOutcome::Done => {
                 *refund = RefundStage::Done { at };
@@ -193,24 +194,24 @@ impl Draft {
                 self.webhook(WebhookKind::OrderSuspenseRefunded);
             }
             RefundOutcome::NotExist => {
-                *refund = RefundStage::Owed { tries: tried, due_at: at };
+                // What was asked about may still be on its way.
+                *refund = doubt;
                 self.effects.push(Effect::Refund { capture: index });
             }
-            RefundOutcome::Rejected { .. } => *refund = RefundStage::Owed { tries: tried, due_at },
-            // In doubt it was the query that was not sent, and that says nothing of the refund.
-            RefundOutcome::NotSent { .. } if doubtful => *refund = RefundStage::Doubtful { tries: tried, due_at },
-            RefundOutcome::NotSent { .. } => *refund = RefundStage::Owed { tries: tried, due_at },
+            // It judges one send, and says nothing of those before it.
+            RefundOutcome::Rejected { .. } | RefundOutcome::NotSent { .. } if doubtful => *refund = doubt,
+            RefundOutcome::Rejected { .. } | RefundOutcome::NotSent { .. } => {
+                *refund = RefundStage::Owed { tries: tried, due_at };
+            }
             // The one word that opens a round: under another number what may still be paid would be paid twice.
             RefundOutcome::Dead { .. } => match retry::refund_rounds(pace).get(usize::from(round.0)) {
                 Some(gap_ms) => {
                     *round = round.next();
                     *refund = RefundStage::Owed { tries: 0, due_at: at.plus_ms(*gap_ms) };
                 }
-                None => *refund = RefundStage::Doubtful { tries: tried, due_at },
+                None => *refund = doubt,
             },
-            RefundOutcome::Stuck { .. } | RefundOutcome::Unknown { .. } => {
-                *refund = RefundStage::Doubtful { tries: tried, due_at };
-            }
+            RefundOutcome::Stuck { .. } | RefundOutcome::Unknown { .. } => *refund = doubt,
         }
         Ok(())
     }
@@ -228,9 +229,7 @@ impl Order {
         let known = self.captures.iter().find(|capture| self.is_of(capture, ordinal, reference));
         known.is_some_and(|capture| capture.differs(ordinal, amount_minor))
     }
-}
 
-impl Order {
     /// Whether an answer about a refund means that it will not get any further without a person.
     pub fn is_stuck(&self, outcome: &RefundOutcome, round: Round) -> bool {
         match outcome {

@@ -98,3 +98,14 @@ fn a_query_tells_whether_a_refund_was_done() {
     let unsigned = answer_of(&with(taken(), &[("origRespCode", "00")]));
     assert_eq!(name(&adapter().read_refund_query(&refund_ask(), &stamp(), &unsigned)), UNKNOWN);
 }
+
+/// A `txnTime` of yesterday is taken no more, so that what is not there by then never will be.
+#[test]
+fn a_refund_that_is_not_there_a_day_after_its_date_is_dead() {
+    let answer = answer(with(taken(), &[("respCode", "34"), ("txnType", "00")]));
+    let day_ms = 86_400_000;
+    for (late_ms, expected) in [(day_ms, "not exist"), (day_ms + 1, "dead 34")] {
+        let late = Stamp { at: refund_ask().dated_at.plus_ms(late_ms), nonce: String::new() };
+        assert_eq!(name(&adapter().read_refund_query(&refund_ask(), &late, &answer)), expected);
+    }
+}

@@ -308,7 +308,8 @@ async fn a_bill_that_cannot_be_believed_is_refused_with_its_line() {
         // What cannot be read is kept for whoever must find out why.
         assert_eq!(kept.exists(), !words.contains("longer"), "{words}");
     }
-    let site = Site::new(Kind::Sqlite, "[channels.stripe]\nenabled = true\nbase_url = \"http://127.0.0.1:9\"\n");
+    let settings = "[channels.stripe]\nbase_url = \"http://127.0.0.1:9\"\n[channels.wechat]\nenabled = false\n";
+    let site = Site::new(Kind::Sqlite, settings);
     let (code, printed) = said(&site.run(&["bill", "stripe", "--date", "2026-01-01"]).await);
     assert!(code == Some(1) && printed.contains("no answer"), "{printed}");
     let (code, printed) = said(&site.run(&["bill", "wechat", "--date", "2026-01-01"]).await);

@@ -149,7 +149,7 @@ async fn a_payment_that_waits_can_be_called_off_by_every_way() {
 async fn a_payment_that_nobody_makes_expires_by_every_way() {
     let app = app::start().await;
     let expires = async |way: &Way, script: &str| {
-        let order = opened(&app, &with(way.order(&app, script), json!({ "expires_in": 60 }))).await;
+        let order = opened(&app, &with(way.order(&app, script), json!({ "expires_in": 75 }))).await;
         let id = text(&order, "id");
         assert_eq!(order["state"], "submitted", "{script} by {way:?}: {order}");
         tokio::time::sleep(seconds(40)).await;

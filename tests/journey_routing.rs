@@ -312,8 +312,13 @@ async fn health_goes_before_success_and_success_before_the_fee() {
     assert_eq!(told(&known)[0], ("alipay", "used_before"), "the last one counts");
     assert!(page(&b, &known).await.contains("You paid this way last time"));
 
+    let open = opened(&app, &with(by("alipay").order(&app, "sim:never"), json!({ "payer": null }))).await;
     for trouble in [State::Silent, State::Shut] {
         door.becomes(trouble);
+        // A code that cannot be had anew is good for as long as the payment is open.
+        let path = format!("/v1/orders/{}/pay", text(&open, "id"));
+        let asked = a.post(&path, &json!({ "channel": "alipay", "method": "qr" })).await;
+        assert_eq!((asked.status, &asked.body["next_action"]), (200, &open["next_action"]), "{}", asked.text);
         let down = async || {
             let order = a.create(&with(by("alipay").order(&app, "tea"), json!({ "payer": null }))).await.order(201);
             (channel(&a, "alipay").await["health"] == "down").then_some(order)
@@ -342,5 +347,7 @@ async fn health_goes_before_success_and_success_before_the_fee() {
         .await;
         assert_eq!(told(&b.order(text(&known, "id")).await)[0], ("alipay", "used_before"), "{trouble:?} is over");
     }
+    a.cancel(text(&open, "id")).await;
+    a.reaches(text(&open, "id"), "failed", seconds(20)).await;
     app.finish().await;
 }

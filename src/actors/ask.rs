@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::channels::Payer;
 use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{Created, Finding, Refusal};
-use crate::domain::order::Order;
+use crate::domain::order::{AttemptState, Order};
 use crate::domain::payer::PayerMark;
 use crate::domain::view::Metadata;
-use crate::store::Request;
+use crate::store::{Request, StoredOrder};
 
 use super::writer::WriteError;
 
@@ -86,7 +86,20 @@ pub enum Patience {
 #[derive(Debug, Clone)]
 pub struct Placed {
     pub order: Order,
+    /// What a channel has just answered.
     pub next_action: Option<Arc<str>>,
+}
+
+impl Placed {
+    /// What remains to be done by the payer: what a channel has just answered, or what was to be done before as long as
+    /// it is of the attempt that is still open.
+    pub fn next_action<'a>(&'a self, before: &'a StoredOrder) -> Option<&'a str> {
+        let open = |order: &Order| {
+            order.open_attempt().filter(|attempt| attempt.state == AttemptState::Open).map(|attempt| attempt.ordinal)
+        };
+        let is_unchanged = open(&self.order).is_some() && open(&self.order) == open(&before.order);
+        self.next_action.as_deref().or_else(|| before.next_action.as_deref().filter(|_| is_unchanged))
+    }
 }
 
 /// What became of a verified callback; each of them is acknowledged.

@@ -9,7 +9,7 @@
 //! | submit | `POST /v1/payment_intents` | an intent to be paid by the payer's browser, or a refusal |
 //! | query | `GET /v1/payment_intents/{id}`, or the list where no id is known | the intent's status |
 //! | close | `POST …/{id}/cancel`; the list before it where no id is known, `GET …/{id}` after a refusal | `canceled` |
-//! | refund | `POST /v1/refunds` under the refund's number | a refund's status |
+//! | refund | `POST /v1/refunds` under the refund's number and date | a refund's status |
 //! | refund query | `GET /v1/refunds?payment_intent=` | the refund with our number in its metadata |
 
 pub mod bill;
@@ -55,10 +55,6 @@ const REFUNDS_PAGE: &str = "100";
 /// error and the payment method of its last try; an answer may have 256.
 const INTENTS_PAGE: &str = "40";
 const SECRETS_MAX: usize = 8;
-/// From this version on the types of payment are named by `allowed_payment_method_types`; two versions later the name
-/// before, `payment_method_types`, is refused. Sources: docs.stripe.com/changelog, dahlia/2026-07-29
-/// (allowed-payment-method-types-parameter) and endive/2026-09-30 (removes-the-payment-method-types-parameter-…).
-const ALLOWED_TYPES_SINCE: &str = "2026-07-29";
 
 pub struct Stripe {
     account: Account,
@@ -215,18 +211,15 @@ impl Adapter for Stripe {
             }
             Some(Frozen::Wanted(wanted)) => {
                 let amount = wanted.amount.to_string();
-                // Versions begin with their day.
-                let types = if self.version.as_str() < ALLOWED_TYPES_SINCE {
-                    "payment_method_types[0]"
-                } else {
-                    "allowed_payment_method_types[0]"
-                };
                 let fields = [
                     ("amount", amount.as_str()),
                     ("currency", &wanted.currency),
                     ("description", &wanted.description),
                     ("metadata[attempt]", &wanted.number),
-                    (types, "card"),
+                    // Cards and redirects as the account offers them. To name the types here would take another parameter
+                    // by version: `payment_method_types` is refused from 2026-09-30.endive on (docs.stripe.com/changelog),
+                    // and `allowed_payment_method_types` is unknown before 2026-07-29.dahlia.
+                    ("automatic_payment_methods[enabled]", "true"),
                 ];
                 Submission::Call(self.post("/v1/payment_intents", &wanted.number, &fields))
             }
@@ -333,7 +326,9 @@ impl Adapter for Stripe {
             ("metadata[refund_number]", &ask.refund_number),
             ("payment_intent", &ask.reference),
         ];
-        self.post("/v1/refunds", &ask.refund_number, &fields)
+        // Under one key Stripe repeats a first refusal for a day. The date changes with the try as long as none of them can
+        // have arrived, and not any more once one may have.
+        self.post("/v1/refunds", &format!("{}-{}", ask.refund_number, ask.dated_at.0), &fields)
     }
 
     fn read_refund(&self, ask: &RefundAsk, _stamp: &Stamp, answer: &Answer) -> RefundOutcome {

@@ -172,7 +172,7 @@ async fn take(
     }
     let stored = app.owned(platform.id, id).await?;
     let placed = app.registry.ask(stored.order.id, command, patience, None).await?;
-    let mut answer = app.write_asked(&stored, &placed.order, placed.next_action.as_deref()).await?.answer();
+    let mut answer = app.write_asked(&stored, &placed.order, placed.next_action(&stored)).await?.answer();
     applied(answer.headers_mut(), patience);
     Ok(answer)
 }
@@ -277,7 +277,7 @@ impl App {
         let placed = self.registry.ask(order, command, patience, Some(Box::new(claim.clone()))).await?;
         let kept = self.write_asked(&stored, &placed.order, None).await?;
         self.keep(claim, kept.status, kept.body.clone()).await?;
-        let mut answer = kept.with_next_action(placed.next_action.as_deref()).answer();
+        let mut answer = kept.with_next_action(placed.next_action(&stored)).answer();
         applied(answer.headers_mut(), patience);
         Ok(answer)
     }

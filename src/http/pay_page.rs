@@ -18,7 +18,7 @@ use super::json;
 use super::pages::{Drawing, NoticePage, Offer, PayPage, Step};
 use super::problem::{ApiError, Code};
 use super::schema;
-use crate::actors::ask::{Command, Patience, Placed};
+use crate::actors::ask::{Command, Patience};
 use crate::domain::channel::Channel;
 use crate::domain::money::format_minor;
 use crate::domain::order::{Order, State, Wish};
@@ -95,8 +95,9 @@ impl App {
             None => Err(ApiError::field(Code::ChannelUnknown, "channel", "no such channel")),
         };
         match placed {
-            Ok(Placed { order, next_action }) => {
-                stored = StoredOrder { order, next_action: next_action.as_deref().map(Box::from), ..stored };
+            Ok(placed) => {
+                let next_action = placed.next_action(&stored).map(Box::from);
+                stored = StoredOrder { order: placed.order, next_action, ..stored };
                 self.page(request, token, &stored, None).await
             }
             Err(error) => self.page(request, token, &stored, Some(&error)).await,

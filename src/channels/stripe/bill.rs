@@ -139,26 +139,28 @@ fn line(movement: &Movement) -> Result<BillLine, &'static str> {
     };
     let at = movement.created.checked_mul(1_000).map(Instant).ok_or("a time beyond all bounds")?;
     let out_of_bounds = "an amount beyond all bounds";
-    match kind {
-        BillKind::Payment => sourced(movement, kind, ("charge", movement.amount), at),
+    let sourced = match kind {
+        BillKind::Payment => sourced(movement, kind, ("charge", movement.amount), at)?,
         BillKind::Refund => {
-            sourced(movement, kind, ("refund", movement.amount.checked_neg().ok_or(out_of_bounds)?), at)
+            sourced(movement, kind, ("refund", movement.amount.checked_neg().ok_or(out_of_bounds)?), at)?
         }
-        BillKind::Other => {
-            let currency = money::read_currency(&movement.currency).ok_or("an unknown currency")?;
-            let amount_minor = movement.amount.checked_abs().filter(|amount| *amount <= currency.max_minor());
-            Ok(BillLine {
-                kind,
-                number: String::new(),
-                refund_number: None,
-                reference: movement.id.clone(),
-                amount_minor: amount_minor.ok_or(out_of_bounds)?,
-                fee_minor: Some(fee(movement, currency)?),
-                currency,
-                at: Some(at),
-            })
-        }
+        BillKind::Other => None,
+    };
+    if let Some(line) = sourced {
+        return Ok(line);
     }
+    let currency = money::read_currency(&movement.currency).ok_or("an unknown currency")?;
+    let amount_minor = movement.amount.checked_abs().filter(|amount| *amount <= currency.max_minor());
+    Ok(BillLine {
+        kind: BillKind::Other,
+        number: String::new(),
+        refund_number: None,
+        reference: movement.id.clone(),
+        amount_minor: amount_minor.ok_or(out_of_bounds)?,
+        fee_minor: Some(fee(movement, currency)?),
+        currency,
+        at: Some(at),
+    })
 }
 
 fn fee(movement: &Movement, currency: Currency) -> Result<i64, &'static str> {
@@ -166,18 +168,23 @@ fn fee(movement: &Movement, currency: Currency) -> Result<i64, &'static str> {
     is_bounded.then_some(movement.fee).ok_or("a fee beyond all bounds")
 }
 
-/// A movement by its charge or refund, whose amount it must have where both are in one currency.
+/// A movement by its charge or refund, whose amount it must have where both are in one currency. None where that belongs
+/// to no intent: it is another system's on the same account, since we create intents only.
 fn sourced(
     movement: &Movement,
     kind: BillKind,
     (object, settled): (&str, i64),
     at: Instant,
-) -> Result<BillLine, &'static str> {
+) -> Result<Option<BillLine>, &'static str> {
     let source = movement.source.as_ref().ok_or("no source")?;
     let source: Source =
         objects::read(source.get().as_bytes()).map_err(|_| "the source is not there, or unreadable")?;
     if source.object != object {
         return Err("the source is another object");
+    }
+    let Some(intent) = source.payment_intent else { return Ok(None) };
+    if !objects::is_id(&intent, "pi_") {
+        return Err("the source's intent has no id");
     }
     let (amount_minor, currency) = money::from_wire(source.amount, &source.currency).ok_or("no amount")?;
     let same_currency = source.currency == movement.currency;
@@ -185,17 +192,17 @@ fn sourced(
         return Err("the movement and its source have different amounts");
     }
     let fee_minor = if same_currency { Some(fee(movement, currency)?) } else { None };
-    Ok(BillLine {
+    Ok(Some(BillLine {
         kind,
         // A longer one is another system's on the same account.
         number: source.metadata.attempt.filter(|number| is_name(number)).unwrap_or_default(),
         refund_number: source.metadata.refund_number.filter(|number| is_name(number)),
-        reference: source.payment_intent.filter(|id| objects::is_id(id, "pi_")).ok_or("the source has no intent")?,
+        reference: intent,
         amount_minor,
         fee_minor,
         currency,
         at: Some(at),
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -241,8 +248,11 @@ mod tests {
         // In the payer's currency; the fee is in another one.
         assert_eq!((lines[1].kind, lines[1].amount_minor, lines[1].fee_minor), (BillKind::Refund, 450, None));
         assert_eq!((lines[1].currency, lines[1].refund_number.as_deref()), (currency("EUR"), Some("A1R00")));
-        let (lines, next) = read(page(&[PAYOUT], "false").as_bytes(), &mut seen).unwrap();
+        let foreign = CHARGE.replace("txn_1", "txn_4").replace(r#""payment_intent":"pi_1","#, "");
+        let (lines, next) = read(page(&[PAYOUT, &foreign], "false").as_bytes(), &mut seen).unwrap();
         assert_eq!((lines[0].kind, lines[0].amount_minor, next), (BillKind::Other, 700, None));
+        let told = (lines[1].kind, lines[1].amount_minor, lines[1].reference.as_str());
+        assert_eq!(told, (BillKind::Other, 2000, "txn_4"), "a charge without an intent is another system's");
     }
 
     #[test]
@@ -260,7 +270,7 @@ mod tests {
             changed(r#""amount":2000,"fee""#, r#""amount":2000,"amount":2000,"fee""#),
             changed(r#""fee":88,"#, ""),
             changed(r#""object":"charge""#, r#""object":"refund""#),
-            changed(r#""payment_intent":"pi_1","#, ""),
+            changed(r#""payment_intent":"pi_1","#, r#""payment_intent":"ch_1","#),
             changed("1790000000", "9223372036854775807"),
             changed("txn_1", "../1"),
             PAYOUT.replace(r#""payout""#, r#""charge""#),

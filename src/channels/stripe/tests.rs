@@ -150,7 +150,7 @@ fn a_create_says_what_the_document_asks_for_and_every_send_repeats_it() {
     assert_eq!(
         std::str::from_utf8(&first.body).unwrap(),
         format!(
-            "amount=2000&currency=usd&description=Tea+%26+cake%3D1&metadata%5Battempt%5D={}&allowed_payment_method_types%5B0%5D=card",
+            "amount=2000&currency=usd&description=Tea+%26+cake%3D1&metadata%5Battempt%5D={}&automatic_payment_methods%5Benabled%5D=true",
             number()
         )
     );
@@ -163,22 +163,17 @@ fn a_create_says_what_the_document_asks_for_and_every_send_repeats_it() {
     assert!(!format!("{first:?}").contains("sk_test"), "{first:?}");
 }
 
+/// `payment_method_types` is refused by the version that is built in, and what replaced it is unknown to older ones.
 #[test]
-fn cards_are_asked_for_by_the_name_that_the_version_has() {
-    for (version, named) in [
-        ("2020-08-27", "payment_method_types[0]"),
-        ("2026-06-24.dahlia", "payment_method_types[0]"),
-        ("2026-07-29.dahlia", "allowed_payment_method_types[0]"),
-        ("2026-09-30.endive", "allowed_payment_method_types[0]"),
-        (crate::config::accounts::STRIPE_VERSION, "allowed_payment_method_types[0]"),
-    ] {
+fn a_create_is_the_same_in_every_version() {
+    let body = |version: &str| {
         let credentials = Credentials { version: version.into(), ..credentials() };
         let stripe = Stripe::new(Account::from("default"), "https://api.stripe.com", credentials).unwrap();
-        let body = call(stripe.submit(&stripe.freeze(&ask()), &stamp())).body;
-        let names: Vec<_> = url::form_urlencoded::parse(&body).map(|(name, _)| name.into_owned()).collect();
-        let types: Vec<_> = names.iter().filter(|name| name.contains("types")).collect();
-        assert_eq!(types, [named], "{version}");
-    }
+        call(stripe.submit(&stripe.freeze(&ask()), &stamp())).body
+    };
+    let newest = body(crate::config::accounts::STRIPE_VERSION);
+    assert_eq!(body("2023-08-16"), newest);
+    assert!(!String::from_utf8_lossy(&newest).contains("types"));
 }
 
 #[test]
@@ -469,7 +464,10 @@ fn a_refund_is_made_under_its_number_and_done_only_when_it_says_so() {
     let (stripe, ask) = (stripe(), refund_ask());
     let outgoing = stripe.refund(&ask, &stamp());
     assert_eq!(outgoing.url, "https://api.stripe.com/v1/refunds");
-    assert_eq!(header(&outgoing, "idempotency-key"), Some(ask.refund_number.as_str()));
+    let key = |ask: &RefundAsk| header(&stripe.refund(ask, &stamp()), "idempotency-key").map(str::to_owned);
+    assert_eq!(key(&ask), Some(format!("{}-{}", ask.refund_number, ask.dated_at.0)));
+    let anew = RefundAsk { dated_at: ask.dated_at.plus_ms(1), ..refund_ask() };
+    assert_ne!(key(&anew), key(&ask), "a refusal is not repeated from Stripe's memory");
     assert_eq!(
         std::str::from_utf8(&outgoing.body).unwrap(),
         format!(

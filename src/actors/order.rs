@@ -384,7 +384,7 @@ fn contradicts(order: &Order, told: &Told) -> bool {
 /// Whether a channel's answer means that a refund will not get any further without a person.
 fn is_stuck(order: &Order, told: &Told) -> bool {
     match told {
-        Told::Fact(Fact::RefundAnswered { round, outcome, .. }, _) => order.is_stuck(outcome, *round),
+        Told::Fact(Fact::RefundAnswered { capture, round, outcome }, _) => order.is_stuck(*capture, *round, outcome),
         Told::Fact(..) | Told::Choice { .. } | Told::Switch { .. } | Told::Timer(_) => false,
     }
 }
@@ -420,7 +420,7 @@ fn refund_ask(order: &Order, index: u8, registry: &Registry) -> Option<(u8, Roun
     let capture = order.captures.get(usize::from(index))?;
     let (round, dated_at) = match capture.purpose {
         Purpose::Payment => return None,
-        Purpose::Suspense { round, refund, .. } => (round, refund.dated_at()?),
+        Purpose::Suspense { round, dated_at, .. } => (round, dated_at),
     };
     let attempt = order.attempt(capture.ordinal)?;
     let notify_url = registry.notify_url(attempt.channel, &attempt.account);

@@ -578,7 +578,7 @@ fn reading(fact: &Fact) -> (&'static str, Option<Sign>) {
         },
         Fact::RefundAnswered { outcome, .. } => match outcome {
             RefundOutcome::Done => ("done", HEALTHY),
-            RefundOutcome::Rejected { .. } => ("rejected", HEALTHY),
+            RefundOutcome::Rejected { .. } | RefundOutcome::Spent { .. } => ("rejected", HEALTHY),
             RefundOutcome::Dead { .. } => ("dead", HEALTHY),
             RefundOutcome::Stuck { .. } => ("stuck", HEALTHY),
             RefundOutcome::NotExist => ("not_exist", HEALTHY),

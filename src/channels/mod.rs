@@ -281,7 +281,7 @@ pub struct RefundAsk {
     pub attempt: Attempted,
     /// Of the capture that is given back.
     pub reference: Box<str>,
-    /// When it was asked for, as the channel is told: the same in every try while one of them may have arrived.
+    /// When it was first due under that number, as the channel is told.
     pub dated_at: Instant,
     pub captured_minor: i64,
     pub amount_minor: i64,

@@ -9,7 +9,7 @@
 //! | submit | `POST /v1/payment_intents` | an intent to be paid by the payer's browser, or a refusal |
 //! | query | `GET /v1/payment_intents/{id}`, or the list where no id is known | the intent's status |
 //! | close | `POST …/{id}/cancel`; the list before it where no id is known, `GET …/{id}` after a refusal | `canceled` |
-//! | refund | `POST /v1/refunds` under the refund's number and date | a refund's status |
+//! | refund | `POST /v1/refunds` under the refund's number | a refund's status |
 //! | refund query | `GET /v1/refunds?payment_intent=` | the refund with our number in its metadata |
 
 pub mod bill;
@@ -326,9 +326,7 @@ impl Adapter for Stripe {
             ("metadata[refund_number]", &ask.refund_number),
             ("payment_intent", &ask.reference),
         ];
-        // Under one key Stripe repeats a first refusal for a day. The date changes with the try as long as none of them can
-        // have arrived, and not any more once one may have.
-        self.post("/v1/refunds", &format!("{}-{}", ask.refund_number, ask.dated_at.0), &fields)
+        self.post("/v1/refunds", &ask.refund_number, &fields)
     }
 
     fn read_refund(&self, ask: &RefundAsk, _stamp: &Stamp, answer: &Answer) -> RefundOutcome {
@@ -345,7 +343,9 @@ impl Adapter for Stripe {
                 match verdict::of(answer, &failure) {
                     // Something was asked under this number before, and may have been done.
                     Verdict::Ours if failure.kind == "idempotency_error" => RefundOutcome::Unknown { why: code },
-                    Verdict::Payment | Verdict::Ours => RefundOutcome::Rejected { code },
+                    // What was looked at and refused is repeated from memory under the same key, for a day.
+                    Verdict::Payment => RefundOutcome::Spent { code },
+                    Verdict::Ours => RefundOutcome::Rejected { code },
                     Verdict::NotSent => RefundOutcome::NotSent { why: code },
                     Verdict::Unknown => RefundOutcome::Unknown { why: code },
                 }
@@ -381,6 +381,7 @@ impl Adapter for Stripe {
             RefundOutcome::Done => 0,
             RefundOutcome::Dead { .. } => 2,
             RefundOutcome::Rejected { .. }
+            | RefundOutcome::Spent { .. }
             | RefundOutcome::Stuck { .. }
             | RefundOutcome::NotSent { .. }
             | RefundOutcome::NotExist

@@ -9,8 +9,8 @@
 //! | notification | a form, only of purchases that were paid, and of refunds; a reason to ask |
 //! | reconciliation file | the file host, a POST to `/` |
 //!
-//! `txnTime` is the instant at which the attempt was opened, and for a refund the one at which its capture was booked:
-//! both are the same in every try and need no place of their own.
+//! `txnTime` is the instant at which the attempt was opened, and for a refund the one at which it was first due under its
+//! number: both are the same in every try.
 //!
 //! Sources: UnionPay's Java kit of 2018 (`com.unionpay.acp.sdk`, demo forms 6.2, 6.4, 6.5, 6.6 and `BackRcvResponse`);
 //! messages of its test gateway of 2022 and 2024 in the tests of `yansongda/pay`.
@@ -55,9 +55,14 @@ const REFUND: &str = "04";
 /// UnionPay's numbers of transactions have 21 digits; longer ones than this are not ours to keep.
 const REFERENCE_MAX: usize = 64;
 const URL_MAX: usize = 256;
-/// A request is taken only while its `txnTime` is about now (the kit of 2018 knows the refusal "txnTime无效"; how far it
-/// may be off is not published). One of yesterday that has not arrived never will be taken.
-const SEND_DIES_MS: i64 = 24 * 60 * 60 * 1_000;
+/// A request is taken only while its `txnTime` is about now: the kit of 2018 knows the refusal "txnTime无效". How far it
+/// may be off is not published, so there is ample room: what is older than this is not sent any more,
+const SENT_UNTIL_MS: i64 = 12 * HOUR_MS;
+/// what has not arrived by then never will be taken,
+const ARRIVED_BY_MS: i64 = 24 * HOUR_MS;
+/// and what was asked for so long ago may have been forgotten: how long a query still knows it is not published either.
+const KNOWN_UNTIL_MS: i64 = 7 * 24 * HOUR_MS;
+const HOUR_MS: i64 = 60 * 60 * 1_000;
 /// `reqReserved` comes back in raw answers, where these would be taken for something else.
 const RESERVED: [char; 6] = ['&', '=', '{', '}', '[', ']'];
 
@@ -313,9 +318,8 @@ impl Adapter for Unionpay {
         match meaning(told) {
             Meaning::Done => unknown("it was taken; a query tells whether it was done"),
             Meaning::Open => unknown(told),
-            // What is not found here is the purchase. If the refund itself was refused its number is used up, which the
-            // answer to a repeat (12) and then the query tell.
-            Meaning::Failed | Meaning::NotFound => RefundOutcome::Rejected { code: told.into() },
+            // What is not found here is the purchase. A number that was refused is used up: a repeat is answered by 12.
+            Meaning::Failed | Meaning::NotFound => RefundOutcome::Spent { code: told.into() },
         }
     }
 
@@ -332,10 +336,12 @@ impl Adapter for Unionpay {
         };
         let (asked, found) = (code(&fields, "respCode"), code(&fields, "origRespCode"));
         match (meaning(asked), meaning(found)) {
-            (Meaning::NotFound, _) if stamp.at.since_ms(ask.dated_at) > SEND_DIES_MS => {
-                RefundOutcome::Dead { code: asked.into() }
-            }
-            (Meaning::NotFound, _) => RefundOutcome::NotExist,
+            (Meaning::NotFound, _) => match stamp.at.since_ms(ask.dated_at) {
+                ..=SENT_UNTIL_MS => RefundOutcome::NotExist,
+                ..=ARRIVED_BY_MS => unknown("it is too old to be sent, and may still arrive"),
+                ..=KNOWN_UNTIL_MS => RefundOutcome::Dead { code: asked.into() },
+                _ => RefundOutcome::Stuck { code: asked.into() },
+            },
             (Meaning::Failed | Meaning::Open, _) => unknown(asked),
             (Meaning::Done, _) if !is_of(&fields, REFUND) => unknown("the answer speaks of no refund"),
             (Meaning::Done, Meaning::Done) => match reference_and_amount(&fields) {

@@ -189,6 +189,10 @@ pub enum RefundOutcome {
     Rejected {
         code: Box<str>,
     },
+    /// Certainly not refunded by this try, and the channel will not take its number again.
+    Spent {
+        code: Box<str>,
+    },
     /// Certain: the channel has ended this refund without paying it, and nothing ever will be paid under its number.
     Dead {
         code: Box<str>,

@@ -206,30 +206,16 @@ pub enum RefundStage {
     /// Nothing has arrived under its number but what was refused for certain.
     Owed {
         tries: u16,
-        /// When it is sent, and the date that it is sent under.
         due_at: Instant,
     },
-    /// A send may have arrived, or a person must see to it: the refund is queried before it is sent again, if ever, and
-    /// then as it was, because under another date it may be another refund.
+    /// A send may have arrived, or a person must see to it: the refund is queried before it is sent again, if ever.
     Doubtful {
         tries: u16,
         due_at: Instant,
-        dated_at: Instant,
     },
     Done {
         at: Instant,
     },
-}
-
-impl RefundStage {
-    /// The date that a refund is sent under and asked about by; none where there is nothing to send.
-    pub const fn dated_at(self) -> Option<Instant> {
-        match self {
-            RefundStage::Owed { due_at, .. } => Some(due_at),
-            RefundStage::Doubtful { dated_at, .. } => Some(dated_at),
-            RefundStage::Unconfirmed { .. } | RefundStage::Done { .. } => None,
-        }
-    }
 }
 
 /// Why a capture is not what an order was paid by.
@@ -253,6 +239,8 @@ pub enum Purpose {
         /// Which number its refund has by now.
         #[serde(default, skip_serializing_if = "Round::is_first")]
         round: Round,
+        /// When the refund was first due under that number: the date that some channels know it by besides.
+        dated_at: Instant,
         refund: RefundStage,
     },
 }

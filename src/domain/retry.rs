@@ -1,6 +1,7 @@
 //! When to ask again: schedules as data.
 
 use super::channel::Channel;
+use super::id::Round;
 use super::time::Instant;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,11 @@ pub const fn refund_rounds(pace: Pace) -> Schedule {
         Pace::Sandbox => &[SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND, 10 * SECOND],
         Pace::Production => &[MINUTE, 10 * MINUTE, HOUR, 6 * HOUR, 24 * HOUR],
     }
+}
+
+/// How long the next number waits after this one; none after the last.
+pub fn next_round_ms(pace: Pace, round: Round) -> Option<i64> {
+    refund_rounds(pace).get(usize::from(round.0)).copied()
 }
 
 /// When a failed order that once had a live attempt is looked at again, counted from its end. The last one ends it.

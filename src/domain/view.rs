@@ -485,7 +485,7 @@ pub(crate) mod tests {
             reference: reference.into(),
             amount_minor: 20_060,
             at: AT,
-            purpose: Purpose::Suspense { reason: SuspenseReason::TooLate, round: Round::FIRST, refund },
+            purpose: Purpose::Suspense { reason: SuspenseReason::TooLate, round: Round::FIRST, dated_at: AT, refund },
         };
         order.captures = vec![
             capture("c-1", RefundStage::Owed { tries: 0, due_at: AT }),

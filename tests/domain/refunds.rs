@@ -92,7 +92,7 @@ fn a_refund_that_no_number_could_pay_is_asked_about_and_waits_for_a_person() {
     let mut walk = owing();
     let mut numbers = vec![refund_number(walk.order.number(0), CAPTURE, Round::FIRST)];
     for round in 0..rounds(&walk) {
-        assert!(!walk.order.is_stuck(&refund_dead(), Round(round)));
+        assert!(!walk.order.is_stuck(CAPTURE, Round(round), &refund_dead()));
         walk.tell(refund_of(Round(round), CAPTURE, refund_dead()));
         assert_eq!(proposed(&walk.wake()), [Effect::Refund { capture: CAPTURE }]);
         numbers.push(refund_number(walk.order.number(0), CAPTURE, stands(&walk).0));
@@ -101,7 +101,7 @@ fn a_refund_that_no_number_could_pay_is_asked_about_and_waits_for_a_person() {
     numbers.dedup();
     assert_eq!((numbers.len(), stands(&walk).0), (usize::from(rounds(&walk)) + 1, last));
     for _ in 0..3 {
-        assert!(walk.order.is_stuck(&refund_dead(), last));
+        assert!(walk.order.is_stuck(CAPTURE, last, &refund_dead()));
         walk.tell(refund_of(last, CAPTURE, refund_dead()));
         assert_eq!(stands(&walk).0, last);
         assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { capture: CAPTURE }], "nothing is sent any more");
@@ -111,34 +111,39 @@ fn a_refund_that_no_number_could_pay_is_asked_about_and_waits_for_a_person() {
     assert!(walk.order.is_quiet());
 }
 
-/// UnionPay takes a number once for each `txnTime`, and none that is far from now.
+/// UnionPay knows a refund by its date too, and takes no number again that it refused.
 #[test]
-fn a_refund_keeps_its_date_from_the_first_send_that_may_have_arrived_on() {
-    let dated = |walk: &Walk| stands(walk).1.dated_at();
-    let certain =
-        [RefundOutcome::NotSent { why: "connection refused".into() }, RefundOutcome::Rejected { code: "x".into() }];
+fn a_number_keeps_its_date_and_is_given_up_once_it_was_refused_where_nothing_else_can_have_arrived() {
+    let dated = |walk: &Walk| match walk.order.captures[usize::from(CAPTURE)].purpose {
+        Purpose::Payment => panic!("it is what the order was paid by"),
+        Purpose::Suspense { dated_at, .. } => dated_at,
+    };
+    let spent = || RefundOutcome::Spent { code: "64".into() };
+    let uncertain = [
+        RefundOutcome::NotSent { why: "connection refused".into() },
+        RefundOutcome::Rejected { code: "NOT_ENOUGH".into() },
+        refund_unclear(),
+        RefundOutcome::NotExist,
+        spent(),
+    ];
     let mut walk = owing();
-    let first = dated(&walk);
-    assert_eq!(first, Some(walk.at));
-    for outcome in &certain {
-        let before = dated(&walk);
+    let first = walk.at;
+    for outcome in &uncertain {
         walk.tell(refund(CAPTURE, outcome.clone()));
-        assert!(dated(&walk) > before, "what certainly did not arrive is sent anew");
+        assert_eq!((stands(&walk).0, dated(&walk)), (Round::FIRST, first), "{outcome:?}");
         walk.wake();
-        assert_eq!(dated(&walk), Some(walk.at));
     }
-    walk.tell(refund(CAPTURE, refund_unclear()));
-    let kept = dated(&walk);
-    for outcome in [RefundOutcome::NotExist, refund_unclear()].iter().chain(&certain) {
+    let mut walk = owing();
+    walk.tell(refund(CAPTURE, spent()));
+    let second = walk.at.plus_ms(retry::refund_rounds(walk.order.pace)[0]);
+    assert_eq!((stands(&walk).0, dated(&walk)), (SECOND_ROUND, second));
+    assert_eq!(proposed(&walk.wake()), [Effect::Refund { capture: CAPTURE }]);
+    for round in 1..=rounds(&walk) {
+        assert_eq!(walk.order.is_stuck(CAPTURE, Round(round), &spent()), round == rounds(&walk));
+        walk.tell(refund_of(Round(round), CAPTURE, spent()));
         walk.wake();
-        walk.tell(refund(CAPTURE, outcome.clone()));
-        assert_eq!((dated(&walk), stands(&walk).0), (kept, Round::FIRST), "{outcome:?}");
     }
-    walk.tell(refund(CAPTURE, refund_dead()));
-    assert!(dated(&walk) > kept, "another number has another date");
-    walk.wake();
-    walk.tell(refund_of(SECOND_ROUND, CAPTURE, RefundOutcome::Done));
-    assert_eq!(dated(&walk), None);
+    assert_eq!(stands(&walk).0, Round(rounds(&walk)), "a person must see to it");
 }
 
 #[test]
@@ -146,11 +151,11 @@ fn a_refund_that_needs_a_person_is_asked_about_and_not_sent_again() {
     let mut walk = owing();
     let stuck = RefundOutcome::Stuck { code: "ABNORMAL".into() };
     for _ in 0..3 {
-        assert!(walk.order.is_stuck(&stuck, Round::FIRST));
+        assert!(walk.order.is_stuck(CAPTURE, Round::FIRST, &stuck));
         walk.tell(refund(CAPTURE, stuck.clone()));
         assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { capture: CAPTURE }]);
     }
-    assert!(!walk.order.is_stuck(&refund_unclear(), Round::FIRST));
+    assert!(!walk.order.is_stuck(CAPTURE, Round::FIRST, &refund_unclear()));
 }
 
 /// What was stored before there were rounds is of the first one, and what is of the first one is stored as it was.

@@ -823,7 +823,9 @@ fn rule_09_a_further_capture_goes_to_suspense_and_is_refunded_once_a_query_confi
     let step = walk.tell(called_back(0, "late", PAYABLE));
     assert_eq!((entries(&step), webhooks(&step)), (vec![EntryKind::Suspense], vec![]));
     assert_eq!(proposed(&step), [Effect::Query { ordinal: 0 }], "no money goes back on a callback's word");
-    let suspense = |refund| Purpose::Suspense { reason: SuspenseReason::Further, round: Round::FIRST, refund };
+    let dated_at = walk.at;
+    let suspense =
+        |refund| Purpose::Suspense { reason: SuspenseReason::Further, round: Round::FIRST, dated_at, refund };
     assert_eq!(walk.order.captures[1].purpose, suspense(RefundStage::Unconfirmed { since: walk.at }));
     assert_eq!(walk.refusal(refund(1, RefundOutcome::Done)), Refusal::OutOfPlace);
     let step = walk.tell(found(0, paid("late", PAYABLE)));

@@ -143,6 +143,7 @@ fn events(order: &Order) -> Vec<(&'static str, Fact)> {
         ("callback other attempt", called_back(9, "new", payable)),
         ("refund done", refunded(RefundOutcome::Done)),
         ("refund rejected", refunded(RefundOutcome::Rejected { code: "NOT_ENOUGH".into() })),
+        ("refund refused for good", refunded(RefundOutcome::Spent { code: "64".into() })),
         ("refund dead", refunded(refund_dead())),
         ("refund dead, first number", refund(suspect, refund_dead())),
         ("refund stuck", refunded(RefundOutcome::Stuck { code: "ABNORMAL".into() })),
@@ -345,7 +346,7 @@ fn close_name(close: CloseStage) -> &'static str {
 }
 
 fn purpose_name(purpose: Purpose) -> String {
-    let Purpose::Suspense { reason, round, refund } = purpose else { return "payment".to_owned() };
+    let Purpose::Suspense { reason, round, refund, dated_at: _ } = purpose else { return "payment".to_owned() };
     let reason = match reason {
         SuspenseReason::WrongAmount => "wrong amount",
         SuspenseReason::Further => "further",
@@ -397,8 +398,8 @@ fn the_machine_is_this_table() {
 const TABLE: &str = "\
 created, no attempt yet
     created | validated suitable | validated unsuitable | validated risk | refund done | refund rejected
-    | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
-    | refund dead, number never sent -> refused: out of place
+    | refund refused for good | refund dead | refund dead, first number | refund stuck | refund not sent
+    | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> validating
     send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
@@ -411,8 +412,8 @@ created, no attempt yet
     deadline, passed -> failed, expired; writes wipe, order.failed; rests
 created, attempt dead
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
-    | refund unknown | refund dead, number never sent -> refused: out of place
+    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
+    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> validating
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
@@ -428,8 +429,8 @@ created, attempt dead
     deadline, passed -> failed, expired; writes wipe, order.failed
 created, switching to wechat, attempt dead
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
-    | refund unknown | refund dead, number never sent -> refused: out of place
+    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
+    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> validating, wish none
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
@@ -445,7 +446,7 @@ created, switching to wechat, attempt dead
     timer | timer, much later -> unchanged; does choose wechat
     deadline, passed -> failed, expired, wish none; writes wipe, order.failed
 validating
-    created | chosen simpay | chosen wechat | refund done | refund rejected | refund dead
+    created | chosen simpay | chosen wechat | refund done | refund rejected | refund refused for good | refund dead
     | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
     | refund dead, number never sent | cancel | deadline | deadline, passed -> refused: out of place
     validated suitable -> submitted, #0 opened at simpay; writes request #0; does submit #0 send 1
@@ -460,8 +461,8 @@ validating
     timer | timer, much later -> unchanged
 submitted, open, nowhere: the first send is under way
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
-    | refund unknown | refund dead, number never sent -> refused: out of place
+    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
+    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | query unknown | deadline -> unchanged
     chosen wechat -> wish switch to wechat, #0 closing; does close #0
     send accepted -> #0 shown; writes next action
@@ -488,8 +489,8 @@ submitted, open, nowhere: the first send is under way
     deadline, passed -> wish expiry, #0 closing; does close #0
 submitted, open, nowhere, the last attempt allowed
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
-    | refund unknown | refund dead, number never sent -> refused: out of place
+    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
+    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | query unknown | deadline -> unchanged
     chosen wechat -> refused: attempts used up
     send accepted -> #0 shown; writes next action
@@ -517,8 +518,8 @@ submitted, open, nowhere, the last attempt allowed
     deadline, passed -> wish expiry, #0 closing; does close #0
 submitted, open, perhaps: the first send is unknown
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
-    | refund unknown | refund dead, number never sent -> refused: out of place
+    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
+    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | query pending | query not exist -> #0 sends 2; does submit #0 send 2
     chosen wechat -> wish switch to wechat, #0 closing; does close #0
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown
@@ -542,8 +543,8 @@ submitted, open, perhaps: the first send is unknown
     deadline, passed -> wish expiry, #0 closing; does close #0
 submitted, open, shown
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
-    | refund unknown | refund dead, number never sent -> refused: out of place
+    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
+    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay -> #0 sends 2; does submit #0 send 2
     chosen wechat -> wish switch to wechat, #0 closing; does close #0
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
@@ -565,8 +566,8 @@ submitted, open, shown
     deadline, passed -> wish expiry, #0 closing; does close #0
 submitted, open, shown, unionpay
     created | validated suitable | validated unsuitable | validated risk | send never sent | close closed
-    | close already paid | close not exist | close unknown | refund done | refund rejected | refund dead
-    | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
+    | close already paid | close not exist | close unknown | refund done | refund rejected | refund refused for good
+    | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
     | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
@@ -587,8 +588,8 @@ submitted, open, shown, unionpay
     deadline, passed -> wish expiry, #0 closing; does query #0
 submitted, open, shown, unionpay, claimed by a callback
     created | validated suitable | validated unsuitable | validated risk | send never sent | close closed
-    | close already paid | close not exist | close unknown | refund done | refund rejected | refund dead
-    | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
+    | close already paid | close not exist | close unknown | refund done | refund rejected | refund refused for good
+    | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
     | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
@@ -610,8 +611,8 @@ submitted, open, shown, unionpay, claimed by a callback
     deadline, passed -> wish expiry, #0 closing; does query #0
 submitted, second attempt open at wechat, first dead
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
-    | refund unknown | refund dead, number never sent -> refused: out of place
+    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
+    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay -> wish switch to simpay, #1 closing; does close #1
     chosen wechat -> #1 sends 2; does submit #1 send 2
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
@@ -636,8 +637,8 @@ submitted, second attempt open at wechat, first dead
     deadline, passed -> wish expiry, #1 closing; does close #1
 submitted, closing to cancel, nowhere
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
-    | refund unknown | refund dead, number never sent -> refused: out of place
+    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
+    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send unknown | query pending -> #0 perhaps; does close #0
     send paid | query paid | query paid as known | operator: paid
@@ -658,8 +659,8 @@ submitted, closing to cancel, nowhere
     callback other attempt -> refused: attempt unknown
 submitted, closing to cancel, shown
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
-    | refund unknown | refund dead, number never sent -> refused: out of place
+    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
+    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown | cancel
     | deadline | deadline, passed -> unchanged
@@ -676,8 +677,8 @@ submitted, closing to cancel, shown
     callback other attempt -> refused: attempt unknown
 submitted, closing to cancel, close answered by wechat
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
-    | refund unknown | refund dead, number never sent -> refused: out of place
+    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
+    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
     | query not exist | query unknown | cancel | deadline | deadline, passed -> unchanged
@@ -694,8 +695,8 @@ submitted, closing to cancel, close answered by wechat
     callback other attempt -> refused: attempt unknown
 submitted, closing to cancel, unionpay
     created | validated suitable | validated unsuitable | validated risk | send never sent | close closed
-    | close already paid | close not exist | close unknown | refund done | refund rejected | refund dead
-    | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
+    | close already paid | close not exist | close unknown | refund done | refund rejected | refund refused for good
+    | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
     | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
@@ -712,8 +713,8 @@ submitted, closing to cancel, unionpay
     timer | timer, much later -> unchanged; does query #0
 submitted, closing as expired, shown
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
-    | refund unknown | refund dead, number never sent -> refused: out of place
+    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
+    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown
     | deadline | deadline, passed -> unchanged
@@ -731,8 +732,8 @@ submitted, closing as expired, shown
     cancel -> wish cancel
 submitted, closing to switch to wechat, shown
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
-    | refund unknown | refund dead, number never sent -> refused: out of place
+    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
+    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay -> wish switch to simpay
     chosen wechat | send accepted | send rejected | send rejected, our fault | send not sent | send unknown
     | query unknown | deadline -> unchanged
@@ -752,8 +753,8 @@ submitted, closing to switch to wechat, shown
     deadline, passed -> wish expiry
 succeeded
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
-    | refund unknown | refund dead, number never sent -> refused: out of place
+    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
+    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
@@ -768,8 +769,8 @@ succeeded
     callback other attempt -> refused: attempt unknown
 succeeded by the first attempt, second closing at wechat
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
-    | refund unknown | refund dead, number never sent -> refused: out of place
+    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
+    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query unknown | deadline | deadline, passed -> unchanged
@@ -786,8 +787,8 @@ succeeded by the first attempt, second closing at wechat
     callback other attempt -> refused: attempt unknown
 succeeded, a further capture unconfirmed
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
-    | refund unknown | refund dead, number never sent -> refused: out of place
+    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
+    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
@@ -816,7 +817,7 @@ succeeded, a further capture's refund owed
     callback other attempt -> refused: attempt unknown
     refund done -> capture 1 further, refunded; writes entry suspense_refund, order.suspense_refunded; rests
     refund rejected | refund not sent -> capture 1 further, refund owed
-    refund dead | refund dead, first number -> capture 1 further, refund owed, number 2
+    refund refused for good | refund dead | refund dead, first number -> capture 1 further, refund owed, number 2
     refund stuck | refund unknown -> capture 1 further, refund in doubt
     refund not exist -> capture 1 further, refund in doubt; does refund 1
     timer | timer, much later -> unchanged; does refund 1
@@ -835,7 +836,8 @@ succeeded, a further capture's refund in doubt
     callback other account -> refused: account differs
     callback other attempt -> refused: attempt unknown
     refund done -> capture 1 further, refunded; writes entry suspense_refund, order.suspense_refunded; rests
-    refund rejected | refund stuck | refund not sent | refund unknown -> capture 1 further, refund in doubt
+    refund rejected | refund refused for good | refund stuck | refund not sent | refund unknown
+        -> capture 1 further, refund in doubt
     refund dead | refund dead, first number -> capture 1 further, refund owed, number 2
     refund not exist -> capture 1 further, refund in doubt; does refund 1
     timer | timer, much later -> unchanged; does query refund 1
@@ -857,7 +859,7 @@ succeeded, a further capture's refund owed under its second number
     refund done
         -> capture 1 further, refunded, number 2; writes entry suspense_refund, order.suspense_refunded; rests
     refund rejected | refund not sent -> capture 1 further, refund owed, number 2
-    refund dead -> capture 1 further, refund owed, number 3
+    refund refused for good | refund dead -> capture 1 further, refund owed, number 3
     refund stuck | refund unknown -> capture 1 further, refund in doubt, number 2
     refund not exist -> capture 1 further, refund in doubt, number 2; does refund 1
     timer | timer, much later -> unchanged; does refund 1
@@ -878,7 +880,7 @@ succeeded, a further capture's refund in doubt under its last number
     callback other attempt -> refused: attempt unknown
     refund done
         -> capture 1 further, refunded, number 6; writes entry suspense_refund, order.suspense_refunded; rests
-    refund rejected | refund dead | refund stuck | refund not sent | refund unknown
+    refund rejected | refund refused for good | refund dead | refund stuck | refund not sent | refund unknown
         -> capture 1 further, refund in doubt, number 6
     refund not exist -> capture 1 further, refund in doubt, number 6; does refund 1
     timer | timer, much later -> unchanged; does query refund 1
@@ -887,8 +889,8 @@ succeeded, a further capture's refund done
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
     | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close not exist | close unknown | refund done | refund rejected | refund dead
-    | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
+    | close already paid | close not exist | close unknown | refund done | refund rejected | refund refused for good
+    | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
     | refund dead, number never sent | deadline | timer | deadline, passed | timer, much later -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
@@ -899,8 +901,8 @@ succeeded, a further capture's refund done
     callback other attempt -> refused: attempt unknown
 failed, cancelled before any attempt
     created | validated suitable | validated unsuitable | validated risk | refund done | refund rejected
-    | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
-    | refund dead, number never sent -> refused: out of place
+    | refund refused for good | refund dead | refund dead, first number | refund stuck | refund not sent
+    | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
@@ -911,8 +913,8 @@ failed, cancelled before any attempt
     deadline | timer | deadline, passed | timer, much later -> unchanged
 failed, cancelled, attempt dead
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist
-    | refund unknown | refund dead, number never sent -> refused: out of place
+    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
+    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown
     | close closed | close already paid | close not exist | close unknown | deadline | deadline, passed -> unchanged

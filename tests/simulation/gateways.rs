@@ -130,6 +130,8 @@ pub struct Payment {
     name: Option<Box<str>>,
     trade: Box<dyn Trade>,
     refunds: BTreeMap<String, Refund>,
+    /// Numbers that were refused, and are taken no more.
+    refunds_refused: usize,
     /// What becomes of the next one.
     next_refund: End,
     /// What happened before money was taken.
@@ -240,6 +242,7 @@ impl Gateways {
             name: (channel == Channel::Stripe).then(|| self.reference(channel, account).into()),
             trade: begin(channel, terms.expires_at, now),
             refunds: BTreeMap::new(),
+            refunds_refused: 0,
             next_refund: End::Paid,
             preludes: Vec::new(),
         }
@@ -308,6 +311,7 @@ impl Gateways {
             name: None,
             trade: begin(channel, now, now),
             refunds: BTreeMap::new(),
+            refunds_refused: 0,
             next_refund: End::Paid,
             preludes: Vec::new(),
         });

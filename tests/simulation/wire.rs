@@ -185,10 +185,10 @@ impl World {
             Request::Submit(_) if self.gateways.payment(number).is_none() => {
                 self.dice.happens(self.weather.refuses_payment).then(|| rejected(Fault::Payment, "refused"))
             }
-            Request::Refund { .. } => self
-                .dice
-                .happens(self.weather.refund_refused)
-                .then(|| Reply::Refund(RefundOutcome::Rejected { code: "balance".into() })),
+            Request::Refund { refund_number, .. } => {
+                let refuses = self.dice.happens(self.weather.refund_refused);
+                refuses.then(|| self.gateways.refuse_refund(number, refund_number)).flatten().map(Reply::Refund)
+            }
             Request::Submit(_) | Request::Query | Request::Close | Request::QueryRefund { .. } => None,
         }
     }
@@ -359,6 +359,7 @@ fn sign(reply: &Reply) -> Sign {
         | Reply::Refund(
             RefundOutcome::Done
             | RefundOutcome::Rejected { .. }
+            | RefundOutcome::Spent { .. }
             | RefundOutcome::Dead { .. }
             | RefundOutcome::Stuck { .. }
             | RefundOutcome::NotSent { .. }

@@ -47,10 +47,12 @@ impl Draft {
         let purpose = match (reason, witness) {
             (None, _) => Purpose::Payment,
             (Some(reason), Witness::Query) => {
-                Purpose::Suspense { reason, round: Round::FIRST, refund: RefundStage::Owed { tries: 0, due_at: at } }
+                let refund = RefundStage::Owed { tries: 0, due_at: at };
+                Purpose::Suspense { reason, round: Round::FIRST, dated_at: at, refund }
             }
             (Some(reason), Witness::Callback) => {
-                Purpose::Suspense { reason, round: Round::FIRST, refund: RefundStage::Unconfirmed { since: at } }
+                let refund = RefundStage::Unconfirmed { since: at };
+                Purpose::Suspense { reason, round: Round::FIRST, dated_at: at, refund }
             }
         };
         let index = u8::try_from(self.order.captures.len()).map_err(|_| Refusal::OutOfPlace)?;
@@ -102,7 +104,8 @@ impl Draft {
             };
         }
         match (&mut known.purpose, witness) {
-            (Purpose::Suspense { refund: refund @ RefundStage::Unconfirmed { .. }, .. }, Witness::Query) => {
+            (Purpose::Suspense { dated_at, refund: refund @ RefundStage::Unconfirmed { .. }, .. }, Witness::Query) => {
+                *dated_at = at;
                 *refund = RefundStage::Owed { tries: 0, due_at: at };
                 self.effects.push(Effect::Refund { capture: index });
             }
@@ -165,10 +168,12 @@ impl Draft {
     pub(super) fn refund_answered(&mut self, index: u8, asked: Round, outcome: &RefundOutcome) -> Result<(), Refusal> {
         let (at, pace) = (self.at, self.order.pace);
         let capture = self.order.captures.get_mut(usize::from(index)).ok_or(Refusal::OutOfPlace)?;
-        let Purpose::Suspense { round, refund, .. } = &mut capture.purpose else { return Err(Refusal::OutOfPlace) };
-        let (tries, dated_at, doubtful) = match refund {
-            RefundStage::Owed { tries, due_at } => (*tries, *due_at, false),
-            RefundStage::Doubtful { tries, dated_at, .. } => (*tries, *dated_at, true),
+        let Purpose::Suspense { round, dated_at, refund, .. } = &mut capture.purpose else {
+            return Err(Refusal::OutOfPlace);
+        };
+        let (tries, doubtful) = match refund {
+            RefundStage::Owed { tries, .. } => (*tries, false),
+            RefundStage::Doubtful { tries, .. } => (*tries, true),
             RefundStage::Unconfirmed { .. } => return Err(Refusal::OutOfPlace),
             RefundStage::Done { .. } => return Ok(()),
         };
@@ -182,7 +187,7 @@ impl Draft {
         }
         let due_at = at.plus_ms(retry::gap_ms(retry::refunds(pace), tries));
         let tried = tries.saturating_add(1);
-        let doubt = RefundStage::Doubtful { tries: tried, due_at, dated_at };
+        let doubt = RefundStage::Doubtful { tries: tried, due_at };
         match outcome {
             RefundOutcome::Done => {
                 *refund = RefundStage::Done { at };
@@ -199,15 +204,20 @@ impl Draft {
                 self.effects.push(Effect::Refund { capture: index });
             }
             // It judges one send, and says nothing of those before it.
-            RefundOutcome::Rejected { .. } | RefundOutcome::NotSent { .. } if doubtful => *refund = doubt,
+            RefundOutcome::Rejected { .. } | RefundOutcome::Spent { .. } | RefundOutcome::NotSent { .. }
+                if doubtful =>
+            {
+                *refund = doubt;
+            }
             RefundOutcome::Rejected { .. } | RefundOutcome::NotSent { .. } => {
                 *refund = RefundStage::Owed { tries: tried, due_at };
             }
-            // The one word that opens a round: under another number what may still be paid would be paid twice.
-            RefundOutcome::Dead { .. } => match retry::refund_rounds(pace).get(usize::from(round.0)) {
+            // Nothing but certainty opens a round: under another number what may still be paid would be paid twice.
+            RefundOutcome::Spent { .. } | RefundOutcome::Dead { .. } => match retry::next_round_ms(pace, *round) {
                 Some(gap_ms) => {
                     *round = round.next();
-                    *refund = RefundStage::Owed { tries: 0, due_at: at.plus_ms(*gap_ms) };
+                    *dated_at = at.plus_ms(gap_ms);
+                    *refund = RefundStage::Owed { tries: 0, due_at: *dated_at };
                 }
                 None => *refund = doubt,
             },
@@ -231,10 +241,17 @@ impl Order {
     }
 
     /// Whether an answer about a refund means that it will not get any further without a person.
-    pub fn is_stuck(&self, outcome: &RefundOutcome, round: Round) -> bool {
+    pub fn is_stuck(&self, index: u8, asked: Round, outcome: &RefundOutcome) -> bool {
+        let purpose = self.captures.get(usize::from(index)).map(|capture| capture.purpose);
+        let Some(Purpose::Suspense { round, refund, .. }) = purpose else { return false };
+        if asked != round || matches!(refund, RefundStage::Done { .. }) {
+            return false;
+        }
         match outcome {
             RefundOutcome::Stuck { .. } => true,
-            RefundOutcome::Dead { .. } => usize::from(round.0) >= retry::refund_rounds(self.pace).len(),
+            RefundOutcome::Dead { .. } | RefundOutcome::Spent { .. } => {
+                retry::next_round_ms(self.pace, round).is_none()
+            }
             RefundOutcome::Done
             | RefundOutcome::Rejected { .. }
             | RefundOutcome::NotSent { .. }

@@ -11,7 +11,7 @@ use crate::sights::{self, Sight};
 
 /// How long a refund takes that is not done at once.
 const REFUND_TAKES_MS: i64 = 90_000;
-/// How many refunds of a payment may fail: fewer than have numbers, so that every run comes to rest without a person.
+/// How many numbers of a payment's refund may be used up: fewer than there are, so that every run comes to rest without a person.
 const FAILURES_MAX: usize = 4;
 
 /// How a refund ends.
@@ -37,11 +37,28 @@ impl Gateways {
         payment.next_refund = match payment.channel {
             // A failed one is told of as one that was never there, and the same number is taken again.
             Channel::Simpay | Channel::Alipay => End::Paid,
-            Channel::Wechat | Channel::Unionpay | Channel::Stripe if payment.failed_refunds() < FAILURES_MAX => {
+            Channel::Wechat | Channel::Unionpay | Channel::Stripe if payment.numbers_used_up() < FAILURES_MAX => {
                 End::Failed
             }
             Channel::Wechat | Channel::Unionpay | Channel::Stripe => End::Paid,
         };
+    }
+
+    /// Refuses a refund, if it can be. UnionPay and Stripe tell a repeat of what they took before anything else, and
+    /// take no number again that they refused.
+    pub fn refuse_refund(&mut self, number: AttemptNumber, refund_number: &str) -> Option<RefundOutcome> {
+        let payment = self.payments.get_mut(&number)?;
+        let code = "balance".into();
+        match payment.channel {
+            Channel::Simpay | Channel::Wechat | Channel::Alipay => Some(RefundOutcome::Rejected { code }),
+            Channel::Unionpay | Channel::Stripe => {
+                let is_new = !payment.refunds.contains_key(refund_number);
+                (is_new && payment.numbers_used_up() < FAILURES_MAX).then(|| {
+                    payment.refunds_refused += 1;
+                    RefundOutcome::Spent { code }
+                })
+            }
+        }
     }
 
     pub(super) fn refund(
@@ -95,6 +112,10 @@ impl Gateways {
 impl Payment {
     fn failed_refunds(&self) -> usize {
         self.refunds.values().filter(|refund| refund.end == End::Failed).count()
+    }
+
+    fn numbers_used_up(&self) -> usize {
+        self.failed_refunds() + self.refunds_refused
     }
 
     /// What was given back, or will be.

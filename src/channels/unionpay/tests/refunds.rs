@@ -25,6 +25,7 @@ fn name(outcome: &RefundOutcome) -> String {
     match outcome {
         RefundOutcome::Done => "done".into(),
         RefundOutcome::Rejected { code } => format!("rejected {code}"),
+        RefundOutcome::Spent { code } => format!("spent {code}"),
         RefundOutcome::Dead { code } => format!("dead {code}"),
         RefundOutcome::Stuck { code } => format!("stuck {code}"),
         RefundOutcome::NotSent { .. } => "not sent".into(),
@@ -62,11 +63,11 @@ fn a_refund_that_was_taken_is_not_done() {
         ("45", UNKNOWN),
         ("98", UNKNOWN),
         ("", UNKNOWN),
-        ("11", "rejected 11"),
-        ("34", "rejected 34"),
-        ("35", "rejected 35"),
-        ("36", "rejected 36"),
-        ("64", "rejected 64"),
+        ("11", "spent 11"),
+        ("34", "spent 34"),
+        ("35", "spent 35"),
+        ("36", "spent 36"),
+        ("64", "spent 64"),
     ];
     for (code, expected) in table {
         let answer = answer(with(taken(), &[("respCode", code)]));
@@ -99,13 +100,21 @@ fn a_query_tells_whether_a_refund_was_done() {
     assert_eq!(name(&adapter().read_refund_query(&refund_ask(), &stamp(), &unsigned)), UNKNOWN);
 }
 
-/// A `txnTime` of yesterday is taken no more, so that what is not there by then never will be.
+/// A `txnTime` of yesterday is taken no more, so that what is not there by then never will be; what is older still may
+/// have been forgotten.
 #[test]
-fn a_refund_that_is_not_there_a_day_after_its_date_is_dead() {
+fn a_refund_that_is_not_there_is_dead_between_a_day_and_a_week_after_its_date() {
     let answer = answer(with(taken(), &[("respCode", "34"), ("txnType", "00")]));
-    let day_ms = 86_400_000;
-    for (late_ms, expected) in [(day_ms, "not exist"), (day_ms + 1, "dead 34")] {
-        let late = Stamp { at: refund_ask().dated_at.plus_ms(late_ms), nonce: String::new() };
-        assert_eq!(name(&adapter().read_refund_query(&refund_ask(), &late, &answer)), expected);
+    let hour_ms = 3_600_000;
+    for (age_ms, expected) in [
+        (12 * hour_ms, "not exist"),
+        (12 * hour_ms + 1, UNKNOWN),
+        (24 * hour_ms, UNKNOWN),
+        (24 * hour_ms + 1, "dead 34"),
+        (168 * hour_ms, "dead 34"),
+        (168 * hour_ms + 1, "stuck 34"),
+    ] {
+        let late = Stamp { at: refund_ask().dated_at.plus_ms(age_ms), nonce: String::new() };
+        assert_eq!(name(&adapter().read_refund_query(&refund_ask(), &late, &answer)), expected, "{age_ms}");
     }
 }

@@ -28,7 +28,7 @@ use crate::config::Config;
 use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{Event, Fact, Refusal};
 use crate::domain::id::{Account, AttemptNumber, OrderId, PlatformId};
-use crate::domain::order::Order;
+use crate::domain::order::{Attempt, AttemptState, Order};
 use crate::domain::step::create;
 use crate::domain::time::Instant;
 use crate::domain::validation::{Facts, Health, validate};
@@ -282,10 +282,12 @@ impl Registry {
             Command::Pay { channel, method } => Told::Choice { channel, method, details: self.details(id).await? },
         };
         let order = self.tell(id, told, follower, claim).await?;
+        let is_closing = |attempt: &&Attempt| attempt.state == AttemptState::Closing;
+        let closing = order.open_attempt().filter(is_closing).map(|attempt| attempt.ordinal);
         let placed = self.first_answer(order, answer).await;
         let held_back = match command {
             Command::Cancel => None,
-            Command::Pay { channel, method } => placed.order.held_back(channel, method, clock::now()),
+            Command::Pay { .. } => closing.and_then(|ordinal| placed.order.held_back_by(ordinal, clock::now())),
         };
         held_back.map_or(Ok(placed), |refusal| Err(AskError::Refused(refusal)))
     }

@@ -248,7 +248,7 @@ struct Settled {
 }
 
 /// Requests that one call may take: a close may have to look before and after, and a payment whose name is not known is
-/// looked for page by page among all of its time (Stripe: 100 a page, so among 10,000).
+/// looked for page by page among all of its time (Stripe: 40 a page, so among 4,000).
 const REQUESTS_MAX: u32 = 100;
 
 async fn answer(desk: Rc<Desk>, call: Call) {
@@ -294,20 +294,25 @@ async fn carry(desk: &Desk, call: &Call) -> Settled {
     };
     let Some(frozen) = frozen.as_deref() else { return not_sent("what it tells of the payer is not known any more") };
     let mut next = Next::First;
+    let mut first_at = None;
     for _ in 0..REQUESTS_MAX {
         let (stamp, answer) = match deliver(desk, adapter, call, frozen, next).await {
             Delivered::Answered(stamp, answer) => (stamp, answer),
             Delivered::Settled(settled) => return *settled,
         };
         match read(adapter, call, frozen, &stamp, &answer) {
-            Reading::Told((fact, next_action)) => {
+            Reading::Told((mut fact, next_action)) => {
+                // What is told by several pages is as old as the first of them.
+                if let (Fact::QueryAnswered { asked_at, .. }, Some(at)) = (&mut fact, first_at) {
+                    *asked_at = at;
+                }
                 return Settled { fact, next_action, way: Way::Answered { status: answer.status } };
             }
             Reading::Ask(outgoing) => next = Next::Further(outgoing),
         }
-        if call.question.is_query() {
-            desk.query_limiter.until_ready().await;
-        }
+        first_at = first_at.or(Some(stamp.at));
+        // A further request is a look, whatever the first one was.
+        desk.query_limiter.until_ready().await;
     }
     undelivered(call, Undelivered::Unknown("the channel asks for one request after the other".into()))
 }

@@ -45,7 +45,7 @@ pub struct BillLine {
     pub reference: String,
     /// Positive; `kind` tells the direction.
     pub amount_minor: i64,
-    /// Positive; what the channel keeps of a payment, or gives back with a refund.
+    /// What the channel keeps of a payment, or gives back with a refund; negative where it is the other way round.
     pub fee_minor: Option<i64>,
     pub currency: Currency,
     pub at: Option<Instant>,

@@ -19,7 +19,7 @@ use super::reservations::Reserved;
 use super::schema;
 use crate::actors::ask::{Addressee, AskError, Command, Known, NewOrder, Patience, Trace};
 use crate::actors::clock;
-use crate::domain::event::Created;
+use crate::domain::event::{Created, Refusal};
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::{Order, Webhooks};
 use crate::domain::payer::PayerMark;
@@ -183,6 +183,17 @@ struct Written {
     body: String,
 }
 
+/// What was claimed and then given up is refused again, since refusals are never kept.
+fn held_back(order: &Order, command: Command) -> Option<Refusal> {
+    let (channel, method) = match command {
+        Command::Cancel => return None,
+        Command::Pay { channel, method } => (channel, method),
+    };
+    let now = clock::now();
+    let open = order.open_attempt().filter(|attempt| !attempt.is_renewed_by(channel, method, now))?;
+    order.held_back_by(open.ordinal, now)
+}
+
 impl App {
     /// Makes a new order of the draft.
     async fn place(&self, platform: &Platform, draft: &Draft, patience: Patience) -> Result<HttpResponse, ApiError> {
@@ -269,7 +280,7 @@ impl App {
             return Err(ApiError::store_unavailable());
         }
         if let Some(kept) = self.kept(platform, &key, &fingerprint).await? {
-            return self.replay(kept).await;
+            return self.replay(kept, command).await;
         }
         let stored = self.owned(platform, &id).await?;
         let order = stored.order.id;
@@ -284,7 +295,7 @@ impl App {
 
     /// The answer that was given before, with what remains to be done by now. If it was lost, the order as it is now
     /// becomes the answer.
-    async fn replay(&self, kept: KeptAnswer) -> Result<HttpResponse, ApiError> {
+    async fn replay(&self, kept: KeptAnswer, command: Command) -> Result<HttpResponse, ApiError> {
         let stored = self.store.order(kept.claim.order).await?.ok_or_else(ApiError::internal)?;
         let written = match kept.given {
             Some(given) => Written {
@@ -292,6 +303,9 @@ impl App {
                 body: given.body.into(),
             },
             None => {
+                if let Some(refusal) = held_back(&stored.order, command) {
+                    return Err(AskError::Refused(refusal).into());
+                }
                 let written = self.write_asked(&stored, &stored.order, None).await?;
                 self.keep(kept.claim, written.status, written.body.clone()).await?;
                 written

@@ -596,7 +596,7 @@ fn rule_07_where_a_channel_cannot_close_a_switch_waits_and_a_wish_is_stored_and_
 fn rule_07_a_page_that_nobody_opened_cannot_be_closed_so_the_switch_is_refused_and_it_stays_open() {
     let wechat = (Channel::Wechat, method_of(Channel::Wechat));
     let mut walk = Walk::shown_at(Channel::Alipay);
-    let held_back = |walk: &Walk| walk.order.held_back(wechat.0, wechat.1, walk.at);
+    let held_back = |walk: &Walk| walk.order.held_back_by(0, walk.at);
     assert_eq!(proposed(&walk.tell(chosen(Channel::Wechat))), [Effect::Close { ordinal: 0 }]);
     assert_eq!(held_back(&walk), None, "it is being closed");
     let mut expiring = walk.clone();
@@ -606,7 +606,7 @@ fn rule_07_a_page_that_nobody_opened_cannot_be_closed_so_the_switch_is_refused_a
     let until = walk.attempt(0).expires_at.plus_ms(Channel::Alipay.rules().grace_ms);
     let retry_after_ms = until.since_ms(walk.at);
     assert_eq!(held_back(&walk), Some(Refusal::AttemptOpen { retry_after_ms, until: Some(until) }));
-    assert_eq!(walk.order.held_back(Channel::Alipay, method_of(Channel::Alipay), walk.at), None);
+    assert_eq!(walk.order.held_back_by(1, walk.at), None, "another attempt was not asked to give way");
     // Once the payer has opened it the next try closes it.
     let mut opened = walk.clone();
     opened.tell(found(0, Finding::Pending));

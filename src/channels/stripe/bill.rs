@@ -191,7 +191,11 @@ fn sourced(
     if settled <= 0 || (same_currency && settled != amount_minor) {
         return Err("the movement and its source have different amounts");
     }
-    let fee_minor = if same_currency { Some(fee(movement, currency)?) } else { None };
+    let kept = if same_currency { Some(fee(movement, currency)?) } else { None };
+    let fee_minor = match kind {
+        BillKind::Refund => kept.map(|kept| -kept),
+        BillKind::Payment | BillKind::Other => kept,
+    };
     Ok(Some(BillLine {
         kind,
         // A longer one is another system's on the same account.

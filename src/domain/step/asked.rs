@@ -18,10 +18,10 @@ impl Attempt {
 }
 
 impl Order {
-    /// What holds back a payer who asked for this way to pay, if the order stays with another one.
-    pub fn held_back(&self, channel: Channel, method: Method, now: Instant) -> Option<Refusal> {
-        let open = self.open_attempt().filter(|attempt| attempt.state == AttemptState::Open)?;
-        (!open.is_renewed_by(channel, method, now)).then(|| open.holds_back(now, self.time_scale))
+    /// What holds back a payer who asked for another way to pay than this attempt, if it was not closed for that.
+    pub fn held_back_by(&self, ordinal: u8, now: Instant) -> Option<Refusal> {
+        let open = self.attempt(ordinal).filter(|attempt| attempt.state == AttemptState::Open)?;
+        Some(open.holds_back(now, self.time_scale))
     }
 }
 

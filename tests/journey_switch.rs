@@ -3,6 +3,7 @@
 mod support;
 
 use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::{Value, json};
 use support::app::{self, App};
 use support::client::{an_order, text, with};
@@ -147,6 +148,12 @@ async fn a_page_that_cannot_be_closed_holds_a_switch_back_and_stays_payable() {
         assert_eq!(refused.problem(409, "attempt_open"), None, "{channel}");
         let wait_s: i64 = refused.header("retry-after").expect("when to come again").parse().expect("seconds");
         assert!(wait_s > 30, "{channel} is open for longer than {wait_s} s");
+        // Refusals are not kept: the same request is refused anew.
+        for _ in 0..2 {
+            let asked = client.request(Method::POST, &format!("/v1/orders/{id}/pay"));
+            let asked = asked.header("idempotency-key", format!("key-{id}")).json(&json!({ "channel": "simpay" }));
+            assert_eq!(client.send(asked).await.problem(409, "attempt_open"), None, "{channel}");
+        }
         let until = text(&refused.body, "until").to_owned();
         assert!(until.as_str() > text(&order["next_action"], "expires_at"), "{channel}: the grace is counted, {until}");
         let order = client.order(&id).await;

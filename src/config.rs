@@ -454,7 +454,8 @@ mod tests {
 
     #[test]
     fn a_bound_of_bills_that_is_zero_is_told_by_its_own_key() {
-        let changes: [(&str, fn(&mut Bills)); 3] = [
+        type Change = fn(&mut Bills);
+        let changes: [(&str, Change); 3] = [
             ("answer_max_bytes", |bills| bills.answer_max_bytes = 0),
             ("lines_max", |bills| bills.lines_max = 0),
             ("timeout_ms", |bills| bills.timeout_ms = 0),

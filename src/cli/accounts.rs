@@ -293,7 +293,8 @@ mod tests {
     fn what_leads_accounts_elsewhere_is_named() {
         let running = Config::load(&[]).unwrap();
         assert_eq!(leading_elsewhere(&running, &running), None);
-        let changes: [(&str, fn(&mut Config)); 6] = [
+        type Change = fn(&mut Config);
+        let changes: [(&str, Change); 6] = [
             ("sandbox", |config| config.sandbox = !config.sandbox),
             ("data.dir", |config| config.data.dir.push("elsewhere")),
             ("gateway.listen", |config| config.gateway.listen.set_port(1)),

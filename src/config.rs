@@ -303,8 +303,13 @@ impl Config {
             return refuse("routing.payer_memory_days", "must be at least 1");
         }
         let Bills { answer_max_bytes, lines_max, timeout_ms } = self.bills;
-        if answer_max_bytes == 0 || lines_max == 0 || timeout_ms == 0 {
-            return refuse("bills.answer_max_bytes", "and `bills.lines_max` and `bills.timeout_ms` must be at least 1");
+        let bounds = [
+            ("bills.answer_max_bytes", answer_max_bytes == 0),
+            ("bills.lines_max", lines_max == 0),
+            ("bills.timeout_ms", timeout_ms == 0),
+        ];
+        if let Some((key, _)) = bounds.iter().find(|(_, is_zero)| *is_zero) {
+            return refuse(key, "must be at least 1");
         }
         url::Url::parse(&self.server.public_url)
             .map_err(|error| ConfigError(format!("`server.public_url`: {error}")))?;
@@ -441,4 +446,25 @@ pub fn secret_file(path: &Path) -> Result<SecretString, ConfigError> {
         return Err(ConfigError(format!("secret file {} is empty", path.display())));
     }
     Ok(SecretString::from(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_of_bills_that_is_zero_is_told_by_its_own_key() {
+        type Change = fn(&mut Bills);
+        let changes: [(&str, Change); 3] = [
+            ("answer_max_bytes", |bills| bills.answer_max_bytes = 0),
+            ("lines_max", |bills| bills.lines_max = 0),
+            ("timeout_ms", |bills| bills.timeout_ms = 0),
+        ];
+        for (key, change) in changes {
+            let mut config = Config::load(&[]).unwrap();
+            change(&mut config.bills);
+            let error = config.check().unwrap_err().to_string();
+            assert_eq!(error, format!("configuration: `bills.{key}` must be at least 1"));
+        }
+    }
 }

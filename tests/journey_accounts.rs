@@ -348,6 +348,18 @@ async fn a_malformed_key_changes_nothing_and_a_new_account_is_served_at_once() {
         assert_eq!(accounts_of(&app.site, "captured", number), [format!("wechat/{account}")]);
     }
 
+    // Where a channel's money goes is for a start to say.
+    let elsewhere = enabled(&["wechat"]).replace("enabled = true", "enabled = true\nbase_url = \"http://127.0.0.1:9\"");
+    configure(&app.site, &format!("{elsewhere}{}", wechat.keep(&app.site)));
+    app.server.hang_up().await;
+    logged(&app, stays, 2).await;
+    let log = app.server.log();
+    let line = log.lines().rfind(|line| line.contains(stays)).expect("the line").to_owned();
+    assert!(line.contains("channels.wechat.base_url") && line.contains("restart"), "{line}");
+    let order = opened(&client_b, &by("wechat", "tea")).await;
+    let order = client_b.reaches(text(&order, "id"), "succeeded", PAID).await;
+    assert_eq!(order["attempts"][0]["account"], "shop", "nothing has changed");
+
     // A channel is more than its accounts: it waits for a restart, and says so; so does what is to go.
     let stripe = Account::known_in(&app.site.folder.path().join("elsewhere"), "stripe", "default").keep(&app.site);
     let settings = format!("{}{}{stripe}", enabled(&["wechat", "stripe"]), wechat.keep(&app.site));

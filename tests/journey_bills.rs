@@ -8,11 +8,15 @@ use std::net::TcpListener;
 use std::process::Output;
 
 use futures_util::future::join_all;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SerialNumber};
+use rcgen::{PKCS_RSA_SHA256, RsaKeySize};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use support::accounts::{Account, enabled, folder, write};
 use support::app::App;
 use support::client::{Client, an_order, http, text, with};
 use support::process::{Kind, Site};
-use support::{app, seconds};
+use support::{app, eventually, seconds};
 use time::OffsetDateTime;
 use time::macros::{format_description, offset};
 use tongbao::config::sandbox;
@@ -247,6 +251,48 @@ async fn each_account_fetches_its_own_bill() {
     assert!(!words.contains("sk_test"), "{words}");
     assert_eq!(found, lines_of(stripe, &order));
     app.finish().await;
+}
+
+/// The certificate that we were set up with is not the one that Alipay signs by any more.
+#[actix_web::test]
+async fn a_bill_by_a_certificate_that_came_later_is_fetched() {
+    let site = Site::new(Kind::Sqlite, "");
+    let known = sandbox::Alipay::open(site.folder.path(), "default").expect("the sandbox's keys");
+    let named = |name: &str, serial: u64, is_ca: IsCa| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        (params.serial_number, params.is_ca) = (Some(SerialNumber::from(serial)), is_ca);
+        params
+    };
+    let of = |pem: &str| KeyPair::from_pem(pem).expect("a key");
+    let root = || named("Root", 1, IsCa::Ca(BasicConstraints::Unconstrained));
+    let root_key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).expect("a key");
+    let root_pem = root().self_signed(&root_key).expect("a root").pem();
+    let old_key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).expect("a key");
+    let issuer = Issuer::new(root(), root_key);
+    let issued = |name: &str, serial: u64, key: &KeyPair| {
+        named(name, serial, IsCa::NoCa).signed_by(key, &issuer).expect("a certificate").pem()
+    };
+    let theirs = site.folder.path().join("sandbox/alipay-default");
+    write(&theirs.join("root.pem"), &root_pem);
+    write(&theirs.join("app.pem"), &issued("App", 2, &of(known.app_key.expose_secret())));
+    write(&theirs.join("alipay.pem"), &issued("Alipay", 4, &of(known.alipay_key.expose_secret())));
+    let ours = Account::of(&site, "alipay", "default").keep(&site);
+    write(&folder(&site, "alipay", "default").join("alipay_certificate"), &issued("Alipay", 3, &old_key));
+    write(&site.folder.path().join("overlay.toml"), &format!("{}{ours}", enabled(&["alipay"])));
+
+    let mut gateway = site.start(&["gateway"]);
+    let is_up = || async { support::gateway::Gateway::new(&site).is_up().await.then_some(()) };
+    eventually("the gateway is up", seconds(30), is_up).await;
+    let (code, words) = said(&site.run(&["bill", "alipay", "--date", "2026-01-01"]).await);
+    assert!(code == Some(0) && words.contains("No trades."), "{words}");
+
+    // One of another holder is not believed, and asked for no more than once.
+    write(&folder(&site, "alipay", "default").join("alipay_certificate"), &issued("Another", 3, &old_key));
+    let (code, words) = said(&site.run(&["bill", "alipay", "--date", "2026-01-01"]).await);
+    assert!(code == Some(1) && words.contains("a certificate that is not known"), "{words}");
+    assert_eq!(words.matches("upkeep failed").count(), 1, "{words}");
+    gateway.stop().await;
 }
 
 /// A gateway that gives everybody the same answer, for as long as the test runs.

@@ -142,6 +142,26 @@ async fn says(server: &Process, what: &[&str]) {
     eventually(&format!("a line of the log says {what:?}"), seconds(30), line).await;
 }
 
+#[actix_web::test]
+async fn spans_that_shrink_before_a_gateway_of_its_own_are_told() {
+    let own = "base_url = \"http://127.0.0.1:9\"";
+    let settings = enabled(&["wechat", "stripe"]).replace("[channels.stripe]", &format!("[channels.stripe]\n{own}"));
+    let mut site = Site::new(Kind::Sqlite, &settings);
+    let mut server = site.start(&["serve"]);
+    says(&server, &["WARN", "channels.stripe.base_url", "gateway.time_scale_percent = 100"]).await;
+    says(&server, &["serving"]).await;
+    assert!(!server.log().contains("channels.wechat.base_url"), "the simulated gateway's spans shrink as well");
+    server.stop().await;
+
+    let before = server.log().len();
+    site.lay_over(&format!("{settings}[gateway]\ntime_scale_percent = 100\n"));
+    let mut server = site.start(&["serve"]);
+    let serving = || async { server.log()[before..].contains("serving").then_some(()) };
+    eventually("it serves again", seconds(30), serving).await;
+    assert!(!server.log()[before..].contains("base_url"), "{}", server.log_tail());
+    server.stop().await;
+}
+
 /// A start is not refused for it: the account's orders must go on being asked about, and the other channels stay up.
 #[actix_web::test]
 async fn a_key_that_everybody_may_read_and_a_certificate_that_has_ended_are_told() {

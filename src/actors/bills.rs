@@ -81,36 +81,72 @@ pub async fn fetch(
     follower: &mut dyn Follower,
 ) -> Result<Vec<BillLine>, FetchError> {
     let client = sender::client().map_err(|error| FetchError::Unanswered(sender::describe(&error)))?;
-    let answered = async |outgoing: Outgoing, follower: &mut dyn Follower| -> Result<Answer, Undelivered> {
-        let trace = traceparent(Trace(rand::random()));
-        let watch = |transfer| follower.transferred(transfer);
-        sender::send_watched(&client, outgoing, &trace, bounds.answer, watch).await
-    };
+    let date = bill.day.date;
+    let mut fetching = Fetching { client, adapter, bounds, follower, has_received: false };
     // A signature by a key that came after the configured ones must verify here as it does in the server.
-    let stamp = fresh();
-    if let Some(outgoing) = adapter.upkeep(&stamp) {
-        let answer = answered(outgoing, follower).await?;
-        if let Err(why) = adapter.read_upkeep(&stamp, &answer) {
-            tracing::warn!(account = %adapter.account(), why, "the account's upkeep failed");
-        }
+    fetching.look_after().await?;
+    let error = match fetching.lines(bill).await {
+        // What the follower has cannot be taken back.
+        Err(FetchError::Bill(error @ BillError::Unreadable { .. })) if !fetching.has_received => error,
+        ended => return ended,
+    };
+    // Which key a channel has gone over to may be known by its answer alone.
+    match adapter.bill(date) {
+        Some(again) if fetching.look_after().await? => fetching.lines(again).await,
+        Some(_) | None => Err(error.into()),
     }
-    let mut lines = Vec::new();
-    let mut next = Some(bill.first);
-    while let Some(request) = next {
+}
+
+struct Fetching<'a> {
+    client: reqwest::Client,
+    adapter: &'a dyn Adapter,
+    bounds: &'a Bounds,
+    follower: &'a mut dyn Follower,
+    /// Whether the follower has been given lines.
+    has_received: bool,
+}
+
+impl Fetching<'_> {
+    async fn answered(&mut self, outgoing: Outgoing) -> Result<Answer, Undelivered> {
+        let trace = traceparent(Trace(rand::random()));
+        let watch = |transfer| self.follower.transferred(transfer);
+        sender::send_watched(&self.client, outgoing, &trace, self.bounds.answer, watch).await
+    }
+
+    /// Does the account's upkeep, if any is due. Whether something came of it.
+    async fn look_after(&mut self) -> Result<bool, FetchError> {
         let stamp = fresh();
-        let answer = answered(request.outgoing(&stamp), follower).await?;
-        match request.content() {
-            Content::Address => {}
-            Content::Lines => follower.received(&answer.body).map_err(FetchError::Unkept)?,
+        let Some(outgoing) = self.adapter.upkeep(&stamp) else { return Ok(false) };
+        let answer = self.answered(outgoing).await?;
+        let read = self.adapter.read_upkeep(&stamp, &answer);
+        if let Err(why) = &read {
+            tracing::warn!(account = %self.adapter.account(), why, "the account's upkeep failed");
         }
-        let part = request.read(&stamp, &answer)?;
-        lines.extend(part.lines);
-        if lines.len() > bounds.lines_max {
-            return Err(FetchError::TooManyLines(bounds.lines_max));
-        }
-        next = part.next;
+        Ok(read.is_ok())
     }
-    Ok(lines)
+
+    async fn lines(&mut self, bill: Bill<'_>) -> Result<Vec<BillLine>, FetchError> {
+        let mut lines = Vec::new();
+        let mut next = Some(bill.first);
+        while let Some(request) = next {
+            let stamp = fresh();
+            let answer = self.answered(request.outgoing(&stamp)).await?;
+            match request.content() {
+                Content::Address => {}
+                Content::Lines => {
+                    self.has_received = true;
+                    self.follower.received(&answer.body).map_err(FetchError::Unkept)?;
+                }
+            }
+            let part = request.read(&stamp, &answer)?;
+            lines.extend(part.lines);
+            if lines.len() > self.bounds.lines_max {
+                return Err(FetchError::TooManyLines(self.bounds.lines_max));
+            }
+            next = part.next;
+        }
+        Ok(lines)
+    }
 }
 
 fn fresh() -> Stamp {

@@ -151,12 +151,15 @@ pub fn is_home(url: &Url, base_url: &str, domains: &[&str]) -> bool {
     let is_bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
     let is_web = matches!(url.scheme(), "http" | "https");
     let is_base = Url::parse(base_url).is_ok_and(|base| base.origin() == url.origin());
-    let is_within =
-        |host: &str, domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
     let in_domains = url.scheme() == "https"
         && url.port().is_none()
         && url.host_str().is_some_and(|host| domains.iter().any(|domain| is_within(host, domain)));
     is_bare && is_web && (is_base || in_domains)
+}
+
+/// Whether a host is a domain, or in it.
+pub fn is_within(host: &str, domain: &str) -> bool {
+    host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 /// Unpacks to the end.

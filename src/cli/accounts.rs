@@ -140,6 +140,21 @@ fn base_url(config: &Config, channel: Channel, settings: &config::Channel) -> Re
     }
 }
 
+/// Warns of channels of the sandbox that have a gateway of their own while the spans of their protocols shrink.
+pub fn tell_of_shrunk_spans(config: &Config) {
+    let percent = config.gateway.time_scale_percent;
+    if !config.sandbox || percent == 100 {
+        return;
+    }
+    for (name, _) in config.channels.iter().filter(|(_, channel)| channel.enabled && !channel.base_url.is_empty()) {
+        tracing::warn!(
+            key = format!("channels.{name}.base_url"),
+            "the channel's own spans (payTimeout, grace after an expiry) take {percent} % of the true ones, and a \
+             channel's own test gateway keeps to the true ones: set `gateway.time_scale_percent = 100`"
+        );
+    }
+}
+
 /// Which platforms have their money taken by other accounts than the default ones.
 ///
 /// # Errors
@@ -215,9 +230,13 @@ struct Renewed {
 }
 
 /// Reads the configuration and all files again. Nothing is changed unless all of it is good. Of the configuration only
-/// the accounts count, and which platforms use them; the rest is as it was at the start.
+/// the accounts count, and which platforms use them; the rest is as it was at the start, and what would lead accounts
+/// elsewhere than the server was started for is refused.
 async fn renew(overlays: &[PathBuf], registry: &Arc<Registry>) -> Result<Renewed, Failure> {
     let config = Config::load(overlays)?;
+    if let Some(key) = leading_elsewhere(registry.config(), &config) {
+        return Err(format!("`{key}` is not what the server was started with: it is changed by a restart").into());
+    }
     let adapters = adapters(&config)?;
     let assignments = assignments(&config, registry.store().as_ref()).await?;
     let mut done = Renewed { renewed: 0, added: 0 };
@@ -246,4 +265,47 @@ async fn renew(overlays: &[PathBuf], registry: &Arc<Registry>) -> Result<Renewed
     }
     registry.assign(assignments);
     Ok(done)
+}
+
+/// The first key by which adapters of the configuration as it is now would speak to other gateways than the running
+/// ones, be told at other addresses, or have other keys made for them.
+fn leading_elsewhere(running: &Config, now: &Config) -> Option<String> {
+    let base_url = |config: &Config, name: &str| config.channels.get(name).map(|channel| channel.base_url.clone());
+    let keys = [
+        ("sandbox", running.sandbox != now.sandbox),
+        ("data.dir", running.data.dir != now.data.dir),
+        ("gateway.listen", running.gateway.listen != now.gateway.listen),
+        ("server.public_url", running.server.public_url != now.server.public_url),
+    ];
+    let key = keys.into_iter().find(|(_, differs)| *differs).map(|(key, _)| key.to_owned());
+    key.or_else(|| {
+        let mut names = now.channels.keys();
+        let name = names.find(|name| base_url(running, name) != base_url(now, name))?;
+        Some(format!("channels.{name}.base_url"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leads_accounts_elsewhere_is_named() {
+        let running = Config::load(&[]).unwrap();
+        assert_eq!(leading_elsewhere(&running, &running), None);
+        type Change = fn(&mut Config);
+        let changes: [(&str, Change); 6] = [
+            ("sandbox", |config| config.sandbox = !config.sandbox),
+            ("data.dir", |config| config.data.dir.push("elsewhere")),
+            ("gateway.listen", |config| config.gateway.listen.set_port(1)),
+            ("server.public_url", |config| config.server.public_url.push('x')),
+            ("channels.alipay.base_url", |config| config.channels.get_mut("alipay").unwrap().base_url.push('x')),
+            ("channels.wechat.base_url", |config| config.channels.get_mut("wechat").unwrap().base_url.push('x')),
+        ];
+        for (key, change) in changes {
+            let mut now = running.clone();
+            change(&mut now);
+            assert_eq!(leading_elsewhere(&running, &now).as_deref(), Some(key));
+        }
+    }
 }

@@ -44,6 +44,7 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     let hangups = accounts::hangups();
     let prometheus = telemetry::start_metrics()?;
     let adapters = accounts::adapters(&config)?;
+    accounts::tell_of_shrunk_spans(&config);
 
     let store = open_store(&config).await?;
     let beat = Duration::from_millis(config.store.beat_ms);

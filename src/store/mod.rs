@@ -146,11 +146,18 @@ pub struct AttemptRow {
 }
 
 /// An attempt's request as it is stored, and who pays, which lies elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Frozen {
     pub request: Box<str>,
     /// JSON of `payer`; none where the platform named nobody, or it was erased.
     pub payer: Option<Box<str>>,
+}
+
+/// Without the payer, who belongs in no log.
+impl fmt::Debug for Frozen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frozen").field("request", &self.request).finish_non_exhaustive()
+    }
 }
 
 /// A webhook to be delivered; its payload is made of the order as it was.

@@ -1,5 +1,7 @@
 //! Rows as they are read, and what they mean. What cannot be read is [`StoreError::Corrupt`].
 
+use std::fmt;
+
 use serde::de::DeserializeOwned;
 use sqlx::FromRow;
 use sqlx::types::Uuid;
@@ -339,10 +341,17 @@ impl Readable for EntryColumns {
     }
 }
 
-#[derive(Debug, FromRow)]
+#[derive(FromRow)]
 pub struct FrozenColumns {
     frozen: String,
     payer: Option<String>,
+}
+
+/// Without the payer, who belongs in no log.
+impl fmt::Debug for FrozenColumns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrozenColumns").field("frozen", &self.frozen).finish_non_exhaustive()
+    }
 }
 
 impl Readable for FrozenColumns {
@@ -411,5 +420,21 @@ impl Readable for LastChannelColumns {
             channel: Channel::parse(&self.channel).ok_or_else(|| unreadable("channel"))?,
             at: Instant(self.at),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payer_is_not_shown_by_debug() {
+        let columns = FrozenColumns { frozen: "{\"a\":1}".into(), payer: Some("{\"openid\":\"hidden7Q\"}".into()) };
+        let mut shown = format!("{columns:?} {columns:#?}");
+        let frozen = columns.read().unwrap();
+        assert!(frozen.payer.as_deref().is_some_and(|payer| payer.contains("hidden7Q")));
+        shown += &format!("{frozen:?} {frozen:#?}");
+        assert!(!shown.contains("hidden7Q"), "{shown}");
+        assert_eq!(shown.matches("a\\\":1").count(), 4, "{shown}");
     }
 }

@@ -13,7 +13,7 @@ use zip::ZipArchive;
 use super::verdict::{Refused, Signed};
 use super::{Alipay, Told, requests, yuan};
 use crate::channels::bill::{
-    BillError, BillKind, BillLine, BillPart, BillRequest, Content, Day, is_home, unpack, whole,
+    BillError, BillKind, BillLine, BillPart, BillRequest, Content, Day, is_home, is_within, unpack, whole,
 };
 use crate::channels::{Answer, Outgoing, Stamp, Verb, is_name};
 use crate::domain::time::Instant;
@@ -23,6 +23,8 @@ const DETAIL_NAME: &str = "业务明细.csv";
 const URL_MAX: usize = 2048;
 /// Beside the host that calls go to: files come from `dwbillcenter.alipay.com`.
 const DOMAINS: &[&str] = &["alipay.com"];
+/// Of Alipay's own sandbox, whose gateway is `openapi-sandbox.dl.alipaydev.com`. Its word counts for its own calls alone.
+const SANDBOX_DOMAIN: &str = "alipaydev.com";
 
 /// A day's bill is there from about nine on the next one. How long to wait between two tries is not published.
 const READY_AFTER_MS: i64 = 9 * 60 * 60 * 1_000;
@@ -65,7 +67,7 @@ impl<'a> BillRequest<'a> for Address<'a> {
                 let url =
                     text.and_then(|text| Url::parse(text).ok()).ok_or_else(|| whole("the answer has no address"))?;
                 let url = secured(url, &self.alipay.gateway);
-                if !is_home(&url, &self.alipay.gateway, DOMAINS) {
+                if !is_alipays(&url, &self.alipay.gateway) {
                     return Err(whole("the answer names a file that is not at Alipay"));
                 }
                 Ok(BillPart::next(File { url: url.into() }))
@@ -73,6 +75,14 @@ impl<'a> BillRequest<'a> for Address<'a> {
             Told::Refused(refused) => without_bill(&refused, self.day, stamp.at),
         }
     }
+}
+
+fn is_alipays(url: &Url, gateway: &str) -> bool {
+    let is_sandbox = || {
+        let gateway = Url::parse(gateway).ok();
+        gateway.as_ref().and_then(Url::host_str).is_some_and(|host| is_within(host, SANDBOX_DOMAIN))
+    };
+    is_home(url, gateway, DOMAINS) || (is_sandbox() && is_home(url, gateway, &[SANDBOX_DOMAIN]))
 }
 
 /// Alipay's own examples of an address begin with `http:`. What nobody signs must not be fetched in the clear, so it is

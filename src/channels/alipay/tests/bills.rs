@@ -90,6 +90,30 @@ fn a_file_is_fetched_from_alipay_alone() {
 }
 
 #[test]
+fn a_file_of_alipays_sandbox_is_fetched_for_calls_that_go_there_alone() {
+    let fetched = |base_url: &str, url: &str| {
+        let trust = Trust::PublicKey { pem: pem("PUBLIC KEY", &theirs().public_der) };
+        let alipay = Alipay::new(account(), base_url, credentials(trust)).unwrap();
+        let content = ADDRESS.replace(r"http:\/\/dwbillcenter.alipay.com\/d?token=1", url);
+        file(&alipay, &signed(requests::BILL, &content)).map(|fetch| fetch.url)
+    };
+    const SANDBOX: &str = "https://openapi-sandbox.dl.alipaydev.com";
+    let theirs = "https://dwbillcenter.dl.alipaydev.com/d?token=1";
+    assert_eq!(fetched(SANDBOX, theirs).as_deref(), Ok(theirs));
+    assert_eq!(fetched(SANDBOX, "http://dwbillcenter.dl.alipaydev.com/d?token=1").as_deref(), Ok(theirs));
+    for (base_url, url) in [
+        ("https://openapi.alipay.com", theirs),
+        ("https://alipaydev.com.example", theirs),
+        ("https://openapi.example/alipaydev.com", theirs),
+        ("https://notalipaydev.com", theirs),
+        (SANDBOX, "https://notalipaydev.com/d"),
+        (SANDBOX, "https://dwbillcenter.dl.alipaydev.com:8443/d"),
+    ] {
+        assert!(fetched(base_url, url).is_err(), "{url} by {base_url}");
+    }
+}
+
+#[test]
 fn a_file_that_is_refused_is_no_bill() {
     let alipay = alipay();
     let fetch = || first(&alipay).read(&stamp(), &signed(requests::BILL, ADDRESS)).unwrap_or_else(|_| panic!()).next;

@@ -120,7 +120,7 @@ pub struct OrderUnit {
 }
 
 /// What the platform asked for, as it was first: what repeats are compared with. The payer lies in a table of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Request {
     pub merchant_order_id: Box<str>,
     /// JSON of the request's remaining fields after defaults (description, URLs, metadata, …).
@@ -130,12 +130,30 @@ pub struct Request {
     pub payer: Option<Box<str>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Without the payer, who belongs in no log, and what was said of the order besides.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("merchant_order_id", &self.merchant_order_id).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, PartialEq, Eq)]
 pub enum NextActionChange {
     Keep,
     /// JSON.
     Store(Box<str>),
     Wipe,
+}
+
+/// Whoever has a next action may pay by it; some hold a secret.
+impl fmt::Debug for NextActionChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NextActionChange::Keep => "Keep",
+            NextActionChange::Store(_) => "Store",
+            NextActionChange::Wipe => "Wipe",
+        })
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -256,12 +274,20 @@ pub struct Committed {
     pub duplicates: Vec<usize>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct StoredOrder {
     pub order: Order,
     pub request: Request,
     /// JSON; none when nothing remains to be done by the payer.
     pub next_action: Option<Box<str>>,
+}
+
+/// Without what remains to be done by the payer: see [`NextActionChange`].
+impl fmt::Debug for StoredOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (order, request) = (&self.order, &self.request);
+        f.debug_struct("StoredOrder").field("order", order).field("request", request).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

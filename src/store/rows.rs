@@ -77,7 +77,7 @@ impl Readable for OwnerColumns {
     }
 }
 
-#[derive(Debug, FromRow)]
+#[derive(FromRow)]
 pub struct RequestColumns {
     merchant_order_id: String,
     request: String,
@@ -96,7 +96,7 @@ impl From<RequestColumns> for Request {
     }
 }
 
-#[derive(Debug, FromRow)]
+#[derive(FromRow)]
 pub struct OrderColumns {
     id: Uuid,
     snapshot: String,
@@ -271,7 +271,7 @@ impl Readable for KeyColumns {
     }
 }
 
-#[derive(Debug, FromRow)]
+#[derive(FromRow)]
 pub struct OutboxColumns {
     order_id: Uuid,
     sequence: i64,

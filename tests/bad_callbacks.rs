@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use support::app::App;
 use support::beside::Beside;
 use support::books::counts;
-use support::client::{an_order, http, text, with};
+use support::client::{an_order, text, with};
 use support::far_ends::{Message, Payment, alipay, stripe, unionpay, wechat, wechat_of};
 use support::process::{Kind, Site};
+use support::ways::visit;
 use support::{eventually, seconds};
 use tongbao::config::sandbox::{Alipay, Stripe, Unionpay, Wechat};
 
@@ -385,12 +386,7 @@ async fn end(app: &App, ways: &[Way]) {
         let id = text(&way.order, "id");
         let next_action = &way.order["next_action"];
         if next_action["type"] == "form" {
-            let fields = next_action["fields"].as_object().expect("fields").iter();
-            let fields = fields.map(|(name, value)| (name, value.as_str().expect("text")));
-            let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-            let post = http().post(text(next_action, "url"));
-            let post = post.header("content-type", "application/x-www-form-urlencoded; charset=UTF-8").body(body);
-            assert!(post.send().await.expect("an answer").status().is_success());
+            visit(next_action).await;
             client.reaches(id, "succeeded", seconds(25)).await;
         } else {
             client.cancel(id).await;

@@ -10,9 +10,10 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use support::accounts::{Account, REAL, enabled, folder, write};
 use support::app::App;
-use support::client::{Client, an_order, http, text, with};
+use support::client::{Client, an_order, text, with};
 use support::forger::{self, Far};
 use support::process::{Kind, Site};
+use support::ways::visit;
 use support::{eventually, seconds};
 use tongbao::channels::{Adapter, Ask, NextAction, Payer, Stamp, Submission, sender};
 use tongbao::channels::{alipay::Alipay, stripe::Stripe, unionpay::Unionpay, wechat::Wechat};
@@ -40,18 +41,8 @@ fn by(channel: &str, description: &str) -> Value {
 /// Posts an order and, where its payer's browser has something to carry, has it carried.
 async fn opened(client: &Client, asked: &Value) -> Value {
     let order = client.create(asked).await.order(201);
-    if order["next_action"]["type"] == "form" {
-        let fields = order["next_action"]["fields"].as_object().expect("a form has fields");
-        carry(text(&order["next_action"], "url"), fields.iter().map(|(name, value)| (name, value.as_str().unwrap())))
-            .await;
-    }
+    visit(&order["next_action"]).await;
     order
-}
-
-async fn carry(url: &str, fields: impl Iterator<Item = (&String, &str)>) {
-    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-    let post = http().post(url).header("content-type", "application/x-www-form-urlencoded; charset=UTF-8");
-    post.body(body).send().await.expect("the gateway answers a browser");
 }
 
 fn configure(site: &Site, settings: &str) {
@@ -197,8 +188,8 @@ async fn stays_unpaid(app: &App, channel: Channel) {
             assert_eq!(answer.status, 200, "{channel}: {}", String::from_utf8_lossy(&answer.body));
         }
         Submission::Carried(submitted) => {
-            let Some(NextAction::Form { url, fields, .. }) = submitted.next_action else { panic!("{submitted:?}") };
-            carry(&url, fields.iter().map(|(name, value)| (name, value.as_str()))).await;
+            let Some(form @ NextAction::Form { .. }) = submitted.next_action else { panic!("{submitted:?}") };
+            visit(&serde_json::to_value(form).expect("it is shown as JSON")).await;
         }
     }
     let refused = format!("channel=\"{channel}\",verdict=\"refused\"");

@@ -14,8 +14,9 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use support::accounts::{Account, enabled, folder, write};
 use support::app::App;
-use support::client::{Client, an_order, http, text, with};
+use support::client::{Client, an_order, text, with};
 use support::process::{Kind, Site};
+use support::ways::visit;
 use support::{app, eventually, seconds};
 use time::OffsetDateTime;
 use time::macros::{format_description, offset};
@@ -98,14 +99,7 @@ async fn settle(client: &Client, way: &Way, description: &str) -> Value {
     let asked =
         with(an_order(description), json!({ "channel": way.channel, "method": way.method, "currency": way.currency }));
     let order = client.create(&asked).await.order(201);
-    if order["next_action"]["type"] == "form" {
-        let fields = order["next_action"]["fields"].as_object().expect("a form has fields");
-        let fields = fields.iter().map(|(name, value)| (name, value.as_str().expect("a field is text")));
-        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        let post = http().post(text(&order["next_action"], "url"));
-        let form = "application/x-www-form-urlencoded; charset=UTF-8";
-        post.header("content-type", form).body(body).send().await.expect("the gateway takes the form");
-    }
+    visit(&order["next_action"]).await;
     let what = format!("{description} by {}", way.channel);
     let settled = client.until(text(&order, "id"), &what, seconds(40), |order| {
         order["state"] == "succeeded" || order["suspense"][0]["state"] == "refunded"

@@ -337,9 +337,9 @@ impl Adapter for Unionpay {
         let (asked, found) = (code(&fields, "respCode"), code(&fields, "origRespCode"));
         match (meaning(asked), meaning(found)) {
             (Meaning::NotFound, _) => match stamp.at.since_ms(ask.dated_at) {
-                ..=SENT_UNTIL_MS => RefundOutcome::NotExist,
-                ..=ARRIVED_BY_MS => unknown("it is too old to be sent, and may still arrive"),
-                ..=KNOWN_UNTIL_MS => RefundOutcome::Dead { code: asked.into() },
+                age_ms if age_ms <= SENT_UNTIL_MS => RefundOutcome::NotExist,
+                age_ms if age_ms <= ARRIVED_BY_MS => unknown("it is too old to be sent, and may still arrive"),
+                age_ms if age_ms <= KNOWN_UNTIL_MS => RefundOutcome::Dead { code: asked.into() },
                 _ => RefundOutcome::Stuck { code: asked.into() },
             },
             (Meaning::Failed | Meaning::Open, _) => unknown(asked),

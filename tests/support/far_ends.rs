@@ -89,29 +89,40 @@ pub fn wechat_of(
         "transaction_id": "4200000925202101284997714292", "trade_type": "NATIVE", "trade_state": "SUCCESS",
         "amount": {"total": payment.amount_minor, "payer_total": payment.amount_minor, "currency": payment.currency},
     });
-    let mut text = change(resource.to_string()).into_bytes();
+    let resource = change(resource.to_string());
+    let sealed = wechat_sealed(account, ("TRANSACTION.SUCCESS", "transaction"), resource);
+    wechat_signed(sealed, (&account.public_key_id, &rsa_key(&signer.public_key_private)), payment.told_at)
+}
+
+/// The body of a notification of this event, with `resource` of this kind under the account's seal.
+pub fn wechat_sealed(account: &Wechat, (event_type, kind): (&str, &str), resource: String) -> String {
+    let mut text = resource.into_bytes();
     let (nonce, key) = ("fdasflkja484", account.api_v3_key.expose_secret().as_bytes());
     LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).expect("32 bytes"))
         .seal_in_place_append_tag(
             Nonce::try_assume_unique_for_key(nonce.as_bytes()).expect("12 bytes"),
-            Aad::from(b"transaction"),
+            Aad::from(kind.as_bytes()),
             &mut text,
         )
         .expect("it is sealed");
     let body = json!({
-        "id": "EV-1", "create_time": "2026-01-01T10:00:00+08:00", "event_type": "TRANSACTION.SUCCESS",
-        "resource_type": "encrypt-resource", "summary": "支付成功",
+        "id": "EV-1", "create_time": "2026-01-01T10:00:00+08:00", "event_type": event_type,
+        "resource_type": "encrypt-resource", "summary": "成功",
         "resource": {
-            "original_type": "transaction", "algorithm": "AEAD_AES_256_GCM", "ciphertext": STANDARD.encode(text),
-            "associated_data": "transaction", "nonce": nonce,
+            "original_type": kind, "algorithm": "AEAD_AES_256_GCM", "ciphertext": STANDARD.encode(text),
+            "associated_data": kind, "nonce": nonce,
         },
     });
-    let (body, timestamp) = (body.to_string(), payment.told_at.to_string());
-    let signature = rsa(&signer.public_key_private, &format!("{timestamp}\n593BEC0C930BF1AF\n{body}\n"));
+    body.to_string()
+}
+
+/// A notification under the signature of a key, and the name that this key is told by.
+pub fn wechat_signed(body: String, (serial, key): (&str, &RsaKeyPair), told_at: i64) -> Message {
+    let signature = rsa_by(key, &format!("{told_at}\n593BEC0C930BF1AF\n{body}\n"));
     let headers = vec![
-        ("wechatpay-timestamp", timestamp),
+        ("wechatpay-timestamp", told_at.to_string()),
         ("wechatpay-nonce", "593BEC0C930BF1AF".into()),
-        ("wechatpay-serial", account.public_key_id.clone()),
+        ("wechatpay-serial", serial.to_owned()),
         ("wechatpay-signature-type", "WECHATPAY2-SHA256-RSA2048".into()),
         ("wechatpay-signature", signature),
     ];
@@ -179,10 +190,14 @@ pub fn stripe(signer: &Stripe, payment: &Payment, connected: Option<&str>) -> Me
     if let Some(account) = connected {
         body["account"] = json!(account);
     }
-    let body = body.to_string();
-    let key = hmac::Key::new(hmac::HMAC_SHA256, signer.webhook_secret.expose_secret().as_bytes());
-    let tag = hmac::sign(&key, format!("{}.{body}", payment.told_at).as_bytes());
-    let header = format!("t={},v1={}", payment.told_at, hex(tag.as_ref()));
+    stripe_signed(body.to_string(), signer.webhook_secret.expose_secret(), payment.told_at)
+}
+
+/// An event under the signature of this secret.
+pub fn stripe_signed(body: String, secret: &str, told_at: i64) -> Message {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let tag = hmac::sign(&key, format!("{told_at}.{body}").as_bytes());
+    let header = format!("t={told_at},v1={}", hex(tag.as_ref()));
     Message { content_type: JSON, headers: vec![("stripe-signature", header)], body: body.into_bytes() }
 }
 
@@ -197,9 +212,16 @@ fn encoded(fields: &[(&str, String)]) -> Message {
     Message { content_type: FORM, headers: Vec::new(), body }
 }
 
+pub fn rsa_key(pem: &SecretString) -> RsaKeyPair {
+    let der = PrivatePkcs8KeyDer::from_pem_slice(pem.expose_secret().as_bytes()).expect("a key in PEM");
+    RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).expect("an RSA key")
+}
+
 fn rsa(key: &SecretString, text: &str) -> String {
-    let der = PrivatePkcs8KeyDer::from_pem_slice(key.expose_secret().as_bytes()).expect("a key in PEM");
-    let key = RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).expect("an RSA key");
+    rsa_by(&rsa_key(key), text)
+}
+
+fn rsa_by(key: &RsaKeyPair, text: &str) -> String {
     let mut signature = vec![0; key.public_modulus_len()];
     key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature).expect("it signs");
     STANDARD.encode(signature)

@@ -7,11 +7,10 @@ use std::fmt;
 use std::io;
 
 use super::ask::Trace;
-use super::clock;
-use super::supervisor::{nonce, traceparent};
+use super::supervisor::{fresh_stamp, traceparent};
 use crate::channels::bill::{Bill, BillError, BillLine, Content};
 use crate::channels::sender::{self, Allowance, Transfer, Undelivered};
-use crate::channels::{Adapter, Answer, Outgoing, Stamp};
+use crate::channels::{Adapter, Answer, Outgoing};
 
 /// What a bill may take.
 #[derive(Debug, Clone, Copy)]
@@ -115,7 +114,7 @@ impl Fetching<'_> {
 
     /// Does the account's upkeep, if any is due. Whether something came of it.
     async fn look_after(&mut self) -> Result<bool, FetchError> {
-        let stamp = fresh();
+        let stamp = fresh_stamp();
         let Some(outgoing) = self.adapter.upkeep(&stamp) else { return Ok(false) };
         let answer = self.answered(outgoing).await?;
         let read = self.adapter.read_upkeep(&stamp, &answer);
@@ -129,7 +128,7 @@ impl Fetching<'_> {
         let mut lines = Vec::new();
         let mut next = Some(bill.first);
         while let Some(request) = next {
-            let stamp = fresh();
+            let stamp = fresh_stamp();
             let answer = self.answered(request.outgoing(&stamp)).await?;
             match request.content() {
                 Content::Address => {}
@@ -147,8 +146,4 @@ impl Fetching<'_> {
         }
         Ok(lines)
     }
-}
-
-fn fresh() -> Stamp {
-    Stamp { at: clock::now(), nonce: nonce() }
 }

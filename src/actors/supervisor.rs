@@ -341,7 +341,7 @@ async fn deliver(desk: &Desk, adapter: &dyn Adapter, call: &Call, frozen: &str, 
         {
             return settled(Undelivered::NotSent("withdrawn".into()));
         }
-        let stamp = Stamp { at: clock::now(), nonce: nonce() };
+        let stamp = fresh_stamp();
         let outgoing = match next.clone() {
             Next::Further(outgoing) => outgoing,
             Next::First => match build(adapter, call, frozen, &stamp) {
@@ -618,9 +618,9 @@ impl Drop for Queued<'_> {
     }
 }
 
-/// Fresh randomness for a [`Stamp`].
-pub fn nonce() -> String {
-    format!("{:032x}", rand::random::<u128>())
+/// A transmission of now.
+pub fn fresh_stamp() -> Stamp {
+    Stamp { at: clock::now(), nonce: format!("{:032x}", rand::random::<u128>()) }
 }
 
 /// The W3C trace context of a call, with a span of its own.

@@ -3,10 +3,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Desk, client, nonce, traceparent};
+use super::{Desk, client, fresh_stamp, traceparent};
 use crate::actors::ask::Trace;
-use crate::actors::clock;
-use crate::channels::Stamp;
 use crate::channels::sender::{self, Allowance, Undelivered};
 
 /// How often the adapter is asked whether anything is due. To say no costs nothing, and a key that the channel signs
@@ -30,7 +28,7 @@ pub async fn run(desk: Rc<Desk>) {
 
 async fn once(desk: &Desk) -> Result<(), String> {
     let adapter = desk.adapter.current();
-    let stamp = Stamp { at: clock::now(), nonce: nonce() };
+    let stamp = fresh_stamp();
     let Some(outgoing) = adapter.upkeep(&stamp) else { return Ok(()) };
     desk.limiter.until_ready().await;
     let client = client(desk)?;

@@ -8,6 +8,8 @@ pub mod bill;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod joined;
+#[cfg(test)]
+mod reversed;
 pub mod sender;
 pub mod simpay;
 pub mod stripe;

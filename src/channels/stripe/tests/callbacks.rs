@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::super::*;
 use super::{NOW, SECRET, intent, number, stripe, with};
 use crate::channels::Notice;
+use crate::channels::reversed::reversed;
 
 fn event(kind: &str, object: &Value) -> Value {
     json!({
@@ -42,6 +43,16 @@ fn a_malformed_signature_beside_the_right_one_does_no_harm() {
         assert!(matches!(heard, Ok(Heard::Capture(_))), "{other}");
         assert_eq!(hear(&format!("t=1790000000,v1={other}"), body.as_bytes(), NOW), Err(CallbackError::Forged));
     }
+}
+
+#[test]
+fn the_order_of_an_events_fields_does_not_matter() {
+    let event = event("payment_intent.succeeded", &intent("succeeded"));
+    let (one, other) = (event.to_string(), reversed(&event));
+    assert_ne!(one, other);
+    let heard = hear_signed(one.as_bytes());
+    assert!(matches!(heard, Ok(Heard::Capture(_))), "{heard:?}");
+    assert_eq!(hear_signed(other.as_bytes()), heard);
 }
 
 /// The message, secret and signature of async-stripe's test `test_webhook_construct_event` (2018).

@@ -1,6 +1,7 @@
 //! Notifications.
 
 use super::*;
+use crate::channels::reversed::reversed;
 use crate::channels::{CallbackError, Heard, Notice};
 
 fn envelope(event_type: &str, resource: Value) -> Value {
@@ -37,6 +38,16 @@ fn a_payment_is_heard_and_acknowledged_without_a_body() {
     assert_eq!(hear(&paid(&transaction())), Ok(capture()));
     let acknowledgement = wechat().acknowledgement();
     assert_eq!((acknowledgement.status, acknowledgement.body), (204, ""));
+}
+
+#[test]
+fn the_order_of_a_notifications_fields_does_not_matter() {
+    let transaction = transaction();
+    let inner = reversed(&transaction);
+    assert_ne!(inner, transaction.to_string());
+    let body = envelope("TRANSACTION.SUCCESS", sealed(inner.as_bytes(), "transaction"));
+    assert_ne!(reversed(&body), body.to_string());
+    assert_eq!(hear(reversed(&body).as_bytes()), Ok(capture()));
 }
 
 #[test]

@@ -1,0 +1,1 @@
+//! What a broken or absent store means to those who wait.

@@ -1,0 +1,1 @@
+//! What payers meet on the pay page.

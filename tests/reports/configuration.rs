@@ -1,0 +1,1 @@
+//! Configuration that says what it means.

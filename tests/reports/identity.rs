@@ -1,0 +1,1 @@
+//! Whole identities: an account is a channel and a name.

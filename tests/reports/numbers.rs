@@ -1,0 +1,1 @@
+//! Numbers that never repeat, after a restore either.

@@ -1,0 +1,1 @@
+//! Output that nobody reads, and commands of a newcomer.

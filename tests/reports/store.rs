@@ -1,0 +1,1 @@
+//! A store that knows its mode, its encoding and its last group.

@@ -1,0 +1,1 @@
+//! What one platform's mistakes do to another.

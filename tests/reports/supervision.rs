@@ -1,0 +1,1 @@
+//! The order in which calls are served, and what "later" means.

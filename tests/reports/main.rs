@@ -11,6 +11,6 @@ mod numbers;
 mod pipes;
 mod store;
 mod strangers;
+mod supervision;
 #[path = "../support/mod.rs"]
 mod support;
-mod supervision;

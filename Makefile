@@ -9,12 +9,15 @@ FUZZ_SANITIZER ?= none
 .PHONY: run demo test check bench kill fuzz
 
 run: ## the server with its simulated gateway, on an embedded database: http://127.0.0.1:8080
+	@tests/setup.sh run
 	$(CARGO) run --release --quiet -- serve
 
 demo: ## a few thousand simulated payments, then the books
+	@tests/setup.sh run
 	$(CARGO) run --release --quiet -- demo
 
-test: ## everything but the long runs; needs the PostgreSQL server binaries
+test: ## everything but the long runs; installs what is missing first, SETUP=no only names it
+	@tests/setup.sh test
 	$(CARGO) test --workspace --quiet
 
 check: ## formatting, lints, documentation

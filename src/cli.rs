@@ -1,10 +1,12 @@
 //! The command line. Each command is a file of its own.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::output::Lost;
 use crate::config::Config;
 use crate::telemetry;
 
@@ -15,6 +17,7 @@ mod demo;
 mod expiry;
 mod gateway;
 mod operator;
+mod output;
 mod platform;
 mod sandbox;
 mod serve;
@@ -69,8 +72,11 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         match self.execute() {
             Ok(code) => code,
+            // As a shell shows the end of a program whose reader has gone.
+            Err(error) if error.downcast_ref::<Lost>().is_some_and(Lost::reader_is_gone) => ExitCode::from(128 + 13),
             Err(error) => {
-                eprintln!("tongbao: {error}");
+                // Nobody may be reading this either.
+                let _ = writeln!(std::io::stderr(), "tongbao: {error}");
                 ExitCode::FAILURE
             }
         }
@@ -79,6 +85,9 @@ impl Cli {
     fn execute(self) -> Result<ExitCode, Failure> {
         let config = Config::load(&self.common.config)?;
         let _logs = telemetry::start_logs(&config.log)?;
+        for name in &config.ignored_variables {
+            tracing::info!(name, "an environment variable of a Kubernetes service was ignored");
+        }
         let system = actix::System::new();
         match self.command {
             Command::Serve => system.block_on(serve::run(config, &self.common.config)),

@@ -4,7 +4,9 @@
 //! the environment and stay inside [`secrecy::SecretString`].
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,9 +20,11 @@ use crate::domain::payer::PayerIds;
 use crate::domain::retry::Pace;
 use crate::domain::time::TimeScale;
 use accounts::Accounts;
+use environment::Environment;
 
 pub mod accounts;
 pub mod credentials;
+mod environment;
 pub mod sandbox;
 
 /// Every key with its default, its unit and its reason.
@@ -55,6 +59,9 @@ pub struct Config {
     pub platforms: BTreeMap<String, Platform>,
     pub gateway: Gateway,
     pub log: Log,
+    /// Variables with our prefix that were not meant for us, for the log.
+    #[serde(skip)]
+    pub ignored_variables: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -255,14 +262,24 @@ impl Config {
     /// # Errors
     /// An unreadable file, an unknown key, a value of the wrong kind or out of its bounds, each named.
     pub fn load(overlays: &[PathBuf]) -> Result<Self, ConfigError> {
-        let mut builder =
-            config::Config::builder().add_source(config::File::from_str(DEFAULT_TOML, config::FileFormat::Toml));
+        Config::read(overlays, std::env::vars_os())
+    }
+
+    fn read(
+        overlays: &[PathBuf],
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        let defaults = config::File::from_str(DEFAULT_TOML, config::FileFormat::Toml);
+        let mut builder = config::Config::builder().add_source(defaults);
+        let environment = Environment::read(variables, &builder.build_cloned()?)?;
         for overlay in overlays {
             builder = builder.add_source(config::File::from(overlay.as_path()).format(config::FileFormat::Toml));
         }
-        let environment =
-            config::Environment::with_prefix("TONGBAO").prefix_separator("_").separator("__").try_parsing(true);
-        let config: Config = builder.add_source(environment).build()?.try_deserialize()?;
+        for (key, value) in environment.values {
+            builder = builder.set_override(key, value)?;
+        }
+        let mut config: Config = builder.build()?.try_deserialize()?;
+        config.ignored_variables = environment.ignored;
         config.check()?;
         Ok(config)
     }
@@ -311,8 +328,7 @@ impl Config {
         if let Some((key, _)) = bounds.iter().find(|(_, is_zero)| *is_zero) {
             return refuse(key, "must be at least 1");
         }
-        url::Url::parse(&self.server.public_url)
-            .map_err(|error| ConfigError(format!("`server.public_url`: {error}")))?;
+        self.check_public_url()?;
         for (name, channel) in &self.channels {
             if channel.fee_rate.is_sign_negative() || channel.fee_rate >= Decimal::ONE {
                 return refuse(&format!("channels.{name}.fee_rate"), "must be at least 0 and below 1");
@@ -347,10 +363,39 @@ impl Config {
         Ok(())
     }
 
+    /// Links are made by writing a path behind it, and channels and payers follow them.
+    fn check_public_url(&self) -> Result<(), ConfigError> {
+        let refuse = |why: &str| Err(ConfigError(format!("`server.public_url` {why}")));
+        let address = &self.server.public_url;
+        if address.contains(|character: char| character.is_whitespace() || character.is_control()) {
+            return refuse("must have no blanks");
+        }
+        let url = url::Url::parse(address).map_err(|error| ConfigError(format!("`server.public_url`: {error}")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return refuse("must begin with https://, or with http:// in the sandbox");
+        }
+        if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+            return refuse("must be a scheme, a host and at most a path: no user, no `?`, no `#`");
+        }
+        if self.sandbox {
+            return Ok(());
+        }
+        if url.scheme() != "https" {
+            return refuse("must begin with https:// outside the sandbox: payers and channels are sent there");
+        }
+        let is_here = match url.host() {
+            Some(url::Host::Ipv4(address)) => address.is_loopback() || address.is_unspecified(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback() || address.is_unspecified(),
+            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            None => true,
+        };
+        if is_here { refuse("names this machine itself, where no payer and no channel gets") } else { Ok(()) }
+    }
+
     /// The store's address, with the default of an embedded database under `data.dir`.
     pub fn store_url(&self) -> SecretString {
         if self.store.url.expose_secret().is_empty() {
-            return SecretString::from(format!("sqlite://{}", self.data.dir.join("tongbao.db").display()));
+            return SecretString::from(sqlite_url(&self.data.dir.join("tongbao.db")));
         }
         self.store.url.clone()
     }
@@ -375,6 +420,12 @@ impl Config {
                 return Err(ConfigError("`operator.key` and `operator.key_file` exclude each other".into()));
             }
         };
+        // It is compared with what stands in a header, where nothing else can stand.
+        if !key.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
+            let name = if key_file.as_os_str().is_empty() { "operator.key" } else { "operator.key_file" };
+            let why = "must hold the key alone, in visible ASCII: no blanks, no further lines, no byte order mark";
+            return Err(ConfigError(format!("`{name}` {why}")));
+        }
         if !self.sandbox && key.expose_secret().len() < OPERATOR_KEY_MIN {
             return Err(ConfigError(format!("`operator.key` must have at least {OPERATOR_KEY_MIN} characters")));
         }
@@ -424,6 +475,19 @@ impl Channel {
     }
 }
 
+/// A file as the address of an embedded store. What has a meaning in addresses is escaped: a folder may be called
+/// `100%41?`.
+fn sqlite_url(file: &Path) -> String {
+    let mut url = String::from("sqlite://");
+    for byte in file.as_os_str().as_bytes() {
+        match byte {
+            b'%' | b'?' | b'#' | 0..=0x20 | 0x7f.. => url.push_str(&format!("%{byte:02X}")),
+            _ => url.push(char::from(*byte)),
+        }
+    }
+    url
+}
+
 fn is_account_name(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase() || byte == b'-';
     (1..=ACCOUNT_NAME_MAX).contains(&name.len()) && name.bytes().all(is_allowed)
@@ -466,5 +530,65 @@ mod tests {
             let error = config.check().unwrap_err().to_string();
             assert_eq!(error, format!("configuration: `bills.{key}` must be at least 1"));
         }
+    }
+
+    fn with(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::read(&[], variables.iter().map(|(name, value)| (name.into(), value.into())))
+    }
+
+    #[test]
+    fn report_a_public_url_that_would_break_links_is_refused() {
+        let url = "TONGBAO_SERVER__PUBLIC_URL";
+        for bad in [
+            " https://pay.example",
+            "https://pay.example\n",
+            "https://pay.example/?a=1",
+            "https://pay.example/#top",
+            "https://li:pw@pay.example",
+            "ftp://pay.example",
+            "pay.example",
+        ] {
+            let said = with(&[(url, bad)]).unwrap_err().to_string();
+            assert!(said.contains("`server.public_url`"), "{bad:?}: {said}");
+        }
+        for bad in
+            ["http://pay.example", "https://127.0.0.1:8080", "https://localhost", "https://[::1]", "https://0.0.0.0"]
+        {
+            assert!(with(&[(url, bad)]).is_ok(), "{bad}: the sandbox takes it");
+            let said = with(&[(url, bad), ("TONGBAO_SANDBOX", "false")]).unwrap_err().to_string();
+            assert!(said.contains("`server.public_url`"), "{bad:?}: {said}");
+        }
+        let config = with(&[(url, "https://pay.example/tongbao/"), ("TONGBAO_SANDBOX", "false")]).unwrap();
+        assert_eq!(config.public_url("/pay/x"), "https://pay.example/tongbao/pay/x");
+    }
+
+    #[test]
+    fn report_a_folder_with_a_percent_sign_is_the_folder_it_names() {
+        for folder in ["100%41", "a%2Fb", "what?mode=memory", "a b", "中文", "x#y"] {
+            let config = with(&[("TONGBAO_DATA__DIR", &format!("/srv/{folder}"))]).unwrap();
+            let url = config.store_url();
+            let options: sqlx::sqlite::SqliteConnectOptions = url.expose_secret().parse().unwrap();
+            assert_eq!(options.get_filename(), Path::new(&format!("/srv/{folder}/tongbao.db")));
+        }
+    }
+
+    #[test]
+    fn report_an_operator_key_file_holds_the_key_alone() {
+        let folder = std::env::temp_dir().join(format!("tongbao-operator-key-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("key");
+        let key = "k7Q-1234567890123456789012345678";
+        let read = |content: &str| {
+            std::fs::write(&file, content).unwrap();
+            with(&[("TONGBAO_OPERATOR__KEY_FILE", file.to_str().unwrap())]).unwrap().operator_key()
+        };
+        assert_eq!(read(&format!("{key}\r\n")).unwrap().unwrap().expose_secret(), key);
+        for bad in
+            [format!(" {key}"), format!("{key} \n"), format!("\u{feff}{key}"), format!("{key}\nsecond"), "é".repeat(32)]
+        {
+            let said = read(&bad).unwrap_err().to_string();
+            assert!(said.contains("`operator.key_file`") && !said.contains("k7Q"), "{said}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -207,7 +207,8 @@ async fn a_first_start_wires_every_channel() {
 /// Outside the sandbox a channel that is on wants its account: the start says what is missing, of all channels at once.
 #[actix_web::test]
 async fn a_live_start_names_every_channel_without_an_account() {
-    let site = Site::new(Kind::Sqlite, "sandbox = false\n");
+    let mut site = Site::new(Kind::Sqlite, "sandbox = false\n");
+    site.public_url = "https://pay.example".into();
     let refused = site.run(&["serve"]).await;
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success(), "{said}");

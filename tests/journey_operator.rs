@@ -101,11 +101,13 @@ async fn an_operator_resolves_what_was_paid() {
 async fn operators_need_a_key_that_nobody_knows() {
     let live = "sandbox = false\n[channels]\nsimpay.enabled = false\nwechat.enabled = false\nalipay.enabled = false\n\
         unionpay.enabled = false\nstripe.enabled = false\n";
-    let known = Site::new(Kind::Sqlite, &format!("{live}[operator]\nkey = \"{OPERATOR_KEY}\"\n"));
+    let mut known = Site::new(Kind::Sqlite, &format!("{live}[operator]\nkey = \"{OPERATOR_KEY}\"\n"));
+    known.public_url = "https://pay.example".into();
     let refused = known.run(&["serve"]).await;
     assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("operator.key"));
 
-    let site = Site::new(Kind::Sqlite, live);
+    let mut site = Site::new(Kind::Sqlite, live);
+    site.public_url = "https://pay.example".into();
     let mut server = site.start(&["serve"]);
     let operator = Client::new(site.url(), OPERATOR_KEY);
     let probe = || async { operator.try_send(operator.request(reqwest::Method::GET, "/readyz")).await.ok() };

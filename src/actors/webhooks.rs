@@ -403,6 +403,10 @@ struct Payload<'a> {
 }
 
 async fn send(desk: &Desk, post: &Post, url: url::Url) -> Result<(), String> {
+    match desk.pace {
+        Pace::Production if url.scheme() != "https" => return Err("plain http is refused".into()),
+        Pace::Production | Pace::Sandbox => {}
+    }
     match (desk.pace, literal_address(&url)) {
         (Pace::Production, Some(address)) if !is_public(address) => return Err("a private address is refused".into()),
         (Pace::Production | Pace::Sandbox, _) => {}

@@ -19,6 +19,7 @@ use self::books::{Reading, Sums, Tally};
 use self::gateway::GatewayBooks;
 pub use self::report::{Report, right, table};
 use super::Failure;
+use super::output::say;
 use crate::actors::clock;
 use crate::config::Config;
 use crate::store::{self, Store, StoreError};
@@ -85,8 +86,8 @@ pub async fn run(config: Config, args: AuditArgs) -> Result<ExitCode, Failure> {
     let auditor = Auditor::new(store.as_ref(), &config, gateway.as_deref(), args.orders, progress)?;
     let report = auditor.wait(Duration::from_secs(args.wait)).await;
     match args.json {
-        true => println!("{}", serde_json::to_string(&report)?),
-        false => println!("{}", report.for_people()),
+        true => say!("{}", serde_json::to_string(&report)?)?,
+        false => say!("{}", report.for_people())?,
     }
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

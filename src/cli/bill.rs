@@ -14,6 +14,7 @@ use time::macros::format_description;
 
 use self::lines::{Totals, lines_table, write_csv};
 use self::progress::Watch;
+use super::output::say;
 use super::{Failure, accounts};
 use crate::actors::bills::{Bounds, FetchError, fetch};
 use crate::actors::clock;
@@ -129,37 +130,37 @@ fn bounds(settings: &config::Bills) -> Bounds {
 
 fn show(args: &BillArgs, day: Day, lines: &[BillLine]) -> Result<(), Failure> {
     let totals = Totals::of(lines)?;
-    println!(
+    say!(
         "{}, account {}, {}: from {} until {}",
         args.channel,
         args.account,
         args.date,
         day.begins.rfc3339(),
         day.ends.rfc3339()
-    );
+    )?;
     if clock::now() < day.ends {
-        println!("That day is not over: this is what moved so far.");
+        say!("That day is not over: this is what moved so far.")?;
     }
     if lines.is_empty() {
-        println!("No trades.");
+        say!("No trades.")?;
     } else {
-        println!("{}", totals.table());
+        say!("{}", totals.table())?;
     }
     match &args.out {
         Some(file) => {
             write_csv(file, lines)?;
-            println!("{} lines written to {}", lines.len(), file.display());
+            say!("{} lines written to {}", lines.len(), file.display())?;
         }
         None if lines.is_empty() => {}
         None => {
-            println!("{}", lines_table(&lines[..lines.len().min(SHOWN)]));
+            say!("{}", lines_table(&lines[..lines.len().min(SHOWN)]))?;
             if lines.len() > SHOWN {
-                println!("and {} more lines; --out FILE writes them all", lines.len() - SHOWN);
+                say!("and {} more lines; --out FILE writes them all", lines.len() - SHOWN)?;
             }
         }
     }
     if let Some(file) = args.save_original.as_deref().filter(|file| file.exists()) {
-        println!("the original is in {}", file.display());
+        say!("the original is in {}", file.display())?;
     }
     Ok(())
 }

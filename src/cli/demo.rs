@@ -23,6 +23,7 @@ use self::server::{Folder, Server};
 use self::summary::Verdict;
 use self::traffic::Traffic;
 use super::audit::{self, Auditor, Progress, Sample};
+use super::output::say;
 use super::{Failure, gateway};
 use crate::actors::clock;
 use crate::config::Config;
@@ -64,7 +65,7 @@ pub async fn run(config: Config, args: DemoArgs, overlays: &[PathBuf]) -> Result
     let config = server::configure(&config, &folder, &args.mix)?;
     // No certificates: everybody here speaks plain text.
     let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?;
-    println!("Starting a sandbox in {} at {}", config.data.dir.display(), config.server.public_url);
+    say!("Starting a sandbox in {} at {}", config.data.dir.display(), config.server.public_url)?;
     let mut server = tokio::select! {
         server = Server::start(&config, &folder, overlays, &client) => server?,
         () = &mut stop_asked => return Ok(ExitCode::FAILURE),
@@ -75,13 +76,13 @@ pub async fn run(config: Config, args: DemoArgs, overlays: &[PathBuf]) -> Result
     let webhooks = format!("http://{}/webhooks", receiver::start(ledger.clone())?);
     let currency = Currency::parse("CNY").ok_or("CNY is no currency")?;
     let traffic = Traffic::new(client, config.server.public_url.clone(), webhooks, currency, ledger.clone());
-    println!("Posting {} orders, {} a second", args.orders, args.rate);
+    say!("Posting {} orders, {} a second", args.orders, args.rate)?;
     let posting = async {
         Arc::new(traffic).run(&kinds, args.rate).await;
         tokio::time::sleep(SETTLE_WITHIN).await;
     };
     let end = tokio::select! {
-        () = progress::show_until_settled(&ledger) => End::Settled,
+        shown = progress::show_until_settled(&ledger) => { shown?; End::Settled }
         () = posting => End::TimeUp,
         () = &mut stop_asked => End::Interrupted,
         () = server.ended() => End::ServerEnded,
@@ -91,7 +92,7 @@ pub async fn run(config: Config, args: DemoArgs, overlays: &[PathBuf]) -> Result
 
 /// The summary, the books, and the end of the server.
 async fn finish(config: &Config, ledger: &Ledger, end: End, server: Server) -> Result<ExitCode, Failure> {
-    summary::print(ledger);
+    summary::print(ledger)?;
     let store = audit::open(config)?;
     let url = config.gateway_url();
     let auditor = Auditor::new(store.as_ref(), config, Some(&url), Sample::AtMost(COMPARED), Progress::Hidden)?;
@@ -100,22 +101,20 @@ async fn finish(config: &Config, ledger: &Ledger, end: End, server: Server) -> R
         End::ServerEnded => Duration::ZERO,
     };
     let report = auditor.wait(patience).await;
-    println!("{}", report.for_people());
+    say!("{}", report.for_people())?;
     let status = server.stop().await?;
     if !status.success() {
-        println!("The server ended with {status}.");
+        say!("The server ended with {status}.")?;
     }
     match end {
         End::Settled => {}
-        End::TimeUp => println!("Some orders were still under way after {} s.", SETTLE_WITHIN.as_secs()),
-        End::Interrupted => println!("Interrupted: this is how far it came."),
-        End::ServerEnded => {
-            println!("The server ended too early; see {}.", config.data.dir.join(server::LOG).display())
-        }
+        End::TimeUp => say!("Some orders were still under way after {} s.", SETTLE_WITHIN.as_secs())?,
+        End::Interrupted => say!("Interrupted: this is how far it came.")?,
+        End::ServerEnded => say!("The server ended too early; see {}.", config.data.dir.join(server::LOG).display())?,
     }
     let verdict = summary::verdict(ledger);
     if verdict == Verdict::Otherwise && end == End::Settled {
-        println!("Not every order ended as its script says.");
+        say!("Not every order ended as its script says.")?;
     }
     let right = report.ok && status.success() && end == End::Settled && verdict == Verdict::AsScripted;
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })

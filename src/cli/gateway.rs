@@ -1,10 +1,12 @@
 //! `tongbao gateway`: the simulated gateway, alone or as the child of a server.
 
 use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use tokio::io::AsyncReadExt;
@@ -62,27 +64,53 @@ async fn parent_gone() {
     drop(signals);
 }
 
-/// How long a child may take to listen, and how long between looks. A gateway whose server was just killed needs a
-/// moment to leave the address.
-const START_TRIES: u32 = 100;
-const START_GAP: Duration = Duration::from_millis(100);
+/// How long an address may still be held: a gateway whose server was just killed needs a moment to leave it.
+const FREE_WITHIN: Duration = Duration::from_secs(3);
+/// How long a child may take to listen: it reads its books first.
+const LISTENS_WITHIN: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Starts the simulated gateway as a child that ends with this process, and waits until it listens.
+///
+/// # Errors
+/// Its address is taken, or it ends or does not listen in time.
 pub async fn start_child(config: &Config, overlays: &[PathBuf]) -> Result<Child, Failure> {
+    let address = config.gateway.listen;
+    wait_until_free(address).await?;
     let mut child = spawn(overlays)?;
-    for _ in 0..START_TRIES {
+    let deadline = Instant::now() + LISTENS_WITHIN;
+    loop {
         if let Some(status) = child.try_wait()? {
-            tracing::debug!(%status, "the simulated gateway ended; starting it again");
-            tokio::time::sleep(START_GAP).await;
-            child = spawn(overlays)?;
+            return Err(format!("the simulated gateway ended with {status} before it listened at {address}").into());
         }
-        tokio::time::sleep(START_GAP).await;
-        let listens = tokio::net::TcpStream::connect(config.gateway.listen).await.is_ok();
-        if listens && child.try_wait()?.is_none() {
+        if tokio::net::TcpStream::connect(address).await.is_ok() {
             return Ok(child);
         }
+        if Instant::now() > deadline {
+            return Err(format!("the simulated gateway does not listen at {address}").into());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
-    Err(format!("the simulated gateway does not come up at {}; is the address taken?", config.gateway.listen).into())
+}
+
+async fn wait_until_free(address: SocketAddr) -> Result<(), Failure> {
+    let deadline = Instant::now() + FREE_WITHIN;
+    loop {
+        match TcpListener::bind(address) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                return Err(format!(
+                    "`gateway.listen` {address} is taken by another program: end it, choose another address, or set \
+                     `gateway.embedded = false` if it is a simulated gateway"
+                )
+                .into());
+            }
+            Err(error) => return Err(format!("`gateway.listen` {address}: {error}").into()),
+        }
+    }
 }
 
 /// Starts the child again whenever it ends by itself. Dropping this future ends the child.

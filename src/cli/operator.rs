@@ -11,6 +11,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::Failure;
+use super::output::{Lost, say};
 use crate::channels::sender;
 use crate::config::Config;
 use crate::domain::id::OrderId;
@@ -102,22 +103,22 @@ pub async fn run(config: Config, command: OperatorCommand) -> Result<ExitCode, F
             });
             let path = format!("/v1/operator/orders/{}/resolve", args.order);
             let order = ask(request(&config, &args.at, Method::POST, &path)?.json(&body)).await?;
-            show(&args.at, &order, || order_table(&order));
+            show(&args.at, &order, || order_table(&order))?;
         }
         OperatorCommand::Quarantine { limit, cursor, at } => {
             let mut query = url::form_urlencoded::Serializer::new(String::new());
             query.append_pair("limit", &limit.to_string()).append_pair("cursor", &cursor.unwrap_or_default());
             let path = format!("/v1/operator/quarantine?{}", query.finish());
             let page = ask(request(&config, &at, Method::GET, &path)?).await?;
-            show(&at, &page, || held_table(page["data"].as_array().map_or(&[], Vec::as_slice)));
+            show(&at, &page, || held_table(page["data"].as_array().map_or(&[], Vec::as_slice)))?;
             if let (false, Some(next)) = (at.json, page["next_cursor"].as_str()) {
-                println!("more: --cursor {next}");
+                say!("more: --cursor {next}")?;
             }
         }
         OperatorCommand::Retry { order, at } => {
             let path = format!("/v1/operator/quarantine/{order}/retry");
             let held = ask(request(&config, &at, Method::POST, &path)?).await?;
-            show(&at, &held, || held_table(std::slice::from_ref(&held)));
+            show(&at, &held, || held_table(std::slice::from_ref(&held)))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -154,12 +155,8 @@ async fn ask(request: RequestBuilder) -> Result<Value, Failure> {
     Err(format!("{}{field}: {} [{status}, request {}]", told("code"), told("detail"), told("request_id")).into())
 }
 
-fn show(at: &At, answer: &Value, table: impl FnOnce() -> Table) {
-    if at.json {
-        println!("{answer}");
-    } else {
-        println!("{}", table());
-    }
+fn show(at: &At, answer: &Value, table: impl FnOnce() -> Table) -> Result<(), Lost> {
+    if at.json { say!("{answer}") } else { say!("{}", table()) }
 }
 
 /// A text as it is, anything else as JSON, nothing for null.

@@ -7,13 +7,15 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use clap::{Subcommand, ValueEnum};
 use comfy_table::Table;
 
+use super::output::say;
 use super::sandbox::key_hash;
 use super::{Failure, open_store};
 use crate::actors::clock;
 use crate::config::Config;
 use crate::domain::id::PlatformId;
 use crate::domain::order::FeeBearer;
-use crate::store::{Platform, Store};
+use crate::http::address::Addresses;
+use crate::store::{Platform, Store, StoreError};
 
 #[derive(Debug, Subcommand)]
 pub enum PlatformCommand {
@@ -61,22 +63,32 @@ pub async fn run(config: Config, command: PlatformCommand) -> Result<ExitCode, F
             if name.is_empty() || name.len() > NAME_MAX || !name_fits {
                 return Err("a platform's name is 1 to 64 of 0-9, a-z and -".into());
             }
+            if let Some(Err(why)) = webhook_url.as_deref().map(|url| Addresses::of(&config).check(url)) {
+                return Err(format!("--webhook-url: {why}").into());
+            }
             let webhook_secret = format!("whsec_{}", STANDARD.encode(random()?));
             let fee_bearer = match fee_bearer {
                 Bearer::Payer => FeeBearer::Payer,
                 Bearer::Platform => FeeBearer::Platform,
             };
             let platform = Platform { id: PlatformId(0), name: name.clone(), fee_bearer, webhook_secret, webhook_url };
-            let id = store.add_platform(&platform).await?;
-            let key = add_key(store.as_ref(), id).await?;
-            println!("platform        {name}\nkey             {key}\nwebhook secret  {}", platform.webhook_secret);
-            println!("Keep both now: the key is stored hashed and is not shown again.");
+            if store.platform_by_name(&name).await?.is_some() {
+                return Err(format!("there is a platform {name} already").into());
+            }
+            let key = new_key()?;
+            // Shown before it is made: a key that nobody saw would be lost for good.
+            say!("platform        {name}\nkey             {key}\nwebhook secret  {}", platform.webhook_secret)?;
+            say!("Keep both now: the key is stored hashed and is not shown again.")?;
+            let id = store.add_platform(&platform).await.map_err(not_made)?;
+            add_key(store.as_ref(), id, &key).await.map_err(not_made)?;
         }
-        PlatformCommand::List => println!("{}", table(store.as_ref()).await?),
+        PlatformCommand::List => say!("{}", table(store.as_ref()).await?)?,
         PlatformCommand::Rotate { name } => {
             let platform = find(store.as_ref(), &name).await?;
-            println!("key  {}", add_key(store.as_ref(), platform.id).await?);
-            println!("The older keys still work: revoke them with `tongbao platform revoke {name} --key HINT`.");
+            let key = new_key()?;
+            say!("key  {key}")?;
+            say!("The older keys still work: revoke them with `tongbao platform revoke {name} --key HINT`.")?;
+            add_key(store.as_ref(), platform.id, &key).await.map_err(not_made)?;
         }
         PlatformCommand::Revoke { name, key } => {
             let platform = find(store.as_ref(), &name).await?;
@@ -84,7 +96,7 @@ pub async fn run(config: Config, command: PlatformCommand) -> Result<ExitCode, F
             if revoked == 0 {
                 return Err(format!("{name} has no such key in force").into());
             }
-            println!("{revoked} keys revoked");
+            say!("{revoked} keys revoked")?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -94,10 +106,17 @@ async fn find(store: &dyn Store, name: &str) -> Result<Platform, Failure> {
     Ok(store.platform_by_name(name).await?.ok_or_else(|| format!("there is no platform {name}"))?)
 }
 
-async fn add_key(store: &dyn Store, platform: PlatformId) -> Result<String, Failure> {
-    let key = format!("sk_{}", URL_SAFE_NO_PAD.encode(random()?));
-    store.add_key(platform, &key_hash(&key), &key[..HINT_LENGTH], clock::now()).await?;
-    Ok(key)
+fn new_key() -> Result<String, Failure> {
+    Ok(format!("sk_{}", URL_SAFE_NO_PAD.encode(random()?)))
+}
+
+async fn add_key(store: &dyn Store, platform: PlatformId, key: &str) -> Result<(), StoreError> {
+    store.add_key(platform, &key_hash(key), &key[..HINT_LENGTH], clock::now()).await
+}
+
+/// What was shown is not in force.
+fn not_made(error: StoreError) -> Failure {
+    format!("the key shown above is not in force: {error}").into()
 }
 
 fn random() -> Result<[u8; KEY_BYTES], Failure> {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use comfy_table::Table;
 
+use super::output::say;
 use super::{Failure, open_store};
 use crate::actors::clock;
 use crate::config::Config;
@@ -42,14 +43,14 @@ pub async fn run(config: Config, command: WebhookCommand) -> Result<ExitCode, Fa
                     letter.why,
                 ]);
             }
-            println!("{table}");
+            say!("{table}")?;
         }
         WebhookCommand::Replay { order } => {
             let order = match order {
                 Some(text) => Some(text.parse::<OrderId>().map_err(|_| format!("{text} is no order id"))?),
                 None => None,
             };
-            println!("{} webhooks are due again", store.replay(order, clock::now()).await?);
+            say!("{} webhooks are due again", store.replay(order, clock::now()).await?)?;
         }
     }
     Ok(ExitCode::SUCCESS)

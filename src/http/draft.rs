@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
 
+use super::address::{Addresses, URL_MAX};
 use super::json::{self, Json};
 use super::problem::{ApiError, Code};
 use crate::actors::ask::{Details, Trace};
@@ -32,7 +32,6 @@ const PAYER_FIELDS: [&str; 3] = ["id", "ip", "openid"];
 const MERCHANT_ORDER_ID_MAX: usize = 64;
 const DESCRIPTION_MAX: usize = 127;
 const PAYER_TEXT_MAX: usize = 128;
-const URL_MAX: usize = 512;
 const METADATA_PAIRS_MAX: usize = 20;
 const METADATA_KEY_MAX: usize = 40;
 const METADATA_BYTES_MAX: usize = 4_096;
@@ -71,15 +70,6 @@ pub struct Payer {
     pub id: String,
     pub ip: Option<IpAddr>,
     pub openid: Option<String>,
-}
-
-/// Where addresses may point to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Addresses {
-    /// https, and no loopback.
-    Public,
-    /// http and loopback too.
-    Sandbox,
 }
 
 impl Draft {
@@ -286,36 +276,8 @@ fn payer(given: Json<'_>) -> Result<Payer, ApiError> {
 /// Checks an address and keeps it as it was written.
 fn address(given: Json<'_>, addresses: Addresses) -> Result<String, &'static str> {
     let text = text(given, URL_MAX).ok_or("a URL of at most 512 characters")?;
-    let url = Url::parse(&text).map_err(|_| "not a URL")?;
-    let scheme_fits = match addresses {
-        Addresses::Public => url.scheme() == "https",
-        Addresses::Sandbox => matches!(url.scheme(), "https" | "http"),
-    };
-    if !scheme_fits {
-        return Err("the URL must be https");
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("a URL must not hold credentials");
-    }
-    let host = url.host().ok_or("the URL names no host")?;
-    match addresses {
-        Addresses::Public if is_loopback(&host) => Err("the URL must not point to this machine"),
-        Addresses::Public | Addresses::Sandbox => Ok(text),
-    }
-}
-
-fn is_loopback(host: &Host<&str>) -> bool {
-    match host {
-        Host::Domain(name) => {
-            let name = name.trim_end_matches('.');
-            name == "localhost" || name.ends_with(".localhost")
-        }
-        Host::Ipv4(ip) => ip.is_loopback() || ip.is_unspecified(),
-        Host::Ipv6(ip) => match ip.to_canonical() {
-            IpAddr::V4(ip) => ip.is_loopback() || ip.is_unspecified(),
-            IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified(),
-        },
-    }
+    addresses.check(&text)?;
+    Ok(text)
 }
 
 fn bounded(given: Json<'_>, default: i64, min: i64, max: i64) -> Option<i64> {

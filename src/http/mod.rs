@@ -1,6 +1,7 @@
 //! HTTP: translation only. A request becomes a question to the registry or a read of the store, and what comes back
 //! becomes an answer. Nothing here decides about money.
 
+pub mod address;
 mod auth;
 mod callbacks;
 mod channels;

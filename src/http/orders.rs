@@ -9,8 +9,9 @@ use actix_web::{HttpRequest, HttpResponse};
 use uuid::Uuid;
 
 use super::App;
+use super::address::Addresses;
 use super::auth::Caller;
-use super::draft::{self, Addresses, Body, Draft, Payer};
+use super::draft::{self, Body, Draft, Payer};
 use super::edge;
 use super::idempotency::{self, Fingerprint};
 use super::json;
@@ -55,7 +56,7 @@ pub async fn create(
 ) -> Result<HttpResponse, ApiError> {
     json::require_json(&request)?;
     let body = json::bytes(&request, payload, &app.config.server).await?;
-    let addresses = if app.config.sandbox { Addresses::Sandbox } else { Addresses::Public };
+    let addresses = Addresses::of(&app.config);
     let draft = Draft::read(&body, addresses, edge::trace(request.headers()))?;
     let patience = edge::patience(request.headers());
     loop {

@@ -30,6 +30,8 @@ pub struct Site {
     pub listen: SocketAddr,
     pub gateway: SocketAddr,
     pub store_url: String,
+    /// What payers and channels are told; the server's own address in the sandbox.
+    pub public_url: String,
     overlay: PathBuf,
 }
 
@@ -50,7 +52,9 @@ impl Site {
         keys::copy_to(folder.path());
         let overlay = folder.path().join("overlay.toml");
         std::fs::write(&overlay, settings).expect("the overlay is written");
-        Site { listen: free_address(), gateway: free_address(), store_url, overlay, folder }
+        let listen = free_address();
+        let public_url = format!("http://{listen}");
+        Site { listen, gateway: free_address(), store_url, public_url, overlay, folder }
     }
 
     /// Other settings, for what is started from now on.
@@ -88,7 +92,7 @@ impl Site {
             .env("TONGBAO_DATA__DIR", self.folder.path())
             .env("TONGBAO_STORE__URL", &self.store_url)
             .env("TONGBAO_SERVER__LISTEN", self.listen.to_string())
-            .env("TONGBAO_SERVER__PUBLIC_URL", self.url())
+            .env("TONGBAO_SERVER__PUBLIC_URL", &self.public_url)
             .env("TONGBAO_GATEWAY__LISTEN", self.gateway.to_string())
             .current_dir(self.folder.path())
             .stdin(Stdio::null())

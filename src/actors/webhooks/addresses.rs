@@ -28,7 +28,9 @@ impl reqwest::dns::Resolve for PublicOnly {
     }
 }
 
-/// Whether an address belongs to somebody out there rather than to this machine or its network.
+/// Whether an address belongs to somebody out there rather than to this machine, its network or a protocol: none of
+/// the blocks that IANA's registries of special-purpose addresses (RFC 6890, iana-ipv4- and iana-ipv6-special-registry,
+/// as of 2026-11) keep for these.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
@@ -44,14 +46,20 @@ pub fn is_public(address: IpAddr) -> bool {
                 || a >= 240
                 || (a == 100 && (64..128).contains(&b))
                 || (a == 198 && (b == 18 || b == 19))
-                || (a == 192 && b == 0 && c == 0))
+                || (a == 192 && b == 0 && c == 0)
+                // Relays of 6to4, which carry IPv4 of anybody's choice.
+                || (a == 192 && b == 88 && c == 99))
         }
         IpAddr::V6(address) => match address.to_ipv4_mapped() {
             Some(mapped) => is_public(IpAddr::V4(mapped)),
-            // Global unicast is 2000::/3; 2001:db8::/32 is for documents, 2002::/16 and 64:ff9b::/96 hide IPv4.
             None => {
-                let parts = address.segments();
-                (parts[0] & 0xe000) == 0x2000 && parts[0] != 0x2002 && !(parts[0] == 0x2001 && parts[1] == 0x0db8)
+                let [first, second, ..] = address.segments();
+                let is_global_unicast = first & 0xe000 == 0x2000;
+                // 2001::/23 is for protocols: Teredo, ORCHID, benchmarks; 2001:db8::/32 and 3fff::/20 are for documents.
+                let is_protocol = first == 0x2001 && (second < 0x0200 || second == 0x0db8);
+                let is_6to4 = first == 0x2002;
+                let is_document = first == 0x3fff && second < 0x1000;
+                is_global_unicast && !is_protocol && !is_6to4 && !is_document
             }
         },
     }
@@ -60,6 +68,19 @@ pub fn is_public(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn report_addresses_of_no_public_host_are_refused() {
+        for text in ["2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:20::1", "2001:2f::1", "2001:10::1", "2001:2::1"] {
+            assert!(!is_public(text.parse().unwrap()), "{text}");
+        }
+        for text in ["3fff::1", "3fff:fff::1", "192.88.99.1", "64:ff9b::a00:1", "64:ff9b:1::1", "100::1", "5f00::1"] {
+            assert!(!is_public(text.parse().unwrap()), "{text}");
+        }
+        for text in ["2001:4860:4860::8888", "2001:200::1", "2400:3200::1", "192.88.98.1"] {
+            assert!(is_public(text.parse().unwrap()), "{text}");
+        }
+    }
 
     #[test]
     fn private_addresses_are_told_from_public_ones() {

@@ -8,26 +8,28 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::time::sleep;
 
 use super::ledger::{Ledger, Picture, Standing};
+use crate::cli::output::{Lost, say};
 
 const FRAME: Duration = Duration::from_millis(100);
 const LINE: Duration = Duration::from_secs(1);
 
 /// Shows the ledger until all orders are settled.
-pub async fn show_until_settled(ledger: &Arc<Ledger>) {
-    match std::io::stderr().is_terminal() {
-        true => show_bars(ledger).await,
-        false => print_lines(ledger).await,
+pub async fn show_until_settled(ledger: &Arc<Ledger>) -> Result<(), Lost> {
+    if std::io::stderr().is_terminal() {
+        show_bars(ledger).await;
+        return Ok(());
     }
+    print_lines(ledger).await
 }
 
-async fn print_lines(ledger: &Ledger) {
+async fn print_lines(ledger: &Ledger) -> Result<(), Lost> {
     loop {
         let picture = ledger.picture();
         let all = picture.orders;
-        print!("accepted {} of {all}, settled {}; ", picture.accepted, picture.settled);
-        println!("{}; {}", words(&picture).join("; "), figures(&picture));
+        let (words, figures) = (words(&picture).join("; "), figures(&picture));
+        say!("accepted {} of {all}, settled {}; {words}; {figures}", picture.accepted, picture.settled)?;
         if picture.is_over() {
-            return;
+            return Ok(());
         }
         sleep(LINE).await;
     }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::mix::Mix;
 use crate::cli::Failure;
-use crate::config::{Config, DEFAULT_TOML};
+use crate::config::Config;
 
 /// Says that the folder is a demo's, and is locked by the demo that uses it.
 const MARK: &str = ".tongbao-demo";
@@ -63,8 +63,8 @@ impl Folder {
     }
 }
 
-/// The configuration of the server to be: the one given, in the folder, on free ports unless others were given, with the
-/// channels that the mix is paid by.
+/// The configuration of the server to be: the one given, in the folder, with the channels that the mix is paid by, on
+/// free ports. Those given may be a running server's, which the demo must not speak to.
 pub fn configure(given: &Config, folder: &Folder, mix: &Mix) -> Result<Config, Failure> {
     let mut config = given.clone();
     config.sandbox = true;
@@ -76,28 +76,10 @@ pub fn configure(given: &Config, folder: &Folder, mix: &Mix) -> Result<Config, F
     config.store.url = SecretString::from("");
     config.store.url = config.store_url();
     config.gateway.embedded = true;
-    let defaults = Defaults::read()?;
-    if config.gateway.listen == defaults.gateway {
-        config.gateway.listen = free_address()?;
-    }
-    if config.server.listen == defaults.server {
-        config.server.listen = free_address()?;
-    }
+    config.gateway.listen = free_address()?;
+    config.server.listen = free_address()?;
     config.server.public_url = format!("http://{}", config.server.listen);
     Ok(config)
-}
-
-struct Defaults {
-    server: SocketAddr,
-    gateway: SocketAddr,
-}
-
-impl Defaults {
-    fn read() -> Result<Self, Failure> {
-        let source = config::File::from_str(DEFAULT_TOML, config::FileFormat::Toml);
-        let defaults = config::Config::builder().add_source(source).build()?;
-        Ok(Defaults { server: defaults.get("server.listen")?, gateway: defaults.get("gateway.listen")? })
-    }
 }
 
 fn free_address() -> io::Result<SocketAddr> {

@@ -6,6 +6,7 @@ use super::ledger::{Ledger, Outcome, Picture};
 use super::mix::Script;
 use super::progress::{milliseconds, name};
 use crate::cli::audit::{right, table};
+use crate::cli::output::{Lost, say};
 
 /// Whether the platforms saw what was to be seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub fn verdict(ledger: &Ledger) -> Verdict {
     }
 }
 
-pub fn print(ledger: &Ledger) {
+pub fn print(ledger: &Ledger) -> Result<(), Lost> {
     let picture = ledger.picture();
     let mut scripts = table(["script", "what happens", "orders", "as scripted", "where they ended"]);
     for (script, outcome) in ledger.outcomes(|kind| kind.script) {
@@ -35,14 +36,15 @@ pub fn print(ledger: &Ledger) {
             &ends(&outcome),
         ]);
     }
-    println!("{}", right(scripts, &[2, 3]));
+    say!("{}", right(scripts, &[2, 3]))?;
     let mut channels = table(["channel", "orders", "as scripted", "where they ended"]);
     for (name, outcome) in ledger.outcomes(|kind| kind.channel.name()) {
         let (orders, as_scripted) = (outcome.orders.to_string(), outcome.as_scripted.to_string());
         channels.add_row([name, &orders, &as_scripted, &ends(&outcome)]);
     }
-    println!("{}", right(channels, &[1, 2]));
-    println!("{}", right(figures(&picture), &[1]));
+    say!("{}", right(channels, &[1, 2]))?;
+    say!("{}", right(figures(&picture), &[1]))?;
+    Ok(())
 }
 
 fn ends(outcome: &Outcome) -> String {

@@ -37,7 +37,7 @@ pub use crate::config::credentials::{Alipay as Credentials, AlipayTrust as Trust
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::Account;
 use crate::domain::time::Instant;
-use keys::{Distrust, Keys};
+use keys::{Distrust, Keys, Vouched};
 use requests::{Entrance, Frozen};
 use upkeep::Sought;
 use verdict::{Meaning, Refused, Signed};
@@ -85,6 +85,13 @@ impl Alipay {
             return Err(wrong("seller_id must be 1 to 32 digits"));
         }
         let keys = Keys::new(&credentials).map_err(|why| wrong(&why))?;
+        if keys.vouched() == Some(Vouched::ByConfiguration) {
+            tracing::warn!(
+                %account,
+                "no certificate of root_certificate vouches for alipay_certificate: it is believed because it is configured. \
+                 Alipay's sandbox hands out such files; those of production belong together"
+            );
+        }
         let gateway = format!("{}/gateway.do", base_url.trim_end_matches('/'));
         Ok(Alipay {
             account,

@@ -28,7 +28,7 @@ use time::Date;
 use url::Url;
 
 use self::codes::{ORDER_NOT_EXIST, REFUND_NOT_EXIST, Trade, Verdict, of_create, of_refund, trade};
-use self::keys::{Keys, PUBLIC_KEY_ID, PlatformKey, SCHEME, Signer, serial};
+use self::keys::{Keys, PlatformKey, SCHEME, Signer, is_public_key_id, serial};
 use self::pay::seconds;
 use self::sealed::Opener;
 use self::upkeep::{Certificates, Platform};
@@ -115,10 +115,7 @@ impl Wechat {
         };
         let mut public_key_id = None;
         if let Some(PublicKey { id, pem }) = credentials.public_key {
-            let is_named = id.strip_prefix(PUBLIC_KEY_ID).is_some_and(|number| {
-                (1..=ID_MAX).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_alphanumeric())
-            });
-            if !is_named {
+            if !is_public_key_id(&id) {
                 return Err(malformed("public_key_id", "must be PUB_KEY_ID_ and its number"));
             }
             let key = PlatformKey::of_public_key(&pem).map_err(|why| malformed("public_key", &why))?;

@@ -23,6 +23,8 @@ pub struct Certificate {
     pub sn: String,
     /// The name of whom it was issued to.
     pub holder: String,
+    /// It issues certificates and signs nothing else.
+    pub is_authority: bool,
     /// The RSA public key as PKCS#1 DER.
     pub public_key: Vec<u8>,
     /// Unix seconds in which it holds.
@@ -55,6 +57,7 @@ pub fn certificate(der: &CertificateDer<'_>) -> Result<Certificate, String> {
     Ok(Certificate {
         sn: serial(&parsed)?,
         holder: parsed.subject().to_string(),
+        is_authority: parsed.is_ca(),
         public_key: parsed.public_key().subject_public_key.data.to_vec(),
         valid_s: validity.not_before.timestamp()..=validity.not_after.timestamp(),
     })
@@ -78,20 +81,37 @@ pub fn root_serial(bundle: &[CertificateDer<'_>]) -> Result<String, String> {
     Ok(serials.join("_"))
 }
 
-/// Whether a certificate was issued by one of the roots, or by another of its own bundle that was.
-pub fn is_issued(leaf: &CertificateDer<'_>, own: &[CertificateDer<'_>], roots: &[CertificateDer<'_>]) -> bool {
+/// Where a certificate's chain ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ancestry {
+    /// At one of the roots.
+    Rooted,
+    /// At an authority that is none of the roots, and none of them has its name either.
+    RootAbsent,
+    /// At nobody: it vouches for itself, or whoever has its issuer's name did not issue it.
+    Broken,
+}
+
+/// Looks for who issued a certificate: one of the roots, or another of its own bundle, and who issued that.
+pub fn ancestry(leaf: &CertificateDer<'_>, own: &[CertificateDer<'_>], roots: &[CertificateDer<'_>]) -> Ancestry {
     let mut current = leaf;
     // Each round goes one certificate up, so that a chain that bites its tail ends too.
     for _ in 0..=BUNDLE_MAX {
         if issuer(current, roots).is_some() {
-            return true;
+            return Ancestry::Rooted;
+        }
+        if is_issuer_named(current, roots) {
+            return Ancestry::Broken;
         }
         match issuer(current, own) {
             Some(next) if next != current => current = next,
-            Some(_) | None => return false,
+            // An authority at the top of its own bundle.
+            Some(_) if current != leaf => return Ancestry::RootAbsent,
+            None if !is_issuer_named(current, own) => return Ancestry::RootAbsent,
+            Some(_) | None => return Ancestry::Broken,
         }
     }
-    false
+    Ancestry::Broken
 }
 
 fn issuer<'a, 'b>(of: &CertificateDer<'_>, among: &'a [CertificateDer<'b>]) -> Option<&'a CertificateDer<'b>> {
@@ -103,6 +123,13 @@ fn issuer<'a, 'b>(of: &CertificateDer<'_>, among: &'a [CertificateDer<'b>]) -> O
                 && child.verify_signature(Some(parent.public_key())).is_ok()
         })
     })
+}
+
+/// Whether one of these has the issuer's name, right or not.
+fn is_issuer_named(of: &CertificateDer<'_>, among: &[CertificateDer<'_>]) -> bool {
+    let Ok(child) = parsed(of) else { return false };
+    let is_named = |der| parsed(der).is_ok_and(|parent| parent.subject().as_raw() == child.issuer().as_raw());
+    among.iter().any(is_named)
 }
 
 fn parsed<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, String> {

@@ -13,7 +13,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::certificates::{self, Certificate};
+use super::certificates::{self, Ancestry, Certificate};
 use super::{Credentials, Trust};
 use crate::domain::time::Instant;
 
@@ -62,11 +62,14 @@ pub struct Keys {
 /// What certificate mode has beside the keys.
 struct Papers {
     serials: Serials,
-    roots: Vec<CertificateDer<'static>>,
+    /// The roots, and the authorities that were configured beside Alipay's certificate: one of them must have issued
+    /// what is learnt.
+    anchors: Vec<CertificateDer<'static>>,
     /// Alipay's certificate and what stands between it and the roots.
     alipay: Vec<CertificateDer<'static>>,
     /// How many of the verifying keys were configured; those behind them were learnt.
     configured: usize,
+    vouched: Vouched,
 }
 
 struct Verifying {
@@ -96,15 +99,22 @@ impl Keys {
                 let serials = serials(app, &roots, &signing)?;
                 let wrong = |why: String| format!("alipay_certificate {why}");
                 let alipay = certificates::bundle(alipay).map_err(wrong)?;
-                let verifying = certified_keys(&alipay, &roots).map_err(wrong)?;
-                let papers = Papers { serials, roots, alipay, configured: verifying.len() };
-                Ok(Keys { signing, verifying: RwLock::new(verifying), papers: Some(papers) })
+                let signers = configured_keys(&alipay, &roots, signing.public_key().as_ref()).map_err(wrong)?;
+                let anchors = roots.into_iter().chain(signers.authorities).collect();
+                let papers =
+                    Papers { serials, anchors, alipay, configured: signers.keys.len(), vouched: signers.vouched };
+                Ok(Keys { signing, verifying: RwLock::new(signers.keys), papers: Some(papers) })
             }
         }
     }
 
     pub fn serials(&self) -> Option<&Serials> {
         self.papers.as_ref().map(|papers| &papers.serials)
+    }
+
+    /// Who vouches for the configured certificates, in certificate mode.
+    pub fn vouched(&self) -> Option<Vouched> {
+        self.papers.as_ref().map(|papers| papers.vouched)
     }
 
     /// Takes over the certificate of this serial, which the gateway brought.
@@ -121,7 +131,10 @@ impl Keys {
             if certificate.sn != sn {
                 continue;
             }
-            if !certificates::is_issued(der, &between, &papers.roots) {
+            if certificate.is_authority {
+                return Err("is an authority's, which signs no messages".into());
+            }
+            if certificates::ancestry(der, &between, &papers.anchors) != Ancestry::Rooted {
                 return Err("was issued by none of the roots".into());
             }
             let mut verifying = self.verifying.write().unwrap_or_else(PoisonError::into_inner);
@@ -227,22 +240,56 @@ fn serials(app: &str, roots: &[CertificateDer<'_>], signing: &KeyPair) -> Result
     Ok(Serials { app_cert_sn: app.sn, alipay_root_cert_sn })
 }
 
-/// The keys of Alipay's certificates. Only what a root vouches for is taken, whatever else is in the bundle.
-fn certified_keys(bundle: &[CertificateDer<'_>], roots: &[CertificateDer<'_>]) -> Result<Vec<Verifying>, String> {
-    let mut keys = Vec::new();
+/// The keys of Alipay's own certificates; the authorities that stand beside them sign certificates and no messages.
+///
+/// What vouches for them is the operator's hand. A root vouches besides where it can: Alipay's sandbox hands out
+/// certificates whose root is not in the root file that comes with them, and a root that were added to the file would
+/// change `alipay_root_cert_sn`. The official SDKs compute serials of the three files and look at no chain. A
+/// certificate that contradicts a root that *is* there is refused.
+fn configured_keys(bundle: &[CertificateDer<'_>], roots: &[CertificateDer<'_>], own: &[u8]) -> Result<Signers, String> {
+    let mut signers = Signers { keys: Vec::new(), authorities: Vec::new(), vouched: Vouched::ByRoot };
+    let mut holder: Option<String> = None;
     for der in bundle {
-        if certificates::is_issued(der, bundle, roots) {
-            keys.push(certified(certificates::certificate(der)?)?);
+        let certificate = certificates::certificate(der)?;
+        if certificate.is_authority {
+            signers.authorities.push(der.clone().into_owned());
+            continue;
         }
+        if certificate.public_key == own {
+            return Err("is the certificate of app_key, and must be Alipay's".into());
+        }
+        if holder.get_or_insert_with(|| certificate.holder.clone()) != &certificate.holder {
+            return Err("has certificates of several holders".into());
+        }
+        match certificates::ancestry(der, bundle, roots) {
+            Ancestry::Rooted => {}
+            Ancestry::RootAbsent => signers.vouched = Vouched::ByConfiguration,
+            Ancestry::Broken => return Err("was issued by none of the roots".into()),
+        }
+        signers.keys.push(certified(certificate)?);
     }
-    if keys.is_empty() {
-        return Err("was issued by none of the roots".into());
+    if signers.keys.is_empty() {
+        return Err("has certificates of authorities alone, and none of Alipay's that signs messages".into());
     }
-    Ok(keys)
+    Ok(signers)
+}
+
+/// What Alipay's bundle holds.
+struct Signers {
+    keys: Vec<Verifying>,
+    authorities: Vec<CertificateDer<'static>>,
+    vouched: Vouched,
+}
+
+/// Who says that the configured certificates are Alipay's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vouched {
+    ByRoot,
+    ByConfiguration,
 }
 
 fn certified(certificate: Certificate) -> Result<Verifying, String> {
-    let Certificate { sn, holder, public_key, valid_s } = certificate;
+    let Certificate { sn, holder, public_key, valid_s, is_authority: _ } = certificate;
     Ok(Verifying { key: verifying_key(&public_key)?, certified: Some(Certified { sn, holder, valid_s }) })
 }
 

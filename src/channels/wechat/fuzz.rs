@@ -32,7 +32,10 @@ static WECHAT: LazyLock<Wechat> = LazyLock::new(|| {
         merchant_serial: "408B07E79B8269FEC3D5D3E6AB8ED163A6A380DB".into(),
         merchant_key: SecretString::from(key().serialize_pem()),
         api_v3_key: SecretString::from(API_V3_KEY),
-        public_key: Some(PublicKey { id: "PUB_KEY_ID_0119000000012026092100001".into(), pem: key().public_key_pem() }),
+        public_key: Some(PublicKey {
+            id: "PUB_KEY_ID_0119000000012026092100192382001802".into(),
+            pem: key().public_key_pem(),
+        }),
         platform_certificates: Vec::new(),
     };
     Wechat::new(Account::from("default"), "https://api.example", credentials).expect("good credentials")

@@ -67,13 +67,16 @@ impl PlatformKey {
     /// by the operator's hand or encrypted with the key that only WeChat Pay and we have.
     ///
     /// # Errors
-    /// It is no PEM of an X.509 certificate with an RSA key.
+    /// It is no PEM of an X.509 certificate with an RSA key, or an authority's.
     pub(super) fn of_certificate(pem: &str) -> Result<(String, Self), String> {
         let refused = || "is no certificate with an RSA key of at least 2048 bits in PEM".to_owned();
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| refused())?;
         let (rest, certificate) = x509_parser::parse_x509_certificate(&der).map_err(|_| refused())?;
         if !rest.is_empty() {
             return Err(refused());
+        }
+        if certificate.is_ca() {
+            return Err("is an authority's, which signs no messages".into());
         }
         let key =
             ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, certificate.public_key().raw).map_err(|_| refused())?;
@@ -99,6 +102,17 @@ pub(super) fn serial(text: &str) -> String {
 
 /// How the ids of WeChat Pay's public keys begin.
 pub(super) const PUBLIC_KEY_ID: &str = "PUB_KEY_ID_";
+/// The longest that may follow. True ids have 34 digits there, such as `PUB_KEY_ID_0117346559632025120500192382001802`:
+/// 01, the merchant's number, a day and 14 digits more (merchant document 4012154180 and published configurations; no
+/// page fixes the length, so a longer one is taken as well).
+const PUBLIC_KEY_NUMBER_MAX: usize = 64;
+
+/// Whether a text is the id of a public key.
+pub(super) fn is_public_key_id(text: &str) -> bool {
+    text.strip_prefix(PUBLIC_KEY_ID).is_some_and(|number| {
+        (1..=PUBLIC_KEY_NUMBER_MAX).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
 
 pub(super) type Keys = BTreeMap<String, PlatformKey>;
 

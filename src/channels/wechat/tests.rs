@@ -28,7 +28,7 @@ const NOW: Instant = Instant(1_790_000_000_123);
 const API_V3_KEY: &str = "0123456789abcdefghijklmnopqrstuv";
 const MCHID: &str = "1900000001";
 const APPID: &str = "wxd678efh567hg6787";
-const PUBLIC_KEY_ID: &str = "PUB_KEY_ID_0119000000012026092100001";
+const PUBLIC_KEY_ID: &str = "PUB_KEY_ID_0119000000012026092100192382001802";
 const REFERENCE: &str = "4200000925202101284997714292";
 const BASE_URL: &str = "http://127.0.0.1:8090/wechat";
 

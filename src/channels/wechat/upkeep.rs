@@ -1,5 +1,6 @@
 //! WeChat Pay's signing keys as they come and go: public keys by configuration, platform certificates by asking.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use serde::Deserialize;
@@ -15,7 +16,8 @@ const MINUTE_MS: i64 = 60_000;
 const EVERY_MS: i64 = 30 * MINUTE_MS;
 /// Whatever strangers write into a header, we ask no more often than this.
 const GAP_MS: i64 = MINUTE_MS;
-/// Serial numbers that are remembered as having been looked for.
+/// Serial numbers that are remembered as having been looked for. Beyond it the oldest is forgotten: strangers can write
+/// any number of them into a header, and a true one must not be locked out by those.
 const SOUGHT_MAX: usize = 16;
 /// An account has one platform certificate, or two while they change.
 const CERTIFICATES_MAX: usize = 32;
@@ -41,10 +43,10 @@ pub(super) enum Certificates {
 struct State {
     asked_at: Option<Instant>,
     read_at: Option<Instant>,
-    /// Serials that were not known; each is a reason to ask once.
-    sought: Vec<String>,
-    /// One of them came after the last answer was read.
-    due: bool,
+    /// Serials that were not known, oldest first; each is a reason to ask once in [`EVERY_MS`].
+    sought: VecDeque<(String, Instant)>,
+    /// When the last of them came that no answer was read for.
+    due_since: Option<Instant>,
 }
 
 #[derive(Deserialize)]
@@ -68,7 +70,7 @@ impl Platform {
     pub(super) fn verify(&self, headers: &[(String, String)], body: &[u8], now: Instant) -> Result<(), Disbelief> {
         let verdict = verify(&self.keys.read().unwrap_or_else(PoisonError::into_inner), headers, body, now);
         if let Err(Disbelief::UnknownSerial(serial)) = &verdict {
-            self.state().seek(serial);
+            self.state().seek(serial, now);
         }
         verdict
     }
@@ -80,7 +82,7 @@ impl Platform {
             return false;
         }
         let old = state.read_at.is_none_or(|at| now.since_ms(at) >= EVERY_MS);
-        let is_due = state.due || (old && self.by_certificates == Certificates::InUse);
+        let is_due = state.due_since.is_some() || (old && self.by_certificates == Certificates::InUse);
         if is_due {
             state.asked_at = Some(now);
         }
@@ -92,8 +94,7 @@ impl Platform {
     /// # Errors
     /// Why nothing of it was taken.
     pub(super) fn take(&self, answer: &Answer, opener: &Opener, now: Instant) -> Result<(), String> {
-        // Whatever it says, it was the answer: a serial that it does not explain is refused from here on.
-        self.state().due = false;
+        self.state().answered();
         if answer.status != 200 {
             return Err(format!("certificates were refused with status {}", answer.status));
         }
@@ -121,12 +122,25 @@ impl Platform {
 }
 
 impl State {
-    fn seek(&mut self, serial: &str) {
+    fn seek(&mut self, serial: &str, now: Instant) {
         let is_well_formed =
             (1..=SERIAL_MAX).contains(&serial.len()) && serial.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if is_well_formed && self.sought.len() < SOUGHT_MAX && !self.sought.iter().any(|known| known == serial) {
-            self.sought.push(serial.to_owned());
-            self.due = true;
+        self.sought.retain(|(_, at)| now.since_ms(*at) < EVERY_MS);
+        if !is_well_formed || self.sought.iter().any(|(known, _)| known == serial) {
+            return;
+        }
+        if self.sought.len() == SOUGHT_MAX {
+            self.sought.pop_front();
+        }
+        self.sought.push_back((serial.to_owned(), now));
+        self.due_since = Some(now);
+    }
+
+    /// Whatever it says, it was the answer: a serial that came before it was asked for, and that it does not explain, is
+    /// refused for a while.
+    fn answered(&mut self) {
+        if self.asked_at >= self.due_since {
+            self.due_since = None;
         }
     }
 }

@@ -72,7 +72,6 @@ fn make() -> Result<Files, ConfigError> {
     let platform_certificate = holder("Tenpay.com sign", &platform, &authority)?;
     Ok(vec![
         ("appid", format!("wx{}", super::hex::<8>()?)),
-        ("mchid", mchid),
         ("api_v3.key", super::hex::<16>()?),
         ("merchant.key.pem", merchant.serialize_pem()),
         ("merchant.pem", merchant_certificate.pem),
@@ -80,7 +79,9 @@ fn make() -> Result<Files, ConfigError> {
         ("platform.key.pem", platform.serialize_pem()),
         ("platform.pem", platform_certificate.pem),
         ("platform.serial", platform_certificate.serial),
-        ("public_key.id", format!("PUB_KEY_ID_{}", super::digits(32)?)),
+        // The form of WeChat Pay's own: 01, the merchant's number, a day, and 14 digits more.
+        ("public_key.id", format!("PUB_KEY_ID_01{mchid}20261130{}", super::digits(14)?)),
+        ("mchid", mchid),
         ("public_key.pem", public.public_key_pem()),
         ("public_key.key.pem", public.serialize_pem()),
     ])

@@ -115,7 +115,7 @@ fn answers_are_believed_by_the_certificate_that_they_name_while_it_holds() {
 fn an_old_certificate_stands_beside_a_new_one() {
     let Papers { app: app_pem, alipay, root } = papers();
     let issuer = Issuer::new(authority("Root", 7), key(root_pair()));
-    let other = params("Alipay", 21, IsCa::NoCa).signed_by(&key(app()), &issuer).unwrap().pem();
+    let other = params("Alipay", 21, IsCa::NoCa).signed_by(&key(root_pair()), &issuer).unwrap().pem();
     let alipay = with(Papers { app: app_pem, alipay: format!("{other}{alipay}"), root }).unwrap();
     let inside = datetime!(2026-01-01 00:00 UTC);
     assert_eq!(found(&alipay, &sn(12), inside), Finding::Pending);
@@ -140,10 +140,15 @@ fn certificates_that_do_not_belong_together_are_refused() {
     assert!(fault(Papers { alipay: forged, ..papers() }).contains("was issued by none"));
     // A certificate that is no authority issues nothing.
     let leaf = Issuer::new(params("App", 11, IsCa::NoCa), key(app()));
-    let below = params("Alipay", 12, IsCa::NoCa).signed_by(&key(theirs()), &leaf).unwrap().pem();
-    assert!(with(Papers { alipay: format!("{below}{}", papers().app), ..papers() }).is_ok(), "of the issued one alone");
-    let lone = Papers { alipay: below, ..papers() };
-    assert!(fault(lone).contains("was issued by none"));
+    let below = params("App", 12, IsCa::NoCa).signed_by(&key(theirs()), &leaf).unwrap().pem();
+    let issued = Issuer::new(authority("Root", 7), key(root_pair()));
+    let no_authority = params("App", 13, IsCa::NoCa).signed_by(&key(root_pair()), &issued).unwrap().pem();
+    assert!(fault(Papers { alipay: format!("{below}{no_authority}"), ..papers() }).contains("was issued by none"));
+    assert!(fault(Papers { alipay: papers().app, ..papers() }).contains("is the certificate of app_key"));
+    let other = params("Somebody", 14, IsCa::NoCa).signed_by(&key(root_pair()), &issued).unwrap().pem();
+    let two = Papers { alipay: format!("{}{other}", papers().alipay), ..papers() };
+    assert!(fault(two).contains("certificates of several holders"));
+    assert!(fault(Papers { alipay: papers().root, ..papers() }).contains("certificates of authorities alone"));
     let swapped = Papers { app: papers().alipay, ..papers() };
     assert!(fault(swapped).contains("app_certificate is not the certificate of app_key"));
     for (field, papers) in [
@@ -153,4 +158,102 @@ fn certificates_that_do_not_belong_together_are_refused() {
     ] {
         assert!(fault(papers).contains(field), "{field}");
     }
+}
+
+fn middle_pair() -> &'static Pair {
+    static PAIR: OnceLock<Pair> = OnceLock::new();
+    PAIR.get_or_init(Pair::new)
+}
+
+fn middle() -> CertificateParams {
+    authority("Class 2", 8)
+}
+
+/// Alipay's certificate below an authority, as its files have it: both of them, under a root.
+fn chained(root: &Issuer<'_, SigningKey>, holder: &str, serial: u64, pair: &Pair) -> String {
+    let below = Issuer::new(middle(), key(middle_pair()));
+    let leaf = params(holder, serial, IsCa::NoCa).signed_by(&key(pair), &below).unwrap().pem();
+    leaf + &middle().signed_by(&key(middle_pair()), root).unwrap().pem()
+}
+
+/// Our root: the one in `root_certificate`.
+fn here() -> Issuer<'static, SigningKey> {
+    Issuer::new(authority("Root", 7), key(root_pair()))
+}
+
+/// The root of Alipay's sandbox, which its root file lacks.
+fn elsewhere() -> Issuer<'static, SigningKey> {
+    Issuer::new(authority("Sandbox Root", 70), key(middle_pair()))
+}
+
+fn told(alipay: &Alipay, signer: &Pair, cert_sn: Option<&str>) -> Finding {
+    let content = trade("WAIT_BUYER_PAY", "");
+    let named = cert_sn.map_or_else(String::new, |sn| format!(r#""alipay_cert_sn":"{sn}","#));
+    let sign = signer.sign(&content);
+    let body = format!(r#"{{{named}"alipay_trade_query_response":{content},"sign":"{sign}"}}"#);
+    match alipay.read_query(&attempted(), &stamp(), &plain(body)) {
+        Reading::Told(finding) => finding,
+        Reading::Ask(_) => panic!("one request is enough"),
+    }
+}
+
+/// An SN as `Class 2` gives them.
+fn middle_sn(serial: u64) -> String {
+    use md5::{Digest, Md5};
+    let digest = Md5::digest(format!("CN=Class 2,OU=Authority,O=Example,C=CN{serial}"));
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn report_an_authority_in_the_bundle_signs_no_messages() {
+    let bundle = chained(&here(), "Alipay", 12, theirs()) + &papers().root;
+    let alipay = with(Papers { alipay: bundle, ..papers() }).unwrap();
+    assert_eq!(told(&alipay, theirs(), None), Finding::Pending);
+    assert_eq!(told(&alipay, theirs(), Some(&middle_sn(12))), Finding::Pending);
+    for (authority, sn) in [(middle_pair(), sn(8)), (root_pair(), sn(7))] {
+        assert!(matches!(told(&alipay, authority, None), Finding::Unknown { .. }));
+        assert!(matches!(told(&alipay, authority, Some(&sn)), Finding::Unknown { .. }));
+    }
+}
+
+/// Alipay's sandbox hands out a certificate whose root is not in the root file beside it, and the serial of the root
+/// file is part of every request: another root in it makes another serial.
+#[test]
+fn report_the_certificates_of_alipays_own_sandbox_are_taken() {
+    let app_pem = params("App", 11, IsCa::NoCa).signed_by(&key(app()), &elsewhere()).unwrap().pem();
+    let bundle = chained(&elsewhere(), "Alipay", 12, theirs());
+    let of_sandbox = || Papers { app: app_pem.clone(), alipay: bundle.clone(), root: papers().root };
+    let alipay = with(of_sandbox()).unwrap();
+    assert_eq!(called(&alipay.query(&attempted(), &stamp()))["alipay_root_cert_sn"], sn(7));
+    assert_eq!(told(&alipay, theirs(), Some(&middle_sn(12))), Finding::Pending);
+    assert!(matches!(told(&alipay, middle_pair(), None), Finding::Unknown { .. }));
+    // The leaf alone, and with its root at the end of its own file.
+    let leaf = bundle.split_inclusive("-----END CERTIFICATE-----").next().unwrap().to_owned();
+    assert!(with(Papers { alipay: leaf, ..of_sandbox() }).is_ok());
+    let root = authority("Sandbox Root", 70).self_signed(&key(middle_pair())).unwrap().pem();
+    assert!(with(Papers { alipay: format!("{bundle}{root}"), ..of_sandbox() }).is_ok());
+    // What contradicts a root that is there is still refused.
+    let namesake = Issuer::new(authority("Root", 7), key(middle_pair()));
+    let contradicting = Papers { alipay: chained(&namesake, "Alipay", 12, theirs()), ..papers() };
+    assert!(with(contradicting).err().unwrap().contains("was issued by none of the roots"));
+
+    // A later certificate is believed if the configured authority issued it to the same holder, and no other is.
+    let brought = |pem: &str| plain(brought_body(pem));
+    for (serial, pem, is_taken) in [
+        (31, chained(&elsewhere(), "Alipay", 31, root_pair()), true),
+        (32, chained(&elsewhere(), "Somebody", 32, root_pair()), false),
+    ] {
+        assert!(matches!(told(&alipay, root_pair(), Some(&middle_sn(serial))), Finding::Unknown { .. }));
+        let stamp = Stamp { at: NOW.plus_ms(i64::try_from(serial).unwrap() * 60_000), ..stamp() };
+        assert!(alipay.upkeep(&stamp).is_some());
+        assert_eq!(alipay.read_upkeep(&stamp, &brought(&pem)).is_ok(), is_taken, "{serial}");
+    }
+    assert_eq!(told(&alipay, root_pair(), Some(&middle_sn(31))), Finding::Pending);
+}
+
+fn brought_body(pem: &str) -> String {
+    let content = STANDARD.encode(pem);
+    format!(
+        r#"{{"alipay_open_app_alipaycert_download_response":{{"code":"10000","msg":"Success","alipay_cert_content":"{content}"}}}}"#
+    )
 }

@@ -71,7 +71,7 @@ fn trap_06_an_unknown_serial_is_a_reason_to_ask_once_and_is_refused_from_then_on
     let nothing_new = far().answer(200, listed(&[]));
     assert_eq!(wechat.read_upkeep(&at(0), &nothing_new), Ok(()));
     assert!(!finds(&wechat, &unknown));
-    assert!(wechat.upkeep(&at(3_600_000)).is_none(), "it was looked for once");
+    assert!(wechat.upkeep(&at(1_799_000)).is_none(), "it was looked for once");
 
     let other = Far { serial: "4B4B", ..unknown };
     assert!(!finds(&wechat, &other));
@@ -82,17 +82,50 @@ fn trap_06_an_unknown_serial_is_a_reason_to_ask_once_and_is_refused_from_then_on
     assert!(finds(&wechat, &far()));
 }
 
+/// Whoever posts a notification may write any serial into it.
 #[test]
-fn strangers_serials_are_remembered_only_so_far() {
+fn report_made_up_serials_do_not_hide_the_true_one() {
     let wechat = wechat();
-    for number in 0..40 {
+    for number in 0..400 {
         finds(&wechat, &Far { serial: &format!("{number:040X}"), ..far() });
-        finds(&wechat, &Far { serial: "no serial at all", ..far() });
     }
     assert!(wechat.upkeep(&at(0)).is_some());
     wechat.read_upkeep(&at(0), &far().answer(200, listed(&[]))).unwrap();
-    finds(&wechat, &Far { serial: "ABCDEF", ..far() });
-    assert!(wechat.upkeep(&at(120_000)).is_none());
+
+    let (serial, pem) = certificate(&STRANGER, 0x17, -1..365);
+    let true_one = Far { key: &STRANGER, serial: &serial, at: NOW };
+    assert!(!finds(&wechat, &true_one));
+    assert!(wechat.upkeep(&at(59_000)).is_none(), "strangers cannot make us ask more than once a minute");
+    assert!(wechat.upkeep(&at(60_000)).is_some());
+    let answer = Far { at: NOW.plus_ms(60_000), ..far() }.answer(200, listed(&[(&serial, &pem)]));
+    wechat.read_upkeep(&at(60_000), &answer).unwrap();
+    assert!(finds(&wechat, &true_one));
+}
+
+#[test]
+fn a_serial_that_is_none_is_no_reason_to_ask() {
+    let wechat = wechat();
+    for odd in ["no serial at all", &"A".repeat(41), "PUB_KEY_ID_0117346559632025120500192382001802"] {
+        finds(&wechat, &Far { serial: odd, ..far() });
+    }
+    assert!(wechat.upkeep(&at(0)).is_none());
+}
+
+#[test]
+fn a_serial_that_comes_while_an_answer_is_on_its_way_or_whose_answer_failed_is_asked_for_later() {
+    let wechat = wechat();
+    let by = |serial| move |ms| Far { serial, at: NOW.plus_ms(ms), ..far() };
+    let looks = |far: Far<'_>, ms| wechat.read_query(&attempt(), &at(ms), &far.answer(200, transaction()));
+    looks(by("4B01")(0), 0);
+    assert!(wechat.upkeep(&at(1)).is_some());
+    looks(by("4B02")(2), 2);
+    assert!(wechat.read_upkeep(&at(3), &failure(500, "SYSTEM_ERROR")).is_err());
+    assert!(wechat.upkeep(&at(60_001)).is_some(), "of the second nobody has asked");
+    assert!(wechat.read_upkeep(&at(60_002), &failure(500, "SYSTEM_ERROR")).is_err());
+    looks(by("4B01")(120_000), 120_000);
+    assert!(wechat.upkeep(&at(120_001)).is_none());
+    looks(by("4B01")(1_900_000), 1_900_000);
+    assert!(wechat.upkeep(&at(1_900_001)).is_some(), "half an hour later it is a reason again");
 }
 
 #[test]
@@ -122,6 +155,16 @@ fn a_list_that_is_not_wechat_pays_brings_nothing() {
         assert!(wechat.read_upkeep(&stamp(), &answer).is_err(), "{what}");
         assert!(!finds(&wechat, &by_stranger), "{what}");
     }
+}
+
+#[test]
+fn an_authoritys_certificate_is_none_that_signs_messages() {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let pem = params.self_signed(&*STRANGER).unwrap().pem();
+    let configured = Credentials { platform_certificates: vec![pem], ..credentials() };
+    let refused = Wechat::new(Account::from("default"), BASE_URL, configured).err().unwrap();
+    assert!(refused.contains("platform_certificates is an authority's"), "{refused}");
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod gateway;
 mod operator;
 mod output;
 mod platform;
+mod process;
 mod sandbox;
 mod serve;
 mod webhook;

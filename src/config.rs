@@ -21,10 +21,12 @@ use crate::domain::retry::Pace;
 use crate::domain::time::TimeScale;
 use accounts::Accounts;
 use environment::Environment;
+pub use network::Network;
 
 pub mod accounts;
 pub mod credentials;
 mod environment;
+mod network;
 pub mod sandbox;
 
 /// Every key with its default, its unit and its reason.
@@ -48,6 +50,7 @@ pub struct Config {
     pub writer: Writer,
     pub orders: Orders,
     pub limits: Limits,
+    pub ops: Ops,
     pub operator: Operator,
     pub risk: Risk,
     pub routing: Routing,
@@ -77,8 +80,13 @@ pub struct Server {
     pub public_url: String,
     pub workers: usize,
     pub body_max_bytes: usize,
+    pub head_timeout_ms: u64,
     pub body_timeout_ms: u64,
+    pub answer_timeout_ms: u64,
+    pub idle_timeout_ms: u64,
     pub connections_max: usize,
+    pub connections_per_address_max: usize,
+    pub trusted_proxies: Vec<Network>,
     pub first_answer_wait_ms: u64,
     pub shutdown_ms: u64,
 }
@@ -120,6 +128,15 @@ pub struct Limits {
     pub failed_verifications_per_minute: u32,
     pub key_cache_ms: u64,
     pub idempotency_keep_hours: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ops {
+    /// None: probes and scrapes are served at `server.listen`.
+    #[serde(deserialize_with = "network::optional_address")]
+    pub listen: Option<SocketAddr>,
+    pub dumpable: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -289,8 +306,20 @@ impl Config {
         if self.writer.pending_max == 0 || self.writer.group_max == 0 {
             return refuse("writer.pending_max", "and `writer.group_max` must be at least 1");
         }
-        if self.server.body_timeout_ms == 0 {
-            return refuse("server.body_timeout_ms", "must be at least 1");
+        let server = &self.server;
+        let bounds = [
+            ("server.head_timeout_ms", server.head_timeout_ms == 0),
+            ("server.body_timeout_ms", server.body_timeout_ms == 0),
+            ("server.answer_timeout_ms", server.answer_timeout_ms == 0),
+            ("server.idle_timeout_ms", server.idle_timeout_ms == 0),
+            ("server.connections_max", server.connections_max == 0),
+            ("server.connections_per_address_max", server.connections_per_address_max == 0),
+        ];
+        if let Some((key, _)) = bounds.iter().find(|(_, is_zero)| *is_zero) {
+            return refuse(key, "must be at least 1");
+        }
+        if self.ops.listen == Some(self.server.listen) {
+            return refuse("ops.listen", "must be another address than `server.listen`");
         }
         if !(1..=100).contains(&self.writer.new_orders_percent) {
             return refuse("writer.new_orders_percent", "must be 1 to 100");

@@ -11,7 +11,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::accounts::{self, Adapters};
-use super::{Failure, gateway, open_store, sandbox};
+use super::{Failure, gateway, open_store, process, sandbox};
 use crate::actors::registry::Registry;
 use crate::actors::router::Router;
 use crate::actors::takeup::Takeup;
@@ -40,6 +40,9 @@ const FORGET_PAGES: u32 = 20;
 
 pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failure> {
     let config = Arc::new(config);
+    if !config.sandbox && !config.ops.dumpable {
+        process::forbid_dumps();
+    }
     let stop_asked = gateway::asked_to_stop();
     let hangups = accounts::hangups();
     let prometheus = telemetry::start_metrics()?;
@@ -72,11 +75,19 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     registry.assign(assignments);
     actix::spawn(upkeep(prometheus.clone(), registry.clone()));
     actix::spawn(forget(registry.clone(), config.limits.idempotency_keep_hours));
-    let app = App::new(config.clone(), registry.clone(), &keys.links, Box::new(move || prometheus.render()))?;
-    let server = http::server::serve(Data::new(app))
+    let app = Data::new(App::new(config.clone(), registry.clone(), &keys.links, Box::new(move || prometheus.render()))?);
+    let main = http::server::serve(app.clone(), process::descriptors())
         .map_err(|error| format!("cannot listen at {}: {error}", config.server.listen))?;
-    let handle = server.handle();
-    let serving = actix::spawn(server);
+    let beside = match config.ops.listen {
+        Some(listen) => Some(
+            http::server::serve_ops(app, listen)
+                .map_err(|error| format!("cannot listen at {listen} (`ops.listen`): {error}"))?,
+        ),
+        None => None,
+    };
+    let beside = beside.map(|server| (server.handle(), actix::spawn(server)));
+    let handle = main.handle();
+    let serving = actix::spawn(main);
     tracing::info!(listen = %config.server.listen, sandbox = config.sandbox, "serving");
 
     tokio::select! {
@@ -87,6 +98,11 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     registry.drain();
     handle.stop(true).await;
     serving.await??;
+    // Probes are told to the end that the server is stopping.
+    if let Some((handle, serving)) = beside {
+        handle.stop(false).await;
+        serving.await??;
+    }
     if tokio::time::timeout(STORE_STOP, writer.stop()).await.is_err() {
         tracing::warn!("the store does not answer; its lease will be taken over");
     }

@@ -3,19 +3,21 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use actix_web::middleware::Next;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use super::connections::{After, Body, Connection};
 use super::meter::Meter;
 use super::problem::{ApiError, Code};
 use crate::actors::ask::{Patience, Trace};
@@ -36,10 +38,18 @@ const DEFAULTS: [(HeaderName, &str); 5] = [
 
 /// The layer around all handlers.
 pub async fn layer<B: MessageBody + 'static>(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let begun = Instant::now();
+    let connection = request.conn_data::<Arc<Connection>>().cloned();
+    if let Some(connection) = &connection {
+        let body = match request.parts_mut().1 {
+            Payload::None => Body::Absent,
+            Payload::H1 { .. } | Payload::Stream { .. } => Body::Outstanding,
+        };
+        connection.head_came(body);
+    }
     let request_id = request_id(request.headers());
     let span = tracing::debug_span!("request", %request_id, method = %request.method(), path = request.path());
     let answer = next.call(request).instrument(span).await?.map_into_boxed_body();
@@ -50,6 +60,13 @@ pub async fn layer<B: MessageBody + 'static>(
         meter.record(answer.request().method(), status, begun.elapsed());
     }
     tracing::debug!(request_id = %request_id, status = status.as_u16(), "answered");
+    if let Some(connection) = connection {
+        let is_chunked = || answer.request().headers().contains_key(TRANSFER_ENCODING);
+        match connection.answered(is_chunked) {
+            After::Reuse => {}
+            After::Close => answer.response_mut().head_mut().set_connection_type(ConnectionType::Close),
+        }
+    }
     let headers = answer.headers_mut();
     for (name, value) in DEFAULTS {
         if !headers.contains_key(&name) {

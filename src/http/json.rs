@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -9,6 +10,7 @@ use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::web::{Bytes, Payload};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::connections::Connection;
 use super::problem::{ApiError, Code};
 use crate::config::Server;
 
@@ -43,7 +45,12 @@ pub async fn bytes(request: &HttpRequest, payload: Payload, bounds: &Server) -> 
         Err(_) => Err(ApiError::new(Code::BodyTimeout, format!("A body must arrive within {within:?}."))),
         Ok(Err(_)) => Err(too_large()),
         Ok(Ok(Err(_))) => Err(ApiError::new(Code::RequestInvalid, "The body ended before its time.")),
-        Ok(Ok(Ok(bytes))) => Ok(bytes),
+        Ok(Ok(Ok(bytes))) => {
+            if let Some(connection) = request.conn_data::<Arc<Connection>>() {
+                connection.body_came();
+            }
+            Ok(bytes)
+        }
     }
 }
 

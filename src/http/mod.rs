@@ -5,6 +5,7 @@ pub mod address;
 mod auth;
 mod callbacks;
 mod channels;
+mod connections;
 mod docs;
 mod draft;
 mod edge;

@@ -25,6 +25,10 @@ const fn post(path: &'static str, route: fn() -> Route) -> Entry {
     Entry { method: "POST", path, route }
 }
 
+const HEALTH: &str = "/healthz";
+const READINESS: &str = "/readyz";
+const METRICS: &str = "/metrics";
+
 /// Entries of one path stand together; paths are tried in this order, so what comes most often comes first.
 #[rustfmt::skip]
 pub const TABLE: &[Entry] = &[
@@ -43,26 +47,47 @@ pub const TABLE: &[Entry] = &[
     post("/v1/operator/quarantine/{id}/retry", || web::post().to(operator::retry)),
     get ("/pay/{token}",                       || web::get().to(pay_page::show)),
     post("/pay/{token}",                       || web::post().to(pay_page::choose)),
-    get ("/healthz",                           || web::get().to(ops::healthz)),
-    get ("/readyz",                            || web::get().to(ops::readyz)),
-    get ("/metrics",                           || web::get().to(ops::metrics)),
+    get (HEALTH,                               || web::get().to(ops::healthz)),
+    get (READINESS,                            || web::get().to(ops::readyz)),
+    get (METRICS,                              || web::get().to(ops::metrics)),
     get ("/openapi.json",                      || web::get().to(docs::openapi)),
     get ("/docs",                              || web::get().to(docs::page)),
     get ("/docs/{file:.*}",                    || web::get().to(docs::file)),
 ];
 
-/// Everything that is served.
-pub fn routes(app: Data<App>) -> impl FnOnce(&mut ServiceConfig) {
+/// Who comes to a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// There is only one listener.
+    All,
+    /// Platforms, gateways and payers, where operation has a listener of its own.
+    Strangers,
+    Operation,
+}
+
+impl Audience {
+    fn is_served(self, path: &str) -> bool {
+        match self {
+            Audience::All => true,
+            Audience::Strangers => path != METRICS,
+            Audience::Operation => [HEALTH, READINESS, METRICS].contains(&path),
+        }
+    }
+}
+
+/// Everything that is served to these.
+pub fn routes(app: Data<App>, audience: Audience) -> impl FnOnce(&mut ServiceConfig) {
     move |config| {
-        config.app_data(app).configure(table);
+        config.app_data(app).configure(|config| table(config, audience));
     }
 }
 
 /// The table with the layer around it.
-pub(super) fn table(config: &mut ServiceConfig) {
+pub(super) fn table(config: &mut ServiceConfig, audience: Audience) {
     config.app_data(Rc::new(Meter::new(UNMATCHED)));
     let mut scope = web::scope("").wrap(from_fn(edge::layer));
-    for entries in TABLE.chunk_by(|one, next| one.path == next.path) {
+    let paths = TABLE.chunk_by(|one, next| one.path == next.path);
+    for entries in paths.filter(|entries| audience.is_served(entries[0].path)) {
         scope = scope.service(resource(entries));
     }
     config.service(scope.default_service(web::to(|| async { Err::<String, _>(ApiError::not_found()) })));
@@ -95,7 +120,7 @@ mod tests {
 
     #[actix_web::test]
     async fn what_is_not_served_is_a_problem_with_the_requests_id() {
-        let service = init_service(actix_web::App::new().configure(table)).await;
+        let service = init_service(actix_web::App::new().configure(|config| table(config, Audience::All))).await;
         let table = [
             (Method::GET, "/nowhere", 404, "not_found", None),
             (Method::POST, "/", 404, "not_found", None),
@@ -120,7 +145,7 @@ mod tests {
 
     #[actix_web::test]
     async fn every_answer_has_an_id_and_tells_browsers_to_do_nothing_with_it() {
-        let service = init_service(actix_web::App::new().configure(table)).await;
+        let service = init_service(actix_web::App::new().configure(|config| table(config, Audience::All))).await;
         let answer = call_service(&service, TestRequest::with_uri("/healthz").to_request()).await;
         assert_eq!(answer.status().as_u16(), 200);
         for name in ["x-request-id", "content-security-policy", "x-content-type-options", "referrer-policy"] {

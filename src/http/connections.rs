@@ -1,0 +1,333 @@
+//! Open connections: how long each may take for what, and which one gives way where there is no room.
+//!
+//! actix-web times the first head and an idle connection, but neither writes nor what is left of a body that nobody
+//! reads. So every connection is read and written through a [`Guarded`] stream, which fails once a deadline has passed,
+//! whatever the dispatcher above waits for.
+
+mod guarded;
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use tokio::time::Instant;
+
+pub use guarded::Guarded;
+
+use super::limits::network;
+use crate::config::{Network, Server};
+
+/// How much later than its own time-out the dispatcher is cut off: a client that is slow with its head still hears 408.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How long a connection may take for each part of its work.
+#[derive(Debug, Clone, Copy)]
+pub struct Spans {
+    pub head: Duration,
+    /// What is left of a body once its answer was given; before that its reader has a deadline of its own.
+    pub body: Duration,
+    /// From the first byte of an answer that the client does not take until all is taken.
+    pub answer: Duration,
+    pub idle: Duration,
+}
+
+/// How many connections there may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    pub all: usize,
+    pub per_address: usize,
+}
+
+/// Why a connection is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    Head,
+    Body,
+    Answer,
+    Idle,
+    /// Another one needed the room.
+    Room,
+}
+
+impl Cut {
+    const fn name(self) -> &'static str {
+        match self {
+            Cut::Head => "head",
+            Cut::Body => "body",
+            Cut::Answer => "answer",
+            Cut::Idle => "idle",
+            Cut::Room => "room",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing of the next request has come.
+    Idle,
+    /// Some bytes of a head.
+    Head,
+    /// A head whose body has not ended; its handler is at work.
+    Body,
+    /// A complete request; its handler is at work.
+    Serving,
+    /// The answer was given before the body ended.
+    Draining,
+}
+
+#[derive(Debug)]
+struct Progress {
+    phase: Phase,
+    since: Instant,
+    /// The last complete request; until there is one, the opening.
+    complete: Instant,
+    /// Since when the client has not taken all that it was sent.
+    blocked: Option<Instant>,
+}
+
+/// What a request brings along behind its head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    Absent,
+    Outstanding,
+}
+
+/// What is to become of a connection after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    Reuse,
+    Close,
+}
+
+/// One connection, as its stream, its requests and the room see it.
+#[derive(Debug)]
+pub struct Connection {
+    id: u64,
+    /// Whose bound it counts for.
+    address: Option<IpAddr>,
+    gives_way: AtomicBool,
+    task: AtomicWaker,
+    progress: Mutex<Progress>,
+}
+
+impl Connection {
+    fn new(id: u64, address: Option<IpAddr>) -> Self {
+        let now = Instant::now();
+        let progress = Progress { phase: Phase::Head, since: now, complete: now, blocked: None };
+        Connection {
+            id,
+            address,
+            gives_way: AtomicBool::new(false),
+            task: AtomicWaker::new(),
+            progress: Mutex::new(progress),
+        }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request's head is complete.
+    pub fn head_came(&self, body: Body) {
+        let mut progress = self.progress();
+        let now = Instant::now();
+        progress.since = now;
+        match body {
+            Body::Absent => {
+                progress.phase = Phase::Serving;
+                progress.complete = now;
+            }
+            Body::Outstanding => progress.phase = Phase::Body,
+        }
+    }
+
+    /// The request's body was read to its end.
+    pub fn body_came(&self) {
+        let mut progress = self.progress();
+        if progress.phase == Phase::Body {
+            let now = Instant::now();
+            progress.phase = Phase::Serving;
+            progress.since = now;
+            progress.complete = now;
+        }
+    }
+
+    /// The answer is about to be written. A body that nobody read to its end may go on for ever where its length was
+    /// not announced: it gets its time, and no request follows it.
+    pub fn answered(&self, is_chunked: impl FnOnce() -> bool) -> After {
+        let mut progress = self.progress();
+        progress.since = Instant::now();
+        let (phase, after) = match progress.phase {
+            Phase::Body if is_chunked() => (Phase::Draining, After::Close),
+            Phase::Idle | Phase::Head | Phase::Body | Phase::Serving | Phase::Draining => (Phase::Idle, After::Reuse),
+        };
+        progress.phase = phase;
+        after
+    }
+
+    /// Bytes came from the client.
+    fn received(&self) {
+        let mut progress = self.progress();
+        if progress.phase == Phase::Idle {
+            progress.phase = Phase::Head;
+            progress.since = Instant::now();
+        }
+    }
+
+    /// The client takes nothing at present.
+    fn is_blocked(&self) {
+        self.progress().blocked.get_or_insert_with(Instant::now);
+    }
+
+    /// The client took all that there was.
+    fn is_flushed(&self) {
+        self.progress().blocked = None;
+    }
+
+    /// When it is cut off, and why. A handler at work has its own bounds.
+    fn deadline(&self, spans: &Spans) -> Option<(Instant, Cut)> {
+        let progress = self.progress();
+        let waiting = match progress.phase {
+            Phase::Idle => Some((progress.since + spans.idle + GRACE, Cut::Idle)),
+            Phase::Head => Some((progress.since + spans.head + GRACE, Cut::Head)),
+            Phase::Draining => Some((progress.since + spans.body, Cut::Body)),
+            Phase::Body | Phase::Serving => None,
+        };
+        let answer = progress.blocked.map(|since| (since + spans.answer, Cut::Answer));
+        [waiting, answer].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// When it last had a complete request; one that is being served has it now.
+    fn complete(&self, now: Instant) -> Instant {
+        let progress = self.progress();
+        match progress.phase {
+            Phase::Serving => now,
+            Phase::Idle | Phase::Head | Phase::Body | Phase::Draining => progress.complete,
+        }
+    }
+
+    /// Ends it, wherever it stands.
+    fn give_way(&self) {
+        self.gives_way.store(true, Ordering::Release);
+        self.task.wake();
+    }
+}
+
+/// All connections of a listener.
+#[derive(Debug)]
+pub struct Room {
+    bounds: Bounds,
+    spans: Spans,
+    trusted: Vec<Network>,
+    inside: Mutex<Inside>,
+}
+
+/// In the order of their last complete request, as far as it is known: a request does not come here to say so, so that
+/// whoever looks for the first one sorts in again those that have had one since.
+#[derive(Debug, Default)]
+struct Inside {
+    last_id: u64,
+    connections: HashMap<u64, (Arc<Connection>, Instant)>,
+    all: BTreeSet<(Instant, u64)>,
+    by_address: HashMap<IpAddr, BTreeSet<(Instant, u64)>>,
+}
+
+impl Room {
+    pub fn new(bounds: Bounds, settings: &Server) -> Self {
+        let spans = Spans {
+            head: Duration::from_millis(settings.head_timeout_ms),
+            body: Duration::from_millis(settings.body_timeout_ms),
+            answer: Duration::from_millis(settings.answer_timeout_ms),
+            idle: Duration::from_millis(settings.idle_timeout_ms),
+        };
+        Room { bounds, spans, trusted: settings.trusted_proxies.clone(), inside: Mutex::default() }
+    }
+
+    pub fn spans(&self) -> Spans {
+        self.spans
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one in. Where there is no room, the one that has gone longest without a complete request gives way: of
+    /// the same address at that address's bound, of all at the bound of all.
+    pub fn enter(&self, peer: Option<SocketAddr>) -> Arc<Connection> {
+        let address = peer.map(|peer| peer.ip()).filter(|address| !is_exempt(*address, &self.trusted)).map(network);
+        let mut inside = self.inside();
+        let crowded = address.is_some_and(|address| {
+            inside.by_address.get(&address).is_some_and(|those| those.len() >= self.bounds.per_address)
+        });
+        if crowded {
+            inside.make_way(address);
+        } else if inside.all.len() >= self.bounds.all {
+            inside.make_way(None);
+        }
+        inside.last_id += 1;
+        let connection = Arc::new(Connection::new(inside.last_id, address));
+        let opened = connection.progress().complete;
+        inside.put(Arc::clone(&connection), opened);
+        metrics::gauge!("tongbao_connections").increment(1.0);
+        connection
+    }
+
+    /// It is closed.
+    fn leave(&self, connection: &Connection) {
+        self.inside().take(connection.id);
+        metrics::gauge!("tongbao_connections").decrement(1.0);
+    }
+}
+
+impl Inside {
+    fn put(&mut self, connection: Arc<Connection>, at: Instant) {
+        let place = (at, connection.id);
+        self.all.insert(place);
+        if let Some(address) = connection.address {
+            self.by_address.entry(address).or_default().insert(place);
+        }
+        self.connections.insert(connection.id, (connection, at));
+    }
+
+    fn take(&mut self, id: u64) -> Option<Arc<Connection>> {
+        let (connection, at) = self.connections.remove(&id)?;
+        self.all.remove(&(at, id));
+        if let Some(address) = connection.address
+            && let Some(those) = self.by_address.get_mut(&address)
+        {
+            those.remove(&(at, id));
+            if those.is_empty() {
+                self.by_address.remove(&address);
+            }
+        }
+        Some(connection)
+    }
+
+    /// Ends the one that has gone longest without a complete request, of this address or of all.
+    fn make_way(&mut self, address: Option<IpAddr>) {
+        let now = Instant::now();
+        loop {
+            let those = match &address {
+                Some(address) => self.by_address.get(address),
+                None => Some(&self.all),
+            };
+            let Some((known, id)) = those.and_then(BTreeSet::first).copied() else { return };
+            let Some(connection) = self.take(id) else { return };
+            let complete = connection.complete(now);
+            if complete <= known {
+                connection.give_way();
+                return;
+            }
+            self.put(connection, complete);
+        }
+    }
+}
+
+/// Whether bounds per address do not hold for it: behind it there may be anybody.
+pub fn is_exempt(address: IpAddr, trusted: &[Network]) -> bool {
+    let address = address.to_canonical();
+    address.is_loopback() || trusted.iter().any(|network| network.contains(address))
+}

@@ -75,7 +75,8 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     registry.assign(assignments);
     actix::spawn(upkeep(prometheus.clone(), registry.clone()));
     actix::spawn(forget(registry.clone(), config.limits.idempotency_keep_hours));
-    let app = Data::new(App::new(config.clone(), registry.clone(), &keys.links, Box::new(move || prometheus.render()))?);
+    let app =
+        Data::new(App::new(config.clone(), registry.clone(), &keys.links, Box::new(move || prometheus.render()))?);
     let main = http::server::serve(app.clone(), process::descriptors())
         .map_err(|error| format!("cannot listen at {}: {error}", config.server.listen))?;
     let beside = match config.ops.listen {

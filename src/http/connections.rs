@@ -331,3 +331,112 @@ pub fn is_exempt(address: IpAddr, trusted: &[Network]) -> bool {
     let address = address.to_canonical();
     address.is_loopback() || trusted.iter().any(|network| network.contains(address))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn room(all: usize, per_address: usize) -> Room {
+        let mut settings = Config::load(&[]).unwrap().server;
+        settings.trusted_proxies = vec![Network::try_from("10.0.0.0/8".to_owned()).unwrap()];
+        Room::new(Bounds { all, per_address }, &settings)
+    }
+
+    fn from(address: &str) -> Option<SocketAddr> {
+        Some(SocketAddr::new(address.parse().unwrap(), 1_024))
+    }
+
+    /// Which of them had to give way.
+    fn gone(connections: &[Arc<Connection>]) -> Vec<usize> {
+        let gives_way = |connection: &Connection| connection.gives_way.load(Ordering::Acquire);
+        (0..connections.len()).filter(|number| gives_way(&connections[*number])).collect()
+    }
+
+    /// Makes the next instant a later one.
+    fn pass() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+
+    #[test]
+    fn the_one_that_has_gone_longest_without_a_complete_request_gives_way() {
+        let room = room(4, 100);
+        let mut connections = Vec::new();
+        for _ in 0..4 {
+            connections.push(room.enter(from("192.0.2.1")));
+            pass();
+        }
+        // The first has asked since, the second is being served, the third has sent a head and no body.
+        connections[0].head_came(Body::Absent);
+        assert_eq!(connections[0].answered(|| false), After::Reuse);
+        connections[1].head_came(Body::Outstanding);
+        connections[1].body_came();
+        connections[2].head_came(Body::Outstanding);
+        pass();
+        let mut order = Vec::new();
+        for _ in 0..4 {
+            connections.push(room.enter(from("192.0.2.2")));
+            let new: Vec<usize> = gone(&connections).into_iter().filter(|number| !order.contains(number)).collect();
+            order.extend(new);
+            pass();
+        }
+        // Whoever is being served stays before those who came later and said nothing.
+        assert_eq!(order, [2, 3, 0, 4]);
+        assert_eq!(room.inside().all.len(), 4);
+        for connection in &connections {
+            room.leave(connection);
+        }
+        let inside = room.inside();
+        assert!(inside.all.is_empty() && inside.by_address.is_empty() && inside.connections.is_empty());
+    }
+
+    #[test]
+    fn an_address_takes_no_more_than_its_share_unless_many_stand_behind_it() {
+        let room = room(100, 2);
+        let mut connections = vec![room.enter(from("198.51.100.9"))];
+        pass();
+        for address in ["2001:db8::1", "2001:db8::2", "2001:db8::3", "192.0.2.1", "192.0.2.2", "192.0.2.3"] {
+            connections.push(room.enter(from(address)));
+            pass();
+        }
+        for _ in 0..3 {
+            for address in ["127.0.0.1", "::1", "10.1.2.3", "::ffff:10.1.2.3"] {
+                connections.push(room.enter(from(address)));
+            }
+        }
+        assert_eq!(gone(&connections), [1], "one /64 is one address");
+    }
+
+    #[test]
+    fn every_part_of_the_work_has_its_deadline() {
+        let room = room(1, 1);
+        let spans = room.spans();
+        let connection = room.enter(None);
+        let due = || connection.deadline(&spans).map(|(at, why)| (why, at - connection.progress().since));
+        assert_eq!(due(), Some((Cut::Head, spans.head + GRACE)));
+        connection.head_came(Body::Outstanding);
+        assert_eq!(due(), None, "the handler has its own");
+        assert_eq!(connection.answered(|| true), After::Close);
+        let since = connection.progress().since;
+        assert_eq!(due(), Some((Cut::Body, spans.body)));
+        connection.received();
+        assert_eq!(
+            (due(), connection.progress().since),
+            (Some((Cut::Body, spans.body)), since),
+            "dripping is no way out"
+        );
+        connection.head_came(Body::Absent);
+        let blocked = || connection.progress().blocked;
+        connection.is_blocked();
+        let since = blocked();
+        pass();
+        connection.is_blocked();
+        assert_eq!(blocked(), since, "what is taken in part is not taken");
+        assert_eq!(connection.deadline(&spans), since.map(|since| (since + spans.answer, Cut::Answer)));
+        connection.is_flushed();
+        assert_eq!(connection.answered(|| false), After::Reuse);
+        assert_eq!(due(), Some((Cut::Idle, spans.idle + GRACE)));
+        connection.received();
+        assert_eq!(due(), Some((Cut::Head, spans.head + GRACE)));
+    }
+}

@@ -410,7 +410,11 @@ mod tests {
 
     #[actix_web::test]
     async fn the_reader_is_served_with_its_own_files_only() {
-        let service = init_service(actix_web::App::new().configure(|config| crate::http::routes::table(config, crate::http::routes::Audience::All))).await;
+        let service = init_service(
+            actix_web::App::new()
+                .configure(|config| crate::http::routes::table(config, crate::http::routes::Audience::All)),
+        )
+        .await;
         let get = async |path: &str| call_service(&service, TestRequest::with_uri(path).to_request()).await;
         assert_eq!(get("/docs").await.headers().get("location").unwrap(), "/docs/");
         for path in ["/docs/", "/docs/swagger-ui-bundle.js", "/docs/swagger-initializer.js"] {

@@ -41,10 +41,9 @@ pub fn serve(app: Data<App>, descriptors: usize) -> std::io::Result<Server> {
     };
     let room = (descriptors / 2).max(1);
     if room < settings.connections_max {
-        tracing::warn!(key = "server.connections_max", descriptors, room, "the descriptors allow fewer connections");
+        tracing::info!(key = "server.connections_max", descriptors, room, "the descriptors allow fewer connections");
     }
-    let bounds =
-        Bounds { all: settings.connections_max.min(room), per_address: settings.connections_per_address_max };
+    let bounds = Bounds { all: settings.connections_max.min(room), per_address: settings.connections_per_address_max };
     let audience = match app.config.ops.listen {
         Some(_) => Audience::Strangers,
         None => Audience::All,

@@ -35,7 +35,9 @@ async fn until_closed(what: &str, connection: &mut TcpStream) -> String {
 }
 
 fn chunked(method: &str, path: &str) -> String {
-    format!("{method} {path} HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
 }
 
 /// "Chunked and then silence, on any route, without a key, even after the answer: open for ever."
@@ -44,7 +46,7 @@ async fn report_chunked_and_then_silence_is_closed_on_every_route() {
     let app = app::start_with(Kind::Sqlite, SHORT).await;
     let routes = [
         ("GET", "/healthz", "200"),
-        ("GET", "/docs", "302"),
+        ("GET", "/docs", "308"),
         ("GET", "/nowhere", "404"),
         ("POST", "/v1/orders", "401"),
         ("POST", "/v1/operator/quarantine/ord_1/retry", "401"),
@@ -78,7 +80,11 @@ async fn report_a_body_that_drips_after_its_answer_is_closed() {
     };
     let mut told = Vec::new();
     let closed = async { drop(reading.read_to_end(&mut told).await) };
-    timeout(LONG, async { tokio::select! { () = closed => {}, () = dripping => {} } }).await.expect("it is closed");
+    timeout(LONG, async {
+        tokio::select! { () = closed => {}, () = dripping => {} }
+    })
+    .await
+    .expect("it is closed");
 
     let mut connection = connect(&app).await;
     for _ in 0..2 {
@@ -154,7 +160,11 @@ async fn report_slow_heads_and_idle_connections_are_closed() {
     };
     let mut rest = Vec::new();
     let closed = async { drop(reading.read_to_end(&mut rest).await) };
-    timeout(LONG, async { tokio::select! { () = closed => {}, () = dripping => {} } }).await.expect("it is closed");
+    timeout(LONG, async {
+        tokio::select! { () = closed => {}, () = dripping => {} }
+    })
+    .await
+    .expect("it is closed");
     app.finish().await;
 }
 

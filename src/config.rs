@@ -527,13 +527,22 @@ fn is_open_to_all(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o006 != 0)
 }
 
-/// Reads a secret file, without the line end that editors leave.
+/// How every part of a PEM file begins.
+const PEM_BEGIN: &[u8] = b"-----BEGIN ";
+
+/// Reads a secret file, without the line end that editors leave. Of PEM what stands before its first `-----BEGIN` is
+/// left out, and what stands between its parts need not be UTF-8: `openssl pkcs12` writes a `friendlyName` there as the
+/// bytes that it finds.
 ///
 /// # Errors
 /// The file cannot be read or is empty; the path is named, never the content.
 pub fn secret_file(path: &Path) -> Result<SecretString, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| ConfigError(format!("secret file {}: {error}", path.display())))?;
+    let refused = |why: &str| ConfigError(format!("secret file {}: {why}", path.display()));
+    let bytes = std::fs::read(path).map_err(|error| refused(&error.to_string()))?;
+    let text = match bytes.windows(PEM_BEGIN.len()).position(|window| window == PEM_BEGIN) {
+        Some(begin) => String::from_utf8_lossy(&bytes[begin..]),
+        None => std::str::from_utf8(&bytes).map_err(|_| refused("it is neither PEM nor text in UTF-8"))?.into(),
+    };
     let text = text.trim_end_matches(['\r', '\n']);
     if text.is_empty() {
         return Err(ConfigError(format!("secret file {} is empty", path.display())));

@@ -30,7 +30,7 @@ mod verdict;
 use serde::{Deserialize, Serialize};
 use time::Date;
 
-use self::certificate::Chain;
+use self::certificate::Chains;
 use self::message::Fields;
 use self::signature::Signer;
 use self::verdict::{Meaning, meaning};
@@ -72,7 +72,7 @@ pub struct Unionpay {
     file_url: String,
     mer_id: String,
     signer: Signer,
-    chain: Chain,
+    chains: Chains,
 }
 
 /// What is stored of an attempt's first request.
@@ -95,8 +95,8 @@ impl Unionpay {
         let base_url = base_url.trim_end_matches('/').to_owned();
         let file_url = bill::file_url(&base_url).ok_or_else(|| place("the base url is none".into()))?;
         let signer = Signer::new(&credentials.signing_key, &credentials.signing_certificate).map_err(place)?;
-        let chain = Chain::new(&credentials.root, &credentials.middle, &credentials.signer_name).map_err(place)?;
-        Ok(Unionpay { account, base_url, file_url, mer_id, signer, chain })
+        let chains = Chains::new(&credentials.root, &credentials.middle, &credentials.signer_name).map_err(place)?;
+        Ok(Unionpay { account, base_url, file_url, mer_id, signer, chains })
     }
 
     /// What every request has.
@@ -180,7 +180,7 @@ impl Unionpay {
             return Err("the message is not signed as version 5.1.0 does");
         }
         let certificate = fields.get("signPubKeyCert").ok_or("the message has no certificate")?;
-        let key = self.chain.key_of(certificate, now)?;
+        let key = self.chains.key_of(certificate, now)?;
         if !signature::is_signed(fields, &key) {
             return Err("the message's signature does not verify");
         }

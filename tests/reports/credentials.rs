@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tongbao::config::sandbox::{Alipay, Wechat};
 
-use super::support::accounts::{Account, enabled, write};
+use super::support::accounts::{Account, enabled, folder, write};
 use super::support::app::App;
 use super::support::books::counts;
 use super::support::client::{an_order, text, with};
@@ -137,5 +137,28 @@ async fn report_the_certificates_of_alipays_own_sandbox_are_taken() {
     let paid = client.create(&order("alipay", "qr", "tea")).await.order(201);
     client.reaches(text(&paid, "id"), "succeeded", PAID).await;
     assert!(app.server.log().contains("it is believed because it is configured"), "{}", app.server.log_tail());
+    app.finish().await;
+}
+
+/// What `openssl pkcs12 -noenc` makes of a merchant's `.pfx`: attributes before each part, a friendlyName of 商户 in GBK
+/// among them, the key first, the authorities' certificates before ours.
+#[actix_web::test]
+async fn report_a_pfx_taken_apart_by_openssl_is_a_merchants_key_and_certificate() {
+    let site = Site::new(Kind::Sqlite, "");
+    let account = Account::of(&site, "unionpay", "default");
+    let settings = enabled(&["unionpay"]) + &account.keep(&site);
+    configure(&site, &settings);
+    let bag = b"Bag Attributes\n    friendlyName: \xc9\xcc\xbb\xa7\n    localKeyID: 01 00 00 00\n";
+    let keys = ["signing_key", "middle_certificate", "root_certificate", "signing_certificate"];
+    let whole: Vec<u8> = keys.iter().flat_map(|key| [&bag[..], account.text(key).as_bytes(), b"\n"].concat()).collect();
+    for key in ["signing_key", "signing_certificate"] {
+        let file = folder(&site, "unionpay", "default").join(key);
+        std::fs::write(file, &whole).expect("the file is written");
+    }
+    let app = App::start(site).await;
+    let client = app.client();
+    let opened = client.create(&order("unionpay", "page", "tea")).await.order(201);
+    visit(&opened["next_action"]).await;
+    client.reaches(text(&opened, "id"), "succeeded", PAID).await;
     app.finish().await;
 }

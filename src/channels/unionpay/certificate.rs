@@ -1,13 +1,13 @@
 //! Whose certificate a message was signed with, and whether it is UnionPay's.
 //!
-//! Every message brings its signer's certificate along, so all trust lies here: it must be in date, be issued by the
-//! middle certificate that the account was set up with, which the root must have issued, and name UnionPay as its
-//! holder. That holder is the third part of a common name such as `041@8310000000083040@中国银联股份有限公司@00016494`.
+//! Every message brings its signer's certificate along, so all trust lies here: it must be in date, be issued by a
+//! middle certificate that the account was set up with, which a root of the account's must have issued, and name UnionPay
+//! as its holder. That holder is the third part of a common name such as `041@8310000000083040@中国银联股份有限公司@00016494`.
 //!
 //! The issuer's signature may be made with SHA-1. UnionPay's chain has no other: its own signing certificate in use
-//! until July 2025 is signed so, by the middle and root that its kit of 2018 carries. The issuer is one certificate
-//! that we were given, not any of a store, so what SHA-1 leaves open is a collision that this one issuer would have
-//! to sign. SHA-256 is taken as well, MD5 is not. The messages themselves are always signed over SHA-256.
+//! until July 2025 is signed so, by the middle and root that its kit of 2018 carries. The issuer is a certificate
+//! that we were given, not any of a store, so what SHA-1 leaves open is a collision that this issuer would have to
+//! sign. SHA-256 is taken as well, MD5 is not. The messages themselves are always signed over SHA-256.
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -17,34 +17,39 @@ use x509_parser::time::ASN1Time;
 
 use crate::domain::time::Instant;
 
-/// A certificate of UnionPay's has about 1,600 bytes as PEM.
+/// A certificate in a message has about 1,600 bytes as PEM.
 const PEM_MAX: usize = 8 * 1024;
+/// Certificates of one configured file. Two chains stand side by side while UnionPay changes over, as in October 2023
+/// and in 2025.
+const BUNDLE_MAX: usize = 16;
 
-/// What a signer's certificate must come from.
-pub struct Chain {
-    root: CertificateDer<'static>,
-    middle: CertificateDer<'static>,
+/// What a signer's certificate must come from: a middle certificate, which a root has issued.
+pub struct Chains {
+    roots: Vec<CertificateDer<'static>>,
+    middles: Vec<CertificateDer<'static>>,
     signer_name: String,
 }
 
-impl Chain {
+impl Chains {
     /// # Errors
-    /// Which certificate is none, or does not belong to the other.
+    /// Which certificate is none, or does not belong to the others.
     pub fn new(root: &str, middle: &str, signer_name: &str) -> Result<Self, String> {
-        let chain = Chain {
-            root: read(root).map_err(|why| format!("root_certificate {why}"))?,
-            middle: read(middle).map_err(|why| format!("middle_certificate {why}"))?,
+        let chains = Chains {
+            roots: bundle(root).map_err(|why| format!("root_certificate {why}"))?,
+            middles: bundle(middle).map_err(|why| format!("middle_certificate {why}"))?,
             signer_name: signer_name.to_owned(),
         };
-        if chain.signer_name.is_empty() {
+        if chains.signer_name.is_empty() {
             return Err("signer_name is empty".into());
         }
-        let (root, middle) = (parse(&chain.root), parse(&chain.middle));
-        let (Some(root), Some(middle)) = (root, middle) else { return Err("a certificate cannot be read".into()) };
-        if !has_issued(&root, &root) || !has_issued(&root, &middle) {
+        let (roots, middles) = (chains.parsed(&chains.roots), chains.parsed(&chains.middles));
+        if !roots.iter().all(|root| has_issued(root, root)) {
+            return Err("root_certificate has one that is no root".into());
+        }
+        if !middles.iter().all(|middle| roots.iter().any(|root| has_issued(root, middle))) {
             return Err("root_certificate did not issue middle_certificate".into());
         }
-        Ok(chain)
+        Ok(chains)
     }
 
     /// The public key, a DER `RSAPublicKey`, of a certificate that is UnionPay's at this time.
@@ -52,16 +57,25 @@ impl Chain {
     /// # Errors
     /// Why it is not.
     pub fn key_of(&self, certificate: &str, now: Instant) -> Result<Vec<u8>, &'static str> {
-        let der = read(certificate).map_err(|_| "the signer's certificate cannot be read")?;
-        let signer = parse(&der).ok_or("the signer's certificate cannot be read")?;
-        let root = parse(&self.root).ok_or("the root certificate cannot be read")?;
-        let middle = parse(&self.middle).ok_or("the middle certificate cannot be read")?;
-        let at = ASN1Time::from_timestamp(now.0.div_euclid(1_000)).map_err(|_| "the time cannot be compared")?;
-        if [&root, &middle, &signer].into_iter().any(|certificate| !certificate.validity().is_valid_at(at)) {
-            return Err("a certificate of the signer's chain is out of date");
+        if certificate.len() > PEM_MAX {
+            return Err("the signer's certificate cannot be read");
         }
-        if !has_issued(&middle, &signer) {
+        let der = CertificateDer::from_pem_slice(certificate.as_bytes())
+            .map_err(|_| "the signer's certificate cannot be read")?;
+        let signer = parse(&der).ok_or("the signer's certificate cannot be read")?;
+        let at = ASN1Time::from_timestamp(now.0.div_euclid(1_000)).map_err(|_| "the time cannot be compared")?;
+        let is_in_date = |certificate: &X509Certificate<'_>| certificate.validity().is_valid_at(at);
+        let (roots, middles) = (self.parsed(&self.roots), self.parsed(&self.middles));
+        let mut issuers = middles.iter().filter(|middle| has_issued(middle, &signer)).peekable();
+        if issuers.peek().is_none() {
             return Err("the signer's certificate was issued by somebody else");
+        }
+        // Of two middle certificates of one authority, the older may have ended.
+        let is_chained = |middle: &X509Certificate<'_>| {
+            is_in_date(middle) && roots.iter().any(|root| is_in_date(root) && has_issued(root, middle))
+        };
+        if !is_in_date(&signer) || !issuers.any(is_chained) {
+            return Err("a certificate of the signer's chain is out of date");
         }
         if signer.is_ca() || !may_sign(&signer) {
             return Err("the signer's certificate is not for signing");
@@ -71,25 +85,36 @@ impl Chain {
         }
         Ok(signer.public_key().subject_public_key.data.to_vec())
     }
+
+    /// They were read before they were kept.
+    fn parsed<'a>(&self, ders: &'a [CertificateDer<'static>]) -> Vec<X509Certificate<'a>> {
+        ders.iter().filter_map(parse).collect()
+    }
 }
 
-/// Our own certificate's decimal serial number, which UnionPay calls `certId`, and its public key.
+/// Of each certificate of ours its decimal serial number, which UnionPay calls `certId`, and its public key.
 ///
 /// # Errors
 /// It is no certificate.
-pub fn identity(certificate: &str) -> Result<(String, Vec<u8>), String> {
-    let der = read(certificate)?;
-    let certificate = parse(&der).ok_or("cannot be read")?;
-    Ok((certificate.serial.to_string(), certificate.public_key().subject_public_key.data.to_vec()))
+pub fn identities(certificates: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
+    let identity = |certificate: X509Certificate<'_>| {
+        (certificate.serial.to_string(), certificate.public_key().subject_public_key.data.to_vec())
+    };
+    Ok(bundle(certificates)?.iter().filter_map(parse).map(identity).collect())
 }
 
-fn read(pem: &str) -> Result<CertificateDer<'static>, String> {
-    if pem.len() > PEM_MAX {
-        return Err("is too long".into());
+/// The certificates of a configured text.
+fn bundle(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let ders: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
+        .take(BUNDLE_MAX + 1)
+        .collect::<Result<_, _>>()
+        .map_err(|_| "is no PEM certificate")?;
+    match ders.len() {
+        0 => Err("is no PEM certificate".into()),
+        1..=BUNDLE_MAX if ders.iter().all(|der| parse(der).is_some()) => Ok(ders),
+        1..=BUNDLE_MAX => Err("cannot be read".into()),
+        _ => Err("has too many certificates".into()),
     }
-    let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| "is no PEM certificate")?;
-    parse(&der).map(|_| ()).ok_or("cannot be read")?;
-    Ok(der)
 }
 
 fn parse<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {

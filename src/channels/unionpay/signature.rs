@@ -35,11 +35,10 @@ impl Signer {
             Ok(_) | Err(_) => return Err(unreadable()),
         }
         .map_err(|_| unreadable())?;
-        let (certificate_id, public_key) =
-            certificate::identity(certificate).map_err(|why| format!("signing_certificate {why}"))?;
-        if key.public_key().as_ref() != public_key {
-            return Err("signing_certificate is not the certificate of signing_key".into());
-        }
+        // A file that `openssl pkcs12` made of a `.pfx` has the authorities' certificates beside ours, in any order.
+        let own = certificate::identities(certificate).map_err(|why| format!("signing_certificate {why}"))?;
+        let own = own.into_iter().find(|(_, public_key)| key.public_key().as_ref() == public_key);
+        let (certificate_id, _) = own.ok_or("signing_certificate is not the certificate of signing_key")?;
         Ok(Signer { key, certificate_id })
     }
 

@@ -136,3 +136,25 @@ fn a_file_that_is_not_there_is_named() {
     assert!(why.contains("channels.simpay.accounts.default.key_file") && why.contains("nothing"), "{why}");
     assert!(!Path::new("nothing").exists());
 }
+
+/// `openssl pkcs12` writes the attributes of a `.pfx` before each part, a Chinese `friendlyName` as the bytes it finds.
+#[test]
+fn report_bytes_before_and_between_the_parts_of_a_pem_file_need_not_be_utf_8() {
+    let dir = std::env::temp_dir().join(format!("tongbao-pem-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = |name: &str, content: &[u8]| {
+        let path = dir.join(name);
+        std::fs::write(&path, content).unwrap();
+        super::secret_file(&path).map(|text| text.expose_secret().to_owned())
+    };
+    // 商户 in GBK.
+    let attributes = b"Bag Attributes\n    friendlyName: \xc9\xcc\xbb\xa7\n    localKeyID: 01\n";
+    let part = b"-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n";
+    let text = file("bag.pem", &[&attributes[..], part, attributes, part].concat()).unwrap();
+    assert!(text.starts_with("-----BEGIN CERTIFICATE-----\nQUJD\n"), "{text}");
+    assert_eq!(super::certificates_of(&text).len(), 2);
+    assert_eq!(file("bom.pem", &[b"\xef\xbb\xbf", &part[..]].concat()).unwrap().as_bytes(), part.trim_ascii_end());
+    let refused = file("other", b"\xc9\xcc").unwrap_err().to_string();
+    assert!(refused.ends_with("it is neither PEM nor text in UTF-8"), "{refused}");
+    std::fs::remove_dir_all(dir).unwrap();
+}

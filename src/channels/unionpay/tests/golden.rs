@@ -72,7 +72,7 @@ fn trap_05_a_direct_answer_that_is_decoded_as_a_form_does_not_verify() {
 
 #[test]
 fn trap_05_the_hash_is_hashed_again_and_the_certificates_number_is_signed() {
-    let (certificate_id, public_key) = certificate::identity(TEST_MERCHANT).expect("a certificate");
+    let (certificate_id, public_key) = certificate::identities(TEST_MERCHANT).expect("a certificate").remove(0);
     let request = message::read_form(REFUND_REQUEST.as_bytes()).expect("a form");
     assert_eq!(request["certId"], certificate_id, "decimal");
     assert!(signature::is_signed(&request, &public_key));
@@ -101,9 +101,9 @@ fn the_signed_text_is_as_documented() {
 
 #[test]
 fn the_production_chain_is_trusted_though_its_issuer_signs_with_sha_1() {
-    let chain = Chain::new(PRODUCTION_ROOT, PRODUCTION_MIDDLE, SIGNER_NAME).expect("a chain");
+    let chain = Chains::new(PRODUCTION_ROOT, PRODUCTION_MIDDLE, SIGNER_NAME).expect("a chain");
     assert!(chain.key_of(PRODUCTION_SIGNER, then()).is_ok());
     assert!(chain.key_of(TEST_SIGNER, then()).is_err(), "the test gateway's signer is not the production one's");
-    assert!(Chain::new(PRODUCTION_ROOT, TEST_MIDDLE, SIGNER_NAME).is_err());
-    assert!(Chain::new(TEST_ROOT, PRODUCTION_MIDDLE, SIGNER_NAME).is_err());
+    assert!(Chains::new(PRODUCTION_ROOT, TEST_MIDDLE, SIGNER_NAME).is_err());
+    assert!(Chains::new(TEST_ROOT, PRODUCTION_MIDDLE, SIGNER_NAME).is_err());
 }

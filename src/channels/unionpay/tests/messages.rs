@@ -35,7 +35,7 @@ fn a_purchase_is_a_signed_form_for_the_browser() {
     let (url, mut form, expires_at) = form(unionpay.submit(&frozen, &stamp()));
     assert_eq!(url, "https://gateway.95516.com/gateway/api/frontTransReq.do");
     assert_eq!(expires_at, Instant(1_790_000_900_000));
-    let (_, public_key) = certificate::identity(&WORLD.merchant.certificate).expect("a certificate");
+    let (_, public_key) = certificate::identities(&WORLD.merchant.certificate).expect("a certificate").remove(0);
     assert!(signature::is_signed(&form, &public_key));
     form.remove("signature");
     let expected = [

@@ -273,10 +273,10 @@ impl OrderActor {
     fn call(&mut self, order: &Order, (ordinal, question): (u8, Question), context: &mut Context<Self>) {
         let Some(attempt) = order.attempt(ordinal) else { return };
         let call = Call { attempt: attempted(order, attempt), question, trace: self.known.trace };
-        match self.registry.supervisor(attempt.channel, &attempt.account) {
+        match self.registry.supervisor(&attempt.account) {
             Some(supervisor) => supervisor.call(call),
             None => {
-                tracing::error!(order = %self.id, channel = attempt.channel.name(), account = %attempt.account,
+                tracing::error!(order = %self.id, account = %attempt.account,
                     "an attempt's account is not configured any more");
                 let fact = never_left(&call, "the account is not configured");
                 context.address().do_send(Tell { told: Told::Fact(fact, None), follower: None, claim: None });
@@ -423,7 +423,7 @@ fn refund_ask(order: &Order, index: u8, registry: &Registry) -> Option<(u8, Roun
         Purpose::Suspense { round, dated_at, .. } => (round, dated_at),
     };
     let attempt = order.attempt(capture.ordinal)?;
-    let notify_url = registry.notify_url(attempt.channel, &attempt.account);
+    let notify_url = registry.notify_url(&attempt.account);
     let attempt = attempted(order, attempt);
     let ask = RefundAsk {
         refund_number: refund_number(attempt.number, index, round),
@@ -607,14 +607,14 @@ impl ActorShell {
     fn freeze(&mut self, order: &Order, ordinal: u8) -> Option<AttemptRow> {
         let attempt = order.attempt(ordinal)?;
         let details = self.beside.details.as_ref()?;
-        let adapter = self.registry.adapter(attempt.channel, attempt.account.as_str())?;
+        let adapter = self.registry.adapter(&attempt.account)?;
         let frozen = adapter.freeze(&Ask {
             number: order.number(ordinal),
             method: attempt.method,
             payable_minor: attempt.payable_minor,
             currency: order.currency,
             description: &details.description,
-            notify_url: self.registry.notify_url(attempt.channel, &attempt.account),
+            notify_url: self.registry.notify_url(&attempt.account),
             return_url: details.return_url.as_deref(),
             payer: &details.payer,
             opened_at: attempt.opened_at,
@@ -628,7 +628,7 @@ impl ActorShell {
     /// What the payer is offered first from now on, if this capture is what the order was paid by.
     fn paid_by(&self, order: &Order, capture: u8) -> Vec<LastChannel> {
         let capture = order.captures.get(usize::from(capture)).filter(|capture| capture.purpose == Purpose::Payment);
-        let paid = capture.and_then(|capture| Some((order.attempt(capture.ordinal)?.channel, capture.at)));
+        let paid = capture.and_then(|capture| Some((order.attempt(capture.ordinal)?.channel(), capture.at)));
         let Some((channel, at)) = paid else { return Vec::new() };
         self.payer.iter().map(|payer| LastChannel { payer: *payer, channel, at }).collect()
     }

@@ -63,7 +63,7 @@ pub struct Registry {
     quarantine: Quarantine,
     timers: Timers,
     retries: Timers,
-    supervisors: RwLock<HashMap<(Channel, Account), SupervisorHandle>>,
+    supervisors: RwLock<HashMap<Account, SupervisorHandle>>,
     assignments: RwLock<Assignments>,
     webhooks: OnceLock<WebhookHandle>,
     arbiters: Vec<ArbiterHandle>,
@@ -156,33 +156,29 @@ impl Registry {
     // --- channels ------------------------------------------------------------------------------------------------
 
     /// Has an account served from now on.
-    pub fn serve(&self, channel: Channel, account: Account, supervisor: SupervisorHandle) {
-        self.supervisors.write().unwrap_or_else(PoisonError::into_inner).insert((channel, account), supervisor);
+    pub fn serve(&self, supervisor: SupervisorHandle) {
+        let account = supervisor.adapter.account().clone();
+        self.supervisors.write().unwrap_or_else(PoisonError::into_inner).insert(account, supervisor);
     }
 
     /// The accounts that are served, in order.
-    pub fn accounts(&self) -> BTreeSet<(Channel, Account)> {
+    pub fn accounts(&self) -> BTreeSet<Account> {
         self.supervisors.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
-    pub fn supervisor(&self, channel: Channel, account: &Account) -> Option<SupervisorHandle> {
+    pub fn supervisor(&self, account: &Account) -> Option<SupervisorHandle> {
         let supervisors = self.supervisors.read().unwrap_or_else(PoisonError::into_inner);
-        supervisors.get(&(channel, account.clone())).cloned()
+        supervisors.get(account).cloned()
     }
 
     /// The adapter of an account; none when the channel or the account is not configured.
-    pub fn adapter(&self, channel: Channel, account: &str) -> Option<Arc<dyn Adapter>> {
-        self.supervisor(channel, &Account::from(account)).map(|supervisor| supervisor.adapter.current())
+    pub fn adapter(&self, account: &Account) -> Option<Arc<dyn Adapter>> {
+        self.supervisor(account).map(|supervisor| supervisor.adapter.current())
     }
 
     /// What a callback for an account says; none when the channel or the account is not configured.
-    pub fn hear(
-        &self,
-        channel: Channel,
-        account: &str,
-        received: &Received<'_>,
-    ) -> Option<Result<Heard, CallbackError>> {
-        let supervisor = self.supervisor(channel, &Account::from(account))?;
+    pub fn hear(&self, account: &Account, received: &Received<'_>) -> Option<Result<Heard, CallbackError>> {
+        let supervisor = self.supervisor(account)?;
         Some(supervisor.adapter.callback(received, clock::now()))
     }
 
@@ -194,7 +190,7 @@ impl Registry {
     /// The account that takes a platform's money at a channel.
     pub(super) fn account_of(&self, platform: PlatformId, channel: Channel) -> Account {
         let assignments = self.assignments.read().unwrap_or_else(PoisonError::into_inner);
-        assignments.get(&(platform, channel)).cloned().unwrap_or_else(|| Account::from(DEFAULT_ACCOUNT))
+        assignments.get(&(platform, channel)).cloned().unwrap_or_else(|| Account::new(channel, DEFAULT_ACCOUNT))
     }
 
     /// What is known of a channel and a payer at this moment.
@@ -207,7 +203,7 @@ impl Registry {
         now: Instant,
     ) -> Facts {
         let account = self.account_of(platform, channel);
-        let supervisor = self.supervisor(channel, &account);
+        let supervisor = self.supervisor(&account);
         Facts {
             channel,
             method,
@@ -229,8 +225,8 @@ impl Registry {
     }
 
     /// Where a channel sends the callbacks of an account.
-    pub fn notify_url(&self, channel: Channel, account: &Account) -> String {
-        self.config.public_url(&format!("/v1/callbacks/{channel}/{account}"))
+    pub fn notify_url(&self, account: &Account) -> String {
+        self.config.public_url(&format!("/v1/callbacks/{}/{}", account.channel(), account.name()))
     }
 
     // --- what is asked -------------------------------------------------------------------------------------------
@@ -318,7 +314,6 @@ impl Registry {
     /// [`AskError`]; then it must not be acknowledged.
     pub async fn callback(
         self: &Arc<Self>,
-        channel: Channel,
         adapter: &dyn Adapter,
         notice: Notice,
         raw: &[u8],
@@ -342,7 +337,6 @@ impl Registry {
         let parked = Parked { raw: String::from_utf8_lossy(raw).into_owned(), notice };
         let row = InboxRow {
             reason,
-            channel,
             account: adapter.account().clone(),
             number: parked.notice.number.as_str().into(),
             order: number.ok().map(|number| number.order),

@@ -26,7 +26,7 @@ pub struct Router {
     memory_ms: i64,
     marks: PayerMarks,
     /// One per account that had attempts: as many as are configured.
-    windows: DashMap<(Channel, Account), Window>,
+    windows: DashMap<Account, Window>,
 }
 
 impl Router {
@@ -48,27 +48,24 @@ impl Router {
     /// Counts the attempts that have ended since their states were `before`.
     pub fn count(&self, before: &[AttemptState], after: &Order) {
         for (attempt, ending) in endings(before, after) {
-            metrics::counter!("tongbao_attempts_ended_total", "channel" => attempt.channel.name(),
-                "account" => attempt.account.to_string(), "ending" => ending.name())
+            metrics::counter!("tongbao_attempts_ended_total", "channel" => attempt.channel().name(),
+                "account" => attempt.account.name().to_owned(), "ending" => ending.name())
             .increment(1);
-            let mut window = self
-                .windows
-                .entry((attempt.channel, attempt.account.clone()))
-                .or_insert_with(|| Window::new(self.window_minutes));
-            window.record(ending, after.last_at);
+            let window = self.windows.entry(attempt.account.clone());
+            window.or_insert_with(|| Window::new(self.window_minutes)).record(ending, after.last_at);
         }
     }
 
-    pub fn tally(&self, channel: Channel, account: &Account, now: Instant) -> Tally {
-        self.windows.get(&(channel, account.clone())).map_or_else(Tally::default, |window| window.tally(now))
+    pub fn tally(&self, account: &Account, now: Instant) -> Tally {
+        self.windows.get(account).map_or_else(Tally::default, |window| window.tally(now))
     }
 
     /// Tells the rates as they are now; one with too few samples is not a number.
     pub fn measure(&self, now: Instant) {
         for window in &self.windows {
-            let (channel, account) = window.key();
+            let account = window.key();
             let rate = window.tally(now).rate(self.policy.samples_min);
-            metrics::gauge!("tongbao_attempt_success_rate", "channel" => channel.name(), "account" => account.to_string())
+            metrics::gauge!("tongbao_attempt_success_rate", "channel" => account.channel().name(), "account" => account.name().to_owned())
                 .set(rate.map_or(f64::NAN, |rate| rate.as_ratio()));
         }
     }
@@ -97,8 +94,8 @@ impl Registry {
         let at = clock::now();
         let standing = |channel| {
             let account = self.account_of(platform, channel);
-            let health = self.supervisor(channel, &account)?.health(at);
-            Some(Standing { health, tally: self.router().tally(channel, &account, at) })
+            let health = self.supervisor(&account)?.health(at);
+            Some(Standing { health, tally: self.router().tally(&account, at) })
         };
         Outlook { at, policy: self.router().policy, channels: Channel::ALL.map(standing), last_channel: None }
     }

@@ -127,7 +127,6 @@ fn lock(breaker: &Mutex<Breaker>) -> std::sync::MutexGuard<'_, Breaker> {
 
 /// What every call of an account shares.
 struct Desk {
-    channel: Channel,
     adapter: Arc<Renewable>,
     answers: Arc<dyn Answers>,
     store: Arc<dyn Store>,
@@ -141,6 +140,12 @@ struct Desk {
     client: RefCell<Option<reqwest::Client>>,
 }
 
+impl Desk {
+    fn channel(&self) -> Channel {
+        self.adapter.account().channel()
+    }
+}
+
 pub struct ChannelSupervisor {
     desk: Rc<Desk>,
 }
@@ -149,7 +154,6 @@ impl ChannelSupervisor {
     /// Starts the supervisor of one account on the given thread.
     pub fn start(
         arbiter: &ArbiterHandle,
-        channel: Channel,
         adapter: Arc<dyn Adapter>,
         answers: Arc<dyn Answers>,
         store: Arc<dyn Store>,
@@ -164,7 +168,6 @@ impl ChannelSupervisor {
             let query_places = (settings.concurrent * settings.queries_percent as usize / 100).max(1);
             ChannelSupervisor {
                 desk: Rc::new(Desk {
-                    channel,
                     adapter,
                     answers,
                     store,
@@ -227,7 +230,7 @@ impl Drop for Due {
     fn drop(&mut self) {
         if !self.answered {
             let number = self.call.attempt.number;
-            metrics::counter!("tongbao_channel_panics_total", "channel" => self.desk.channel.name()).increment(1);
+            metrics::counter!("tongbao_channel_panics_total", "channel" => self.desk.channel().name()).increment(1);
             tracing::error!(attempt = %number, call = self.call.question.name(), "a channel call panicked");
             self.settle(undelivered(&self.call, Undelivered::Unknown("the call panicked".into())));
         }
@@ -256,7 +259,7 @@ async fn answer(desk: Rc<Desk>, call: Call) {
     let begun = Monotonic::now();
     let settled = carry(&desk, &due.call).await;
     let kind = due.call.question.name();
-    metrics::histogram!("tongbao_channel_call_seconds", "channel" => desk.channel.name(), "call" => kind)
+    metrics::histogram!("tongbao_channel_call_seconds", "channel" => desk.channel().name(), "call" => kind)
         .record(begun.elapsed().as_secs_f64());
     due.settle(settled);
 }
@@ -445,8 +448,8 @@ fn record(desk: &Desk, sign: Sign) {
         Condition::Open { .. } | Condition::Trying { .. } => true,
     };
     if is_open(before) != is_open(after) {
-        tracing::warn!(channel = desk.channel.name(), account = %desk.adapter.account(), open = is_open(after), "breaker");
-        metrics::gauge!("tongbao_breaker_open", "channel" => desk.channel.name(), "account" => desk.adapter.account().to_string())
+        tracing::warn!(account = %desk.adapter.account(), open = is_open(after), "breaker");
+        metrics::gauge!("tongbao_breaker_open", "channel" => desk.channel().name(), "account" => desk.adapter.account().name().to_owned())
             .set(f64::from(u8::from(is_open(after))));
     }
 }
@@ -548,9 +551,9 @@ fn observe(desk: &Desk, fact: &Fact, call: &'static str, way: Way) {
         record(desk, sign);
     }
     if outcome == "our_fault" {
-        tracing::error!(channel = desk.channel.name(), account = %desk.adapter.account(), call, "the channel refuses us");
+        tracing::error!(account = %desk.adapter.account(), call, "the channel refuses us");
     }
-    metrics::counter!("tongbao_channel_calls_total", "channel" => desk.channel.name(), "call" => call, "outcome" => outcome)
+    metrics::counter!("tongbao_channel_calls_total", "channel" => desk.channel().name(), "call" => call, "outcome" => outcome)
         .increment(1);
 }
 

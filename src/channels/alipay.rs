@@ -34,6 +34,7 @@ use super::{
     is_name, is_showable,
 };
 pub use crate::config::credentials::{Alipay as Credentials, AlipayTrust as Trust};
+use crate::domain::channel::Channel;
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::Account;
 use crate::domain::time::Instant;
@@ -75,8 +76,9 @@ impl Alipay {
     ///
     /// # Errors
     /// Which credential is malformed; it is never shown.
-    pub fn new(account: Account, base_url: &str, credentials: Credentials) -> Result<Self, String> {
-        let wrong = |why: &str| format!("alipay account {account}: {why}");
+    pub fn new(name: &str, base_url: &str, credentials: Credentials) -> Result<Self, String> {
+        let account = Account::new(Channel::Alipay, name);
+        let wrong = |why: &str| format!("alipay account {name}: {why}");
         let digits = |text: &str| (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
         if !digits(&credentials.app_id) {
             return Err(wrong("app_id must be 1 to 32 digits"));

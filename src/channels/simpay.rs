@@ -28,6 +28,7 @@ use super::{
     Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, NextAction, Notice, Outgoing, Reading,
     Received, RefundAsk, Stamp, Submission, Submitted, Verb, is_name, is_showable,
 };
+use crate::domain::channel::Channel;
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::Account;
 use crate::domain::money::Currency;
@@ -129,11 +130,12 @@ enum Told {
 impl Simpay {
     /// # Errors
     /// The key is not base64 of at least 32 bytes; the key itself is never shown.
-    pub fn new(account: Account, base_url: &str, key: &SecretString) -> Result<Self, String> {
+    pub fn new(name: &str, base_url: &str, key: &SecretString) -> Result<Self, String> {
+        let account = Account::new(Channel::Simpay, name);
         let key =
-            STANDARD.decode(key.expose_secret()).map_err(|_| format!("simpay account {account}: key is not base64"))?;
+            STANDARD.decode(key.expose_secret()).map_err(|_| format!("simpay account {name}: key is not base64"))?;
         if key.len() < 32 {
-            return Err(format!("simpay account {account}: key is shorter than 32 bytes"));
+            return Err(format!("simpay account {name}: key is shorter than 32 bytes"));
         }
         let base_url = format!("{}/simpay/v1", base_url.trim_end_matches('/'));
         Ok(Simpay { account, base_url, key: hmac::Key::new(hmac::HMAC_SHA256, &key) })
@@ -142,13 +144,13 @@ impl Simpay {
     fn outgoing(&self, call: &str, body: Vec<u8>, stamp: &Stamp) -> Outgoing {
         let timestamp = stamp.at.0.div_euclid(1_000).to_string();
         let path = format!("/simpay/v1/{call}");
-        let tag = self.sign(&["REQUEST", &path, self.account.as_str(), &timestamp, &stamp.nonce], &body);
+        let tag = self.sign(&["REQUEST", &path, self.account.name(), &timestamp, &stamp.nonce], &body);
         Outgoing {
             verb: Verb::Post,
             url: format!("{}/{call}", self.base_url),
             headers: vec![
                 ("content-type", "application/json".into()),
-                ("simpay-account", self.account.to_string()),
+                ("simpay-account", self.account.name().to_owned()),
                 ("simpay-timestamp", timestamp),
                 ("simpay-nonce", stamp.nonce.clone()),
                 ("simpay-signature", STANDARD.encode(tag.as_ref())),
@@ -171,7 +173,7 @@ impl Simpay {
         let timestamp = answer.header("simpay-timestamp").ok_or("the answer is not signed")?;
         let nonce = answer.header("simpay-nonce").ok_or("the answer is not signed")?;
         let status = answer.status.to_string();
-        let head = ["ANSWER", &status, self.account.as_str(), timestamp, nonce];
+        let head = ["ANSWER", &status, self.account.name(), timestamp, nonce];
         if !self.verify(&head, &answer.body, answer.header("simpay-signature")) {
             return Err("the answer's signature does not verify");
         }
@@ -379,8 +381,8 @@ impl Adapter for Simpay {
     fn callback(&self, received: &Received<'_>, now: Instant) -> Result<Heard, CallbackError> {
         let header = |name| received.header(name).ok_or(CallbackError::Forged);
         let (timestamp, nonce) = (header("simpay-timestamp")?, header("simpay-nonce")?);
-        let head = ["CALLBACK", self.account.as_str(), timestamp, nonce];
-        if header("simpay-account")? != self.account.as_str()
+        let head = ["CALLBACK", self.account.name(), timestamp, nonce];
+        if header("simpay-account")? != self.account.name()
             || !self.verify(&head, received.body, received.header("simpay-signature"))
         {
             return Err(CallbackError::Forged);
@@ -389,7 +391,7 @@ impl Adapter for Simpay {
             return Err(CallbackError::Stale);
         }
         let callback: Callback = read(received.body).ok_or(CallbackError::Unreadable)?;
-        if callback.event != "payment.succeeded" || callback.account != self.account.as_str() {
+        if callback.event != "payment.succeeded" || callback.account != self.account.name() {
             return Err(CallbackError::Unreadable);
         }
         Notice::of(&callback.number, &callback.reference, callback.amount_minor, &callback.currency)

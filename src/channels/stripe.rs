@@ -68,8 +68,9 @@ pub struct Stripe {
 impl Stripe {
     /// # Errors
     /// Names the credential that is malformed, and never shows it.
-    pub fn new(account: Account, base_url: &str, credentials: Credentials) -> Result<Self, String> {
-        let malformed = |what: &str| format!("stripe account {account}: {what}");
+    pub fn new(name: &str, base_url: &str, credentials: Credentials) -> Result<Self, String> {
+        let account = Account::new(Channel::Stripe, name);
+        let malformed = |what: &str| format!("stripe account {name}: {what}");
         let key = credentials.secret_key.expose_secret();
         if !["sk_", "rk_"].iter().any(|prefix| key.starts_with(prefix)) || !is_plain(key) {
             return Err(malformed("secret_key is not one (`sk_…` or `rk_…`)"));

@@ -40,7 +40,7 @@ use super::{
     bill::{Bill, Day},
 };
 pub use crate::config::credentials::Unionpay as Credentials;
-use crate::domain::channel::Method;
+use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::Account;
 use crate::domain::time::Instant;
@@ -86,8 +86,9 @@ enum Frozen {
 impl Unionpay {
     /// # Errors
     /// The piece that is malformed, never what it holds.
-    pub fn new(account: Account, base_url: &str, credentials: Credentials) -> Result<Self, String> {
-        let place = |why: String| format!("unionpay account {account}: {why}");
+    pub fn new(name: &str, base_url: &str, credentials: Credentials) -> Result<Self, String> {
+        let account = Account::new(Channel::Unionpay, name);
+        let place = |why: String| format!("unionpay account {name}: {why}");
         let mer_id = credentials.mer_id;
         if mer_id.len() != 15 || !mer_id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(place("mer_id is not 15 digits or letters".into()));

@@ -39,6 +39,7 @@ use super::{
     bill::{Bill, Day},
 };
 pub use crate::config::credentials::{Wechat as Credentials, WechatPublicKey as PublicKey};
+use crate::domain::channel::Channel;
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::Account;
 use crate::domain::time::Instant;
@@ -80,8 +81,9 @@ enum Reply<'a> {
 impl Wechat {
     /// # Errors
     /// Which piece of the credentials is malformed; the piece itself is never shown.
-    pub fn new(account: Account, base_url: &str, credentials: Credentials) -> Result<Self, String> {
-        let malformed = |piece: &str, why: &str| format!("wechat account {account}: {piece} {why}");
+    pub fn new(name: &str, base_url: &str, credentials: Credentials) -> Result<Self, String> {
+        let account = Account::new(Channel::Wechat, name);
+        let malformed = |piece: &str, why: &str| format!("wechat account {name}: {piece} {why}");
         let is_id =
             |text: &str| (1..=ID_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
         for (piece, text) in [("mchid", &credentials.mchid), ("appid", &credentials.appid)] {

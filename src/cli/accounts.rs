@@ -26,7 +26,7 @@ use crate::domain::id::Account;
 use crate::store::Store;
 
 /// The accounts that are served.
-pub type Adapters = Vec<(Channel, Arc<dyn Adapter>)>;
+pub type Adapters = Vec<Arc<dyn Adapter>>;
 
 /// One adapter per account of every enabled channel, with its credentials as they are in the files now.
 ///
@@ -37,8 +37,7 @@ pub fn adapters(config: &Config) -> Result<Adapters, Failure> {
     let mut adapters = Adapters::new();
     for (name, settings) in config.channels.iter().filter(|(_, settings)| settings.enabled) {
         let channel = Channel::parse(name).ok_or_else(|| format!("`channels.{name}`: there is no such channel"))?;
-        let accounts = of_channel(config, channel, settings)?;
-        adapters.extend(accounts.into_iter().map(|adapter| (channel, adapter)));
+        adapters.extend(of_channel(config, channel, settings)?);
     }
     Ok(adapters)
 }
@@ -67,27 +66,27 @@ fn of_channel(config: &Config, channel: Channel, settings: &config::Channel) -> 
     match channel {
         Channel::Simpay => {
             let keys = or_made(accounts.simpay()?, made_in, sandbox::simpay_key)?;
-            each(channel, keys, |account, key| Simpay::new(account, &base_url, &key))
+            each(channel, keys, |name, key| Simpay::new(name, &base_url, &key))
         }
         Channel::Wechat => {
             let made = |dir: &Path, name: &str| Ok(sandbox::Wechat::open(dir, name)?.credentials());
             let accounts = or_made(accounts.wechat()?, made_in, made)?;
-            each(channel, accounts, |account, texts| Wechat::new(account, &base_url, texts))
+            each(channel, accounts, |name, texts| Wechat::new(name, &base_url, texts))
         }
         Channel::Alipay => {
             let made = |dir: &Path, name: &str| Ok(sandbox::Alipay::open(dir, name)?.credentials());
             let accounts = or_made(accounts.alipay()?, made_in, made)?;
-            each(channel, accounts, |account, texts| Alipay::new(account, &base_url, texts))
+            each(channel, accounts, |name, texts| Alipay::new(name, &base_url, texts))
         }
         Channel::Unionpay => {
             let made = |dir: &Path, name: &str| Ok(sandbox::Unionpay::open(dir, name)?.credentials());
             let accounts = or_made(accounts.unionpay()?, made_in, made)?;
-            each(channel, accounts, |account, texts| Unionpay::new(account, &base_url, texts))
+            each(channel, accounts, |name, texts| Unionpay::new(name, &base_url, texts))
         }
         Channel::Stripe => {
             let made = |dir: &Path, name: &str| Ok(sandbox::Stripe::open(dir, name)?.credentials());
             let accounts = or_made(accounts.stripe()?, made_in, made)?;
-            each(channel, accounts, |account, texts| Stripe::new(account, &base_url, texts))
+            each(channel, accounts, |name, texts| Stripe::new(name, &base_url, texts))
         }
     }
 }
@@ -108,11 +107,11 @@ fn or_made<C>(
 fn each<C: Certified, A: Adapter>(
     channel: Channel,
     credentials: BTreeMap<String, C>,
-    adapter: impl Fn(Account, C) -> Result<A, String>,
+    adapter: impl Fn(&str, C) -> Result<A, String>,
 ) -> Result<Vec<Arc<dyn Adapter>>, Failure> {
     let each = |(name, credentials): (String, C)| {
         let certificates = expiry::of(&credentials);
-        let adapter = adapter(Account::from(name.as_str()), credentials)?;
+        let adapter = adapter(&name, credentials)?;
         expiry::tell(channel, &name, &certificates, clock::now());
         Ok(Arc::new(adapter) as Arc<dyn Adapter>)
     };
@@ -169,19 +168,18 @@ pub async fn assignments(config: &Config, store: &dyn Store) -> Result<Assignmen
         for (channel, account) in &settings.accounts {
             let channel = Channel::parse(channel)
                 .ok_or_else(|| format!("`platforms.{name}.accounts.{channel}`: there is no such channel"))?;
-            assignments.insert((platform.id, channel), Account::from(account.as_str()));
+            assignments.insert((platform.id, channel), Account::new(channel, account));
         }
     }
     Ok(assignments)
 }
 
 /// Serves an account from now on, within the limits that the server was started with.
-pub fn serve(registry: &Arc<Registry>, channel: Channel, adapter: Arc<dyn Adapter>) {
-    let account = adapter.account().clone();
-    let settings = supervisor_settings(registry.config(), channel);
+pub fn serve(registry: &Arc<Registry>, adapter: Arc<dyn Adapter>) {
+    let settings = supervisor_settings(registry.config(), adapter.account().channel());
     let (arbiter, store) = (Arbiter::new().handle(), registry.store().clone());
-    let supervisor = ChannelSupervisor::start(&arbiter, channel, adapter, registry.clone(), store, settings);
-    registry.serve(channel, account, supervisor);
+    let supervisor = ChannelSupervisor::start(&arbiter, adapter, registry.clone(), store, settings);
+    registry.serve(supervisor);
 }
 
 fn supervisor_settings(config: &Config, channel: Channel) -> Settings {
@@ -241,9 +239,10 @@ async fn renew(overlays: &[PathBuf], registry: &Arc<Registry>) -> Result<Renewed
     let assignments = assignments(&config, registry.store().as_ref()).await?;
     let mut done = Renewed { renewed: 0, added: 0 };
     let mut gone = registry.accounts();
-    for (channel, adapter) in adapters {
-        gone.remove(&(channel, adapter.account().clone()));
-        match registry.supervisor(channel, adapter.account()) {
+    for adapter in adapters {
+        let channel = adapter.account().channel();
+        gone.remove(adapter.account());
+        match registry.supervisor(adapter.account()) {
             Some(supervisor) => {
                 supervisor.adapter.renew(adapter);
                 done.renewed += 1;
@@ -253,15 +252,14 @@ async fn renew(overlays: &[PathBuf], registry: &Arc<Registry>) -> Result<Renewed
                 tracing::warn!(channel = channel.name(), "the channel is enabled by a restart, and not before");
             }
             None => {
-                tracing::info!(channel = channel.name(), account = %adapter.account(), "a new account is served");
-                serve(registry, channel, adapter);
+                tracing::info!(account = %adapter.account(), "a new account is served");
+                serve(registry, adapter);
                 done.added += 1;
             }
         }
     }
-    for (channel, account) in gone {
-        let channel = channel.name();
-        tracing::warn!(channel, %account, "the account is not configured any more; it is served until a restart");
+    for account in gone {
+        tracing::warn!(%account, "the account is not configured any more; it is served until a restart");
     }
     registry.assign(assignments);
     Ok(done)

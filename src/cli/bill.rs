@@ -24,6 +24,7 @@ use crate::channels::bill::{BillError, BillLine, Day};
 use crate::channels::sender::Allowance;
 use crate::config::{self, Config};
 use crate::domain::channel::Channel;
+use crate::domain::id::Account;
 
 /// What scripts can tell from a failure: worth another try later (`EX_TEMPFAIL` of sysexits.h).
 const EXIT_NOT_READY: u8 = 75;
@@ -115,10 +116,10 @@ fn account(config: &Config, args: &BillArgs) -> Result<Arc<dyn Adapter>, Failure
         return Err(format!("`channels.{channel}.enabled` is false").into());
     }
     let adapters = accounts::adapters(config)?;
-    let of_channel = || adapters.iter().filter(|(known, _)| *known == channel).map(|(_, adapter)| adapter);
-    let found = of_channel().find(|adapter| adapter.account().as_str() == wanted);
+    let of_channel = || adapters.iter().filter(|adapter| adapter.account().channel() == channel);
+    let found = of_channel().find(|adapter| *adapter.account() == Account::new(channel, wanted));
     found.cloned().ok_or_else(|| {
-        let known: Vec<&str> = of_channel().map(|adapter| adapter.account().as_str()).collect();
+        let known: Vec<&str> = of_channel().map(|adapter| adapter.account().name()).collect();
         format!("there is no account {wanted:?} at {channel}; there is: {}", known.join(", ")).into()
     })
 }

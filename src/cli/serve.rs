@@ -192,8 +192,8 @@ fn start_actors(
     let arbiters = (0..threads).map(|_| Arbiter::new().handle()).collect();
     let router = Router::new(&config.routing, &http::read_key(PAYER_KEY, &keys.payers)?);
     let registry = Registry::new(config.clone(), store.clone(), writer, router, arbiters);
-    for (channel, adapter) in adapters {
-        accounts::serve(&registry, channel, adapter);
+    for adapter in adapters {
+        accounts::serve(&registry, adapter);
     }
     let links = Arc::new(PayLinks::new(&config.server.public_url, &http::read_key(PAY_LINK_KEY, &keys.links)?));
     let webhooks = WebhookDispatcher::start(registry.clone(), links);

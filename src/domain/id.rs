@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::channel::Channel;
+
 /// Crockford's base 32: no I, L, O or U, and its order is the order of the numbers.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// Digits of a 128-bit number in base 32.
@@ -163,26 +165,62 @@ pub fn refund_number(attempt: AttemptNumber, capture: u8, round: Round) -> Strin
 #[serde(transparent)]
 pub struct PlatformId(pub u32);
 
-/// The name of our account at a channel, such as `default`: 1 to 32 of `[0-9a-z-]`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Account(pub Box<str>);
+/// Our account at a channel: the channel and the account's name there, such as `default`: 1 to 32 of `[0-9a-z-]`. One
+/// value, because every channel may have an account of the same name, and only both together say whose key verified,
+/// where a reference was given and who holds the money. It is written `wechat:default`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Account {
+    channel: Channel,
+    name: Box<str>,
+}
 
 impl Account {
-    pub fn as_str(&self) -> &str {
-        &self.0
+    pub fn new(channel: Channel, name: &str) -> Self {
+        Account { channel, name: name.into() }
+    }
+
+    pub const fn channel(&self) -> Channel {
+        self.channel
+    }
+
+    /// The name among the accounts of its channel, for people, addresses and signatures: never to compare by.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 }
 
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{}:{}", self.channel, self.name)
     }
 }
 
-impl From<&str> for Account {
-    fn from(name: &str) -> Self {
-        Account(name.into())
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Account {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let (channel, name) = text.split_once(':').ok_or(IdError)?;
+        let channel = Channel::parse(channel).ok_or(IdError)?;
+        if name.is_empty() { Err(IdError) } else { Ok(Account::new(channel, name)) }
+    }
+}
+
+impl Serialize for Account {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Account {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -211,6 +249,21 @@ mod tests {
         }
         assert_eq!("0000000000000000000000000000000".parse::<AttemptNumber>(), Err(IdError));
         assert_eq!("000000000000000000000000000x".parse::<AttemptNumber>(), Err(IdError));
+    }
+
+    #[test]
+    fn an_account_is_its_channel_and_its_name() {
+        let named = |channel| Account::new(channel, "default");
+        for channel in Channel::ALL {
+            let text = serde_json::to_string(&named(channel)).unwrap();
+            assert_eq!(text, format!("\"{channel}:default\""));
+            assert_eq!(serde_json::from_str::<Account>(&text).unwrap(), named(channel));
+            let same = Channel::ALL.into_iter().filter(|other| named(*other) == named(channel)).count();
+            assert_eq!(same, 1, "{channel}");
+        }
+        for text in ["", "default", "wechat", "wechat:", "webchat:default", ":default"] {
+            assert_eq!(text.parse::<Account>(), Err(IdError), "{text}");
+        }
     }
 
     proptest::proptest! {

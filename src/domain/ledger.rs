@@ -12,7 +12,7 @@ use super::money::Currency;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LedgerAccount {
     /// What a channel holds for us.
-    Channel(Channel, Account),
+    Channel(Account),
     /// What we owe a platform.
     Platform(PlatformId),
     /// What we earned by fees at a channel.
@@ -20,17 +20,17 @@ pub enum LedgerAccount {
     /// Fees that a platform bears and that its settlement will take.
     FeesDue(PlatformId),
     /// Money that belongs back to a payer.
-    Suspense(Channel, Account),
+    Suspense(Account),
 }
 
 impl fmt::Display for LedgerAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LedgerAccount::Channel(channel, account) => write!(f, "channel:{channel}:{account}"),
+            LedgerAccount::Channel(account) => write!(f, "channel:{account}"),
             LedgerAccount::Platform(platform) => write!(f, "platform:{}", platform.0),
             LedgerAccount::Fees(channel) => write!(f, "fees:{channel}"),
             LedgerAccount::FeesDue(platform) => write!(f, "fees_due:{}", platform.0),
-            LedgerAccount::Suspense(channel, account) => write!(f, "suspense:{channel}:{account}"),
+            LedgerAccount::Suspense(account) => write!(f, "suspense:{account}"),
         }
     }
 }
@@ -44,19 +44,16 @@ impl Serialize for LedgerAccount {
 impl<'de> Deserialize<'de> for LedgerAccount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        let mut parts = text.splitn(3, ':');
         let unreadable = || serde::de::Error::custom("unknown ledger account");
-        let kind = parts.next().ok_or_else(unreadable)?;
-        let name = parts.next().ok_or_else(unreadable)?;
-        let platform = || name.parse().map(PlatformId).map_err(|_| unreadable());
-        let channel = || Channel::parse(name).ok_or_else(unreadable);
-        let account = parts.next().map(Account::from);
-        match (kind, account) {
-            ("channel", Some(account)) => Ok(LedgerAccount::Channel(channel()?, account)),
-            ("suspense", Some(account)) => Ok(LedgerAccount::Suspense(channel()?, account)),
-            ("platform", None) => Ok(LedgerAccount::Platform(platform()?)),
-            ("fees_due", None) => Ok(LedgerAccount::FeesDue(platform()?)),
-            ("fees", None) => Ok(LedgerAccount::Fees(channel()?)),
+        let (kind, whose) = text.split_once(':').ok_or_else(unreadable)?;
+        let account = || whose.parse::<Account>().map_err(|_| unreadable());
+        let platform = || whose.parse().map(PlatformId).map_err(|_| unreadable());
+        match kind {
+            "channel" => Ok(LedgerAccount::Channel(account()?)),
+            "suspense" => Ok(LedgerAccount::Suspense(account()?)),
+            "platform" => Ok(LedgerAccount::Platform(platform()?)),
+            "fees_due" => Ok(LedgerAccount::FeesDue(platform()?)),
+            "fees" => Ok(LedgerAccount::Fees(Channel::parse(whose).ok_or_else(unreadable)?)),
             _ => Err(unreadable()),
         }
     }
@@ -115,7 +112,7 @@ impl Entry {
 
     /// A payment whose payer bears the fee: the channel holds amount and fee.
     pub fn payment_by_payer(
-        (channel, account): (Channel, &Account),
+        account: &Account,
         platform: PlatformId,
         currency: Currency,
         (amount_minor, fee_minor): (i64, i64),
@@ -125,16 +122,16 @@ impl Entry {
             EntryKind::Payment,
             currency,
             vec![
-                (LedgerAccount::Channel(channel, account.clone()), captured),
+                (LedgerAccount::Channel(account.clone()), captured),
                 (LedgerAccount::Platform(platform), -amount_minor),
-                (LedgerAccount::Fees(channel), -fee_minor),
+                (LedgerAccount::Fees(account.channel()), -fee_minor),
             ],
         )
     }
 
     /// A payment whose platform bears the fee: it is due at the platform's settlement.
     pub fn payment_by_platform(
-        (channel, account): (Channel, &Account),
+        account: &Account,
         platform: PlatformId,
         currency: Currency,
         (amount_minor, fee_minor): (i64, i64),
@@ -143,34 +140,34 @@ impl Entry {
             EntryKind::Payment,
             currency,
             vec![
-                (LedgerAccount::Channel(channel, account.clone()), amount_minor),
+                (LedgerAccount::Channel(account.clone()), amount_minor),
                 (LedgerAccount::Platform(platform), -amount_minor),
                 (LedgerAccount::FeesDue(platform), fee_minor),
-                (LedgerAccount::Fees(channel), -fee_minor),
+                (LedgerAccount::Fees(account.channel()), -fee_minor),
             ],
         )
     }
 
     /// Money taken that no order was paid by.
-    pub fn suspense((channel, account): (Channel, &Account), currency: Currency, amount_minor: i64) -> Self {
+    pub fn suspense(account: &Account, currency: Currency, amount_minor: i64) -> Self {
         Entry::new(
             EntryKind::Suspense,
             currency,
             vec![
-                (LedgerAccount::Channel(channel, account.clone()), amount_minor),
-                (LedgerAccount::Suspense(channel, account.clone()), -amount_minor),
+                (LedgerAccount::Channel(account.clone()), amount_minor),
+                (LedgerAccount::Suspense(account.clone()), -amount_minor),
             ],
         )
     }
 
     /// Suspense money given back.
-    pub fn suspense_refund((channel, account): (Channel, &Account), currency: Currency, amount_minor: i64) -> Self {
+    pub fn suspense_refund(account: &Account, currency: Currency, amount_minor: i64) -> Self {
         Entry::new(
             EntryKind::SuspenseRefund,
             currency,
             vec![
-                (LedgerAccount::Suspense(channel, account.clone()), amount_minor),
-                (LedgerAccount::Channel(channel, account.clone()), -amount_minor),
+                (LedgerAccount::Suspense(account.clone()), amount_minor),
+                (LedgerAccount::Channel(account.clone()), -amount_minor),
             ],
         )
     }
@@ -183,11 +180,11 @@ mod tests {
     #[test]
     fn ledger_accounts_are_read_back() {
         let accounts = [
-            LedgerAccount::Channel(Channel::Simpay, "default".into()),
+            LedgerAccount::Channel(Account::new(Channel::Simpay, "default")),
             LedgerAccount::Platform(PlatformId(7)),
             LedgerAccount::Fees(Channel::Alipay),
             LedgerAccount::FeesDue(PlatformId(7)),
-            LedgerAccount::Suspense(Channel::Stripe, "second".into()),
+            LedgerAccount::Suspense(Account::new(Channel::Stripe, "second")),
         ];
         for account in accounts {
             let text = serde_json::to_string(&account).unwrap();
@@ -201,8 +198,7 @@ mod tests {
         #[test]
         fn every_entry_sums_to_zero(amount in 1i64..=99_999_999_999_999, fee in 0i64..=1_000_000_000) {
             let currency = Currency::parse("CNY").unwrap();
-            let account = Account::from("default");
-            let at = (Channel::Simpay, &account);
+            let at = &Account::new(Channel::Simpay, "default");
             for entry in [
                 Entry::payment_by_payer(at, PlatformId(1), currency, (amount, fee)),
                 Entry::payment_by_platform(at, PlatformId(1), currency, (amount, fee)),

@@ -133,9 +133,8 @@ pub enum CloseStage {
 #[serde(deny_unknown_fields)]
 pub struct Attempt {
     pub ordinal: u8,
-    pub channel: Channel,
-    pub method: Method,
     pub account: Account,
+    pub method: Method,
     pub payable_minor: i64,
     pub fee_minor: i64,
     pub state: AttemptState,
@@ -162,6 +161,10 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    pub const fn channel(&self) -> Channel {
+        self.account.channel()
+    }
+
     pub fn is_open(&self) -> bool {
         match self.state {
             AttemptState::Open | AttemptState::Closing => true,
@@ -172,7 +175,7 @@ impl Attempt {
     /// When it is asked for while it is open, counted from `paced_from`. What was sent again and not shown to anybody
     /// begins later in the schedule each time, so that asking and sending again become rare together.
     pub(super) fn queries(&self, pace: Pace) -> retry::Schedule {
-        let schedule = retry::queries(self.channel, pace);
+        let schedule = retry::queries(self.channel(), pace);
         let sent_again = match self.reach {
             Reach::Nowhere | Reach::Perhaps => usize::from(self.sends.saturating_sub(1)),
             Reach::Shown => 0,
@@ -183,7 +186,7 @@ impl Attempt {
     /// Whether asking for this way to pay means this attempt. Once its time is over it is not sent again: a channel
     /// would refuse it, or take it for another one that can be paid beside it.
     pub fn is_renewed_by(&self, channel: Channel, method: Method, now: Instant) -> bool {
-        (self.channel, self.method) == (channel, method) && now < self.expires_at
+        (self.channel(), self.method) == (channel, method) && now < self.expires_at
     }
 
     /// Whether the gateway may know of this attempt, so that money could ever come by it.
@@ -361,7 +364,7 @@ impl Order {
 
     fn attempt_due_at(&self, attempt: &Attempt, now: Instant) -> Option<Instant> {
         let open = attempt.is_open().then_some((attempt.queries(self.pace), attempt.paced_from));
-        let claimed = attempt.claimed_at.map(|since| (retry::queries(attempt.channel, self.pace), since));
+        let claimed = attempt.claimed_at.map(|since| (retry::queries(attempt.channel(), self.pace), since));
         let ticks = open.into_iter().chain(claimed);
         ticks.map(|(schedule, since)| retry::next_tick(schedule, since, now)).min()
     }
@@ -370,7 +373,7 @@ impl Order {
         match capture.purpose {
             Purpose::Payment | Purpose::Suspense { refund: RefundStage::Done { .. }, .. } => None,
             Purpose::Suspense { refund: RefundStage::Unconfirmed { since }, .. } => {
-                let channel = self.attempt(capture.ordinal)?.channel;
+                let channel = self.attempt(capture.ordinal)?.channel();
                 Some(retry::next_tick(retry::queries(channel, self.pace), since, now))
             }
             Purpose::Suspense {
@@ -390,7 +393,7 @@ impl Order {
     /// A look that brought no answer is repeated at the pace of queries.
     fn watch_due_at(&self, attempt: &Attempt, now: Instant) -> Option<Instant> {
         let since = self.watch_since(attempt)?;
-        let schedule = retry::queries(attempt.channel, self.pace);
+        let schedule = retry::queries(attempt.channel(), self.pace);
         Some(if since > now { since } else { retry::next_tick(schedule, since, now) })
     }
 
@@ -428,6 +431,6 @@ impl Order {
 
 impl Attempt {
     pub fn can_be_closed(&self) -> bool {
-        self.channel.rules().closing != Closing::Impossible
+        self.channel().rules().closing != Closing::Impossible
     }
 }

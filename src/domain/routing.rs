@@ -9,7 +9,7 @@
 mod shown;
 
 use super::channel::Channel;
-use super::order::{FeeBearer, Order, Quote};
+use super::order::{Attempt, FeeBearer, Order, Quote};
 use super::success::{BasisPoints, Tally};
 use super::time::Instant;
 use super::validation::{Health, Unsuited, price};
@@ -101,7 +101,7 @@ pub fn rank(order: &Order, outlook: &Outlook) -> Vec<Route> {
     if order.state.is_final() {
         return Vec::new();
     }
-    let current = order.open_attempt().map(|attempt| attempt.channel);
+    let current = order.open_attempt().map(Attempt::channel);
     let mut candidates: Vec<Candidate> = Channel::ALL
         .into_iter()
         .filter(|channel| Some(*channel) != current)
@@ -166,7 +166,8 @@ impl Candidate {
             (Ok(_), Health::Up) => (Usability::Usable, Reason::Available),
         };
         // Whoever was turned away there wants another channel, whatever they are used to.
-        let turned_away = order.attempts.iter().any(|attempt| attempt.channel == channel && attempt.was_turned_away());
+        let turned_away =
+            order.attempts.iter().any(|attempt| attempt.channel() == channel && attempt.was_turned_away());
         let place = Place {
             usability,
             habit: match outlook.last_channel == Some(channel) && !turned_away {

@@ -164,10 +164,10 @@ fn view<'a>(
         amount: money(order.amount_minor),
         currency: order.currency,
         fee: current.map(|attempt| money(attempt.fee_minor)),
-        fee_rate: current.map(|attempt| order.rates[attempt.channel.index()]),
+        fee_rate: current.map(|attempt| order.rates[attempt.channel().index()]),
         fee_bearer: order.fee_bearer,
         payable: current.map(|attempt| money(attempt.payable_minor)),
-        channel: current.map(|attempt| attempt.channel),
+        channel: current.map(Attempt::channel),
         method: current.map(|attempt| attempt.method),
         next_action,
         attempts: order.attempts.iter().map(|attempt| attempt_view(order, attempt)).collect(),
@@ -190,9 +190,9 @@ fn attempt_view<'a>(order: &Order, attempt: &'a Attempt) -> AttemptView<'a> {
     AttemptView {
         id: order.number(attempt.ordinal).to_string(),
         number: attempt.ordinal + 1,
-        channel: attempt.channel,
+        channel: attempt.channel(),
         method: attempt.method,
-        account: attempt.account.as_str(),
+        account: attempt.account.name(),
         state: attempt.state,
         payable: format_minor(attempt.payable_minor, order.currency),
         channel_reference: attempt.reference.as_deref(),
@@ -301,7 +301,7 @@ fn optional_text<S: Serializer>(rate: &Option<Rate>, serializer: S) -> Result<S:
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::super::id::{PlatformId, Round};
+    use super::super::id::{Account, PlatformId, Round};
     use super::super::order::{CloseStage, Reach, Webhooks};
     use super::super::retry::Pace;
     use super::super::routing::{Policy, Standing};
@@ -344,9 +344,8 @@ pub(crate) mod tests {
     fn attempt(ordinal: u8, state: AttemptState) -> Attempt {
         Attempt {
             ordinal,
-            channel: Channel::Wechat,
+            account: Account::new(Channel::Wechat, "default"),
             method: Method::Native,
-            account: "default".into(),
             payable_minor: 20_060,
             fee_minor: 60,
             state,

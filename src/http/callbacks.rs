@@ -12,6 +12,7 @@ use crate::actors::registry::DEFAULT_ACCOUNT;
 use crate::channels::{Acknowledgement, CallbackError, Heard, Received};
 use crate::domain::channel::Channel;
 use crate::domain::event::Refusal;
+use crate::domain::id::Account;
 
 /// Takes a gateway's callback for the account `default`, in the gateway's own format.
 #[utoipa::path(
@@ -58,7 +59,8 @@ async fn receive(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     let channel = Channel::parse(channel).ok_or_else(ApiError::not_found)?;
-    let adapter = app.registry.adapter(channel, account).ok_or_else(ApiError::not_found)?;
+    let account = Account::new(channel, account);
+    let adapter = app.registry.adapter(&account).ok_or_else(ApiError::not_found)?;
     let body = json::bytes(request, payload, &app.config.server).await?;
     let headers: Vec<(String, String)> = request
         .headers()
@@ -66,7 +68,7 @@ async fn receive(
         .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
         .collect();
     let received = Received { headers: &headers, body: &body };
-    let heard = app.registry.hear(channel, account, &received).ok_or_else(ApiError::not_found)?;
+    let heard = app.registry.hear(&account, &received).ok_or_else(ApiError::not_found)?;
     let notice = match heard {
         Ok(Heard::Capture(notice)) => notice,
         Ok(Heard::Nothing) => {
@@ -78,7 +80,7 @@ async fn receive(
             return Err(app.limits.failure(request.peer_addr().map(|peer| peer.ip()), unbelieved(error)));
         }
     };
-    let taken = app.registry.callback(channel, adapter.as_ref(), notice, &body).await;
+    let taken = app.registry.callback(adapter.as_ref(), notice, &body).await;
     count(channel, verdict(&taken));
     match taken {
         Ok(Taken::ByOrder | Taken::ByInbox) => Ok(acknowledged(adapter.acknowledgement())),

@@ -21,7 +21,7 @@ use super::schema;
 use crate::actors::ask::{Command, Patience};
 use crate::domain::channel::Channel;
 use crate::domain::money::format_minor;
-use crate::domain::order::{Order, State, Wish};
+use crate::domain::order::{Attempt, Order, State, Wish};
 use crate::domain::routing::{self, Outlook, Route};
 use crate::domain::validation::{Health, price};
 use crate::domain::view::{self, Message};
@@ -77,7 +77,7 @@ impl App {
         let chosen = url::form_urlencoded::parse(&form).find(|(name, _)| name == "channel").map(|(_, value)| value);
         // Only what the page offers: another channel would end the open attempt for nothing.
         let outlook = self.registry.outlook(stored.order.platform);
-        let current = stored.order.current_attempt().map(|attempt| attempt.channel);
+        let current = stored.order.current_attempt().map(Attempt::channel);
         let offered = |channel: &Channel| {
             let up = outlook.channels[channel.index()].is_some_and(|standing| standing.health == Health::Up);
             let suits = Some(*channel) == current || price(&stored.order, *channel, outlook.at).is_ok();

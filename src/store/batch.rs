@@ -239,8 +239,8 @@ impl Batch {
             self.attempts.push(AttemptLine {
                 order_id: id,
                 ordinal: i64::from(row.ordinal),
-                channel: attempt.channel.name(),
-                account: attempt.account.to_string(),
+                channel: attempt.channel().name(),
+                account: attempt.account.name().to_owned(),
                 payable_minor: attempt.payable_minor,
                 opened_at: attempt.opened_at.0,
                 frozen: row.frozen.to_string(),
@@ -252,8 +252,8 @@ impl Batch {
             let attempt = order.attempt(capture.ordinal);
             let attempt = attempt.ok_or_else(|| contradiction("has a capture of no attempt"))?;
             self.captures.push(CaptureRow {
-                channel: attempt.channel.name(),
-                account: attempt.account.to_string(),
+                channel: attempt.channel().name(),
+                account: attempt.account.name().to_owned(),
                 reference: capture.reference.to_string(),
                 order_id: id,
                 ordinal: i64::from(capture.ordinal),
@@ -335,7 +335,7 @@ impl Head {
             id: key(order.id),
             version: i64::from(order.version),
             state: order.state.name(),
-            channel: attempt.map(|attempt| attempt.channel.name()),
+            channel: attempt.map(|attempt| attempt.channel().name()),
             next_due_at: order.next_due_at(order.last_at).map(|due| due.0),
             snapshot: serde_json::to_string(order).map_err(unwritable)?,
         })
@@ -364,8 +364,8 @@ impl InboxLine {
     fn of(row: &InboxRow) -> Self {
         InboxLine {
             reason: row.reason.name(),
-            channel: row.channel.name(),
-            account: row.account.to_string(),
+            channel: row.account.channel().name(),
+            account: row.account.name().to_owned(),
             number: row.number.to_string(),
             order_id: row.order.map(key),
             body: row.body.clone(),

@@ -230,7 +230,6 @@ pub enum InboxReason {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InboxRow {
     pub reason: InboxReason,
-    pub channel: Channel,
     pub account: Account,
     /// The attempt's number as the callback gave it.
     pub number: Box<str>,

@@ -42,6 +42,10 @@ fn json<T: DeserializeOwned>(text: &str, what: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|_| unreadable(what))
 }
 
+fn channel(name: &str) -> Result<Channel, StoreError> {
+    Channel::parse(name).ok_or_else(|| unreadable("channel"))
+}
+
 fn order_id(key: Uuid) -> OrderId {
     OrderId::from_u128(key.as_u128())
 }
@@ -183,8 +187,7 @@ impl Readable for InboxColumns {
     fn read(self) -> Result<StoredInboxRow, StoreError> {
         let row = InboxRow {
             reason: InboxReason::parse(&self.reason).ok_or_else(|| unreadable("inbox reason"))?,
-            channel: Channel::parse(&self.channel).ok_or_else(|| unreadable("channel"))?,
-            account: Account(self.account.into()),
+            account: Account::new(channel(&self.channel)?, &self.account),
             number: self.number.into(),
             order: self.order_id.map(order_id),
             body: self.body,
@@ -417,7 +420,7 @@ impl Readable for LastChannelColumns {
     fn read(self) -> Result<LastChannel, StoreError> {
         Ok(LastChannel {
             payer: PayerMark(self.payer.try_into().map_err(|_| unreadable("payer"))?),
-            channel: Channel::parse(&self.channel).ok_or_else(|| unreadable("channel"))?,
+            channel: channel(&self.channel)?,
             at: Instant(self.at),
         })
     }

@@ -125,6 +125,6 @@ fn trap_08_nothing_that_is_told_out_of_order_undoes_a_success() {
     let mut walk = Walk::shown_at(Channel::Wechat);
     walk.tell(found(0, Finding::Closed));
     assert_eq!(walk.attempt(0).state, AttemptState::Dead);
-    walk.tell(called_back(0, REFERENCE, PAYABLE));
+    walk.tell(called_back(Channel::Wechat, 0, REFERENCE, PAYABLE));
     assert_eq!(walk.order.state, State::Succeeded);
 }

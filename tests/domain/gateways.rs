@@ -87,7 +87,7 @@ impl Gateways {
             Effect::Query { ordinal } => Some(found(ordinal, if answered { self.query(ordinal) } else { unclear() })),
             Effect::Close { ordinal } => {
                 let attempt = order.attempt(ordinal).expect("only attempts are closed");
-                assert_ne!(attempt.channel.rules().closing, Closing::Impossible, "there is no such call");
+                assert_ne!(attempt.channel().rules().closing, Closing::Impossible, "there is no such call");
                 let answer = if arrives { self.close(attempt) } else { close_unclear() };
                 Some(closed(ordinal, if answered { answer } else { close_unclear() }))
             }
@@ -142,7 +142,7 @@ impl Gateways {
     }
 
     fn close(&mut self, attempt: &Attempt) -> CloseAnswer {
-        match (self.books.get(&attempt.ordinal), attempt.channel.rules().closing) {
+        match (self.books.get(&attempt.ordinal), attempt.channel().rules().closing) {
             (None, Closing::Confirmed | Closing::Impossible) => close_unclear(),
             (Some(Known::Paid { .. }), _) => CloseAnswer::AlreadyPaid,
             (Some(Known::Declined), _) => CloseAnswer::Closed,
@@ -157,7 +157,7 @@ impl Gateways {
     /// A channel whose attempts end by time ends them.
     fn lapse(&mut self, order: &Order, now: Instant) {
         for attempt in &order.attempts {
-            let ends = attempt.channel.rules().unclosed == Unclosed::Ends && now > attempt.expires_at;
+            let ends = attempt.channel().rules().unclosed == Unclosed::Ends && now > attempt.expires_at;
             if let (Some(known @ Known::Waiting), true) = (self.books.get_mut(&attempt.ordinal), ends) {
                 *known = Known::Closed;
             }
@@ -166,7 +166,7 @@ impl Gateways {
 
     /// The payer pays `extra_minor` more than asked, even what was closed a moment ago.
     pub fn pay(&mut self, attempt: &Attempt, extra_minor: i64, callbacks: usize) {
-        let late = attempt.channel != Channel::Stripe;
+        let late = attempt.channel() != Channel::Stripe;
         match self.books.get(&attempt.ordinal) {
             None | Some(Known::Paid { .. } | Known::Declined) => return,
             Some(Known::Closed) if !late => return,
@@ -183,16 +183,20 @@ impl Gateways {
         }
     }
 
-    pub fn callback(&self, ordinal: u8) -> Option<Fact> {
+    pub fn callback(&self, channel: Channel, ordinal: u8) -> Option<Fact> {
+        self.paid_minor(ordinal).map(|amount_minor| called_back(channel, ordinal, &reference(ordinal), amount_minor))
+    }
+
+    fn paid_minor(&self, ordinal: u8) -> Option<i64> {
         match self.books.get(&ordinal)? {
-            Known::Paid { amount_minor } => Some(called_back(ordinal, &reference(ordinal), *amount_minor)),
+            Known::Paid { amount_minor } => Some(*amount_minor),
             Known::Waiting | Known::Closed | Known::Declined => None,
         }
     }
 
     /// Attempts whose payment was not told yet: a gateway repeats its callback until it is acknowledged.
     pub fn untold(&self) -> Vec<u8> {
-        let untold = |ordinal: &u8| !self.delivered.contains(ordinal) && self.callback(*ordinal).is_some();
+        let untold = |ordinal: &u8| !self.delivered.contains(ordinal) && self.paid_minor(*ordinal).is_some();
         self.books.keys().copied().filter(untold).collect()
     }
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use tongbao::domain::channel::Channel;
 use tongbao::domain::event::{Created, Effect, Event, Fact, Fault, Refusal, Step, Write};
+use tongbao::domain::id::Account;
 use tongbao::domain::ledger::LedgerAccount;
 use tongbao::domain::order::{Attempt, FeeBearer, Order, Purpose, RefundStage, State};
 use tongbao::domain::retry::Pace;
@@ -69,7 +70,9 @@ fn strays() -> impl Strategy<Value = Fact> {
         (0u8..4, 0u16..4).prop_map(|(ordinal, send)| sent(ordinal, send, no_answer())),
         (0u8..4).prop_map(|ordinal| found(ordinal, unclear())),
         (0u8..4).prop_map(|ordinal| closed(ordinal, close_unclear())),
-        (0u8..4).prop_map(|ordinal| called_back_in("CNY", "second".into(), (ordinal, REFERENCE, PAYABLE))),
+        (0u8..4, channels()).prop_map(|(ordinal, channel)| {
+            called_back_in("CNY", Account::new(channel, "second"), (ordinal, REFERENCE, PAYABLE))
+        }),
     ]
 }
 
@@ -233,7 +236,7 @@ impl Run {
     fn choose(&mut self, channel: Channel) {
         let before = self.order.clone();
         let method = method_of(channel);
-        let looked = Facts { channel, method, account: Some(account()), health: Health::Up, risk: None };
+        let looked = Facts { channel, method, account: Some(account(channel)), health: Health::Up, risk: None };
         let verdict = validate(&self.order, &looked, self.at);
         let first = match self.order.state {
             State::Created => self.tell(vec![chosen(channel), Fact::Validated { channel, method, verdict }]),
@@ -257,7 +260,8 @@ impl Run {
 
     fn deliver(&mut self, ordinal: u8) {
         self.gateways.delivered.insert(ordinal);
-        if let Some(fact) = self.gateways.callback(ordinal) {
+        let channel = self.order.attempt(ordinal).map(Attempt::channel);
+        if let Some(fact) = channel.and_then(|channel| self.gateways.callback(channel, ordinal)) {
             self.tell(vec![fact]).expect("a true callback is taken");
         }
     }
@@ -473,7 +477,7 @@ proptest! {
 #[test]
 fn an_order_with_one_attempt_is_small_in_memory() {
     let order = Walk::shown_at(Channel::Simpay).order;
-    let attempts: usize = order.attempts.iter().map(|attempt| attempt.account.as_str().len()).sum();
+    let attempts: usize = order.attempts.iter().map(|attempt| attempt.account.name().len()).sum();
     let heap = order.attempts.capacity() * size_of::<Attempt>() + attempts;
     let total = size_of::<Order>() + heap;
     assert!(total <= 400, "{} bytes of order, {heap} on the heap", size_of::<Order>());

@@ -5,7 +5,7 @@ use tongbao::domain::event::{
     CloseAnswer, Created, Effect, Fact, Fault, Finding, RefundOutcome, Refusal, SendOutcome, Step, Verdict,
     WebhookKind, Write,
 };
-use tongbao::domain::id::{PlatformId, Round};
+use tongbao::domain::id::{Account, PlatformId, Round};
 use tongbao::domain::ledger::{Entry, EntryKind};
 use tongbao::domain::order::{
     AttemptFailure, AttemptState, FeeBearer, OrderFailure, Purpose, Reach, RefundStage, State, SuspenseReason,
@@ -267,16 +267,22 @@ fn rule_03_the_look_at_a_channel_takes_the_earlier_of_both_expiries_and_refuses_
     let facts = |channel: Channel| Facts {
         channel,
         method: method_of(channel),
-        account: Some(account()),
+        account: Some(account(channel)),
         health: Health::Up,
         risk: None,
     };
     let left = |ms: i64| order.expires_at.plus_ms(-ms);
-    let suits = |expires_at| Verdict::Suitable { account: account(), expires_at };
+    let suits = |channel, expires_at| Verdict::Suitable { account: account(channel), expires_at };
     let unsuitable = Verdict::Unsuitable { failure: AttemptFailure::ChannelUnsuitable };
-    assert_eq!(validate(&order, &facts(Channel::Unionpay), START), suits(START.plus_ms(15 * MINUTE)));
-    assert_eq!(validate(&order, &facts(Channel::Simpay), START), suits(order.expires_at));
-    assert_eq!(validate(&order, &facts(Channel::Wechat), left(MINUTE + 10 * SECOND)), suits(order.expires_at));
+    assert_eq!(
+        validate(&order, &facts(Channel::Unionpay), START),
+        suits(Channel::Unionpay, START.plus_ms(15 * MINUTE))
+    );
+    assert_eq!(validate(&order, &facts(Channel::Simpay), START), suits(Channel::Simpay, order.expires_at));
+    assert_eq!(
+        validate(&order, &facts(Channel::Wechat), left(MINUTE + 10 * SECOND)),
+        suits(Channel::Wechat, order.expires_at)
+    );
     assert_eq!(validate(&order, &facts(Channel::Wechat), left(MINUTE + 10 * SECOND - 1)), unsuitable);
     assert_eq!(validate(&order, &Facts { account: None, ..facts(Channel::Simpay) }, START), unsuitable);
     assert_eq!(validate(&order, &Facts { method: Method::Card, ..facts(Channel::Simpay) }, START), unsuitable);
@@ -301,7 +307,7 @@ fn rule_03_a_scale_shrinks_the_life_of_what_only_time_ends_and_every_grace() {
         (Channel::Alipay, 2 * HOUR, 30 * SECOND),
     ] {
         let mut walk = Walk::of(&Created { time_scale, ..creation() });
-        let (method, account) = (method_of(channel), Some(account()));
+        let (method, account) = (method_of(channel), Some(account(channel)));
         let facts = Facts { channel, method, account, health: Health::Up, risk: None };
         let Verdict::Suitable { expires_at, .. } = validate(&walk.order, &facts, START) else { panic!("{channel}") };
         assert_eq!(expires_at, START.plus_ms(life_ms), "{channel}");
@@ -333,7 +339,7 @@ fn the_look_at_a_channel_holds_to_its_limits() {
     let mut order = Walk::new().order;
     let mut suits = |channel: Channel, amount_minor: i64| {
         order.amount_minor = amount_minor;
-        let account = Some(account());
+        let account = Some(account(channel));
         let facts = Facts { channel, method: method_of(channel), account, health: Health::Up, risk: None };
         match validate(&order, &facts, START) {
             Verdict::Suitable { .. } => true,
@@ -749,7 +755,7 @@ fn rule_08_the_first_capture_of_the_amount_asked_makes_every_unfinished_order_su
     for mut walk in [dead, validating, other, closing, Walk::shown_at(Channel::Simpay)] {
         let open: Vec<u8> =
             walk.order.attempts.iter().filter(|a| a.ordinal != 0 && a.is_open()).map(|a| a.ordinal).collect();
-        let step = walk.tell(called_back(0, REFERENCE, PAYABLE));
+        let step = walk.tell(called_back(Channel::Simpay, 0, REFERENCE, PAYABLE));
         assert_eq!((walk.order.state, walk.attempt(0).state), (State::Succeeded, AttemptState::Captured));
         assert_eq!((entries(&step), webhooks(&step)), (vec![EntryKind::Payment], vec![WebhookKind::OrderSucceeded]));
         assert_eq!((walk.attempt(0).failure, walk.order.last_failure), (None, None));
@@ -781,11 +787,11 @@ fn rule_09_a_doubtful_refund_is_sent_again_only_when_a_query_found_none() {
 fn rule_09_a_capture_is_identified_by_account_and_reference() {
     let mut walk = Walk::succeeded();
     let before = walk.order.clone();
-    for fact in [called_back(0, REFERENCE, PAYABLE), found(0, paid(REFERENCE, PAYABLE))] {
+    for fact in [called_back(Channel::Simpay, 0, REFERENCE, PAYABLE), found(0, paid(REFERENCE, PAYABLE))] {
         let step = walk.tell(fact);
         assert_eq!((&step.order, &step.writes[..], &step.effects[..]), (&before, &[][..], &[][..]));
     }
-    assert_eq!(walk.refusal(called_back(0, REFERENCE, PAYABLE - 1)), Refusal::CaptureContradicts);
+    assert_eq!(walk.refusal(called_back(Channel::Simpay, 0, REFERENCE, PAYABLE - 1)), Refusal::CaptureContradicts);
     // What is booked stands whatever a query says; nobody resolves against it either.
     let step = walk.tell(found(0, paid(REFERENCE, PAYABLE + 1)));
     assert_eq!((&step.order, &step.writes[..], &step.effects[..]), (&before, &[][..], &[][..]));
@@ -800,8 +806,8 @@ fn rule_09_a_capture_is_identified_by_account_and_reference() {
 #[test]
 fn rule_09_a_capture_that_is_told_of_in_two_ways_waits_for_a_person() {
     let mut walk = Walk::cancelled();
-    walk.tell(called_back(0, "late", PAYABLE));
-    walk.tell(called_back_in("USD", account(), (0, "late", PAYABLE)));
+    walk.tell(called_back(Channel::Simpay, 0, "late", PAYABLE));
+    walk.tell(called_back_in("USD", account(Channel::Simpay), (0, "late", PAYABLE)));
     assert!(walk.attempt(0).claimed_at.is_some());
     walk.wait(MINUTE);
     let step = walk.tell(found(0, paid("late", PAYABLE - 1)));
@@ -819,8 +825,8 @@ fn rule_09_a_further_capture_goes_to_suspense_and_is_refunded_once_a_query_confi
     walk.tell(closed(0, CloseAnswer::Closed));
     walk.pay_by(Channel::Wechat);
     walk.tell(sent(1, 1, SendOutcome::Accepted { reference: None }));
-    walk.tell(called_back(1, REFERENCE, PAYABLE));
-    let step = walk.tell(called_back(0, "late", PAYABLE));
+    walk.tell(called_back(Channel::Wechat, 1, REFERENCE, PAYABLE));
+    let step = walk.tell(called_back(Channel::Simpay, 0, "late", PAYABLE));
     assert_eq!((entries(&step), webhooks(&step)), (vec![EntryKind::Suspense], vec![]));
     assert_eq!(proposed(&step), [Effect::Query { ordinal: 0 }], "no money goes back on a callback's word");
     let dated_at = walk.at;
@@ -854,7 +860,7 @@ fn rule_09_a_wrong_amount_ends_the_attempt_and_leaves_the_order_payable() {
         assert_eq!(proposed(&step), [Effect::Refund { capture: 0 }]);
         walk.pay_by(Channel::Simpay);
         walk.tell(sent(1, 1, SendOutcome::Accepted { reference: None }));
-        walk.tell(called_back(1, "second", PAYABLE));
+        walk.tell(called_back(Channel::Simpay, 1, "second", PAYABLE));
         walk.tell(refund(0, RefundOutcome::Done));
         assert_eq!((walk.order.state, walk.order.net_captured_minor()), (State::Succeeded, PAYABLE));
     }
@@ -863,7 +869,7 @@ fn rule_09_a_wrong_amount_ends_the_attempt_and_leaves_the_order_payable() {
 #[test]
 fn rule_09_a_capture_on_a_failed_order_is_too_late_and_changes_no_final_state() {
     let mut walk = Walk::cancelled();
-    let step = walk.tell(called_back(0, REFERENCE, PAYABLE));
+    let step = walk.tell(called_back(Channel::Simpay, 0, REFERENCE, PAYABLE));
     assert_eq!((entries(&step), webhooks(&step)), (vec![EntryKind::Suspense], vec![]));
     walk.tell(found(0, paid(REFERENCE, PAYABLE)));
     walk.tell(refund(0, RefundOutcome::Done));
@@ -888,7 +894,7 @@ fn rule_09_a_refund_that_was_refused_is_owed_still_and_tried_at_its_pace() {
 #[test]
 fn rule_10_a_claim_is_asked_about_until_the_answer_is_certain() {
     let mut walk = Walk::shown_at(Channel::Unionpay);
-    walk.wait(14 * MINUTE).tell(called_back(0, REFERENCE, 20_120));
+    walk.wait(14 * MINUTE).tell(called_back(Channel::Unionpay, 0, REFERENCE, 20_120));
     walk.tell(found(0, unclear()));
     let first_gap = retry::queries(Channel::Unionpay, walk.order.pace)[0];
     assert_eq!(walk.order.next_due_at(walk.at).unwrap().since_ms(walk.at), first_gap);
@@ -906,7 +912,7 @@ fn rule_10_a_query_that_was_under_way_when_the_callback_came_does_not_undo_its_c
     let mut walk = Walk::shown_at(Channel::Wechat);
     walk.tell(Fact::CancelAsked);
     walk.tell(closed(0, CloseAnswer::Closed));
-    walk.tell(called_back(0, REFERENCE, PAYABLE - 1));
+    walk.tell(called_back(Channel::Wechat, 0, REFERENCE, PAYABLE - 1));
     walk.wait(3 * SECOND).tell(found(0, Finding::Closed));
     assert_eq!((walk.order.state, walk.order.is_quiet()), (State::Failed, false));
     assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
@@ -923,7 +929,7 @@ fn rule_10_a_matching_callback_is_proof_where_the_channel_s_word_is_and_else_a_r
     for channel in Channel::ALL {
         let mut walk = Walk::shown_at(channel);
         let payable = walk.attempt(0).payable_minor;
-        let step = walk.tell(called_back(0, REFERENCE, payable));
+        let step = walk.tell(called_back(channel, 0, REFERENCE, payable));
         match channel.rules().proof {
             Proof::Callback => assert_eq!(walk.order.state, State::Succeeded, "{channel}"),
             Proof::Query => {
@@ -944,11 +950,15 @@ fn rule_10_a_matching_callback_is_proof_where_the_channel_s_word_is_and_else_a_r
 fn rule_10_a_callback_with_another_amount_moves_no_money_and_causes_a_query() {
     for amount in [1, PAYABLE - 1, PAYABLE + 1] {
         let mut walk = Walk::shown_at(Channel::Simpay);
-        let step = walk.tell(called_back(0, REFERENCE, amount));
+        let step = walk.tell(called_back(Channel::Simpay, 0, REFERENCE, amount));
         assert_eq!((step.writes.len(), proposed(&step)), (0, vec![Effect::Query { ordinal: 0 }]));
         assert_eq!((walk.order.state, walk.order.captures.len()), (State::Submitted, 0));
         let before = walk.order.clone();
-        assert_eq!(walk.tell(called_back(0, REFERENCE, amount)).order, before, "said twice, noted once");
+        assert_eq!(
+            walk.tell(called_back(Channel::Simpay, 0, REFERENCE, amount)).order,
+            before,
+            "said twice, noted once"
+        );
         walk.tell(found(0, paid(REFERENCE, PAYABLE)));
         assert_eq!(walk.order.state, State::Succeeded);
     }
@@ -957,7 +967,7 @@ fn rule_10_a_callback_with_another_amount_moves_no_money_and_causes_a_query() {
 #[test]
 fn rule_10_a_callback_in_another_currency_moves_no_money_and_causes_a_query() {
     let mut walk = Walk::shown_at(Channel::Simpay);
-    let step = walk.tell(called_back_in("JPY", account(), (0, REFERENCE, PAYABLE)));
+    let step = walk.tell(called_back_in("JPY", account(Channel::Simpay), (0, REFERENCE, PAYABLE)));
     assert_eq!((step.writes.len(), proposed(&step)), (0, vec![Effect::Query { ordinal: 0 }]));
     assert_eq!((walk.order.state, walk.order.captures.len()), (State::Submitted, 0));
 }
@@ -965,10 +975,40 @@ fn rule_10_a_callback_in_another_currency_moves_no_money_and_causes_a_query() {
 #[test]
 fn rule_10_the_account_whose_key_verified_must_be_the_attempt_s() {
     let mut walk = Walk::shown_at(Channel::Simpay);
-    let by_another = called_back_in("CNY", "second".into(), (0, REFERENCE, PAYABLE));
+    let by_another = called_back_in("CNY", Account::new(Channel::Simpay, "second"), (0, REFERENCE, PAYABLE));
     assert_eq!(walk.refusal(by_another), Refusal::AccountDiffers);
-    assert_eq!(walk.refusal(called_back(1, REFERENCE, PAYABLE)), Refusal::AttemptUnknown);
+    assert_eq!(walk.refusal(called_back(Channel::Simpay, 1, REFERENCE, PAYABLE)), Refusal::AttemptUnknown);
     assert_eq!(walk.order.state, State::Submitted);
+}
+
+/// Every channel has an account called `default`: the name alone is half an identity.
+#[test]
+fn report_a_callback_of_one_channel_is_not_believed_for_an_attempt_at_another() {
+    for (own, other) in Channel::ALL.into_iter().flat_map(|own| Channel::ALL.map(|other| (own, other))) {
+        let mut walk = Walk::shown_at(own);
+        let payable = walk.attempt(0).payable_minor;
+        let before = walk.order.clone();
+        let told = called_back(other, 0, REFERENCE, payable);
+        if own == other {
+            walk.tell(told);
+            assert_ne!(walk.order, before, "{own} is believed of its own");
+        } else {
+            assert_eq!(walk.refusal(told), Refusal::AccountDiffers, "{other} of an attempt at {own}");
+            assert_eq!(walk.order, before, "{other} of an attempt at {own}");
+        }
+    }
+}
+
+/// Nor does a look at one channel open an attempt at an account of another.
+#[test]
+fn report_an_account_of_another_channel_takes_no_attempt() {
+    let mut order = Walk::new();
+    order.tell(chosen(Channel::Wechat));
+    let before = order.order.clone();
+    let verdict = Verdict::Suitable { account: account(Channel::Alipay), expires_at: before.expires_at };
+    let crossed = Fact::Validated { channel: Channel::Wechat, method: method_of(Channel::Wechat), verdict };
+    assert_eq!(order.refusal(crossed), Refusal::OutOfPlace);
+    assert_eq!(order.order, before);
 }
 
 #[test]
@@ -1081,10 +1121,10 @@ fn states_the_fee_is_booked_by_who_bears_it() {
         let step = walk.tell(found(0, paid(REFERENCE, payable)));
         let expected = match fee_bearer {
             FeeBearer::Payer => {
-                Entry::payment_by_payer((Channel::Simpay, &account()), PlatformId(7), walk.order.currency, (20_000, 60))
+                Entry::payment_by_payer(&account(Channel::Simpay), PlatformId(7), walk.order.currency, (20_000, 60))
             }
             FeeBearer::Platform => {
-                let at = (Channel::Simpay, &account());
+                let at = &account(Channel::Simpay);
                 Entry::payment_by_platform(at, PlatformId(7), walk.order.currency, (20_000, 60))
             }
         };

@@ -7,9 +7,10 @@ use tongbao::domain::event::{
     CloseAnswer, Created, Effect, Event, Fact, Fault, Finding, RefundOutcome, Refusal, SendOutcome, Step, Verdict,
     Write,
 };
-use tongbao::domain::id::Round;
+use tongbao::domain::id::{Account, Round};
 use tongbao::domain::order::{
-    AttemptFailure, AttemptState, CloseStage, Order, OrderFailure, Purpose, Reach, RefundStage, SuspenseReason, Wish,
+    Attempt, AttemptFailure, AttemptState, CloseStage, Order, OrderFailure, Purpose, Reach, RefundStage,
+    SuspenseReason, Wish,
 };
 use tongbao::domain::retry;
 use tongbao::domain::step;
@@ -42,7 +43,7 @@ fn situations() -> Vec<(&'static str, Walk)> {
     second.tell(sent(1, 1, SendOutcome::Accepted { reference: None }));
     let mut last = Walk::of(&Created { attempts_max: 1, ..creation() });
     last.pay_by(Channel::Simpay);
-    let further = walk(&Walk::succeeded(), vec![called_back(0, "another", PAYABLE)]);
+    let further = walk(&Walk::succeeded(), vec![called_back(Channel::Simpay, 0, "another", PAYABLE)]);
     let owed = walk(&Walk::succeeded(), vec![found(0, paid("another", PAYABLE))]);
     let mut anew = walk(&owed, vec![refund(1, refund_dead())]);
     let again = anew.clone();
@@ -67,7 +68,7 @@ fn situations() -> Vec<(&'static str, Walk)> {
         ("submitted, open, shown, unionpay", shown_unionpay.clone()),
         (
             "submitted, open, shown, unionpay, claimed by a callback",
-            walk(&shown_unionpay, vec![called_back(0, REFERENCE, 20_120)]),
+            walk(&shown_unionpay, vec![called_back(Channel::Unionpay, 0, REFERENCE, 20_120)]),
         ),
         ("submitted, second attempt open at wechat, first dead", second.clone()),
         ("submitted, closing to cancel, nowhere", walk(&open, vec![Fact::CancelAsked])),
@@ -81,7 +82,7 @@ fn situations() -> Vec<(&'static str, Walk)> {
         ("succeeded", Walk::succeeded()),
         (
             "succeeded by the first attempt, second closing at wechat",
-            walk(&second, vec![called_back(0, REFERENCE, PAYABLE)]),
+            walk(&second, vec![called_back(Channel::Simpay, 0, REFERENCE, PAYABLE)]),
         ),
         ("succeeded, a further capture unconfirmed", further),
         ("succeeded, a further capture's refund owed", owed.clone()),
@@ -98,6 +99,8 @@ fn situations() -> Vec<(&'static str, Walk)> {
 fn events(order: &Order) -> Vec<(&'static str, Fact)> {
     let newest = order.attempts.last();
     let ordinal = newest.map_or(0, |attempt| attempt.ordinal);
+    let channel = newest.map_or(Channel::Simpay, Attempt::channel);
+    let first = order.attempt(0).map_or(channel, Attempt::channel);
     let payable = newest.map_or(PAYABLE, |attempt| attempt.payable_minor);
     let send = newest.map_or(1, |attempt| attempt.sends);
     let looked = |verdict| Fact::Validated { channel: Channel::Simpay, method: method_of(Channel::Simpay), verdict };
@@ -107,7 +110,9 @@ fn events(order: &Order) -> Vec<(&'static str, Fact)> {
         Some(Purpose::Payment) | None => Round::FIRST,
     };
     let refunded = |outcome| refund_of(round, suspect, outcome);
-    let by_another_account = called_back_in("CNY", "second".into(), (ordinal, "new", payable));
+    let by_another_account = called_back_in("CNY", Account::new(channel, "second"), (ordinal, "new", payable));
+    let other = if channel == Channel::Stripe { Channel::Simpay } else { Channel::Stripe };
+    let by_another_channel = called_back(other, ordinal, "new", payable);
     vec![
         ("created", Fact::Created(Box::new(creation()))),
         ("chosen simpay", chosen(Channel::Simpay)),
@@ -135,12 +140,13 @@ fn events(order: &Order) -> Vec<(&'static str, Fact)> {
         ("close already paid", closed(ordinal, CloseAnswer::AlreadyPaid)),
         ("close not exist", closed(ordinal, CloseAnswer::NotExist)),
         ("close unknown", closed(ordinal, close_unclear())),
-        ("callback paid", called_back(ordinal, "new", payable)),
-        ("callback paid less", called_back(ordinal, "new", payable - 1)),
-        ("callback other currency", called_back_in("JPY", account(), (ordinal, "new", payable))),
-        ("callback contradicts", called_back(0, REFERENCE, PAYABLE - 1)),
+        ("callback paid", called_back(channel, ordinal, "new", payable)),
+        ("callback paid less", called_back(channel, ordinal, "new", payable - 1)),
+        ("callback other currency", called_back_in("JPY", account(channel), (ordinal, "new", payable))),
+        ("callback contradicts", called_back(first, 0, REFERENCE, PAYABLE - 1)),
         ("callback other account", by_another_account),
-        ("callback other attempt", called_back(9, "new", payable)),
+        ("callback other channel", by_another_channel),
+        ("callback other attempt", called_back(channel, 9, "new", payable)),
         ("refund done", refunded(RefundOutcome::Done)),
         ("refund rejected", refunded(RefundOutcome::Rejected { code: "NOT_ENOUGH".into() })),
         ("refund refused for good", refunded(RefundOutcome::Spent { code: "64".into() })),
@@ -258,7 +264,7 @@ fn changes(before: &Order, after: &Order) -> Vec<String> {
     for attempt in &after.attempts {
         let ordinal = attempt.ordinal;
         let Some(old) = before.attempt(ordinal) else {
-            changes.push(format!("#{ordinal} opened at {}", attempt.channel));
+            changes.push(format!("#{ordinal} opened at {}", attempt.channel()));
             continue;
         };
         let mut note = |text: String| changes.push(format!("#{ordinal} {text}"));
@@ -405,8 +411,8 @@ created, no attempt yet
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
     | close not exist | close unknown | callback paid | callback paid less | callback other currency
-    | callback contradicts | callback other account | callback other attempt | operator: paid | operator: closed
-        -> refused: attempt unknown
+    | callback contradicts | callback other account | callback other channel | callback other attempt
+    | operator: paid | operator: closed -> refused: attempt unknown
     cancel -> failed, cancelled; writes wipe, order.failed; rests
     deadline | timer | timer, much later -> unchanged
     deadline, passed -> failed, expired; writes wipe, order.failed; rests
@@ -423,7 +429,7 @@ created, attempt dead
     query paid less | query paid more
         -> capture 0 wrong amount, refund owed; writes capture 0, entry suspense; does refund 0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> failed, cancelled; writes wipe, order.failed
     deadline, passed -> failed, expired; writes wipe, order.failed
@@ -440,7 +446,7 @@ created, switching to wechat, attempt dead
     query paid less | query paid more
         -> capture 0 wrong amount, refund owed; writes capture 0, entry suspense; does refund 0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> failed, cancelled, wish none; writes wipe, order.failed
     timer | timer, much later -> unchanged; does choose wechat
@@ -456,8 +462,8 @@ validating
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
     | close not exist | close unknown | callback paid | callback paid less | callback other currency
-    | callback contradicts | callback other account | callback other attempt | operator: paid | operator: closed
-        -> refused: attempt unknown
+    | callback contradicts | callback other account | callback other channel | callback other attempt
+    | operator: paid | operator: closed -> refused: attempt unknown
     timer | timer, much later -> unchanged
 submitted, open, nowhere: the first send is under way
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
@@ -482,7 +488,7 @@ submitted, open, nowhere: the first send is under way
     callback paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel, #0 closing; does close #0
     timer | timer, much later -> unchanged; does query #0
@@ -511,7 +517,7 @@ submitted, open, nowhere, the last attempt allowed
     callback paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel, #0 closing; does close #0
     timer | timer, much later -> unchanged; does query #0
@@ -536,7 +542,7 @@ submitted, open, perhaps: the first send is unknown
     callback paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel, #0 closing; does close #0
     timer | timer, much later -> unchanged; does query #0
@@ -559,7 +565,7 @@ submitted, open, shown
         -> created, last declined, #0 dead; writes wipe, order.attempt_failed
     close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel, #0 closing; does close #0
     timer | timer, much later -> unchanged; does query #0
@@ -581,7 +587,7 @@ submitted, open, shown, unionpay
     query declined | query closed | operator: closed
         -> created, last declined, #0 dead; writes wipe, order.attempt_failed
     callback paid | callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel, #0 closing; does query #0
     timer | timer, much later -> unchanged; does query #0
@@ -605,7 +611,7 @@ submitted, open, shown, unionpay, claimed by a callback
         -> created, last declined, #0 dead, #0 unclaimed; writes wipe, order.attempt_failed
     callback paid | callback paid less | callback other currency | callback contradicts | timer | timer, much later
         -> unchanged; does query #0
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel, #0 closing; does query #0
     deadline, passed -> wish expiry, #0 closing; does query #0
@@ -630,7 +636,7 @@ submitted, second attempt open at wechat, first dead
     close already paid | close not exist | close unknown -> #1 close asked; does query #1
     callback paid less | callback other currency -> #1 claimed; does query #1
     callback contradicts -> #0 claimed; does query #0
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel, #1 closing; does close #1
     timer | timer, much later -> unchanged; does query #1
@@ -655,7 +661,7 @@ submitted, closing to cancel, nowhere
     callback paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
 submitted, closing to cancel, shown
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
@@ -673,7 +679,7 @@ submitted, closing to cancel, shown
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
     close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
 submitted, closing to cancel, close answered by wechat
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
@@ -691,7 +697,7 @@ submitted, closing to cancel, close answered by wechat
     close closed | timer | timer, much later -> unchanged; does query #0
     close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
 submitted, closing to cancel, unionpay
     created | validated suitable | validated unsuitable | validated risk | send never sent | close closed
@@ -708,7 +714,7 @@ submitted, closing to cancel, unionpay
     query declined | query closed | operator: closed
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
     callback paid | callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
     timer | timer, much later -> unchanged; does query #0
 submitted, closing as expired, shown
@@ -727,7 +733,7 @@ submitted, closing as expired, shown
         -> failed, expired, wish none, #0 dead; writes wipe, order.failed
     close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel
 submitted, closing to switch to wechat, shown
@@ -747,7 +753,7 @@ submitted, closing to switch to wechat, shown
     close already paid | close unknown -> #0 close asked; does query #0
     close not exist -> wish none, #0 open, #0 close asked; does query #0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
     cancel -> wish cancel
     deadline, passed -> wish expiry
@@ -765,7 +771,7 @@ succeeded
     callback paid -> capture 1 further, unconfirmed; writes capture 1, entry suspense; does query #0
     callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts | operator: closed -> refused: capture contradicts
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
 succeeded by the first attempt, second closing at wechat
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
@@ -783,7 +789,7 @@ succeeded by the first attempt, second closing at wechat
     callback paid -> #1 dead, capture 1 further, unconfirmed; writes capture 1, entry suspense; does query #1
     callback paid less | callback other currency -> #1 claimed; does query #1
     callback contradicts -> refused: capture contradicts
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
 succeeded, a further capture unconfirmed
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
@@ -798,7 +804,7 @@ succeeded, a further capture unconfirmed
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
     callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts | operator: closed -> refused: capture contradicts
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
     timer | timer, much later -> unchanged; does query #0
 succeeded, a further capture's refund owed
@@ -813,7 +819,7 @@ succeeded, a further capture's refund owed
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
     callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts | operator: closed -> refused: capture contradicts
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
     refund done -> capture 1 further, refunded; writes entry suspense_refund, order.suspense_refunded; rests
     refund rejected | refund not sent -> capture 1 further, refund owed
@@ -833,7 +839,7 @@ succeeded, a further capture's refund in doubt
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
     callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts | operator: closed -> refused: capture contradicts
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
     refund done -> capture 1 further, refunded; writes entry suspense_refund, order.suspense_refunded; rests
     refund rejected | refund refused for good | refund stuck | refund not sent | refund unknown
@@ -854,7 +860,7 @@ succeeded, a further capture's refund owed under its second number
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
     callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts | operator: closed -> refused: capture contradicts
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
     refund done
         -> capture 1 further, refunded, number 2; writes entry suspense_refund, order.suspense_refunded; rests
@@ -876,7 +882,7 @@ succeeded, a further capture's refund in doubt under its last number
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
     callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts | operator: closed -> refused: capture contradicts
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
     refund done
         -> capture 1 further, refunded, number 6; writes entry suspense_refund, order.suspense_refunded; rests
@@ -897,7 +903,7 @@ succeeded, a further capture's refund done
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
     callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts | operator: closed -> refused: capture contradicts
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
 failed, cancelled before any attempt
     created | validated suitable | validated unsuitable | validated risk | refund done | refund rejected
@@ -908,8 +914,8 @@ failed, cancelled before any attempt
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
     | close not exist | close unknown | callback paid | callback paid less | callback other currency
-    | callback contradicts | callback other account | callback other attempt | operator: paid | operator: closed
-        -> refused: attempt unknown
+    | callback contradicts | callback other account | callback other channel | callback other attempt
+    | operator: paid | operator: closed -> refused: attempt unknown
     deadline | timer | deadline, passed | timer, much later -> unchanged
 failed, cancelled, attempt dead
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
@@ -924,7 +930,7 @@ failed, cancelled, attempt dead
     query pending | query not exist | query declined | query closed | operator: closed -> #0 watched 1
     callback paid -> capture 0 too late, unconfirmed; writes capture 0, entry suspense; does query #0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
-    callback other account -> refused: account differs
+    callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
     timer | timer, much later -> unchanged; does query #0
 ";

@@ -42,8 +42,9 @@ pub fn creation() -> Created {
     }
 }
 
-pub fn account() -> Account {
-    Account::from("default")
+/// Every channel has an account of this name.
+pub fn account(channel: Channel) -> Account {
+    Account::new(channel, "default")
 }
 
 /// The channel's default method.
@@ -56,7 +57,7 @@ pub fn chosen(channel: Channel) -> Fact {
 }
 
 pub fn suitable(channel: Channel, expires_at: Instant) -> Fact {
-    let verdict = Verdict::Suitable { account: account(), expires_at };
+    let verdict = Verdict::Suitable { account: account(channel), expires_at };
     Fact::Validated { channel, method: method_of(channel), verdict }
 }
 
@@ -105,8 +106,9 @@ pub fn close_unclear() -> CloseAnswer {
     CloseAnswer::Unknown { why: "timed out".into() }
 }
 
-pub fn called_back(ordinal: u8, reference: &str, amount_minor: i64) -> Fact {
-    called_back_in("CNY", account(), (ordinal, reference, amount_minor))
+/// By the default account of an attempt's channel.
+pub fn called_back(channel: Channel, ordinal: u8, reference: &str, amount_minor: i64) -> Fact {
+    called_back_in("CNY", account(channel), (ordinal, reference, amount_minor))
 }
 
 pub fn called_back_in(currency: &str, account: Account, (ordinal, reference, amount_minor): (u8, &str, i64)) -> Fact {
@@ -199,7 +201,7 @@ impl Walk {
     /// An order that was paid through simpay.
     pub fn succeeded() -> Self {
         let mut walk = Walk::shown_at(Channel::Simpay);
-        walk.tell(called_back(0, REFERENCE, PAYABLE));
+        walk.tell(called_back(Channel::Simpay, 0, REFERENCE, PAYABLE));
         walk
     }
 

@@ -176,7 +176,7 @@ fn deaths(world: &World, order: &Order, before: Option<&Order>) {
             continue;
         }
         let Some(payment) = world.gateways.payment(number) else {
-            if attempt.channel == Channel::Stripe && attempt.reach == Reach::Perhaps {
+            if attempt.channel() == Channel::Stripe && attempt.reach == Reach::Perhaps {
                 sights::note(Sight::NowhereForGood);
             }
             continue;
@@ -228,11 +228,11 @@ fn ends_in_time(world: &World, order: &Order, attempt: &Attempt) {
     let is_calm = now > world.calm_at.plus_ms(SETTLED_MS);
     let is_over = now > attempt.expires_at.plus_ms(LAPSE_MAX_MS + LOOK_MAX_MS);
     let payment = world.gateways.payment(number);
-    let may_live = match attempt.channel.rules().unclosed {
+    let may_live = match attempt.channel().rules().unclosed {
         Unclosed::Ends => payment.is_some_and(|payment| payment.capture.is_some()),
         Unclosed::Lives => payment.is_some(),
     } || world.gateways.may_capture(number, now);
-    match attempt.channel.rules().lapse {
+    match attempt.channel().rules().lapse {
         Lapse::NotExist | Lapse::NotExistOrPending => {
             assert!(!is_calm || !is_over || may_live, "{number} ended long ago and is still open: {order:?}");
         }
@@ -250,12 +250,7 @@ pub fn at_the_end(world: &World) {
         assert_eq!(row.next_due_at, None, "{} still has something due: {order:?}", order.id);
         for capture in &order.captures {
             let attempt = order.attempt(capture.ordinal).expect("a capture belongs to an attempt");
-            booked.insert((
-                attempt.channel,
-                attempt.account.clone(),
-                capture.reference.to_string(),
-                capture.amount_minor,
-            ));
+            booked.insert((attempt.account.clone(), capture.reference.to_string(), capture.amount_minor));
         }
         settled(world, row);
     }
@@ -264,7 +259,7 @@ pub fn at_the_end(world: &World) {
         .payments()
         .filter_map(|(_, payment)| {
             let capture = payment.capture.clone()?;
-            Some((payment.channel, payment.account.clone(), capture.reference, capture.amount_minor))
+            Some((payment.account.clone(), capture.reference, capture.amount_minor))
         })
         .collect();
     assert_eq!(booked, truth, "our captures are the gateways' captures");
@@ -296,19 +291,19 @@ fn settled(world: &World, row: &Row) {
 
 /// The ledger against the gateways.
 fn books(world: &World) {
-    let mut held: BTreeMap<(Channel, Account), i64> = BTreeMap::new();
+    let mut held: BTreeMap<Account, i64> = BTreeMap::new();
     for (_, payment) in world.gateways.payments() {
-        *held.entry((payment.channel, payment.account.clone())).or_default() += payment.net_minor();
+        *held.entry(payment.account.clone()).or_default() += payment.net_minor();
     }
     let mut sums: BTreeMap<LedgerAccount, i64> = BTreeMap::new();
     for (account, amount_minor) in world.store.entries.iter().flat_map(|entry| entry.lines()) {
         *sums.entry(account.clone()).or_default() += amount_minor;
     }
     assert_eq!(sums.values().sum::<i64>(), 0, "the books sum to zero");
-    for ((channel, account), amount_minor) in held {
+    for (account, amount_minor) in held {
         let booked = |name: LedgerAccount| sums.get(&name).copied().unwrap_or_default();
-        let holds = booked(LedgerAccount::Channel(channel, account.clone()));
-        assert_eq!(holds, amount_minor, "what {channel} {account} holds");
-        assert_eq!(booked(LedgerAccount::Suspense(channel, account)), 0, "all suspense was given back");
+        let holds = booked(LedgerAccount::Channel(account.clone()));
+        assert_eq!(holds, amount_minor, "what {account} holds");
+        assert_eq!(booked(LedgerAccount::Suspense(account)), 0, "all suspense was given back");
     }
 }

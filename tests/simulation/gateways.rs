@@ -61,7 +61,7 @@ pub struct Shown {
 }
 
 /// Whose attempt it is.
-pub type Whose<'a> = (AttemptNumber, Channel, &'a Account);
+pub type Whose<'a> = (AttemptNumber, &'a Account);
 
 /// How an answer may deviate from the plain one without being wrong: a replica lags behind, work is still under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +120,6 @@ pub enum Honesty {
 
 #[derive(Debug)]
 pub struct Payment {
-    pub channel: Channel,
     pub account: Account,
     /// None where the number was ended before it was ever created.
     pub terms: Option<Terms>,
@@ -147,7 +146,7 @@ pub struct Capture {
 #[derive(Debug, Default)]
 pub struct Gateways {
     payments: BTreeMap<AttemptNumber, Payment>,
-    references: BTreeMap<(Channel, Account), u32>,
+    references: BTreeMap<Account, u32>,
     /// Stripe keeps the answer of the first run of a create and repeats it, an error included.
     failures: BTreeSet<AttemptNumber>,
 }
@@ -194,9 +193,9 @@ impl Gateways {
 
     /// Answers a request.
     pub fn serve(&mut self, whose: Whose<'_>, request: &Request, now: Instant, mood: Mood) -> Reply {
-        let (number, channel, account) = whose;
+        let (number, account) = whose;
         if let Some(payment) = self.payments.get(&number) {
-            assert_eq!((payment.channel, &payment.account), (channel, account), "an attempt stays at its account");
+            assert_eq!(&payment.account, account, "an attempt stays at its account");
         }
         match request {
             Request::Submit(terms) => self.submit(whose, *terms, now),
@@ -212,7 +211,7 @@ impl Gateways {
     }
 
     fn submit(&mut self, whose: Whose<'_>, terms: Terms, now: Instant) -> Reply {
-        let (number, channel, account) = whose;
+        let (number, account) = whose;
         if self.failures.contains(&number) {
             sights::note(Sight::FailureRepeated);
             return Reply::Submit(SendOutcome::Unknown { why: "the first answer again".into() }, 0);
@@ -223,7 +222,7 @@ impl Gateways {
             let submitted = payment.trade.submit(now);
             return payment.submitted(submitted);
         }
-        let mut payment = self.payment_of((channel, account), terms, now);
+        let mut payment = self.payment_of(account, terms, now);
         let submitted = payment.trade.submit(now);
         let reply = payment.submitted(submitted);
         if let Submitted::Taken { .. } = submitted {
@@ -232,15 +231,14 @@ impl Gateways {
         reply
     }
 
-    fn payment_of(&mut self, (channel, account): (Channel, &Account), terms: Terms, now: Instant) -> Payment {
+    fn payment_of(&mut self, account: &Account, terms: Terms, now: Instant) -> Payment {
         Payment {
-            channel,
             account: account.clone(),
             terms: Some(terms),
             honesty: Honesty::Honest,
             capture: None,
-            name: (channel == Channel::Stripe).then(|| self.reference(channel, account).into()),
-            trade: begin(channel, terms.expires_at, now),
+            name: (account.channel() == Channel::Stripe).then(|| self.reference(account).into()),
+            trade: begin(account.channel(), terms.expires_at, now),
             refunds: BTreeMap::new(),
             refunds_refused: 0,
             next_refund: End::Paid,
@@ -249,8 +247,8 @@ impl Gateways {
     }
 
     /// Two accounts give the same references: only both together name a capture.
-    fn reference(&mut self, channel: Channel, account: &Account) -> String {
-        let count = self.references.entry((channel, account.clone())).or_default();
+    fn reference(&mut self, account: &Account) -> String {
+        let count = self.references.entry(account.clone()).or_default();
         *count += 1;
         format!("R{count}")
     }
@@ -263,9 +261,9 @@ impl Gateways {
     }
 
     /// From here on a browser may bring the form at any time.
-    pub fn hand_out(&mut self, (number, channel, account): Whose<'_>, terms: Terms, now: Instant) {
+    pub fn hand_out(&mut self, (number, account): Whose<'_>, terms: Terms, now: Instant) {
         if !self.payments.contains_key(&number) {
-            let payment = self.payment_of((channel, account), terms, now);
+            let payment = self.payment_of(account, terms, now);
             self.payments.insert(number, payment);
         }
     }
@@ -287,11 +285,11 @@ impl Gateways {
     }
 
     fn close(&mut self, whose: Whose<'_>, now: Instant, mood: Mood) -> CloseAnswer {
-        let (number, channel, account) = whose;
-        match (self.payments.get_mut(&number), channel) {
+        let (number, account) = whose;
+        match (self.payments.get_mut(&number), account.channel()) {
             (Some(payment), _) => payment.trade.close(now, mood),
             (None, Channel::Simpay) => {
-                self.foreclose(number, channel, account, now);
+                self.foreclose(number, account, now);
                 CloseAnswer::Closed
             }
             (None, Channel::Alipay | Channel::Stripe) => CloseAnswer::NotExist,
@@ -301,15 +299,14 @@ impl Gateways {
     }
 
     /// Has a number ended for good, even one that was never created.
-    pub fn foreclose(&mut self, number: AttemptNumber, channel: Channel, account: &Account, now: Instant) {
+    pub fn foreclose(&mut self, number: AttemptNumber, account: &Account, now: Instant) {
         let payment = self.payments.entry(number).or_insert_with(|| Payment {
-            channel,
             account: account.clone(),
             terms: None,
             honesty: Honesty::Honest,
             capture: None,
             name: None,
-            trade: begin(channel, now, now),
+            trade: begin(account.channel(), now, now),
             refunds: BTreeMap::new(),
             refunds_refused: 0,
             next_refund: End::Paid,
@@ -351,8 +348,8 @@ impl Gateways {
         if !lies && !payment.trade.takes(now.plus_ms(LAST_MOMENT_MS)) {
             sights::note(Sight::TakenInTheLastMoment);
         }
-        let (channel, account, name) = (payment.channel, payment.account.clone(), payment.name.clone());
-        let reference = name.map_or_else(|| self.reference(channel, &account), String::from);
+        let (account, name) = (payment.account.clone(), payment.name.clone());
+        let reference = name.map_or_else(|| self.reference(&account), String::from);
         let payment = self.payments.get_mut(&number)?;
         let capture = Capture { reference, amount_minor };
         payment.trade.paid(now);

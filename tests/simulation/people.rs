@@ -111,7 +111,7 @@ pub fn create(world: &mut World, buyer: usize) {
 pub fn pay(world: &mut World, buyer: usize) {
     let Some(id) = world.store.by_merchant(world.buyers[buyer].merchant) else { return };
     let open = world.store.row(id).and_then(|row| row.order.open_attempt());
-    let current = open.map(|attempt| (attempt.channel, attempt.method));
+    let current = open.map(|attempt| (attempt.channel(), attempt.method));
     let (channel, method) = match current {
         Some(current) if world.dice.happens(300) => current,
         Some(_) | None => any_way(world),
@@ -134,8 +134,8 @@ fn any_way(world: &mut World) -> (Channel, Method) {
 pub fn shown(world: &mut World, order: &Order, shown: Shown) {
     let now = world.now();
     let Some(attempt) = order.attempt(shown.number.ordinal) else { return };
-    if is_carried(attempt.channel, attempt.method) {
-        let whose = (shown.number, attempt.channel, &attempt.account);
+    if is_carried(attempt.channel(), attempt.method) {
+        let whose = (shown.number, &attempt.account);
         world.gateways.hand_out(whose, Terms::of(attempt), now);
     }
     if world.dice.happens(world.weather.last_moment) {
@@ -199,7 +199,7 @@ pub fn hurry(world: &mut World, shown: Shown) {
 
 fn pay_by(world: &mut World, shown: Shown, taking_ms: i64) {
     let (number, now) = (shown.number, world.now());
-    let Some(channel) = world.gateways.payment(number).map(|payment| payment.channel) else { return };
+    let Some(channel) = world.gateways.payment(number).map(|payment| payment.account.channel()) else { return };
     if !world.gateways.agree(shown, now) {
         return;
     }
@@ -236,14 +236,16 @@ pub fn resolve(world: &mut World, extent: Extent) {
     for row in world.store.rows() {
         let is_meant = |attempt: &&Attempt| match extent {
             Extent::All => true,
-            Extent::Endless => attempt.state == AttemptState::Closing && attempt.channel.rules().lapse == Lapse::Never,
+            Extent::Endless => {
+                attempt.state == AttemptState::Closing && attempt.channel().rules().lapse == Lapse::Never
+            }
         };
         if let Some(attempt) = row.order.open_attempt().filter(is_meant) {
-            resolved.push((row.order.number(attempt.ordinal), attempt.channel, attempt.account.clone()));
+            resolved.push((row.order.number(attempt.ordinal), attempt.account.clone()));
         }
     }
-    for (number, channel, account) in resolved {
-        world.gateways.foreclose(number, channel, &account, now);
+    for (number, account) in resolved {
+        world.gateways.foreclose(number, &account, now);
         let capture = world.gateways.payment(number).and_then(|payment| payment.capture.clone());
         let finding = match capture {
             Some(capture) => {

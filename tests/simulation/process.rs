@@ -73,7 +73,6 @@ impl Actor {
 #[derive(Debug, Clone)]
 pub struct Call {
     pub number: AttemptNumber,
-    pub channel: Channel,
     pub method: Method,
     pub account: Account,
     pub question: Question,
@@ -106,7 +105,7 @@ pub struct Process {
     pub actors: BTreeMap<OrderId, Actor>,
     pub desk: Rc<RefCell<Desk>>,
     pub calls: BTreeMap<u64, Call>,
-    pub breakers: BTreeMap<(Channel, Account), Breaker>,
+    pub breakers: BTreeMap<Account, Breaker>,
     pub way: Way,
     pub committing: Option<Vec<Pending>>,
     /// How far the store has been looked through for what is due.
@@ -130,9 +129,9 @@ impl Process {
         }
     }
 
-    pub fn breaker(&mut self, channel: Channel, account: &Account) -> &mut Breaker {
+    pub fn breaker(&mut self, account: &Account) -> &mut Breaker {
         let limits = Limits { failures: 10, open_ms: 5_000 };
-        self.breakers.entry((channel, account.clone())).or_insert_with(|| Breaker::new(limits))
+        self.breakers.entry(account.clone()).or_insert_with(|| Breaker::new(limits))
     }
 
     /// Whether a call about this order is under way.

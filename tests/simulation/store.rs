@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tongbao::domain::channel::Channel;
 use tongbao::domain::event::{Event, Fact, WebhookKind};
 use tongbao::domain::id::{Account, OrderId};
 use tongbao::domain::ledger::Entry;
@@ -54,7 +53,7 @@ pub enum Refused {
 pub struct Store {
     rows: BTreeMap<OrderId, Row>,
     merchants: BTreeMap<u32, OrderId>,
-    captures: BTreeSet<(Channel, Account, Box<str>)>,
+    captures: BTreeSet<(Account, Box<str>)>,
     pub entries: Vec<Entry>,
 }
 
@@ -99,11 +98,11 @@ impl Store {
         Ok(duplicates)
     }
 
-    fn keys<'a>(&self, unit: &'a Unit) -> impl Iterator<Item = (Channel, Account, Box<str>)> + use<'a> {
+    fn keys<'a>(&self, unit: &'a Unit) -> impl Iterator<Item = (Account, Box<str>)> + use<'a> {
         unit.captures.iter().map(|index| {
             let capture = &unit.order.captures[usize::from(*index)];
             let attempt = unit.order.attempt(capture.ordinal).expect("a capture belongs to an attempt");
-            (attempt.channel, attempt.account.clone(), capture.reference.clone())
+            (attempt.account.clone(), capture.reference.clone())
         })
     }
 

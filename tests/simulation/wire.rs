@@ -48,7 +48,6 @@ impl World {
         let asked_at = self.agenda.now;
         let call = Call {
             number: order.number(ordinal),
-            channel: attempt(ordinal).channel,
             method: attempt(ordinal).method,
             account: attempt(ordinal).account.clone(),
             question,
@@ -81,12 +80,12 @@ impl World {
         if call.withdrawn {
             return self.tell_answer(id, not_sent(&call.request));
         }
-        if let (Question::Submit { .. }, true) = (call.question, is_carried(call.channel, call.method)) {
+        if let (Question::Submit { .. }, true) = (call.question, is_carried(call.account.channel(), call.method)) {
             auditor::departs(&self.store, &call);
             return self.tell_answer(id, Reply::Submit(SendOutcome::Accepted { reference: None }, 0));
         }
         // A create says nothing of an end to Stripe, so its adapter lets none leave after it.
-        let is_over = match (&call.request, call.channel) {
+        let is_over = match (&call.request, call.account.channel()) {
             (Request::Submit(terms), Channel::Stripe) => now >= terms.expires_at,
             (Request::Submit(_), Channel::Simpay | Channel::Wechat | Channel::Alipay | Channel::Unionpay)
             | (Request::Query | Request::Close | Request::Refund { .. } | Request::QueryRefund { .. }, _) => false,
@@ -94,7 +93,7 @@ impl World {
         if is_over {
             return self.tell_answer(id, not_sent(&call.request));
         }
-        let is_down = process.breaker(call.channel, &call.account).admit(now) != Admission::Go;
+        let is_down = process.breaker(&call.account).admit(now) != Admission::Go;
         if is_down || self.dice.happens(self.weather.not_sent) {
             let Some(gap_ms) = CALL_RETRY_MS.get(call.tries) else {
                 return self.tell_answer(id, not_sent(&call.request));
@@ -116,17 +115,11 @@ impl World {
         if self.dice.happens(self.weather.request_late) {
             way_ms += self.dice.between((0, 10 * MINUTE));
         }
-        let Call { number, channel, account, request, .. } = call;
-        self.later(way_ms, |life| What::Arrive {
-            number,
-            channel,
-            account,
-            request,
-            copy: Copy::First { life, call: id },
-        });
+        let Call { number, account, request, .. } = call;
+        self.later(way_ms, |life| What::Arrive { number, account, request, copy: Copy::First { life, call: id } });
     }
 
-    pub fn arrive(&mut self, whose: (AttemptNumber, Channel, Account), request: &Request, copy: Copy) {
+    pub fn arrive(&mut self, whose: (AttemptNumber, Account), request: &Request, copy: Copy) {
         let now = self.now();
         let number = whose.0;
         let refused = match copy {
@@ -139,7 +132,7 @@ impl World {
             Some(refusal) => refusal,
             None if !is_done => {
                 if let Request::Submit(_) = request {
-                    self.gateways.keep_failure(number, whose.1);
+                    self.gateways.keep_failure(number, whose.1.channel());
                 }
                 unknown(request)
             }
@@ -149,16 +142,16 @@ impl World {
                     self.gateways.spoil_refund(number);
                 }
                 let was_known = self.gateways.payment(number).is_some();
-                let reply = self.gateways.serve((number, whose.1, &whose.2), request, now, mood);
+                let reply = self.gateways.serve((number, &whose.1), request, now, mood);
                 if !was_known {
                     auditor::begun(&self.store, &self.gateways, number, now);
                 }
                 auditor::served(&self.gateways, number);
                 if copy != Copy::Second && self.dice.happens(self.weather.request_twice) {
                     let later_ms = self.dice.between((1, 2 * MINUTE));
-                    let (_, channel, account) = whose;
+                    let (_, account) = whose;
                     let second = Copy::Second;
-                    let arrival = What::Arrive { number, channel, account, request: request.clone(), copy: second };
+                    let arrival = What::Arrive { number, account, request: request.clone(), copy: second };
                     self.agenda.after(later_ms, arrival);
                 }
                 self.tempt(number, &reply);
@@ -210,9 +203,9 @@ impl World {
         let Some(process) = &mut self.process else { return };
         // It has ended already: the answer comes too late, or this is the time-out of a call that was answered.
         let Some(call) = process.calls.get(&id) else { return };
-        let (channel, account) = (call.channel, call.account.clone());
+        let account = call.account.clone();
         let reply = reply.unwrap_or_else(|| unknown(&call.request));
-        process.breaker(channel, &account).record(sign(&reply), now);
+        process.breaker(&account).record(sign(&reply), now);
         self.tell_answer(id, reply);
     }
 

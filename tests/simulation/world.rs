@@ -96,7 +96,6 @@ pub enum What {
     },
     Arrive {
         number: AttemptNumber,
-        channel: Channel,
         account: Account,
         request: Request,
         copy: Copy,
@@ -238,8 +237,8 @@ impl World {
             What::Depart { call, .. } => self.depart(call),
             What::TimeOut { call, .. } => self.answer(call, None),
             What::Answer { call, reply, .. } => self.answer(call, Some(reply)),
-            What::Arrive { number, channel, account, request, copy } => {
-                self.arrive((number, channel, account), &request, copy);
+            What::Arrive { number, account, request, copy } => {
+                self.arrive((number, account), &request, copy);
             }
             What::GroupEnds { .. } => self.end_group(),
             What::StoreBack { .. } => self.store_back(),
@@ -492,9 +491,9 @@ impl World {
         let mut events = vec![Event { at: now, fact: Fact::ChannelChosen { channel, method } }];
         match order.state {
             State::Created => {
-                let account = Account::from(self.dice.pick(&["default", "second"]));
+                let account = Account::new(channel, self.dice.pick(&["default", "second"]));
                 let risk = self.dice.happens(5).then(|| "refused_payer".into());
-                let waits = self.process.as_mut().and_then(|process| process.breaker(channel, &account).is_open(now));
+                let waits = self.process.as_mut().and_then(|process| process.breaker(&account).is_open(now));
                 let health = if waits.is_some() { Health::Down } else { Health::Up };
                 let facts = Facts { channel, method, account: Some(account), health, risk };
                 let verdict = validate(order, &facts, now);

@@ -84,7 +84,7 @@ mod tests {
 
     fn adapter(key: &str) -> Arc<dyn Adapter> {
         let key = SecretString::from(STANDARD.encode(key));
-        Arc::new(Simpay::new(Account::from("default"), "http://gateway", &key).unwrap())
+        Arc::new(Simpay::new("default", "http://gateway", &key).unwrap())
     }
 
     /// The headers of [`BODY`] as a gateway with this key sends it.

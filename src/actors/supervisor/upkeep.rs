@@ -15,9 +15,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 pub async fn run(desk: Rc<Desk>) {
     loop {
         if let Err(why) = once(&desk).await {
-            let (channel, account) = (desk.channel.name(), desk.adapter.account());
-            metrics::counter!("tongbao_channel_upkeep_failures_total", "channel" => channel).increment(1);
-            tracing::error!(channel, %account, why, "the account's upkeep failed");
+            let account = desk.adapter.account();
+            metrics::counter!("tongbao_channel_upkeep_failures_total", "channel" => account.channel().name())
+                .increment(1);
+            tracing::error!(%account, why, "the account's upkeep failed");
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}

@@ -12,13 +12,11 @@ use crate::channels::fuzz::{NOW, ask, attempt, is_sound_bill, is_sound_notice, n
 use crate::channels::{Adapter, Answer};
 use crate::domain::channel::Method;
 use crate::domain::event::{Finding, RefundOutcome, SendOutcome};
-use crate::domain::id::Account;
 
 const APP_ID: &str = "2021000000000001";
 
 static ALIPAY: LazyLock<Alipay> = LazyLock::new(|| {
-    Alipay::new(Account::from("default"), "https://openapi.example", credentials(&OURS, &THEIRS))
-        .expect("good credentials")
+    Alipay::new("default", "https://openapi.example", credentials(&OURS, &THEIRS)).expect("good credentials")
 });
 static OURS: LazyLock<KeyPair> = LazyLock::new(key);
 static THEIRS: LazyLock<KeyPair> = LazyLock::new(key);

@@ -70,8 +70,8 @@ pub fn credentials(trust: Trust) -> Credentials {
     }
 }
 
-pub fn account() -> Account {
-    Account("default".into())
+pub fn account() -> &'static str {
+    "default"
 }
 
 pub fn alipay() -> Alipay {

@@ -12,7 +12,6 @@ use crate::channels::fuzz::{
 use crate::channels::{Adapter, Answer, Received};
 use crate::domain::channel::Method;
 use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, SendOutcome};
-use crate::domain::id::Account;
 
 const NONCE: &str = "c5ac7061fccab6bf3e254dcf98995b8c";
 const FIELDS: &[&str] = &["event", "id", "number", "account", "reference", "amount_minor", "currency", "paid_at"];
@@ -22,7 +21,7 @@ static SIMPAY: LazyLock<Simpay> = LazyLock::new(|| {
     let mut key = [0; 32];
     aws_lc_rs::rand::fill(&mut key).expect("random bytes");
     let key = STANDARD.encode(key).into();
-    Simpay::new(Account::from("default"), "https://simpay.example", &key).expect("a good key")
+    Simpay::new("default", "https://simpay.example", &key).expect("a good key")
 });
 
 /// Headers and body in front of the signature; the whole as a signed body behind it.

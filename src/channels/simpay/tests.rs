@@ -6,7 +6,7 @@ const NOW: Instant = Instant(1_790_000_000_000);
 
 fn simpay() -> Simpay {
     let key = STANDARD.encode([7; 32]).into();
-    Simpay::new(Account::from("default"), "https://simpay.example", &key).expect("a good key")
+    Simpay::new("default", "https://simpay.example", &key).expect("a good key")
 }
 
 fn callback() -> String {

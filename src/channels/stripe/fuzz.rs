@@ -13,7 +13,6 @@ use crate::channels::fuzz::{NOW, ask, attempt, is_sound_bill, is_sound_notice, m
 use crate::channels::{Adapter, Answer, Received};
 use crate::domain::channel::Method;
 use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, SendOutcome};
-use crate::domain::id::Account;
 
 const SECRET: &str = "whsec_c2VjcmV0";
 
@@ -23,7 +22,7 @@ static STRIPE: LazyLock<Stripe> = LazyLock::new(|| {
         webhook_secrets: vec![SecretString::from("whsec_old"), SecretString::from(SECRET)],
         version: "2026-10-28.endive".into(),
     };
-    Stripe::new(Account::from("default"), "https://api.stripe.com", credentials).expect("good credentials")
+    Stripe::new("default", "https://api.stripe.com", credentials).expect("good credentials")
 });
 
 /// Headers and body in front of the signature. The secret is fixed, so that an input can bear a right one.

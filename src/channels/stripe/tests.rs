@@ -22,7 +22,7 @@ fn credentials() -> Credentials {
 }
 
 fn stripe() -> Stripe {
-    Stripe::new(Account::from("default"), "https://api.stripe.com/", credentials()).unwrap()
+    Stripe::new("default", "https://api.stripe.com/", credentials()).unwrap()
 }
 
 fn number() -> AttemptNumber {
@@ -168,7 +168,7 @@ fn a_create_says_what_the_document_asks_for_and_every_send_repeats_it() {
 fn a_create_is_the_same_in_every_version() {
     let body = |version: &str| {
         let credentials = Credentials { version: version.into(), ..credentials() };
-        let stripe = Stripe::new(Account::from("default"), "https://api.stripe.com", credentials).unwrap();
+        let stripe = Stripe::new("default", "https://api.stripe.com", credentials).unwrap();
         call(stripe.submit(&stripe.freeze(&ask()), &stamp())).body
     };
     let newest = body(crate::config::accounts::STRIPE_VERSION);
@@ -542,7 +542,7 @@ fn malformed_credentials_are_named_and_not_shown() {
     for (named, change) in changed {
         let mut known = credentials();
         change(&mut known);
-        let error = Stripe::new(Account::from("default"), "https://api.stripe.com", known).err().unwrap();
+        let error = Stripe::new("default", "https://api.stripe.com", known).err().unwrap();
         assert!(error.contains(named) && !error.contains("hidden"), "{error}");
     }
 }

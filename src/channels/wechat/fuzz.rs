@@ -18,7 +18,6 @@ use crate::channels::fuzz::{
 };
 use crate::channels::{Adapter, Answer, Submitted};
 use crate::domain::event::{Finding, RefundOutcome, SendOutcome};
-use crate::domain::id::Account;
 
 const API_V3_KEY: &str = "0123456789abcdefghijklmnopqrstuv";
 const MCHID: &str = "1900000001";
@@ -38,7 +37,7 @@ static WECHAT: LazyLock<Wechat> = LazyLock::new(|| {
         }),
         platform_certificates: Vec::new(),
     };
-    Wechat::new(Account::from("default"), "https://api.example", credentials).expect("good credentials")
+    Wechat::new("default", "https://api.example", credentials).expect("good credentials")
 });
 
 /// Headers and body of a notification, and of an answer, in front of the signature.

@@ -20,7 +20,7 @@ use super::keys::Signer;
 use super::{Credentials, PublicKey, Wechat};
 use crate::channels::{Adapter, Answer, Ask, Attempted, Payer, Received, RefundAsk, Stamp, Submission};
 use crate::domain::channel::Method;
-use crate::domain::id::{Account, AttemptNumber, OrderId, Round, refund_number};
+use crate::domain::id::{AttemptNumber, OrderId, Round, refund_number};
 use crate::domain::money::Currency;
 use crate::domain::time::Instant;
 
@@ -66,7 +66,7 @@ fn credentials() -> Credentials {
 }
 
 fn adapter(credentials: Credentials) -> Wechat {
-    Wechat::new(Account::from("default"), BASE_URL, credentials).unwrap()
+    Wechat::new("default", BASE_URL, credentials).unwrap()
 }
 
 fn wechat() -> Wechat {

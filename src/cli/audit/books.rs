@@ -133,7 +133,7 @@ impl Tally {
             self.ahead.entry(place(order, attempt)).or_default().refunded_minor += i128::from(capture.amount_minor);
             report.books.suspense.push(SuspenseLine {
                 order: order.id.to_string(),
-                account: LedgerAccount::Suspense(attempt.channel, attempt.account.clone()).to_string(),
+                account: LedgerAccount::Suspense(attempt.account.clone()).to_string(),
                 currency: order.currency.code().to_owned(),
                 amount: money(capture.amount_minor, order.currency.code()),
                 reason: reason_name(reason),
@@ -144,7 +144,7 @@ impl Tally {
 }
 
 fn place(order: &Order, attempt: &Attempt) -> Place {
-    (attempt.channel.name().to_owned(), order.currency.code().to_owned())
+    (attempt.channel().name().to_owned(), order.currency.code().to_owned())
 }
 
 /// Whether something is under way for the order right now, other than its expiry and looks at what is over.

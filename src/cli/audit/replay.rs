@@ -139,13 +139,13 @@ fn expected(order: &Order) -> Balances {
 }
 
 fn expected_lines(order: &Order, attempt: &Attempt, capture: &Capture) -> Vec<(LedgerAccount, i64)> {
-    let held = LedgerAccount::Channel(attempt.channel, attempt.account.clone());
+    let held = LedgerAccount::Channel(attempt.account.clone());
     match capture.purpose {
         Purpose::Payment => {
             let mut lines = vec![
                 (held, capture.amount_minor),
                 (LedgerAccount::Platform(order.platform), -order.amount_minor),
-                (LedgerAccount::Fees(attempt.channel), -attempt.fee_minor),
+                (LedgerAccount::Fees(attempt.channel()), -attempt.fee_minor),
             ];
             match order.fee_bearer {
                 FeeBearer::Payer => {}
@@ -158,7 +158,7 @@ fn expected_lines(order: &Order, attempt: &Attempt, capture: &Capture) -> Vec<(L
             refund: RefundStage::Unconfirmed { .. } | RefundStage::Owed { .. } | RefundStage::Doubtful { .. },
             ..
         } => {
-            let owed = LedgerAccount::Suspense(attempt.channel, attempt.account.clone());
+            let owed = LedgerAccount::Suspense(attempt.account.clone());
             vec![(held, capture.amount_minor), (owed, -capture.amount_minor)]
         }
     }

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::id::Account;
 use super::super::money::{Currency, Rate};
 use super::super::order::{AttemptFailure, AttemptState, State};
 use super::super::view::tests::order;
@@ -108,7 +109,7 @@ fn what_the_payer_used_last_leads_where_it_can() {
     // It has just refused this very order.
     order.attempts = super::super::view::tests::order().attempts;
     let attempt = &mut order.attempts[0];
-    (attempt.channel, attempt.state) = (Channel::Stripe, AttemptState::Dead);
+    (attempt.account, attempt.state) = (Account::new(Channel::Stripe, "default"), AttemptState::Dead);
     attempt.failure = Some(AttemptFailure::ChannelDeclined);
     assert_eq!(told(&order, &outlook)[0].0, Channel::Simpay);
     assert_eq!(

@@ -194,7 +194,7 @@ impl Draft {
         if !attempt.is_open() {
             return Ok(());
         }
-        match (answer, attempt.channel.rules().closing) {
+        match (answer, attempt.channel().rules().closing) {
             (CloseAnswer::Closed, Closing::Certain) => self.dies(ordinal, None),
             (CloseAnswer::Closed, Closing::Confirmed) => {
                 attempt.close = CloseStage::Answered;
@@ -247,7 +247,7 @@ impl Reach {
 impl Attempt {
     /// What an answer makes certain by time alone: it was asked for after the attempt's expiry and the channel's grace.
     pub(super) fn lapsed(&self, asked_at: Instant, scale: TimeScale) -> Option<Lapse> {
-        let rules = self.channel.rules();
+        let rules = self.channel().rules();
         let lapse = match (rules.unclosed, self.reach) {
             // It was there when it was shown, and nothing but a close ends it.
             (Unclosed::Lives, Reach::Shown) => Lapse::Never,
@@ -259,13 +259,13 @@ impl Attempt {
 
     /// When its channel has stopped changing its mind.
     pub(super) fn lapses_at(&self, scale: TimeScale) -> Instant {
-        self.expires_at.plus_ms(self.channel.rules().grace_ms(scale))
+        self.expires_at.plus_ms(self.channel().rules().grace_ms(scale))
     }
 
     /// Whether time has ended it, so that a query is all that is missing. A channel refuses to close what has ended or
     /// what it never knew; such a refusal may open the breaker and keep the query behind it from leaving, every time.
     pub(super) fn needs_asking(&self, at: Instant, scale: TimeScale) -> bool {
-        match self.channel.rules().unclosed {
+        match self.channel().rules().unclosed {
             Unclosed::Ends => self.lapsed(at, scale).is_some_and(|lapse| lapse != Lapse::Never),
             // Only a close ends what is there; it finds out whether it is, and a query follows if it is not.
             Unclosed::Lives => false,

@@ -150,7 +150,10 @@ impl Draft {
             State::Created | State::Submitted | State::Succeeded | State::Failed => Err(Refusal::OutOfPlace),
             State::Validating => {
                 match verdict {
-                    Verdict::Suitable { account, expires_at } => self.open(channel, method, account, *expires_at),
+                    Verdict::Suitable { account, .. } if account.channel() != channel => {
+                        return Err(Refusal::OutOfPlace);
+                    }
+                    Verdict::Suitable { account, expires_at } => self.open(account, method, *expires_at),
                     Verdict::Unsuitable { failure } => self.back_to_created(*failure),
                     Verdict::RiskRefused { .. } => self.fail(OrderFailure::RiskRefused),
                 }
@@ -164,8 +167,8 @@ impl Draft {
         self.order.last_failure = Some(failure);
     }
 
-    pub(super) fn open(&mut self, channel: Channel, method: Method, account: &Account, expires_at: Instant) {
-        let Some(quote) = self.order.quote(channel) else {
+    pub(super) fn open(&mut self, account: &Account, method: Method, expires_at: Instant) {
+        let Some(quote) = self.order.quote(account.channel()) else {
             return self.back_to_created(AttemptFailure::ChannelUnsuitable);
         };
         let ordinal = u8::try_from(self.order.attempts.len()).expect("attempts are bounded by attempts_max");
@@ -173,9 +176,8 @@ impl Draft {
         self.order.attempts.reserve_exact(1);
         self.order.attempts.push(Attempt {
             ordinal,
-            channel,
-            method,
             account: account.clone(),
+            method,
             payable_minor: quote.payable_minor,
             fee_minor: quote.fee_minor,
             state: AttemptState::Open,

@@ -27,7 +27,7 @@ impl Draft {
         let final_state = self.order.state;
         let attempt = self.attempt_mut(ordinal)?;
         let matching = amount_minor == attempt.payable_minor;
-        let proven = match (witness, attempt.channel.rules().proof) {
+        let proven = match (witness, attempt.channel().rules().proof) {
             (Witness::Query, Proof::Callback | Proof::Query) => true,
             (Witness::Callback, Proof::Callback) => matching,
             (Witness::Callback, Proof::Query) => false,
@@ -134,11 +134,11 @@ impl Draft {
             .expect("a capture belongs to an attempt of its order");
         attempt.state = AttemptState::Captured;
         attempt.failure = None;
-        let at = (attempt.channel, &attempt.account);
+        let account = &attempt.account;
         let money = (order.amount_minor, attempt.fee_minor);
         let entry = match order.fee_bearer {
-            FeeBearer::Payer => Entry::payment_by_payer(at, order.platform, order.currency, money),
-            FeeBearer::Platform => Entry::payment_by_platform(at, order.platform, order.currency, money),
+            FeeBearer::Payer => Entry::payment_by_payer(account, order.platform, order.currency, money),
+            FeeBearer::Platform => Entry::payment_by_platform(account, order.platform, order.currency, money),
         };
         self.writes.push(Write::Entry(entry));
         self.finish_as(State::Succeeded);
@@ -149,7 +149,7 @@ impl Draft {
 
     pub(super) fn book_suspense(&mut self, ordinal: u8, capture: u8, amount_minor: i64, witness: Witness) {
         let Some(attempt) = self.order.attempt(ordinal) else { return };
-        let entry = Entry::suspense((attempt.channel, &attempt.account), self.order.currency, amount_minor);
+        let entry = Entry::suspense(&attempt.account, self.order.currency, amount_minor);
         self.writes.push(Write::Entry(entry));
         let failure = match amount_minor.cmp(&attempt.payable_minor) {
             Ordering::Less => Some(AttemptFailure::AmountInsufficient),
@@ -193,8 +193,7 @@ impl Draft {
                 *refund = RefundStage::Done { at };
                 let (ordinal, amount_minor) = (capture.ordinal, capture.amount_minor);
                 let attempt = self.order.attempt(ordinal).ok_or(Refusal::AttemptUnknown)?;
-                let account = (attempt.channel, &attempt.account);
-                let entry = Entry::suspense_refund(account, self.order.currency, amount_minor);
+                let entry = Entry::suspense_refund(&attempt.account, self.order.currency, amount_minor);
                 self.writes.push(Write::Entry(entry));
                 self.webhook(WebhookKind::OrderSuspenseRefunded);
             }
@@ -230,7 +229,7 @@ impl Draft {
 impl Order {
     /// Whether this capture is money of that reference, at the account of that attempt.
     fn is_of(&self, capture: &Capture, ordinal: u8, reference: &str) -> bool {
-        let account = |ordinal| self.attempt(ordinal).map(|attempt| (attempt.channel, &attempt.account));
+        let account = |ordinal| self.attempt(ordinal).map(|attempt| &attempt.account);
         &*capture.reference == reference && account(capture.ordinal) == account(ordinal)
     }
 

@@ -11,7 +11,7 @@ impl Draft {
         for attempt in &self.order.attempts {
             let ordinal = attempt.ordinal;
             let open = attempt.is_open().then_some((attempt.queries(pace), attempt.paced_from));
-            let claimed = attempt.claimed_at.map(|since| (retry::queries(attempt.channel, pace), since));
+            let claimed = attempt.claimed_at.map(|since| (retry::queries(attempt.channel(), pace), since));
             let has_passed = |(schedule, since)| at.since_ms(since) >= retry::gap_ms(schedule, 0);
             match (asking, attempt.state) {
                 (Asking::Due, _) if !open.into_iter().chain(claimed).any(has_passed) => {}

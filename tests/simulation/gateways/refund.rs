@@ -34,7 +34,7 @@ impl Gateways {
     /// Has the next refund of this payment fail, where its channel's refunds can.
     pub fn spoil_refund(&mut self, number: AttemptNumber) {
         let Some(payment) = self.payments.get_mut(&number) else { return };
-        payment.next_refund = match payment.channel {
+        payment.next_refund = match payment.account.channel() {
             // A failed one is told of as one that was never there, and the same number is taken again.
             Channel::Simpay | Channel::Alipay => End::Paid,
             Channel::Wechat | Channel::Unionpay | Channel::Stripe if payment.numbers_used_up() < FAILURES_MAX => {
@@ -49,7 +49,7 @@ impl Gateways {
     pub fn refuse_refund(&mut self, number: AttemptNumber, refund_number: &str) -> Option<RefundOutcome> {
         let payment = self.payments.get_mut(&number)?;
         let code = "balance".into();
-        match payment.channel {
+        match payment.account.channel() {
             Channel::Simpay | Channel::Wechat | Channel::Alipay => Some(RefundOutcome::Rejected { code }),
             Channel::Unionpay | Channel::Stripe => {
                 let is_new = !payment.refunds.contains_key(refund_number);
@@ -86,7 +86,7 @@ impl Gateways {
         }
         let refund = Refund { amount_minor, made_at: now, ends_at, end };
         payment.refunds.insert(refund_number.to_owned(), refund);
-        match payment.channel {
+        match payment.account.channel() {
             Channel::Simpay => RefundOutcome::Done,
             Channel::Alipay | Channel::Stripe => refund.stands(now),
             // They only say that they will see to it.
@@ -127,7 +127,7 @@ impl Payment {
     /// under another number it pays twice.
     fn refundable_minor(&self, now: Instant) -> i64 {
         let captured = self.capture.as_ref().map_or(0, |capture| capture.amount_minor);
-        match self.channel {
+        match self.account.channel() {
             Channel::Unionpay => captured,
             Channel::Simpay | Channel::Wechat | Channel::Alipay | Channel::Stripe => {
                 let holds = |refund: &&Refund| refund.end == End::Paid || now < refund.ends_at;
@@ -137,7 +137,7 @@ impl Payment {
     }
 
     fn refund_again(&self, refund: Refund, now: Instant) -> RefundOutcome {
-        match self.channel {
+        match self.account.channel() {
             Channel::Simpay | Channel::Wechat | Channel::Alipay | Channel::Stripe => refund.stands(now),
             Channel::Unionpay => RefundOutcome::Unknown { why: "12 duplicate".into() },
         }

@@ -46,7 +46,7 @@ fn documented(appid: &str) -> Wechat {
         api_v3_key: SecretString::from(SDK_API_V3_KEY),
         ..credentials()
     };
-    Wechat::new(Account::from("default"), "https://api.mch.weixin.qq.com", credentials).unwrap()
+    Wechat::new("default", "https://api.mch.weixin.qq.com", credentials).unwrap()
 }
 
 fn documented_stamp() -> Stamp {

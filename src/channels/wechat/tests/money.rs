@@ -419,7 +419,7 @@ fn a_refused_refund_is_certain_and_a_refused_question_about_it_is_not() {
 #[test]
 fn malformed_credentials_are_named_and_never_shown() {
     let secret = "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----";
-    let new = |credentials| Wechat::new(Account::from("default"), BASE_URL, credentials).err().unwrap_or_default();
+    let new = |credentials| Wechat::new("default", BASE_URL, credentials).err().unwrap_or_default();
     let elliptic = KeyPair::generate().unwrap();
     let public = |id: &str, pem: &str| Some(PublicKey { id: id.into(), pem: pem.into() });
     for (piece, broken) in [
@@ -436,7 +436,7 @@ fn malformed_credentials_are_named_and_never_shown() {
         let error = new(broken);
         assert!(error.contains(&format!(": {piece} ")) && !error.contains("secret"), "{piece}: {error}");
     }
-    assert!(Wechat::new(Account::from("default"), "ftp://x", credentials()).is_err());
+    assert!(Wechat::new("default", "ftp://x", credentials()).is_err());
 }
 
 /// The row of the certainly dead table, as far as answers go; what time ends is for the domain to judge.

@@ -163,7 +163,7 @@ fn an_authoritys_certificate_is_none_that_signs_messages() {
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let pem = params.self_signed(&*STRANGER).unwrap().pem();
     let configured = Credentials { platform_certificates: vec![pem], ..credentials() };
-    let refused = Wechat::new(Account::from("default"), BASE_URL, configured).err().unwrap();
+    let refused = Wechat::new("default", BASE_URL, configured).err().unwrap();
     assert!(refused.contains("platform_certificates is an authority's"), "{refused}");
 }
 

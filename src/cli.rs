@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use nix::sys::stat::Mode;
 
 use self::output::Lost;
 use crate::config::Config;
@@ -16,6 +17,7 @@ mod bill;
 mod demo;
 mod expiry;
 mod gateway;
+mod opening;
 mod operator;
 mod output;
 mod platform;
@@ -71,6 +73,8 @@ type Failure = Box<dyn std::error::Error>;
 impl Cli {
     /// Runs the command; what fails is said on standard error.
     pub fn run(self) -> ExitCode {
+        // What is written here is ours alone: stores hold webhook secrets and payers, the sandbox's folder holds keys.
+        nix::sys::stat::umask(Mode::S_IRWXG | Mode::S_IRWXO);
         match self.execute() {
             Ok(code) => code,
             // As a shell shows the end of a program whose reader has gone.
@@ -101,12 +105,4 @@ impl Cli {
             Command::Bill(args) => system.block_on(bill::run(config, args)),
         }
     }
-}
-
-/// Opens the configured store, without taking it over.
-async fn open_store(config: &Config) -> Result<std::sync::Arc<dyn crate::store::Store>, Failure> {
-    let timeout = std::time::Duration::from_millis(config.store.statement_timeout_ms);
-    let store = crate::store::open(&config.store_url(), config.store.readers, timeout)?;
-    store.migrate().await?;
-    Ok(store)
 }

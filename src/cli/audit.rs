@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -18,11 +17,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use self::books::{Reading, Sums, Tally};
 use self::gateway::GatewayBooks;
 pub use self::report::{Report, right, table};
-use super::Failure;
 use super::output::say;
+use super::{Failure, opening};
 use crate::actors::clock;
 use crate::config::Config;
-use crate::store::{self, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// Between two looks of an audit that waits.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -81,21 +80,19 @@ pub async fn run(config: Config, args: AuditArgs) -> Result<ExitCode, Failure> {
         (None, false, true) => Some(config.gateway_url()),
         (None, true, _) | (None, _, false) => None,
     };
-    let store = open(&config)?;
     let progress = if args.json || !std::io::stderr().is_terminal() { Progress::Hidden } else { Progress::Shown };
-    let auditor = Auditor::new(store.as_ref(), &config, gateway.as_deref(), args.orders, progress)?;
-    let report = auditor.wait(Duration::from_secs(args.wait)).await;
+    let report = match opening::open(&config).await {
+        Ok(store) => {
+            let auditor = Auditor::new(store.as_ref(), &config, gateway.as_deref(), args.orders, progress)?;
+            auditor.wait(Duration::from_secs(args.wait)).await
+        }
+        Err(error) => Report::unreadable(&error),
+    };
     match args.json {
         true => say!("{}", serde_json::to_string(&report)?)?,
         false => say!("{}", report.for_people())?,
     }
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// The configured store, as it is: an audit neither makes one nor brings one up to date.
-pub fn open(config: &Config) -> Result<Arc<dyn Store>, Failure> {
-    let timeout = Duration::from_millis(config.store.statement_timeout_ms);
-    Ok(store::open(&config.store_url(), config.store.readers, timeout)?)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

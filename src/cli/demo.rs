@@ -22,9 +22,9 @@ use self::mix::Mix;
 use self::server::{Folder, Server};
 use self::summary::Verdict;
 use self::traffic::Traffic;
-use super::audit::{self, Auditor, Progress, Sample};
+use super::audit::{Auditor, Progress, Sample};
 use super::output::say;
-use super::{Failure, gateway};
+use super::{Failure, gateway, opening};
 use crate::actors::clock;
 use crate::config::Config;
 use crate::domain::money::Currency;
@@ -93,7 +93,7 @@ pub async fn run(config: Config, args: DemoArgs, overlays: &[PathBuf]) -> Result
 /// The summary, the books, and the end of the server.
 async fn finish(config: &Config, ledger: &Ledger, end: End, server: Server) -> Result<ExitCode, Failure> {
     summary::print(ledger)?;
-    let store = audit::open(config)?;
+    let store = opening::connect(config)?;
     let url = config.gateway_url();
     let auditor = Auditor::new(store.as_ref(), config, Some(&url), Sample::AtMost(COMPARED), Progress::Hidden)?;
     let patience = match end {

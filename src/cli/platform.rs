@@ -9,7 +9,7 @@ use comfy_table::Table;
 
 use super::output::say;
 use super::sandbox::key_hash;
-use super::{Failure, open_store};
+use super::{Failure, opening};
 use crate::actors::clock;
 use crate::config::Config;
 use crate::domain::id::PlatformId;
@@ -56,7 +56,12 @@ const HINT_LENGTH: usize = 12;
 const NAME_MAX: usize = 64;
 
 pub async fn run(config: Config, command: PlatformCommand) -> Result<ExitCode, Failure> {
-    let store = open_store(&config).await?;
+    let store = match command {
+        PlatformCommand::Create { .. } => opening::open_or_make(&config).await?,
+        PlatformCommand::List | PlatformCommand::Rotate { .. } | PlatformCommand::Revoke { .. } => {
+            opening::open(&config).await?
+        }
+    };
     match command {
         PlatformCommand::Create { name, webhook_url, fee_bearer } => {
             let name_fits = name.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase() || byte == b'-');
@@ -99,6 +104,7 @@ pub async fn run(config: Config, command: PlatformCommand) -> Result<ExitCode, F
             say!("{revoked} keys revoked")?;
         }
     }
+    store.close().await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,16 +9,18 @@ use actix::prelude::*;
 use actix_web::web::Data;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Mutex;
 
 use super::accounts::{self, Adapters};
-use super::{Failure, gateway, open_store, process, sandbox};
+use super::opening::{self, Marker};
+use super::{Failure, gateway, process, sandbox};
+use crate::actors::clock;
 use crate::actors::registry::Registry;
 use crate::actors::router::Router;
 use crate::actors::takeup::Takeup;
 use crate::actors::timers::TICK;
 use crate::actors::webhooks::WebhookDispatcher;
 use crate::actors::writer::{Bounds, Stop, Writer, WriterHandle};
-use crate::actors::{clock, lease};
 use crate::config::Config;
 use crate::domain::pay_link::PayLinks;
 use crate::domain::time::Instant;
@@ -49,9 +51,8 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     let adapters = accounts::adapters(&config)?;
     accounts::tell_of_shrunk_spans(&config);
 
-    let store = open_store(&config).await?;
-    let beat = Duration::from_millis(config.store.beat_ms);
-    let owner = lease::acquire(store.as_ref(), &lease::holder_name(), beat, config.store.missed_beats).await?;
+    let (store, owner) = opening::take(&config).await?;
+    let marker = Arc::new(Mutex::new(Marker::check(store.as_ref(), &owner, &config).await?));
     if config.sandbox {
         sandbox::open(store.as_ref()).await?;
     } else {
@@ -73,7 +74,7 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     let assignments = accounts::assignments(&config, store.as_ref()).await?;
     let registry = start_actors(&config, store, writer.clone(), adapters, &keys)?;
     registry.assign(assignments);
-    actix::spawn(upkeep(prometheus.clone(), registry.clone()));
+    actix::spawn(upkeep(prometheus.clone(), registry.clone(), marker.clone()));
     actix::spawn(forget(registry.clone(), config.limits.idempotency_keep_hours));
     let app =
         Data::new(App::new(config.clone(), registry.clone(), &keys.links, Box::new(move || prometheus.render()))?);
@@ -106,6 +107,8 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     }
     if tokio::time::timeout(STORE_STOP, writer.stop()).await.is_err() {
         tracing::warn!("the store does not answer; its lease will be taken over");
+    } else if let Err(error) = put_away(registry.store().as_ref(), &marker).await {
+        tracing::warn!(error, "the store is not one whole file: copy its -wal file with it");
     }
     if let Some(child) = child {
         child.abort();
@@ -116,14 +119,24 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     Ok(ExitCode::SUCCESS)
 }
 
+/// Leaves the store as one whole file, with the mark of how far it is written beside it.
+async fn put_away(store: &dyn Store, marker: &Mutex<Marker>) -> Result<(), Failure> {
+    marker.lock().await.note(store).await?;
+    tokio::time::timeout(STORE_STOP, store.close()).await??;
+    Ok(())
+}
+
 /// Folds histograms together and measures what is counted by looking.
-async fn upkeep(prometheus: PrometheusHandle, registry: Arc<Registry>) {
+async fn upkeep(prometheus: PrometheusHandle, registry: Arc<Registry>, marker: Arc<Mutex<Marker>>) {
     loop {
         metrics::gauge!("tongbao_orders_active").set(registry.active() as f64);
         registry.router().measure(clock::now());
         match registry.store().outbox_size().await {
             Ok(waiting) => metrics::gauge!("tongbao_webhooks_waiting").set(waiting as f64),
             Err(error) => tracing::debug!(%error, "the outbox cannot be counted"),
+        }
+        if let Err(error) = marker.lock().await.note(registry.store().as_ref()).await {
+            tracing::warn!(error, "how far the store is written could not be noted");
         }
         prometheus.run_upkeep();
         tokio::time::sleep(UPKEEP).await;

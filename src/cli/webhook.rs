@@ -6,7 +6,7 @@ use clap::Subcommand;
 use comfy_table::Table;
 
 use super::output::say;
-use super::{Failure, open_store};
+use super::{Failure, opening};
 use crate::actors::clock;
 use crate::config::Config;
 use crate::domain::id::OrderId;
@@ -28,7 +28,7 @@ pub enum WebhookCommand {
 }
 
 pub async fn run(config: Config, command: WebhookCommand) -> Result<ExitCode, Failure> {
-    let store = open_store(&config).await?;
+    let store = opening::open(&config).await?;
     match command {
         WebhookCommand::Dead { limit } => {
             let mut table = Table::new();
@@ -53,5 +53,6 @@ pub async fn run(config: Config, command: WebhookCommand) -> Result<ExitCode, Fa
             say!("{} webhooks are due again", store.replay(order, clock::now()).await?)?;
         }
     }
+    store.close().await?;
     Ok(ExitCode::SUCCESS)
 }

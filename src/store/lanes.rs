@@ -133,6 +133,21 @@ impl<E: Engine> Lanes<E> {
         ended(task).await.map_err(in_doubt)?
     }
 
+    /// Closes the pool and the connection that writes; they open again when they are needed.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        let mut lane = self.lane().await;
+        if let Some(connection) = lane.take() {
+            self.engine.discard(connection).await?;
+        }
+        let fresh = {
+            let _entered = self.runtime.enter();
+            self.engine.readers()
+        };
+        let readers = std::mem::replace(&mut *self.readers.write().unwrap_or_else(PoisonError::into_inner), fresh);
+        readers.close().await;
+        Ok(())
+    }
+
     /// Runs `work` on a connection of its own, for as long as it takes.
     pub async fn apart<T, W>(&self, work: W) -> Result<T, StoreError>
     where

@@ -10,14 +10,17 @@ mod rows;
 mod sqlite;
 mod statements;
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::FromRow;
+use sqlx::migrate::Migrator;
 
 use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;
@@ -416,10 +419,43 @@ pub fn open(url: &SecretString, readers: u32, statement_timeout: Duration) -> Re
     }
 }
 
+/// How far a store is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schema {
+    /// There is none yet.
+    Absent,
+    /// An earlier version of this program made it.
+    Older,
+    Current,
+    /// A later version of this program made it.
+    Newer,
+}
+
+impl Schema {
+    /// Compares the migrations that a store says it has had with those that there are.
+    fn of(had: &[i64], known: &Migrator) -> Self {
+        let last = |versions: &mut dyn Iterator<Item = i64>| versions.max();
+        let (had, known) = (last(&mut had.iter().copied()), last(&mut known.iter().map(|migration| migration.version)));
+        match had.cmp(&known) {
+            _ if had.is_none() => Schema::Absent,
+            Ordering::Less => Schema::Older,
+            Ordering::Equal => Schema::Current,
+            Ordering::Greater => Schema::Newer,
+        }
+    }
+}
+
+/// The migrations that a store has had.
+const MIGRATED: &str = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
+
 /// A database that holds everything. Implementations own their connections: one that writes, a few that read.
 ///
 /// Futures of the write side are never dropped before they end.
 pub trait Store: Send + Sync + 'static {
+    /// The file of an embedded store; none for a server's.
+    fn file(&self) -> Option<&Path>;
+    /// How far the store is made, without touching it. [`StoreError::Unavailable`] where it is of no use to us.
+    fn schema(&self) -> Reply<'_, Schema>;
     /// Brings the schema up to date and makes the owner's row if it is not there.
     fn migrate(&self) -> Reply<'_, ()>;
 
@@ -430,6 +466,9 @@ pub trait Store: Send + Sync + 'static {
     /// A write that beats and reads the row back; [`StoreError::Fenced`] when the epoch is another's.
     fn beat(&self, epoch: i64) -> Reply<'_, Owner>;
     fn release(&self, epoch: i64) -> Reply<'_, ()>;
+
+    /// Gives all connections up. An embedded store is one whole file then, for whoever copies it.
+    fn close(&self) -> Reply<'_, ()>;
 
     // --- the writer ----------------------------------------------------------------------------------------
     fn commit<'a>(&'a self, group: &'a Group<'a>) -> Reply<'a, Committed>;
@@ -486,6 +525,8 @@ pub trait Store: Send + Sync + 'static {
     fn keys(&self, platform: PlatformId) -> Reply<'_, Vec<KeyRow>>;
     /// Revokes the platform's keys with this hint (none: all of them); how many.
     fn revoke_keys<'a>(&'a self, platform: PlatformId, hint: Option<&'a str>, now: Instant) -> Reply<'a, u64>;
+    /// The value kept under a name, if there is one.
+    fn kept_setting<'a>(&'a self, name: &'a str) -> Reply<'a, Option<String>>;
     /// The value kept under a name, `value` if there was none yet.
     fn setting<'a>(&'a self, name: &'a str, value: &'a str) -> Reply<'a, String>;
 

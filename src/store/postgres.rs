@@ -3,12 +3,13 @@
 
 mod commit;
 
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::types::Uuid;
 use sqlx::{ConnectOptions, Postgres, QueryBuilder, query, query_as, query_scalar};
 
@@ -18,8 +19,8 @@ use super::rows::*;
 use super::statements::*;
 use super::{
     Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, DueOrder, Frozen, Group, JournalRow, KeptAnswer,
-    KeyRow, LastChannel, OrderFilter, OutboxItem, Owner, Platform, Reply, Store, StoreError, StoredEntry,
-    StoredInboxRow, StoredOrder,
+    KeyRow, LastChannel, MIGRATED, OrderFilter, OutboxItem, Owner, Platform, Reply, Schema, Store, StoreError,
+    StoredEntry, StoredInboxRow, StoredOrder,
 };
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::Order;
@@ -66,9 +67,35 @@ impl PostgresStore {
     pub fn open(address: &str, readers: u32, statement_timeout: Duration) -> Result<Self, StoreError> {
         let unusable = |_| StoreError::Unavailable("the store's url is not postgres://…".to_owned());
         let options: PgConnectOptions = address.parse().map_err(unusable)?;
-        let options = options.application_name("tongbao").disable_statement_logging();
+        let options = verified(options, address).application_name("tongbao").disable_statement_logging();
         let server = Server { options, readers, statement_timeout, sessions: Mutex::default() };
         Ok(PostgresStore { lanes: Lanes::new(server, statement_timeout) })
+    }
+}
+
+/// Any other encoding holds some texts and refuses others, and which it does is found out by the payer who writes one.
+fn is_utf8(encoding: String) -> Result<(), StoreError> {
+    if encoding == "UTF8" {
+        return Ok(());
+    }
+    let make = "make one by `createdb --encoding=UTF8 --template=template0 NAME`";
+    Err(StoreError::Unavailable(format!("the database's encoding is {encoding} and must be UTF8: {make}")))
+}
+
+/// `require` asks for encryption alone, and yet whoever names an authority wants the server to be vouched for by it:
+/// so it is with libpq (PostgreSQL's documentation, 34.19.1).
+fn verified(options: PgConnectOptions, address: &str) -> PgConnectOptions {
+    const ROOT: [&str; 3] = ["sslrootcert", "ssl-root-cert", "ssl-ca"];
+    let is_named = |url: url::Url| url.query_pairs().any(|(name, _)| ROOT.contains(&name.as_ref()));
+    let has_root = url::Url::parse(address).is_ok_and(is_named) || std::env::var_os("PGSSLROOTCERT").is_some();
+    match options.get_ssl_mode() {
+        PgSslMode::Require if has_root => options.ssl_mode(PgSslMode::VerifyCa),
+        PgSslMode::Disable
+        | PgSslMode::Allow
+        | PgSslMode::Prefer
+        | PgSslMode::Require
+        | PgSslMode::VerifyCa
+        | PgSslMode::VerifyFull => options,
     }
 }
 
@@ -120,7 +147,7 @@ impl Engine for Server {
     /// else is written, so that what is read back by the next write stays true.
     fn connect(&self) -> Reply<'_, PgConnection> {
         Box::pin(async move {
-            let away = |error: sqlx::Error| StoreError::Unavailable(error.to_string());
+            let away = |error: sqlx::Error| StoreError::Unavailable(lost(error));
             let mut connection = self.options.clone().options(WRITER_SESSION).connect().await.map_err(away)?;
             if is_standby(&mut connection).await.map_err(away)? {
                 return Err(StoreError::Unavailable("the server is a standby".to_owned()));
@@ -184,7 +211,18 @@ fn reading_fault(error: sqlx::Error) -> StoreError {
         | sqlx::Error::ColumnIndexOutOfBounds { .. }
         | sqlx::Error::RowNotFound
         | sqlx::Error::Encode(_) => StoreError::Corrupt(error.to_string()),
-        lost => StoreError::Unavailable(lost.to_string()),
+        other => StoreError::Unavailable(lost(other)),
+    }
+}
+
+/// What is said of a connection that is gone or never was. The driver quotes a character of a password that SASLprep
+/// (RFC 4013) does not allow.
+fn lost(error: sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Configuration(_) => "the user or password in the store's url has characters that PostgreSQL's \
+             authentication does not take here: use ASCII"
+            .to_owned(),
+        other => other.to_string(),
     }
 }
 
@@ -205,9 +243,24 @@ fn ends_in_doubt(fault: &dyn DatabaseError) -> bool {
     fault.code().is_some_and(|code| matches!(code.as_ref(), "57P01" | "57P02" | "57P05" | "40003" | "08007"))
 }
 
+/// Whether a session does not know its own statements, or knows those of another one: a pooler gave it to somebody else
+/// in between.
+fn is_of_another_session(code: &str) -> bool {
+    const STATEMENT_UNKNOWN: &str = "26000";
+    const STATEMENT_KNOWN: &str = "42P05";
+    code == STATEMENT_UNKNOWN || code == STATEMENT_KNOWN
+}
+
+/// What helps then.
+const SESSIONS: &str =
+    "is there a pooler in transaction mode? Sessions of its own are needed, as a pooler gives them in session mode";
+
 fn judge(fault: &dyn DatabaseError) -> StoreError {
     let code = fault.code().unwrap_or_default();
     let text = format!("{} ({code})", fault.message());
+    if is_of_another_session(&code) {
+        return StoreError::Unavailable(format!("{text}: {SESSIONS}"));
+    }
     let later = ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class));
     // A lock that was not free in time, and a server that became a standby.
     if later || matches!(code.as_ref(), "55P03" | "25006") {
@@ -229,6 +282,32 @@ fn judge(fault: &dyn DatabaseError) -> StoreError {
 questions!(PostgresStore, Postgres);
 
 impl Store for PostgresStore {
+    fn file(&self) -> Option<&Path> {
+        None
+    }
+
+    fn schema(&self) -> Reply<'_, Schema> {
+        Box::pin(async move {
+            let had = self.lanes.read(|pool| async move {
+                let encoding = query_scalar("SHOW server_encoding").fetch_one(&pool).await.map_err(reading_fault)?;
+                is_utf8(encoding)?;
+                let made: bool = query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
+                    .fetch_one(&pool)
+                    .await
+                    .map_err(reading_fault)?;
+                if !made {
+                    return Ok(Vec::new());
+                }
+                query_scalar(MIGRATED).fetch_all(&pool).await.map_err(reading_fault)
+            });
+            Ok(Schema::of(&had.await?, &MIGRATOR))
+        })
+    }
+
+    fn close(&self) -> Reply<'_, ()> {
+        Box::pin(self.lanes.close())
+    }
+
     fn migrate(&self) -> Reply<'_, ()> {
         Box::pin(self.lanes.apart(|connection| {
             Box::pin(async move {
@@ -252,4 +331,24 @@ impl Store for PostgresStore {
     }
 
     statements!(Postgres);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn report_a_password_that_the_driver_refuses_is_not_shown() {
+        let refused =
+            sqlx::Error::Configuration("Failed to saslprep password: Error(ProhibitedCharacter('🔑'))".into());
+        let StoreError::Unavailable(said) = reading_fault(refused) else { panic!("it is no damage") };
+        assert!(said.contains("password") && !said.contains('🔑'), "{said}");
+    }
+
+    #[test]
+    fn report_a_pooler_in_transaction_mode_is_named() {
+        // PostgreSQL's documentation, appendix A: invalid_sql_statement_name, duplicate_prepared_statement.
+        assert!(is_of_another_session("26000") && is_of_another_session("42P05"));
+        assert!(!is_of_another_session("42P01") && SESSIONS.contains("pooler in transaction mode"));
+    }
 }

@@ -12,7 +12,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::types::Uuid;
-use sqlx::{ConnectOptions, Connection as _, QueryBuilder, Sqlite, query, query_as};
+use sqlx::{ConnectOptions, Connection as _, QueryBuilder, Sqlite, query, query_as, query_scalar};
 use tokio::sync::OwnedMutexGuard;
 
 use self::committer::Committer;
@@ -23,8 +23,8 @@ use super::rows::*;
 use super::statements::*;
 use super::{
     Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, DueOrder, Frozen, Group, JournalRow, KeptAnswer,
-    KeyRow, LastChannel, OrderFilter, OutboxItem, Owner, Platform, Reply, Store, StoreError, StoredEntry,
-    StoredInboxRow, StoredOrder,
+    KeyRow, LastChannel, MIGRATED, OrderFilter, OutboxItem, Owner, Platform, Reply, Schema, Store, StoreError,
+    StoredEntry, StoredInboxRow, StoredOrder,
 };
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::Order;
@@ -55,6 +55,8 @@ pub struct SqliteStore {
     /// For everything but groups.
     lanes: Lanes<File>,
     committer: Committer,
+    file: PathBuf,
+    busy_timeout: Duration,
 }
 
 impl SqliteStore {
@@ -69,8 +71,10 @@ impl SqliteStore {
             .busy_timeout(statement_timeout)
             .pragma("temp_store", "memory")
             .disable_statement_logging();
-        let committer = Committer::start(options.get_filename().to_owned(), statement_timeout)?;
-        Ok(SqliteStore { lanes: Lanes::new(File { options, readers }, statement_timeout), committer })
+        let file = options.get_filename().to_owned();
+        let committer = Committer::start(file.clone(), statement_timeout)?;
+        let lanes = Lanes::new(File { options, readers }, statement_timeout);
+        Ok(SqliteStore { lanes, committer, file, busy_timeout: statement_timeout })
     }
 }
 
@@ -116,6 +120,43 @@ fn make_folder(file: &Path) -> Result<(), StoreError> {
 questions!(SqliteStore, Sqlite);
 
 impl Store for SqliteStore {
+    fn file(&self) -> Option<&Path> {
+        Some(&self.file)
+    }
+
+    fn schema(&self) -> Reply<'_, Schema> {
+        Box::pin(async move {
+            if !self.file.exists() {
+                return Ok(Schema::Absent);
+            }
+            let had = self.lanes.read(|pool| async move {
+                let made = query_scalar("SELECT COUNT(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'");
+                let made: i64 = made.fetch_one(&pool).await.map_err(reading_fault)?;
+                if made == 0 {
+                    Ok(Vec::new())
+                } else {
+                    query_scalar(MIGRATED).fetch_all(&pool).await.map_err(reading_fault)
+                }
+            });
+            Ok(Schema::of(&had.await?, &MIGRATOR))
+        })
+    }
+
+    fn close(&self) -> Reply<'_, ()> {
+        Box::pin(async move {
+            self.committer.close().await;
+            self.lanes.close().await?;
+            if !self.file.exists() {
+                return Ok(());
+            }
+            // The last connection does this by itself, but another process may be reading.
+            let (file, busy_timeout) = (self.file.clone(), self.busy_timeout);
+            let carried = tokio::task::spawn_blocking(move || committer::carry_over(&file, busy_timeout));
+            let gone = |_| StoreError::Unavailable("the runtime is shutting down".to_owned());
+            carried.await.map_err(gone)?.map_err(reading_fault)
+        })
+    }
+
     fn migrate(&self) -> Reply<'_, ()> {
         Box::pin(self.lanes.apart(|connection| {
             Box::pin(async move {

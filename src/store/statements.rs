@@ -69,6 +69,7 @@ pub const REVOKE_KEYS_BY_HINT: &str = "UPDATE keys SET revoked_at = $1 \
 /// An update that changes nothing, because only a row that was written is returned.
 pub const SETTING: &str = "INSERT INTO settings (name, value) VALUES ($1, $2) \
      ON CONFLICT (name) DO UPDATE SET value = settings.value RETURNING value";
+pub const KEPT_SETTING: &str = "SELECT value FROM settings WHERE name = $1";
 pub const COUNTS_BY_STATE: &str = "SELECT state AS name, COUNT(*) AS count FROM orders GROUP BY state ORDER BY state";
 pub const SCAN: &str = "SELECT id, snapshot FROM orders WHERE id > $1 ORDER BY id LIMIT $2";
 pub const SCAN_FROM_START: &str = "SELECT id, snapshot FROM orders ORDER BY id LIMIT $1";
@@ -339,6 +340,11 @@ macro_rules! statements {
                 None => query(REVOKE_KEYS).bind(now.0).bind(platform),
                 Some(hint) => query(REVOKE_KEYS_BY_HINT).bind(now.0).bind(platform).bind(hint.to_owned()),
             })
+        }
+
+        fn kept_setting<'a>(&'a self, name: &'a str) -> Reply<'a, Option<String>> {
+            let ask = query_as::<_, TextColumn>(KEPT_SETTING).bind(name.to_owned());
+            Box::pin(async move { Ok(self.maybe(ask).await?.map(String::from)) })
         }
 
         fn setting<'a>(&'a self, name: &'a str, value: &'a str) -> Reply<'a, String> {

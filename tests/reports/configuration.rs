@@ -20,7 +20,7 @@ async fn report_a_kubernetes_service_named_tongbao_lets_the_server_start() {
         ("TONGBAO_PORT", "tcp://10.0.171.239:8080"),
         ("TONGBAO_PORT_8080_TCP_ADDR", "10.0.171.239"),
     ];
-    let listed = site.command(&["platform", "list"]).envs(service).output().await.expect("it runs");
+    let listed = site.command(&["platform", "create", "shop"]).envs(service).output().await.expect("it runs");
     assert!(listed.status.success(), "{}", said(&listed));
     for (name, _) in service {
         assert!(said(&listed).contains(name), "what is ignored is told: {}", said(&listed));

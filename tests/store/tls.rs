@@ -31,6 +31,15 @@ fn cluster() -> &'static Cluster {
     })
 }
 
+/// As libpq has it: whoever names an authority wants the server to be vouched for, whatever the name of the mode.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn report_an_authority_that_is_named_is_asked_under_sslmode_require() {
+    let require = |authority| urls(cluster(), "127.0.0.1", authority).1.replace("verify-full", "require");
+    migrate(&require(AUTHORITY)).await.expect("the server is believed, whatever its name");
+    let refused = migrate(&require(STRANGER)).await.err().expect("a stranger's word is none");
+    assert!(matches!(&refused, StoreError::Unavailable(text) if text.contains("UnknownIssuer")), "{refused}");
+}
+
 async fn migrate(url: &str) -> Result<std::sync::Arc<dyn store::Store>, StoreError> {
     let store = store::open(&SecretString::from(url), 2, Duration::from_secs(1))?;
     store.migrate().await?;

@@ -132,8 +132,13 @@ impl Cluster {
 
     /// Makes a database; its URL, by the Unix socket.
     pub fn database(&self) -> String {
+        self.database_with("")
+    }
+
+    /// The same, with `options` of `CREATE DATABASE`.
+    pub fn database_with(&self, options: &str) -> String {
         let name = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
-        let made = self.sql("postgres", &format!("CREATE DATABASE {name}"));
+        let made = self.sql("postgres", &format!("CREATE DATABASE {name} {options}"));
         assert!(made, "the database {name} is made");
         let socket = self.folder.to_string_lossy().replace('/', "%2F");
         format!("postgres://{SUPERUSER}@{socket}:{}/{name}", self.port)

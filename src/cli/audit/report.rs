@@ -6,6 +6,7 @@ use std::fmt::Write;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
+use crate::cli::Failure;
 use crate::domain::money::{Currency, format_minor};
 
 /// Findings beyond this many are counted and not listed.
@@ -92,6 +93,14 @@ pub struct Gateway {
 }
 
 impl Report {
+    /// What an audit says of a store that is of no use to it.
+    pub fn unreadable(error: &Failure) -> Self {
+        let mut report = Report::default();
+        report.fault(format!("the store cannot be read: {error}"));
+        report.judge();
+        report
+    }
+
     pub fn fault(&mut self, fault: String) {
         self.faults_in_all += 1;
         list(&mut self.faults, fault);

@@ -17,17 +17,23 @@ use super::commit::commit;
 use super::faults::reading_fault;
 
 /// Pages that are kept in memory, in KiB, negative as SQLite wants it: the ends of all trees fit in. The log is carried
-/// over into the file after as many pages of it: the more, the fewer pages are carried twice.
+/// over into the file after as many pages of it: the more, the fewer pages are carried twice. A log that grew longer
+/// behind a long read is cut to 64 MiB, as many pages, once it was carried over, so that it does not keep a disk full.
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-     PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 8192;";
+     PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 8192; \
+     PRAGMA journal_size_limit = 67108864;";
 /// Every table's statement in every length, see `commit`.
 const STATEMENTS: usize = 1_024;
 
-struct Job {
-    batch: Batch,
-    /// The way to write, held until the commit has ended, whoever waits for it.
-    lane: Lane,
-    reply: oneshot::Sender<Result<Committed, StoreError>>,
+enum Job {
+    Commit {
+        batch: Batch,
+        /// The way to write, held until the commit has ended, whoever waits for it.
+        lane: Lane,
+        reply: oneshot::Sender<Result<Committed, StoreError>>,
+    },
+    /// Gives the connection up.
+    Close(oneshot::Sender<()>),
 }
 
 pub struct Committer {
@@ -51,11 +57,20 @@ impl Committer {
     pub async fn commit(&self, batch: Batch, lane: Lane) -> Result<Committed, StoreError> {
         let gone = || StoreError::InDoubt("the thread that commits is gone".to_owned());
         let (reply, committed) = oneshot::channel();
-        self.jobs.send(Job { batch, lane, reply }).map_err(|_| gone())?;
+        self.jobs.send(Job::Commit { batch, lane, reply }).map_err(|_| gone())?;
         match timeout(WRITE_PATIENCE, committed).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(gone()),
             Err(_) => Err(StoreError::InDoubt("a commit was not answered".to_owned())),
+        }
+    }
+
+    /// Closes the connection; the next commit opens another one.
+    pub async fn close(&self) {
+        let (closed, done) = oneshot::channel();
+        if self.jobs.send(Job::Close(closed)).is_ok() {
+            // The thread answers, or is gone with its connection.
+            drop(done.await);
         }
     }
 }
@@ -69,11 +84,20 @@ struct File {
 impl File {
     fn serve(&self, todo: &mpsc::Receiver<Job>) {
         let mut kept = None;
-        for Job { batch, lane, reply } in todo {
-            let result = self.commit(&mut kept, batch);
-            drop(lane);
-            // Whoever does not wait any more has given the store up.
-            drop(reply.send(result));
+        for job in todo {
+            match job {
+                Job::Commit { batch, lane, reply } => {
+                    let result = self.commit(&mut kept, batch);
+                    drop(lane);
+                    // Whoever does not wait any more has given the store up.
+                    drop(reply.send(result));
+                }
+                Job::Close(closed) => {
+                    kept = None;
+                    // Whoever asked may be gone; the connection is closed all the same.
+                    let _ = closed.send(());
+                }
+            }
         }
     }
 
@@ -102,4 +126,11 @@ pub(super) fn open(file: &Path, busy_timeout: Duration) -> rusqlite::Result<Conn
     connection.execute_batch(PRAGMAS)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
+}
+
+/// Carries the log over into the file, without making anybody wait who uses it too. The last one that closes it removes
+/// the log.
+pub(super) fn carry_over(file: &Path, busy_timeout: Duration) -> rusqlite::Result<()> {
+    let connection = open(file, busy_timeout)?;
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
 }

@@ -79,6 +79,7 @@ impl Alipay {
     pub fn new(name: &str, base_url: &str, credentials: Credentials) -> Result<Self, String> {
         let account = Account::new(Channel::Alipay, name);
         let wrong = |why: &str| format!("alipay account {name}: {why}");
+        // string[1,32] of common/02mse7. True ones have 16 digits: `2021…`, in the sandbox `9021…`, and sellers `2088…`.
         let digits = |text: &str| (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
         if !digits(&credentials.app_id) {
             return Err(wrong("app_id must be 1 to 32 digits"));

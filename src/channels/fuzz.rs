@@ -49,7 +49,7 @@ pub const TARGETS: &[(&str, Target)] = &[
 
 pub(super) const NOW: Instant = Instant(1_790_000_000_000);
 /// What a text may have that is kept as a channel's name of something.
-const NAME_MAX: usize = 64;
+const NAME_MAX: usize = 255;
 /// An address that a payer is sent to, or a code to scan.
 const SHOWN_MAX: usize = 2_048;
 

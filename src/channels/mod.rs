@@ -31,7 +31,9 @@ use crate::domain::money::Currency;
 use crate::domain::time::Instant;
 use crate::domain::view::rfc3339;
 
-const NAME_MAX: usize = 64;
+/// The longest name of a payment or refund that a channel documents: Stripe's ids (docs.stripe.com/upgrades). Alipay's
+/// `trade_no` has 64 at most, WeChat Pay's `transaction_id` 32, UnionPay's `queryId` 21.
+const NAME_MAX: usize = 255;
 const SHOWN_MAX: usize = 2_048;
 
 /// What is fresh with every transmission: nothing in an adapter reads a clock or makes randomness.

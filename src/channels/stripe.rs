@@ -72,6 +72,7 @@ impl Stripe {
         let account = Account::new(Channel::Stripe, name);
         let malformed = |what: &str| format!("stripe account {name}: {what}");
         let key = credentials.secret_key.expose_secret();
+        // docs.stripe.com/keys names the prefixes and no length: only what a header can hold is asked for.
         if !["sk_", "rk_"].iter().any(|prefix| key.starts_with(prefix)) || !is_plain(key) {
             return Err(malformed("secret_key is not one (`sk_…` or `rk_…`)"));
         }

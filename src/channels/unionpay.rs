@@ -90,6 +90,7 @@ impl Unionpay {
         let account = Account::new(Channel::Unionpay, name);
         let place = |why: String| format!("unionpay account {name}: {why}");
         let mer_id = credentials.mer_id;
+        // AN15 of the kit's field list; true ones are 15 digits, such as the test gateway's 777290058110048.
         if mer_id.len() != 15 || !mer_id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(place("mer_id is not 15 digits or letters".into()));
         }

@@ -23,31 +23,37 @@ mod wire;
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use time::Date;
 use url::Url;
 
 use self::codes::{ORDER_NOT_EXIST, REFUND_NOT_EXIST, Trade, Verdict, of_create, of_refund, trade};
 use self::keys::{Keys, PlatformKey, SCHEME, Signer, is_public_key_id, serial};
-use self::pay::seconds;
+use self::pay::{Order, seconds};
 use self::sealed::Opener;
 use self::upkeep::{Certificates, Platform};
-use self::wire::{CURRENCY, Close, Created, Failure, Frozen, Refund, RefundTotal, Refunded, Transaction, json, parse};
+use self::wire::{
+    Asked, CURRENCY, Close, Created, Failure, Frozen, Refund, RefundTotal, Refunded, Transaction, json, parse,
+};
 use super::{
     Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, Outgoing, Payer, Reading, Received,
     RefundAsk, Stamp, Submission, Submitted, Verb,
     bill::{Bill, Day},
 };
 pub use crate::config::credentials::{Wechat as Credentials, WechatPublicKey as PublicKey};
-use crate::domain::channel::Channel;
+use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::Account;
 use crate::domain::time::Instant;
 
 const CERTIFICATES: &str = "/v3/certificates";
 const REFUNDS: &str = "/v3/refund/domestic/refunds";
-/// The longest mchid and appid.
+/// The longest mchid and appid (string[1,32], merchant document 4012791856). True ones are 10 digits, such as
+/// `1900000001`, and `wx` with 16 hexadecimal digits, such as `wxd678efh567hg6787` in the documents.
 const ID_MAX: usize = 32;
+/// The longest serial number of a certificate: 20 bytes (RFC 5280, 4.1.2.2). WeChat Pay writes all 40 digits.
+const SERIAL_MAX: usize = 40;
 /// The longest error code that is kept.
 const CODE_MAX: usize = 64;
 
@@ -57,13 +63,30 @@ pub struct Wechat {
     /// What the base URL puts before every path; the signature covers it.
     prefix: String,
     mchid: String,
-    appid: String,
+    appids: Appids,
     merchant_serial: String,
     signer: Signer,
     opener: Opener,
     platform: Platform,
     /// The key by which answers are wanted signed, where the account has a public key.
     public_key_id: Option<String>,
+}
+
+/// The merchant's appids: one for all methods, and those of methods that have their own.
+struct Appids {
+    default: String,
+    of_methods: BTreeMap<Method, String>,
+}
+
+impl Appids {
+    fn of(&self, method: Method) -> &str {
+        self.of_methods.get(&method).unwrap_or(&self.default)
+    }
+
+    /// Whether one of them is meant: answers do not say by which method a payment was asked for.
+    fn has(&self, appid: &str) -> bool {
+        self.default == appid || self.of_methods.values().any(|known| known == appid)
+    }
 }
 
 /// What an answer is before its meaning is looked at.
@@ -86,14 +109,15 @@ impl Wechat {
         let malformed = |piece: &str, why: &str| format!("wechat account {name}: {piece} {why}");
         let is_id =
             |text: &str| (1..=ID_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        for (piece, text) in [("mchid", &credentials.mchid), ("appid", &credentials.appid)] {
+        let appids = credentials.appids.values().map(|appid| ("appids", appid));
+        for (piece, text) in [("mchid", &credentials.mchid), ("appid", &credentials.appid)].into_iter().chain(appids) {
             if !is_id(text) {
                 return Err(malformed(piece, "must be 1 to 32 of 0-9, A-Z, a-z"));
             }
         }
         let merchant_serial = credentials.merchant_serial;
         let is_hex = merchant_serial.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if merchant_serial.is_empty() || merchant_serial.len() > 40 || !is_hex {
+        if merchant_serial.is_empty() || merchant_serial.len() > SERIAL_MAX || !is_hex {
             return Err(malformed("merchant_serial", "must be 1 to 40 hexadecimal digits"));
         }
         let base_url = base_url.trim_end_matches('/').to_owned();
@@ -124,9 +148,21 @@ impl Wechat {
             keys.insert(serial(&id), key);
             public_key_id = Some(id);
         }
-        let (mchid, appid) = (credentials.mchid, credentials.appid);
+        let mchid = credentials.mchid;
+        let appids = Appids { default: credentials.appid, of_methods: credentials.appids };
         let platform = Platform::new(keys, certificates);
-        Ok(Wechat { account, base_url, prefix, mchid, appid, merchant_serial, signer, opener, platform, public_key_id })
+        Ok(Wechat {
+            account,
+            base_url,
+            prefix,
+            mchid,
+            appids,
+            merchant_serial,
+            signer,
+            opener,
+            platform,
+            public_key_id,
+        })
     }
 
     fn get(&self, path: &str, stamp: &Stamp) -> Outgoing {
@@ -181,8 +217,11 @@ impl Wechat {
         let outcome = match self.reply(stamp, answer) {
             Reply::Signed(body) => {
                 let next_action = match (serde_json::from_str(frozen), parse::<Created<'_>>(body)) {
-                    (Ok(Frozen::Order { product, return_url, expires_at, .. }), Some(created)) => {
-                        self.next_action(product, &created, return_url.as_deref(), stamp, expires_at)
+                    (Ok(Frozen::Order { product, return_url, expires_at, body }), Some(created)) => {
+                        parse::<Asked<'_>>(body.get().as_bytes()).and_then(|asked| {
+                            let order = Order { product, asked, return_url: return_url.as_deref(), expires_at };
+                            self.next_action(&order, &created, stamp)
+                        })
                     }
                     (Ok(Frozen::Impossible { .. }) | Err(_), _) | (Ok(Frozen::Order { .. }), None) => None,
                 };
@@ -206,7 +245,7 @@ impl Wechat {
         let unknown = |why: &str| Finding::Unknown { why: why.into() };
         let Some(transaction) = parse::<Transaction<'_>>(body) else { return unknown("unreadable answer") };
         let is_ours =
-            transaction.mchid == self.mchid && transaction.appid.as_deref().is_none_or(|appid| appid == self.appid);
+            transaction.mchid == self.mchid && transaction.appid.as_deref().is_none_or(|appid| self.appids.has(appid));
         if !is_ours || transaction.out_trade_no != attempt.number.to_string() {
             return unknown("the answer speaks of another payment");
         }
@@ -259,7 +298,7 @@ impl Adapter for Wechat {
     }
 
     fn freeze(&self, ask: &Ask<'_>) -> Box<str> {
-        wire::freeze(&self.appid, &self.mchid, ask)
+        wire::freeze(self.appids.of(ask.method), &self.mchid, ask)
     }
 
     fn complete<'a>(&self, frozen: &'a str, payer: &Payer) -> Option<Cow<'a, str>> {

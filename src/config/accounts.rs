@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::credentials::{self, AlipayTrust, WechatPublicKey};
 use super::{ConfigError, is_open_to_all, secret_file};
-use crate::domain::channel::Channel;
+use crate::domain::channel::{Channel, Method};
 
 /// The version of Stripe's API that requests are made in, unless an account says otherwise.
 pub const STRIPE_VERSION: &str = "2026-10-28.endive";
@@ -108,6 +108,9 @@ struct Simpay {
 struct Wechat {
     mchid: String,
     appid: String,
+    /// By the name of a method.
+    #[serde(default)]
+    appids: BTreeMap<String, String>,
     merchant_serial: String,
     merchant_key: Option<SecretString>,
     merchant_key_file: Option<PathBuf>,
@@ -143,9 +146,15 @@ impl Wechat {
         if public_key.is_none() && platform_certificates.is_empty() {
             return Err(place.missing("public_key_file", "or `platform_certificates_file`: one of the two must verify"));
         }
+        let of_method = |(name, appid): (&String, &String)| match Method::parse(name) {
+            Some(method) if Channel::Wechat.rules().methods.contains(&method) => Ok((method, appid.clone())),
+            Some(_) | None => Err(place.refused(&format!("appids.{name}"), "is of no method of this channel")),
+        };
+        let appids = self.appids.iter().map(of_method).collect::<Result<_, _>>()?;
         Ok(credentials::Wechat {
             mchid: self.mchid.clone(),
             appid: self.appid.clone(),
+            appids,
             merchant_serial: self.merchant_serial.clone(),
             merchant_key: place.secret("merchant_key", self.merchant_key.as_ref(), self.merchant_key_file.as_ref())?,
             api_v3_key: place.secret("api_v3_key", self.api_v3_key.as_ref(), self.api_v3_key_file.as_ref())?,

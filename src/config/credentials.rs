@@ -1,12 +1,19 @@
 //! What an account shows a channel and believes of it, as texts read from files: PEM, keys, certificates. Whether they
 //! are well formed is for the channel's adapter to say.
 
+use std::collections::BTreeMap;
+
 use secrecy::SecretString;
+
+use crate::domain::channel::Method;
 
 #[derive(Debug, Clone)]
 pub struct Wechat {
     pub mchid: String,
+    /// Of every method that has none of its own.
     pub appid: String,
+    /// An official account, an app and a website of one merchant each have an appid of their own.
+    pub appids: BTreeMap<Method, String>,
     pub merchant_serial: String,
     /// PEM, PKCS#8 or PKCS#1.
     pub merchant_key: SecretString,

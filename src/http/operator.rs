@@ -24,7 +24,8 @@ use crate::domain::time::Instant;
 use crate::domain::view;
 
 const RESOLUTION_FIELDS: [&str; 6] = ["attempt", "finding", "reference", "amount", "operator", "evidence"];
-const REFERENCE_MAX: usize = 128;
+/// The longest name of a capture that a channel may give one: Stripe's ids (docs.stripe.com/upgrades).
+const REFERENCE_MAX: usize = 255;
 const OPERATOR_MAX: usize = 64;
 const EVIDENCE_MAX: usize = 500;
 
@@ -235,7 +236,7 @@ mod tests {
             ("finding", json!("not_paid"), Code::ReferenceInvalid),
             ("finding", Value::Null, Code::FindingUnknown),
             ("reference", json!(""), Code::ReferenceInvalid),
-            ("reference", json!("x".repeat(129)), Code::ReferenceInvalid),
+            ("reference", json!("x".repeat(256)), Code::ReferenceInvalid),
             ("amount", json!(200.60), Code::AmountInvalid),
             ("amount", json!("200.601"), Code::AmountInvalid),
             ("operator", json!("l\ni"), Code::OperatorInvalid),

@@ -326,7 +326,7 @@ pub struct Resolution {
     pub attempt: u8,
     pub finding: Finding,
     /// The channel's; for `paid`, and only then.
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 255)]
     pub reference: Option<String>,
     /// What the channel took, in major units; for `paid`, and only then.
     #[schema(example = "200.60")]

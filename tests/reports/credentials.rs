@@ -162,3 +162,25 @@ async fn report_a_pfx_taken_apart_by_openssl_is_a_merchants_key_and_certificate(
     client.reaches(text(&opened, "id"), "succeeded", PAID).await;
     app.finish().await;
 }
+
+/// Official account and app of one merchant have appids of their own.
+#[actix_web::test]
+async fn report_an_account_has_an_appid_for_each_method() {
+    const OFFICIAL: &str = "wxd678efh567hg6787";
+    const APP: &str = "wx8888888888888888";
+    let site = Site::new(Kind::Sqlite, "");
+    replace(&site, "wechat-default", &[("appid", &format!("{OFFICIAL}\n{APP}"))]);
+    let account = Account::of(&site, "wechat", "default");
+    assert_eq!(account.text("appid"), OFFICIAL);
+    let appids = format!("[channels.wechat.accounts.default.appids]\napp = \"{APP}\"\n");
+    configure(&site, &(enabled(&["wechat"]) + &account.keep(&site) + &appids));
+    let app = App::start(site).await;
+    let client = app.client();
+    let payer = json!({ "payer": { "id": "u-1", "openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o" } });
+    for (method, parameter, appid) in [("jsapi", "appId", OFFICIAL), ("app", "appid", APP)] {
+        let opened = client.create(&with(order("wechat", method, "tea"), payer.clone())).await.order(201);
+        assert_eq!(opened["next_action"]["parameters"][parameter], appid, "{opened}");
+        client.reaches(text(&opened, "id"), "succeeded", PAID).await;
+    }
+    app.finish().await;
+}

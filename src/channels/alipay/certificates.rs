@@ -93,36 +93,40 @@ pub enum Ancestry {
 }
 
 /// Looks for who issued a certificate: one of the roots, or another of its own bundle, and who issued that.
+///
+/// A root is trusted because it was configured, whatever stands in it; another of the bundle leads on to a root only if
+/// it is an authority by its own words. The authority of Alipay's sandbox is none by those: its certificate has no basic
+/// constraints.
 pub fn ancestry(leaf: &CertificateDer<'_>, own: &[CertificateDer<'_>], roots: &[CertificateDer<'_>]) -> Ancestry {
     let mut current = leaf;
     // Each round goes one certificate up, so that a chain that bites its tail ends too.
     for _ in 0..=BUNDLE_MAX {
-        if issuer(current, roots).is_some() {
+        if roots.iter().any(|root| has_issued(root, current)) {
             return Ancestry::Rooted;
         }
         if is_issuer_named(current, roots) {
             return Ancestry::Broken;
         }
-        match issuer(current, own) {
-            Some(next) if next != current => current = next,
+        match own.iter().find(|other| has_issued(other, current)) {
+            Some(next) if next == current && current == leaf => return Ancestry::Broken,
+            Some(next) if next != current && is_authority(next) => current = next,
             // An authority at the top of its own bundle.
-            Some(_) if current != leaf => return Ancestry::RootAbsent,
-            None if !is_issuer_named(current, own) => return Ancestry::RootAbsent,
-            Some(_) | None => return Ancestry::Broken,
+            Some(_) => return Ancestry::RootAbsent,
+            None if is_issuer_named(current, own) => return Ancestry::Broken,
+            None => return Ancestry::RootAbsent,
         }
     }
     Ancestry::Broken
 }
 
-fn issuer<'a, 'b>(of: &CertificateDer<'_>, among: &'a [CertificateDer<'b>]) -> Option<&'a CertificateDer<'b>> {
-    let child = parsed(of).ok()?;
-    among.iter().find(|der| {
-        parsed(der).is_ok_and(|parent| {
-            parent.subject().as_raw() == child.issuer().as_raw()
-                && (parent.is_ca() || *der == of)
-                && child.verify_signature(Some(parent.public_key())).is_ok()
-        })
-    })
+/// Whether one certificate has issued the other: its name is the issuer's, and its key verifies.
+pub fn has_issued(parent: &CertificateDer<'_>, child: &CertificateDer<'_>) -> bool {
+    let (Ok(parent), Ok(child)) = (parsed(parent), parsed(child)) else { return false };
+    parent.subject().as_raw() == child.issuer().as_raw() && child.verify_signature(Some(parent.public_key())).is_ok()
+}
+
+fn is_authority(der: &CertificateDer<'_>) -> bool {
+    parsed(der).is_ok_and(|certificate| certificate.is_ca())
 }
 
 /// Whether one of these has the issuer's name, right or not.

@@ -112,6 +112,12 @@ impl Keys {
         self.papers.as_ref().map(|papers| &papers.serials)
     }
 
+    /// How many keys are believed.
+    #[cfg(test)]
+    pub fn signers(&self) -> usize {
+        self.verifying.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Who vouches for the configured certificates, in certificate mode.
     pub fn vouched(&self) -> Option<Vouched> {
         self.papers.as_ref().map(|papers| papers.vouched)
@@ -251,7 +257,8 @@ fn configured_keys(bundle: &[CertificateDer<'_>], roots: &[CertificateDer<'_>], 
     let mut holder: Option<String> = None;
     for der in bundle {
         let certificate = certificates::certificate(der)?;
-        if certificate.is_authority {
+        let has_issued = |other: &CertificateDer<'_>| other != der && certificates::has_issued(der, other);
+        if certificate.is_authority || bundle.iter().any(has_issued) {
             signers.authorities.push(der.clone().into_owned());
             continue;
         }

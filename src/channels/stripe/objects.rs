@@ -7,8 +7,9 @@ use serde::de::IgnoredAny;
 
 use super::super::Answer;
 
-/// Stripe's ids are short; a longer one is not ours to keep.
-const ID_MAX: usize = 64;
+/// Ids have some 27 characters today, and Stripe promises no more than that they will never exceed these
+/// (docs.stripe.com/upgrades, "What changes does Stripe consider to be backwards-compatible?").
+const ID_MAX: usize = 255;
 const CODE_MAX: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

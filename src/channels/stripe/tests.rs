@@ -578,3 +578,22 @@ fn dead_is_what_is_canceled_and_what_was_refused_for_certain() {
     let refused = submit_outcome(&error(402, "card_error", "card_declined"));
     assert!(matches!(refused, SendOutcome::Rejected { fault: Fault::Payment, .. }));
 }
+
+/// Live keys, whole and restricted, and the signing secret of an endpoint, as long as the dashboard makes them; and an id
+/// of the length that Stripe reserves for its own.
+#[test]
+fn report_credentials_and_ids_are_taken_in_their_production_form() {
+    for kind in ["sk", "rk"] {
+        let taken = Credentials {
+            secret_key: SecretString::from(format!("{kind}_live_51{}", "Ab3".repeat(32))),
+            webhook_secrets: vec![SecretString::from(format!("whsec_{}", "Ab3d".repeat(8)))],
+            version: "2026-10-28.endive".into(),
+        };
+        assert!(Stripe::new("default".into(), "https://api.stripe.com", taken).is_ok(), "{kind}");
+    }
+    for (length, is_id) in [(27, true), (255, true), (256, false)] {
+        let id = format!("pi_{}", "3".repeat(length - 3));
+        assert_eq!(objects::is_id(&id, "pi_"), is_id, "{length}");
+        assert_eq!(crate::channels::is_name(&id), is_id, "{length}");
+    }
+}

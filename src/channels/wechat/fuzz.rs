@@ -1,5 +1,6 @@
 //! Fuzz targets: see [`crate::channels::fuzz`].
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -10,7 +11,8 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::keys::PlatformKey;
-use super::wire::{Created, Product, parse};
+use super::pay::Order;
+use super::wire::{Asked, Created, Product, parse};
 use super::{Credentials, PublicKey, Wechat, bill as statement};
 use crate::channels::fuzz::{
     NOW, attempt, is_sound_bill, is_sound_finding, is_sound_notice, is_sound_submitted, never_believed, never_heard,
@@ -28,6 +30,7 @@ static WECHAT: LazyLock<Wechat> = LazyLock::new(|| {
     let credentials = Credentials {
         mchid: MCHID.into(),
         appid: "wxd678efh567hg6787".into(),
+        appids: BTreeMap::new(),
         merchant_serial: "408B07E79B8269FEC3D5D3E6AB8ED163A6A380DB".into(),
         merchant_key: SecretString::from(key().serialize_pem()),
         api_v3_key: SecretString::from(API_V3_KEY),
@@ -94,8 +97,13 @@ pub fn answer(data: &[u8]) {
     }
     if let Some(created) = parse::<Created<'_>>(data) {
         for product in [Product::Native, Product::H5] {
-            let next_action =
-                WECHAT.next_action(product, &created, Some("https://shop.example/?a=1"), &stamp(), attempt.expires_at);
+            let order = Order {
+                product,
+                asked: Asked { appid: "wxd678efh567hg6787".into() },
+                return_url: Some("https://shop.example/?a=1"),
+                expires_at: attempt.expires_at,
+            };
+            let next_action = WECHAT.next_action(&order, &created, &stamp());
             let outcome = SendOutcome::Accepted { reference: None };
             is_sound_submitted(&Submitted { outcome, next_action }, attempt.currency);
         }

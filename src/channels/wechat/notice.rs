@@ -78,7 +78,8 @@ impl Wechat {
 
     fn read_payment(&self, resource: &[u8]) -> Option<Heard> {
         let transaction: Transaction<'_> = parse(resource)?;
-        let is_ours = transaction.mchid == self.mchid && transaction.appid.as_deref() == Some(self.appid.as_str());
+        let is_ours =
+            transaction.mchid == self.mchid && transaction.appid.as_deref().is_some_and(|appid| self.appids.has(appid));
         if !is_ours || trade(&transaction.trade_state) != Some(Trade::Paid) {
             return None;
         }

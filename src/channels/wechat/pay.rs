@@ -6,7 +6,7 @@ use url::Url;
 use url::form_urlencoded::byte_serialize;
 
 use super::Wechat;
-use super::wire::{Created, Product};
+use super::wire::{Asked, Created, Product};
 use crate::channels::{NextAction, Stamp};
 use crate::domain::time::Instant;
 
@@ -18,43 +18,45 @@ const H5_LIVES_MS: i64 = 5 * MINUTE_MS;
 /// Longer ones are not WeChat Pay's.
 const TEXT_MAX: usize = 1_024;
 
+/// What was asked for, as it was frozen. The appid is that of the request, whatever the configuration says by now.
+pub(super) struct Order<'a> {
+    pub product: Product,
+    pub asked: Asked<'a>,
+    pub return_url: Option<&'a str>,
+    pub expires_at: Instant,
+}
+
 impl Wechat {
     /// None where the answer lacks what this product's payer needs.
-    pub(super) fn next_action(
-        &self,
-        product: Product,
-        created: &Created<'_>,
-        return_url: Option<&str>,
-        stamp: &Stamp,
-        expires_at: Instant,
-    ) -> Option<NextAction> {
+    pub(super) fn next_action(&self, order: &Order<'_>, created: &Created<'_>, stamp: &Stamp) -> Option<NextAction> {
+        let Order { product, asked: Asked { appid }, return_url, expires_at } = order;
         let lives_ms = match product {
             Product::Native | Product::Jsapi | Product::App => PREPAY_LIVES_MS,
             Product::H5 => H5_LIVES_MS,
         };
-        let expires_at = expires_at.min(stamp.at.plus_ms(lives_ms));
+        let expires_at = (*expires_at).min(stamp.at.plus_ms(lives_ms));
         Some(match product {
             Product::Native => NextAction::QrCode { qr_code: visible(created.code_url.as_deref())?.into(), expires_at },
-            Product::H5 => NextAction::Redirect { url: page(created.h5_url.as_deref(), return_url)?, expires_at },
+            Product::H5 => NextAction::Redirect { url: page(created.h5_url.as_deref(), *return_url)?, expires_at },
             Product::Jsapi => {
-                let parameters = self.jsapi(visible(created.prepay_id.as_deref())?, stamp);
+                let parameters = self.jsapi(appid, visible(created.prepay_id.as_deref())?, stamp);
                 NextAction::Client { parameters, expires_at }
             }
             Product::App => {
-                let parameters = self.app(visible(created.prepay_id.as_deref())?, stamp);
+                let parameters = self.app(appid, visible(created.prepay_id.as_deref())?, stamp);
                 NextAction::Client { parameters, expires_at }
             }
         })
     }
 
     /// For `WeixinJSBridge` and `wx.requestPayment`; `signType` is told and not signed.
-    fn jsapi(&self, prepay_id: &str, stamp: &Stamp) -> BTreeMap<String, String> {
+    fn jsapi(&self, appid: &str, prepay_id: &str, stamp: &Stamp) -> BTreeMap<String, String> {
         let package = format!("prepay_id={prepay_id}");
         let timestamp = seconds(stamp);
-        let lines = [self.appid.as_bytes(), timestamp.as_bytes(), stamp.nonce.as_bytes(), package.as_bytes()];
+        let lines = [appid.as_bytes(), timestamp.as_bytes(), stamp.nonce.as_bytes(), package.as_bytes()];
         let signature = self.signer.sign(&lines);
         parameters([
-            ("appId", self.appid.clone()),
+            ("appId", appid.to_owned()),
             ("timeStamp", timestamp),
             ("nonceStr", stamp.nonce.clone()),
             ("package", package),
@@ -64,12 +66,12 @@ impl Wechat {
     }
 
     /// For the app's SDK, which signs the bare prepay id and spells its names otherwise.
-    fn app(&self, prepay_id: &str, stamp: &Stamp) -> BTreeMap<String, String> {
+    fn app(&self, appid: &str, prepay_id: &str, stamp: &Stamp) -> BTreeMap<String, String> {
         let timestamp = seconds(stamp);
-        let lines = [self.appid.as_bytes(), timestamp.as_bytes(), stamp.nonce.as_bytes(), prepay_id.as_bytes()];
+        let lines = [appid.as_bytes(), timestamp.as_bytes(), stamp.nonce.as_bytes(), prepay_id.as_bytes()];
         let signature = self.signer.sign(&lines);
         parameters([
-            ("appid", self.appid.clone()),
+            ("appid", appid.to_owned()),
             ("partnerid", self.mchid.clone()),
             ("prepayid", prepay_id.to_owned()),
             ("package", "Sign=WXPay".to_owned()),

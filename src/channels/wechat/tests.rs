@@ -6,6 +6,7 @@ mod golden;
 mod money;
 mod upkeep;
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -57,6 +58,7 @@ fn credentials() -> Credentials {
     Credentials {
         mchid: MCHID.into(),
         appid: APPID.into(),
+        appids: BTreeMap::new(),
         merchant_serial: "408B07E79B8269FEC3D5D3E6AB8ED163A6A380DB".into(),
         merchant_key: SecretString::from(MERCHANT.serialize_pem()),
         api_v3_key: SecretString::from(API_V3_KEY),

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use serde::Deserialize;
 
+use super::SERIAL_MAX;
 use super::keys::{Disbelief, Keys, PUBLIC_KEY_ID, PlatformKey, serial, verify};
 use super::sealed::{Opener, Sealed};
 use super::wire::parse;
@@ -21,7 +22,6 @@ const GAP_MS: i64 = MINUTE_MS;
 const SOUGHT_MAX: usize = 16;
 /// An account has one platform certificate, or two while they change.
 const CERTIFICATES_MAX: usize = 32;
-const SERIAL_MAX: usize = 40;
 
 /// The keys, and what is known of their being up to date.
 pub(super) struct Platform {

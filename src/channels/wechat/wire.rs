@@ -91,6 +91,13 @@ enum Personal<'a> {
     H5 { scene_info: Scene<'a> },
 }
 
+/// What the payer's side needs to know of a create that was sent.
+#[derive(Deserialize)]
+pub(super) struct Asked<'a> {
+    #[serde(borrow)]
+    pub appid: Cow<'a, str>,
+}
+
 #[derive(Serialize)]
 struct Total {
     total: i64,

@@ -3,6 +3,7 @@ use std::path::Path;
 use secrecy::ExposeSecret;
 
 use crate::config::{Config, ConfigError, credentials::AlipayTrust};
+use crate::domain::channel::Method;
 
 /// Loads the defaults under an overlay, in a folder of this test that has these files.
 fn load(test: &str, files: &[(&str, &str)], overlay: &str) -> Result<Config, ConfigError> {
@@ -157,4 +158,23 @@ fn report_bytes_before_and_between_the_parts_of_a_pem_file_need_not_be_utf_8() {
     let refused = file("other", b"\xc9\xcc").unwrap_err().to_string();
     assert!(refused.ends_with("it is neither PEM nor text in UTF-8"), "{refused}");
     std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn appids_stand_by_method() {
+    let start = format!(
+        "{}public_key_id = \"P\"\npublic_key = \"Q\"\n",
+        WECHAT.replace("_file = \"DIR/merchant.pem\"", " = \"K\"")
+    );
+    let read = |test: &str, rest: &str| {
+        load(test, &[], &format!("{start}{rest}")).unwrap().channels["wechat"].accounts.wechat()
+    };
+    let accounts =
+        read("appids", "[channels.wechat.accounts.default.appids]\njsapi = \"wx2\"\napp = \"wx3\"\n").unwrap();
+    let appids = &accounts["default"].appids;
+    assert_eq!((&appids[&Method::Jsapi], &appids[&Method::App], appids.len()), (&"wx2".into(), &"wx3".into(), 2));
+    for name in ["mini", "card", "Jsapi"] {
+        let why = error(read("appids-bad", &format!("appids = {{ {name} = \"wx2\" }}\n")));
+        assert!(why.contains(&format!("channels.wechat.accounts.default.appids.{name}` is of no method")), "{why}");
+    }
 }

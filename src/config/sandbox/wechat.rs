@@ -8,10 +8,13 @@ use super::certificates::{holder, keys, root};
 use super::folder::{Files, Folder};
 use crate::config::ConfigError;
 use crate::config::credentials::{self, WechatPublicKey};
+use crate::domain::channel::Method;
 
 pub struct Wechat {
     pub mchid: String,
     pub appid: String,
+    /// Further ones of this merchant, the app's first.
+    pub more_appids: Vec<String>,
     pub api_v3_key: SecretString,
     pub merchant_key: SecretString,
     pub merchant_certificate: String,
@@ -34,9 +37,12 @@ impl Wechat {
     /// Its folder cannot be made or read.
     pub fn open(data_dir: &Path, account: &str) -> Result<Self, ConfigError> {
         let folder = Folder::open(data_dir, "wechat", account, make)?;
+        let appids = folder.text("appid")?;
+        let mut appids = appids.lines().map(str::to_owned);
         Ok(Wechat {
             mchid: folder.text("mchid")?,
-            appid: folder.text("appid")?,
+            appid: appids.next().unwrap_or_default(),
+            more_appids: appids.collect(),
             api_v3_key: folder.secret("api_v3.key")?,
             merchant_key: folder.secret("merchant.key.pem")?,
             merchant_certificate: folder.text("merchant.pem")?,
@@ -55,6 +61,7 @@ impl Wechat {
         credentials::Wechat {
             mchid: self.mchid.clone(),
             appid: self.appid.clone(),
+            appids: self.more_appids.first().map(|appid| (Method::App, appid.clone())).into_iter().collect(),
             merchant_serial: self.merchant_serial.clone(),
             merchant_key: self.merchant_key.clone(),
             api_v3_key: self.api_v3_key.clone(),
@@ -71,7 +78,7 @@ fn make() -> Result<Files, ConfigError> {
     let merchant_certificate = holder(&mchid, &merchant, &authority)?;
     let platform_certificate = holder("Tenpay.com sign", &platform, &authority)?;
     Ok(vec![
-        ("appid", format!("wx{}", super::hex::<8>()?)),
+        ("appid", format!("wx{}\nwx{}", super::hex::<8>()?, super::hex::<8>()?)),
         ("api_v3.key", super::hex::<16>()?),
         ("merchant.key.pem", merchant.serialize_pem()),
         ("merchant.pem", merchant_certificate.pem),

@@ -184,7 +184,9 @@ impl Row<'_> {
         let of_refund = |text: &str| if self.refund.is_some() { text.to_owned() } else { String::new() };
         match column {
             "交易时间" => clock(self.at),
-            "公众账号ID" => self.holder.appid.to_owned(),
+            "公众账号ID" => {
+                self.kept.and_then(|kept| kept.appid.as_deref()).unwrap_or(self.holder.appid).to_owned()
+            }
             "商户号" => self.holder.mchid.to_owned(),
             "特约商户号" => "0".to_owned(),
             "微信订单号" => self.reference.to_owned(),

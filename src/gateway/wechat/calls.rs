@@ -46,7 +46,7 @@ pub fn create(gateway: &Gateway, caller: Caller<'_>, product: Product, body: &[u
     if request.mchid != merchant.mchid {
         return Err(Failure::param("`mchid` is not the one that signed"));
     }
-    if request.appid != merchant.appid {
+    if !merchant.appids.contains(&request.appid) {
         let message = "`appid` and `mchid` do not belong together";
         return Err(Failure::new(StatusCode::BAD_REQUEST, "APPID_MCHID_NOT_MATCH", message));
     }
@@ -54,6 +54,7 @@ pub fn create(gateway: &Gateway, caller: Caller<'_>, product: Product, body: &[u
     let script = Script::of(&request.description);
     let kept = json_bytes(&Kept {
         product,
+        appid: Some(request.appid.clone()),
         description: request.description.clone(),
         attach: request.attach.clone(),
         openid: request.payer.as_ref().map(|payer| payer.openid.clone()),
@@ -118,7 +119,7 @@ fn shown(wire: &WechatWire, number: &str, view: &View, kept: &Kept) -> Value {
         (State::Closed, _) => ("CLOSED", "订单已关闭"),
     };
     json!({
-        "appid": wire.merchant.appid,
+        "appid": wire.appid(kept),
         "mchid": wire.merchant.mchid,
         "out_trade_no": number,
         "trade_state": state,

@@ -77,18 +77,19 @@ impl Claim {
 /// A merchant, by the certificate that WeChat Pay has of it.
 pub struct Merchant {
     pub mchid: String,
-    pub appid: String,
+    /// The first is what is told of payments that were kept without theirs.
+    pub appids: Vec<String>,
     serial: String,
     key: ParsedPublicKey,
 }
 
 impl Merchant {
     /// None if the certificate is malformed.
-    pub fn new(mchid: &str, appid: &str, certificate: &str) -> Option<Self> {
+    pub fn new(mchid: &str, appids: Vec<String>, certificate: &str) -> Option<Self> {
         let der = CertificateDer::from_pem_slice(certificate.as_bytes()).ok()?;
         let parsed = parsed(&der)?;
         let key = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &parsed.public_key().subject_public_key.data);
-        Some(Merchant { mchid: mchid.into(), appid: appid.into(), serial: serial(&parsed), key: key.ok()? })
+        Some(Merchant { mchid: mchid.into(), appids, serial: serial(&parsed), key: key.ok()? })
     }
 
     pub fn verify(&self, claim: &Claim, request: &Request<'_>, now_s: u64) -> Result<(), Disbelief> {

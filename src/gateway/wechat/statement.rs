@@ -117,7 +117,9 @@ fn file(gateway: &Gateway, caller: Caller<'_>, ticket: &Ticket<'_>) -> Result<St
         return Err(Failure::invalid("`bill_date` has not come yet"));
     }
     let until = until.min(ticket.made_at);
-    let holder = Holder { appid: &caller.wire.merchant.appid, mchid: &caller.wire.merchant.mchid };
+    let merchant = &caller.wire.merchant;
+    let appid = merchant.appids.first().map_or("", String::as_str);
+    let holder = Holder { appid, mchid: &merchant.mchid };
     let captures = gateway.books.captured_between(caller.account, from, until);
     let refunds = gateway.books.refunded_between(caller.account, from, until);
     bill::file(ticket.kind, holder, &captures, &refunds)

@@ -76,6 +76,8 @@ pub enum Telling {
 #[serde(deny_unknown_fields)]
 pub struct Kept {
     pub product: Product,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub appid: Option<String>,
     pub description: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attach: Option<String>,
@@ -118,8 +120,9 @@ enum Event {
 impl WechatWire {
     /// None if a key or certificate is malformed.
     pub fn new(account: &sandbox::Wechat, time_scale: TimeScale) -> Option<Self> {
+        let appids = [std::slice::from_ref(&account.appid), &account.more_appids].concat();
         Some(WechatWire {
-            merchant: Merchant::new(&account.mchid, &account.appid, &account.merchant_certificate)?,
+            merchant: Merchant::new(&account.mchid, appids, &account.merchant_certificate)?,
             sealing: Sealing::new(&account.api_v3_key)?,
             platform: Signer::new(&account.platform_serial, &account.platform_key)?,
             public: Signer::new(&account.public_key_id, &account.public_key_private)?,
@@ -161,10 +164,15 @@ impl WechatWire {
         }] }))
     }
 
+    /// The appid that a payment was asked for with.
+    pub fn appid<'a>(&'a self, kept: &'a Kept) -> Option<&'a str> {
+        kept.appid.as_deref().or(self.merchant.appids.first().map(String::as_str))
+    }
+
     /// A capture as query and notification tell it.
     pub fn transaction(&self, number: &str, capture: &Capture, state: &str, kept: &Kept) -> Value {
         json!({
-            "appid": self.merchant.appid,
+            "appid": self.appid(kept),
             "mchid": self.merchant.mchid,
             "out_trade_no": number,
             "transaction_id": &*capture.reference,
@@ -205,6 +213,7 @@ impl WechatWire {
     fn paid(&self, notice: &Notice, signer: &Signer, sent_at: i64) -> Callback {
         let kept = Kept::read(notice.data.as_deref()).unwrap_or(Kept {
             product: Product::Native,
+            appid: None,
             description: String::new(),
             attach: None,
             openid: None,

@@ -37,9 +37,9 @@ pub fn authority(name: &str, serial: u64) -> CertificateParams {
 
 /// The PEM of a root, and of the certificates that it issues for our application and for Alipay.
 pub struct Papers {
-    app: String,
-    alipay: String,
-    root: String,
+    pub app: String,
+    pub alipay: String,
+    pub root: String,
 }
 
 pub fn root_pair() -> &'static Pair {

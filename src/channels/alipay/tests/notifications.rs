@@ -160,8 +160,8 @@ fn a_payment_without_its_facts_is_not_heard() {
         with("total_amount", "1e2"),
         with("total_amount", "-200.60"),
         with("total_amount", "200.601"),
-        with("trade_no", &"2".repeat(65)),
-        with("out_trade_no", &"2".repeat(65)),
+        with("trade_no", &"2".repeat(256)),
+        with("out_trade_no", &"2".repeat(256)),
         with("trade_status", "TRADE_SOMETHING"),
         with("notify_time", "yesterday"),
     ] {

@@ -2,6 +2,7 @@
 //! (`alipay-sdk-nodejs-all`, `test/alipay.test.ts`, `checkResponseSign`, "should work"), with the key that was
 //! beside it then (`test/fixtures/alipay-public-key.pem`, commit bf1c026).
 
+use super::certificates::{Papers, papers, with};
 use super::*;
 
 const KEY: &str = "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAk7LzhmMa2c4qQd4fqAqenfbuFoA7stPKvoS1LrZEsVnOOGUUjwoa1oU9xsSPjcOW\
@@ -24,4 +25,40 @@ fn a_true_answer_is_believed_and_a_changed_one_is_not() {
     let Ok(Told::Fine(fields)) = told(&body) else { panic!("a true answer") };
     assert_eq!(fields["file_id"], "CAxAToWB1JsAAAAAAAAAAAAADgSLAQBr");
     assert!(told(&body.replace("AQBr", "AQBs")).is_err());
+}
+
+/// The root file that Alipay hands out, to its sandbox's merchants as well: four roots, one of them with SM2 and one
+/// with ECDSA (`yansongda/pay`, `tests/Cert/alipayRootCert.crt`).
+const ROOTS: &str = include_str!("../vectors/alipayRootCert.crt");
+/// What Alipay's sandbox handed out in 2023: its own certificate and the authority above it, whose own root `Ant
+/// Financial Certification Authority R1 test` is in no file and which has no basic constraints (`yansongda/pay`,
+/// `tests/Cert/alipayPublicCert.crt`).
+const OF_SANDBOX: &str = include_str!("../vectors/alipayPublicCert.crt");
+
+#[test]
+fn report_the_very_files_of_alipays_sandbox_are_taken() {
+    let taken = with(Papers { alipay: OF_SANDBOX.into(), root: ROOTS.into(), ..papers() }).unwrap();
+    let parameters = called(&taken.query(&attempted(), &stamp()));
+    // The one that all SDKs come to; with the ECDSA root in it Alipay answers `invalid-alipay-root-cert-sn`.
+    let sn = "687b59193f3f462dd5336e5abf83c5d8_02941eef3187dddf3d3b83462e1dfcf6";
+    assert_eq!(parameters["alipay_root_cert_sn"], sn);
+}
+
+/// The authority of the sandbox says of itself what a leaf says, and signs no messages all the same.
+#[test]
+fn an_authority_without_basic_constraints_is_known_by_what_it_issued() {
+    let trust = Trust::Certificates { app: papers().app, alipay: OF_SANDBOX.into(), root: ROOTS.into() };
+    let keys = Keys::new(&credentials(trust)).unwrap();
+    assert_eq!((keys.signers(), keys.vouched()), (1, Some(Vouched::ByConfiguration)));
+}
+
+/// Applications in production and in the sandbox (published ones), and a seller.
+#[test]
+fn report_credentials_are_taken_in_their_production_form() {
+    for app_id in ["2021001161683774", "9021000138690920", "2016082000295641"] {
+        let trust = Trust::PublicKey { pem: KEY.into() };
+        let taken =
+            Credentials { app_id: app_id.into(), seller_id: Some("2088102172237210".into()), ..credentials(trust) };
+        assert!(Alipay::new(account(), "https://openapi.alipay.com", taken).is_ok(), "{app_id}");
+    }
 }

@@ -61,7 +61,7 @@ fn a_notification_of_another_merchant_is_believed_and_of_no_use() {
     for missing in ["queryId", "orderId", "txnAmt", "currencyCode"] {
         assert_eq!(heard_of(&[(missing, "")]), Err(CallbackError::Unreadable), "{missing}");
     }
-    assert_eq!(heard_of(&[("orderId", &"A".repeat(65))]), Err(CallbackError::Unreadable));
+    assert_eq!(heard_of(&[("orderId", &"A".repeat(256))]), Err(CallbackError::Unreadable));
 }
 
 #[test]

@@ -153,3 +153,15 @@ fn report_our_certificate_is_found_by_its_key_in_what_openssl_made_of_a_pfx() {
         assert_eq!(sent["certId"], "69903319369");
     }
 }
+
+/// The merchant of UnionPay's own kit, and the chain of production in `vectors/`.
+#[test]
+fn report_credentials_are_taken_in_their_production_form() {
+    let taken = Credentials {
+        mer_id: "777290058110048".into(),
+        root: include_str!("../vectors/production_root.pem").into(),
+        middle: include_str!("../vectors/production_middle.pem").into(),
+        ..credentials()
+    };
+    assert!(Unionpay::new("default".into(), "https://gateway.95516.com", taken).is_ok());
+}

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::channels::reversed::reversed;
-use crate::channels::{CallbackError, Heard, Notice};
+use crate::channels::{CallbackError, Heard, NextAction, Notice, Reading};
+use crate::domain::event::Finding;
 
 fn envelope(event_type: &str, resource: Value) -> Value {
     json!({
@@ -153,4 +154,39 @@ fn trap_09_repeated_keys_exponents_and_huge_bodies_are_refused() {
     let mut huge = paid(&transaction());
     huge.resize(65 * 1024, b' ');
     assert_eq!(hear(&huge), Err(CallbackError::Unreadable));
+}
+
+#[test]
+fn report_each_method_has_the_appid_of_its_own_software() {
+    const OF_APP: &str = "wx8888888888888888";
+    let appids = || BTreeMap::from([(Method::App, OF_APP.to_owned())]);
+    let wechat = adapter(Credentials { appids: appids(), ..credentials() });
+    for (method, appid) in [(Method::App, OF_APP), (Method::Jsapi, APPID), (Method::Native, APPID), (Method::H5, APPID)]
+    {
+        let frozen = wechat.complete(&wechat.freeze(&ask(method)), &PAYER).unwrap().into_owned();
+        let Submission::Call(outgoing) = wechat.submit(&frozen, &stamp()) else { panic!("it is sent") };
+        let body: Value = serde_json::from_slice(&outgoing.body).unwrap();
+        assert_eq!(body["appid"], appid, "{method:?}");
+        // What the payer's software is told has the appid of the request, whatever is configured by then.
+        let later = adapter(Credentials { appid: "wx9".into(), ..credentials() });
+        let answer = far().answer(200, json!({ "prepay_id": "wx201410272009395522657a690389285100" }));
+        match later.read_submit(&frozen, &stamp(), &answer).next_action {
+            Some(NextAction::Client { parameters, .. }) => {
+                let told = parameters.get("appId").or(parameters.get("appid"));
+                assert_eq!(told.map(String::as_str), Some(appid), "{method:?}");
+            }
+            other => assert!(other.is_none() && !matches!(method, Method::App | Method::Jsapi), "{method:?}"),
+        }
+    }
+    for (appid, is_ours) in [(APPID, true), (OF_APP, true), ("wx0000000000000000", false)] {
+        let told = changed(transaction(), "appid", json!(appid));
+        let found = wechat.read_query(&attempt(), &stamp(), &far().answer(200, &told));
+        assert_eq!(matches!(found, Reading::Told(Finding::Paid { .. })), is_ours, "{appid}");
+        let body = paid(&told);
+        let received = Received { headers: &far().headers(&body), body: &body };
+        assert_eq!(wechat.callback(&received, NOW).is_ok(), is_ours, "{appid}");
+    }
+    let malformed = Credentials { appids: BTreeMap::from([(Method::H5, "wx 1".to_owned())]), ..credentials() };
+    let refused = Wechat::new("default", BASE_URL, malformed).err().unwrap();
+    assert!(refused.contains("appids must be 1 to 32"), "{refused}");
 }

@@ -42,6 +42,7 @@ fn documented(appid: &str) -> Wechat {
     let credentials = Credentials {
         mchid: "1900007291".into(),
         appid: appid.into(),
+        appids: BTreeMap::new(),
         merchant_key: SecretString::from(DOCUMENTED_KEY),
         api_v3_key: SecretString::from(SDK_API_V3_KEY),
         ..credentials()

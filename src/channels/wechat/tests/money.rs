@@ -452,3 +452,26 @@ fn dead_is_what_a_signed_204_closed_and_what_a_query_says_has_ended() {
     assert_eq!([state("NOTPAY"), found(&failure(404, "ORDER_NOT_EXIST"))], [Finding::Pending, Finding::NotExist]);
     assert!(matches!(state("REFUND"), Finding::Paid { .. }), "it was paid");
 }
+
+/// The id is a published one; the other forms are those of the documents.
+#[test]
+fn report_credentials_are_taken_in_their_production_form() {
+    let id = "PUB_KEY_ID_0117346559632025120500192382001802";
+    let taken = Credentials {
+        mchid: "1734655963".into(),
+        appid: "wxd678efh567hg6787".into(),
+        appids: BTreeMap::from([(Method::App, "wx8888888888888888".to_owned())]),
+        merchant_serial: "6CF729BC6F8B1596BB1C4CD9DB6338C9D02E1694".into(),
+        public_key: Some(PublicKey { id: id.into(), pem: PLATFORM.public_key_pem() }),
+        ..credentials()
+    };
+    let wechat = Wechat::new("default", "https://api.mch.weixin.qq.com", taken).unwrap();
+    let outgoing = wechat.query(&attempt(), &stamp());
+    assert!(outgoing.headers.contains(&("wechatpay-serial", id.to_owned())), "{id}");
+    // Of a length that no page fixes, so that the next longer one does not stop a merchant again.
+    for (number, is_taken) in [("1".repeat(64), true), ("1".repeat(65), false), (String::new(), false)] {
+        let key = PublicKey { id: format!("PUB_KEY_ID_{number}"), pem: PLATFORM.public_key_pem() };
+        let credentials = Credentials { public_key: Some(key), ..credentials() };
+        assert_eq!(Wechat::new("default", BASE_URL, credentials).is_ok(), is_taken, "{number}");
+    }
+}

@@ -555,6 +555,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_bound_of_the_server_that_is_zero_is_told_by_its_own_key() {
+        type Change = fn(&mut Server);
+        let changes: [(&str, Change); 6] = [
+            ("head_timeout_ms", |server| server.head_timeout_ms = 0),
+            ("body_timeout_ms", |server| server.body_timeout_ms = 0),
+            ("answer_timeout_ms", |server| server.answer_timeout_ms = 0),
+            ("idle_timeout_ms", |server| server.idle_timeout_ms = 0),
+            ("connections_max", |server| server.connections_max = 0),
+            ("connections_per_address_max", |server| server.connections_per_address_max = 0),
+        ];
+        for (key, change) in changes {
+            let mut config = Config::load(&[]).unwrap();
+            change(&mut config.server);
+            let error = config.check().unwrap_err().to_string();
+            assert_eq!(error, format!("configuration: `server.{key}` must be at least 1"));
+        }
+        let mut config = Config::load(&[]).unwrap();
+        assert_eq!(config.ops.listen, None, "all is served at server.listen");
+        config.ops.listen = Some(config.server.listen);
+        assert!(config.check().unwrap_err().to_string().contains("`ops.listen`"));
+    }
+
+    #[test]
     fn a_bound_of_bills_that_is_zero_is_told_by_its_own_key() {
         type Change = fn(&mut Bills);
         let changes: [(&str, Change); 3] = [

@@ -42,9 +42,7 @@ const FORGET_PAGES: u32 = 20;
 
 pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failure> {
     let config = Arc::new(config);
-    if !config.sandbox && !config.ops.dumpable {
-        process::forbid_dumps();
-    }
+    process::guard_memory(&config);
     let stop_asked = gateway::asked_to_stop();
     let hangups = accounts::hangups();
     let prometheus = telemetry::start_metrics()?;

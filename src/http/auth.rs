@@ -1,7 +1,6 @@
 //! Who asks: a platform, known by the hash of its key, or an operator.
 
 use std::future::{Ready, ready};
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use dashmap::DashMap;
 use tokio::sync::Semaphore;
 
 use super::App;
+use super::limits::Sender;
 use super::problem::{ApiError, Code};
 use crate::config::Config;
 use crate::store::Platform;
@@ -60,10 +60,10 @@ impl FromRequest for Caller {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let app = request.app_data::<web::Data<App>>().cloned();
         let hash = bearer(request).map(hash);
-        let address = request.peer_addr().map(|peer| peer.ip());
+        let sender = app.as_ref().map(|app| app.limits.sender(request));
         Box::pin(async move {
             let app = app.ok_or_else(ApiError::internal)?;
-            let platform = app.platform(hash, address).await?;
+            let platform = app.platform(hash, sender.unwrap_or(Sender::Unknown)).await?;
             app.limits.request(platform.id)?;
             Ok(Caller(platform))
         })
@@ -90,8 +90,7 @@ fn operator(request: &HttpRequest) -> Result<Operator, ApiError> {
         true => Ok(Operator),
         false => {
             let refusal = ApiError::new(Code::Unauthenticated, "Send `Authorization: Bearer` and the operators' key.");
-            let address = request.peer_addr().map(|peer| peer.ip());
-            Err(app.limits.failure(address, refusal.with_text(WWW_AUTHENTICATE, "Bearer")))
+            Err(app.limits.failure(app.limits.sender(request), refusal.with_text(WWW_AUTHENTICATE, "Bearer")))
         }
     }
 }
@@ -110,8 +109,8 @@ pub fn hash(key: &str) -> KeyHash {
 }
 
 impl App {
-    async fn platform(&self, hash: Option<KeyHash>, address: Option<IpAddr>) -> Result<Arc<Platform>, ApiError> {
-        let Some(hash) = hash else { return Err(self.limits.failure(address, unauthenticated())) };
+    async fn platform(&self, hash: Option<KeyHash>, sender: Sender) -> Result<Arc<Platform>, ApiError> {
+        let Some(hash) = hash else { return Err(self.limits.failure(sender, unauthenticated())) };
         if let Some(platform) = self.keys.fresh(&hash) {
             return Ok(platform);
         }
@@ -127,7 +126,7 @@ impl App {
             }
             None => {
                 self.keys.known.remove(&hash);
-                Err(self.limits.failure(address, unauthenticated()))
+                Err(self.limits.failure(sender, unauthenticated()))
             }
         }
     }

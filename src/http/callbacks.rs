@@ -61,6 +61,8 @@ async fn receive(
     let channel = Channel::parse(channel).ok_or_else(ApiError::not_found)?;
     let account = Account::new(channel, account);
     let adapter = app.registry.adapter(&account).ok_or_else(ApiError::not_found)?;
+    let sender = app.limits.sender(request);
+    app.limits.may_verify(sender).inspect_err(|_| count(channel, "unheard"))?;
     let body = json::bytes(request, payload, &app.config.server).await?;
     let headers: Vec<(String, String)> = request
         .headers()
@@ -77,7 +79,7 @@ async fn receive(
         }
         Err(error) => {
             count(channel, error.name());
-            return Err(app.limits.failure(request.peer_addr().map(|peer| peer.ip()), unbelieved(error)));
+            return Err(app.limits.failure(sender, unbelieved(error)));
         }
     };
     let taken = app.registry.callback(adapter.as_ref(), notice, &body).await;

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 pub use guarded::Guarded;
 
-use super::limits::network;
+use super::limits::{is_exempt, network};
 use crate::config::{Network, Server};
 
 /// How much later than its own time-out the dispatcher is cut off: a client that is slow with its head still hears 408.
@@ -29,7 +29,7 @@ pub struct Spans {
     pub head: Duration,
     /// What is left of a body once its answer was given; before that its reader has a deadline of its own.
     pub body: Duration,
-    /// From the first byte of an answer that the client does not take until all is taken.
+    /// From an answer until all of it is taken.
     pub answer: Duration,
     pub idle: Duration,
 }
@@ -84,7 +84,9 @@ struct Progress {
     since: Instant,
     /// The last complete request; until there is one, the opening.
     complete: Instant,
-    /// Since when the client has not taken all that it was sent.
+    /// When the last answer was given.
+    answered: Instant,
+    /// When the answer was given of which the client has not taken all.
     blocked: Option<Instant>,
 }
 
@@ -116,7 +118,7 @@ pub struct Connection {
 impl Connection {
     fn new(id: u64, address: Option<IpAddr>) -> Self {
         let now = Instant::now();
-        let progress = Progress { phase: Phase::Head, since: now, complete: now, blocked: None };
+        let progress = Progress { phase: Phase::Head, since: now, complete: now, answered: now, blocked: None };
         Connection {
             id,
             address,
@@ -160,6 +162,7 @@ impl Connection {
     pub fn answered(&self, is_chunked: impl FnOnce() -> bool) -> After {
         let mut progress = self.progress();
         progress.since = Instant::now();
+        progress.answered = progress.since;
         let (phase, after) = match progress.phase {
             Phase::Body if is_chunked() => (Phase::Draining, After::Close),
             Phase::Idle | Phase::Head | Phase::Body | Phase::Serving | Phase::Draining => (Phase::Idle, After::Reuse),
@@ -171,15 +174,19 @@ impl Connection {
     /// Bytes came from the client.
     fn received(&self) {
         let mut progress = self.progress();
-        if progress.phase == Phase::Idle {
+        // What comes before the answer was taken waits for its turn.
+        if progress.phase == Phase::Idle && progress.blocked.is_none() {
             progress.phase = Phase::Head;
             progress.since = Instant::now();
         }
     }
 
-    /// The client takes nothing at present.
+    /// The client takes nothing at present. However often it takes a little, the answer's time goes on; and answers to
+    /// requests that it sent meanwhile give it no more.
     fn is_blocked(&self) {
-        self.progress().blocked.get_or_insert_with(Instant::now);
+        let mut progress = self.progress();
+        let answered = progress.answered;
+        progress.blocked.get_or_insert(answered);
     }
 
     /// The client took all that there was.
@@ -326,12 +333,6 @@ impl Inside {
     }
 }
 
-/// Whether bounds per address do not hold for it: behind it there may be anybody.
-pub fn is_exempt(address: IpAddr, trusted: &[Network]) -> bool {
-    let address = address.to_canonical();
-    address.is_loopback() || trusted.iter().any(|network| network.contains(address))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -426,15 +427,20 @@ mod tests {
             "dripping is no way out"
         );
         connection.head_came(Body::Absent);
-        let blocked = || connection.progress().blocked;
-        connection.is_blocked();
-        let since = blocked();
+        assert_eq!(connection.answered(|| false), After::Reuse);
+        let answered = connection.progress().answered;
+        let late = Some((answered + spans.answer, Cut::Answer));
         pass();
         connection.is_blocked();
-        assert_eq!(blocked(), since, "what is taken in part is not taken");
-        assert_eq!(connection.deadline(&spans), since.map(|since| (since + spans.answer, Cut::Answer)));
+        assert_eq!(connection.deadline(&spans), late);
         connection.is_flushed();
-        assert_eq!(connection.answered(|| false), After::Reuse);
+        connection.is_blocked();
+        assert_eq!(connection.deadline(&spans), late, "taking a part gives no more time");
+        connection.received();
+        connection.head_came(Body::Absent);
+        connection.answered(|| false);
+        assert_eq!(connection.deadline(&spans), late, "nor does asking again");
+        connection.is_flushed();
         assert_eq!(due(), Some((Cut::Idle, spans.idle + GRACE)));
         connection.received();
         assert_eq!(due(), Some((Cut::Head, spans.head + GRACE)));

@@ -5,7 +5,8 @@ use std::sync::{Arc, LazyLock};
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION};
-use actix_web::web::Path;
+use actix_web::web::{Bytes, Path};
+use dashmap::DashMap;
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
@@ -288,16 +289,35 @@ pub async fn page() -> HttpResponse {
 
 /// `GET /docs/{file}`
 pub async fn file(name: Path<String>) -> Result<HttpResponse, ApiError> {
-    let file = utoipa_swagger_ui::serve(&name, Arc::clone(&READER))
-        .map_err(|_| ApiError::internal())?
-        .ok_or_else(ApiError::not_found)?;
+    let file = match FILES.get(name.as_str()) {
+        Some(file) => file.clone(),
+        None => {
+            let file = utoipa_swagger_ui::serve(&name, Arc::clone(&READER))
+                .map_err(|_| ApiError::internal())?
+                .ok_or_else(ApiError::not_found)?;
+            let bytes = Bytes::from(file.bytes.into_owned());
+            let file = File { bytes, content_type: file.content_type, gzipped: file.gzpipped };
+            FILES.insert(name.into_inner(), file.clone());
+            file
+        }
+    };
     let mut answer = HttpResponse::Ok();
     answer.insert_header((CONTENT_SECURITY_POLICY, POLICY)).insert_header((CONTENT_TYPE, file.content_type));
-    if file.gzpipped {
+    if file.gzipped {
         answer.insert_header((CONTENT_ENCODING, "gzip"));
     }
-    Ok(answer.body(file.bytes.into_owned()))
+    Ok(answer.body(file.bytes))
 }
+
+#[derive(Clone)]
+struct File {
+    bytes: Bytes,
+    content_type: String,
+    gzipped: bool,
+}
+
+/// The reader's files by their names, unpacked once. Only those that exist get in.
+static FILES: LazyLock<DashMap<String, File>> = LazyLock::new(DashMap::new);
 
 #[cfg(test)]
 mod tests {

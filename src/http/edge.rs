@@ -2,11 +2,12 @@
 //! requests bring along.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::body::{BoxBody, MessageBody, SizedStream};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY, TRANSFER_ENCODING,
@@ -14,6 +15,7 @@ use actix_web::http::header::{
 };
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
+use futures_util::stream;
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -27,6 +29,8 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// An id given by the client is kept if it is no longer than this.
 const REQUEST_ID_MAX: usize = 64;
+/// As much as the dispatcher writes at once.
+const PIECE: usize = 32 * 1_024;
 /// What no answer goes without, unless its handler said otherwise.
 const DEFAULTS: [(HeaderName, &str); 5] = [
     (CACHE_CONTROL, "no-store"),
@@ -76,7 +80,23 @@ pub async fn layer<B: MessageBody + 'static>(
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         headers.insert(REQUEST_ID, value);
     }
-    Ok(answer)
+    Ok(answer.map_body(|_, body| in_pieces(body)))
+}
+
+/// A large body piece by piece: the dispatcher copies what it is given, and keeps it for as long as the client does not
+/// take it.
+fn in_pieces(body: BoxBody) -> BoxBody {
+    match body.try_into_bytes() {
+        Ok(bytes) if bytes.len() > PIECE => {
+            let pieces = (0..bytes.len()).step_by(PIECE).map({
+                let bytes = bytes.clone();
+                move |at| Ok::<_, Infallible>(bytes.slice(at..bytes.len().min(at + PIECE)))
+            });
+            BoxBody::new(SizedStream::new(bytes.len() as u64, stream::iter(pieces)))
+        }
+        Ok(bytes) => BoxBody::new(bytes),
+        Err(body) => body,
+    }
 }
 
 /// Renders what went wrong with the request's id in it. Whatever is not ours says no more than its status does.

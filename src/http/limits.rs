@@ -1,25 +1,30 @@
 //! How much is let in: requests per platform, failed verifications per address.
 
-use std::net::{IpAddr, Ipv6Addr};
+mod failures;
+mod sender;
+
 use std::num::NonZeroU32;
 use std::time::Duration;
+
+use actix_web::HttpRequest;
 
 use actix_web::http::header::HeaderName;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
+use self::failures::{Failures, Verdict};
+pub use self::sender::{Sender, is_exempt, network};
 use super::problem::{ApiError, Code};
-use crate::config::Config;
+use crate::config::{Config, Network};
 use crate::domain::id::PlatformId;
 
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-/// Addresses are forgotten once they are quiet, and looked through whenever this many are known.
-const ADDRESSES_MAX: usize = 20_000;
 
 pub struct Limits {
     platforms: Limit<PlatformId>,
-    failures: Limit<IpAddr>,
+    failures: Failures,
+    trusted: Vec<Network>,
 }
 
 /// One policy and how far each of its subjects has used it.
@@ -35,16 +40,33 @@ impl<K: std::hash::Hash + Eq + Clone> Limit<K> {
         Limit { name, quota, limiter: RateLimiter::dashmap(quota), clock: DefaultClock::default() }
     }
 
-    /// Counts one; the refusal tells policy and wait in the words of the IETF's draft 10.
+    /// Counts one; the refusal tells how long to wait.
     fn count(&self, subject: &K, detail: &'static str) -> Result<(), ApiError> {
         let Err(until) = self.limiter.check_key(subject) else { return Ok(()) };
-        let wait_s = ceil_s(until.wait_time_from(self.clock.now()));
-        let burst = self.quota.burst_size().get();
-        let window_s = ceil_s(self.quota.burst_size_replenished_in());
-        Err(ApiError::new(Code::RateLimited, detail)
-            .with_text(RATE_LIMIT_POLICY, &format!("\"{}\";q={burst};w={window_s}", self.name))
-            .with_text(RATE_LIMIT, &format!("\"{}\";r=0;t={wait_s}", self.name))
-            .retry_after(wait_s))
+        let policy = Policy {
+            name: self.name,
+            burst: self.quota.burst_size().get(),
+            window: self.quota.burst_size_replenished_in(),
+        };
+        Err(policy.refusal(until.wait_time_from(self.clock.now()), detail))
+    }
+}
+
+/// A limit as it is told, in the words of the IETF's draft 10.
+struct Policy {
+    name: &'static str,
+    burst: u32,
+    window: Duration,
+}
+
+impl Policy {
+    fn refusal(&self, wait: Duration, detail: &'static str) -> ApiError {
+        let Policy { name, burst, window } = self;
+        let (wait_s, window_s) = (ceil_s(wait), ceil_s(*window));
+        ApiError::new(Code::RateLimited, detail)
+            .with_text(RATE_LIMIT_POLICY, &format!("\"{name}\";q={burst};w={window_s}"))
+            .with_text(RATE_LIMIT, &format!("\"{name}\";r=0;t={wait_s}"))
+            .retry_after(wait_s)
     }
 }
 
@@ -64,7 +86,8 @@ impl Limits {
         };
         Limits {
             platforms: Limit::new("platform", platforms),
-            failures: Limit::new("failures", Quota::per_minute(at_least_one(limits.failed_verifications_per_minute))),
+            failures: Failures::new(at_least_one(limits.failed_verifications_per_minute)),
+            trusted: config.server.trusted_proxies.clone(),
         }
     }
 
@@ -73,32 +96,46 @@ impl Limits {
         self.platforms.count(&platform, "This platform has sent more requests than its limit.")
     }
 
-    /// Counts a failed verification and returns what the sender is told: `refusal`, or that it failed too often.
-    pub fn failure(&self, address: Option<IpAddr>, refusal: ApiError) -> ApiError {
-        let Some(address) = address else { return refusal };
-        if self.failures.limiter.len() > ADDRESSES_MAX {
-            self.failures.limiter.retain_recent();
-        }
-        match self.failures.count(&network(address), "Too many failed verifications came from this address.") {
-            Ok(()) => refusal,
-            Err(too_many) => too_many,
+    /// Who sent a request, as far as failures are counted.
+    pub fn sender(&self, request: &HttpRequest) -> Sender {
+        Sender::of(request, &self.trusted)
+    }
+
+    /// Decides whether something costly is verified at all. Whoever has failed too often is verified ten times a second
+    /// at most: a gateway that shares its address with a forger gets through with its repeats.
+    pub fn may_verify(&self, sender: Sender) -> Result<(), ApiError> {
+        match sender {
+            Sender::One(address) => self.told(self.failures.may_verify(address)),
+            Sender::Many(_) | Sender::Unknown => Ok(()),
         }
     }
-}
 
-/// Whoever has one IPv6 address has its whole /64.
-pub fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+    /// Counts a failed verification and returns what the sender is told: `refusal`, or that it failed too often.
+    pub fn failure(&self, sender: Sender, refusal: ApiError) -> ApiError {
+        let verdict = match sender {
+            Sender::One(address) | Sender::Many(address) => self.failures.count(address),
+            Sender::Unknown => Verdict::Within,
+        };
+        self.told(verdict).err().unwrap_or(refusal)
+    }
+
+    fn told(&self, verdict: Verdict) -> Result<(), ApiError> {
+        match verdict {
+            Verdict::Within => Ok(()),
+            Verdict::Beyond { wait } => {
+                let policy = Policy { name: "failures", burst: self.failures.burst(), window: failures::WINDOW };
+                Err(policy.refusal(wait, "Too many failed verifications came from this address."))
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use actix_web::test::TestRequest;
+
     use super::*;
 
     fn limits(per_minute: u32) -> Limits {
@@ -132,14 +169,19 @@ mod tests {
         let limits = limits(2);
         let fail = |address: &str| {
             let refusal = ApiError::new(Code::CallbackUnverified, "");
-            limits.failure(Some(address.parse().unwrap()), refusal).code
+            let request =
+                TestRequest::default().peer_addr(SocketAddr::new(address.parse().unwrap(), 1)).to_http_request();
+            limits.failure(limits.sender(&request), refusal)
         };
-        assert_eq!(fail("192.0.2.1"), Code::CallbackUnverified);
-        assert_eq!(fail("::ffff:192.0.2.1"), Code::CallbackUnverified);
-        assert_eq!(fail("192.0.2.1"), Code::RateLimited);
-        assert_eq!(fail("192.0.2.2"), Code::CallbackUnverified);
-        assert_eq!(fail("2001:db8::1"), Code::CallbackUnverified);
-        assert_eq!(fail("2001:db8::2"), Code::CallbackUnverified);
-        assert_eq!(fail("2001:db8::3"), Code::RateLimited);
+        assert_eq!(fail("192.0.2.1").code, Code::CallbackUnverified);
+        assert_eq!(fail("::ffff:192.0.2.1").code, Code::CallbackUnverified);
+        let refused = fail("192.0.2.1");
+        assert_eq!(refused.code, Code::RateLimited);
+        assert_eq!(header(&refused, "ratelimit-policy"), "\"failures\";q=2;w=60");
+        assert_eq!(header(&refused, "ratelimit"), "\"failures\";r=0;t=30");
+        assert_eq!(fail("192.0.2.2").code, Code::CallbackUnverified);
+        assert_eq!(fail("2001:db8::1").code, Code::CallbackUnverified);
+        assert_eq!(fail("2001:db8::2").code, Code::CallbackUnverified);
+        assert_eq!(fail("2001:db8::3").code, Code::RateLimited);
     }
 }

@@ -106,8 +106,7 @@ impl App {
 
     async fn linked(&self, token: &str, request: &HttpRequest) -> Result<StoredOrder, ApiError> {
         let Some(id) = self.links.order(token) else {
-            let address = request.peer_addr().map(|peer| peer.ip());
-            return Err(self.limits.failure(address, ApiError::not_found()));
+            return Err(self.limits.failure(self.limits.sender(request), ApiError::not_found()));
         };
         self.store.order(id).await?.ok_or_else(ApiError::not_found)
     }

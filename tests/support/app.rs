@@ -36,6 +36,12 @@ impl App {
         App::around(site, server, None).await
     }
 
+    /// With no more than this many descriptors.
+    pub async fn start_with_descriptors(site: Site, descriptors: u32) -> Self {
+        let server = site.start_with_descriptors(descriptors, &["serve"]);
+        App::around(site, server, None).await
+    }
+
     /// With a gateway that outlives the server. The site's settings must say `gateway.embedded = false`.
     pub async fn start_beside_gateway(site: Site) -> Self {
         let gateway = site.start(&["gateway"]);

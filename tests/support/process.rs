@@ -118,6 +118,13 @@ impl Site {
         self.stay(self.equip(shell, arguments), arguments)
     }
 
+    /// The same, where the process may have no more than this many descriptors.
+    pub fn start_with_descriptors(&self, descriptors: u32, arguments: &[&str]) -> Process {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#"ulimit -n "$0"; exec "$@""#, &descriptors.to_string(), BINARY]);
+        self.stay(self.equip(shell, arguments), arguments)
+    }
+
     fn stay(&self, mut command: Command, arguments: &[&str]) -> Process {
         let name = arguments.first().expect("a command has a name");
         let log = self.folder.path().join(format!("{name}.log"));

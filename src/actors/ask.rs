@@ -132,6 +132,7 @@ impl From<WriteError> for AskError {
             WriteError::Overloaded => AskError::Overloaded,
             WriteError::Duplicate => AskError::Duplicate,
             WriteError::Away | WriteError::Conflict(_) => AskError::StoreAway,
+            WriteError::ReferenceTaken => AskError::Refused(Refusal::CaptureContradicts),
             WriteError::Unknown => AskError::OutcomeUnknown,
             WriteError::Culprit(_) => AskError::Quarantined,
         }

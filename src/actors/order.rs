@@ -18,7 +18,7 @@ use super::turn::{Shell, Turn, TurnError};
 use super::writer::{Lane, WriteError};
 use crate::channels::{Ask, Attempted, NextAction, RefundAsk};
 use crate::domain::channel::{Channel, Method};
-use crate::domain::event::{Effect, Event, Fact, Finding, SendOutcome, Step, Write, journal};
+use crate::domain::event::{Effect, Event, Fact, Finding, Refusal, SendOutcome, Step, Write, journal};
 use crate::domain::id::{OrderId, Round, refund_number};
 use crate::domain::order::{Attempt, AttemptState, Order, OrderFailure, Purpose, State, Wish};
 use crate::domain::payer::PayerMark;
@@ -191,6 +191,13 @@ impl OrderActor {
         context: &mut Context<Self>,
     ) -> Result<Order, AskError> {
         match end {
+            // Nothing was written, and of this order nothing is wrong: it stays as it was.
+            Err(TurnError::Lost(WriteError::ReferenceTaken)) => {
+                tracing::error!(order = %self.id, "a channel tells of money that is on record by another order");
+                metrics::counter!("tongbao_contradictions_total").increment(1);
+                self.turn = Some(turn);
+                Err(AskError::Refused(Refusal::CaptureContradicts))
+            }
             Err(TurnError::Lost(error)) => Err(self.lost(turn.order().version, error, context)),
             Err(TurnError::Refused(refusal)) => {
                 if turn.order().version == 0 {

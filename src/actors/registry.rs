@@ -440,6 +440,7 @@ impl Registry {
                 | WriteError::Duplicate
                 | WriteError::Away
                 | WriteError::Conflict(_)
+                | WriteError::ReferenceTaken
                 | WriteError::Culprit(_),
                 0,
             ) => {}
@@ -449,6 +450,7 @@ impl Registry {
                 | WriteError::Duplicate
                 | WriteError::Away
                 | WriteError::Conflict(_)
+                | WriteError::ReferenceTaken
                 | WriteError::Unknown,
                 _,
             ) => self.take_up_later(id),
@@ -460,7 +462,11 @@ impl Registry {
         self.forget(id);
         match error {
             StoreError::Corrupt(why) => self.hold_back(id, why),
-            StoreError::Conflict(_) | StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Fenced => {
+            StoreError::Conflict(_)
+            | StoreError::ReferenceTaken(_)
+            | StoreError::Unavailable(_)
+            | StoreError::InDoubt(_)
+            | StoreError::Fenced => {
                 self.take_up_later(id);
             }
         }

@@ -42,7 +42,7 @@ pub trait Answers: Send + Sync + 'static {
 pub enum Question {
     /// `original` none: it is read from the store.
     Submit {
-        send: u16,
+        send: u32,
         original: Option<Arc<Original>>,
         withdrawn: Arc<AtomicBool>,
     },

@@ -36,6 +36,8 @@ pub enum WriteError {
     Unknown,
     /// Somebody else was first.
     Conflict(String),
+    /// A capture's reference is on record at its account, by another order.
+    ReferenceTaken,
     /// A new order whose merchant order id is taken.
     Duplicate,
     /// The store will never take this unit.
@@ -389,6 +391,7 @@ async fn commit_range(
             Attempted::Bad(error) if part.len() == 1 => {
                 verdicts[from] = Some(Err(match error {
                     StoreError::Conflict(why) => WriteError::Conflict(why),
+                    StoreError::ReferenceTaken(_) => WriteError::ReferenceTaken,
                     StoreError::Corrupt(why) => WriteError::Culprit(why),
                     StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Fenced => WriteError::Away,
                 }));
@@ -445,7 +448,9 @@ async fn commit_once(store: &dyn Store, owner: &mut Owner, units: &[Unit], gauge
         }
         Err(StoreError::Fenced) => Attempted::Fatal("another process owns the store".into()),
         Err(StoreError::Unavailable(why)) => Attempted::Away(why),
-        Err(error @ (StoreError::Conflict(_) | StoreError::Corrupt(_))) => Attempted::Bad(error),
+        Err(error @ (StoreError::Conflict(_) | StoreError::ReferenceTaken(_) | StoreError::Corrupt(_))) => {
+            Attempted::Bad(error)
+        }
         Err(StoreError::InDoubt(why)) => match store.doubt() {
             Doubt::ReadBack => {
                 // Nobody new waits for a store that has to be found again first.

@@ -42,7 +42,7 @@ pub enum Fact {
     },
     SendAnswered {
         ordinal: u8,
-        send: u16,
+        send: u32,
         outcome: SendOutcome,
     },
     QueryAnswered {
@@ -272,7 +272,7 @@ impl WebhookKind {
 pub enum Effect {
     Submit {
         ordinal: u8,
-        send: u16,
+        send: u32,
     },
     Query {
         ordinal: u8,

@@ -144,8 +144,8 @@ pub struct Attempt {
     /// Queries and closes are counted from here: the last send, its unknown outcome, or when closing began.
     pub paced_from: Instant,
     /// Sends whose intent is durable, and the newest of them that was answered.
-    pub sends: u16,
-    pub answered: u16,
+    pub sends: u32,
+    pub answered: u32,
     pub reach: Reach,
     pub close: CloseStage,
     /// A verified callback spoke of a capture that only a query can confirm.
@@ -177,7 +177,7 @@ impl Attempt {
     pub(super) fn queries(&self, pace: Pace) -> retry::Schedule {
         let schedule = retry::queries(self.channel(), pace);
         let sent_again = match self.reach {
-            Reach::Nowhere | Reach::Perhaps => usize::from(self.sends.saturating_sub(1)),
+            Reach::Nowhere | Reach::Perhaps => usize::try_from(self.sends.saturating_sub(1)).unwrap_or(usize::MAX),
             Reach::Shown => 0,
         };
         &schedule[sent_again.min(schedule.len() - 1)..]

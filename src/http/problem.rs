@@ -285,7 +285,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Fenced => ApiError::store_unavailable(),
-            StoreError::Conflict(_) | StoreError::Corrupt(_) => {
+            StoreError::Conflict(_) | StoreError::ReferenceTaken(_) | StoreError::Corrupt(_) => {
                 tracing::error!(%error, "a read of the store failed");
                 ApiError::internal()
             }

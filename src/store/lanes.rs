@@ -82,7 +82,13 @@ impl<E: Engine> Lanes<E> {
         match &result {
             Err(StoreError::Unavailable(_)) => self.count_failure(),
             Ok(_)
-            | Err(StoreError::Conflict(_) | StoreError::InDoubt(_) | StoreError::Corrupt(_) | StoreError::Fenced) => {
+            | Err(
+                StoreError::Conflict(_)
+                | StoreError::ReferenceTaken(_)
+                | StoreError::InDoubt(_)
+                | StoreError::Corrupt(_)
+                | StoreError::Fenced,
+            ) => {
                 self.failures.store(0, Ordering::Relaxed);
             }
         }
@@ -121,7 +127,13 @@ impl<E: Engine> Lanes<E> {
                 Err(_) => Err(StoreError::InDoubt("a write was not answered".to_owned())),
             };
             match &result {
-                Ok(_) | Err(StoreError::Conflict(_) | StoreError::Corrupt(_) | StoreError::Fenced) => {
+                Ok(_)
+                | Err(
+                    StoreError::Conflict(_)
+                    | StoreError::ReferenceTaken(_)
+                    | StoreError::Corrupt(_)
+                    | StoreError::Fenced,
+                ) => {
                     *lane = Some(connection);
                 }
                 // What it ended with is told by `result`.

@@ -37,6 +37,8 @@ pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Sen
 pub enum StoreError {
     /// Another version or another owner was first: discard what was decided and look again.
     Conflict(String),
+    /// A capture's reference is on record at its account, by another order: nothing was written.
+    ReferenceTaken(String),
     /// Nothing of it happened; later it may.
     Unavailable(String),
     /// The connection went away while it was being committed: read the group's number back by a write.
@@ -51,6 +53,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StoreError::Conflict(why) => write!(f, "conflict: {why}"),
+            StoreError::ReferenceTaken(why) => write!(f, "a reference is taken: {why}"),
             StoreError::Unavailable(why) => write!(f, "unavailable: {why}"),
             StoreError::InDoubt(why) => write!(f, "in doubt: {why}"),
             StoreError::Corrupt(why) => write!(f, "corrupt: {why}"),

@@ -195,6 +195,8 @@ impl Server {
     }
 }
 
+/// The key that no reference of an account is booked twice by.
+const REFERENCES: &str = "captures_pkey";
 /// The keys that two may race for; every other constraint is one that a row never meets.
 const RACES: [&str; 3] = ["orders_pkey", "journal_pkey", "platforms_name_key"];
 /// What `commit` refuses by.
@@ -268,6 +270,9 @@ fn judge(fault: &dyn DatabaseError) -> StoreError {
     }
     if code == FENCED {
         return StoreError::Fenced;
+    }
+    if fault.is_unique_violation() && fault.constraint() == Some(REFERENCES) {
+        return StoreError::ReferenceTaken(text);
     }
     let race = fault.is_unique_violation() && fault.constraint().is_some_and(|key| RACES.contains(&key));
     if code == CONFLICT {

@@ -67,7 +67,7 @@ fn strays() -> impl Strategy<Value = Fact> {
     prop_oneof![
         Just(Fact::Created(Box::new(creation()))),
         Just(Fact::TimerFired),
-        (0u8..4, 0u16..4).prop_map(|(ordinal, send)| sent(ordinal, send, no_answer())),
+        (0u8..4, 0u32..4).prop_map(|(ordinal, send)| sent(ordinal, send, no_answer())),
         (0u8..4).prop_map(|ordinal| found(ordinal, unclear())),
         (0u8..4).prop_map(|ordinal| closed(ordinal, close_unclear())),
         (0u8..4, channels()).prop_map(|(ordinal, channel)| {

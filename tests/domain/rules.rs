@@ -213,11 +213,11 @@ fn rule_02_what_is_sent_again_and_again_becomes_rare() {
     walk.pay_by(Channel::Simpay);
     let schedule = retry::queries(Channel::Simpay, walk.order.pace);
     let last = schedule.len() - 1;
-    for send in 1..10u16 {
+    for (gap, send) in (1..10u32).enumerate() {
         walk.tell(sent(0, send, no_answer()));
         let since = walk.at;
         assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
-        assert_eq!(walk.at.since_ms(since), schedule[usize::from(send - 1).min(last)], "after send {send}");
+        assert_eq!(walk.at.since_ms(since), schedule[gap.min(last)], "after send {send}");
         let again = Effect::Submit { ordinal: 0, send: send + 1 };
         assert_eq!(proposed(&walk.tell(found(0, Finding::NotExist))), [again]);
     }
@@ -226,6 +226,19 @@ fn rule_02_what_is_sent_again_and_again_becomes_rare() {
     let since = walk.at;
     walk.wake();
     assert_eq!(walk.at.since_ms(since), schedule[0]);
+}
+
+/// The count goes on where sixteen bits end, and an answer to the next send is heard.
+#[test]
+fn report_sends_stick_at_65_535() {
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Simpay);
+    walk.tell(sent(0, 1, no_answer()));
+    (walk.order.attempts[0].sends, walk.order.attempts[0].answered) = (65_535, 65_535);
+    let again = Effect::Submit { ordinal: 0, send: 65_536 };
+    assert_eq!(proposed(&walk.tell(found(0, Finding::NotExist))), [again]);
+    walk.tell(sent(0, 65_536, SendOutcome::Accepted { reference: None }));
+    assert_eq!((walk.attempt(0).answered, walk.attempt(0).reach), (65_536, Reach::Shown));
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub fn suitable(channel: Channel, expires_at: Instant) -> Fact {
     Fact::Validated { channel, method: method_of(channel), verdict }
 }
 
-pub fn sent(ordinal: u8, send: u16, outcome: SendOutcome) -> Fact {
+pub fn sent(ordinal: u8, send: u32, outcome: SendOutcome) -> Fact {
     Fact::SendAnswered { ordinal, send, outcome }
 }
 

@@ -85,7 +85,7 @@ pub struct Call {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
-    Submit { send: u16 },
+    Submit { send: u32 },
     Query,
     Close,
     Refund { capture: u8, round: Round },

@@ -26,6 +26,7 @@ fn kind<T>(result: Result<T, StoreError>) -> &'static str {
         Ok(_) => "done",
         Err(StoreError::Conflict(_)) => "conflict",
         Err(StoreError::Unavailable(_)) => "unavailable",
+        Err(StoreError::ReferenceTaken(_)) => "reference taken",
         Err(StoreError::InDoubt(_)) => "in doubt",
         Err(StoreError::Corrupt(_)) => "corrupt",
         Err(StoreError::Fenced) => "fenced",
@@ -249,7 +250,7 @@ pub async fn a_capture_is_booked_once_and_for_all(mut book: Book) {
     book.write(vec![two]).await;
     book.write(vec![submitted]).await;
     let before = book.picture().await;
-    assert_eq!(kind(book.commit(group(vec![new_order(SHOP, "beside"), stolen])).await), "corrupt");
+    assert_eq!(kind(book.commit(group(vec![new_order(SHOP, "beside"), stolen])).await), "reference taken");
     assert_eq!(book.picture().await, before);
     assert_eq!(book.order(id).await.state, State::Submitted);
     assert_eq!(book.store.order_by_merchant_id(SHOP, "beside").await.unwrap(), None);

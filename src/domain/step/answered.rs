@@ -9,7 +9,7 @@ use crate::domain::retry;
 use crate::domain::time::{Instant, TimeScale};
 
 impl Draft {
-    pub(super) fn send_answered(&mut self, ordinal: u8, send: u16, outcome: &SendOutcome) -> Result<(), Refusal> {
+    pub(super) fn send_answered(&mut self, ordinal: u8, send: u32, outcome: &SendOutcome) -> Result<(), Refusal> {
         let at = self.at;
         let attempt = self.attempt_mut(ordinal)?;
         if send > attempt.sends {

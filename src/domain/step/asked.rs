@@ -65,13 +65,14 @@ impl Draft {
     pub(super) fn send_again(&mut self, ordinal: u8) -> Result<(), Refusal> {
         let at = self.at;
         let attempt = self.attempt_mut(ordinal)?;
+        // After four thousand million sends it is only asked about.
+        let Some(send) = attempt.sends.checked_add(1) else { return Ok(()) };
         if attempt.sends > attempt.answered {
             // Nobody will ever tell what became of the send before.
             attempt.reach = attempt.reach.at_least_perhaps();
         }
-        attempt.sends = attempt.sends.saturating_add(1);
+        attempt.sends = send;
         attempt.paced_from = at;
-        let send = attempt.sends;
         self.effects.push(Effect::Submit { ordinal, send });
         Ok(())
     }

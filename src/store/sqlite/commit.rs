@@ -153,9 +153,11 @@ fn roll_back(connection: &Connection, why: StoreError) -> StoreError {
     }
     match why {
         StoreError::InDoubt(_) => why,
-        StoreError::Conflict(_) | StoreError::Unavailable(_) | StoreError::Corrupt(_) | StoreError::Fenced => {
-            StoreError::Unavailable(format!("not rolled back after {why}"))
-        }
+        StoreError::Conflict(_)
+        | StoreError::ReferenceTaken(_)
+        | StoreError::Unavailable(_)
+        | StoreError::Corrupt(_)
+        | StoreError::Fenced => StoreError::Unavailable(format!("not rolled back after {why}")),
     }
 }
 

@@ -109,7 +109,10 @@ impl File {
         };
         let result = commit(&mut connection, batch);
         match &result {
-            Ok(_) | Err(StoreError::Conflict(_) | StoreError::Corrupt(_) | StoreError::Fenced) => {
+            Ok(_)
+            | Err(
+                StoreError::Conflict(_) | StoreError::ReferenceTaken(_) | StoreError::Corrupt(_) | StoreError::Fenced,
+            ) => {
                 *kept = Some(connection);
             }
             // What it ended with is told by `result`.

@@ -14,6 +14,8 @@ const PROTOCOL: i32 = 15;
 /// Extended codes of a key that is taken.
 const TAKEN: [i32; 2] = [1_555, 2_067];
 
+/// Of the key that no reference of an account is booked twice by.
+const REFERENCES: &str = "captures.reference";
 /// The keys that two may race for; every other constraint is one that a row never meets.
 const RACES: [&str; 3] = ["orders.id", "journal.order_id", "platforms.name"];
 
@@ -35,6 +37,7 @@ impl Fault {
                 BUSY | LOCKED | NOMEM | READONLY | INTERRUPT | IOERR | FULL | CANTOPEN | PROTOCOL => {
                     StoreError::Unavailable(text)
                 }
+                _ if TAKEN.contains(&code) && text.contains(REFERENCES) => StoreError::ReferenceTaken(text),
                 _ if TAKEN.contains(&code) && RACES.iter().any(|key| text.contains(key)) => StoreError::Conflict(text),
                 _ => StoreError::Corrupt(text),
             },

@@ -90,7 +90,7 @@ impl Alipay {
         let keys = Keys::new(&credentials).map_err(|why| wrong(&why))?;
         if keys.vouched() == Some(Vouched::ByConfiguration) {
             tracing::warn!(
-                %account,
+                account = name,
                 "no certificate of root_certificate vouches for alipay_certificate: it is believed because it is configured. \
                  Alipay's sandbox hands out such files; those of production belong together"
             );

@@ -589,7 +589,7 @@ fn report_credentials_and_ids_are_taken_in_their_production_form() {
             webhook_secrets: vec![SecretString::from(format!("whsec_{}", "Ab3d".repeat(8)))],
             version: "2026-10-28.endive".into(),
         };
-        assert!(Stripe::new("default".into(), "https://api.stripe.com", taken).is_ok(), "{kind}");
+        assert!(Stripe::new("default", "https://api.stripe.com", taken).is_ok(), "{kind}");
     }
     for (length, is_id) in [(27, true), (255, true), (256, false)] {
         let id = format!("pi_{}", "3".repeat(length - 3));

@@ -148,7 +148,7 @@ fn report_our_certificate_is_found_by_its_key_in_what_openssl_made_of_a_pfx() {
             root: WORLD.root.repeat(8),
             ..credentials()
         };
-        let unionpay = Unionpay::new("default".into(), "https://gateway.95516.com", credentials).expect("it is taken");
+        let unionpay = Unionpay::new("default", "https://gateway.95516.com", credentials).expect("it is taken");
         let sent = sent(&unionpay.query(&attempt(), &stamp()));
         assert_eq!(sent["certId"], "69903319369");
     }
@@ -163,5 +163,5 @@ fn report_credentials_are_taken_in_their_production_form() {
         middle: include_str!("../vectors/production_middle.pem").into(),
         ..credentials()
     };
-    assert!(Unionpay::new("default".into(), "https://gateway.95516.com", taken).is_ok());
+    assert!(Unionpay::new("default", "https://gateway.95516.com", taken).is_ok());
 }

@@ -125,6 +125,8 @@ pub struct Limits {
     pub platform_per_second: u32,
     pub platform_burst: u32,
     pub sandbox_platform_per_second: u32,
+    pub pay_presses_per_minute: u32,
+    pub platform_pay_presses_per_second: u32,
     pub failed_verifications_per_minute: u32,
     pub key_cache_ms: u64,
     pub idempotency_keep_hours: u64,
@@ -347,6 +349,13 @@ impl Config {
         }
         if self.routing.payer_memory_days == 0 {
             return refuse("routing.payer_memory_days", "must be at least 1");
+        }
+        let Limits { pay_presses_per_minute, platform_pay_presses_per_second, .. } = &self.limits;
+        if *pay_presses_per_minute == 0 {
+            return refuse("limits.pay_presses_per_minute", "must be at least 1");
+        }
+        if *platform_pay_presses_per_second == 0 {
+            return refuse("limits.platform_pay_presses_per_second", "must be at least 1");
         }
         let Bills { answer_max_bytes, lines_max, timeout_ms } = self.bills;
         let bounds = [

@@ -137,6 +137,7 @@ impl Writing<'_> {
             captures: Vec::new(),
             entries: Vec::new(),
             webhooks: Vec::new(),
+            payer: None,
             paid_by: Vec::new(),
             claim: None,
         };

@@ -353,7 +353,7 @@ async fn the_payer_pays_by_the_page() {
         assert!(shown.header("content-security-policy").is_some_and(|policy| policy.contains("default-src 'none'")));
         assert_eq!(
             (shown.header("cache-control"), shown.header("referrer-policy")),
-            (Some("no-store"), Some("no-referrer"))
+            (Some("no-store"), Some("strict-origin"))
         );
     }
     let form = "application/x-www-form-urlencoded";

@@ -61,6 +61,7 @@ fn cancelled(number: u32, at: Instant, webhook_url: &str) -> OrderUnit {
         captures: Vec::new(),
         entries: Vec::new(),
         webhooks: step.writes.iter().filter_map(told).collect(),
+        payer: None,
         paid_by: Vec::new(),
         claim: None,
         order: step.order,

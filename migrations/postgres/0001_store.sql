@@ -55,10 +55,13 @@ CREATE UNIQUE INDEX orders_by_merchant_id ON orders (platform_id, merchant_order
 CREATE INDEX orders_by_platform ON orders (platform_id, id);
 CREATE INDEX orders_due ON orders (next_due_at, id) WHERE next_due_at IS NOT NULL;
 
--- Who pays, apart from everything else, so that it can be erased.
+-- Who pays, apart from everything else, so that it can be erased. Ordinal -1 is who the order was created with; another
+-- one is who was named for that attempt and for those after it, until somebody else is named.
 CREATE TABLE payers (
-    order_id UUID PRIMARY KEY,
-    payer    TEXT NOT NULL
+    order_id UUID   NOT NULL,
+    ordinal  BIGINT NOT NULL,
+    payer    TEXT   NOT NULL,
+    PRIMARY KEY (order_id, ordinal)
 );
 
 -- The canonical JSON of each step's events, byte for byte.

@@ -57,10 +57,13 @@ CREATE UNIQUE INDEX orders_by_merchant_id ON orders (platform_id, merchant_order
 CREATE INDEX orders_by_platform ON orders (platform_id, id);
 CREATE INDEX orders_due ON orders (next_due_at, id) WHERE next_due_at IS NOT NULL;
 
--- Who pays, apart from everything else, so that it can be erased.
+-- Who pays, apart from everything else, so that it can be erased. Ordinal -1 is who the order was created with; another
+-- one is who was named for that attempt and for those after it, until somebody else is named.
 CREATE TABLE payers (
-    order_id BLOB PRIMARY KEY,
-    payer    TEXT NOT NULL
+    order_id BLOB    NOT NULL,
+    ordinal  INTEGER NOT NULL,
+    payer    TEXT    NOT NULL,
+    PRIMARY KEY (order_id, ordinal)
 ) STRICT, WITHOUT ROWID;
 
 -- The canonical JSON of each step's events, byte for byte.

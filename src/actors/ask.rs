@@ -52,14 +52,21 @@ pub struct Addressee {
 pub struct Details {
     pub description: String,
     pub return_url: Option<String>,
+    /// JSON of the payer who was named last; none in the details of a new order, whose request has it.
+    pub named: Option<Arc<str>>,
     pub payer_id: Option<String>,
     pub payer: Payer,
 }
 
 /// What is asked of an order that exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Command {
-    Pay { channel: Channel, method: Method },
+    /// `payer` is JSON as the store keeps it; without it, who was named last pays.
+    Pay {
+        channel: Channel,
+        method: Method,
+        payer: Option<Arc<str>>,
+    },
     Cancel,
 }
 

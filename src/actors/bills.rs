@@ -64,7 +64,9 @@ impl From<BillError> for FetchError {
 impl From<Undelivered> for FetchError {
     fn from(undelivered: Undelivered) -> Self {
         match undelivered {
-            Undelivered::NotSent(why) | Undelivered::Unknown(why) => FetchError::Unanswered(why),
+            Undelivered::HeldBack(why) | Undelivered::NotSent(why) | Undelivered::Unknown(why) => {
+                FetchError::Unanswered(why)
+            }
         }
     }
 }

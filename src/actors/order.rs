@@ -26,7 +26,8 @@ use crate::domain::step::wake;
 use crate::domain::time::Instant;
 use crate::domain::validation::{check_switch, validate};
 use crate::store::{
-    AttemptRow, Claim, LastChannel, NextActionChange, OrderUnit, OutboxRow, Request, StoreError, StoredOrder, Unit,
+    AttemptRow, Claim, LastChannel, NamedPayer, NextActionChange, OrderUnit, OutboxRow, Request, StoreError,
+    StoredOrder, Unit,
 };
 
 /// Somebody who waits for the channel's answer.
@@ -38,7 +39,8 @@ pub enum Told {
     /// Facts from channels, payers, platforms and operators.
     Fact(Fact, Option<NextAction>),
     /// A channel was chosen; what is known of it is looked up when it is this message's turn.
-    Choice { channel: Channel, method: Method, details: Arc<Details> },
+    /// `payer` is JSON, where the choice names one.
+    Choice { channel: Channel, method: Method, details: Arc<Details>, payer: Option<Arc<str>> },
     /// The switch that was wished for can be made; void if the wish has gone meanwhile.
     Switch { channel: Channel, method: Method, details: Arc<Details> },
     /// A timer came up, at this instant by the clock that looked.
@@ -50,8 +52,8 @@ impl Told {
     pub fn again(&self) -> Told {
         match self {
             Told::Fact(fact, next_action) => Told::Fact(fact.clone(), next_action.clone()),
-            Told::Choice { channel, method, details } => {
-                Told::Choice { channel: *channel, method: *method, details: details.clone() }
+            Told::Choice { channel, method, details, payer } => {
+                Told::Choice { channel: *channel, method: *method, details: details.clone(), payer: payer.clone() }
             }
             Told::Switch { channel, method, details } => {
                 Told::Switch { channel: *channel, method: *method, details: details.clone() }
@@ -109,6 +111,8 @@ struct Beside {
     request: Option<Box<Request>>,
     details: Option<Arc<Details>>,
     next_action: Option<Arc<str>>,
+    /// Who is named to pay from now on.
+    payer: Option<Arc<str>>,
     claim: Option<Box<Claim>>,
 }
 
@@ -315,7 +319,7 @@ impl OrderActor {
         match loaded {
             Ok(Some(stored)) => {
                 let (trace, addressee) = request::trace_and_addressee(self.id, &stored.request);
-                let payer = stored.request.payer.as_deref();
+                let payer = stored.payer.as_deref();
                 let payer = self.registry.router().marks(stored.order.platform, payer).into();
                 self.known = Known { trace, addressee, payer };
                 let mut turn = Box::new(Turn::new(stored.order));
@@ -352,7 +356,7 @@ impl OrderActor {
                 let next_action = next_action.and_then(|action| serde_json::to_string(&action).ok()).map(Arc::from);
                 (vec![event(fact)], Beside { next_action, ..Beside::default() })
             }
-            Told::Choice { channel, method, details } | Told::Switch { channel, method, details } => {
+            Told::Choice { channel, method, details, .. } | Told::Switch { channel, method, details } => {
                 let mut events = vec![event(Fact::ChannelChosen { channel, method })];
                 match order.state {
                     State::Created => {
@@ -500,7 +504,7 @@ impl Handler<Tell> for OrderActor {
             self.turn = Some(turn);
             return AtomicResponse::new(Box::pin(actix::fut::ready(Ok(order))));
         }
-        if let Told::Choice { channel, method, details } = &tell.told {
+        if let Told::Choice { channel, method, details, .. } = &tell.told {
             let facts = self.registry.facts(turn.order().platform, *channel, *method, details, now);
             if let Err(refusal) = check_switch(turn.order(), &facts, now) {
                 self.turn = Some(turn);
@@ -517,8 +521,16 @@ impl Handler<Tell> for OrderActor {
         }
         self.followers.retain(|follower| !follower.is_closed());
         self.followers.extend(tell.follower);
+        let payer = match &tell.told {
+            Told::Choice { payer: Some(payer), .. } => {
+                self.known.payer = self.registry.router().marks(turn.order().platform, Some(payer)).into();
+                Some(payer.clone())
+            }
+            Told::Choice { payer: None, .. } | Told::Fact(..) | Told::Switch { .. } | Told::Timer(_) => None,
+        };
         let (events, mut beside) = self.events_of(turn.order(), tell.told, now);
         beside.claim = tell.claim;
+        beside.payer = payer;
         self.turn(turn, events, beside)
     }
 }
@@ -640,6 +652,24 @@ impl ActorShell {
         self.payer.iter().map(|payer| LastChannel { payer: *payer, channel, at }).collect()
     }
 
+    /// Who pays by the attempt that this step opens; else who was named to pay by the next one to be opened.
+    fn named(&mut self, step: &Step) -> Option<NamedPayer> {
+        let opened = step.writes.iter().find_map(|write| match write {
+            Write::OpenAttempt { ordinal } => Some(*ordinal),
+            Write::Capture { .. }
+            | Write::Entry(_)
+            | Write::Webhook { .. }
+            | Write::StoreNextAction
+            | Write::WipeNextAction => None,
+        });
+        let named = self.beside.payer.take();
+        let (ordinal, payer) = match opened {
+            Some(ordinal) => (ordinal, named.or_else(|| self.beside.details.as_ref()?.named.clone())?),
+            None => (u8::try_from(step.order.attempts.len()).ok()?, named?),
+        };
+        Some(NamedPayer { ordinal, payer: payer.as_ref().into() })
+    }
+
     fn unit(&mut self, step: &Step, events: &[Event]) -> Result<OrderUnit, WriteError> {
         let journal =
             journal(events).map_err(|error| WriteError::Culprit(format!("events cannot be written: {error}")))?;
@@ -650,6 +680,7 @@ impl ActorShell {
             journal,
             request: self.beside.request.take(),
             next_action: NextActionChange::Keep,
+            payer: self.named(step),
             attempts: Vec::new(),
             captures: Vec::new(),
             entries: Vec::new(),

@@ -273,18 +273,27 @@ impl Registry {
         claim: Option<Box<Claim>>,
     ) -> Result<Placed, AskError> {
         let (follower, answer) = follow(patience);
+        let is_payment = match &command {
+            Command::Cancel => false,
+            Command::Pay { .. } => true,
+        };
         let told = match command {
             Command::Cancel => Told::Fact(Fact::CancelAsked, None),
-            Command::Pay { channel, method } => Told::Choice { channel, method, details: self.details(id).await? },
+            Command::Pay { channel, method, payer } => {
+                let details = self.details(id).await?;
+                let details = match payer.clone() {
+                    Some(payer) => Arc::new(request::paid_by(&details, payer)),
+                    None => details,
+                };
+                Told::Choice { channel, method, details, payer }
+            }
         };
         let order = self.tell(id, told, follower, claim).await?;
         let is_closing = |attempt: &&Attempt| attempt.state == AttemptState::Closing;
         let closing = order.open_attempt().filter(is_closing).map(|attempt| attempt.ordinal);
         let placed = self.first_answer(order, answer).await;
-        let held_back = match command {
-            Command::Cancel => None,
-            Command::Pay { .. } => closing.and_then(|ordinal| placed.order.held_back_by(ordinal, clock::now())),
-        };
+        let closing = closing.filter(|_| is_payment);
+        let held_back = closing.and_then(|ordinal| placed.order.held_back_by(ordinal, clock::now()));
         held_back.map_or(Ok(placed), |refusal| Err(AskError::Refused(refusal)))
     }
 

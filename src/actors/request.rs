@@ -13,13 +13,20 @@ use crate::store::{Frozen, Request, StoredOrder};
 /// What a new attempt of a stored order needs to know.
 pub fn details(stored: &StoredOrder) -> Details {
     let body = parse(&stored.request.body);
-    let payer = stored.request.payer.as_deref().map(parse).unwrap_or_default();
+    let payer = stored.payer.as_deref().map(parse).unwrap_or_default();
     Details {
         description: field(&body, "description").unwrap_or_else(|| stored.request.merchant_order_id.to_string()),
         return_url: field(&body, "return_url"),
+        named: stored.payer.as_deref().map(Arc::from),
         payer_id: field(&payer, "id"),
         payer: told(&payer),
     }
+}
+
+/// The same with another payer, as the store keeps one.
+pub fn paid_by(details: &Details, named: Arc<str>) -> Details {
+    let payer = parse(&named);
+    Details { named: Some(named), payer_id: field(&payer, "id"), payer: told(&payer), ..details.clone() }
 }
 
 /// An attempt's request, as every send of it is made from.

@@ -4,6 +4,8 @@
 //! It decides nothing: `domain::routing` does. The counts live in memory and begin empty with every start, when too few
 //! samples count as neutral.
 
+use std::collections::HashMap;
+
 use dashmap::DashMap;
 
 use super::clock;
@@ -25,8 +27,9 @@ pub struct Router {
     window_minutes: u16,
     memory_ms: i64,
     marks: PayerMarks,
-    /// One per account that had attempts: as many as are configured.
-    windows: DashMap<Account, Window>,
+    /// One per platform and account that it had attempts at: what the payers of one platform do, or what it asks for
+    /// them, says nothing to another one.
+    windows: DashMap<(PlatformId, Account), Window>,
 }
 
 impl Router {
@@ -51,20 +54,25 @@ impl Router {
             metrics::counter!("tongbao_attempts_ended_total", "channel" => attempt.channel().name(),
                 "account" => attempt.account.name().to_owned(), "ending" => ending.name())
             .increment(1);
-            let window = self.windows.entry(attempt.account.clone());
+            let window = self.windows.entry((after.platform, attempt.account.clone()));
             window.or_insert_with(|| Window::new(self.window_minutes)).record(ending, after.last_at);
         }
     }
 
-    pub fn tally(&self, account: &Account, now: Instant) -> Tally {
-        self.windows.get(account).map_or_else(Tally::default, |window| window.tally(now))
+    pub fn tally(&self, platform: PlatformId, account: &Account, now: Instant) -> Tally {
+        self.windows.get(&(platform, account.clone())).map_or_else(Tally::default, |window| window.tally(now))
     }
 
-    /// Tells the rates as they are now; one with too few samples is not a number.
+    /// Tells the rates as they are now, of all platforms together; one with too few samples is not a number.
     pub fn measure(&self, now: Instant) {
+        let mut tallies: HashMap<Account, Tally> = HashMap::new();
         for window in &self.windows {
-            let account = window.key();
-            let rate = window.tally(now).rate(self.policy.samples_min);
+            let (_, account) = window.key();
+            let tally = tallies.entry(account.clone()).or_default();
+            *tally = tally.plus(window.tally(now));
+        }
+        for (account, tally) in &tallies {
+            let rate = tally.rate(self.policy.samples_min);
             metrics::gauge!("tongbao_attempt_success_rate", "channel" => account.channel().name(), "account" => account.name().to_owned())
                 .set(rate.map_or(f64::NAN, |rate| rate.as_ratio()));
         }
@@ -95,7 +103,7 @@ impl Registry {
         let standing = |channel| {
             let account = self.account_of(platform, channel);
             let health = self.supervisor(&account)?.health(at);
-            Some(Standing { health, tally: self.router().tally(&account, at) })
+            Some(Standing { health, tally: self.router().tally(platform, &account, at) })
         };
         Outlook { at, policy: self.router().policy, channels: Channel::ALL.map(standing), last_channel: None }
     }
@@ -123,7 +131,7 @@ impl Registry {
     /// The same for many orders of a platform by one look.
     pub async fn outlooks_for(&self, platform: PlatformId, stored: impl Iterator<Item = &StoredOrder>) -> Vec<Outlook> {
         let marks_of = |stored: &StoredOrder| match awaits_choice(&stored.order) {
-            true => self.router().marks(platform, stored.request.payer.as_deref()),
+            true => self.router().marks(platform, stored.payer.as_deref()),
             false => Vec::new(),
         };
         let marks: Vec<Vec<PayerMark>> = stored.map(marks_of).collect();
@@ -156,7 +164,7 @@ impl Registry {
 
     async fn payer(&self, id: OrderId) -> Option<Box<str>> {
         match self.store().order(id).await {
-            Ok(stored) => stored?.request.payer,
+            Ok(stored) => stored?.payer,
             Err(error) => {
                 tracing::warn!(order = %id, %error, "an order's request cannot be read");
                 None

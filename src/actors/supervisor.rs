@@ -266,17 +266,17 @@ async fn answer(desk: Rc<Desk>, call: Call) {
 
 /// Waits for a place, asks, and asks again what was certainly not taken.
 async fn carry(desk: &Desk, call: &Call) -> Settled {
-    let not_sent = |why: &str| undelivered(call, Undelivered::NotSent(why.into()));
+    let held_back = |why: &str| undelivered(call, Undelivered::HeldBack(why.into()));
     let Some(_queued) = Queued::take(&desk.waiting, desk.settings.waiting_max) else {
-        return not_sent("too many calls are waiting");
+        return held_back("too many calls are waiting");
     };
     let original = match &call.question {
         Question::Submit { original: Some(original), .. } => Some(original.clone()),
         Question::Submit { original: None, .. } => {
             match desk.store.frozen(call.attempt.number.order, call.attempt.number.ordinal).await {
                 Ok(Some(frozen)) => Some(Arc::new(Original::from(frozen))),
-                Ok(None) => return not_sent("the attempt's request is not stored"),
-                Err(error) => return not_sent(&error.to_string()),
+                Ok(None) => return held_back("the attempt's request is not stored"),
+                Err(error) => return held_back(&error.to_string()),
             }
         }
         Question::Query | Question::Close | Question::Refund { .. } | Question::QueryRefund { .. } => None,
@@ -295,7 +295,7 @@ async fn carry(desk: &Desk, call: &Call) -> Settled {
         Some(original) => adapter.complete(&original.frozen, &original.payer),
         None => Some(Cow::Borrowed("")),
     };
-    let Some(frozen) = frozen.as_deref() else { return not_sent("what it tells of the payer is not known any more") };
+    let Some(frozen) = frozen.as_deref() else { return held_back("what it tells of the payer is not known any more") };
     let mut next = Next::First;
     let mut first_at = None;
     for _ in 0..REQUESTS_MAX {
@@ -342,7 +342,7 @@ async fn deliver(desk: &Desk, adapter: &dyn Adapter, call: &Call, frozen: &str, 
         if let Question::Submit { withdrawn, .. } = &call.question
             && withdrawn.load(Ordering::Acquire)
         {
-            return settled(Undelivered::NotSent("withdrawn".into()));
+            return settled(Undelivered::HeldBack("withdrawn".into()));
         }
         let stamp = fresh_stamp();
         let outgoing = match next.clone() {
@@ -368,7 +368,7 @@ async fn deliver(desk: &Desk, adapter: &dyn Adapter, call: &Call, frozen: &str, 
 /// Whether another try of the same send is harmless and may help.
 fn certainly_not_taken(end: &End) -> bool {
     match end {
-        End::Undelivered(Undelivered::NotSent(_)) => true,
+        End::Undelivered(Undelivered::HeldBack(_) | Undelivered::NotSent(_)) => true,
         End::Answered(_, answer) => answer.status == 429,
         End::Undelivered(Undelivered::Unknown(_)) => false,
     }
@@ -376,11 +376,11 @@ fn certainly_not_taken(end: &End) -> bool {
 
 async fn once(desk: &Desk, call: &Call, stamp: Stamp, outgoing: Outgoing) -> End {
     if let Admission::Wait(_) = lock(&desk.breaker).admit(stamp.at) {
-        return End::Undelivered(Undelivered::NotSent("the channel is down".into()));
+        return End::Undelivered(Undelivered::HeldBack("the channel is down".into()));
     }
     let client = match client(desk) {
         Ok(client) => client,
-        Err(why) => return End::Undelivered(Undelivered::NotSent(why)),
+        Err(why) => return End::Undelivered(Undelivered::HeldBack(why)),
     };
     let traceparent = traceparent(call.trace);
     match sender::send(&client, outgoing, &traceparent, Allowance::of_call(desk.settings.timeout)).await {
@@ -417,7 +417,7 @@ fn build(adapter: &dyn Adapter, call: &Call, frozen: &str, stamp: &Stamp) -> Bui
         Question::Close => match adapter.close(attempt, stamp) {
             Some(outgoing) => outgoing,
             None => {
-                let never = Undelivered::NotSent("the channel has no such call".into());
+                let never = Undelivered::HeldBack("the channel has no such call".into());
                 return Built::Settled(Box::new(undelivered(call, never)));
             }
         },
@@ -491,26 +491,29 @@ fn read(
 
 /// What a call that was never made means to its order.
 pub fn never_left(call: &Call, why: &str) -> Fact {
-    undelivered(call, Undelivered::NotSent(why.into())).fact
+    undelivered(call, Undelivered::HeldBack(why.into())).fact
 }
 
 /// What a call that brought no answer means to its order.
 fn undelivered(call: &Call, end: Undelivered) -> Settled {
     let ordinal = call.attempt.number.ordinal;
     let fact = match (&call.question, end) {
+        (Question::Submit { send, .. }, Undelivered::HeldBack(why)) => {
+            Fact::SendAnswered { ordinal, send: *send, outcome: SendOutcome::HeldBack { why: why.into() } }
+        }
         (Question::Submit { send, .. }, Undelivered::NotSent(why)) => {
             Fact::SendAnswered { ordinal, send: *send, outcome: SendOutcome::NotSent { why: why.into() } }
         }
         (Question::Submit { send, .. }, Undelivered::Unknown(why)) => {
             Fact::SendAnswered { ordinal, send: *send, outcome: SendOutcome::Unknown { why: why.into() } }
         }
-        (Question::Query, Undelivered::NotSent(why) | Undelivered::Unknown(why)) => {
+        (Question::Query, Undelivered::HeldBack(why) | Undelivered::NotSent(why) | Undelivered::Unknown(why)) => {
             Fact::QueryAnswered { ordinal, finding: Finding::Unknown { why: why.into() }, asked_at: clock::now() }
         }
-        (Question::Close, Undelivered::NotSent(why) | Undelivered::Unknown(why)) => {
+        (Question::Close, Undelivered::HeldBack(why) | Undelivered::NotSent(why) | Undelivered::Unknown(why)) => {
             Fact::CloseAnswered { ordinal, answer: CloseAnswer::Unknown { why: why.into() } }
         }
-        (Question::Refund { capture, round, .. }, Undelivered::NotSent(why)) => {
+        (Question::Refund { capture, round, .. }, Undelivered::HeldBack(why) | Undelivered::NotSent(why)) => {
             let outcome = RefundOutcome::NotSent { why: why.into() };
             Fact::RefundAnswered { capture: *capture, round: *round, outcome }
         }
@@ -519,7 +522,10 @@ fn undelivered(call: &Call, end: Undelivered) -> Settled {
             Fact::RefundAnswered { capture: *capture, round: *round, outcome }
         }
         // A question that never left says nothing about the refund it asks for.
-        (Question::QueryRefund { capture, round, .. }, Undelivered::NotSent(why) | Undelivered::Unknown(why)) => {
+        (
+            Question::QueryRefund { capture, round, .. },
+            Undelivered::HeldBack(why) | Undelivered::NotSent(why) | Undelivered::Unknown(why),
+        ) => {
             let outcome = RefundOutcome::Unknown { why: why.into() };
             Fact::RefundAnswered { capture: *capture, round: *round, outcome }
         }
@@ -568,6 +574,8 @@ fn reading(fact: &Fact) -> (&'static str, Option<Sign>) {
             SendOutcome::Rejected { fault: Fault::Payment, .. } => ("rejected", HEALTHY),
             SendOutcome::Rejected { fault: Fault::Ours, .. } => ("our_fault", SICK),
             SendOutcome::NotSent { .. } => ("not_sent", None),
+            SendOutcome::HeldBack { .. } => ("held_back", None),
+            SendOutcome::Impossible { .. } => ("impossible", None),
             SendOutcome::Unknown { .. } => ("unknown", None),
         },
         Fact::QueryAnswered { finding, .. } => match finding {

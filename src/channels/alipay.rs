@@ -333,9 +333,9 @@ impl Adapter for Alipay {
                 (biz_content, entrance, expires_at, notify_url, return_url)
             }
             Ok(Frozen::Unsuitable { code }) => {
-                return nothing_sent(SendOutcome::Rejected { fault: Fault::Payment, code: code.into() });
+                return nothing_sent(SendOutcome::Impossible { code: code.into() });
             }
-            Err(why) => return nothing_sent(SendOutcome::NotSent { why: why.into() }),
+            Err(why) => return nothing_sent(SendOutcome::HeldBack { why: why.into() }),
         };
         let returns = returns(&notify_url, return_url.as_deref());
         match entrance {

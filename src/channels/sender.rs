@@ -15,7 +15,9 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Undelivered {
-    /// No byte of the request was written.
+    /// It was not sent, for a reason of our own.
+    HeldBack(String),
+    /// No byte of the request was written, because the channel could not be reached.
     NotSent(String),
     /// It may have arrived.
     Unknown(String),

@@ -209,7 +209,7 @@ impl Adapter for Stripe {
         let settled = |outcome| Submission::Carried(Submitted { outcome, next_action: None });
         match Frozen::read(frozen) {
             Some(Frozen::Wanted(wanted)) if stamp.at >= wanted.expires_at => {
-                settled(SendOutcome::NotSent { why: "the attempt's time is over".into() })
+                settled(SendOutcome::HeldBack { why: "the attempt's time is over".into() })
             }
             Some(Frozen::Wanted(wanted)) => {
                 let amount = wanted.amount.to_string();
@@ -225,9 +225,7 @@ impl Adapter for Stripe {
                 ];
                 Submission::Call(self.post("/v1/payment_intents", &wanted.number, &fields))
             }
-            Some(Frozen::Refused { code }) => {
-                settled(SendOutcome::Rejected { fault: Fault::Payment, code: code.into() })
-            }
+            Some(Frozen::Refused { code }) => settled(SendOutcome::Impossible { code: code.into() }),
             None => settled(SendOutcome::Unknown { why: "the stored request cannot be read".into() }),
         }
     }

@@ -41,7 +41,7 @@ use super::{
 };
 pub use crate::config::credentials::Unionpay as Credentials;
 use crate::domain::channel::{Channel, Method};
-use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
+use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::Account;
 use crate::domain::time::Instant;
 
@@ -232,10 +232,8 @@ impl Adapter for Unionpay {
     }
 
     fn submit(&self, frozen: &str, _stamp: &Stamp) -> Submission {
-        let refused = |fault, code: &str| Submitted {
-            outcome: SendOutcome::Rejected { fault, code: code.into() },
-            next_action: None,
-        };
+        let nothing_sent = |outcome| Submitted { outcome, next_action: None };
+        let unreadable = || nothing_sent(SendOutcome::HeldBack { why: "the stored request cannot be read".into() });
         Submission::Carried(match serde_json::from_str(frozen) {
             Ok(Frozen::Purchase(fields)) => match fields.get("payTimeout").and_then(|text| beijing::read(text)) {
                 Some(expires_at) => Submitted {
@@ -246,10 +244,10 @@ impl Adapter for Unionpay {
                         expires_at,
                     }),
                 },
-                None => refused(Fault::Ours, "request_unreadable"),
+                None => unreadable(),
             },
-            Ok(Frozen::Refused(code)) => refused(Fault::Payment, &code),
-            Err(_) => refused(Fault::Ours, "request_unreadable"),
+            Ok(Frozen::Refused(code)) => nothing_sent(SendOutcome::Impossible { code: code.into() }),
+            Err(_) => unreadable(),
         })
     }
 

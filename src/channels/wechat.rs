@@ -311,8 +311,8 @@ impl Adapter for Wechat {
                 let path = format!("/v3/pay/transactions/{}", product.name());
                 return Submission::Call(self.post(&path, body.get().as_bytes().to_vec(), stamp));
             }
-            Ok(Frozen::Impossible { code }) => SendOutcome::Rejected { fault: Fault::Payment, code: code.into() },
-            Err(_) => SendOutcome::NotSent { why: "the stored request cannot be read".into() },
+            Ok(Frozen::Impossible { code }) => SendOutcome::Impossible { code: code.into() },
+            Err(_) => SendOutcome::HeldBack { why: "the stored request cannot be read".into() },
         };
         Submission::Carried(Submitted { outcome, next_action: None })
     }

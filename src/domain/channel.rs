@@ -214,6 +214,15 @@ static STRIPE: Rules = Rules {
     live_min_ms: MINUTE,
 };
 
+/// Something that a platform may tell of who pays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PayerFact {
+    /// The payer's name at the channel.
+    Openid,
+    /// Where the payer's browser is.
+    Ip,
+}
+
 impl Channel {
     pub const COUNT: usize = 5;
     pub const ALL: [Channel; Channel::COUNT] =
@@ -240,6 +249,18 @@ impl Channel {
             Channel::Alipay => &ALIPAY,
             Channel::Unionpay => &UNIONPAY,
             Channel::Stripe => &STRIPE,
+        }
+    }
+
+    /// What this way to pay cannot do without of who pays; nothing is asked of the channel without it.
+    pub const fn needs(self, method: Method) -> Option<PayerFact> {
+        match self {
+            Channel::Wechat => match method {
+                Method::Jsapi => Some(PayerFact::Openid),
+                Method::H5 => Some(PayerFact::Ip),
+                Method::Qr | Method::Native | Method::App | Method::Page | Method::Wap | Method::Card => None,
+            },
+            Channel::Simpay | Channel::Alipay | Channel::Unionpay | Channel::Stripe => None,
         }
     }
 

@@ -129,9 +129,17 @@ pub enum SendOutcome {
         fault: Fault,
         code: Box<str>,
     },
-    /// No byte of it was written.
+    /// Certainly not taken, by the channel's doing: it could not be reached, or said "later".
     NotSent {
         why: Box<str>,
+    },
+    /// We did not send it, for a reason of our own: a bound, the breaker, what it was to be made of.
+    HeldBack {
+        why: Box<str>,
+    },
+    /// No request of this channel's can be made of what was asked for. Nothing was sent, and nothing ever will be.
+    Impossible {
+        code: Box<str>,
     },
     Unknown {
         why: Box<str>,

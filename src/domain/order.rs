@@ -65,6 +65,8 @@ pub enum AttemptFailure {
     ChannelDeclined,
     ChannelUnsuitable,
     ChannelUnavailable,
+    /// We did not send it. It is told as an unavailable channel and says nothing about the channel.
+    HeldBack,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

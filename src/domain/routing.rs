@@ -208,18 +208,20 @@ fn reason(candidates: &[Candidate], place: usize) -> Reason {
     if own.habit == Habit::UsedBefore {
         return Reason::UsedBefore;
     }
+    // What a channel without figures counts as places it, and is nothing that can be said of it.
+    let has_figures = candidates[place].route.success_rate.is_some();
     // One that leads by habit is no measure for those behind it.
     let before = place.checked_sub(1).and_then(at).filter(|before| before.habit == own.habit);
     match (before, at(place + 1)) {
         (_, Some(next)) => match difference(own, next) {
-            Difference::SuccessRate => Reason::HigherSuccessRate,
+            Difference::SuccessRate if has_figures => Reason::HigherSuccessRate,
             Difference::Fee => Reason::LowerFee,
-            Difference::Nothing => Reason::Available,
+            Difference::SuccessRate | Difference::Nothing => Reason::Available,
         },
         (Some(before), None) => match difference(before, own) {
-            Difference::SuccessRate => Reason::LowerSuccessRate,
+            Difference::SuccessRate if has_figures => Reason::LowerSuccessRate,
             Difference::Fee => Reason::HigherFee,
-            Difference::Nothing => Reason::Available,
+            Difference::SuccessRate | Difference::Nothing => Reason::Available,
         },
         (None, None) if place == 0 => Reason::OnlyOne,
         (None, None) => Reason::Available,

@@ -36,25 +36,42 @@ pub fn endings<'a>(before: &'a [AttemptState], after: &'a Order) -> impl Iterato
         .filter_map(|(_, attempt)| Some((attempt, ending(attempt, after.last_at)?)))
 }
 
-/// None while it is open, and where its end was the doing of payer or platform: called off, left for another channel,
-/// never paid until it ran out, paid with another amount.
+/// None while it is open, where its end was the doing of payer or platform (called off, left for another channel, never
+/// paid until it ran out, paid with another amount), and where it was ours: what we do not send says nothing about a
+/// channel.
 fn ending(attempt: &Attempt, at: Instant) -> Option<Ending> {
     match attempt.state {
         AttemptState::Open | AttemptState::Closing => None,
         AttemptState::Captured => Some(Ending::Succeeded),
-        AttemptState::Dead => (attempt.was_turned_away() && at < attempt.expires_at).then_some(Ending::Failed),
+        AttemptState::Dead => (attempt.was_failed_by_channel() && at < attempt.expires_at).then_some(Ending::Failed),
     }
 }
 
 impl Attempt {
     /// Whether its channel certainly would not or could not take the payment.
-    pub fn was_turned_away(&self) -> bool {
+    pub fn was_failed_by_channel(&self) -> bool {
         match self.failure {
             Some(AttemptFailure::ChannelDeclined | AttemptFailure::ChannelUnavailable) => true,
             Some(
-                AttemptFailure::AmountInsufficient | AttemptFailure::AmountMismatch | AttemptFailure::ChannelUnsuitable,
+                AttemptFailure::AmountInsufficient
+                | AttemptFailure::AmountMismatch
+                | AttemptFailure::ChannelUnsuitable
+                | AttemptFailure::HeldBack,
             )
             | None => false,
+        }
+    }
+
+    /// Whether the payer could not pay by it, whoever's doing that was.
+    pub fn was_turned_away(&self) -> bool {
+        match self.failure {
+            Some(
+                AttemptFailure::ChannelDeclined
+                | AttemptFailure::ChannelUnavailable
+                | AttemptFailure::ChannelUnsuitable
+                | AttemptFailure::HeldBack,
+            ) => true,
+            Some(AttemptFailure::AmountInsufficient | AttemptFailure::AmountMismatch) | None => false,
         }
     }
 }
@@ -238,6 +255,8 @@ mod tests {
             (AttemptState::Dead, None, None),
             (AttemptState::Dead, Some(AttemptFailure::ChannelDeclined), Some(Ending::Failed)),
             (AttemptState::Dead, Some(AttemptFailure::ChannelUnavailable), Some(Ending::Failed)),
+            (AttemptState::Dead, Some(AttemptFailure::HeldBack), None),
+            (AttemptState::Dead, Some(AttemptFailure::ChannelUnsuitable), None),
             (AttemptState::Dead, Some(AttemptFailure::AmountInsufficient), None),
             (AttemptState::Dead, Some(AttemptFailure::AmountMismatch), None),
         ];

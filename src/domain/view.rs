@@ -261,6 +261,14 @@ pub fn attempt_failure(failure: AttemptFailure) -> FailureView {
             },
             advice: Some(Advice::OtherChannel),
         },
+        AttemptFailure::HeldBack => FailureView {
+            code: "channel_unavailable",
+            message: Message {
+                zh: "本次支付未能提交到该渠道，未扣款。请选择其他渠道或稍后再试。",
+                en: "This payment was not passed on to the channel; nothing was taken. Choose another one or try later.",
+            },
+            advice: Some(Advice::OtherChannel),
+        },
     }
 }
 

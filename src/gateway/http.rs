@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpResponse, web};
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
 use super::faults::Fault;
@@ -42,6 +43,20 @@ pub async fn befall(fault: &Fault) -> Option<HttpResponse> {
         }
         Conduct::Fails => Some(HttpResponse::InternalServerError().body("something went wrong here")),
     }
+}
+
+/// Sends a browser on to this listener under its other name. True gateways send whoever posts a form to them on to a
+/// cashier of another origin, which the page that the form stood on must allow.
+pub fn elsewhere(http: &HttpRequest, path: &str, query: &[(&str, &str)]) -> HttpResponse {
+    let connection = http.connection_info();
+    let host = match connection.host().rsplit_once(':') {
+        Some(("127.0.0.1", port)) => format!("localhost:{port}"),
+        Some(("localhost", port)) => format!("127.0.0.1:{port}"),
+        Some(_) | None => connection.host().to_owned(),
+    };
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+    let address = format!("{}://{host}{path}?{query}", connection.scheme());
+    HttpResponse::Found().insert_header((LOCATION, address)).finish()
 }
 
 async fn totals(gateway: web::Data<Gateway>) -> HttpResponse {

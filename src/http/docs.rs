@@ -151,7 +151,10 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
                 Code::CursorInvalid,
             ],
         ],
-        "get_order" | "list_events" => vec![PLATFORM, &[Code::NotFound]],
+        "get_order" => vec![PLATFORM, &[Code::NotFound]],
+        "list_events" => {
+            vec![PLATFORM, &[Code::NotFound, Code::ParameterUnknown, Code::LimitInvalid, Code::CursorInvalid]]
+        }
         "handle_payment" => {
             vec![
                 PLATFORM,
@@ -163,6 +166,7 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
                     Code::ChannelUnavailable,
                     Code::ChannelUnknown,
                     Code::MethodUnknown,
+                    Code::PayerInvalid,
                 ],
             ]
         }

@@ -9,7 +9,7 @@ use super::json::{self, Json};
 use super::problem::{ApiError, Code};
 use crate::actors::ask::{Details, Trace};
 use crate::channels;
-use crate::domain::channel::{Channel, Method};
+use crate::domain::channel::{Channel, Method, PayerFact};
 use crate::domain::money::{self, Currency};
 use crate::domain::view::Metadata;
 use crate::store::Request;
@@ -87,10 +87,7 @@ impl Draft {
                 ApiError::field(Code::DescriptionInvalid, "description", "1 to 127 characters, no control characters")
             })?,
         };
-        let payer = match fields.take("payer") {
-            Json::Null => None,
-            given => Some(payer(given)?),
-        };
+        let payer = optional_payer(fields.take("payer"))?;
         let mut address = |name: &'static str, code| match fields.take(name) {
             Json::Null => Ok(None),
             given => address(given, addresses).map(Some).map_err(|why| ApiError::field(code, name, why)),
@@ -107,6 +104,9 @@ impl Draft {
             Json::Null => Metadata::new(),
             given => metadata(given)?,
         };
+        if let Some((channel, method)) = choice {
+            require(channel, method, payer.as_ref())?;
+        }
         let body = Body {
             amount: money::format_minor(amount_minor, currency),
             attempts_max,
@@ -131,6 +131,7 @@ impl Draft {
         Details {
             description: self.body.description.clone(),
             return_url: self.body.return_url.clone(),
+            named: None,
             payer_id: self.payer.as_ref().map(|payer| payer.id.clone()),
             payer: channels::Payer {
                 openid: self.payer.as_ref().and_then(|payer| payer.openid.clone()),
@@ -146,10 +147,7 @@ impl Draft {
             merchant_order_id: self.merchant_order_id.clone(),
             body: json(serde_json::to_string(&self.body))?,
             webhook_url: self.body.webhook_url.as_deref().or(platform_webhook_url).map(Box::from),
-            payer: match &self.payer {
-                Some(payer) => Some(json(serde_json::to_string(payer))?),
-                None => None,
-            },
+            payer: self.payer.as_ref().map(Payer::written).transpose()?,
         })
     }
 
@@ -181,8 +179,21 @@ impl Body {
 }
 
 impl Payer {
-    pub fn stored(request: &Request) -> Result<Option<Self>, ApiError> {
-        request.payer.as_deref().map(serde_json::from_str).transpose().map_err(|error| unreadable(&error))
+    /// Reads what is stored of a payer.
+    pub fn stored(json: Option<&str>) -> Result<Option<Self>, ApiError> {
+        json.map(serde_json::from_str).transpose().map_err(|error| unreadable(&error))
+    }
+
+    /// As it is stored.
+    pub fn written(&self) -> Result<Box<str>, ApiError> {
+        serde_json::to_string(self).map(Box::from).map_err(|_| ApiError::internal())
+    }
+
+    pub fn told(&self, fact: PayerFact) -> Option<String> {
+        match fact {
+            PayerFact::Openid => self.openid.clone(),
+            PayerFact::Ip => self.ip.map(|ip| ip.to_string()),
+        }
     }
 }
 
@@ -249,6 +260,32 @@ pub fn text(given: Json<'_>, max: usize) -> Option<String> {
     // A character has at most four bytes: a longer text need not be counted.
     let fits = !text.is_empty() && text.len() <= 4 * max && text.chars().count() <= max;
     (fits && !text.chars().any(char::is_control)).then(|| text.into_owned())
+}
+
+/// Checks that what this way to pay cannot do without is told of who pays.
+///
+/// # Errors
+/// The field that is missing.
+pub fn require(channel: Channel, method: Method, payer: Option<&Payer>) -> Result<(), ApiError> {
+    let Some(fact) = channel.needs(method) else { return Ok(()) };
+    match payer.and_then(|payer| payer.told(fact)) {
+        Some(_) => Ok(()),
+        None => {
+            let detail = format!("{channel} cannot be paid by {} without it", method.name());
+            Err(ApiError::field(Code::PayerInvalid, field_of(fact), detail))
+        }
+    }
+}
+
+pub const fn field_of(fact: PayerFact) -> &'static str {
+    match fact {
+        PayerFact::Openid => "payer.openid",
+        PayerFact::Ip => "payer.ip",
+    }
+}
+
+pub fn optional_payer(given: Json<'_>) -> Result<Option<Payer>, ApiError> {
+    if given.is_null() { Ok(None) } else { payer(given).map(Some) }
 }
 
 fn payer(given: Json<'_>) -> Result<Payer, ApiError> {
@@ -482,7 +519,7 @@ mod tests {
     fn a_repeat_is_the_same_after_defaults_and_by_value() {
         let first = Draft::read(&serde_json::to_vec(&full()).unwrap(), Addresses::Public, Some(Trace(7))).unwrap();
         let stored = first.request(None).unwrap();
-        let (body, payer) = (Body::stored(&stored).unwrap(), Payer::stored(&stored).unwrap());
+        let (body, payer) = (Body::stored(&stored).unwrap(), Payer::stored(stored.payer.as_deref()).unwrap());
         let difference = |repeat: &Value| read(repeat).unwrap().difference(&body, payer.as_ref());
 
         assert_eq!(body.trace.as_deref(), Some("00000000000000000000000000000007"));
@@ -494,7 +531,7 @@ mod tests {
             ("amount", json!("200.01")),
             ("currency", json!("USD")),
             ("channel", json!("alipay")),
-            ("method", json!("jsapi")),
+            ("method", json!("h5")),
             ("description", json!("another")),
             ("payer", json!({"id": "u-2", "ip": "192.0.2.7"})),
             ("payer", Value::Null),

@@ -1,9 +1,10 @@
-//! How much is let in: requests per platform, failed verifications per address.
+//! How much is let in: requests per platform, presses of pay links, failed verifications per address.
 
 mod failures;
 mod sender;
 
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -16,13 +17,21 @@ use self::failures::{Failures, Verdict};
 pub use self::sender::{Sender, is_exempt, network};
 use super::problem::{ApiError, Code};
 use crate::config::{Config, Network};
-use crate::domain::id::PlatformId;
+use crate::domain::id::{OrderId, PlatformId};
 
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
+/// Orders whose pay links were pressed are forgotten once they are quiet. They are looked through whenever so many more
+/// are known, so that a look costs each of them little.
+const LINKS_STEP: usize = 20_000;
+
 pub struct Limits {
     platforms: Limit<PlatformId>,
+    presses: Limit<OrderId>,
+    platforms_presses: Limit<PlatformId>,
+    /// How many orders are known when they are looked through next.
+    links_looked_at: AtomicUsize,
     failures: Failures,
     trusted: Vec<Network>,
 }
@@ -84,8 +93,16 @@ impl Limits {
         } else {
             Quota::per_second(at_least_one(limits.platform_per_second)).allow_burst(at_least_one(limits.platform_burst))
         };
+        let per_second = match config.sandbox {
+            true => limits.sandbox_platform_per_second,
+            false => limits.platform_pay_presses_per_second,
+        };
+        let platforms_presses = Quota::per_second(at_least_one(per_second));
         Limits {
             platforms: Limit::new("platform", platforms),
+            presses: Limit::new("pay_link", Quota::per_minute(at_least_one(limits.pay_presses_per_minute))),
+            platforms_presses: Limit::new("pay_links", platforms_presses),
+            links_looked_at: AtomicUsize::new(LINKS_STEP),
             failures: Failures::new(at_least_one(limits.failed_verifications_per_minute)),
             trusted: config.server.trusted_proxies.clone(),
         }
@@ -94,6 +111,18 @@ impl Limits {
     /// Counts a platform's request.
     pub fn request(&self, platform: PlatformId) -> Result<(), ApiError> {
         self.platforms.count(&platform, "This platform has sent more requests than its limit.")
+    }
+
+    /// Counts a press of an order's pay link. Links are counted by platform too, not all together: whoever presses those
+    /// of one platform keeps no payer of another one waiting.
+    pub fn press(&self, platform: PlatformId, order: OrderId) -> Result<(), ApiError> {
+        let known = self.presses.limiter.len();
+        if known > self.links_looked_at.load(Ordering::Relaxed) {
+            self.presses.limiter.retain_recent();
+            self.links_looked_at.store(self.presses.limiter.len() + LINKS_STEP, Ordering::Relaxed);
+        }
+        self.presses.count(&order, "This link has been pressed too often.")?;
+        self.platforms_presses.count(&platform, "Links of this platform have been pressed too often.")
     }
 
     /// Who sent a request, as far as failures are counted.
@@ -162,6 +191,20 @@ mod tests {
         assert_eq!(header(error, "ratelimit-policy"), "\"platform\";q=10;w=2");
         assert_eq!(header(error, "ratelimit"), "\"platform\";r=0;t=1");
         assert!(limits.request(PlatformId(2)).is_ok(), "each platform has its own");
+    }
+
+    #[test]
+    fn a_link_is_pressed_ten_times_a_minute_and_those_of_one_platform_leave_room_for_others() {
+        let limits = limits(60);
+        let (one, other) = (PlatformId(1), PlatformId(2));
+        let order = |number: u128| OrderId::from_u128(number);
+        let refused: Vec<ApiError> = (0..12).filter_map(|_| limits.press(one, order(1)).err()).collect();
+        assert_eq!(refused.len(), 2);
+        assert_eq!(header(&refused[0], "ratelimit-policy"), "\"pay_link\";q=10;w=60");
+        assert_eq!(header(&refused[0], "retry-after"), "6");
+        let refused: Vec<ApiError> = (2..200).filter_map(|number| limits.press(one, order(number)).err()).collect();
+        assert_eq!(header(&refused[0], "ratelimit-policy"), "\"pay_links\";q=50;w=1");
+        assert!(limits.press(other, order(1_000)).is_ok());
     }
 
     #[test]

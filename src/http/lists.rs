@@ -130,21 +130,43 @@ pub async fn orders(app: Data<App>, Caller(platform): Caller, request: HttpReque
     Page { data, next_cursor }.answer()
 }
 
-/// The order's journal: every step with its events, all at once, for an order has few steps.
+/// The order's journal: its steps with their events, oldest first.
 #[utoipa::path(
     get,
     path = "/v1/orders/{id}/events",
     operation_id = "list_events",
     tag = "orders",
     security(("platform_key" = [])),
-    params(("id" = String, Path, description = "The order's id, `ord_…`.")),
-    responses((status = 200, description = "The journal.", body = schema::Journal))
+    params(
+        ("id" = String, Path, description = "The order's id, `ord_…`."),
+        ("limit" = Option<u32>, Query, description = "1 to 100, default 20."),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.")
+    ),
+    responses((status = 200, description = "A page of the journal.", body = schema::Journal))
 )]
-pub async fn events(app: Data<App>, Caller(platform): Caller, id: Path<String>) -> Result<HttpResponse, ApiError> {
+pub async fn events(
+    app: Data<App>,
+    Caller(platform): Caller,
+    id: Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let query = Query::read(&request, &["limit", "cursor"])?;
+    let limit = read_limit(&query)?;
+    let why = "the `next_cursor` of a page before";
+    let after = query.parse(Code::CursorInvalid, "cursor", why, read_version)?.unwrap_or(0);
     let stored = app.owned(platform.id, &id).await?;
-    let journal = app.store.journal(stored.order.id).await?;
+    // One more than asked for tells whether there is a next page.
+    let mut journal = app.store.journal_page(stored.order.id, after, limit + 1).await?;
+    let is_last = journal.len() <= limit as usize;
+    journal.truncate(limit as usize);
+    let next_cursor = journal.last().filter(|_| !is_last).map(|row| URL_SAFE_NO_PAD.encode(row.version.to_be_bytes()));
     let data = journal.iter().map(journal_step).collect::<Result<Vec<_>, _>>()?;
-    Page::whole(data).answer()
+    Page { data, next_cursor }.answer()
+}
+
+fn read_version(text: &str) -> Option<u32> {
+    let bytes: [u8; 4] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+    Some(u32::from_be_bytes(bytes))
 }
 
 fn journal_step(row: &JournalRow) -> Result<JournalStep, ApiError> {

@@ -110,9 +110,11 @@ pub async fn pay(
 ) -> Result<HttpResponse, ApiError> {
     json::require_json(&request)?;
     let body = json::bytes(&request, payload, &app.config.server).await?;
-    let mut fields = json::object(&body, &["channel", "method"])?;
+    let mut fields = json::object(&body, &["channel", "method", "payer"])?;
     let (channel, method) = draft::choice(fields.take("channel"), fields.take("method"))?;
-    take(&app, &platform, &id, &request, &body, Command::Pay { channel, method }).await
+    let payer = draft::optional_payer(fields.take("payer"))?.as_ref().map(Payer::written).transpose()?;
+    let command = Command::Pay { channel, method, payer: payer.map(Arc::from) };
+    take(&app, &platform, &id, &request, &body, command).await
 }
 
 /// Cancels an order. An open attempt is closed at its channel first; if it is paid meanwhile, the order succeeds.
@@ -172,10 +174,37 @@ async fn take(
         return answer.map_err(|_| ApiError::internal())?;
     }
     let stored = app.owned(platform.id, id).await?;
+    check_payer(&stored, &command)?;
     let placed = app.registry.ask(stored.order.id, command, patience, None).await?;
     let mut answer = app.write_asked(&stored, &placed.order, placed.next_action(&stored)).await?.answer();
     applied(answer.headers_mut(), patience);
     Ok(answer)
+}
+
+/// Checks that a payment has what its way cannot do without of who pays, and that an attempt which would go on as it is
+/// was opened for the same payer: what is sent again is sent byte for byte.
+fn check_payer(stored: &StoredOrder, command: &Command) -> Result<(), ApiError> {
+    let (channel, method, named) = match command {
+        Command::Cancel => return Ok(()),
+        Command::Pay { channel, method, payer } => (*channel, *method, payer),
+    };
+    if stored.order.state.is_final() {
+        return Ok(());
+    }
+    let Some(fact) = channel.needs(method) else { return Ok(()) };
+    let last = Payer::stored(stored.payer.as_deref())?;
+    let named = Payer::stored(named.as_deref())?;
+    let now = clock::now();
+    let told = |payer: &Option<Payer>| payer.as_ref().and_then(|payer| payer.told(fact));
+    match stored.order.open_attempt().filter(|open| open.is_renewed_by(channel, method, now)) {
+        Some(open) if named.is_some() && told(&named) != told(&last) => {
+            let detail = "The open attempt was made for another payer. Pay by it, or choose another way to pay first.";
+            let seconds = u64::try_from(open.expires_at.since_ms(now)).unwrap_or(0).div_ceil(1_000).max(1);
+            Err(ApiError::field(Code::AttemptOpen, draft::field_of(fact), detail).retry_after(seconds))
+        }
+        Some(_) => Ok(()),
+        None => draft::require(channel, method, named.or(last).as_ref()),
+    }
 }
 
 /// An answer's status and body, before it is sent or kept.
@@ -185,10 +214,10 @@ struct Written {
 }
 
 /// What was claimed and then given up is refused again, since refusals are never kept.
-fn held_back(order: &Order, command: Command) -> Option<Refusal> {
+fn held_back(order: &Order, command: &Command) -> Option<Refusal> {
     let (channel, method) = match command {
         Command::Cancel => return None,
-        Command::Pay { channel, method } => (channel, method),
+        Command::Pay { channel, method, .. } => (*channel, *method),
     };
     let now = clock::now();
     let open = order.open_attempt().filter(|attempt| !attempt.is_renewed_by(channel, method, now))?;
@@ -258,7 +287,7 @@ impl App {
     /// The same request again: the order as it is now, if it is the same.
     async fn repeat(&self, draft: &Draft, first: &StoredOrder) -> Result<HttpResponse, ApiError> {
         let body = Body::stored(&first.request)?;
-        let payer = Payer::stored(&first.request)?;
+        let payer = Payer::stored(first.request.payer.as_deref())?;
         if let Some(field) = draft.difference(&body, payer.as_ref()) {
             let detail = format!("{} is the name of an order with another {field}.", draft.merchant_order_id);
             return Err(ApiError::field(Code::OrderConflict, field, detail));
@@ -281,9 +310,10 @@ impl App {
             return Err(ApiError::store_unavailable());
         }
         if let Some(kept) = self.kept(platform, &key, &fingerprint).await? {
-            return self.replay(kept, command).await;
+            return self.replay(kept, &command).await;
         }
         let stored = self.owned(platform, &id).await?;
+        check_payer(&stored, &command)?;
         let order = stored.order.id;
         let claim = Claim { platform, key, fingerprint, order, at: clock::now() };
         let placed = self.registry.ask(order, command, patience, Some(Box::new(claim.clone()))).await?;
@@ -296,7 +326,7 @@ impl App {
 
     /// The answer that was given before, with what remains to be done by now. If it was lost, the order as it is now
     /// becomes the answer.
-    async fn replay(&self, kept: KeptAnswer, command: Command) -> Result<HttpResponse, ApiError> {
+    async fn replay(&self, kept: KeptAnswer, command: &Command) -> Result<HttpResponse, ApiError> {
         let stored = self.store.order(kept.claim.order).await?.ok_or_else(ApiError::internal)?;
         let written = match kept.given {
             Some(given) => Written {
@@ -326,7 +356,7 @@ impl App {
     ) -> Result<Written, ApiError> {
         let metadata = Body::stored(&stored.request)?.metadata;
         let status = if is_closing(order) { StatusCode::ACCEPTED } else { StatusCode::OK };
-        let outlook = self.registry.outlook_for(order, stored.request.payer.as_deref()).await;
+        let outlook = self.registry.outlook_for(order, stored.payer.as_deref()).await;
         write(status, order, &self.beside(&stored.request.merchant_order_id, &metadata, &outlook), next_action)
     }
 
@@ -348,8 +378,8 @@ impl App {
         stored: &StoredOrder,
         metadata: &Metadata,
     ) -> Result<Written, ApiError> {
-        let StoredOrder { order, request, next_action } = stored;
-        let outlook = self.registry.outlook_for(order, request.payer.as_deref()).await;
+        let StoredOrder { order, request, payer, next_action } = stored;
+        let outlook = self.registry.outlook_for(order, payer.as_deref()).await;
         write(status, order, &self.beside(&request.merchant_order_id, metadata, &outlook), next_action.as_deref())
     }
 }

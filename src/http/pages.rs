@@ -54,7 +54,14 @@ button, a.button { font: inherit; padding: .4rem 1rem; border: 0; border-radius:
 <code>{{ code }}</code>
 </div>
 {%- when Some(Step::Follow { url }) %}
-<p><a class="button" rel="noreferrer" href="{{ url }}">{% if zh_first %}前往支付 · Go and pay{% else %}Go and pay · 前往支付{% endif %}</a></p>
+<p><a class="button" href="{{ url }}">{% if zh_first %}前往支付 · Go and pay{% else %}Go and pay · 前往支付{% endif %}</a></p>
+{%- when Some(Step::Carry { url, fields }) %}
+<form method="post" action="{{ url }}" accept-charset="utf-8">
+{%- for (name, value) in fields %}
+<input type="hidden" name="{{ name }}" value="{{ value }}">
+{%- endfor %}
+<p><button>{% if zh_first %}前往支付 · Go and pay{% else %}Go and pay · 前往支付{% endif %}</button></p>
+</form>
 {%- when None %}
 {%- endmatch %}
 {%- if !offers.is_empty() %}
@@ -74,7 +81,7 @@ button, a.button { font: inherit; padding: .4rem 1rem; border: 0; border-radius:
 </table>
 {%- endif %}
 {%- if let Some(url) = return_url %}
-<p><a rel="noreferrer" href="{{ url }}">{% if zh_first %}返回商家 · Back to the shop{% else %}Back to the shop · 返回商家{% endif %}</a></p>
+<p><a href="{{ url }}">{% if zh_first %}返回商家 · Back to the shop{% else %}Back to the shop · 返回商家{% endif %}</a></p>
 {%- endif %}
 </main>
 </body>
@@ -99,8 +106,19 @@ pub struct PayPage<'a> {
 
 /// What the payer does next.
 pub enum Step {
-    Scan { code: String, drawing: Option<Drawing>, payable: String },
-    Follow { url: String },
+    Scan {
+        code: String,
+        drawing: Option<Drawing>,
+        payable: String,
+    },
+    Follow {
+        url: String,
+    },
+    /// Posted to the channel by the payer's browser.
+    Carry {
+        url: String,
+        fields: Vec<(String, String)>,
+    },
 }
 
 /// The dark fields of a QR code, one unit each.

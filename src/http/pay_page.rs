@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    ACCEPT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER,
+    ACCEPT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, REFERRER_POLICY, RETRY_AFTER,
 };
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -19,7 +19,7 @@ use super::pages::{Drawing, NoticePage, Offer, PayPage, Step};
 use super::problem::{ApiError, Code};
 use super::schema;
 use crate::actors::ask::{Command, Patience};
-use crate::domain::channel::Channel;
+use crate::domain::channel::{Channel, Method};
 use crate::domain::money::format_minor;
 use crate::domain::order::{Attempt, Order, State, Wish};
 use crate::domain::routing::{self, Outlook, Route};
@@ -27,10 +27,18 @@ use crate::domain::validation::{Health, price};
 use crate::domain::view::{self, Message};
 use crate::store::StoredOrder;
 
-/// No scripts, no requests to anybody else, forms only to this server, in nobody's frame.
+/// No scripts, no requests to anybody else, in nobody's frame. Forms go to this server and, by https, to any other: a
+/// channel's gateway redirects what is posted to it, and a browser holds that address against this list too.
 const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self' https:; frame-ancestors 'none'; base-uri 'none'",
 );
+/// The same where the gateway is the simulated one, on this machine.
+const SANDBOX_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self' https: http://127.0.0.1:* http://localhost:*; \
+     frame-ancestors 'none'; base-uri 'none'",
+);
+/// WeChat Pay's H5 page asks where the payer comes from, and refuses those who do not say. The token is not told.
+const REFERRER: HeaderValue = HeaderValue::from_static("strict-origin");
 
 /// The payer's page: the amount per channel, a button for each.
 #[utoipa::path(
@@ -44,7 +52,7 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 pub async fn show(app: Data<App>, token: Path<String>, request: HttpRequest) -> HttpResponse {
     match app.look(&token, &request).await {
         Ok(page) => page,
-        Err(error) => notice(&error),
+        Err(error) => app.notice(&error),
     }
 }
 
@@ -61,7 +69,7 @@ pub async fn show(app: Data<App>, token: Path<String>, request: HttpRequest) -> 
 pub async fn choose(app: Data<App>, token: Path<String>, request: HttpRequest, payload: Payload) -> HttpResponse {
     match app.choose(&token, &request, payload).await {
         Ok(page) => page,
-        Err(error) => notice(&error),
+        Err(error) => app.notice(&error),
     }
 }
 
@@ -73,6 +81,9 @@ impl App {
 
     async fn choose(&self, token: &str, request: &HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
         let mut stored = self.linked(token, request).await?;
+        if let Err(error) = self.limits.press(stored.order.platform, stored.order.id) {
+            return self.page(request, token, &stored, Some(&error)).await;
+        }
         let form = json::bytes(request, payload, &self.config.server).await?;
         let chosen = url::form_urlencoded::parse(&form).find(|(name, _)| name == "channel").map(|(_, value)| value);
         // Only what the page offers: another channel would end the open attempt for nothing.
@@ -83,10 +94,11 @@ impl App {
             let suits = Some(*channel) == current || price(&stored.order, *channel, outlook.at).is_ok();
             up && suits
         };
-        let choice = chosen.as_deref().and_then(Channel::parse).filter(offered).and_then(|channel| {
-            let method = channel.rules().methods.first().copied()?;
-            Some(Command::Pay { channel, method })
-        });
+        let choice = chosen
+            .as_deref()
+            .and_then(Channel::parse)
+            .filter(offered)
+            .and_then(|channel| Some(Command::Pay { channel, method: carried(channel)?, payer: None }));
         let placed = match choice {
             Some(command) => {
                 let asked = self.registry.ask(stored.order.id, command, Patience::FirstAnswer, None);
@@ -118,9 +130,9 @@ impl App {
         stored: &StoredOrder,
         error: Option<&ApiError>,
     ) -> Result<HttpResponse, ApiError> {
-        let StoredOrder { order, request: asked, next_action } = stored;
+        let StoredOrder { order, request: asked, payer, next_action } = stored;
         let next_action = next_action.as_deref();
-        let outlook = self.registry.outlook_for(order, asked.payer.as_deref()).await;
+        let outlook = self.registry.outlook_for(order, payer.as_deref()).await;
         let body = Body::stored(asked)?;
         let address = format!("/pay/{token}");
         let waiting = is_waiting(order);
@@ -137,7 +149,32 @@ impl App {
             return_url: body.return_url.as_deref().filter(|_| order.state.is_final()),
         };
         let html = page.render().map_err(|_| ApiError::internal())?;
-        Ok(html_answer(error, html))
+        Ok(self.html_answer(error, html))
+    }
+
+    fn html_answer(&self, error: Option<&ApiError>, html: String) -> HttpResponse {
+        let status = error.map_or(StatusCode::OK, |error| error.code.status());
+        let policy = if self.config.sandbox { SANDBOX_POLICY } else { POLICY };
+        let mut answer = HttpResponse::build(status);
+        answer
+            .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
+            .insert_header((CONTENT_SECURITY_POLICY, policy))
+            .insert_header((REFERRER_POLICY, REFERRER));
+        if let Some(wait) = error.and_then(|error| error.header(&RETRY_AFTER)) {
+            answer.insert_header((RETRY_AFTER, wait.clone()));
+        }
+        if error.is_some_and(ApiError::ends_connection) {
+            answer.force_close();
+        }
+        answer.body(html)
+    }
+
+    /// An error where no order can be shown.
+    fn notice(&self, error: &ApiError) -> HttpResponse {
+        match (NoticePage { words: error_words(error) }).render() {
+            Ok(html) => self.html_answer(Some(error), html),
+            Err(_) => HttpResponse::from_error(ApiError::internal()),
+        }
     }
 }
 
@@ -152,6 +189,7 @@ fn offers(order: &Order, outlook: &Outlook) -> Vec<Offer> {
 }
 
 fn offer(order: &Order, route: &Route) -> Option<Offer> {
+    carried(route.channel)?;
     let quote = route.price.ok()?;
     Some(Offer {
         channel: route.channel.name(),
@@ -175,24 +213,14 @@ fn is_waiting(order: &Order) -> bool {
     }
 }
 
-fn html_answer(error: Option<&ApiError>, html: String) -> HttpResponse {
-    let status = error.map_or(StatusCode::OK, |error| error.code.status());
-    let mut answer = HttpResponse::build(status);
-    answer.insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).insert_header((CONTENT_SECURITY_POLICY, POLICY));
-    if let Some(wait) = error.and_then(|error| error.header(&RETRY_AFTER)) {
-        answer.insert_header((RETRY_AFTER, wait.clone()));
-    }
-    if error.is_some_and(ApiError::ends_connection) {
-        answer.force_close();
-    }
-    answer.body(html)
-}
-
-/// An error where no order can be shown.
-fn notice(error: &ApiError) -> HttpResponse {
-    match (NoticePage { words: error_words(error) }).render() {
-        Ok(html) => html_answer(Some(error), html),
-        Err(_) => HttpResponse::from_error(ApiError::internal()),
+/// The way to pay by which this page can carry a payer to the channel; none where it cannot.
+const fn carried(channel: Channel) -> Option<Method> {
+    match channel {
+        Channel::Simpay => Some(Method::Qr),
+        Channel::Wechat => Some(Method::Native),
+        Channel::Alipay | Channel::Unionpay => Some(Method::Page),
+        // Its payers need Stripe's own software in their browser.
+        Channel::Stripe => None,
     }
 }
 
@@ -209,7 +237,13 @@ fn step(order: &Order, next_action: Option<&str>) -> Option<Step> {
             let url = text("url").filter(|url| url.starts_with("https://") || url.starts_with("http://"))?;
             Some(Step::Follow { url })
         }
-        // Forms and parameters for apps are for the platform's own page.
+        "form" => {
+            let url = text("url").filter(|url| url.starts_with("https://") || url.starts_with("http://"))?;
+            let field = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
+            let fields = action.get("fields")?.as_object()?.iter().map(field).collect::<Option<Vec<_>>>()?;
+            Some(Step::Carry { url, fields })
+        }
+        // Parameters for a channel's own software are for the platform's own page.
         _ => None,
     }
 }
@@ -386,12 +420,11 @@ mod tests {
             ("alipay", "You paid this way last time", "201.00 CNY"),
             ("simpay", "Available too", "200.60 CNY"),
             ("wechat", "Lower fee", "200.60 CNY"),
-            ("stripe", "Higher fee", "205.80 CNY"),
         ];
         assert_eq!(offered(&order), expected.map(|(channel, reason, payable)| (channel, reason, payable.to_owned())));
         order.fee_bearer = FeeBearer::Platform;
         let reasons: Vec<&str> = offered(&order).into_iter().map(|(_, reason, _)| reason).collect();
-        assert_eq!(reasons, ["You paid this way last time", "Available too", "Available too", "Available too"]);
+        assert_eq!(reasons, ["You paid this way last time", "Available too", "Available too"]);
         order.wish = Some(Wish::Cancel);
         assert!(offered(&order).is_empty());
     }

@@ -260,7 +260,7 @@ impl From<Refusal> for ApiError {
             Refusal::AttemptsUsedUp => {
                 ApiError::new(Code::AttemptsUsedUp, "The order has had as many attempts as it may have.")
             }
-            Refusal::ChannelUnusable { failure: AttemptFailure::ChannelUnavailable } => {
+            Refusal::ChannelUnusable { failure: AttemptFailure::ChannelUnavailable | AttemptFailure::HeldBack } => {
                 ApiError::new(Code::ChannelUnavailable, "The open attempt stays; try the channel again later.")
             }
             Refusal::ChannelUnusable {

@@ -62,6 +62,8 @@ pub struct Choice {
     pub channel: Channel,
     /// Default: the channel's first.
     pub method: Option<Method>,
+    /// Who pays by this attempt and by those after it. Default: who was named last.
+    pub payer: Option<Payer>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -385,7 +387,7 @@ pub struct Orders {
     pub next_cursor: Option<String>,
 }
 
-/// An order's journal, whole.
+/// A page of an order's journal.
 #[derive(ToSchema)]
 pub struct Journal {
     pub data: Vec<JournalStep>,

@@ -11,6 +11,9 @@ use super::{
 use crate::domain::id::OrderId;
 use crate::domain::order::Order;
 
+/// Stands before every attempt: who the order was created with.
+const CREATED_WITH: i64 = -1;
+
 /// The key of an order's rows.
 pub fn key(id: OrderId) -> Uuid {
     Uuid::from_u128(id.as_u128())
@@ -75,6 +78,7 @@ pub struct Head {
 #[derive(Debug)]
 pub struct PayerRow {
     pub order_id: Uuid,
+    pub ordinal: i64,
     pub payer: String,
 }
 
@@ -204,10 +208,19 @@ impl Batch {
             at: webhook.at.0,
             snapshot: head.snapshot.clone(),
         }));
+        self.payers.extend(unit.payer.as_ref().map(|named| PayerRow {
+            order_id: id,
+            ordinal: i64::from(named.ordinal),
+            payer: named.payer.to_string(),
+        }));
         match (&unit.request, unit.expected_version) {
             (Some(request), 0) => {
                 let payer = request.payer.as_deref();
-                self.payers.extend(payer.map(|payer| PayerRow { order_id: id, payer: payer.to_owned() }));
+                self.payers.extend(payer.map(|payer| PayerRow {
+                    order_id: id,
+                    ordinal: CREATED_WITH,
+                    payer: payer.to_owned(),
+                }));
                 self.created.push(CreatedRow {
                     place,
                     platform_id: i64::from(order.platform.0),
@@ -310,7 +323,7 @@ impl Batch {
             (a.platform_id, &a.merchant_order_id, a.place).cmp(&(b.platform_id, &b.merchant_order_id, b.place))
         });
         self.moved.sort_by_key(|row| row.head.id);
-        self.payers.sort_by_key(|row| row.order_id);
+        self.payers.sort_by_key(|row| (row.order_id, row.ordinal));
         self.journal.sort_by_key(|row| (row.order_id, row.version));
         self.attempts.sort_by_key(|row| (row.order_id, row.ordinal));
         self.captures.sort_by(|a, b| (a.channel, &a.account, &a.reference).cmp(&(b.channel, &b.account, &b.reference)));

@@ -113,6 +113,8 @@ pub struct OrderUnit {
     /// Present for a new order, and only then.
     pub request: Option<Box<Request>>,
     pub next_action: NextActionChange,
+    /// Who was named to pay, where that was not by the request that created the order.
+    pub payer: Option<NamedPayer>,
     /// The requests that new attempts were opened with, by ordinal.
     pub attempts: Vec<AttemptRow>,
     /// Indices into `order.captures` that are new.
@@ -132,8 +134,23 @@ pub struct Request {
     /// JSON of the request's remaining fields after defaults (description, URLs, metadata, …).
     pub body: Box<str>,
     pub webhook_url: Option<Box<str>>,
-    /// JSON of `payer`.
+    /// JSON of `payer`, as the order was created with.
     pub payer: Option<Box<str>>,
+}
+
+/// Who pays from an attempt on: the attempts before it keep who they were opened for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NamedPayer {
+    pub ordinal: u8,
+    /// JSON, as in [`Request::payer`].
+    pub payer: Box<str>,
+}
+
+/// Without the payer, who belongs in no log.
+impl fmt::Debug for NamedPayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NamedPayer").field("ordinal", &self.ordinal).finish_non_exhaustive()
+    }
 }
 
 /// Without the payer, who belongs in no log, and what was said of the order besides.
@@ -283,6 +300,8 @@ pub struct Committed {
 pub struct StoredOrder {
     pub order: Order,
     pub request: Request,
+    /// JSON of the payer who was named last, by the create or since.
+    pub payer: Option<Box<str>>,
     /// JSON; none when nothing remains to be done by the payer.
     pub next_action: Option<Box<str>>,
 }
@@ -482,6 +501,8 @@ pub trait Store: Send + Sync + 'static {
     fn order_by_merchant_id<'a>(&'a self, platform: PlatformId, id: &'a str) -> Reply<'a, Option<StoredOrder>>;
     fn orders<'a>(&'a self, filter: &'a OrderFilter) -> Reply<'a, Vec<StoredOrder>>;
     fn journal(&self, id: OrderId) -> Reply<'_, Vec<JournalRow>>;
+    /// The steps after version `after`, at most `limit` of them.
+    fn journal_page(&self, id: OrderId, after: u32, limit: u32) -> Reply<'_, Vec<JournalRow>>;
     /// Orders that are due after the place `after` and not later than `until`, in order of (due_at, id).
     fn due(&self, after: Option<DueOrder>, until: Instant, limit: u32) -> Reply<'_, Vec<DueOrder>>;
     fn frozen(&self, id: OrderId, ordinal: u8) -> Reply<'_, Option<Frozen>>;

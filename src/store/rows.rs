@@ -105,6 +105,7 @@ pub struct OrderColumns {
     id: Uuid,
     snapshot: String,
     next_action: Option<String>,
+    last_payer: Option<String>,
     #[sqlx(flatten)]
     request: RequestColumns,
 }
@@ -115,6 +116,7 @@ impl Readable for OrderColumns {
         Ok(StoredOrder {
             order: snapshot(&self.snapshot, self.id)?,
             request: self.request.into(),
+            payer: self.last_payer.map(Into::into),
             next_action: self.next_action.map(Into::into),
         })
     }

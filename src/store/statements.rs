@@ -5,8 +5,9 @@ macro_rules! order_where {
     ($condition:literal) => {
         concat!(
             "SELECT o.id, o.snapshot, o.next_action, o.merchant_order_id, o.request, ",
-            "o.webhook_url AS order_webhook_url, p.payer ",
-            "FROM orders o LEFT JOIN payers p ON p.order_id = o.id WHERE ",
+            "o.webhook_url AS order_webhook_url, p.payer, ",
+            "(SELECT l.payer FROM payers l WHERE l.order_id = o.id ORDER BY l.ordinal DESC LIMIT 1) AS last_payer ",
+            "FROM orders o LEFT JOIN payers p ON p.order_id = o.id AND p.ordinal = -1 WHERE ",
             $condition
         )
     };
@@ -23,11 +24,14 @@ pub const BEAT: &str = "UPDATE owner SET beat = beat + 1 WHERE id = 1 AND epoch 
      RETURNING epoch, beat, group_number, holder";
 pub const RELEASE: &str = "UPDATE owner SET beat = beat + 1, holder = '' WHERE id = 1 AND epoch = $1";
 pub const JOURNAL: &str = "SELECT version, at, body FROM journal WHERE order_id = $1 ORDER BY version";
+pub const JOURNAL_PAGE: &str = "SELECT version, at, body FROM journal WHERE order_id = $1 AND version > $2 \
+     ORDER BY version LIMIT $3";
 pub const DUE: &str = "SELECT next_due_at, id FROM orders \
      WHERE next_due_at IS NOT NULL AND next_due_at <= $1 AND (next_due_at, id) > ($2, $3) \
      ORDER BY next_due_at, id LIMIT $4";
-pub const FROZEN: &str = "SELECT a.frozen, p.payer FROM attempts a LEFT JOIN payers p ON p.order_id = a.order_id \
-     WHERE a.order_id = $1 AND a.ordinal = $2";
+pub const FROZEN: &str = "SELECT a.frozen, (SELECT p.payer FROM payers p \
+     WHERE p.order_id = a.order_id AND p.ordinal <= a.ordinal ORDER BY p.ordinal DESC LIMIT 1) AS payer \
+     FROM attempts a WHERE a.order_id = $1 AND a.ordinal = $2";
 pub const INBOX: &str = "SELECT id, reason, channel, account, number, order_id, body, at FROM inbox \
      WHERE order_id = $1 ORDER BY id";
 pub const INBOX_SIZE_OF: &str = "SELECT COUNT(*) FROM inbox WHERE order_id = $1";
@@ -45,7 +49,7 @@ pub const OUTBOX: &str = "SELECT x.order_id, x.sequence, x.kind, x.at, x.tries, 
      o.merchant_order_id, o.request, o.webhook_url AS order_webhook_url, p.payer, \
      f.id AS platform_id, f.name, f.fee_bearer, f.webhook_secret, f.webhook_url \
      FROM outbox x JOIN orders o ON o.id = x.order_id JOIN platforms f ON f.id = o.platform_id \
-     LEFT JOIN payers p ON p.order_id = o.id \
+     LEFT JOIN payers p ON p.order_id = o.id AND p.ordinal = -1 \
      WHERE x.next_at <= $1 AND (x.next_at, x.order_id, x.sequence) > ($2, $3, $4) \
      ORDER BY x.next_at, x.order_id, x.sequence LIMIT $5";
 pub const DEAD_LETTERS: &str = "SELECT order_id, sequence, kind, at, tries, why FROM outbox \
@@ -216,6 +220,11 @@ macro_rules! statements {
 
         fn journal(&self, id: OrderId) -> Reply<'_, Vec<JournalRow>> {
             self.all(query_as::<_, JournalColumns>(JOURNAL).bind(key(id)))
+        }
+
+        fn journal_page(&self, id: OrderId, after: u32, limit: u32) -> Reply<'_, Vec<JournalRow>> {
+            let ask = query_as::<_, JournalColumns>(JOURNAL_PAGE).bind(key(id));
+            self.all(ask.bind(i64::from(after)).bind(i64::from(limit)))
         }
 
         fn due(&self, after: Option<DueOrder>, until: Instant, limit: u32) -> Reply<'_, Vec<DueOrder>> {

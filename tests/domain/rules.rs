@@ -33,6 +33,8 @@ fn rule_01_an_attempt_whose_only_send_was_refused_or_never_left_is_dead() {
         (refused(Fault::Payment), AttemptFailure::ChannelDeclined),
         (refused(Fault::Ours), AttemptFailure::ChannelUnavailable),
         (not_sent(), AttemptFailure::ChannelUnavailable),
+        (SendOutcome::HeldBack { why: "too many calls are waiting".into() }, AttemptFailure::HeldBack),
+        (SendOutcome::Impossible { code: "openid_missing".into() }, AttemptFailure::ChannelUnsuitable),
     ] {
         let mut walk = Walk::new();
         walk.pay_by(Channel::Simpay);

@@ -315,6 +315,7 @@ fn attempt_failure_name(failure: AttemptFailure) -> &'static str {
         AttemptFailure::ChannelDeclined => "declined",
         AttemptFailure::ChannelUnsuitable => "unsuitable",
         AttemptFailure::ChannelUnavailable => "unavailable",
+        AttemptFailure::HeldBack => "held back",
     }
 }
 

@@ -342,6 +342,8 @@ fn sign(reply: &Reply) -> Sign {
             SendOutcome::Accepted { .. }
             | SendOutcome::Paid { .. }
             | SendOutcome::NotSent { .. }
+            | SendOutcome::HeldBack { .. }
+            | SendOutcome::Impossible { .. }
             | SendOutcome::Rejected { fault: Fault::Payment, .. },
             _,
         )

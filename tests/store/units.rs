@@ -70,6 +70,7 @@ pub fn unit(before: &Order, events: &[Event], request: Option<Request>) -> Order
         captures: Vec::new(),
         entries: Vec::new(),
         webhooks: Vec::new(),
+        payer: None,
         paid_by: Vec::new(),
         claim: None,
         order: step.order,

@@ -36,6 +36,6 @@ async fn once(desk: &Desk) -> Result<(), String> {
     let traceparent = traceparent(Trace(rand::random()));
     match sender::send(&client, outgoing, &traceparent, Allowance::of_call(desk.settings.timeout)).await {
         Ok(answer) => adapter.read_upkeep(&stamp, &answer),
-        Err(Undelivered::NotSent(why) | Undelivered::Unknown(why)) => Err(why),
+        Err(Undelivered::HeldBack(why) | Undelivered::NotSent(why) | Undelivered::Unknown(why)) => Err(why),
     }
 }

@@ -235,12 +235,12 @@ fn what_alipay_cannot_have_is_refused_for_certain() {
         (Ask { payable_minor: 10_000_000_001, ..ask(Method::Page) }, "amount_unsuitable"),
     ];
     for (ask, code) in asks {
-        let expected = SendOutcome::Rejected { fault: Fault::Payment, code: code.into() };
+        let expected = SendOutcome::Impossible { code: code.into() };
         let submission = alipay.submit(&alipay.freeze(&ask), &stamp());
         assert_eq!(submission, Submission::Carried(Submitted { outcome: expected, next_action: None }));
     }
     let Submission::Carried(submitted) = alipay.submit("{", &stamp()) else { panic!("nothing can be sent") };
-    assert!(matches!(submitted.outcome, SendOutcome::NotSent { .. }));
+    assert!(matches!(submitted.outcome, SendOutcome::HeldBack { .. }));
 }
 
 fn submitted(answer: &Answer) -> Submitted {

@@ -71,13 +71,31 @@ fn the_success_rate_decides_before_the_fee() {
             (Channel::Stripe, Reason::HigherSuccessRate),
             (Channel::Wechat, Reason::LowerFee),
             (Channel::Alipay, Reason::LowerFee),
-            (Channel::Unionpay, Reason::HigherSuccessRate),
+            (Channel::Unionpay, Reason::Available),
             (Channel::Simpay, Reason::LowerSuccessRate),
         ]
     );
     let rates: Vec<Option<String>> =
         rank(&order, &outlook).iter().map(|route| route.success_rate.map(|rate| rate.to_string())).collect();
     assert_eq!(rates, [Some("1.0000".into()), None, None, None, Some("0.6000".into())]);
+}
+
+#[test]
+fn report_a_channel_without_figures_is_not_said_to_succeed_more_or_less_often() {
+    let order = undecided();
+    let told_of = |outlook: &Outlook, wanted| {
+        let found = told(&order, outlook).into_iter().find(|(channel, _)| *channel == wanted);
+        found.map(|(_, reason)| reason)
+    };
+    let others_fail = outlook(&order).with(Channel::Wechat, tally(2, 25)).with(Channel::Alipay, tally(2, 25));
+    let of_unionpay = told_of(&others_fail, Channel::Unionpay);
+    assert_eq!(of_unionpay, Some(Reason::LowerFee), "its neighbour is Stripe, of which nothing is known either");
+    assert_eq!(told_of(&others_fail, Channel::Stripe), Some(Reason::Available), "it does not succeed more often");
+    let mut others_do_well = outlook(&order);
+    for channel in [Channel::Simpay, Channel::Wechat, Channel::Alipay, Channel::Unionpay] {
+        others_do_well = others_do_well.with(channel, tally(1_000, 0));
+    }
+    assert_eq!(told_of(&others_do_well, Channel::Stripe), Some(Reason::Available), "it does not succeed less often");
 }
 
 #[test]
@@ -201,6 +219,8 @@ proptest! {
         prop_assert_eq!(ranked, enabled);
         prop_assert!(routes.is_sorted_by_key(|route| !route.is_usable()));
         for route in &routes {
+            let of_rate = matches!(route.reason, Reason::HigherSuccessRate | Reason::LowerSuccessRate);
+            prop_assert!(!of_rate || route.success_rate.is_some(), "{:?}", route);
             let told_usable = !matches!(route.reason, Reason::Down | Reason::Unsuited(_));
             prop_assert_eq!(route.is_usable(), told_usable);
             prop_assert_eq!(route.price, price(&order, route.channel, outlook.at));

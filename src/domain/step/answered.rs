@@ -52,6 +52,8 @@ impl Draft {
             SendOutcome::Rejected { fault: Fault::Ours, .. } | SendOutcome::NotSent { .. } => {
                 self.send_refused(ordinal, AttemptFailure::ChannelUnavailable);
             }
+            SendOutcome::HeldBack { .. } => self.send_refused(ordinal, AttemptFailure::HeldBack),
+            SendOutcome::Impossible { .. } => self.send_refused(ordinal, AttemptFailure::ChannelUnsuitable),
             SendOutcome::Unknown { .. } => {
                 attempt.reach = attempt.reach.at_least_perhaps();
                 attempt.paced_from = at;

@@ -2,6 +2,7 @@
 //! payer alone, in GBK; the merchant never hears of them.
 
 use encoding_rs::GBK;
+use serde::Deserialize;
 
 use super::answers::{self, Failure};
 use super::calls::{Placed, place};
@@ -16,29 +17,52 @@ pub struct Page {
     pub body: Vec<u8>,
 }
 
+/// What becomes of a trade that a browser brings.
+pub enum Opened {
+    Cashier(Shown),
+    Refusal(Page),
+}
+
+/// What the cashier shows, as its address says.
+#[derive(Deserialize)]
+pub struct Shown {
+    subject: String,
+    total_amount: String,
+    /// Empty: there is no way back.
+    return_url: String,
+}
+
 /// Opens the trade that a browser brings.
-pub fn open(gateway: &Gateway, request: &Request, now: i64) -> Page {
+pub fn open(gateway: &Gateway, request: &Request, now: i64) -> Opened {
     match place(gateway, request, Origin::Browser, now) {
-        Ok(Placed { taken: Taken::Paid(_), .. }) => refusal(answers::TRADE_HAS_SUCCESS),
-        Ok(Placed { payment, amount_fen, taken: Taken::New(_) | Taken::Again, .. }) => {
-            cashier(&payment.subject, amount_fen, request.return_url.as_deref())
-        }
-        Err(failure) => refusal(failure),
+        Ok(Placed { taken: Taken::Paid(_), .. }) => Opened::Refusal(refusal(answers::TRADE_HAS_SUCCESS)),
+        Ok(Placed { payment, amount_fen, taken: Taken::New(_) | Taken::Again, .. }) => Opened::Cashier(Shown {
+            subject: payment.subject.to_string(),
+            total_amount: yuan(amount_fen),
+            return_url: request.return_url.as_deref().unwrap_or_default().to_owned(),
+        }),
+        Err(failure) => Opened::Refusal(refusal(failure)),
     }
 }
 
-fn cashier(subject: &str, amount_fen: i64, return_url: Option<&str>) -> Page {
-    let back = match return_url {
-        Some(url) => format!(r#"<p><a href="{}">返回商家 / Back to the merchant</a></p>"#, escape(url)),
-        None => String::new(),
-    };
-    let html = format!(
-        "<!doctype html><html lang=\"zh\"><meta charset=\"utf-8\"><title>收银台</title>\
-         <h1>{}</h1><p>{} 元</p><p>模拟付款人即将付款 / The simulated payer is about to pay.</p>{back}</html>",
-        escape(subject),
-        yuan(amount_fen),
-    );
-    Page { content_type: "text/html;charset=utf-8", body: html.into_bytes() }
+impl Shown {
+    pub fn pairs(&self) -> [(&'static str, &str); 3] {
+        [("subject", &self.subject), ("total_amount", &self.total_amount), ("return_url", &self.return_url)]
+    }
+
+    pub fn page(&self) -> Page {
+        let back = match self.return_url.as_str() {
+            "" => String::new(),
+            url => format!(r#"<p><a href="{}">返回商家 / Back to the merchant</a></p>"#, escape(url)),
+        };
+        let html = format!(
+            "<!doctype html><html lang=\"zh\"><meta charset=\"utf-8\"><title>收银台</title>\
+             <h1>{}</h1><p>{} 元</p><p>模拟付款人即将付款 / The simulated payer is about to pay.</p>{back}</html>",
+            escape(&self.subject),
+            escape(&self.total_amount),
+        );
+        Page { content_type: "text/html;charset=utf-8", body: html.into_bytes() }
+    }
 }
 
 pub fn refusal(failure: Failure) -> Page {

@@ -4,18 +4,20 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::answers::{self, Signed, envelope, response_name};
 use super::bill::Day;
+use super::cashier::{Opened, Shown};
 use super::form::{self, Parameters};
 use super::request::{Carrier, Disbelief, Method, Request, Trust};
 use super::wire::Kept;
 use super::{calls, cashier};
 use crate::gateway::books::BillRefund;
-use crate::gateway::http::befall;
+use crate::gateway::http::{befall, elsewhere};
 use crate::gateway::{Gateway, now_ms};
 
 pub fn routes(service: &mut web::ServiceConfig) {
     service
         .route("/gateway.do", web::post().to(gateway_do))
         .route("/gateway.do", web::get().to(gateway_do))
+        .route("/cashier", web::get().to(shown))
         .route("/bills/{token}", web::get().to(bill));
 }
 
@@ -29,7 +31,10 @@ async fn gateway_do(gateway: web::Data<Gateway>, http: HttpRequest, body: web::B
         Err(disbelief) => return disbelieve(&parameters, &disbelief),
     };
     if request.method.carrier() == Carrier::Browser {
-        return page(cashier::open(&gateway, &request, now));
+        return match cashier::open(&gateway, &request, now) {
+            Opened::Cashier(shown) => elsewhere(&http, &format!("{}/cashier", prefix(&http)), &shown.pairs()),
+            Opened::Refusal(refusal) => page(refusal),
+        };
     }
     let outcome = calls::answer(&gateway, &request, &here(&http), now);
     if let Some(instead) = befall(&outcome.fault).await {
@@ -51,8 +56,15 @@ fn certificate_sn(request: &Request) -> Option<&str> {
 /// Where the caller reached us, for addresses in answers.
 fn here(http: &HttpRequest) -> String {
     let connection = http.connection_info();
-    let path = http.path().trim_end_matches("/gateway.do");
-    format!("{}://{}{path}", connection.scheme(), connection.host())
+    format!("{}://{}{}", connection.scheme(), connection.host(), prefix(http))
+}
+
+fn prefix(http: &HttpRequest) -> &str {
+    http.path().trim_end_matches("/gateway.do")
+}
+
+async fn shown(shown: web::Query<Shown>) -> HttpResponse {
+    page(shown.page())
 }
 
 /// Whoever names no account of ours shares no key with us, and gets an answer that nobody signed.

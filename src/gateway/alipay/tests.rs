@@ -112,7 +112,12 @@ impl Sandbox {
         let data = web::Data::from(Arc::clone(&self.gateway));
         let app = test::init_service(App::new().app_data(data).configure(http::routes)).await;
         let request = request.uri(&format!("/alipay/gateway.do?{query}")).set_payload(body).to_request();
-        let response = test::call_service(&app, request).await;
+        let mut response = test::call_service(&app, request).await;
+        if let Some(address) = response.headers().get("location").map(|address| address.to_str().unwrap().to_owned()) {
+            assert_eq!(response.status(), 302);
+            let path = address.strip_prefix("http://127.0.0.1:8080").expect("another origin");
+            response = test::call_service(&app, test::TestRequest::get().uri(path).to_request()).await;
+        }
         let content_type = response.headers().get("content-type").map_or("", |text| text.to_str().unwrap()).to_owned();
         let body = test::read_body(response).await;
         let text = match content_type.ends_with("GBK") {
@@ -158,10 +163,12 @@ fn folder(dir: &Path) -> PathBuf {
     dir.join("sandbox").join("alipay-default")
 }
 
+/// The same within an hour, so that what is sent twice is the same request.
 fn page(number: &str, subject: &str) -> Value {
+    let expires_at = (now_ms().div_euclid(3_600_000) + 2) * 3_600_000;
     json!({
         "out_trade_no": number, "product_code": "FAST_INSTANT_TRADE_PAY", "total_amount": "200.60",
-        "subject": subject, "time_expire": units::beijing(now_ms() + 3_600_000)
+        "subject": subject, "time_expire": units::beijing(expires_at)
     })
 }
 

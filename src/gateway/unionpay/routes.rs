@@ -4,15 +4,17 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
+use serde::Deserialize;
 
 use super::calls::{Call, Outcome, Page, Shown, answer};
 use crate::domain::money::{Currency, format_minor};
-use crate::gateway::http::befall;
+use crate::gateway::http::{befall, elsewhere};
 use crate::gateway::{Gateway, now_ms};
 
 pub fn routes(service: &mut web::ServiceConfig) {
     service
         .route("/gateway/api/frontTransReq.do", web::post().to(front))
+        .route("/cashier", web::get().to(cashier))
         .route("/gateway/api/queryTrans.do", web::post().to(query))
         .route("/gateway/api/backTransReq.do", web::post().to(back))
         .route("/filedownload/", web::post().to(file));
@@ -44,7 +46,7 @@ async fn serve(gateway: &Gateway, request: &HttpRequest, body: &[u8], call: Call
             // What it says of itself is as it is: the body is no form, whatever the type may suggest.
             None => HttpResponse::Ok().content_type("text/html;charset=UTF-8").body(body),
         },
-        Outcome::Page(page) => shown(&page),
+        Outcome::Page(page) => shown(request, &page),
         Outcome::Stranger => stranger(),
         Outcome::Broken => HttpResponse::InternalServerError().body("system error"),
     }
@@ -79,22 +81,45 @@ fn stranger() -> HttpResponse {
 )]
 struct PageTemplate<'a> {
     order_id: &'a str,
-    amount: Option<String>,
-    message: Option<String>,
+    amount: Option<&'a str>,
+    message: Option<&'a str>,
     front_url: Option<&'a str>,
 }
 
-fn shown(page: &Page) -> HttpResponse {
-    let (status, amount, message) = match &page.shown {
+/// What the cashier shows, as its address says; an empty text is none.
+#[derive(Deserialize)]
+struct Cashier {
+    order_id: String,
+    amount: String,
+    front_url: String,
+}
+
+fn shown(request: &HttpRequest, page: &Page) -> HttpResponse {
+    let (order_id, front_url) = (page.order_id.as_str(), page.front_url.as_deref());
+    match &page.shown {
         Shown::Cashier { amount_minor } => {
             let amount = Currency::parse("CNY").map(|currency| format_minor(*amount_minor, currency));
-            (StatusCode::OK, amount, None)
+            let path = format!("{}/cashier", request.path().trim_end_matches("/gateway/api/frontTransReq.do"));
+            let amount = amount.unwrap_or_default();
+            let query =
+                [("order_id", order_id), ("amount", amount.as_str()), ("front_url", front_url.unwrap_or_default())];
+            elsewhere(request, &path, &query)
         }
         Shown::Refused(refused) => {
-            (StatusCode::BAD_REQUEST, None, Some(format!("{} {}", refused.code, refused.message)))
+            let message = format!("{} {}", refused.code, refused.message);
+            let template = PageTemplate { order_id, amount: None, message: Some(&message), front_url };
+            rendered(StatusCode::BAD_REQUEST, &template)
         }
-    };
-    let template = PageTemplate { order_id: &page.order_id, amount, message, front_url: page.front_url.as_deref() };
+    }
+}
+
+async fn cashier(shown: web::Query<Cashier>) -> HttpResponse {
+    let amount = Some(shown.amount.as_str()).filter(|text| !text.is_empty());
+    let front_url = Some(shown.front_url.as_str()).filter(|text| !text.is_empty());
+    rendered(StatusCode::OK, &PageTemplate { order_id: &shown.order_id, amount, message: None, front_url })
+}
+
+fn rendered(status: StatusCode, template: &PageTemplate<'_>) -> HttpResponse {
     match template.render() {
         Ok(page) => HttpResponse::build(status).content_type("text/html;charset=UTF-8").body(page),
         Err(_) => HttpResponse::InternalServerError().finish(),

@@ -417,7 +417,12 @@ const FORM: &str = "application/x-www-form-urlencoded;charset=UTF-8";
 async fn post(far: &Far, path: &str, content_type: &str, body: Vec<u8>) -> (u16, String) {
     let routes = App::new().app_data(far.gateway.clone()).configure(crate::gateway::http::routes);
     let request = TestRequest::post().uri(path).insert_header((CONTENT_TYPE, content_type)).set_payload(body);
-    let response = call_service(&init_service(routes).await, request.to_request()).await;
+    let service = init_service(routes).await;
+    let mut response = call_service(&service, request.to_request()).await;
+    if let Some(address) = response.headers().get("location").map(|address| address.to_str().unwrap().to_owned()) {
+        let path = address.strip_prefix("http://127.0.0.1:8080").expect("another origin");
+        response = call_service(&service, TestRequest::get().uri(path).to_request()).await;
+    }
     let status = response.status().as_u16();
     (status, String::from_utf8(read_body(response).await.to_vec()).unwrap())
 }

@@ -62,8 +62,13 @@ fn statement() -> String {
         ),
         "written AS (SELECT id FROM created UNION ALL SELECT id FROM moved)".to_owned(),
     ];
+    let payers = parameters.table("uuid int8 text");
+    ctes.push(format!(
+        "new_payers AS (INSERT INTO payers (order_id, ordinal, payer) \
+         SELECT order_id, ordinal, payer FROM {payers} AS n (order_id, ordinal, payer) {WRITTEN} \
+         ON CONFLICT (order_id, ordinal) DO UPDATE SET payer = excluded.payer)"
+    ));
     for (table, columns, types) in [
-        ("payers", "order_id, payer", "uuid text"),
         ("journal", "order_id, version, at, body", "uuid int8 int8 bytea"),
         (
             "attempts",
@@ -165,6 +170,7 @@ pub async fn commit(connection: &mut PgConnection, batch: Batch) -> Result<Commi
         }))
         .bind(column(moved, |row| row.head.snapshot.as_str()))
         .bind(column(payers, |row| row.order_id))
+        .bind(column(payers, |row| row.ordinal))
         .bind(column(payers, |row| row.payer.as_str()))
         .bind(column(journal, |row| row.order_id))
         .bind(column(journal, |row| row.version))

@@ -94,7 +94,11 @@ static MOVED: Rows = Rows::new(
     9,
     ") AS v WHERE orders.id = v.column1 AND orders.version = v.column2",
 );
-static PAYERS: Rows = Rows::new("INSERT INTO payers (order_id, payer) VALUES ", 2, "");
+static PAYERS: Rows = Rows::new(
+    "INSERT INTO payers (order_id, ordinal, payer) VALUES ",
+    3,
+    " ON CONFLICT (order_id, ordinal) DO UPDATE SET payer = excluded.payer",
+);
 static JOURNAL: Rows = Rows::new("INSERT INTO journal (order_id, version, at, body) VALUES ", 4, "");
 static ATTEMPTS: Rows = Rows::new(
     "INSERT INTO attempts (order_id, ordinal, channel, account, payable_minor, opened_at, frozen) VALUES ",
@@ -168,7 +172,9 @@ fn write(connection: &Connection, mut batch: Batch) -> Result<Committed, StoreEr
     }
     let duplicates = create(connection, &mut batch)?;
     change(connection, &batch.moved)?;
-    PAYERS.write(connection, &batch.payers, |row, values| values.put(params![row.order_id.as_bytes(), row.payer]))?;
+    PAYERS.write(connection, &batch.payers, |row, values| {
+        values.put(params![row.order_id.as_bytes(), row.ordinal, row.payer])
+    })?;
     JOURNAL.write(connection, &batch.journal, |row, values| {
         values.put(params![row.order_id.as_bytes(), row.version, row.at, row.body])
     })?;

@@ -103,15 +103,19 @@ fn what_unionpay_cannot_be_asked_for_is_refused_for_certain() {
         (Ask { payable_minor: 0, ..ask(Method::Page, "Tea") }, "amount_unsuitable"),
         (Ask { return_url: Some(&long), ..ask(Method::Page, "Tea") }, "url_too_long"),
     ];
-    let refused = |fault, code: &str| {
-        let outcome = SendOutcome::Rejected { fault, code: code.into() };
-        Submission::Carried(Submitted { outcome, next_action: None })
-    };
+    let nothing_sent = |outcome| Submission::Carried(Submitted { outcome, next_action: None });
     for (ask, code) in table {
-        assert_eq!(unionpay.submit(&unionpay.freeze(&ask), &stamp()), refused(Fault::Payment, code));
+        assert_eq!(
+            unionpay.submit(&unionpay.freeze(&ask), &stamp()),
+            nothing_sent(SendOutcome::Impossible { code: code.into() })
+        );
     }
     for frozen in ["", "{}", r#"{"purchase":{}}"#, r#"{"other":{}}"#] {
-        assert_eq!(unionpay.submit(frozen, &stamp()), refused(Fault::Ours, "request_unreadable"), "{frozen}");
+        assert_eq!(
+            unionpay.submit(frozen, &stamp()),
+            nothing_sent(SendOutcome::HeldBack { why: "the stored request cannot be read".into() }),
+            "{frozen}"
+        );
     }
 }
 

@@ -81,13 +81,13 @@ fn a_method_that_lacks_what_it_needs_is_refused_before_anything_is_sent() {
         (ask(Method::Card), "method_unsupported"),
         (Ask { currency: usd, ..ask(Method::Native) }, "currency_unsupported"),
     ] {
-        let outcome = SendOutcome::Rejected { fault: Fault::Payment, code: code.into() };
+        let outcome = SendOutcome::Impossible { code: code.into() };
         let expected = Submission::Carried(Submitted { outcome, next_action: None });
         let frozen = wechat.freeze(&ask);
         assert_eq!(wechat.submit(&wechat.complete(&frozen, ask.payer).unwrap(), &stamp()), expected);
     }
     let Submission::Carried(submitted) = wechat.submit("{}", &stamp()) else { panic!("nothing can be sent") };
-    assert!(matches!(submitted.outcome, SendOutcome::NotSent { .. }));
+    assert!(matches!(submitted.outcome, SendOutcome::HeldBack { .. }));
 }
 
 /// The fields that tell of the payer follow all others, as in the documents' examples.

@@ -94,7 +94,7 @@ impl Registry {
         let at = clock::now();
         let standing = |channel| {
             let account = self.account_of(platform, channel);
-            let health = self.supervisor(&account)?.health(at);
+            let health = self.supervisor(&account)?.health();
             Some(Standing { health, tally: self.router().tally(&account, at) })
         };
         Outlook { at, policy: self.router().policy, channels: Channel::ALL.map(standing), last_channel: None }

@@ -201,7 +201,8 @@ pub async fn watch(store: Arc<dyn Store>) {
 
 async fn look(store: &dyn Store) {
     let clock = clock();
-    let stored = match (certainty(), clock.course().has_stepped()) {
+    let has_stepped = clock.course().has_stepped();
+    let stored = match (certainty(), has_stepped) {
         (Certainty::Sure, false) => None,
         (Certainty::InDoubt, _) | (_, true) => store.clock().await.ok().flatten(),
     };

@@ -10,7 +10,10 @@ use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant as Monotonic, SystemTime, UNIX_EPOCH};
 
-use crate::domain::id::Account;
+use uuid::timestamp::context::ContextV7;
+use uuid::{Timestamp, Uuid};
+
+use crate::domain::id::{Account, OrderId};
 use crate::domain::time::Instant;
 use crate::store::Store;
 use course::{Certainty, Course, Judgement};
@@ -126,6 +129,15 @@ pub fn now() -> Instant {
     clock.steady().plus_ms(clock.offset_ms.load(Ordering::Acquire))
 }
 
+/// Ids grow with time: with ours, so that a step of the wall clock makes none of another day.
+static IDS: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+
+pub fn fresh_order_id() -> OrderId {
+    let ms = now().0.max(0).unsigned_abs();
+    let nanos = u32::try_from(ms % 1_000 * 1_000_000).expect("less than a second");
+    OrderId::from_u128(Uuid::new_v7(Timestamp::from_unix(&IDS, ms / 1_000, nanos)).as_u128())
+}
+
 /// For spans within this process: it never steps.
 pub fn steady() -> Instant {
     clock().steady()
@@ -215,4 +227,18 @@ async fn look(store: &dyn Store) {
     clock.take(&judgement);
     metrics::gauge!("tongbao_clock_step_ms").set(course.alarm_ms() as f64);
     clock.stand(course.certainty(), "the wall clock");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_orders_grow_with_our_clock() {
+        let before = now();
+        let ids: Vec<u128> = (0..5_000).map(|_| fresh_order_id().as_u128()).collect();
+        assert!(ids.is_sorted_by(|one, next| one < next));
+        let dated = |id: u128| i64::try_from(id >> 80).expect("48 bits");
+        assert!(before.0 <= dated(ids[0]) && dated(ids[4_999]) <= now().0 + 1_000);
+    }
 }

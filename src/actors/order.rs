@@ -633,7 +633,8 @@ impl ActorShell {
     /// What the payer is offered first from now on, if this capture is what the order was paid by.
     fn paid_by(&self, order: &Order, capture: u8) -> Vec<LastChannel> {
         let capture = order.captures.get(usize::from(capture)).filter(|capture| capture.purpose == Purpose::Payment);
-        let paid = capture.and_then(|capture| Some((order.attempt(capture.ordinal)?.channel(), capture.at)));
+        let paid =
+            capture.and_then(|capture| Some((order.attempt(capture.ordinal)?.channel(), capture.at.min(clock::now()))));
         let Some((channel, at)) = paid else { return Vec::new() };
         self.payer.iter().map(|payer| LastChannel { payer: *payer, channel, at }).collect()
     }

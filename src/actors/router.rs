@@ -52,16 +52,18 @@ impl Router {
                 "account" => attempt.account.name().to_owned(), "ending" => ending.name())
             .increment(1);
             let window = self.windows.entry(attempt.account.clone());
-            window.or_insert_with(|| Window::new(self.window_minutes)).record(ending, after.last_at);
+            window.or_insert_with(|| Window::new(self.window_minutes)).record(ending, clock::steady());
         }
     }
 
-    pub fn tally(&self, account: &Account, now: Instant) -> Tally {
+    pub fn tally(&self, account: &Account) -> Tally {
+        let now = clock::steady();
         self.windows.get(account).map_or_else(Tally::default, |window| window.tally(now))
     }
 
     /// Tells the rates as they are now; one with too few samples is not a number.
-    pub fn measure(&self, now: Instant) {
+    pub fn measure(&self) {
+        let now = clock::steady();
         for window in &self.windows {
             let account = window.key();
             let rate = window.tally(now).rate(self.policy.samples_min);
@@ -95,7 +97,7 @@ impl Registry {
         let standing = |channel| {
             let account = self.account_of(platform, channel);
             let health = self.supervisor(&account)?.health();
-            Some(Standing { health, tally: self.router().tally(&account, at) })
+            Some(Standing { health, tally: self.router().tally(&account) })
         };
         Outlook { at, policy: self.router().policy, channels: Channel::ALL.map(standing), last_channel: None }
     }

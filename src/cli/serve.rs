@@ -132,7 +132,7 @@ async fn upkeep(prometheus: PrometheusHandle, registry: Arc<Registry>, marker: A
     loop {
         metrics::gauge!("tongbao_orders_active").set(registry.active() as f64);
         metrics::gauge!("tongbao_timers").set(registry.armed() as f64);
-        registry.router().measure(clock::now());
+        registry.router().measure();
         match registry.store().outbox_size().await {
             Ok(waiting) => metrics::gauge!("tongbao_webhooks_waiting").set(waiting as f64),
             Err(error) => tracing::debug!(%error, "the outbox cannot be counted"),

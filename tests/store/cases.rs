@@ -158,7 +158,8 @@ pub async fn report_an_order_dated_by_a_clock_that_ran_ahead_is_due_now(mut book
     let created = new_order(SHOP, "ahead");
     let submitted = submit(&created.order);
     let (id, now) = (created.id, submitted.order.last_at.plus_ms(-30 * 24 * HOUR_MS));
-    book.write(vec![created, OrderUnit { decided_at: now, ..submitted }]).await;
+    book.write(vec![created]).await;
+    book.write(vec![OrderUnit { decided_at: now, ..submitted }]).await;
     let due = book.store.due(None, now, 10).await.unwrap();
     assert_eq!(due.iter().map(|due| due.id).collect::<Vec<_>>(), [id]);
 }

@@ -12,7 +12,7 @@ use sqlx::Connection;
 use tokio::process::Command;
 use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::event::{Created, Event, Fact, Finding, RefundOutcome, SendOutcome, Verdict, Write};
-use tongbao::domain::id::{OrderId, PlatformId, Round};
+use tongbao::domain::id::{Account, OrderId, PlatformId, Round};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
 use tongbao::domain::retry::Pace;
@@ -102,7 +102,7 @@ impl Writing<'_> {
         };
         let order = create(&facts, START);
         let (channel, method) = (Channel::Simpay, Method::Qr);
-        let verdict = Verdict::Suitable { account: "default".into(), expires_at };
+        let verdict = Verdict::Suitable { account: Account::new(channel, "default"), expires_at };
         let order = self.commit(&order, vec![Fact::Created(Box::new(facts))], Some(request)).await;
         let chosen = Fact::ChannelChosen { channel, method };
         let order = self.commit(&order, vec![chosen, Fact::Validated { channel, method, verdict }], None).await;

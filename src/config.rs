@@ -37,6 +37,9 @@ const OPERATOR_KEY_MIN: usize = 32;
 /// Account names stand in the addresses of callbacks, which channels bound.
 const ACCOUNT_NAME_MAX: usize = 32;
 
+/// Below, NTP's own steps would be alarms; above, channels refuse us by our clock (WeChat Pay: five minutes).
+const CLOCK_STEP_MS: std::ops::RangeInclusive<i64> = 100..=60_000;
+
 /// A day: eight bytes per minute and account.
 const WINDOW_MINUTES_MAX: u16 = 1_440;
 
@@ -44,6 +47,7 @@ const WINDOW_MINUTES_MAX: u16 = 1_440;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub sandbox: bool,
+    pub clock: Clock,
     pub data: Data,
     pub server: Server,
     pub store: Store,
@@ -65,6 +69,13 @@ pub struct Config {
     /// Variables with our prefix that were not meant for us, for the log.
     #[serde(skip)]
     pub ignored_variables: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clock {
+    pub step_ms: i64,
+    pub offset_file: PathBuf,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -305,6 +316,12 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         let refuse = |key: &str, why: &str| Err(ConfigError(format!("`{key}` {why}")));
+        if !CLOCK_STEP_MS.contains(&self.clock.step_ms) {
+            return refuse("clock.step_ms", "must be 100 to 60000");
+        }
+        if !self.sandbox && !self.clock.offset_file.as_os_str().is_empty() {
+            return refuse("clock.offset_file", "is for tests of the sandbox");
+        }
         if self.writer.pending_max == 0 || self.writer.group_max == 0 {
             return refuse("writer.pending_max", "and `writer.group_max` must be at least 1");
         }

@@ -128,6 +128,7 @@ impl Writing<'_> {
         let step = decide(before, &events).unwrap();
         let mut unit = OrderUnit {
             id: before.id,
+            decided_at: step.order.last_at,
             expected_version: before.version,
             order: step.order.clone(),
             journal: serde_json_canonicalizer::to_vec(&events).unwrap(),
@@ -153,7 +154,7 @@ impl Writing<'_> {
         }
         self.number += 1;
         let units = [Unit::Order(Box::new(unit))];
-        self.store.commit(&Group { epoch: self.epoch, number: self.number, units: &units }).await.unwrap();
+        self.store.commit(&Group { epoch: self.epoch, at: START, number: self.number, units: &units }).await.unwrap();
         step.order
     }
 }

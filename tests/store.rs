@@ -84,6 +84,8 @@ on_both_stores!(
     an_epoch_of_the_past_is_fenced_off,
     a_store_is_taken_over_only_as_it_was_seen,
     a_beat_tells_the_last_group,
+    report_the_owner_s_row_tells_the_last_instant,
+    report_an_order_dated_by_a_clock_that_ran_ahead_is_due_now,
     a_group_makes_its_number_durable,
     a_taken_merchant_order_id_writes_nothing,
     the_first_of_two_in_one_group_wins,

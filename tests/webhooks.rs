@@ -48,6 +48,7 @@ fn cancelled(number: u32, at: Instant, webhook_url: &str) -> OrderUnit {
     };
     OrderUnit {
         id: before.id,
+        decided_at: at,
         expected_version: 0,
         journal: serde_json_canonicalizer::to_vec(&events).expect("events are JSON"),
         request: Some(Box::new(Request {
@@ -78,7 +79,10 @@ async fn write(site: &Site, orders: Vec<OrderUnit>) {
     while orders.peek().is_some() {
         number += 1;
         let units: Vec<Unit> = orders.by_ref().take(GROUP).collect();
-        store.commit(&Group { epoch: owner.epoch, number, units: &units }).await.expect("the group is committed");
+        store
+            .commit(&Group { epoch: owner.epoch, at: Instant::EPOCH, number, units: &units })
+            .await
+            .expect("the group is committed");
     }
     store.release(owner.epoch).await.expect("the store is given back");
 }

@@ -9,9 +9,11 @@ CREATE TABLE owner (
     epoch        BIGINT NOT NULL,
     beat         BIGINT NOT NULL,
     group_number BIGINT NOT NULL,
-    holder       TEXT   NOT NULL
+    holder       TEXT   NOT NULL,
+    -- When it last wrote, by its owner's clock: a start compares its own with it.
+    at           BIGINT NOT NULL
 );
-INSERT INTO owner (id, epoch, beat, group_number, holder) VALUES (1, 0, 0, 0, '');
+INSERT INTO owner (id, epoch, beat, group_number, holder, at) VALUES (1, 0, 0, 0, '', 0);
 
 CREATE TABLE platforms (
     id             BIGINT PRIMARY KEY GENERATED ALWAYS AS IDENTITY,

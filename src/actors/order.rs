@@ -10,7 +10,7 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use super::ask::{AskError, Details, Known, Placed, Trace};
-use super::clock;
+use super::clock::{self, course::Certainty};
 use super::registry::Registry;
 use super::request::{self, Original};
 use super::supervisor::{Call, Question, never_left};
@@ -43,8 +43,8 @@ pub enum Told {
     Choice { channel: Channel, method: Method, details: Arc<Details>, payer: Option<Arc<str>> },
     /// The switch that was wished for can be made; void if the wish has gone meanwhile.
     Switch { channel: Channel, method: Method, details: Arc<Details> },
-    /// A timer came up, at this instant by the clock that looked.
-    Timer(Instant),
+    /// Its timer came up.
+    Timer,
 }
 
 impl Told {
@@ -58,16 +58,14 @@ impl Told {
             Told::Switch { channel, method, details } => {
                 Told::Switch { channel: *channel, method: *method, details: details.clone() }
             }
-            Told::Timer(at) => Told::Timer(*at),
+            Told::Timer => Told::Timer,
         }
     }
 
     /// Whether it was meant for an order as it no longer is.
-    fn is_void(&self, order: &Order, armed: Option<Instant>) -> bool {
+    fn is_void(&self, order: &Order) -> bool {
         match self {
-            Told::Fact(..) | Told::Choice { .. } => false,
-            // A timer that comes before the newest one's time was armed for an older tick.
-            Told::Timer(at) => armed.is_none_or(|armed| armed > *at),
+            Told::Fact(..) | Told::Choice { .. } | Told::Timer => false,
             Told::Switch { channel, method, .. } => {
                 order.wish != Some(Wish::Switch { channel: *channel, method: *method })
             }
@@ -122,8 +120,6 @@ pub struct OrderActor {
     known: Known,
     /// None while it is being loaded, while a turn is under way, and after it was lost.
     turn: Option<Box<Turn>>,
-    /// The newest timer; older ones that come up are ignored.
-    armed: Option<Instant>,
     followers: Vec<Follower>,
     /// Submits that may not have left yet.
     submits: Vec<(u8, Arc<AtomicBool>)>,
@@ -166,7 +162,6 @@ impl OrderActor {
             id,
             known,
             turn: None,
-            armed: None,
             followers: Vec::new(),
             submits: Vec::new(),
             origin,
@@ -230,6 +225,9 @@ impl OrderActor {
                 flag.store(true, Ordering::Release);
             }
         }
+        if !shell.effects.iter().any(|effect| matches!(effect, Effect::ArmTimer { .. })) {
+            self.registry.disarm(self.id);
+        }
         for effect in &shell.effects {
             self.act(order, *effect, shell.opened.as_ref(), context);
         }
@@ -256,7 +254,6 @@ impl OrderActor {
     fn act(&mut self, order: &Order, effect: Effect, opened: Option<&Opened>, context: &mut Context<Self>) {
         let question = match effect {
             Effect::ArmTimer { at } => {
-                self.armed = Some(at);
                 return self.registry.arm(self.id, at);
             }
             Effect::Choose { channel, method } => return self.switch_later(channel, method, context),
@@ -351,7 +348,7 @@ impl OrderActor {
     fn events_of(&self, order: &Order, told: Told, now: Instant) -> (Vec<Event>, Beside) {
         let event = |fact| Event { at: now, fact };
         match told {
-            Told::Timer(at) => (vec![event(wake(order, now.max(at)))], Beside::default()),
+            Told::Timer => (vec![event(woken(order, now))], Beside::default()),
             Told::Fact(fact, next_action) => {
                 let next_action = next_action.and_then(|action| serde_json::to_string(&action).ok()).map(Arc::from);
                 (vec![event(fact)], Beside { next_action, ..Beside::default() })
@@ -360,7 +357,7 @@ impl OrderActor {
                 let mut events = vec![event(Fact::ChannelChosen { channel, method })];
                 match order.state {
                     State::Created => {
-                        let facts = self.registry.facts(order.platform, channel, method, &details, now);
+                        let facts = self.registry.facts(order.platform, channel, method, &details);
                         let verdict = validate(order, &facts, now);
                         events.push(event(Fact::Validated { channel, method, verdict }));
                     }
@@ -396,7 +393,7 @@ fn contradicts(order: &Order, told: &Told) -> bool {
 fn is_stuck(order: &Order, told: &Told) -> bool {
     match told {
         Told::Fact(Fact::RefundAnswered { capture, round, outcome }, _) => order.is_stuck(*capture, *round, outcome),
-        Told::Fact(..) | Told::Choice { .. } | Told::Switch { .. } | Told::Timer(_) => false,
+        Told::Fact(..) | Told::Choice { .. } | Told::Switch { .. } | Told::Timer => false,
     }
 }
 
@@ -410,6 +407,14 @@ fn count_state(order: &Order, state: State) {
         Some(OrderFailure::AttemptsUsedUp) => "attempts_used_up",
     };
     metrics::counter!("tongbao_orders_total", "state" => state.name(), "reason" => reason).increment(1);
+}
+
+/// What a timer stands for. While time is in doubt no deadline has passed.
+fn woken(order: &Order, now: Instant) -> Fact {
+    match clock::certainty() {
+        Certainty::Sure => wake(order, now),
+        Certainty::InDoubt => Fact::TimerFired,
+    }
 }
 
 /// Whether nobody needs to wait for a channel's answer any more.
@@ -499,13 +504,13 @@ impl Handler<Tell> for OrderActor {
     fn handle(&mut self, tell: Tell, _: &mut Self::Context) -> Self::Result {
         let now = clock::now();
         let Some(turn) = self.turn.take() else { return refused(AskError::StoreAway) };
-        if tell.told.is_void(turn.order(), self.armed) {
+        if tell.told.is_void(turn.order()) {
             let order = turn.order().clone();
             self.turn = Some(turn);
             return AtomicResponse::new(Box::pin(actix::fut::ready(Ok(order))));
         }
         if let Told::Choice { channel, method, details, .. } = &tell.told {
-            let facts = self.registry.facts(turn.order().platform, *channel, *method, details, now);
+            let facts = self.registry.facts(turn.order().platform, *channel, *method, details);
             if let Err(refusal) = check_switch(turn.order(), &facts, now) {
                 self.turn = Some(turn);
                 return refused(AskError::Refused(refusal));
@@ -526,7 +531,7 @@ impl Handler<Tell> for OrderActor {
                 self.known.payer = self.registry.router().marks(turn.order().platform, Some(payer)).into();
                 Some(payer.clone())
             }
-            Told::Choice { payer: None, .. } | Told::Fact(..) | Told::Switch { .. } | Told::Timer(_) => None,
+            Told::Choice { payer: None, .. } | Told::Fact(..) | Told::Switch { .. } | Told::Timer => None,
         };
         let (events, mut beside) = self.events_of(turn.order(), tell.told, now);
         beside.claim = tell.claim;
@@ -647,7 +652,8 @@ impl ActorShell {
     /// What the payer is offered first from now on, if this capture is what the order was paid by.
     fn paid_by(&self, order: &Order, capture: u8) -> Vec<LastChannel> {
         let capture = order.captures.get(usize::from(capture)).filter(|capture| capture.purpose == Purpose::Payment);
-        let paid = capture.and_then(|capture| Some((order.attempt(capture.ordinal)?.channel(), capture.at)));
+        let paid =
+            capture.and_then(|capture| Some((order.attempt(capture.ordinal)?.channel(), capture.at.min(clock::now()))));
         let Some((channel, at)) = paid else { return Vec::new() };
         self.payer.iter().map(|payer| LastChannel { payer: *payer, channel, at }).collect()
     }
@@ -675,6 +681,7 @@ impl ActorShell {
             journal(events).map_err(|error| WriteError::Culprit(format!("events cannot be written: {error}")))?;
         let mut unit = OrderUnit {
             id: step.order.id,
+            decided_at: events.last().map_or(step.order.last_at, |event| event.at),
             expected_version: step.order.version - 1,
             order: step.order.clone(),
             journal,

@@ -3,7 +3,7 @@
 //! It must never decide anything about an order: that is the order's own turn.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -63,6 +63,8 @@ pub struct Registry {
     quarantine: Quarantine,
     timers: Timers,
     retries: Timers,
+    /// What the timers know of [`clock::behind_ms`].
+    behind_ms: AtomicI64,
     supervisors: RwLock<HashMap<Account, SupervisorHandle>>,
     assignments: RwLock<Assignments>,
     webhooks: OnceLock<WebhookHandle>,
@@ -96,6 +98,7 @@ impl Registry {
             actors: DashMap::new(),
             timers: Timers::new(),
             retries: Timers::new(),
+            behind_ms: AtomicI64::new(clock::behind_ms()),
             supervisors: RwLock::default(),
             assignments: RwLock::default(),
             webhooks: OnceLock::new(),
@@ -194,20 +197,13 @@ impl Registry {
     }
 
     /// What is known of a channel and a payer at this moment.
-    pub fn facts(
-        &self,
-        platform: PlatformId,
-        channel: Channel,
-        method: Method,
-        details: &Details,
-        now: Instant,
-    ) -> Facts {
+    pub fn facts(&self, platform: PlatformId, channel: Channel, method: Method, details: &Details) -> Facts {
         let account = self.account_of(platform, channel);
         let supervisor = self.supervisor(&account);
         Facts {
             channel,
             method,
-            health: supervisor.as_ref().map_or(Health::Down, |supervisor| supervisor.health(now)),
+            health: supervisor.as_ref().map_or(Health::Down, SupervisorHandle::health),
             account: supervisor.map(|_| account),
             risk: self.broken_rule(details),
         }
@@ -245,7 +241,7 @@ impl Registry {
         let order = create(&new.facts, now);
         let mut events = vec![Event { at: now, fact: Fact::Created(Box::new(new.facts)) }];
         if let Some((channel, method)) = new.choice {
-            let facts = self.facts(order.platform, channel, method, &new.details, now);
+            let facts = self.facts(order.platform, channel, method, &new.details);
             let verdict = validate(&order, &facts, now);
             events.push(Event { at: now, fact: Fact::ChannelChosen { channel, method } });
             events.push(Event { at: now, fact: Fact::Validated { channel, method, verdict } });
@@ -436,6 +432,7 @@ impl Registry {
     }
 
     pub fn forget(&self, id: OrderId) {
+        self.timers.disarm(id);
         self.actors.remove(&id);
     }
 
@@ -535,11 +532,26 @@ impl Registry {
         self.timers.arm(id, at);
     }
 
+    pub fn disarm(&self, id: OrderId) {
+        self.timers.disarm(id);
+    }
+
+    /// Deadlines in memory.
+    pub fn armed(&self) -> usize {
+        self.timers.count() + self.retries.count()
+    }
+
     /// Wakes everybody whose timer came up, and takes up again what was put off.
     pub fn tick(self: &Arc<Self>, now: Instant) {
+        let behind_ms = clock::behind_ms();
+        let back_ms = behind_ms - self.behind_ms.swap(behind_ms, Ordering::AcqRel);
+        if back_ms > 0 {
+            self.timers.set_back(back_ms);
+            self.retries.set_back(back_ms);
+        }
         for id in self.timers.due(now) {
             if let Some(address) = self.actors.get(&id) {
-                address.do_send(Tell { told: Told::Timer(now), follower: None, claim: None });
+                address.do_send(Tell { told: Told::Timer, follower: None, claim: None });
             }
         }
         for id in self.retries.due(now) {

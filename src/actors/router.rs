@@ -55,16 +55,18 @@ impl Router {
                 "account" => attempt.account.name().to_owned(), "ending" => ending.name())
             .increment(1);
             let window = self.windows.entry((after.platform, attempt.account.clone()));
-            window.or_insert_with(|| Window::new(self.window_minutes)).record(ending, after.last_at);
+            window.or_insert_with(|| Window::new(self.window_minutes)).record(ending, clock::steady());
         }
     }
 
-    pub fn tally(&self, platform: PlatformId, account: &Account, now: Instant) -> Tally {
+    pub fn tally(&self, platform: PlatformId, account: &Account) -> Tally {
+        let now = clock::steady();
         self.windows.get(&(platform, account.clone())).map_or_else(Tally::default, |window| window.tally(now))
     }
 
     /// Tells the rates as they are now, of all platforms together; one with too few samples is not a number.
-    pub fn measure(&self, now: Instant) {
+    pub fn measure(&self) {
+        let now = clock::steady();
         let mut tallies: HashMap<Account, Tally> = HashMap::new();
         for window in &self.windows {
             let (_, account) = window.key();
@@ -102,8 +104,8 @@ impl Registry {
         let at = clock::now();
         let standing = |channel| {
             let account = self.account_of(platform, channel);
-            let health = self.supervisor(&account)?.health(at);
-            Some(Standing { health, tally: self.router().tally(platform, &account, at) })
+            let health = self.supervisor(&account)?.health();
+            Some(Standing { health, tally: self.router().tally(platform, &account) })
         };
         Outlook { at, policy: self.router().policy, channels: Channel::ALL.map(standing), last_channel: None }
     }

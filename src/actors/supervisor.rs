@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 pub use renewable::Renewable;
 
 use super::ask::Trace;
-use super::clock;
+use super::clock::{self, course::Certainty};
 use super::request::Original;
 use crate::channels::sender::{self, Allowance, Undelivered};
 use crate::channels::{Adapter, Answer, Attempted, NextAction, Outgoing, Reading, RefundAsk, Stamp, Submission};
@@ -113,8 +113,8 @@ impl SupervisorHandle {
         self.address.do_send(call);
     }
 
-    pub fn health(&self, now: Instant) -> Health {
-        match lock(&self.breaker).is_open(now) {
+    pub fn health(&self) -> Health {
+        match lock(&self.breaker).is_open(clock::steady()) {
             Some(_) => Health::Down,
             None => Health::Up,
         }
@@ -297,7 +297,7 @@ async fn carry(desk: &Desk, call: &Call) -> Settled {
     };
     let Some(frozen) = frozen.as_deref() else { return held_back("what it tells of the payer is not known any more") };
     let mut next = Next::First;
-    let mut first_at = None;
+    let mut first_at: Option<Instant> = None;
     for _ in 0..REQUESTS_MAX {
         let (stamp, answer) = match deliver(desk, adapter, call, frozen, next).await {
             Delivered::Answered(stamp, answer) => (stamp, answer),
@@ -307,7 +307,7 @@ async fn carry(desk: &Desk, call: &Call) -> Settled {
             Reading::Told((mut fact, next_action)) => {
                 // What is told by several pages is as old as the first of them.
                 if let (Fact::QueryAnswered { asked_at, .. }, Some(at)) = (&mut fact, first_at) {
-                    *asked_at = at;
+                    *asked_at = at.min(*asked_at);
                 }
                 return Settled { fact, next_action, way: Way::Answered { status: answer.status } };
             }
@@ -375,7 +375,7 @@ fn certainly_not_taken(end: &End) -> bool {
 }
 
 async fn once(desk: &Desk, call: &Call, stamp: Stamp, outgoing: Outgoing) -> End {
-    if let Admission::Wait(_) = lock(&desk.breaker).admit(stamp.at) {
+    if let Admission::Wait(_) = lock(&desk.breaker).admit(clock::steady()) {
         return End::Undelivered(Undelivered::HeldBack("the channel is down".into()));
     }
     let client = match client(desk) {
@@ -384,7 +384,10 @@ async fn once(desk: &Desk, call: &Call, stamp: Stamp, outgoing: Outgoing) -> End
     };
     let traceparent = traceparent(call.trace);
     match sender::send(&client, outgoing, &traceparent, Allowance::of_call(desk.settings.timeout)).await {
-        Ok(answer) => End::Answered(stamp, answer),
+        Ok(answer) => {
+            clock::hear(desk.adapter.account(), &answer.headers);
+            End::Answered(stamp, answer)
+        }
         Err(undelivered) => {
             record(desk, Sign::Sick);
             End::Undelivered(undelivered)
@@ -440,7 +443,7 @@ fn record(desk: &Desk, sign: Sign) {
     let (before, after) = {
         let mut breaker = lock(&desk.breaker);
         let before = breaker.condition();
-        breaker.record(sign, clock::now());
+        breaker.record(sign, clock::steady());
         (before, breaker.condition())
     };
     let is_open = |condition| match condition {
@@ -470,7 +473,7 @@ fn read(
             return Reading::Told((fact, submitted.next_action));
         }
         Question::Query => match adapter.read_query(attempt, stamp, answer) {
-            Reading::Told(finding) => Fact::QueryAnswered { ordinal, finding, asked_at: stamp.at },
+            Reading::Told(finding) => Fact::QueryAnswered { ordinal, finding, asked_at: clock::certain_by(stamp.at) },
             Reading::Ask(outgoing) => return Reading::Ask(outgoing),
         },
         Question::Close => match adapter.read_close(attempt, stamp, answer) {
@@ -478,15 +481,35 @@ fn read(
             Reading::Ask(outgoing) => return Reading::Ask(outgoing),
         },
         Question::Refund { capture, round, ask } => {
-            let outcome = adapter.read_refund(ask, stamp, answer);
+            let outcome = in_time(adapter.read_refund(ask, stamp, answer));
             Fact::RefundAnswered { capture: *capture, round: *round, outcome }
         }
         Question::QueryRefund { capture, round, ask } => {
-            let outcome = adapter.read_refund_query(ask, stamp, answer);
+            let outcome = in_time(adapter.read_refund_query(ask, stamp, answer));
             Fact::RefundAnswered { capture: *capture, round: *round, outcome }
         }
     };
     Reading::Told((fact, None))
+}
+
+/// While time is in doubt no refund takes a new number: whether the one before is dead is told by its age.
+fn in_time(outcome: RefundOutcome) -> RefundOutcome {
+    match (clock::certainty(), outcome) {
+        (Certainty::InDoubt, RefundOutcome::Spent { code } | RefundOutcome::Dead { code }) => {
+            RefundOutcome::Unknown { why: format!("time is in doubt: {code}").into() }
+        }
+        (
+            Certainty::Sure | Certainty::InDoubt,
+            outcome @ (RefundOutcome::Done
+            | RefundOutcome::Rejected { .. }
+            | RefundOutcome::Spent { .. }
+            | RefundOutcome::Dead { .. }
+            | RefundOutcome::Stuck { .. }
+            | RefundOutcome::NotSent { .. }
+            | RefundOutcome::NotExist
+            | RefundOutcome::Unknown { .. }),
+        ) => outcome,
+    }
 }
 
 /// What a call that was never made means to its order.

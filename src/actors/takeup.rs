@@ -4,7 +4,7 @@
 //! not flooded.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant as Monotonic};
 
 use super::clock;
 use super::registry::Registry;
@@ -17,15 +17,27 @@ const SLICES_PER_SECOND: u32 = 20;
 /// How often the inbox is looked through.
 const INBOX_EVERY: Duration = Duration::from_secs(30);
 
+/// How often all that is due is looked through from the start, whatever was seen before: a row may have become due
+/// behind the place that was reached.
+const ANEW_EVERY: Duration = Duration::from_secs(30);
+
+/// What an order waits for after its last instant, the rare waits excepted (a day): they are over by themselves.
+const WAITS_MS: i64 = 3_600_000;
+
 /// How far the store has been looked through.
 pub struct Takeup {
     registry: Arc<Registry>,
     after: Option<DueOrder>,
+    began: Monotonic,
+    /// What was seen of [`clock::behind_ms`].
+    behind_ms: i64,
+    /// By how much the pass under way looks beyond now.
+    ahead_ms: i64,
 }
 
 impl Takeup {
     pub fn new(registry: Arc<Registry>) -> Self {
-        Takeup { registry, after: None }
+        Takeup { registry, after: None, began: Monotonic::now(), behind_ms: 0, ahead_ms: 0 }
     }
 
     /// Looks for due orders for as long as the process runs.
@@ -34,15 +46,13 @@ impl Takeup {
         let slice = (orders.takeup_per_second / SLICES_PER_SECOND).clamp(1, orders.scan_page);
         let gap = Duration::from_secs(1) / SLICES_PER_SECOND;
         let rest = Duration::from_millis(orders.scan_ms);
-        let mut inbox_seen: Option<Instant> = None;
+        let mut inbox_seen: Option<Monotonic> = None;
         loop {
-            let now = clock::now();
-            let span_ms = i64::try_from(INBOX_EVERY.as_millis()).unwrap_or(i64::MAX);
-            if inbox_seen.is_none_or(|seen| now.since_ms(seen) >= span_ms) {
-                inbox_seen = Some(now);
+            if inbox_seen.is_none_or(|seen| seen.elapsed() >= INBOX_EVERY) {
+                inbox_seen = Some(Monotonic::now());
                 self.registry.look_through_inbox().await;
             }
-            let pause = match self.slice(clock::now(), slice).await {
+            let pause = match self.slice(clock::now(), slice, orders.scan_page).await {
                 Found::More => gap,
                 Found::NoMore => rest,
             };
@@ -50,22 +60,49 @@ impl Takeup {
         }
     }
 
-    async fn slice(&mut self, now: Instant, limit: u32) -> Found {
-        let due = match self.registry.store().due(self.after, now, limit).await {
+    /// Begins a pass anew where the place reached is no good any more.
+    fn begin_anew(&mut self, now: Instant) {
+        let behind_ms = clock::behind_ms();
+        let is_ahead = self.after.is_some_and(|after| after.due_at > now.plus_ms(self.ahead_ms));
+        if behind_ms > self.behind_ms {
+            // What was stored before the clock was set back may be due by a clock that ran ahead.
+            self.ahead_ms = behind_ms - self.behind_ms + WAITS_MS;
+            self.behind_ms = behind_ms;
+        } else if !is_ahead {
+            return;
+        }
+        (self.after, self.began) = (None, Monotonic::now());
+    }
+
+    async fn slice(&mut self, now: Instant, limit: u32, page: u32) -> Found {
+        self.begin_anew(now);
+        let due = match self.registry.store().due(self.after, now.plus_ms(self.ahead_ms), page).await {
             Ok(due) => due,
             Err(error) => {
                 tracing::warn!(%error, "due orders cannot be read");
                 return Found::NoMore;
             }
         };
+        let mut taken = 0;
         for order in &due {
+            if taken == limit {
+                return Found::More;
+            }
             // An order in memory has its own timer, and its row may lag behind it.
             if !self.registry.is_active(order.id) {
                 self.registry.take_up(order.id);
+                taken += 1;
             }
+            self.after = Some(*order);
         }
-        self.after = due.last().copied().or(self.after);
-        if due.len() == limit as usize { Found::More } else { Found::NoMore }
+        if due.len() == page as usize {
+            return Found::More;
+        }
+        self.ahead_ms = 0;
+        if self.began.elapsed() >= ANEW_EVERY {
+            (self.after, self.began) = (None, Monotonic::now());
+        }
+        Found::NoMore
     }
 }
 

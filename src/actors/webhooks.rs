@@ -111,6 +111,10 @@ pub struct WebhookDispatcher {
     hosts: HashMap<String, Rc<Semaphore>>,
     /// How far the outbox has been looked through; none: from its start.
     looked_to: Option<Place>,
+    /// What was seen of [`clock::behind_ms`].
+    behind_ms: i64,
+    /// By how much the look under way goes beyond now: tries that were put off by a clock that ran ahead.
+    ahead_ms: i64,
     loading: Loading,
 }
 
@@ -144,6 +148,8 @@ impl WebhookDispatcher {
                 lately: Lately::default(),
                 hosts: HashMap::new(),
                 looked_to: None,
+                behind_ms: 0,
+                ahead_ms: 0,
                 loading: Loading::Idle,
             }
         });
@@ -171,13 +177,20 @@ impl WebhookDispatcher {
         }
         self.loading = Loading::Busy;
         self.lately.age();
+        let behind_ms = clock::behind_ms();
+        if behind_ms > self.behind_ms {
+            self.ahead_ms = behind_ms - self.behind_ms;
+            self.behind_ms = behind_ms;
+            self.looked_to = None;
+        }
         self.scan_page(SCAN_PAGES, context);
     }
 
     fn scan_page(&mut self, pages: u32, context: &mut Context<Self>) {
         let desk = self.desk.clone();
         let (after, limit) = (self.looked_to, desk.settings.batch_max);
-        let work = async move { desk.registry.store().outbox(clock::now(), after, limit).await };
+        let until = clock::now().plus_ms(self.ahead_ms);
+        let work = async move { desk.registry.store().outbox(until, after, limit).await };
         context.spawn(work.into_actor(self).map(move |items, actor, context| {
             let more = match items {
                 Ok(items) => actor.look_through(items, limit, context),
@@ -212,6 +225,7 @@ impl WebhookDispatcher {
             More::Yes
         } else {
             self.looked_to = None;
+            self.ahead_ms = 0;
             More::No
         }
     }

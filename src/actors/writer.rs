@@ -12,6 +12,7 @@ use std::time::{Duration, Instant as Monotonic};
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
+use super::clock;
 use crate::store::{Doubt, Group, Owner, Store, StoreError, Unit};
 
 /// The lanes of the writer.
@@ -307,7 +308,7 @@ impl Writer {
         }
         let (store, owner) = (self.store.clone(), self.owner.clone());
         let work = async move {
-            match store.beat(owner.epoch).await {
+            match store.beat(owner.epoch, clock::to_store()).await {
                 Ok(seen) => (seen, End::Well),
                 Err(StoreError::Fenced) => (owner, End::Fatal("another process owns the store".into())),
                 // After a failed write to the disk nobody knows what is on it, whatever was written.
@@ -440,7 +441,7 @@ const READ_BACK_GAP: Duration = Duration::from_millis(250);
 
 async fn commit_once(store: &dyn Store, owner: &mut Owner, units: &[Unit], gauge: &Gauge) -> Attempted {
     let number = owner.group + 1;
-    let group = Group { epoch: owner.epoch, number, units };
+    let group = Group { epoch: owner.epoch, number, at: clock::to_store(), units };
     match store.commit(&group).await {
         Ok(committed) => {
             owner.group = number;
@@ -468,7 +469,7 @@ async fn read_back(store: &dyn Store, owner: &mut Owner, units: &[Unit], why: St
     tracing::warn!(why, group = number, "a commit's outcome is open; reading it back");
     let begun = Monotonic::now();
     while begun.elapsed() < READ_BACK_PATIENCE {
-        match store.beat(owner.epoch).await {
+        match store.beat(owner.epoch, clock::to_store()).await {
             Ok(seen) => {
                 let written = seen.group == number;
                 *owner = seen;

@@ -78,6 +78,16 @@ impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
+
+    /// What the channel's server takes for now.
+    pub fn dated(&self) -> Option<Instant> {
+        self.header("date").and_then(Instant::parse_http_date)
+    }
+
+    /// The earlier of our time and the server's: what is over by both is over.
+    pub fn not_after(&self, at: Instant) -> Instant {
+        self.dated().map_or(at, |dated| dated.min(at))
+    }
 }
 
 /// The one value of a header: of two, a signature could mean either.
@@ -97,6 +107,16 @@ pub struct Received<'a> {
 impl Received<'_> {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// What the channel's server takes for now.
+    pub fn dated(&self) -> Option<Instant> {
+        self.header("date").and_then(Instant::parse_http_date)
+    }
+
+    /// The earlier of our time and the server's: what is over by both is over.
+    pub fn not_after(&self, at: Instant) -> Instant {
+        self.dated().map_or(at, |dated| dated.min(at))
     }
 }
 

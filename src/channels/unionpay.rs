@@ -336,7 +336,8 @@ impl Adapter for Unionpay {
         };
         let (asked, found) = (code(&fields, "respCode"), code(&fields, "origRespCode"));
         match (meaning(asked), meaning(found)) {
-            (Meaning::NotFound, _) => match stamp.at.since_ms(ask.dated_at) {
+            // By UnionPay's clock too: by ours alone, one that runs days ahead would send a refund twice.
+            (Meaning::NotFound, _) => match answer.not_after(stamp.at).since_ms(ask.dated_at) {
                 age_ms if age_ms <= SENT_UNTIL_MS => RefundOutcome::NotExist,
                 age_ms if age_ms <= ARRIVED_BY_MS => unknown("it is too old to be sent, and may still arrive"),
                 age_ms if age_ms <= KNOWN_UNTIL_MS => RefundOutcome::Dead { code: asked.into() },

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use super::accounts::{self, Adapters};
 use super::opening::{self, Marker};
 use super::{Failure, gateway, process, sandbox};
-use crate::actors::clock;
+use crate::actors::clock::{self, course::Certainty};
 use crate::actors::registry::Registry;
 use crate::actors::router::Router;
 use crate::actors::takeup::Takeup;
@@ -43,6 +43,7 @@ const FORGET_PAGES: u32 = 20;
 pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failure> {
     let config = Arc::new(config);
     process::guard_memory(&config);
+    clock::begin(clock::Settings { step_ms: config.clock.step_ms, offset_file: config.clock.offset_file.clone() });
     let stop_asked = gateway::asked_to_stop();
     let hangups = accounts::hangups();
     let prometheus = telemetry::start_metrics()?;
@@ -50,6 +51,7 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     accounts::tell_of_shrunk_spans(&config);
 
     let (store, owner) = opening::take(&config).await?;
+    clock::compare(store.as_ref(), owner.at).await;
     let marker = Arc::new(Mutex::new(Marker::check(store.as_ref(), &owner, &config).await?));
     if config.sandbox {
         sandbox::open(store.as_ref()).await?;
@@ -69,6 +71,7 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
         }
         false => None,
     };
+    actix::spawn(clock::watch(store.clone()));
     let assignments = accounts::assignments(&config, store.as_ref()).await?;
     let registry = start_actors(&config, store, writer.clone(), adapters, &keys)?;
     registry.assign(assignments);
@@ -128,7 +131,8 @@ async fn put_away(store: &dyn Store, marker: &Mutex<Marker>) -> Result<(), Failu
 async fn upkeep(prometheus: PrometheusHandle, registry: Arc<Registry>, marker: Arc<Mutex<Marker>>) {
     loop {
         metrics::gauge!("tongbao_orders_active").set(registry.active() as f64);
-        registry.router().measure(clock::now());
+        metrics::gauge!("tongbao_timers").set(registry.armed() as f64);
+        registry.router().measure();
         match registry.store().outbox_size().await {
             Ok(waiting) => metrics::gauge!("tongbao_webhooks_waiting").set(waiting as f64),
             Err(error) => tracing::debug!(%error, "the outbox cannot be counted"),
@@ -147,6 +151,9 @@ async fn forget(registry: Arc<Registry>, keep_hours: u64) {
     let store = registry.store().as_ref();
     loop {
         tokio::time::sleep(FORGET_EVERY).await;
+        if clock::certainty() == Certainty::InDoubt {
+            continue;
+        }
         let now = clock::now();
         if let Err(error) = store.forget_answers(now.plus_ms(-keep_ms), FORGET_AT_ONCE).await {
             tracing::warn!(%error, "old answers cannot be forgotten");

@@ -285,6 +285,9 @@ pub struct Order {
     pub expires_at: Instant,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Instant>,
+    /// What looks after its end are counted from, where that end is dated by a clock that ran ahead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watched_from: Option<Instant>,
     /// The time of the last event: no event is earlier.
     pub last_at: Instant,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -361,7 +364,8 @@ impl Order {
         let attempts = self.attempts.iter().filter_map(|attempt| self.attempt_due_at(attempt, now));
         let refunds = self.captures.iter().filter_map(|capture| self.refund_due_at(capture, now));
         let watches = self.attempts.iter().filter_map(|attempt| self.watch_due_at(attempt, now));
-        expiry.into_iter().chain(switch).chain(attempts).chain(refunds).chain(watches).min()
+        let ahead = self.lies_ahead(now).then_some(now);
+        expiry.into_iter().chain(switch).chain(attempts).chain(refunds).chain(watches).chain(ahead).min()
     }
 
     fn attempt_due_at(&self, attempt: &Attempt, now: Instant) -> Option<Instant> {
@@ -389,7 +393,7 @@ impl Order {
     pub(super) fn watch_since(&self, attempt: &Attempt) -> Option<Instant> {
         let exposed = self.state == State::Failed && attempt.may_exist();
         let gap = retry::WATCHES.get(usize::from(attempt.watched)).filter(|_| exposed)?;
-        Some(self.finished_at?.plus_ms(*gap))
+        Some(self.watched_from.or(self.finished_at)?.plus_ms(*gap))
     }
 
     /// A look that brought no answer is repeated at the pace of queries.
@@ -399,10 +403,51 @@ impl Order {
         Some(if since > now { since } else { retry::next_tick(schedule, since, now) })
     }
 
+    /// Whether something that it waits for is counted from an instant that no event by `now` can have set: its clock ran
+    /// ahead then, and it would wait for as long as that.
+    fn lies_ahead(&self, now: Instant) -> bool {
+        // Nothing that is counted from is later than the last event.
+        self.last_at > now && {
+            let mut brought_back = self.clone();
+            brought_back.bring_back(now);
+            brought_back != *self
+        }
+    }
+
+    /// Counts what is waited for from `now` at the latest. What is on record stays as it was told.
+    pub(super) fn bring_back(&mut self, now: Instant) {
+        if self.last_at <= now {
+            return;
+        }
+        for attempt in self.attempts.iter_mut().filter(|attempt| attempt.is_open() || attempt.claimed_at.is_some()) {
+            attempt.paced_from = attempt.paced_from.min(now);
+            attempt.claimed_at = attempt.claimed_at.map(|since| since.min(now));
+        }
+        for capture in &mut self.captures {
+            let Purpose::Suspense { round, refund, .. } = &mut capture.purpose else { continue };
+            let gap_ms = |tries: u16| match (tries.checked_sub(1), round.0.checked_sub(1)) {
+                (Some(tried), _) => retry::gap_ms(retry::refunds(self.pace), tried),
+                (None, Some(before)) => retry::next_round_ms(self.pace, Round(before)).unwrap_or_default(),
+                (None, None) => 0,
+            };
+            match refund {
+                RefundStage::Unconfirmed { since } => *since = (*since).min(now),
+                RefundStage::Owed { tries, due_at } | RefundStage::Doubtful { tries, due_at } => {
+                    *due_at = (*due_at).min(now.plus_ms(gap_ms(*tries)));
+                }
+                RefundStage::Done { .. } => {}
+            }
+        }
+        let is_ahead = self.watched_from.or(self.finished_at).is_some_and(|from| from > now);
+        if is_ahead && self.state == State::Failed {
+            self.watched_from = Some(now);
+        }
+    }
+
     /// Whether its actor may go: it is quiet, and no look is due whose answer must find it there.
     pub fn may_leave(&self, now: Instant) -> bool {
         let rests = |attempt: &Attempt| self.watch_since(attempt).is_none_or(|since| since > now);
-        self.is_quiet() && self.attempts.iter().all(rests)
+        self.is_quiet() && self.attempts.iter().all(rests) && !self.lies_ahead(now)
     }
 
     /// Whether nothing more is to be done for it: final, no attempt open and no refund under way.

@@ -37,6 +37,7 @@ pub fn create(facts: &Created, at: Instant) -> Order {
         created_at: at,
         expires_at: facts.expires_at,
         finished_at: None,
+        watched_from: None,
         last_at: at,
         failure: None,
         last_failure: None,
@@ -65,6 +66,7 @@ pub fn step(order: &Order, event: &Event) -> Result<Step, Refusal> {
 pub fn decide(order: &Order, events: &[Event]) -> Result<Step, Refusal> {
     let mut draft = Draft::of(order.clone(), order.last_at);
     for event in events {
+        draft.now = event.at;
         draft.at = event.at.max(draft.at);
         draft.take(&event.fact)?;
     }
@@ -107,6 +109,9 @@ enum Asking {
 
 struct Draft {
     order: Order,
+    /// By the clock: what is waited for is counted from here. The order's last instant may lie ahead of it.
+    now: Instant,
+    /// What goes on record: never earlier than what is there.
     at: Instant,
     writes: Vec<Write>,
     effects: Vec<Effect>,
@@ -114,8 +119,8 @@ struct Draft {
 
 impl Draft {
     fn of(order: Order, at: Instant) -> Self {
-        let at = at.max(order.last_at);
-        Draft { order, at, writes: Vec::new(), effects: Vec::new() }
+        let (now, at) = (at, at.max(order.last_at));
+        Draft { order, now, at, writes: Vec::new(), effects: Vec::new() }
     }
 
     fn finish(mut self, before: &Order) -> Step {
@@ -127,13 +132,14 @@ impl Draft {
     }
 
     fn arm(&mut self) {
-        if let Some(due_at) = self.order.next_due_at(self.at) {
-            let at = if due_at > self.at { due_at } else { self.at.plus_ms(OVERDUE_GAP_MS) };
+        if let Some(due_at) = self.order.next_due_at(self.now) {
+            let at = if due_at > self.now { due_at } else { self.now.plus_ms(OVERDUE_GAP_MS) };
             self.effects.push(Effect::ArmTimer { at });
         }
     }
 
     fn take(&mut self, fact: &Fact) -> Result<(), Refusal> {
+        self.order.bring_back(self.now);
         match fact {
             // The first event of an order makes it; `create` has done that already.
             Fact::Created(_) if self.order.version == 0 => Ok(()),

@@ -12,6 +12,9 @@ const YEAR_9999: i64 = 253_402_300_799_999;
 pub struct Instant(pub i64);
 
 impl Instant {
+    /// By this instant nothing has run out.
+    pub const EPOCH: Instant = Instant(0);
+
     pub const fn plus_ms(self, span_ms: i64) -> Self {
         Instant(self.0.saturating_add(span_ms))
     }
@@ -31,6 +34,12 @@ impl Instant {
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let instant = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
         i64::try_from(instant.unix_timestamp_nanos().div_euclid(1_000_000)).ok().map(Instant)
+    }
+
+    /// Reads the `Date` of an HTTP answer.
+    pub fn parse_http_date(text: &str) -> Option<Self> {
+        let instant = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc2822).ok()?;
+        Some(Instant(instant.unix_timestamp().checked_mul(1_000)?))
     }
 
     /// Milliseconds from `earlier` to here; negative when `earlier` is later.

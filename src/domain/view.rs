@@ -339,6 +339,7 @@ pub(crate) mod tests {
             created_at: AT,
             expires_at: AT.plus_ms(7_200_000),
             finished_at: None,
+            watched_from: None,
             last_at: AT,
             failure: None,
             last_failure: None,

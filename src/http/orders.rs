@@ -6,7 +6,6 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use uuid::Uuid;
 
 use super::App;
 use super::address::Addresses;
@@ -228,7 +227,7 @@ impl App {
     /// Makes a new order of the draft.
     async fn place(&self, platform: &Platform, draft: &Draft, patience: Patience) -> Result<HttpResponse, ApiError> {
         let created_at = clock::now();
-        let id = OrderId::from_u128(Uuid::now_v7().as_u128());
+        let id = clock::fresh_order_id();
         let request = draft.request(platform.webhook_url.as_deref())?;
         let payer: Arc<[PayerMark]> = self.registry.router().marks(platform.id, request.payer.as_deref()).into();
         let trace = draft.trace.unwrap_or(Trace(id.as_u128()));

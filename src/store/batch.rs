@@ -10,6 +10,7 @@ use super::{
 };
 use crate::domain::id::OrderId;
 use crate::domain::order::Order;
+use crate::domain::time::Instant;
 
 /// Stands before every attempt: who the order was created with.
 const CREATED_WITH: i64 = -1;
@@ -23,6 +24,8 @@ pub fn key(id: OrderId) -> Uuid {
 pub struct Batch {
     pub epoch: i64,
     pub number: i64,
+    /// By the owner's clock.
+    pub at: i64,
     pub created: Vec<CreatedRow>,
     pub moved: Vec<MovedRow>,
     pub payers: Vec<PayerRow>,
@@ -130,6 +133,8 @@ pub struct OutboxLine {
     pub sequence: i64,
     pub kind: &'static str,
     pub at: i64,
+    /// Never later than now, though its order's last instant may lie ahead.
+    pub next_at: i64,
     pub snapshot: String,
 }
 
@@ -176,7 +181,7 @@ impl Batch {
     /// # Errors
     /// [`StoreError::Corrupt`] for a unit that contradicts itself.
     pub fn of(group: &Group<'_>) -> Result<Self, StoreError> {
-        let mut batch = Batch { epoch: group.epoch, number: group.number, ..Batch::default() };
+        let mut batch = Batch { epoch: group.epoch, number: group.number, at: group.at.0, ..Batch::default() };
         for (place, unit) in group.units.iter().enumerate() {
             match unit {
                 Unit::Order(unit) => batch.take_order(place, unit)?,
@@ -193,7 +198,7 @@ impl Batch {
     fn take_order(&mut self, place: usize, unit: &OrderUnit) -> Result<(), StoreError> {
         let order = &unit.order;
         let contradiction = |what: &str| StoreError::Corrupt(format!("the unit of {} {what}", unit.id));
-        let head = Head::of(order)?;
+        let head = Head::of(order, unit.decided_at)?;
         let (id, version, at) = (head.id, head.version, order.last_at.0);
         self.answers.extend(unit.claim.as_deref().map(|claim| AnswerLine::of(claim, None)));
         self.paid_by.extend(unit.paid_by.iter().map(|last| PaidByLine {
@@ -206,6 +211,7 @@ impl Batch {
             sequence: i64::from(webhook.sequence),
             kind: webhook.kind.name(),
             at: webhook.at.0,
+            next_at: webhook.at.min(unit.decided_at).0,
             snapshot: head.snapshot.clone(),
         }));
         self.payers.extend(unit.payer.as_ref().map(|named| PayerRow {
@@ -342,14 +348,14 @@ impl Batch {
 }
 
 impl Head {
-    fn of(order: &Order) -> Result<Self, StoreError> {
+    fn of(order: &Order, now: Instant) -> Result<Self, StoreError> {
         let attempt = order.current_attempt().or_else(|| order.attempts.last());
         Ok(Head {
             id: key(order.id),
             version: i64::from(order.version),
             state: order.state.name(),
             channel: attempt.map(|attempt| attempt.channel().name()),
-            next_due_at: order.next_due_at(order.last_at).map(|due| due.0),
+            next_due_at: order.next_due_at(now).map(|due| due.0),
             snapshot: serde_json::to_string(order).map_err(unwritable)?,
         })
     }

@@ -75,6 +75,8 @@ pub struct Owner {
     pub group: i64,
     /// Who holds it, for people; empty when nobody does.
     pub holder: String,
+    /// When it last wrote, by its clock.
+    pub at: Instant,
 }
 
 /// Units that are committed together or not at all.
@@ -83,6 +85,8 @@ pub struct Group<'a> {
     pub epoch: i64,
     /// The number this group will have: the last one's plus one.
     pub number: i64,
+    /// By the owner's clock.
+    pub at: Instant,
     pub units: &'a [Unit],
 }
 
@@ -103,6 +107,8 @@ pub enum Unit {
 
 #[derive(Debug)]
 pub struct OrderUnit {
+    /// When it was decided, by the clock: the order's last instant may lie ahead of it.
+    pub decided_at: Instant,
     pub id: OrderId,
     /// The version that the step was decided on; 0 for a new order. The row must have it, or the group fails.
     pub expected_version: u32,
@@ -483,10 +489,12 @@ pub trait Store: Send + Sync + 'static {
 
     // --- the owner -----------------------------------------------------------------------------------------
     fn owner(&self) -> Reply<'_, Owner>;
+    /// What time it is at the store's server; none where it has no clock but ours.
+    fn clock(&self) -> Reply<'_, Option<Instant>>;
     /// Takes the row over if it still is as `seen`: epoch + 1, the new holder. None when it moved meanwhile.
     fn take_over<'a>(&'a self, seen: &'a Owner, holder: &'a str) -> Reply<'a, Option<Owner>>;
     /// A write that beats and reads the row back; [`StoreError::Fenced`] when the epoch is another's.
-    fn beat(&self, epoch: i64) -> Reply<'_, Owner>;
+    fn beat(&self, epoch: i64, at: Instant) -> Reply<'_, Owner>;
     fn release(&self, epoch: i64) -> Reply<'_, ()>;
 
     /// Gives all connections up. An embedded store is one whole file then, for whoever copies it.

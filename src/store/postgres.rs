@@ -284,6 +284,8 @@ fn judge(fault: &dyn DatabaseError) -> StoreError {
     if race { StoreError::Conflict(text) } else { StoreError::Corrupt(text) }
 }
 
+const CLOCK: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
+
 questions!(PostgresStore, Postgres);
 
 impl Store for PostgresStore {
@@ -329,6 +331,11 @@ impl Store for PostgresStore {
             let batch = Batch::of(group)?;
             self.lanes.write(move |connection| Box::pin(commit::commit(connection, batch))).await
         })
+    }
+
+    fn clock(&self) -> Reply<'_, Option<Instant>> {
+        let ask = query_as::<_, NumberColumn>(CLOCK);
+        Box::pin(async move { Ok(Some(Instant(self.one(ask).await?))) })
     }
 
     fn doubt(&self) -> Doubt {

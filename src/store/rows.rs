@@ -72,12 +72,19 @@ pub struct OwnerColumns {
     beat: i64,
     group_number: i64,
     holder: String,
+    at: i64,
 }
 
 impl Readable for OwnerColumns {
     type Value = Owner;
     fn read(self) -> Result<Owner, StoreError> {
-        Ok(Owner { epoch: self.epoch, beat: self.beat, group: self.group_number, holder: self.holder })
+        Ok(Owner {
+            epoch: self.epoch,
+            beat: self.beat,
+            group: self.group_number,
+            holder: self.holder,
+            at: Instant(self.at),
+        })
     }
 }
 

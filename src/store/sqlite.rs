@@ -172,6 +172,10 @@ impl Store for SqliteStore {
         Box::pin(async move { self.committer.commit(Batch::of(group)?, self.lanes.lane().await).await })
     }
 
+    fn clock(&self) -> Reply<'_, Option<Instant>> {
+        Box::pin(async { Ok(None) })
+    }
+
     fn doubt(&self) -> Doubt {
         Doubt::Stop
     }

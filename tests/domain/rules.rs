@@ -13,7 +13,7 @@ use tongbao::domain::order::{
 };
 use tongbao::domain::retry;
 use tongbao::domain::step;
-use tongbao::domain::time::TimeScale;
+use tongbao::domain::time::{Instant, TimeScale};
 use tongbao::domain::validation::{Facts, Health, validate};
 
 use crate::world::*;
@@ -1162,5 +1162,90 @@ fn states_no_event_is_earlier_than_the_one_before() {
     let last_at = walk.order.last_at;
     walk.wait(-HOUR).tell(closed(0, CloseAnswer::Closed));
     walk.pay_by(Channel::Wechat);
-    assert_eq!((walk.order.last_at, walk.attempt(1).opened_at), (last_at, last_at));
+    assert_eq!(walk.order.last_at, last_at);
+    assert_eq!(walk.attempt(1).opened_at, walk.at, "a channel is told the true time");
+}
+
+const DAY: i64 = 24 * HOUR;
+
+/// An event came while the clock was days ahead. The order waits by the true time all the same.
+#[test]
+fn report_an_order_whose_last_instant_lies_ahead_takes_events_and_is_queried() {
+    for ahead_ms in [HOUR, 30 * DAY] {
+        let mut walk = Walk::shown_at(Channel::Wechat);
+        walk.wait(ahead_ms).tell(Fact::CancelAsked);
+        let last_at = walk.order.last_at;
+        walk.wait(-ahead_ms);
+        let back_at = walk.at;
+        walk.wake();
+        assert_eq!(proposed(&walk.wake()), [Effect::Close { ordinal: 0 }]);
+        assert!(walk.at.since_ms(back_at) <= 5 * SECOND, "queried after {} ms", walk.at.since_ms(back_at));
+        walk.tell(closed(0, CloseAnswer::AlreadyPaid));
+        walk.tell(found(0, paid(REFERENCE, PAYABLE)));
+        assert_eq!((walk.order.state, walk.order.last_at), (State::Succeeded, last_at));
+    }
+}
+
+#[test]
+fn report_an_order_whose_last_instant_lies_ahead_does_not_expire_by_it() {
+    let mut walk = Walk::shown_at(Channel::Unionpay);
+    walk.wait(30 * DAY).tell(called_back(0, REFERENCE, PAYABLE + 1));
+    walk.wait(-30 * DAY);
+    for _ in 0..4 {
+        assert_eq!(step::wake(&walk.order, walk.at), Fact::TimerFired);
+        walk.wake();
+    }
+    assert_eq!((walk.order.wish, walk.attempt(0).state), (None, AttemptState::Open));
+    walk.wait_until(walk.order.expires_at);
+    assert_eq!(step::wake(&walk.order, walk.at), Fact::DeadlinePassed);
+}
+
+#[test]
+fn report_late_money_is_looked_for_by_the_true_time_after_an_end_that_lies_ahead() {
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    walk.wait(HOUR).tell(Fact::CancelAsked);
+    walk.tell(closed(0, CloseAnswer::Closed));
+    assert_eq!(walk.order.state, State::Failed);
+    walk.wait(-HOUR);
+    let back_at = walk.at;
+    assert!(!walk.order.may_leave(walk.at), "whoever brings it back must be there");
+    walk.wake();
+    assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
+    assert_eq!(walk.at.since_ms(back_at), retry::WATCHES[0]);
+    walk.tell(found(0, paid(REFERENCE, PAYABLE)));
+    assert_eq!(walk.order.captures.len(), 1);
+}
+
+#[test]
+fn report_a_refund_that_was_put_off_by_a_clock_that_ran_ahead_is_tried_by_the_true_time() {
+    let mut walk = Walk::succeeded();
+    walk.tell(found(0, paid("another", PAYABLE)));
+    walk.wait(30 * DAY).tell(refund(1, refund_unclear()));
+    walk.wait(-30 * DAY);
+    let back_at = walk.at;
+    walk.wake();
+    assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { capture: 1 }]);
+    assert_eq!(walk.at.since_ms(back_at), retry::refunds(walk.order.pace)[0]);
+}
+
+/// While time is in doubt answers are asked for by [`Instant::EPOCH`].
+#[test]
+fn report_nothing_ends_by_time_while_time_is_in_doubt() {
+    let in_doubt = |finding| found_by_asking_at(Instant::EPOCH, 0, finding);
+    for (channel, finding) in [
+        (Channel::Wechat, Finding::NotExist),
+        (Channel::Wechat, Finding::Pending),
+        (Channel::Alipay, Finding::NotExist),
+        (Channel::Unionpay, Finding::NotExist),
+        (Channel::Unionpay, Finding::Pending),
+    ] {
+        let mut walk = Walk::shown_at(channel);
+        walk.wait(30 * DAY).tell(in_doubt(finding.clone()));
+        assert!(walk.attempt(0).is_open(), "{channel}: {finding:?}");
+    }
+    let mut walk = Walk::cancelled();
+    walk.wait(30 * DAY).tell(in_doubt(Finding::NotExist));
+    assert_eq!(walk.attempt(0).watched, 0, "no look is over");
+    walk.tell(found(0, Finding::NotExist));
+    assert_eq!(walk.attempt(0).watched, 4);
 }

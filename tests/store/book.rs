@@ -11,7 +11,8 @@ use tongbao::domain::id::OrderId;
 use tongbao::domain::order::Order;
 use tongbao::store::{self, Balance, Committed, Group, OrderUnit, Store, StoreError, Unit};
 
-use super::{postgres, units};
+use super::postgres;
+use super::units::{self, START};
 
 static FOLDERS: AtomicU32 = AtomicU32::new(0);
 
@@ -72,7 +73,7 @@ impl Book {
     }
 
     pub async fn commit(&mut self, units: Vec<Unit>) -> Result<Committed, StoreError> {
-        let group = Group { epoch: self.epoch, number: self.number + 1, units: &units };
+        let group = Group { epoch: self.epoch, at: START, number: self.number + 1, units: &units };
         let committed = self.store.commit(&group).await?;
         self.number += 1;
         Ok(committed)
@@ -117,6 +118,7 @@ impl Book {
 pub fn again(unit: &OrderUnit) -> OrderUnit {
     OrderUnit {
         id: unit.id,
+        decided_at: unit.decided_at,
         expected_version: unit.expected_version,
         order: unit.order.clone(),
         journal: unit.journal.clone(),

@@ -15,7 +15,7 @@ use tongbao::store::{
 };
 
 use super::book::{Book, again, cancel};
-use super::units::{self, START, group, new_order, new_order_of, paid, request, submit};
+use super::units::{self, HOUR_MS, START, group, new_order, new_order_of, paid, request, submit};
 
 const SHOP: PlatformId = PlatformId(1);
 const NONE: [usize; 0] = [];
@@ -113,17 +113,17 @@ pub async fn an_epoch_of_the_past_is_fenced_off(mut book: Book) {
     let before = book.picture().await;
     assert_eq!(book.commit(group(vec![new_order(SHOP, "after")])).await, Err(StoreError::Fenced));
     assert_eq!(book.commit(Vec::new()).await, Err(StoreError::Fenced));
-    assert_eq!(book.store.beat(book.epoch).await, Err(StoreError::Fenced));
+    assert_eq!(book.store.beat(book.epoch, START).await, Err(StoreError::Fenced));
     assert_eq!(book.store.release(book.epoch).await, Err(StoreError::Fenced));
     assert_eq!(book.picture().await, before);
     assert_eq!(book.store.order_by_merchant_id(SHOP, "after").await.unwrap(), None);
-    newer.store.beat(newer.epoch).await.expect("the newer one goes on");
+    newer.store.beat(newer.epoch, START).await.expect("the newer one goes on");
 }
 
 pub async fn a_store_is_taken_over_only_as_it_was_seen(book: Book) {
     let seen = book.store.owner().await.unwrap();
     assert_eq!((seen.epoch, seen.holder.as_str()), (book.epoch, "test"));
-    book.store.beat(book.epoch).await.unwrap();
+    book.store.beat(book.epoch, START).await.unwrap();
     assert_eq!(book.store.take_over(&seen, "other").await.unwrap(), None, "it beat meanwhile");
     let seen = book.store.owner().await.unwrap();
     let taken = book.store.take_over(&seen, "other").await.unwrap().expect("nothing moved");
@@ -135,13 +135,34 @@ pub async fn a_store_is_taken_over_only_as_it_was_seen(book: Book) {
 }
 
 pub async fn a_beat_tells_the_last_group(mut book: Book) {
-    let first = book.store.beat(book.epoch).await.unwrap();
-    let second = book.store.beat(book.epoch).await.unwrap();
+    let first = book.store.beat(book.epoch, START).await.unwrap();
+    let second = book.store.beat(book.epoch, START).await.unwrap();
     assert_eq!(second.beat, first.beat + 1);
     book.write(vec![new_order(SHOP, "order-1")]).await;
-    let third = book.store.beat(book.epoch).await.unwrap();
+    let third = book.store.beat(book.epoch, START).await.unwrap();
     assert_eq!((third.group, third.beat), (book.number, second.beat + 2), "a group beats too");
     assert_eq!(book.store.owner().await.unwrap(), third);
+}
+
+pub async fn report_the_owner_s_row_tells_the_last_instant(mut book: Book) {
+    let later = START.plus_ms(7_001);
+    assert_eq!(book.store.beat(book.epoch, later).await.unwrap().at, later);
+    book.write(vec![new_order(SHOP, "order-1")]).await;
+    assert_eq!(book.store.owner().await.unwrap().at, START, "a group tells it too, and it is its owner's word");
+    book.store.release(book.epoch).await.unwrap();
+    let taken = Book::take(book.store.clone()).await;
+    assert_eq!(taken.store.owner().await.unwrap().at, START, "whoever takes it over reads it");
+}
+
+/// An order that lies ahead of now is due by now, and not by its own last instant.
+pub async fn report_an_order_dated_by_a_clock_that_ran_ahead_is_due_now(mut book: Book) {
+    let created = new_order(SHOP, "ahead");
+    let submitted = submit(&created.order);
+    let (id, now) = (created.id, submitted.order.last_at.plus_ms(-30 * 24 * HOUR_MS));
+    book.write(vec![created]).await;
+    book.write(vec![OrderUnit { decided_at: now, ..submitted }]).await;
+    let due = book.store.due(None, now, 10).await.unwrap();
+    assert_eq!(due.iter().map(|due| due.id).collect::<Vec<_>>(), [id]);
 }
 
 pub async fn a_group_makes_its_number_durable(mut book: Book) {
@@ -609,13 +630,13 @@ pub async fn a_write_ends_though_nobody_waits_for_it(mut book: Book) {
     let id = unit.id;
     let units = group(vec![unit]);
     {
-        let group = Group { epoch: book.epoch, number: book.number + 1, units: &units };
+        let group = Group { epoch: book.epoch, at: START, number: book.number + 1, units: &units };
         let mut commit = book.store.commit(&group);
         let waiting = commit.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(waiting.is_pending(), "it has begun and not ended");
     }
     book.number += 1;
-    let owner = book.store.beat(book.epoch).await.unwrap();
+    let owner = book.store.beat(book.epoch, START).await.unwrap();
     assert_eq!(owner.group, book.number, "what comes after it waits for it");
     assert_eq!(book.order(id).await.version, 1);
 }

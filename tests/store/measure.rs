@@ -7,7 +7,8 @@ use secrecy::SecretString;
 use tongbao::domain::id::PlatformId;
 use tongbao::store::{self, Delivery, Group, Store, Unit};
 
-use super::{postgres, units};
+use super::postgres;
+use super::units::{self, START};
 
 const GROUPS: usize = 80;
 const UNITS: usize = 500;
@@ -26,7 +27,7 @@ impl Bench<'_> {
         let mut count = 0;
         for units in groups {
             self.number += 1;
-            let group = Group { epoch: self.epoch, number: self.number, units };
+            let group = Group { epoch: self.epoch, at: START, number: self.number, units };
             let start = Instant::now();
             let committed = self.store.commit(&group).await.expect("the group is committed");
             let took = start.elapsed();

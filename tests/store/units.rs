@@ -62,6 +62,7 @@ pub fn unit(before: &Order, events: &[Event], request: Option<Request>) -> Order
     let step = step::decide(before, events).expect("the events are allowed");
     let mut unit = OrderUnit {
         id: before.id,
+        decided_at: step.order.last_at,
         expected_version: before.version,
         journal: serde_json_canonicalizer::to_vec(&events).expect("events are JSON"),
         request: request.map(Box::new),

@@ -10,7 +10,7 @@ use crate::domain::time::{Instant, TimeScale};
 
 impl Draft {
     pub(super) fn send_answered(&mut self, ordinal: u8, send: u32, outcome: &SendOutcome) -> Result<(), Refusal> {
-        let at = self.at;
+        let now = self.now;
         let attempt = self.attempt_mut(ordinal)?;
         if send > attempt.sends {
             return Err(Refusal::OutOfPlace);
@@ -28,7 +28,7 @@ impl Draft {
         match outcome {
             SendOutcome::Paid { .. } => {}
             SendOutcome::Accepted { reference } => {
-                attempt.paced_from = at;
+                attempt.paced_from = now;
                 if attempt.reference.is_none() {
                     attempt.reference = reference.clone();
                 }
@@ -56,7 +56,7 @@ impl Draft {
             SendOutcome::Impossible { .. } => self.send_refused(ordinal, AttemptFailure::ChannelUnsuitable),
             SendOutcome::Unknown { .. } => {
                 attempt.reach = attempt.reach.at_least_perhaps();
-                attempt.paced_from = at;
+                attempt.paced_from = now;
                 if attempt.state == AttemptState::Closing {
                     self.propose_close(ordinal);
                 }
@@ -94,7 +94,7 @@ impl Draft {
 
     /// What was found by a question of `asked_at`: only what time had made certain by then is certain.
     pub(super) fn found(&mut self, ordinal: u8, finding: &Finding, asked_at: Instant) -> Result<(), Refusal> {
-        let (asked_at, scale) = (asked_at.min(self.at), self.order.time_scale);
+        let (asked_at, scale) = (asked_at.min(self.now), self.order.time_scale);
         let attempt = self.attempt_mut(ordinal)?;
         match finding {
             Finding::Unknown { .. } => return Ok(()),
@@ -102,7 +102,7 @@ impl Draft {
                 attempt.claimed_at = None;
                 attempt.reach = Reach::Shown;
                 self.capture(ordinal, reference, *amount_minor, Witness::Query)?;
-                self.looked_again(ordinal);
+                self.looked_again(ordinal, asked_at);
                 return Ok(());
             }
             Finding::Pending | Finding::NotExist | Finding::Declined | Finding::Closed => {
@@ -112,7 +112,7 @@ impl Draft {
             }
         }
         if !self.order.attempts.iter().any(|attempt| attempt.ordinal == ordinal && attempt.is_open()) {
-            self.looked_again(ordinal);
+            self.looked_again(ordinal, asked_at);
             return Ok(());
         }
         match finding {
@@ -134,13 +134,14 @@ impl Draft {
             }
             Finding::Pending | Finding::Unknown { .. } => false,
         };
-        if contradicts { Err(Refusal::CaptureContradicts) } else { self.found(ordinal, finding, self.at) }
+        if contradicts { Err(Refusal::CaptureContradicts) } else { self.found(ordinal, finding, self.now) }
     }
 
-    /// An attempt of a failed order was looked at again: that settles every look at it that is due, whatever was found.
-    pub(super) fn looked_again(&mut self, ordinal: u8) {
-        let at = self.at;
-        let is_due = |order: &Order, attempt: &Attempt| order.watch_since(attempt).is_some_and(|since| since <= at);
+    /// An attempt of a failed order was looked at again: that settles every look at it that was due when it was asked
+    /// for, whatever was found.
+    pub(super) fn looked_again(&mut self, ordinal: u8, asked_at: Instant) {
+        let is_due =
+            |order: &Order, attempt: &Attempt| order.watch_since(attempt).is_some_and(|since| since <= asked_at);
         while self.order.attempt(ordinal).is_some_and(|attempt| is_due(&self.order, attempt)) {
             if let Some(attempt) = self.order.attempts.iter_mut().find(|attempt| attempt.ordinal == ordinal) {
                 attempt.watched += 1;
@@ -172,14 +173,14 @@ impl Draft {
     /// Nothing is certain yet. What was never shown to the payer is sent again, byte for byte; a wish to close is
     /// put to the channel if it was not before; the rest waits for its next query.
     pub(super) fn ask_on(&mut self, ordinal: u8) -> Result<(), Refusal> {
-        let (at, pace) = (self.at, self.order.pace);
+        let (now, pace) = (self.now, self.order.pace);
         let attempt = self.attempt_mut(ordinal)?;
         match attempt.state {
             AttemptState::Open => {
                 // A send that is still unanswered when the first query falls due was lost, by a crash for instance.
                 let answer_due_at = attempt.paced_from.plus_ms(retry::gap_ms(attempt.queries(pace), 0));
-                let under_way = attempt.sends > attempt.answered && at < answer_due_at;
-                if attempt.reach != Reach::Shown && !under_way && at < attempt.expires_at {
+                let under_way = attempt.sends > attempt.answered && now < answer_due_at;
+                if attempt.reach != Reach::Shown && !under_way && now < attempt.expires_at {
                     self.send_again(ordinal)?;
                 }
             }

@@ -40,10 +40,10 @@ impl Draft {
             State::Submitted => {
                 let open = self.order.open_attempt().ok_or(Refusal::OutOfPlace)?;
                 let ordinal = open.ordinal;
-                if open.state == AttemptState::Open && open.is_renewed_by(channel, method, self.at) {
+                if open.state == AttemptState::Open && open.is_renewed_by(channel, method, self.now) {
                     self.refresh(ordinal)
                 } else if !open.can_be_closed() {
-                    Err(open.holds_back(self.at, self.order.time_scale))
+                    Err(open.holds_back(self.now, self.order.time_scale))
                 } else if used_up {
                     Err(Refusal::AttemptsUsedUp)
                 } else {
@@ -63,7 +63,7 @@ impl Draft {
     }
 
     pub(super) fn send_again(&mut self, ordinal: u8) -> Result<(), Refusal> {
-        let at = self.at;
+        let now = self.now;
         let attempt = self.attempt_mut(ordinal)?;
         // After four thousand million sends it is only asked about.
         let Some(send) = attempt.sends.checked_add(1) else { return Ok(()) };
@@ -72,7 +72,7 @@ impl Draft {
             attempt.reach = attempt.reach.at_least_perhaps();
         }
         attempt.sends = send;
-        attempt.paced_from = at;
+        attempt.paced_from = now;
         self.effects.push(Effect::Submit { ordinal, send });
         Ok(())
     }
@@ -91,7 +91,7 @@ impl Draft {
     }
 
     pub(super) fn deadline(&mut self) -> Result<(), Refusal> {
-        let passed = self.at >= self.order.expires_at;
+        let passed = self.now >= self.order.expires_at;
         match self.order.state {
             State::Succeeded | State::Failed => Ok(()),
             State::Validating => Err(Refusal::OutOfPlace),
@@ -119,23 +119,23 @@ impl Draft {
     /// switch does not wait so long: it is given up, and the payer may go on with what is open. A cancel or an expiry
     /// waits.
     pub(super) fn give_switch_up(&mut self, ordinal: u8) -> Result<(), Refusal> {
-        let (at, wish, scale) = (self.at, self.order.wish, self.order.time_scale);
+        let (now, wish, scale) = (self.now, self.order.wish, self.order.time_scale);
         let attempt = self.attempt_mut(ordinal)?;
         let lives = attempt.state == AttemptState::Closing && attempt.reach == Reach::Shown;
-        if let (Some(Wish::Switch { .. }), true, None) = (wish, lives, attempt.lapsed(at, scale)) {
+        if let (Some(Wish::Switch { .. }), true, None) = (wish, lives, attempt.lapsed(now, scale)) {
             attempt.state = AttemptState::Open;
-            attempt.paced_from = at;
+            attempt.paced_from = now;
             self.order.wish = None;
         }
         Ok(())
     }
 
     pub(super) fn close_open_attempts(&mut self) {
-        let at = self.at;
+        let now = self.now;
         for attempt in &mut self.order.attempts {
             if attempt.state == AttemptState::Open {
                 attempt.state = AttemptState::Closing;
-                attempt.paced_from = at;
+                attempt.paced_from = now;
                 let ordinal = attempt.ordinal;
                 self.effects.push(if attempt.can_be_closed() {
                     Effect::Close { ordinal }
@@ -182,9 +182,9 @@ impl Draft {
             payable_minor: quote.payable_minor,
             fee_minor: quote.fee_minor,
             state: AttemptState::Open,
-            opened_at: self.at,
+            opened_at: self.now,
             expires_at,
-            paced_from: self.at,
+            paced_from: self.now,
             sends: 1,
             answered: 0,
             reach: Reach::Nowhere,

@@ -49,6 +49,7 @@ impl Draft {
         assert!(!self.order.state.is_final(), "a final state never changes");
         self.order.state = state;
         self.order.finished_at = Some(self.at);
+        self.order.watched_from = (self.now < self.at).then_some(self.now);
         self.order.wish = None;
         self.writes.push(Write::WipeNextAction);
     }

@@ -23,7 +23,7 @@ impl Draft {
         if let Some(index) = self.known_capture(ordinal, reference) {
             return self.capture_again(index, ordinal, amount_minor, witness);
         }
-        let at = self.at;
+        let (now, at) = (self.now, self.at);
         let final_state = self.order.state;
         let attempt = self.attempt_mut(ordinal)?;
         let matching = amount_minor == attempt.payable_minor;
@@ -47,12 +47,12 @@ impl Draft {
         let purpose = match (reason, witness) {
             (None, _) => Purpose::Payment,
             (Some(reason), Witness::Query) => {
-                let refund = RefundStage::Owed { tries: 0, due_at: at };
-                Purpose::Suspense { reason, round: Round::FIRST, dated_at: at, refund }
+                let refund = RefundStage::Owed { tries: 0, due_at: now };
+                Purpose::Suspense { reason, round: Round::FIRST, dated_at: now, refund }
             }
             (Some(reason), Witness::Callback) => {
-                let refund = RefundStage::Unconfirmed { since: at };
-                Purpose::Suspense { reason, round: Round::FIRST, dated_at: at, refund }
+                let refund = RefundStage::Unconfirmed { since: now };
+                Purpose::Suspense { reason, round: Round::FIRST, dated_at: now, refund }
             }
         };
         let index = u8::try_from(self.order.captures.len()).map_err(|_| Refusal::OutOfPlace)?;
@@ -74,9 +74,9 @@ impl Draft {
 
     /// A verified callback spoke of money that is not proven by it: a query decides.
     pub(super) fn claim(&mut self, ordinal: u8) -> Result<(), Refusal> {
-        let at = self.at;
+        let now = self.now;
         let attempt = self.attempt_mut(ordinal)?;
-        attempt.claimed_at = attempt.claimed_at.or(Some(at));
+        attempt.claimed_at = attempt.claimed_at.or(Some(now));
         self.effects.push(Effect::Query { ordinal });
         Ok(())
     }
@@ -93,7 +93,7 @@ impl Draft {
         amount_minor: i64,
         witness: Witness,
     ) -> Result<(), Refusal> {
-        let at = self.at;
+        let now = self.now;
         let known = &mut self.order.captures[usize::from(index)];
         if known.differs(ordinal, amount_minor) {
             return match witness {
@@ -105,8 +105,8 @@ impl Draft {
         }
         match (&mut known.purpose, witness) {
             (Purpose::Suspense { dated_at, refund: refund @ RefundStage::Unconfirmed { .. }, .. }, Witness::Query) => {
-                *dated_at = at;
-                *refund = RefundStage::Owed { tries: 0, due_at: at };
+                *dated_at = now;
+                *refund = RefundStage::Owed { tries: 0, due_at: now };
                 self.effects.push(Effect::Refund { capture: index });
             }
             (Purpose::Suspense { refund: RefundStage::Unconfirmed { .. }, .. }, Witness::Callback) => {
@@ -166,7 +166,7 @@ impl Draft {
     }
 
     pub(super) fn refund_answered(&mut self, index: u8, asked: Round, outcome: &RefundOutcome) -> Result<(), Refusal> {
-        let (at, pace) = (self.at, self.order.pace);
+        let (now, at, pace) = (self.now, self.at, self.order.pace);
         let capture = self.order.captures.get_mut(usize::from(index)).ok_or(Refusal::OutOfPlace)?;
         let Purpose::Suspense { round, dated_at, refund, .. } = &mut capture.purpose else {
             return Err(Refusal::OutOfPlace);
@@ -185,7 +185,7 @@ impl Draft {
             Ordering::Less => return Ok(()),
             Ordering::Greater => return Err(Refusal::OutOfPlace),
         }
-        let due_at = at.plus_ms(retry::gap_ms(retry::refunds(pace), tries));
+        let due_at = now.plus_ms(retry::gap_ms(retry::refunds(pace), tries));
         let tried = tries.saturating_add(1);
         let doubt = RefundStage::Doubtful { tries: tried, due_at };
         match outcome {
@@ -215,7 +215,7 @@ impl Draft {
             RefundOutcome::Spent { .. } | RefundOutcome::Dead { .. } => match retry::next_round_ms(pace, *round) {
                 Some(gap_ms) => {
                     *round = round.next();
-                    *dated_at = at.plus_ms(gap_ms);
+                    *dated_at = now.plus_ms(gap_ms);
                     *refund = RefundStage::Owed { tries: 0, due_at: *dated_at };
                 }
                 None => *refund = doubt,

@@ -7,19 +7,19 @@ use crate::domain::retry;
 
 impl Draft {
     pub(super) fn propose_overdue(&mut self, asking: Asking) {
-        let (at, pace, scale) = (self.at, self.order.pace, self.order.time_scale);
+        let (now, pace, scale) = (self.now, self.order.pace, self.order.time_scale);
         for attempt in &self.order.attempts {
             let ordinal = attempt.ordinal;
             let open = attempt.is_open().then_some((attempt.queries(pace), attempt.paced_from));
             let claimed = attempt.claimed_at.map(|since| (retry::queries(attempt.channel(), pace), since));
-            let has_passed = |(schedule, since)| at.since_ms(since) >= retry::gap_ms(schedule, 0);
+            let has_passed = |(schedule, since)| now.since_ms(since) >= retry::gap_ms(schedule, 0);
             match (asking, attempt.state) {
                 (Asking::Due, _) if !open.into_iter().chain(claimed).any(has_passed) => {}
                 (Asking::Everything, _) if open.is_none() && claimed.is_none() => {}
                 (Asking::Due, AttemptState::Closing)
                     if attempt.can_be_closed()
                         && attempt.close != CloseStage::Answered
-                        && !attempt.needs_asking(at, scale) =>
+                        && !attempt.needs_asking(now, scale) =>
                 {
                     self.effects.push(Effect::Close { ordinal });
                 }
@@ -31,7 +31,7 @@ impl Draft {
         }
         self.propose_refunds(asking);
         for attempt in &self.order.attempts {
-            if self.order.watch_since(attempt).is_some_and(|since| since <= at) {
+            if self.order.watch_since(attempt).is_some_and(|since| since <= now) {
                 self.effects.push(Effect::Query { ordinal: attempt.ordinal });
             }
         }
@@ -46,7 +46,7 @@ impl Draft {
             match (refund, asking) {
                 (RefundStage::Done { .. }, _) => {}
                 (RefundStage::Unconfirmed { .. }, _) => self.effects.push(Effect::Query { ordinal: capture.ordinal }),
-                (RefundStage::Owed { due_at, .. } | RefundStage::Doubtful { due_at, .. }, _) if due_at > self.at => {}
+                (RefundStage::Owed { due_at, .. } | RefundStage::Doubtful { due_at, .. }, _) if due_at > self.now => {}
                 (RefundStage::Owed { .. }, Asking::Due) => self.effects.push(Effect::Refund { capture: index }),
                 (RefundStage::Owed { .. }, Asking::Everything) | (RefundStage::Doubtful { .. }, _) => {
                     self.effects.push(Effect::QueryRefund { capture: index });

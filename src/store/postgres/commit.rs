@@ -38,14 +38,14 @@ const WRITTEN: &str = "WHERE (n.order_id IN (SELECT id FROM written)) IS TRUE";
 
 fn statement() -> String {
     let mut parameters = Parameters(0);
-    let (epoch, number) = (parameters.next(), parameters.next());
+    let (epoch, number, at) = (parameters.next(), parameters.next(), parameters.next());
     let created = parameters.table("uuid int8 text text text int8 text int8 int8 int8 int8 text text text text");
     let moved_ids = parameters.0 + 1;
     let moved = parameters.table("uuid int8 int8 text text int8 bool text text");
     let mut ctes = vec![
         format!(
-            "owner_now AS (UPDATE owner SET beat = beat + 1, group_number = {number} WHERE id = 1 AND epoch = {epoch} \
-             RETURNING epoch)"
+            "owner_now AS (UPDATE owner SET beat = beat + 1, group_number = {number}, at = {at} \
+             WHERE id = 1 AND epoch = {epoch} RETURNING epoch)"
         ),
         format!(
             "created AS (INSERT INTO orders (id, platform_id, merchant_order_id, state, channel, version, currency, \
@@ -142,6 +142,7 @@ pub async fn commit(connection: &mut PgConnection, batch: Batch) -> Result<Commi
     let ask = query_scalar::<_, Vec<Uuid>>(AssertSqlSafe(Arc::clone(&COMMIT)))
         .bind(batch.epoch)
         .bind(batch.number)
+        .bind(batch.at)
         .bind(column(created, |row| row.head.id))
         .bind(column(created, |row| row.platform_id))
         .bind(column(created, |row| row.merchant_order_id.as_str()))
@@ -202,7 +203,7 @@ pub async fn commit(connection: &mut PgConnection, batch: Batch) -> Result<Commi
         .bind(column(outbox, |row| row.sequence))
         .bind(column(outbox, |row| row.kind))
         .bind(column(outbox, |row| row.at))
-        .bind(column(outbox, |row| row.at))
+        .bind(column(outbox, |row| row.next_at))
         .bind(column(outbox, |row| row.snapshot.as_str()))
         .bind(column(delivered, |row| row.0))
         .bind(column(delivered, |row| row.1))

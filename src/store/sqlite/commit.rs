@@ -79,7 +79,7 @@ impl Rows {
     }
 }
 
-const OWNER: &str = "UPDATE owner SET beat = beat + 1, group_number = ? WHERE id = 1 AND epoch = ?";
+const OWNER: &str = "UPDATE owner SET beat = beat + 1, group_number = ?, at = ? WHERE id = 1 AND epoch = ?";
 static CREATED: Rows = Rows::new(
     "INSERT INTO orders (id, platform_id, merchant_order_id, state, channel, version, currency, amount_minor, \
      created_at, expires_at, next_due_at, request, webhook_url, next_action, snapshot) VALUES ",
@@ -167,7 +167,7 @@ fn roll_back(connection: &Connection, why: StoreError) -> StoreError {
 
 fn write(connection: &Connection, mut batch: Batch) -> Result<Committed, StoreError> {
     let mut owner = connection.prepare_cached(OWNER).map_err(reading_fault)?;
-    if owner.execute(params![batch.number, batch.epoch]).map_err(reading_fault)? == 0 {
+    if owner.execute(params![batch.number, batch.at, batch.epoch]).map_err(reading_fault)? == 0 {
         return Err(StoreError::Fenced);
     }
     let duplicates = create(connection, &mut batch)?;

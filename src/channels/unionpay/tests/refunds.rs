@@ -118,3 +118,25 @@ fn a_refund_that_is_not_there_is_dead_between_a_day_and_a_week_after_its_date() 
         assert_eq!(name(&adapter().read_refund_query(&refund_ask(), &late, &answer)), expected, "{age_ms}");
     }
 }
+
+/// Not found for days is dead only if days have passed at UnionPay as well.
+#[test]
+fn report_a_clock_days_ahead_gives_a_refund_no_second_number() {
+    let dated_at = refund_ask().dated_at;
+    let not_found = with(taken(), &[("respCode", "34")]);
+    let asked = |ours_ms: i64, date: Option<&str>| {
+        let mut answer = answer(not_found.clone());
+        answer.headers.extend(date.map(|date| ("date".to_owned(), date.to_owned())));
+        let stamp = Stamp { at: dated_at.plus_ms(ours_ms), nonce: String::new() };
+        name(&adapter().read_refund_query(&refund_ask(), &stamp, &answer))
+    };
+    const DAY: i64 = 86_400_000;
+    // The refund is of 2026-09-21T14:14:20Z.
+    let (same_day, two_days_later) = ("Mon, 21 Sep 2026 14:20:00 GMT", "Wed, 23 Sep 2026 14:20:00 GMT");
+    for ahead_ms in [2 * DAY, 6 * DAY, 30 * DAY] {
+        assert_eq!(asked(ahead_ms, Some(same_day)), "not exist", "{ahead_ms} ms ahead: sent again under its number");
+    }
+    assert_eq!(asked(2 * DAY, Some(two_days_later)), "dead 34");
+    assert_eq!(asked(60_000, Some(two_days_later)), "not exist", "nor by UnionPay's clock alone");
+    assert_eq!(asked(2 * DAY, None), "dead 34");
+}

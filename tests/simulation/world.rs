@@ -534,6 +534,7 @@ impl World {
                 }
                 match (error, turn.order().version) {
                     (WriteError::Culprit(why), _) => panic!("a unit was refused: {why}"),
+                    (WriteError::ReferenceTaken, _) => panic!("the gateways give no reference twice"),
                     (
                         WriteError::Overloaded | WriteError::Duplicate | WriteError::Away | WriteError::Conflict(_),
                         0,

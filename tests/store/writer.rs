@@ -91,7 +91,7 @@ pub async fn rule_16_one_bad_row_is_found_and_the_rest_is_committed(place: Place
     units.insert(17, culprit);
     let ids: Vec<_> = units.iter().map(|unit| unit.id).filter(|id| *id != bad_id).collect();
     let written = bench.write_all(units).await;
-    assert!(matches!(written[17], Err(WriteError::Culprit(_))), "{:?}", written[17]);
+    assert!(matches!(written[17], Err(WriteError::ReferenceTaken)), "{:?}", written[17]);
     assert_eq!(written.iter().filter(|one| one.is_ok()).count(), 40);
     for id in ids {
         assert!(bench.store.order(id).await.unwrap().is_some());

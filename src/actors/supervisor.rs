@@ -80,11 +80,21 @@ impl Question {
     }
 }
 
+/// Which connection a call goes out on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// One that is kept open, if there is one.
+    Kept,
+    /// One of its own, for what was asked before and may have met a connection that was cut.
+    Fresh,
+}
+
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub struct Call {
     pub attempt: Attempted,
     pub question: Question,
+    pub connection: Connection,
     pub trace: Trace,
 }
 
@@ -137,7 +147,8 @@ struct Desk {
     places: Semaphore,
     query_places: Semaphore,
     waiting: AtomicUsize,
-    client: RefCell<Option<reqwest::Client>>,
+    kept: RefCell<Option<reqwest::Client>>,
+    fresh: RefCell<Option<reqwest::Client>>,
 }
 
 impl Desk {
@@ -177,7 +188,8 @@ impl ChannelSupervisor {
                     places: Semaphore::new(settings.concurrent),
                     query_places: Semaphore::new(query_places),
                     waiting: AtomicUsize::new(0),
-                    client: RefCell::new(None),
+                    kept: RefCell::new(None),
+                    fresh: RefCell::new(None),
                     settings,
                 }),
             }
@@ -337,6 +349,7 @@ enum Delivered {
 async fn deliver(desk: &Desk, adapter: &dyn Adapter, call: &Call, frozen: &str, next: Next) -> Delivered {
     let settled = |end| Delivered::Settled(Box::new(undelivered(call, end)));
     let mut retries = desk.settings.retry_ms.iter();
+    let mut connection = call.connection;
     loop {
         desk.limiter.until_ready().await;
         if let Question::Submit { withdrawn, .. } = &call.question
@@ -352,8 +365,9 @@ async fn deliver(desk: &Desk, adapter: &dyn Adapter, call: &Call, frozen: &str, 
                 Built::Settled(settled) => return Delivered::Settled(settled),
             },
         };
-        let end = once(desk, call, stamp, outgoing).await;
-        let gap_ms = if certainly_not_taken(&end) { retries.next() } else { None };
+        let end = once(desk, call.trace, connection, stamp, outgoing).await;
+        connection = Connection::Fresh;
+        let gap_ms = if may_be_repeated(adapter, &end) { retries.next() } else { None };
         let Some(gap_ms) = gap_ms else {
             return match end {
                 End::Answered(stamp, answer) => Delivered::Answered(stamp, answer),
@@ -365,24 +379,24 @@ async fn deliver(desk: &Desk, adapter: &dyn Adapter, call: &Call, frozen: &str, 
     }
 }
 
-/// Whether another try of the same send is harmless and may help.
-fn certainly_not_taken(end: &End) -> bool {
+/// Whether another try of the same request is harmless and may help.
+fn may_be_repeated(adapter: &dyn Adapter, end: &End) -> bool {
     match end {
         End::Undelivered(Undelivered::NotSent(_)) => true,
-        End::Answered(_, answer) => answer.status == 429,
+        End::Answered(_, answer) => adapter.says_later(answer),
         End::Undelivered(Undelivered::Unknown(_)) => false,
     }
 }
 
-async fn once(desk: &Desk, call: &Call, stamp: Stamp, outgoing: Outgoing) -> End {
+async fn once(desk: &Desk, trace: Trace, connection: Connection, stamp: Stamp, outgoing: Outgoing) -> End {
     if let Admission::Wait(_) = lock(&desk.breaker).admit(stamp.at) {
         return End::Undelivered(Undelivered::NotSent("the channel is down".into()));
     }
-    let client = match client(desk) {
+    let client = match client(desk, connection) {
         Ok(client) => client,
         Err(why) => return End::Undelivered(Undelivered::NotSent(why)),
     };
-    let traceparent = traceparent(call.trace);
+    let traceparent = traceparent(trace);
     match sender::send(&client, outgoing, &traceparent, Allowance::of_call(desk.settings.timeout)).await {
         Ok(answer) => End::Answered(stamp, answer),
         Err(undelivered) => {
@@ -426,14 +440,20 @@ fn build(adapter: &dyn Adapter, call: &Call, frozen: &str, stamp: &Stamp) -> Bui
     })
 }
 
-/// The client of this thread, made when it is first needed: connections belong to the runtime that opened them.
-fn client(desk: &Desk) -> Result<reqwest::Client, String> {
-    let mut slot = desk.client.borrow_mut();
+/// A client of this thread, made when it is first needed: connections belong to the runtime that opened them.
+fn client(desk: &Desk, connection: Connection) -> Result<reqwest::Client, String> {
+    let mut slot = match connection {
+        Connection::Kept => desk.kept.borrow_mut(),
+        Connection::Fresh => desk.fresh.borrow_mut(),
+    };
     if let Some(client) = &*slot {
         return Ok(client.clone());
     }
-    let client = sender::client().map_err(|error| sender::describe(&error))?;
-    Ok(slot.insert(client).clone())
+    let client = match connection {
+        Connection::Kept => sender::client(),
+        Connection::Fresh => sender::client_without_kept_connections(),
+    };
+    Ok(slot.insert(client.map_err(|error| sender::describe(&error))?).clone())
 }
 
 fn record(desk: &Desk, sign: Sign) {
@@ -568,6 +588,7 @@ fn reading(fact: &Fact) -> (&'static str, Option<Sign>) {
             SendOutcome::Rejected { fault: Fault::Payment, .. } => ("rejected", HEALTHY),
             SendOutcome::Rejected { fault: Fault::Ours, .. } => ("our_fault", SICK),
             SendOutcome::NotSent { .. } => ("not_sent", None),
+            SendOutcome::Later { .. } => ("later", None),
             SendOutcome::Unknown { .. } => ("unknown", None),
         },
         Fact::QueryAnswered { finding, .. } => match finding {

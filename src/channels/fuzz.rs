@@ -205,7 +205,10 @@ pub(super) fn is_sound_submitted(submitted: &Submitted, currency: Currency) {
             is_money(*amount_minor, currency);
         }
         SendOutcome::Accepted { reference } => reference.iter().for_each(|reference| is_name(reference)),
-        SendOutcome::Rejected { .. } | SendOutcome::NotSent { .. } | SendOutcome::Unknown { .. } => {}
+        SendOutcome::Rejected { .. }
+        | SendOutcome::NotSent { .. }
+        | SendOutcome::Later { .. }
+        | SendOutcome::Unknown { .. } => {}
     }
     match &submitted.next_action {
         Some(NextAction::QrCode { qr_code: shown, .. }) => is_shown(shown),

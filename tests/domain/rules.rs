@@ -45,6 +45,56 @@ fn rule_01_an_attempt_whose_only_send_was_refused_or_never_left_is_dead() {
 }
 
 #[test]
+fn report_later_is_heard_as_later_and_the_attempt_lives() {
+    for channel in [Channel::Simpay, Channel::Wechat, Channel::Alipay, Channel::Stripe] {
+        let mut walk = Walk::new();
+        walk.pay_by(channel);
+        let step = walk.tell(sent(0, 1, later()));
+        assert_eq!((walk.order.state, walk.order.last_failure), (State::Submitted, None), "{channel}");
+        assert_eq!((proposed(&step), &step.writes[..]), (vec![], &[][..]), "it waits for its tick");
+        // Twice as long each time, under the same number.
+        let first_at = walk.order.next_due_at(walk.at).unwrap();
+        walk.wait_until(first_at);
+        assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
+        let step = walk.tell(found_by_asking_at(walk.at, 0, Finding::NotExist));
+        assert_eq!(proposed(&step), [Effect::Submit { ordinal: 0, send: 2 }]);
+        walk.tell(sent(0, 2, later()));
+        let second_gap = walk.order.next_due_at(walk.at).unwrap().since_ms(walk.at);
+        assert!(second_gap > retry::queries(channel, walk.order.pace)[0], "{channel}");
+        walk.wake();
+        walk.tell(found_by_asking_at(walk.at, 0, Finding::NotExist));
+        walk.tell(sent(0, 3, SendOutcome::Accepted { reference: None }));
+        assert!(walk.attempt(0).is_open() && walk.order.attempts.len() == 1, "{channel}");
+    }
+}
+
+#[test]
+fn report_what_was_only_put_off_needs_no_close() {
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Wechat);
+    walk.tell(sent(0, 1, later()));
+    assert_eq!(proposed(&walk.tell(Fact::CancelAsked)), []);
+    assert_eq!((walk.order.state, walk.order.failure), (State::Failed, Some(OrderFailure::Cancelled)));
+    assert_eq!(walk.order.next_due_at(walk.at), None, "nobody at the channel knows of it");
+
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Wechat);
+    walk.tell(Fact::CancelAsked);
+    walk.tell(sent(0, 1, later()));
+    assert_eq!((walk.order.state, walk.order.failure), (State::Failed, Some(OrderFailure::Cancelled)));
+}
+
+#[test]
+fn report_a_first_send_that_nobody_answered_is_asked_for_at_once_and_sent_again() {
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Simpay);
+    assert_eq!(proposed(&walk.tell(sent(0, 1, no_answer()))), [Effect::Query { ordinal: 0 }]);
+    let step = walk.tell(found_by_asking_at(walk.at, 0, Finding::NotExist));
+    assert_eq!(proposed(&step), [Effect::Submit { ordinal: 0, send: 2 }]);
+    assert_eq!(proposed(&walk.tell(sent(0, 2, no_answer()))), [], "the next one waits for its tick");
+}
+
+#[test]
 fn rule_01_an_attempt_with_one_unknown_send_does_not_die_of_later_refusals() {
     for outcome in [refused(Fault::Payment), refused(Fault::Ours), not_sent()] {
         let mut walk = Walk::new();
@@ -462,6 +512,7 @@ fn rule_06_an_older_send_s_answer_never_overwrites_a_newer_one_s() {
         refused(Fault::Payment),
         refused(Fault::Ours),
         not_sent(),
+        later(),
         no_answer(),
     ] {
         let step = walk.tell(sent(0, 1, outcome.clone()));

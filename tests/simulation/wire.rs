@@ -342,6 +342,7 @@ fn sign(reply: &Reply) -> Sign {
             SendOutcome::Accepted { .. }
             | SendOutcome::Paid { .. }
             | SendOutcome::NotSent { .. }
+            | SendOutcome::Later { .. }
             | SendOutcome::Rejected { fault: Fault::Payment, .. },
             _,
         )

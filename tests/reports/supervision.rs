@@ -116,9 +116,9 @@ async fn report_closes_and_refunds_get_through_a_gateway_that_cuts_connections()
     })
     .await;
     let client = app.client();
-    for (channel, method, currency, ..) in LATER {
+    let each = LATER.map(async |(channel, method, currency, ..)| {
         let order = client.create(&order_by(channel, method, currency, "sim:never")).await.order(201);
-        client.cancel(text(&order, "id")).await.order(200);
+        client.cancel(text(&order, "id")).await;
         client.reaches(text(&order, "id"), "failed", seconds(30)).await;
         let order = client.create(&order_by(channel, method, currency, "sim:underpay")).await.order(201);
         client
@@ -126,7 +126,8 @@ async fn report_closes_and_refunds_get_through_a_gateway_that_cuts_connections()
                 order["suspense"].as_array().is_some_and(|all| all.iter().any(|one| one["state"] == "refunded"))
             })
             .await;
-    }
+    });
+    join_all(each).await;
     app.finish().await;
 }
 
@@ -145,7 +146,8 @@ async fn report_a_packed_answer_that_nobody_asked_for_is_read() {
     }
     let seen = meddler.seen();
     assert!(seen.len() >= 5);
-    for (seen, _) in seen {
+    // The payer's browser says what it likes.
+    for (seen, _) in seen.iter().filter(|(seen, _)| !seen.target.ends_with("frontTransReq.do")) {
         assert_eq!(seen.header("accept-encoding"), Some("identity"), "{}", seen.target);
     }
     app.finish().await;

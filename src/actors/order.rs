@@ -275,7 +275,8 @@ impl OrderActor {
     fn call(&mut self, order: &Order, (ordinal, question): (u8, Question), context: &mut Context<Self>) {
         let Some(attempt) = order.attempt(ordinal) else { return };
         let connection = connection(order, attempt, &question);
-        let call = Call { attempt: attempted(order, attempt), question, connection, trace: self.known.trace };
+        let since = since(attempt, &question);
+        let call = Call { attempt: attempted(order, attempt), question, connection, since, trace: self.known.trace };
         match self.registry.supervisor(&attempt.account) {
             Some(supervisor) => supervisor.call(call),
             None => {
@@ -458,6 +459,24 @@ fn connection(order: &Order, attempt: &Attempt, question: &Question) -> Connecti
         Question::Refund { capture, .. } => order.captures.get(usize::from(*capture)).is_some_and(has_tried_to_refund),
     };
     if follows_doubt { Connection::Fresh } else { Connection::Kept }
+}
+
+/// How old a question is: one that only asks whether the payer has paid by now is as old as its attempt. Where something
+/// has happened that an answer must settle, it is new.
+fn since(attempt: &Attempt, question: &Question) -> Instant {
+    let waits_for_payer = match attempt.state {
+        AttemptState::Open => attempt.reach == Reach::Shown && attempt.claimed_at.is_none(),
+        AttemptState::Closing => false,
+        AttemptState::Dead | AttemptState::Captured => attempt.claimed_at.is_none(),
+    };
+    match question {
+        Question::Query if waits_for_payer => attempt.opened_at,
+        Question::Query
+        | Question::Submit { .. }
+        | Question::Close
+        | Question::Refund { .. }
+        | Question::QueryRefund { .. } => clock::now(),
+    }
 }
 
 fn has_tried_to_refund(capture: &Capture) -> bool {

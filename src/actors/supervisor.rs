@@ -1,22 +1,22 @@
-//! One supervisor per channel account: its limit, its bound on calls under way, time-outs, retries and breaker.
+//! One supervisor per channel account: its order of service, its bounds on calls under way, time-outs, retries and
+//! breaker.
 //!
 //! A slow channel slows nobody else: every call is a task of its own on the supervisor's thread, and it always ends in
 //! an event for its order.
 
+mod gate;
 mod renewable;
 mod upkeep;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant as Monotonic};
 
 use actix::prelude::*;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use tokio::sync::Semaphore;
-
+use gate::{Bounds, Full, Gate, Room};
 pub use renewable::Renewable;
 
 use super::ask::Trace;
@@ -71,11 +71,12 @@ impl Question {
         }
     }
 
-    /// Queries stand behind creates and closes.
-    const fn is_query(&self) -> bool {
+    const fn room(&self) -> Room {
         match self {
-            Question::Query | Question::QueryRefund { .. } => true,
-            Question::Submit { .. } | Question::Close | Question::Refund { .. } => false,
+            Question::Submit { .. } => Room::Creates,
+            Question::Refund { .. } => Room::Refunds,
+            Question::Close => Room::Closes,
+            Question::Query | Question::QueryRefund { .. } => Room::Queries,
         }
     }
 }
@@ -95,6 +96,8 @@ pub struct Call {
     pub attempt: Attempted,
     pub question: Question,
     pub connection: Connection,
+    /// How old the question is: of two queries for which there is no room, the younger one is asked.
+    pub since: Instant,
     pub trace: Trace,
 }
 
@@ -104,6 +107,7 @@ pub struct Settings {
     pub queries_percent: u32,
     pub concurrent: usize,
     pub waiting_max: usize,
+    pub queries_wait_ms: u64,
     pub timeout: Duration,
     pub retry_ms: Vec<u64>,
     pub breaker: Limits,
@@ -142,11 +146,7 @@ struct Desk {
     store: Arc<dyn Store>,
     settings: Settings,
     breaker: Arc<Mutex<Breaker>>,
-    limiter: DefaultDirectRateLimiter,
-    query_limiter: DefaultDirectRateLimiter,
-    places: Semaphore,
-    query_places: Semaphore,
-    waiting: AtomicUsize,
+    gate: Gate,
     kept: RefCell<Option<reqwest::Client>>,
     fresh: RefCell<Option<reqwest::Client>>,
 }
@@ -175,19 +175,20 @@ impl ChannelSupervisor {
         let adapter = Arc::new(Renewable::new(adapter));
         let handle_adapter = adapter.clone();
         let address = ChannelSupervisor::start_in_arbiter(arbiter, move |_| {
-            let queries = (settings.per_second.saturating_mul(settings.queries_percent) / 100).max(1);
-            let query_places = (settings.concurrent * settings.queries_percent as usize / 100).max(1);
+            let gate = Gate::new(&Bounds {
+                per_second: settings.per_second,
+                queries_percent: settings.queries_percent,
+                concurrent: settings.concurrent,
+                waiting_max: settings.waiting_max,
+                queries_wait_ms: settings.queries_wait_ms,
+            });
             ChannelSupervisor {
                 desk: Rc::new(Desk {
                     adapter,
                     answers,
                     store,
                     breaker,
-                    limiter: RateLimiter::direct(quota(settings.per_second)),
-                    query_limiter: RateLimiter::direct(quota(queries)),
-                    places: Semaphore::new(settings.concurrent),
-                    query_places: Semaphore::new(query_places),
-                    waiting: AtomicUsize::new(0),
+                    gate,
                     kept: RefCell::new(None),
                     fresh: RefCell::new(None),
                     settings,
@@ -198,18 +199,13 @@ impl ChannelSupervisor {
     }
 }
 
-/// Requests per second with a burst of a tenth of that: gateways count in short windows.
-fn quota(per_second: u32) -> Quota {
-    let per_second = std::num::NonZeroU32::new(per_second.max(1)).unwrap_or(std::num::NonZeroU32::MIN);
-    let burst = std::num::NonZeroU32::new(per_second.get() / 10).unwrap_or(std::num::NonZeroU32::MIN);
-    Quota::per_second(per_second).allow_burst(burst)
-}
-
 impl Actor for ChannelSupervisor {
     type Context = Context<Self>;
 
     fn started(&mut self, _: &mut Self::Context) {
         actix::spawn(upkeep::run(self.desk.clone()));
+        let desk = self.desk.clone();
+        actix::spawn(async move { desk.gate.serve().await });
     }
 }
 
@@ -279,8 +275,14 @@ async fn answer(desk: Rc<Desk>, call: Call) {
 /// Waits for a place, asks, and asks again what was certainly not taken.
 async fn carry(desk: &Desk, call: &Call) -> Settled {
     let not_sent = |why: &str| undelivered(call, Undelivered::NotSent(why.into()));
-    let Some(_queued) = Queued::take(&desk.waiting, desk.settings.waiting_max) else {
-        return not_sent("too many calls are waiting");
+    let room = call.question.room();
+    let _place = match desk.gate.enter(room, call.since).await {
+        Ok(place) => place,
+        Err(Full) => {
+            let (channel, call) = (desk.channel().name(), call.question.name());
+            metrics::counter!("tongbao_channel_calls_put_off_total", "channel" => channel, "call" => call).increment(1);
+            return not_sent("too many calls are waiting");
+        }
     };
     let original = match &call.question {
         Question::Submit { original: Some(original), .. } => Some(original.clone()),
@@ -293,13 +295,6 @@ async fn carry(desk: &Desk, call: &Call) -> Settled {
         }
         Question::Query | Question::Close | Question::Refund { .. } | Question::QueryRefund { .. } => None,
     };
-    let _query_place = if call.question.is_query() {
-        desk.query_limiter.until_ready().await;
-        Some(desk.query_places.acquire().await)
-    } else {
-        None
-    };
-    let _place = desk.places.acquire().await;
     // One for the whole call: credentials that are renewed meanwhile did not sign its request.
     let adapter = desk.adapter.current();
     let adapter = adapter.as_ref();
@@ -326,8 +321,6 @@ async fn carry(desk: &Desk, call: &Call) -> Settled {
             Reading::Ask(outgoing) => next = Next::Further(outgoing),
         }
         first_at = first_at.or(Some(stamp.at));
-        // A further request is a look, whatever the first one was.
-        desk.query_limiter.until_ready().await;
     }
     undelivered(call, Undelivered::Unknown("the channel asks for one request after the other".into()))
 }
@@ -351,7 +344,7 @@ async fn deliver(desk: &Desk, adapter: &dyn Adapter, call: &Call, frozen: &str, 
     let mut retries = desk.settings.retry_ms.iter();
     let mut connection = call.connection;
     loop {
-        desk.limiter.until_ready().await;
+        desk.gate.turn(call.question.room()).await;
         if let Question::Submit { withdrawn, .. } = &call.question
             && withdrawn.load(Ordering::Acquire)
         {
@@ -622,23 +615,6 @@ fn reading(fact: &Fact) -> (&'static str, Option<Sign>) {
         | Fact::DeadlinePassed
         | Fact::TimerFired
         | Fact::OperatorResolved { .. } => ("no_call", None),
-    }
-}
-
-/// A counted place among the calls under way or waiting.
-struct Queued<'a>(&'a AtomicUsize);
-
-impl<'a> Queued<'a> {
-    fn take(waiting: &'a AtomicUsize, bound: usize) -> Option<Self> {
-        let before = waiting.fetch_add(1, Ordering::Relaxed);
-        let place = Queued(waiting);
-        (before < bound).then_some(place)
-    }
-}
-
-impl Drop for Queued<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

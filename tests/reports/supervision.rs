@@ -1,8 +1,11 @@
 //! The order in which calls are served, and what "later" means.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::app::App;
+use crate::support::app::{App, start_with};
 use crate::support::client::{an_order, text, with};
 use crate::support::meddler::{Deed, Meddler, Seen};
 use crate::support::process::{Kind, Site};
@@ -48,6 +51,31 @@ fn order_by(channel: &str, method: &str, currency: &str, description: &str) -> V
 /// What a create says of its payment; what is signed anew with every send is not in it.
 fn asked(seen: &Seen) -> Vec<u8> {
     seen.body.clone()
+}
+
+/// Queries of orders that nobody pays fill their own room and never that of creates: the channel has nothing else to do,
+/// and new orders get what their payers need.
+#[actix_web::test]
+async fn report_queries_that_wait_keep_no_create_from_leaving() {
+    // A tenth of 100 requests a second for the queries of 100 orders that are asked for every few seconds.
+    let settings = "sandbox_calls_per_second = 100\nqueries_percent = 10\ncalls_waiting = 40";
+    let app = start_with(Kind::Sqlite, &format!("[channels.simpay]\n{settings}\n")).await;
+    let client = app.client();
+    let create =
+        async |description: &str| client.create(&order_by("simpay", "qr", "CNY", description)).await.order(201);
+    let mut unpaid = join_all((0..50).map(|_| create("sim:never"))).await;
+    unpaid.extend(join_all((0..50).map(|_| create("sim:never"))).await);
+    for _ in 0..6 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        for order in join_all((0..10).map(|_| create("tea"))).await {
+            assert!(order["next_action"].is_object() && order["last_failure"].is_null(), "{order}");
+        }
+    }
+    join_all(unpaid.iter().map(|order| client.cancel(text(order, "id")))).await;
+    for order in &unpaid {
+        client.reaches(text(order, "id"), "failed", seconds(20)).await;
+    }
+    app.finish().await;
 }
 
 /// The rate limit of Alipay comes with HTTP 200, those of the others with 429: the attempt lives, and goes out again

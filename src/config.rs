@@ -207,6 +207,7 @@ pub struct Channel {
     pub sandbox_calls_per_second: u32,
     pub calls_concurrent: usize,
     pub calls_waiting: usize,
+    pub queries_wait_ms: u64,
     pub call_timeout_ms: u64,
     pub sandbox_call_timeout_ms: u64,
     pub call_retry_ms: Vec<u64>,
@@ -399,6 +400,15 @@ impl Config {
             }
             if channel.calls_per_second == 0 || channel.sandbox_calls_per_second == 0 || channel.calls_concurrent == 0 {
                 return refuse(&format!("channels.{name}.calls_per_second"), "must be at least 1");
+            }
+            if !(1..=100).contains(&channel.queries_percent) {
+                return refuse(&format!("channels.{name}.queries_percent"), "must be 1 to 100");
+            }
+            if channel.calls_waiting == 0 {
+                return refuse(&format!("channels.{name}.calls_waiting"), "must be at least 1");
+            }
+            if !(1..=600_000).contains(&channel.queries_wait_ms) {
+                return refuse(&format!("channels.{name}.queries_wait_ms"), "must be 1 to 600000");
             }
         }
         if TimeScale::percent(self.gateway.time_scale_percent).is_none() {

@@ -13,14 +13,16 @@ use super::ask::{AskError, Details, Known, Placed, Trace};
 use super::clock::{self, course::Certainty};
 use super::registry::Registry;
 use super::request::{self, Original};
-use super::supervisor::{Call, Question, never_left};
+use super::supervisor::{Call, Connection, Question, never_left};
 use super::turn::{Shell, Turn, TurnError};
 use super::writer::{Lane, WriteError};
 use crate::channels::{Ask, Attempted, NextAction, RefundAsk};
 use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{Effect, Event, Fact, Finding, Refusal, SendOutcome, Step, Write, journal};
 use crate::domain::id::{OrderId, Round, refund_number};
-use crate::domain::order::{Attempt, AttemptState, Order, OrderFailure, Purpose, State, Wish};
+use crate::domain::order::{
+    Attempt, AttemptState, Capture, CloseStage, Order, OrderFailure, Purpose, Reach, RefundStage, State, Wish,
+};
 use crate::domain::payer::PayerMark;
 use crate::domain::step::wake;
 use crate::domain::time::Instant;
@@ -280,7 +282,9 @@ impl OrderActor {
 
     fn call(&mut self, order: &Order, (ordinal, question): (u8, Question), context: &mut Context<Self>) {
         let Some(attempt) = order.attempt(ordinal) else { return };
-        let call = Call { attempt: attempted(order, attempt), question, trace: self.known.trace };
+        let connection = connection(order, attempt, &question);
+        let since = since(attempt, &question);
+        let call = Call { attempt: attempted(order, attempt), question, connection, since, trace: self.known.trace };
         match self.registry.supervisor(&attempt.account) {
             Some(supervisor) => supervisor.call(call),
             None => {
@@ -427,9 +431,17 @@ pub fn is_settled(order: &Order) -> bool {
             None | Some(Wish::Expiry | Wish::Cancel) => true,
         },
         State::Submitted => {
-            order.wish.is_none() && order.open_attempt().is_none_or(|attempt| attempt.sends == attempt.answered)
+            order.wish.is_none()
+                && order
+                    .open_attempt()
+                    .is_none_or(|attempt| attempt.sends == attempt.answered && !is_sent_again(attempt))
         }
     }
+}
+
+/// Whether nobody knows what became of the first send, so that a query is under way and a second send follows.
+fn is_sent_again(attempt: &Attempt) -> bool {
+    (attempt.sends, attempt.reach) == (1, Reach::Perhaps)
 }
 
 fn refund_ask(order: &Order, index: u8, registry: &Registry) -> Option<(u8, Round, RefundAsk)> {
@@ -451,6 +463,46 @@ fn refund_ask(order: &Order, index: u8, registry: &Registry) -> Option<(u8, Roun
         notify_url,
     };
     Some((capture.ordinal, round, ask))
+}
+
+/// Which connection a call goes out on: what is asked because nobody knows what became of a call goes on one of its own.
+fn connection(order: &Order, attempt: &Attempt, question: &Question) -> Connection {
+    let follows_doubt = match question {
+        Question::Submit { send, .. } => *send > 1,
+        Question::Query => attempt.reach == Reach::Perhaps,
+        Question::QueryRefund { .. } => false,
+        Question::Close => attempt.close != CloseStage::NotAsked,
+        Question::Refund { capture, .. } => order.captures.get(usize::from(*capture)).is_some_and(has_tried_to_refund),
+    };
+    if follows_doubt { Connection::Fresh } else { Connection::Kept }
+}
+
+/// How old a question is: one that only asks whether the payer has paid by now is as old as its attempt. Where something
+/// has happened that an answer must settle, it is new.
+fn since(attempt: &Attempt, question: &Question) -> Instant {
+    let waits_for_payer = match attempt.state {
+        AttemptState::Open => attempt.reach == Reach::Shown && attempt.claimed_at.is_none(),
+        AttemptState::Closing => false,
+        AttemptState::Dead | AttemptState::Captured => attempt.claimed_at.is_none(),
+    };
+    match question {
+        Question::Query if waits_for_payer => attempt.opened_at,
+        Question::Query
+        | Question::Submit { .. }
+        | Question::Close
+        | Question::Refund { .. }
+        | Question::QueryRefund { .. } => clock::now(),
+    }
+}
+
+fn has_tried_to_refund(capture: &Capture) -> bool {
+    match capture.purpose {
+        Purpose::Payment => false,
+        Purpose::Suspense { refund: RefundStage::Owed { tries, .. } | RefundStage::Doubtful { tries, .. }, .. } => {
+            tries > 0
+        }
+        Purpose::Suspense { refund: RefundStage::Unconfirmed { .. } | RefundStage::Done { .. }, .. } => false,
+    }
 }
 
 /// An attempt as its channel may be asked about it.

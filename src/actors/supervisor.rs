@@ -1,22 +1,22 @@
-//! One supervisor per channel account: its limit, its bound on calls under way, time-outs, retries and breaker.
+//! One supervisor per channel account: its order of service, its bounds on calls under way, time-outs, retries and
+//! breaker.
 //!
 //! A slow channel slows nobody else: every call is a task of its own on the supervisor's thread, and it always ends in
 //! an event for its order.
 
+mod gate;
 mod renewable;
 mod upkeep;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant as Monotonic};
 
 use actix::prelude::*;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use tokio::sync::Semaphore;
-
+use gate::{Bounds, Full, Gate, Room};
 pub use renewable::Renewable;
 
 use super::ask::Trace;
@@ -71,13 +71,23 @@ impl Question {
         }
     }
 
-    /// Queries stand behind creates and closes.
-    const fn is_query(&self) -> bool {
+    const fn room(&self) -> Room {
         match self {
-            Question::Query | Question::QueryRefund { .. } => true,
-            Question::Submit { .. } | Question::Close | Question::Refund { .. } => false,
+            Question::Submit { .. } => Room::Creates,
+            Question::Refund { .. } => Room::Refunds,
+            Question::Close => Room::Closes,
+            Question::Query | Question::QueryRefund { .. } => Room::Queries,
         }
     }
+}
+
+/// Which connection a call goes out on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// One that is kept open, if there is one.
+    Kept,
+    /// One of its own, for what was asked before and may have met a connection that was cut.
+    Fresh,
 }
 
 #[derive(Message, Debug)]
@@ -85,6 +95,9 @@ impl Question {
 pub struct Call {
     pub attempt: Attempted,
     pub question: Question,
+    pub connection: Connection,
+    /// How old the question is: of two queries for which there is no room, the younger one is asked.
+    pub since: Instant,
     pub trace: Trace,
 }
 
@@ -94,6 +107,7 @@ pub struct Settings {
     pub queries_percent: u32,
     pub concurrent: usize,
     pub waiting_max: usize,
+    pub queries_wait_ms: u64,
     pub timeout: Duration,
     pub retry_ms: Vec<u64>,
     pub breaker: Limits,
@@ -132,12 +146,9 @@ struct Desk {
     store: Arc<dyn Store>,
     settings: Settings,
     breaker: Arc<Mutex<Breaker>>,
-    limiter: DefaultDirectRateLimiter,
-    query_limiter: DefaultDirectRateLimiter,
-    places: Semaphore,
-    query_places: Semaphore,
-    waiting: AtomicUsize,
-    client: RefCell<Option<reqwest::Client>>,
+    gate: Gate,
+    kept: RefCell<Option<reqwest::Client>>,
+    fresh: RefCell<Option<reqwest::Client>>,
 }
 
 impl Desk {
@@ -164,20 +175,22 @@ impl ChannelSupervisor {
         let adapter = Arc::new(Renewable::new(adapter));
         let handle_adapter = adapter.clone();
         let address = ChannelSupervisor::start_in_arbiter(arbiter, move |_| {
-            let queries = (settings.per_second.saturating_mul(settings.queries_percent) / 100).max(1);
-            let query_places = (settings.concurrent * settings.queries_percent as usize / 100).max(1);
+            let gate = Gate::new(&Bounds {
+                per_second: settings.per_second,
+                queries_percent: settings.queries_percent,
+                concurrent: settings.concurrent,
+                waiting_max: settings.waiting_max,
+                queries_wait_ms: settings.queries_wait_ms,
+            });
             ChannelSupervisor {
                 desk: Rc::new(Desk {
                     adapter,
                     answers,
                     store,
                     breaker,
-                    limiter: RateLimiter::direct(quota(settings.per_second)),
-                    query_limiter: RateLimiter::direct(quota(queries)),
-                    places: Semaphore::new(settings.concurrent),
-                    query_places: Semaphore::new(query_places),
-                    waiting: AtomicUsize::new(0),
-                    client: RefCell::new(None),
+                    gate,
+                    kept: RefCell::new(None),
+                    fresh: RefCell::new(None),
                     settings,
                 }),
             }
@@ -186,18 +199,13 @@ impl ChannelSupervisor {
     }
 }
 
-/// Requests per second with a burst of a tenth of that: gateways count in short windows.
-fn quota(per_second: u32) -> Quota {
-    let per_second = std::num::NonZeroU32::new(per_second.max(1)).unwrap_or(std::num::NonZeroU32::MIN);
-    let burst = std::num::NonZeroU32::new(per_second.get() / 10).unwrap_or(std::num::NonZeroU32::MIN);
-    Quota::per_second(per_second).allow_burst(burst)
-}
-
 impl Actor for ChannelSupervisor {
     type Context = Context<Self>;
 
     fn started(&mut self, _: &mut Self::Context) {
         actix::spawn(upkeep::run(self.desk.clone()));
+        let desk = self.desk.clone();
+        actix::spawn(async move { desk.gate.serve().await });
     }
 }
 
@@ -267,8 +275,14 @@ async fn answer(desk: Rc<Desk>, call: Call) {
 /// Waits for a place, asks, and asks again what was certainly not taken.
 async fn carry(desk: &Desk, call: &Call) -> Settled {
     let held_back = |why: &str| undelivered(call, Undelivered::HeldBack(why.into()));
-    let Some(_queued) = Queued::take(&desk.waiting, desk.settings.waiting_max) else {
-        return held_back("too many calls are waiting");
+    let room = call.question.room();
+    let _place = match desk.gate.enter(room, call.since).await {
+        Ok(place) => place,
+        Err(Full) => {
+            let (channel, call) = (desk.channel().name(), call.question.name());
+            metrics::counter!("tongbao_channel_calls_put_off_total", "channel" => channel, "call" => call).increment(1);
+            return held_back("too many calls are waiting");
+        }
     };
     let original = match &call.question {
         Question::Submit { original: Some(original), .. } => Some(original.clone()),
@@ -281,13 +295,6 @@ async fn carry(desk: &Desk, call: &Call) -> Settled {
         }
         Question::Query | Question::Close | Question::Refund { .. } | Question::QueryRefund { .. } => None,
     };
-    let _query_place = if call.question.is_query() {
-        desk.query_limiter.until_ready().await;
-        Some(desk.query_places.acquire().await)
-    } else {
-        None
-    };
-    let _place = desk.places.acquire().await;
     // One for the whole call: credentials that are renewed meanwhile did not sign its request.
     let adapter = desk.adapter.current();
     let adapter = adapter.as_ref();
@@ -314,8 +321,6 @@ async fn carry(desk: &Desk, call: &Call) -> Settled {
             Reading::Ask(outgoing) => next = Next::Further(outgoing),
         }
         first_at = first_at.or(Some(stamp.at));
-        // A further request is a look, whatever the first one was.
-        desk.query_limiter.until_ready().await;
     }
     undelivered(call, Undelivered::Unknown("the channel asks for one request after the other".into()))
 }
@@ -337,8 +342,9 @@ enum Delivered {
 async fn deliver(desk: &Desk, adapter: &dyn Adapter, call: &Call, frozen: &str, next: Next) -> Delivered {
     let settled = |end| Delivered::Settled(Box::new(undelivered(call, end)));
     let mut retries = desk.settings.retry_ms.iter();
+    let mut connection = call.connection;
     loop {
-        desk.limiter.until_ready().await;
+        desk.gate.turn(call.question.room()).await;
         if let Question::Submit { withdrawn, .. } = &call.question
             && withdrawn.load(Ordering::Acquire)
         {
@@ -352,8 +358,9 @@ async fn deliver(desk: &Desk, adapter: &dyn Adapter, call: &Call, frozen: &str, 
                 Built::Settled(settled) => return Delivered::Settled(settled),
             },
         };
-        let end = once(desk, call, stamp, outgoing).await;
-        let gap_ms = if certainly_not_taken(&end) { retries.next() } else { None };
+        let end = once(desk, call.trace, connection, stamp, outgoing).await;
+        connection = Connection::Fresh;
+        let gap_ms = if may_be_repeated(adapter, &end) { retries.next() } else { None };
         let Some(gap_ms) = gap_ms else {
             return match end {
                 End::Answered(stamp, answer) => Delivered::Answered(stamp, answer),
@@ -365,24 +372,24 @@ async fn deliver(desk: &Desk, adapter: &dyn Adapter, call: &Call, frozen: &str, 
     }
 }
 
-/// Whether another try of the same send is harmless and may help.
-fn certainly_not_taken(end: &End) -> bool {
+/// Whether another try of the same request is harmless and may help.
+fn may_be_repeated(adapter: &dyn Adapter, end: &End) -> bool {
     match end {
         End::Undelivered(Undelivered::HeldBack(_) | Undelivered::NotSent(_)) => true,
-        End::Answered(_, answer) => answer.status == 429,
+        End::Answered(_, answer) => adapter.says_later(answer),
         End::Undelivered(Undelivered::Unknown(_)) => false,
     }
 }
 
-async fn once(desk: &Desk, call: &Call, stamp: Stamp, outgoing: Outgoing) -> End {
+async fn once(desk: &Desk, trace: Trace, connection: Connection, stamp: Stamp, outgoing: Outgoing) -> End {
     if let Admission::Wait(_) = lock(&desk.breaker).admit(clock::steady()) {
         return End::Undelivered(Undelivered::HeldBack("the channel is down".into()));
     }
-    let client = match client(desk) {
+    let client = match client(desk, connection) {
         Ok(client) => client,
         Err(why) => return End::Undelivered(Undelivered::HeldBack(why)),
     };
-    let traceparent = traceparent(call.trace);
+    let traceparent = traceparent(trace);
     match sender::send(&client, outgoing, &traceparent, Allowance::of_call(desk.settings.timeout)).await {
         Ok(answer) => {
             clock::hear(desk.adapter.account(), &answer.headers);
@@ -429,14 +436,20 @@ fn build(adapter: &dyn Adapter, call: &Call, frozen: &str, stamp: &Stamp) -> Bui
     })
 }
 
-/// The client of this thread, made when it is first needed: connections belong to the runtime that opened them.
-fn client(desk: &Desk) -> Result<reqwest::Client, String> {
-    let mut slot = desk.client.borrow_mut();
+/// A client of this thread, made when it is first needed: connections belong to the runtime that opened them.
+fn client(desk: &Desk, connection: Connection) -> Result<reqwest::Client, String> {
+    let mut slot = match connection {
+        Connection::Kept => desk.kept.borrow_mut(),
+        Connection::Fresh => desk.fresh.borrow_mut(),
+    };
     if let Some(client) = &*slot {
         return Ok(client.clone());
     }
-    let client = sender::client().map_err(|error| sender::describe(&error))?;
-    Ok(slot.insert(client).clone())
+    let client = match connection {
+        Connection::Kept => sender::client(),
+        Connection::Fresh => sender::client_without_kept_connections(),
+    };
+    Ok(slot.insert(client.map_err(|error| sender::describe(&error))?).clone())
 }
 
 fn record(desk: &Desk, sign: Sign) {
@@ -599,6 +612,7 @@ fn reading(fact: &Fact) -> (&'static str, Option<Sign>) {
             SendOutcome::NotSent { .. } => ("not_sent", None),
             SendOutcome::HeldBack { .. } => ("held_back", None),
             SendOutcome::Impossible { .. } => ("impossible", None),
+            SendOutcome::Later { .. } => ("later", None),
             SendOutcome::Unknown { .. } => ("unknown", None),
         },
         Fact::QueryAnswered { finding, .. } => match finding {
@@ -632,23 +646,6 @@ fn reading(fact: &Fact) -> (&'static str, Option<Sign>) {
         | Fact::DeadlinePassed
         | Fact::TimerFired
         | Fact::OperatorResolved { .. } => ("no_call", None),
-    }
-}
-
-/// A counted place among the calls under way or waiting.
-struct Queued<'a>(&'a AtomicUsize);
-
-impl<'a> Queued<'a> {
-    fn take(waiting: &'a AtomicUsize, bound: usize) -> Option<Self> {
-        let before = waiting.fetch_add(1, Ordering::Relaxed);
-        let place = Queued(waiting);
-        (before < bound).then_some(place)
-    }
-}
-
-impl Drop for Queued<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -29,7 +29,7 @@ use time::Date;
 
 use super::{
     Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, NextAction, Outgoing, Reading, Received,
-    RefundAsk, Stamp, Submission, Submitted, Verb,
+    RefundAsk, Stamp, Submission, Submitted, TOO_MANY_REQUESTS, Verb,
     bill::{Bill, Day},
     is_name, is_showable,
 };
@@ -311,7 +311,7 @@ fn sent(refused: &Refused) -> SendOutcome {
     let name: Box<str> = refused.name().into();
     match refused.meaning() {
         Meaning::Unclear | Meaning::Absent => SendOutcome::Unknown { why: name },
-        Meaning::Busy => SendOutcome::NotSent { why: name },
+        Meaning::Busy => SendOutcome::Later { why: name },
         Meaning::Us => SendOutcome::Rejected { fault: Fault::Ours, code: name },
         Meaning::This => SendOutcome::Rejected { fault: Fault::Payment, code: name },
     }
@@ -354,6 +354,10 @@ impl Adapter for Alipay {
     fn read_submit(&self, frozen: &str, stamp: &Stamp, answer: &Answer) -> Submitted {
         self.precreated(frozen, stamp, answer)
             .unwrap_or_else(|why| Submitted { outcome: SendOutcome::Unknown { why: why.into() }, next_action: None })
+    }
+
+    fn says_later(&self, answer: &Answer) -> bool {
+        answer.status == TOO_MANY_REQUESTS || wire::code(&answer.body).is_some_and(|code| verdict::is_later(&code))
     }
 
     fn query(&self, attempt: &Attempted, stamp: &Stamp) -> Outgoing {

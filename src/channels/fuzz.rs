@@ -209,6 +209,7 @@ pub(super) fn is_sound_submitted(submitted: &Submitted, currency: Currency) {
         | SendOutcome::NotSent { .. }
         | SendOutcome::HeldBack { .. }
         | SendOutcome::Impossible { .. }
+        | SendOutcome::Later { .. }
         | SendOutcome::Unknown { .. } => {}
     }
     match &submitted.next_action {

@@ -31,6 +31,8 @@ use crate::domain::money::Currency;
 use crate::domain::time::Instant;
 use crate::domain::view::rfc3339;
 
+/// HTTP's own word for "later" (RFC 6585, section 4).
+const TOO_MANY_REQUESTS: u16 = 429;
 /// The longest name of a payment or refund that a channel documents: Stripe's ids (docs.stripe.com/upgrades). Alipay's
 /// `trade_no` has 64 at most, WeChat Pay's `transaction_id` 32, UnionPay's `queryId` 21.
 const NAME_MAX: usize = 255;
@@ -325,6 +327,11 @@ pub trait Adapter: Send + Sync + 'static {
     /// `frozen` is completed, here and in the following.
     fn submit(&self, frozen: &str, stamp: &Stamp) -> Submission;
     fn read_submit(&self, frozen: &str, stamp: &Stamp, answer: &Answer) -> Submitted;
+    /// Whether an answer to any call is the channel's word for "later", by the table beside its verdicts: the same
+    /// request may be made again after a while, and does no harm if it was taken after all.
+    fn says_later(&self, answer: &Answer) -> bool {
+        answer.status == TOO_MANY_REQUESTS
+    }
     fn query(&self, attempt: &Attempted, stamp: &Stamp) -> Outgoing;
     fn read_query(&self, attempt: &Attempted, stamp: &Stamp, answer: &Answer) -> Reading<Finding>;
     /// None where the channel has no such call.

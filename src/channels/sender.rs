@@ -1,7 +1,10 @@
 //! The one place that speaks HTTP to channels. It judges only whether a byte may have left; what an answer means is its
 //! channel's business. Redirects are never followed.
 
+use std::io::Read;
 use std::time::Duration;
+
+use flate2::read::MultiGzDecoder;
 
 use super::{Answer, Outgoing, Verb};
 
@@ -66,6 +69,15 @@ pub fn client() -> Result<reqwest::Client, reqwest::Error> {
     client_builder().build()
 }
 
+/// A client that opens a connection for each request: a gateway that cuts the second request of a connection off cuts
+/// every repeat off that follows a question on a kept one.
+///
+/// # Errors
+/// As [`client`].
+pub fn client_without_kept_connections() -> Result<reqwest::Client, reqwest::Error> {
+    client_builder().pool_max_idle_per_host(0).build()
+}
+
 /// Mozilla's roots, built in, so that a machine without a certificate store works and none can add to it.
 fn trusted_roots() -> Vec<reqwest::Certificate> {
     webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| reqwest::Certificate::from_der(der).ok()).collect()
@@ -99,13 +111,15 @@ pub async fn send_watched(
         Verb::Get => client.get(outgoing.url),
         Verb::Post => client.post(outgoing.url).body(outgoing.body),
     };
-    let mut request = request.timeout(allowance.time).header("traceparent", traceparent);
+    // Without this header an answer may come in any encoding (RFC 9110, section 12.5.3).
+    let mut request =
+        request.timeout(allowance.time).header("traceparent", traceparent).header("accept-encoding", "identity");
     for (name, value) in outgoing.headers {
         request = request.header(name, value);
     }
     let mut response = request.send().await.map_err(judge)?;
     let status = response.status().as_u16();
-    let headers = response
+    let headers: Vec<_> = response
         .headers()
         .iter()
         .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
@@ -119,7 +133,38 @@ pub async fn send_watched(
         body.extend_from_slice(&chunk);
         watch(Transfer { bytes: body.len(), of });
     }
+    let body = plain(&headers, body, allowance.bytes).map_err(Undelivered::Unknown)?;
     Ok(Answer { status, headers, body })
+}
+
+/// The body as it was before the way's encoding, which is what signatures are made over.
+fn plain(headers: &[(String, String)], body: Vec<u8>, bound: usize) -> Result<Vec<u8>, String> {
+    let encodings = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("content-encoding"));
+    let encodings: Vec<_> = encodings
+        .flat_map(|(_, value)| value.split(','))
+        .map(|encoding| encoding.trim().to_ascii_lowercase())
+        .filter(|encoding| !encoding.is_empty() && encoding != "identity")
+        .collect();
+    match encodings.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => Ok(body),
+        _ if body.is_empty() => Ok(body),
+        ["gzip" | "x-gzip"] => unpacked(&body, bound),
+        _ => Err(format!("the answer's encoding cannot be read: {}", encodings.join(", "))),
+    }
+}
+
+fn unpacked(packed: &[u8], bound: usize) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    // One byte more than is allowed tells that there is more.
+    let limit = u64::try_from(bound).unwrap_or(u64::MAX).saturating_add(1);
+    MultiGzDecoder::new(packed)
+        .take(limit)
+        .read_to_end(&mut body)
+        .map_err(|error| format!("the answer cannot be unpacked: {error}"))?;
+    if body.len() > bound {
+        return Err(format!("the answer unpacks to more than {bound} bytes"));
+    }
+    Ok(body)
 }
 
 fn judge(error: reqwest::Error) -> Undelivered {
@@ -142,4 +187,48 @@ pub fn describe(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    fn packed(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn read(encodings: &[&str], body: Vec<u8>) -> Result<Vec<u8>, String> {
+        let headers: Vec<_> =
+            encodings.iter().map(|encoding| ("content-encoding".to_owned(), (*encoding).to_owned())).collect();
+        plain(&headers, body, 1_000)
+    }
+
+    #[test]
+    fn report_a_packed_answer_is_read_within_the_bound_of_its_body() {
+        let text = b"{\"code\":\"10000\"}".to_vec();
+        for (encodings, body) in [
+            (&["gzip"][..], packed(&text)),
+            (&["GZIP"], packed(&text)),
+            (&["x-gzip"], packed(&text)),
+            (&["identity", "gzip"], packed(&text)),
+            (&["identity"], text.clone()),
+            (&[], text.clone()),
+        ] {
+            assert_eq!(read(encodings, body), Ok(text.clone()), "{encodings:?}");
+        }
+        assert_eq!(read(&["gzip"], packed(&[b'a'; 1_000])).map(|body| body.len()), Ok(1_000));
+        assert!(read(&["gzip"], packed(&[b'a'; 1_001])).is_err(), "a small answer that unpacks to a large one");
+        assert!(read(&["gzip"], packed(&text)[..20].to_vec()).is_err(), "cut off");
+        assert!(read(&["gzip"], text.clone()).is_err(), "not packed at all");
+        for encodings in [&["br"][..], &["gzip, gzip"], &["gzip", "deflate"]] {
+            assert!(read(encodings, packed(&text)).is_err(), "{encodings:?}");
+        }
+    }
 }

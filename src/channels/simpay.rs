@@ -233,7 +233,7 @@ fn captured(payment: &PaymentAnswer, amount_minor: Option<i64>, currency: Curren
 fn refused_at_the_door(answer: &Answer) -> Option<SendOutcome> {
     match answer.status {
         401 | 403 => Some(SendOutcome::Rejected { fault: Fault::Ours, code: "unauthenticated".into() }),
-        429 => Some(SendOutcome::NotSent { why: "rate_limited".into() }),
+        429 => Some(SendOutcome::Later { why: "rate_limited".into() }),
         _ => None,
     }
 }

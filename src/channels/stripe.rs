@@ -244,12 +244,16 @@ impl Adapter for Stripe {
                 bare(match verdict::of(answer, &failure) {
                     Verdict::Payment => SendOutcome::Rejected { fault: Fault::Payment, code },
                     Verdict::Ours => SendOutcome::Rejected { fault: Fault::Ours, code },
-                    Verdict::NotSent => SendOutcome::NotSent { why: code },
+                    Verdict::NotSent => SendOutcome::Later { why: code },
                     Verdict::Unknown => SendOutcome::Unknown { why: code },
                 })
             }
             Err(why) => unknown(why),
         }
+    }
+
+    fn says_later(&self, answer: &Answer) -> bool {
+        verdict::is_later(answer)
     }
 
     fn query(&self, attempt: &Attempted, stamp: &Stamp) -> Outgoing {

@@ -33,10 +33,10 @@ use time::Date;
 use self::certificate::Chains;
 use self::message::Fields;
 use self::signature::Signer;
-use self::verdict::{Meaning, meaning};
+use self::verdict::{Meaning, is_later, meaning};
 use super::{
     Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, NextAction, Notice, Outgoing, Reading,
-    Received, RefundAsk, Stamp, Submission, Submitted, Verb,
+    Received, RefundAsk, Stamp, Submission, Submitted, TOO_MANY_REQUESTS, Verb,
     bill::{Bill, Day},
 };
 pub use crate::config::credentials::Unionpay as Credentials;
@@ -256,6 +256,14 @@ impl Adapter for Unionpay {
         Submitted { outcome, next_action: None }
     }
 
+    /// Of questions alone: a refund that was put off may have been taken, which a query tells.
+    fn says_later(&self, answer: &Answer) -> bool {
+        answer.status == TOO_MANY_REQUESTS
+            || answer.status == 200
+                && message::read_answer(&answer.body)
+                    .is_ok_and(|fields| !is_of(&fields, REFUND) && is_later(code(&fields, "respCode")))
+    }
+
     fn query(&self, attempt: &Attempted, _stamp: &Stamp) -> Outgoing {
         self.query_by(attempt.number.to_string(), &beijing::moment(attempt.opened_at))
     }
@@ -270,7 +278,7 @@ impl Adapter for Unionpay {
         let (asked, found) = (code(&fields, "respCode"), code(&fields, "origRespCode"));
         Reading::Told(match (meaning(asked), meaning(found)) {
             (Meaning::NotFound, _) => Finding::NotExist,
-            (Meaning::Failed | Meaning::Open, _) => unknown(asked),
+            (Meaning::Failed | Meaning::UnderWay | Meaning::Open, _) => unknown(asked),
             (Meaning::Done, _) if !is_of(&fields, PURCHASE) => unknown("the answer speaks of no purchase"),
             (Meaning::Done, Meaning::Done) => {
                 let in_currency = fields.get("currencyCode").is_some_and(|number| number == amount::CURRENCY_NUMBER);
@@ -279,8 +287,9 @@ impl Adapter for Unionpay {
                     None => unknown("the answer has no capture"),
                 }
             }
-            // A failure is one try of the payer's; the purchase can be paid until its time is over.
-            (Meaning::Done, Meaning::Failed) => Finding::Pending,
+            // A failure is one try of the payer's; the purchase can be paid until its time is over. What is still under
+            // way ten minutes later has failed too (Form_6_5_Query of the kit of 2018).
+            (Meaning::Done, Meaning::Failed | Meaning::UnderWay) => Finding::Pending,
             (Meaning::Done, Meaning::Open | Meaning::NotFound) => unknown(found),
         })
     }
@@ -317,7 +326,7 @@ impl Adapter for Unionpay {
         let told = code(&fields, "respCode");
         match meaning(told) {
             Meaning::Done => unknown("it was taken; a query tells whether it was done"),
-            Meaning::Open => unknown(told),
+            Meaning::UnderWay | Meaning::Open => unknown(told),
             // What is not found here is the purchase. A number that was refused is used up: a repeat is answered by 12.
             Meaning::Failed | Meaning::NotFound => RefundOutcome::Spent { code: told.into() },
         }
@@ -343,7 +352,7 @@ impl Adapter for Unionpay {
                 age_ms if age_ms <= KNOWN_UNTIL_MS => RefundOutcome::Dead { code: asked.into() },
                 _ => RefundOutcome::Stuck { code: asked.into() },
             },
-            (Meaning::Failed | Meaning::Open, _) => unknown(asked),
+            (Meaning::Failed | Meaning::UnderWay | Meaning::Open, _) => unknown(asked),
             (Meaning::Done, _) if !is_of(&fields, REFUND) => unknown("the answer speaks of no refund"),
             (Meaning::Done, Meaning::Done) => match reference_and_amount(&fields) {
                 Some((_, amount_minor)) if amount_minor == ask.amount_minor => RefundOutcome::Done,
@@ -352,7 +361,7 @@ impl Adapter for Unionpay {
             // Unlike a purchase, which may be paid until `payTimeout`, a refund that failed has failed, and its number
             // cannot be sent again: a repeat is answered by 12 (Form_6_5_Query and Form_6_4_Refund of the kit of 2018).
             (Meaning::Done, Meaning::Failed) => RefundOutcome::Dead { code: found.into() },
-            (Meaning::Done, Meaning::Open | Meaning::NotFound) => unknown(found),
+            (Meaning::Done, Meaning::UnderWay | Meaning::Open | Meaning::NotFound) => unknown(found),
         }
     }
 

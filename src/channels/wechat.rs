@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use time::Date;
 use url::Url;
 
-use self::codes::{ORDER_NOT_EXIST, REFUND_NOT_EXIST, Trade, Verdict, of_create, of_refund, trade};
+use self::codes::{ORDER_NOT_EXIST, REFUND_NOT_EXIST, Trade, Verdict, is_later, of_create, of_refund, trade};
 use self::keys::{Keys, PlatformKey, SCHEME, Signer, is_public_key_id, serial};
 use self::pay::{Order, seconds};
 use self::sealed::Opener;
@@ -234,7 +234,7 @@ impl Wechat {
             Reply::Refused { status, code } => match of_create(status, &code) {
                 Verdict::Declined => SendOutcome::Rejected { fault: Fault::Payment, code: told(status, code) },
                 Verdict::OurFault => SendOutcome::Rejected { fault: Fault::Ours, code: told(status, code) },
-                Verdict::Later => SendOutcome::NotSent { why: told(status, code) },
+                Verdict::Later => SendOutcome::Later { why: told(status, code) },
                 Verdict::Open => SendOutcome::Unknown { why: told(status, code) },
             },
         };
@@ -319,6 +319,11 @@ impl Adapter for Wechat {
 
     fn read_submit(&self, frozen: &str, stamp: &Stamp, answer: &Answer) -> Submitted {
         self.read_created(frozen, stamp, answer)
+    }
+
+    fn says_later(&self, answer: &Answer) -> bool {
+        let code = parse::<Failure<'_>>(&answer.body).map(|failure| failure.code);
+        is_later(answer.status, code.as_deref().unwrap_or_default())
     }
 
     fn query(&self, attempt: &Attempted, stamp: &Stamp) -> Outgoing {

@@ -189,6 +189,7 @@ fn supervisor_settings(config: &Config, channel: Channel) -> Settings {
         queries_percent: channel.queries_percent,
         concurrent: channel.calls_concurrent,
         waiting_max: channel.calls_waiting,
+        queries_wait_ms: channel.queries_wait_ms,
         timeout: channel.timeout(pace),
         retry_ms: channel.call_retry_ms.clone(),
         breaker: Limits {

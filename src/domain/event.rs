@@ -141,6 +141,10 @@ pub enum SendOutcome {
     Impossible {
         code: Box<str>,
     },
+    /// Certainly not taken, and the channel asks for the same once more after a while: too many came at once.
+    Later {
+        why: Box<str>,
+    },
     Unknown {
         why: Box<str>,
     },

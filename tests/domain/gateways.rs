@@ -10,8 +10,8 @@ use tongbao::domain::retry;
 use tongbao::domain::time::Instant;
 
 use crate::world::{
-    called_back, close_unclear, closed, found, no_answer, not_sent, paid, refund_dead, refund_of, refund_unclear,
-    refused, sent, unclear,
+    called_back, close_unclear, closed, found, later, no_answer, not_sent, paid, refund_dead, refund_of,
+    refund_unclear, refused, sent, unclear,
 };
 
 /// Which number the refund of a capture has by now, and how much it is.
@@ -43,6 +43,8 @@ pub enum Fate {
     /// It never arrives, and nobody can tell.
     RequestLost,
     NotSent,
+    /// The gateway puts it off; it did not look at it.
+    Later,
     /// The gateway refuses it for certain, where a refusal exists.
     Refused(Fault),
 }
@@ -68,7 +70,7 @@ impl Gateways {
         let (arrives, answered) = match fate {
             Fate::Answered => (true, true),
             Fate::AnswerLost | Fate::Fails => (true, false),
-            Fate::RequestLost | Fate::NotSent | Fate::Refused(_) => (false, false),
+            Fate::RequestLost | Fate::NotSent | Fate::Later | Fate::Refused(_) => (false, false),
         };
         match effect {
             Effect::Submit { ordinal, send } => {
@@ -80,6 +82,7 @@ impl Gateways {
                         Fate::Answered => outcome,
                         Fate::AnswerLost | Fate::Fails | Fate::RequestLost => no_answer(),
                         Fate::NotSent => not_sent(),
+                        Fate::Later => later(),
                         Fate::Refused(fault) => refused(fault),
                     },
                 ))
@@ -100,7 +103,7 @@ impl Gateways {
                 let outcome = match fate {
                     Fate::Answered => self.refund_stands(capture, round),
                     Fate::AnswerLost | Fate::Fails | Fate::RequestLost => refund_unclear(),
-                    Fate::NotSent => RefundOutcome::NotSent { why: "connection refused".into() },
+                    Fate::NotSent | Fate::Later => RefundOutcome::NotSent { why: "connection refused".into() },
                     Fate::Refused(_) => RefundOutcome::Rejected { code: "NOT_ENOUGH".into() },
                 };
                 Some(refund_of(round, capture, outcome))

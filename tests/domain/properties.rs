@@ -53,6 +53,7 @@ fn fates() -> impl Strategy<Value = Fate> {
         1 => Just(Fate::Fails),
         1 => Just(Fate::RequestLost),
         1 => Just(Fate::NotSent),
+        1 => Just(Fate::Later),
         1 => Just(Fate::Refused(Fault::Payment)),
         1 => Just(Fate::Refused(Fault::Ours)),
     ]

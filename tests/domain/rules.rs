@@ -47,6 +47,56 @@ fn rule_01_an_attempt_whose_only_send_was_refused_or_never_left_is_dead() {
 }
 
 #[test]
+fn report_later_is_heard_as_later_and_the_attempt_lives() {
+    for channel in [Channel::Simpay, Channel::Wechat, Channel::Alipay, Channel::Stripe] {
+        let mut walk = Walk::new();
+        walk.pay_by(channel);
+        let step = walk.tell(sent(0, 1, later()));
+        assert_eq!((walk.order.state, walk.order.last_failure), (State::Submitted, None), "{channel}");
+        assert_eq!((proposed(&step), &step.writes[..]), (vec![], &[][..]), "it waits for its tick");
+        // Twice as long each time, under the same number.
+        let first_at = walk.order.next_due_at(walk.at).unwrap();
+        walk.wait_until(first_at);
+        assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
+        let step = walk.tell(found_by_asking_at(walk.at, 0, Finding::NotExist));
+        assert_eq!(proposed(&step), [Effect::Submit { ordinal: 0, send: 2 }]);
+        walk.tell(sent(0, 2, later()));
+        let second_gap = walk.order.next_due_at(walk.at).unwrap().since_ms(walk.at);
+        assert!(second_gap > retry::queries(channel, walk.order.pace)[0], "{channel}");
+        walk.wake();
+        walk.tell(found_by_asking_at(walk.at, 0, Finding::NotExist));
+        walk.tell(sent(0, 3, SendOutcome::Accepted { reference: None }));
+        assert!(walk.attempt(0).is_open() && walk.order.attempts.len() == 1, "{channel}");
+    }
+}
+
+#[test]
+fn report_what_was_only_put_off_needs_no_close() {
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Wechat);
+    walk.tell(sent(0, 1, later()));
+    assert_eq!(proposed(&walk.tell(Fact::CancelAsked)), []);
+    assert_eq!((walk.order.state, walk.order.failure), (State::Failed, Some(OrderFailure::Cancelled)));
+    assert_eq!(walk.order.next_due_at(walk.at), None, "nobody at the channel knows of it");
+
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Wechat);
+    walk.tell(Fact::CancelAsked);
+    walk.tell(sent(0, 1, later()));
+    assert_eq!((walk.order.state, walk.order.failure), (State::Failed, Some(OrderFailure::Cancelled)));
+}
+
+#[test]
+fn report_a_first_send_that_nobody_answered_is_asked_for_at_once_and_sent_again() {
+    let mut walk = Walk::new();
+    walk.pay_by(Channel::Simpay);
+    assert_eq!(proposed(&walk.tell(sent(0, 1, no_answer()))), [Effect::Query { ordinal: 0 }]);
+    let step = walk.tell(found_by_asking_at(walk.at, 0, Finding::NotExist));
+    assert_eq!(proposed(&step), [Effect::Submit { ordinal: 0, send: 2 }]);
+    assert_eq!(proposed(&walk.tell(sent(0, 2, no_answer()))), [], "the next one waits for its tick");
+}
+
+#[test]
 fn rule_01_an_attempt_with_one_unknown_send_does_not_die_of_later_refusals() {
     for outcome in [refused(Fault::Payment), refused(Fault::Ours), not_sent()] {
         let mut walk = Walk::new();
@@ -192,7 +242,7 @@ fn rule_02_queries_follow_the_channel_s_schedule() {
         walk.tell(found(0, Finding::Pending));
         gaps.push(walk.at.since_ms(since));
     }
-    assert_eq!(gaps, retry::queries(Channel::Simpay, walk.order.pace));
+    assert_eq!(gaps, retry::queries(Channel::Simpay, walk.order.pace)[..7], "as many as its two hours hold");
 }
 
 /// What was certain when the question went out, not when its answer came in.
@@ -214,17 +264,17 @@ fn rule_02_what_is_sent_again_and_again_becomes_rare() {
     let mut walk = Walk::new();
     walk.pay_by(Channel::Simpay);
     let schedule = retry::queries(Channel::Simpay, walk.order.pace);
-    let last = schedule.len() - 1;
-    for (gap, send) in (1..10u32).enumerate() {
+    // As many as its two hours hold.
+    for (gap, send) in (1..9u32).enumerate() {
         walk.tell(sent(0, send, no_answer()));
         let since = walk.at;
         assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
-        assert_eq!(walk.at.since_ms(since), schedule[gap.min(last)], "after send {send}");
+        assert_eq!(walk.at.since_ms(since), schedule[gap], "after send {send}");
         let again = Effect::Submit { ordinal: 0, send: send + 1 };
         assert_eq!(proposed(&walk.tell(found(0, Finding::NotExist))), [again]);
     }
     // What the payer was shown is asked for at the usual pace, however often it was sent.
-    walk.tell(sent(0, 10, SendOutcome::Accepted { reference: None }));
+    walk.tell(sent(0, 9, SendOutcome::Accepted { reference: None }));
     let since = walk.at;
     walk.wake();
     assert_eq!(walk.at.since_ms(since), schedule[0]);
@@ -477,6 +527,7 @@ fn rule_06_an_older_send_s_answer_never_overwrites_a_newer_one_s() {
         refused(Fault::Payment),
         refused(Fault::Ours),
         not_sent(),
+        later(),
         no_answer(),
     ] {
         let step = walk.tell(sent(0, 1, outcome.clone()));
@@ -1189,7 +1240,7 @@ fn report_an_order_whose_last_instant_lies_ahead_takes_events_and_is_queried() {
 #[test]
 fn report_an_order_whose_last_instant_lies_ahead_does_not_expire_by_it() {
     let mut walk = Walk::shown_at(Channel::Unionpay);
-    walk.wait(30 * DAY).tell(called_back(0, REFERENCE, PAYABLE + 1));
+    walk.wait(30 * DAY).tell(called_back(Channel::Unionpay, 0, REFERENCE, PAYABLE + 1));
     walk.wait(-30 * DAY);
     for _ in 0..4 {
         assert_eq!(step::wake(&walk.order, walk.at), Fact::TimerFired);

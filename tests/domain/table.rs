@@ -125,6 +125,7 @@ fn events(order: &Order) -> Vec<(&'static str, Fact)> {
         ("send rejected", sent(ordinal, send, refused(Fault::Payment))),
         ("send rejected, our fault", sent(ordinal, send, refused(Fault::Ours))),
         ("send not sent", sent(ordinal, send, not_sent())),
+        ("send later", sent(ordinal, send, later())),
         ("send unknown", sent(ordinal, send, no_answer())),
         ("send never sent", sent(ordinal, send + 1, SendOutcome::Accepted { reference: None })),
         ("query paid", found(ordinal, paid("new", payable))),
@@ -408,7 +409,7 @@ created, no attempt yet
     | refund refused for good | refund dead | refund dead, first number | refund stuck | refund not sent
     | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> validating
-    send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
+    send accepted | send paid | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
     | close not exist | close unknown | callback paid | callback paid less | callback other currency
@@ -422,9 +423,10 @@ created, attempt dead
     | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
     | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> validating
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
-    | query not exist | query declined | query closed | query unknown | close closed | close already paid
-    | close not exist | close unknown | deadline | timer | operator: closed | timer, much later -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
+    | query pending | query not exist | query declined | query closed | query unknown | close closed
+    | close already paid | close not exist | close unknown | deadline | timer | operator: closed | timer, much later
+        -> unchanged
     send paid | query paid | query paid as known | callback paid | operator: paid
         -> succeeded, last none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more
@@ -439,9 +441,9 @@ created, switching to wechat, attempt dead
     | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
     | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> validating, wish none
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
-    | query not exist | query declined | query closed | query unknown | close closed | close already paid
-    | close not exist | close unknown | deadline | operator: closed -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
+    | query pending | query not exist | query declined | query closed | query unknown | close closed
+    | close already paid | close not exist | close unknown | deadline | operator: closed -> unchanged
     send paid | query paid | query paid as known | callback paid | operator: paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more
@@ -459,7 +461,7 @@ validating
     validated suitable -> submitted, #0 opened at simpay; writes request #0; does submit #0 send 1
     validated unsuitable -> created, last unavailable
     validated risk -> failed, risk refused; writes wipe, order.failed; rests
-    send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
+    send accepted | send paid | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
     | close not exist | close unknown | callback paid | callback paid less | callback other currency
@@ -479,7 +481,8 @@ submitted, open, nowhere: the first send is under way
         -> created, last declined, #0 dead; writes wipe, order.attempt_failed
     send rejected, our fault | send not sent
         -> created, last unavailable, #0 dead; writes wipe, order.attempt_failed
-    send unknown -> #0 perhaps
+    send later -> noted
+    send unknown -> #0 perhaps; does query #0
     query paid less
         -> created, last amount insufficient, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
     query paid more
@@ -506,7 +509,8 @@ submitted, open, nowhere, the last attempt allowed
     send rejected -> failed, attempts used up, last declined, #0 dead; writes wipe, order.failed; rests
     send rejected, our fault | send not sent
         -> failed, attempts used up, last unavailable, #0 dead; writes wipe, order.failed; rests
-    send unknown -> #0 perhaps
+    send later -> noted
+    send unknown -> #0 perhaps; does query #0
     query paid less
         -> failed, attempts used up, last amount insufficient, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.failed; does refund 0
     query paid more
@@ -529,8 +533,8 @@ submitted, open, perhaps: the first send is unknown
     | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | query pending | query not exist -> #0 sends 2; does submit #0 send 2
     chosen wechat -> wish switch to wechat, #0 closing; does close #0
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown
-    | deadline -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
+    | query unknown | deadline -> unchanged
     send paid | query paid | query paid as known | operator: paid
         -> succeeded, #0 captured, #0 shown, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less
@@ -554,8 +558,8 @@ submitted, open, shown
     | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay -> #0 sends 2; does submit #0 send 2
     chosen wechat -> wish switch to wechat, #0 closing; does close #0
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
-    | query not exist | query unknown | deadline -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
+    | query pending | query not exist | query unknown | deadline -> unchanged
     send paid | query paid | query paid as known | callback paid | operator: paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less
@@ -577,8 +581,8 @@ submitted, open, shown, unionpay
     | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
     | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
-    | query not exist | query unknown | deadline -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
+    | query pending | query not exist | query unknown | deadline -> unchanged
     send paid | query paid | operator: paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid as known
@@ -599,8 +603,8 @@ submitted, open, shown, unionpay, claimed by a callback
     | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
     | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
-    | query not exist | query unknown | deadline -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
+    | query pending | query not exist | query unknown | deadline -> unchanged
     send paid -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded
     query paid | operator: paid
         -> succeeded, #0 captured, #0 unclaimed, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
@@ -622,8 +626,8 @@ submitted, second attempt open at wechat, first dead
     | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay -> wish switch to simpay, #1 closing; does close #1
     chosen wechat -> #1 sends 2; does submit #1 send 2
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
-    | query not exist | query unknown | deadline -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
+    | query pending | query not exist | query unknown | deadline -> unchanged
     send paid | query paid | callback paid | operator: paid
         -> succeeded, last none, #1 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less
@@ -650,7 +654,7 @@ submitted, closing to cancel, nowhere
     send accepted | send unknown | query pending -> #0 perhaps; does close #0
     send paid | query paid | query paid as known | operator: paid
         -> succeeded, wish none, #0 captured, #0 shown, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
-    send rejected | send rejected, our fault | send not sent
+    send rejected | send rejected, our fault | send not sent | send later
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed; rests
     query paid less | query paid more
         -> failed, cancelled, wish none, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.failed; does refund 0
@@ -669,8 +673,8 @@ submitted, closing to cancel, shown
     | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
     | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown | cancel
-    | deadline | deadline, passed -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
+    | query unknown | cancel | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid as known | callback paid | operator: paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more
@@ -687,8 +691,8 @@ submitted, closing to cancel, close answered by wechat
     | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
     | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
-    | query not exist | query unknown | cancel | deadline | deadline, passed -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
+    | query pending | query not exist | query unknown | cancel | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid as known | callback paid | operator: paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more
@@ -706,8 +710,8 @@ submitted, closing to cancel, unionpay
     | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
     | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query pending
-    | query not exist | query unknown | cancel | deadline | deadline, passed -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
+    | query pending | query not exist | query unknown | cancel | deadline | deadline, passed -> unchanged
     send paid | query paid | operator: paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more | query paid as known
@@ -723,8 +727,8 @@ submitted, closing as expired, shown
     | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
     | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown
-    | deadline | deadline, passed -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
+    | query unknown | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid as known | callback paid | operator: paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more
@@ -742,8 +746,8 @@ submitted, closing to switch to wechat, shown
     | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
     | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay -> wish switch to simpay
-    chosen wechat | send accepted | send rejected | send rejected, our fault | send not sent | send unknown
-    | query unknown | deadline -> unchanged
+    chosen wechat | send accepted | send rejected | send rejected, our fault | send not sent | send later
+    | send unknown | query unknown | deadline -> unchanged
     send paid | query paid | query paid as known | callback paid | operator: paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more
@@ -763,10 +767,10 @@ succeeded
     | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
     | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
-    | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close not exist | close unknown | deadline | timer | deadline, passed | timer, much later
-        -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
+    | query paid as known | query pending | query not exist | query declined | query closed | query unknown
+    | close closed | close already paid | close not exist | close unknown | deadline | timer | deadline, passed
+    | timer, much later -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 1 further, refund owed; writes capture 1, entry suspense; does refund 1
     callback paid -> capture 1 further, unconfirmed; writes capture 1, entry suspense; does query #0
@@ -779,8 +783,8 @@ succeeded by the first attempt, second closing at wechat
     | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
     | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
-    | query unknown | deadline | deadline, passed -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
+    | query paid as known | query unknown | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> #1 dead, capture 1 further, refund owed; writes capture 1, entry suspense; does refund 1
     query pending | query not exist | timer | timer, much later -> unchanged; does close #1
@@ -797,9 +801,9 @@ succeeded, a further capture unconfirmed
     | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
     | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
-    | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close not exist | close unknown | deadline | deadline, passed -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
+    | query paid as known | query pending | query not exist | query declined | query closed | query unknown
+    | close closed | close already paid | close not exist | close unknown | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
@@ -812,9 +816,9 @@ succeeded, a further capture's refund owed
     created | validated suitable | validated unsuitable | validated risk | send never sent
     | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
-    | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close not exist | close unknown | deadline | deadline, passed -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
+    | query paid as known | query pending | query not exist | query declined | query closed | query unknown
+    | close closed | close already paid | close not exist | close unknown | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
@@ -832,9 +836,9 @@ succeeded, a further capture's refund in doubt
     created | validated suitable | validated unsuitable | validated risk | send never sent
     | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
-    | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close not exist | close unknown | deadline | deadline, passed -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
+    | query paid as known | query pending | query not exist | query declined | query closed | query unknown
+    | close closed | close already paid | close not exist | close unknown | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
@@ -852,10 +856,10 @@ succeeded, a further capture's refund owed under its second number
     created | validated suitable | validated unsuitable | validated risk | send never sent
     | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
-    | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close not exist | close unknown | refund dead, first number | deadline | deadline, passed
-        -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
+    | query paid as known | query pending | query not exist | query declined | query closed | query unknown
+    | close closed | close already paid | close not exist | close unknown | refund dead, first number | deadline
+    | deadline, passed -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
@@ -874,10 +878,10 @@ succeeded, a further capture's refund in doubt under its last number
     created | validated suitable | validated unsuitable | validated risk | send never sent
     | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
-    | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close not exist | close unknown | refund dead, first number | deadline | deadline, passed
-        -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
+    | query paid as known | query pending | query not exist | query declined | query closed | query unknown
+    | close closed | close already paid | close not exist | close unknown | refund dead, first number | deadline
+    | deadline, passed -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
@@ -894,11 +898,12 @@ succeeded, a further capture's refund in doubt under its last number
 succeeded, a further capture's refund done
     created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query paid as known
-    | query pending | query not exist | query declined | query closed | query unknown | close closed
-    | close already paid | close not exist | close unknown | refund done | refund rejected | refund refused for good
-    | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
-    | refund dead, number never sent | deadline | timer | deadline, passed | timer, much later -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
+    | query paid as known | query pending | query not exist | query declined | query closed | query unknown
+    | close closed | close already paid | close not exist | close unknown | refund done | refund rejected
+    | refund refused for good | refund dead | refund dead, first number | refund stuck | refund not sent
+    | refund not exist | refund unknown | refund dead, number never sent | deadline | timer | deadline, passed
+    | timer, much later -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
     callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
@@ -911,7 +916,7 @@ failed, cancelled before any attempt
     | refund refused for good | refund dead | refund dead, first number | refund stuck | refund not sent
     | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
-    send accepted | send paid | send rejected | send rejected, our fault | send not sent | send unknown
+    send accepted | send paid | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
     | query not exist | query declined | query closed | query unknown | close closed | close already paid
     | close not exist | close unknown | callback paid | callback paid less | callback other currency
@@ -923,8 +928,9 @@ failed, cancelled, attempt dead
     | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
     | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
-    send accepted | send rejected | send rejected, our fault | send not sent | send unknown | query unknown
-    | close closed | close already paid | close not exist | close unknown | deadline | deadline, passed -> unchanged
+    send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
+    | query unknown | close closed | close already paid | close not exist | close unknown | deadline
+    | deadline, passed -> unchanged
     send paid -> capture 0 too late, refund owed; writes capture 0, entry suspense; does refund 0
     query paid | query paid less | query paid more | query paid as known | operator: paid
         -> #0 watched 1, capture 0 too late, refund owed; writes capture 0, entry suspense; does refund 0

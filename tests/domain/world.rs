@@ -73,6 +73,10 @@ pub fn not_sent() -> SendOutcome {
     SendOutcome::NotSent { why: "connection refused".into() }
 }
 
+pub fn later() -> SendOutcome {
+    SendOutcome::Later { why: "RATELIMIT_EXCEEDED".into() }
+}
+
 pub fn no_answer() -> SendOutcome {
     SendOutcome::Unknown { why: "timed out".into() }
 }

@@ -344,6 +344,7 @@ fn sign(reply: &Reply) -> Sign {
             | SendOutcome::NotSent { .. }
             | SendOutcome::HeldBack { .. }
             | SendOutcome::Impossible { .. }
+            | SendOutcome::Later { .. }
             | SendOutcome::Rejected { fault: Fault::Payment, .. },
             _,
         )

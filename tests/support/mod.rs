@@ -11,6 +11,7 @@ pub mod far_ends;
 pub mod forger;
 pub mod gateway;
 pub mod keys;
+pub mod meddler;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Desk, client, fresh_stamp, traceparent};
+use super::{Connection, Desk, Room, client, fresh_stamp, traceparent};
 use crate::actors::ask::Trace;
 use crate::channels::sender::{self, Allowance, Undelivered};
 
@@ -31,8 +31,8 @@ async fn once(desk: &Desk) -> Result<(), String> {
     let adapter = desk.adapter.current();
     let stamp = fresh_stamp();
     let Some(outgoing) = adapter.upkeep(&stamp) else { return Ok(()) };
-    desk.limiter.until_ready().await;
-    let client = client(desk)?;
+    desk.gate.turn(Room::Creates).await;
+    let client = client(desk, Connection::Kept)?;
     let traceparent = traceparent(Trace(rand::random()));
     match sender::send(&client, outgoing, &traceparent, Allowance::of_call(desk.settings.timeout)).await {
         Ok(answer) => adapter.read_upkeep(&stamp, &answer),

@@ -15,6 +15,17 @@ pub enum Meaning {
     Absent,
 }
 
+/// What says "later", whichever call it answers and whoever signed it: `isv.app-call-limited` and its like come by a
+/// status of 200.
+///
+/// Source: opendocs.alipay.com common/02km9f, 40005 `call limited`.
+const LATER: &[&str] = &["40005"];
+
+/// Whether a refusal by this `code` asks for the same once more.
+pub fn is_later(code: &str) -> bool {
+    LATER.contains(&code)
+}
+
 /// By `code`. 40004 is the business's own, told apart by `sub_code`. 10003 waits for the payer, which the calls that
 /// we make never answer.
 ///

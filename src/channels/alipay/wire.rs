@@ -132,6 +132,12 @@ pub fn envelope<'a>(body: &'a [u8], method: &str) -> Result<Envelope<'a>, String
     Ok(envelope)
 }
 
+/// The `code` of an answer, whatever it answers and before anything in it is believed.
+pub fn code(body: &[u8]) -> Option<String> {
+    let answer = members(body).ok()?.into_iter().find(|(name, _)| name.ends_with("_response"))?.1;
+    texts(answer.get()).ok()?.remove("code")
+}
+
 /// The members of the inner object that are texts, or numbers, as the documents' samples have some amounts: their
 /// digits as they stand there. What else there is, is not asked for.
 ///

@@ -1,7 +1,7 @@
 //! What an error means to a request that could have moved money.
 
 use super::super::Answer;
-use super::objects::{Failure, IntentStatus};
+use super::objects::{self, Failure, IntentStatus};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -74,6 +74,18 @@ pub fn of(answer: &Answer, failure: &Failure) -> Verdict {
     }
 }
 
+/// What says "later", whichever call it answers: under the same idempotency key a repeat is the same request.
+///
+/// Source: docs.stripe.com/rate-limits (429), /error-low-level and /api/idempotent_requests (409: the first request by
+/// this key is still under way); 400 as above.
+const LATER: &[(u16, Option<&str>)] = &[(400, Some("rate_limit")), (409, None), (429, None)];
+
+pub fn is_later(answer: &Answer) -> bool {
+    let failure = objects::failure(answer).ok();
+    let code = failure.as_ref().and_then(|failure| failure.code.as_deref());
+    LATER.iter().any(|(status, wanted)| *status == answer.status && (wanted.is_none() || *wanted == code))
+}
+
 /// A refusal that comes with an intent on which money may be under way is none.
 fn may_be_paid(failure: &Failure) -> bool {
     failure.payment_intent.as_ref().is_some_and(|intent| match intent.status {
@@ -89,7 +101,6 @@ fn may_be_paid(failure: &Failure) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channels::stripe::objects;
 
     fn verdict(status: u16, error: &str, headers: &[(&str, &str)]) -> Verdict {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

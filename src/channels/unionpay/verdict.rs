@@ -9,6 +9,8 @@ pub enum Meaning {
     NotFound,
     /// It was not carried out so far. A purchase may still be, until its time is over.
     Failed,
+    /// It is not carried out yet. A purchase that still is not when its time has been over for a while never will be.
+    UnderWay,
     /// Nobody can tell yet, or the code tells of money in a way that only a person can judge.
     Open,
 }
@@ -17,12 +19,13 @@ pub enum Meaning {
 ///
 /// Source: 平台接入接口规范 part 5, as UnionPay's kit of 2018 acts on it (`Form_6_4_Refund`, `Form_6_5_Query`): 00 and
 /// A6 alone are success, 03, 04 and 05 are asked again, and any other code is a failure, for a purchase once
-/// `payTimeout` has passed. What its texts leave in doubt is kept open here: 06 (busy), 12 (number used before), 37
-/// (asked too often), 42 (paid after its time), 45 (already given back), 46 (reversed) and 83 (the issuer is at it).
+/// `payTimeout` has passed. What its texts leave in doubt is kept open here: 12 (number used before), 37 (asked too
+/// often), 42 (paid after its time), 45 (already given back), 46 (reversed) and 83 (the issuer is at it). 06 (busy) is
+/// as much as 03 to 05 to a purchase that is asked about.
 const MEANINGS: &[(&str, &str, Meaning)] = &[
     ("00", "00", Meaning::Done),
     ("01", "02", Meaning::Failed),
-    ("03", "06", Meaning::Open),
+    ("03", "06", Meaning::UnderWay),
     ("10", "11", Meaning::Failed),
     ("12", "12", Meaning::Open),
     ("13", "13", Meaning::Failed),
@@ -39,6 +42,13 @@ const MEANINGS: &[(&str, &str, Meaning)] = &[
     ("99", "99", Meaning::Failed),
     ("A6", "A6", Meaning::Done),
 ];
+
+/// What says of a question that it is to be asked again later: 06 (busy) and 37 (asked too often).
+const LATER: &[&str] = &["06", "37"];
+
+pub fn is_later(code: &str) -> bool {
+    LATER.contains(&code)
+}
 
 /// A code that is not in the table leaves everything open.
 pub fn meaning(code: &str) -> Meaning {
@@ -58,8 +68,11 @@ mod tests {
         let all = (0..100).map(|code| format!("{code:02}")).chain(["A6".into(), "A5".into(), "A7".into()]);
         let done: Vec<String> = all.filter(|code| meaning(code) == Meaning::Done).collect();
         assert_eq!(done, ["00", "A6"]);
-        for code in ["03", "04", "05", "06", "07", "12", "42", "83", "98", "", "0", "000", "6", "6x", "60 ", "成"] {
+        for code in ["07", "12", "37", "42", "83", "98", "", "0", "000", "6", "6x", "60 ", "成"] {
             assert_eq!(meaning(code), Meaning::Open, "{code}");
+        }
+        for code in ["03", "04", "05", "06"] {
+            assert_eq!(meaning(code), Meaning::UnderWay, "{code}");
         }
         for code in ["01", "11", "60", "64", "89", "99"] {
             assert_eq!(meaning(code), Meaning::Failed, "{code}");

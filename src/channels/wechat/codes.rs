@@ -78,6 +78,18 @@ pub(super) const STATEMENT_CREATING: &str = "STATEMENT_CREATING";
 /// There was no trade on that day.
 pub(super) const NO_STATEMENT_EXIST: &str = "NO_STATEMENT_EXIST";
 
+/// What says "later", whichever call it answers.
+const LATER: &[&str] = &[FREQUENCY_LIMITED, RATELIMIT_EXCEEDED];
+
+/// Whether a refusal asks for the same once more.
+pub(super) fn is_later(status: u16, code: &str) -> bool {
+    match status {
+        429 => true,
+        400..500 => LATER.contains(&code),
+        0..400 | 500.. => false,
+    }
+}
+
 pub(super) fn of_create(status: u16, code: &str) -> Verdict {
     of(CREATE, status, code)
 }

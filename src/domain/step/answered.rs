@@ -54,11 +54,23 @@ impl Draft {
             }
             SendOutcome::HeldBack { .. } => self.send_refused(ordinal, AttemptFailure::HeldBack),
             SendOutcome::Impossible { .. } => self.send_refused(ordinal, AttemptFailure::ChannelUnsuitable),
+            // The attempt lives: its next tick asks, and sends it again.
+            SendOutcome::Later { .. } => {
+                attempt.paced_from = now;
+                match attempt.state {
+                    AttemptState::Closing => self.send_refused(ordinal, AttemptFailure::ChannelUnavailable),
+                    AttemptState::Open | AttemptState::Dead | AttemptState::Captured => {}
+                }
+            }
             SendOutcome::Unknown { .. } => {
                 attempt.reach = attempt.reach.at_least_perhaps();
                 attempt.paced_from = now;
-                if attempt.state == AttemptState::Closing {
-                    self.propose_close(ordinal);
+                match attempt.state {
+                    AttemptState::Closing => self.propose_close(ordinal),
+                    // Somebody waits for what the first send brings. Later ones wait for their tick: at once, a query
+                    // that finds nothing and a resend that is lost again would chase each other.
+                    AttemptState::Open if send == 1 => self.effects.push(Effect::Query { ordinal }),
+                    AttemptState::Open | AttemptState::Dead | AttemptState::Captured => {}
                 }
             }
         }

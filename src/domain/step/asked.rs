@@ -132,6 +132,12 @@ impl Draft {
 
     pub(super) fn close_open_attempts(&mut self) {
         let now = self.now;
+        // What was only ever put off by its channel is not there to be closed.
+        let open = self.order.attempts.iter().filter(|attempt| attempt.state == AttemptState::Open);
+        let absent: Vec<u8> = open.filter(|attempt| !attempt.may_exist()).map(|attempt| attempt.ordinal).collect();
+        for ordinal in absent {
+            self.dies(ordinal, Some(AttemptFailure::ChannelUnavailable));
+        }
         for attempt in &mut self.order.attempts {
             if attempt.state == AttemptState::Open {
                 attempt.state = AttemptState::Closing;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::cli::Failure;
 use crate::domain::money::{Currency, format_minor};
+use crate::store::StoreError;
 
 /// Findings beyond this many are counted and not listed.
 const LISTED_MAX: usize = 100;
@@ -18,6 +19,8 @@ pub struct Report {
     pub ok: bool,
     pub faults: Vec<String>,
     pub faults_in_all: u64,
+    /// What of the database could not be looked at, and why.
+    pub unchecked: Vec<String>,
     /// Differences that work under way explains.
     pub in_flight: Vec<String>,
     pub in_flight_in_all: u64,
@@ -106,6 +109,12 @@ impl Report {
         list(&mut self.faults, fault);
     }
 
+    /// A row that a server passes over.
+    pub fn unreadable_row(&mut self, what: &str, row: Option<String>, error: &StoreError) {
+        let row = row.unwrap_or_else(|| "without a readable key".to_owned());
+        self.fault(format!("{what} {row} cannot be read: {error}"));
+    }
+
     pub fn in_flight(&mut self, difference: String) {
         self.in_flight_in_all += 1;
         list(&mut self.in_flight, difference);
@@ -139,6 +148,9 @@ impl Report {
             if unlisted > 0 {
                 let _ = writeln!(text, "{heading}: and {unlisted} more");
             }
+        }
+        for line in &self.unchecked {
+            let _ = writeln!(text, "not checked: {line}");
         }
         if self.moved {
             let _ = writeln!(text, "The store was written to meanwhile: sums over all orders were not compared.");

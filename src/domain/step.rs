@@ -10,6 +10,7 @@ mod money;
 mod time;
 
 use super::event::{Created, Effect, Event, Fact, Refusal, Step, WebhookKind, Write};
+use super::id::Incarnation;
 use super::order::{Attempt, Order, State, Webhooks, Wish};
 use super::time::Instant;
 
@@ -54,7 +55,7 @@ pub fn create(facts: &Created, at: Instant) -> Order {
 /// A [`Refusal`] when the event is not allowed; nothing follows from it.
 pub fn step(order: &Order, event: &Event) -> Result<Step, Refusal> {
     let mut draft = Draft::of(order.clone(), event.at);
-    draft.take(&event.fact)?;
+    draft.hear(event)?;
     Ok(draft.finish(order))
 }
 
@@ -65,8 +66,7 @@ pub fn step(order: &Order, event: &Event) -> Result<Step, Refusal> {
 pub fn decide(order: &Order, events: &[Event]) -> Result<Step, Refusal> {
     let mut draft = Draft::of(order.clone(), order.last_at);
     for event in events {
-        draft.at = event.at.max(draft.at);
-        draft.take(&event.fact)?;
+        draft.hear(event)?;
     }
     let mut step = draft.finish(order);
     if step.order != *order || order.version == 0 {
@@ -108,6 +108,8 @@ enum Asking {
 struct Draft {
     order: Order,
     at: Instant,
+    /// What is opened now is numbered by it. Before an event is heard nothing is opened.
+    incarnation: Incarnation,
     writes: Vec<Write>,
     effects: Vec<Effect>,
 }
@@ -115,7 +117,13 @@ struct Draft {
 impl Draft {
     fn of(order: Order, at: Instant) -> Self {
         let at = at.max(order.last_at);
-        Draft { order, at, writes: Vec::new(), effects: Vec::new() }
+        Draft { order, at, incarnation: Incarnation::default(), writes: Vec::new(), effects: Vec::new() }
+    }
+
+    fn hear(&mut self, event: &Event) -> Result<(), Refusal> {
+        self.at = event.at.max(self.at);
+        self.incarnation = event.incarnation;
+        self.take(&event.fact)
     }
 
     fn finish(mut self, before: &Order) -> Step {
@@ -144,8 +152,8 @@ impl Draft {
             Fact::QueryAnswered { ordinal, finding, asked_at } => self.found(*ordinal, finding, *asked_at),
             Fact::OperatorResolved { ordinal, finding, .. } => self.resolved(*ordinal, finding),
             Fact::CloseAnswered { ordinal, answer } => self.close_answered(*ordinal, answer),
-            Fact::CallbackVerified { ordinal, account, reference, amount_minor, currency } => {
-                self.callback(*ordinal, account, (reference, *amount_minor, currency))
+            Fact::CallbackVerified { ordinal, opened_in, account, reference, amount_minor, currency } => {
+                self.callback((*ordinal, *opened_in), account, (reference, *amount_minor, currency))
             }
             Fact::RefundAnswered { capture, round, outcome } => self.refund_answered(*capture, *round, outcome),
             Fact::CancelAsked => self.cancel(),

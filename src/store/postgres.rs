@@ -22,7 +22,7 @@ use super::{
     KeyRow, LastChannel, MIGRATED, OrderFilter, OutboxItem, Owner, Platform, Reply, Schema, Store, StoreError,
     StoredEntry, StoredInboxRow, StoredOrder,
 };
-use crate::domain::id::{OrderId, PlatformId};
+use crate::domain::id::{Incarnation, OrderId, PlatformId};
 use crate::domain::order::Order;
 use crate::domain::payer::PayerMark;
 use crate::domain::time::Instant;

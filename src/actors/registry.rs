@@ -340,17 +340,20 @@ impl Registry {
             }
             Err(error) => return Err(error),
         };
+        let told = notice.number.clone();
         let parked = Parked { raw: String::from_utf8_lossy(raw).into_owned(), notice };
         let row = InboxRow {
             reason,
             account: adapter.account().clone(),
-            number: parked.notice.number.as_str().into(),
+            number: told.as_str().into(),
             order: number.ok().map(|number| number.order),
             body: serde_json::to_vec(&parked).map_err(|_| AskError::StoreAway)?,
             at: clock::now(),
         };
         self.writer.write(Lane::Existing, Unit::Inbox(Box::new(row))).await?;
         metrics::counter!("tongbao_inbox_total").increment(1);
+        tracing::error!(%channel, account = %adapter.account(), number = told,
+            "a verified callback of money that no order could take lies in the inbox");
         Ok(Taken::ByInbox)
     }
 

@@ -22,7 +22,9 @@ static IDS: AtomicU64 = AtomicU64::new(1);
 pub fn new_id() -> OrderId {
     let count = IDS.fetch_add(1, Ordering::Relaxed);
     let random = count.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 2;
-    OrderId::from_u128((START.0 as u128 + u128::from(count / 40)) << 80 | u128::from(count) << 64 | u128::from(random))
+    OrderId::from_u128(
+        (START.0 as u128 + u128::from(count / 40)) << 80 | u128::from(count % 40) << 64 | u128::from(random),
+    )
 }
 
 pub fn rate(billionths: i64) -> Rate {

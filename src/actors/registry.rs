@@ -352,7 +352,7 @@ impl Registry {
         };
         self.writer.write(Lane::Existing, Unit::Inbox(Box::new(row))).await?;
         metrics::counter!("tongbao_inbox_total").increment(1);
-        tracing::error!(%channel, account = %adapter.account(), number = told,
+        tracing::error!(account = %adapter.account(), number = told,
             "a verified callback of money that no order could take lies in the inbox");
         Ok(Taken::ByInbox)
     }

@@ -12,7 +12,7 @@ use sqlx::Connection;
 use tokio::process::Command;
 use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::event::{Created, Event, Fact, Finding, RefundOutcome, SendOutcome, Verdict, Write};
-use tongbao::domain::id::{Account, OrderId, PlatformId, Round};
+use tongbao::domain::id::{Account, AttemptNumber, Incarnation, OrderId, PlatformId, Round};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
 use tongbao::domain::retry::Pace;
@@ -118,8 +118,10 @@ impl Writing<'_> {
     }
 
     async fn commit(&mut self, before: &Order, facts: Vec<Fact>, request: Option<Request>) -> Order {
-        let events: Vec<Event> =
-            facts.into_iter().map(|fact| Event { at: before.last_at.plus_ms(100), fact }).collect();
+        let events: Vec<Event> = facts
+            .into_iter()
+            .map(|fact| Event { at: before.last_at.plus_ms(100), incarnation: Incarnation::default(), fact })
+            .collect();
         // The first event's time is the time of the creation.
         let events = match request {
             Some(_) => events.into_iter().map(|event| Event { at: START, ..event }).collect(),
@@ -285,7 +287,8 @@ async fn totals(shown: Data<Shown>) -> HttpResponse {
 }
 
 async fn order(shown: Data<Shown>, number: web::Path<String>) -> HttpResponse {
-    let digit: usize = number[25..26].parse().unwrap();
+    let number: AttemptNumber = number.parse().unwrap();
+    let digit = (number.order.as_u128() & 15) as usize;
     let (captured, refunded) = shown[digit - 1];
     HttpResponse::Ok().json(json!({
         "asked_minor": PAYABLE, "captured_minor": captured, "refunded_minor": refunded,

@@ -10,6 +10,7 @@ use support::books::{Left, counts};
 use support::client::{Client, an_order, text, with};
 use support::gateway::{CALLBACK_PATH, Callback, now_s};
 use support::{app, seconds, unique};
+use tongbao::domain::id::AttemptNumber;
 
 /// A field's bad value, the code and the field that the refusal names.
 type Case = (Value, &'static str, &'static str);
@@ -338,7 +339,10 @@ async fn a_verified_callback_of_another_amount_or_an_unknown_order_moves_nothing
     let before = counts(&app.site).await;
     assert_eq!((&before["captures"], &before["balances"]), (&json!(0), &json!({})), "no money was taken");
 
-    let unknown = ["0".repeat(26) + "00", format!("{}07", &number[..26]), unique("SHOP")];
+    let opened: AttemptNumber = number.parse().unwrap();
+    let further = AttemptNumber { ordinal: 7, ..opened };
+    let of_another_life = AttemptNumber { incarnation: opened.incarnation.another(0), ..opened };
+    let unknown = ["0".repeat(28), further.to_string(), of_another_life.to_string(), unique("SHOP")];
     for number in &unknown {
         let answer = Callback::of(&app.site, number, 20_060).send(&client).await;
         assert_eq!((answer.status, answer.body), (200, json!({ "code": "ok" })), "{number} is acknowledged");

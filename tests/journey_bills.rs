@@ -21,6 +21,7 @@ use support::{app, eventually, seconds};
 use time::OffsetDateTime;
 use time::macros::{format_description, offset};
 use tongbao::config::sandbox;
+use tongbao::domain::id::{AttemptNumber, Round, refund_number};
 
 const SETTINGS: &str = "
 [channels.wechat]
@@ -126,10 +127,13 @@ fn lines_of(way: &Way, order: &Value) -> Vec<Line> {
     }
     let suspense = &order["suspense"][0];
     let (reference, amount) = (text(suspense, "reference"), text(suspense, "amount"));
+    // It is opened in the life of the store that the attempt was opened in.
+    let opened: AttemptNumber = number.parse().expect("an attempt's number");
+    let refunded_as = refund_number(opened, 0, opened.incarnation, Round::FIRST);
     let given_back = if way.returns_fee { fee(amount) } else { 0 };
     vec![
         line("payment", "", reference, amount, fee(amount)),
-        line("refund", &format!("{number}R00"), reference, amount, given_back),
+        line("refund", &refunded_as, reference, amount, given_back),
     ]
 }
 

@@ -8,7 +8,7 @@ use support::process::{Kind, Site};
 use support::{app, seconds};
 use tongbao::domain::channel::Channel;
 use tongbao::domain::event::{Created, Event, Fact, Write};
-use tongbao::domain::id::{OrderId, PlatformId};
+use tongbao::domain::id::{Incarnation, OrderId, PlatformId};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Webhooks};
 use tongbao::domain::retry::Pace;
@@ -36,7 +36,11 @@ fn cancelled(number: u32, at: Instant, webhook_url: &str) -> OrderUnit {
         expires_at: at.plus_ms(3_600_000),
     };
     let before = step::create(&created, at);
-    let events = [Fact::Created(Box::new(created)), Fact::CancelAsked].map(|fact| Event { at, fact });
+    let events = [Fact::Created(Box::new(created)), Fact::CancelAsked].map(|fact| Event {
+        at,
+        incarnation: Incarnation::default(),
+        fact,
+    });
     let step = step::decide(&before, &events).expect("an order may be cancelled");
     let told = |write: &Write| match write {
         Write::Webhook { kind, sequence } => Some(OutboxRow { kind: *kind, sequence: *sequence, at }),

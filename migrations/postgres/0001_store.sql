@@ -9,11 +9,13 @@ CREATE TABLE owner (
     epoch        BIGINT NOT NULL,
     beat         BIGINT NOT NULL,
     group_number BIGINT NOT NULL,
+    -- Drawn anew at each take-over, from 0 to 16383: numbers of attempts and refunds hold it.
+    incarnation  BIGINT NOT NULL,
     holder       TEXT   NOT NULL,
     -- When it last wrote, by its owner's clock: a start compares its own with it.
     at           BIGINT NOT NULL
 );
-INSERT INTO owner (id, epoch, beat, group_number, holder, at) VALUES (1, 0, 0, 0, '', 0);
+INSERT INTO owner (id, epoch, beat, group_number, incarnation, holder, at) VALUES (1, 0, 0, 0, 0, '', 0);
 
 CREATE TABLE platforms (
     id             BIGINT PRIMARY KEY GENERATED ALWAYS AS IDENTITY,

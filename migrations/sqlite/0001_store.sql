@@ -11,11 +11,13 @@ CREATE TABLE owner (
     epoch        INTEGER NOT NULL,
     beat         INTEGER NOT NULL,
     group_number INTEGER NOT NULL,
+    -- Drawn anew at each take-over, from 0 to 16383: numbers of attempts and refunds hold it.
+    incarnation  INTEGER NOT NULL,
     holder       TEXT    NOT NULL,
     -- When it last wrote, by its owner's clock: a start compares its own with it.
     at           INTEGER NOT NULL
 ) STRICT;
-INSERT INTO owner (id, epoch, beat, group_number, holder, at) VALUES (1, 0, 0, 0, '', 0);
+INSERT INTO owner (id, epoch, beat, group_number, incarnation, holder, at) VALUES (1, 0, 0, 0, 0, '', 0);
 
 CREATE TABLE platforms (
     id             INTEGER PRIMARY KEY,

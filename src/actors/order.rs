@@ -19,7 +19,7 @@ use super::writer::{Lane, WriteError};
 use crate::channels::{Ask, Attempted, NextAction, RefundAsk};
 use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{Effect, Event, Fact, Finding, Refusal, SendOutcome, Step, Write, journal};
-use crate::domain::id::{OrderId, Round, refund_number};
+use crate::domain::id::{OrderId, Round};
 use crate::domain::order::{
     Attempt, AttemptState, Capture, CloseStage, Order, OrderFailure, Purpose, Reach, RefundStage, State, Wish,
 };
@@ -350,7 +350,7 @@ impl OrderActor {
     }
 
     fn events_of(&self, order: &Order, told: Told, now: Instant) -> (Vec<Event>, Beside) {
-        let event = |fact| Event { at: now, fact };
+        let event = |fact| Event { at: now, incarnation: self.registry.incarnation(), fact };
         match told {
             Told::Timer => (vec![event(woken(order, now))], Beside::default()),
             Told::Fact(fact, next_action) => {
@@ -454,7 +454,7 @@ fn refund_ask(order: &Order, index: u8, registry: &Registry) -> Option<(u8, Roun
     let notify_url = registry.notify_url(&attempt.account);
     let attempt = attempted(order, attempt);
     let ask = RefundAsk {
-        refund_number: refund_number(attempt.number, index, round),
+        refund_number: order.refund_number(index)?,
         attempt,
         reference: capture.reference.clone(),
         dated_at,
@@ -508,7 +508,7 @@ fn has_tried_to_refund(capture: &Capture) -> bool {
 /// An attempt as its channel may be asked about it.
 fn attempted(order: &Order, attempt: &Attempt) -> Attempted {
     Attempted {
-        number: order.number(attempt.ordinal),
+        number: order.number(attempt),
         opened_at: attempt.opened_at,
         expires_at: attempt.expires_at,
         payable_minor: attempt.payable_minor,
@@ -685,7 +685,7 @@ impl ActorShell {
         let details = self.beside.details.as_ref()?;
         let adapter = self.registry.adapter(&attempt.account)?;
         let frozen = adapter.freeze(&Ask {
-            number: order.number(ordinal),
+            number: order.number(attempt),
             method: attempt.method,
             payable_minor: attempt.payable_minor,
             currency: order.currency,

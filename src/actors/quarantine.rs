@@ -123,10 +123,10 @@ mod tests {
         }
         let ids = |after: Option<u128>, limit| {
             let list = quarantine.list(after.map(OrderId::from_u128), limit);
-            list.into_iter().map(|(id, _)| id.as_u128()).collect::<Vec<_>>()
+            list.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
         };
-        assert_eq!(ids(None, 2), [1, 3]);
-        assert_eq!(ids(Some(3), 2), [5, 9]);
+        assert_eq!(ids(None, 2), [1, 3].map(OrderId::from_u128));
+        assert_eq!(ids(Some(3), 2), [5, 9].map(OrderId::from_u128));
         assert_eq!(ids(Some(9), 2), []);
     }
 }

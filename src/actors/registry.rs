@@ -28,7 +28,7 @@ use crate::channels::{Adapter, CallbackError, Heard, NextAction, Notice, Receive
 use crate::config::Config;
 use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{Event, Fact, Refusal};
-use crate::domain::id::{Account, AttemptNumber, OrderId, PlatformId};
+use crate::domain::id::{Account, AttemptNumber, Incarnation, OrderId, PlatformId};
 use crate::domain::order::{Attempt, AttemptState, Order};
 use crate::domain::step::create;
 use crate::domain::time::Instant;
@@ -131,6 +131,11 @@ impl Registry {
 
     pub fn writer(&self) -> &WriterHandle {
         &self.writer
+    }
+
+    /// What is opened from now on is numbered by it.
+    pub fn incarnation(&self) -> Incarnation {
+        self.writer.incarnation()
     }
 
     pub fn router(&self) -> &Router {
@@ -246,12 +251,13 @@ impl Registry {
         let now = clock::now();
         let id = new.facts.id;
         let order = create(&new.facts, now);
-        let mut events = vec![Event { at: now, fact: Fact::Created(Box::new(new.facts)) }];
+        let event = |fact| Event { at: now, incarnation: self.incarnation(), fact };
+        let mut events = vec![event(Fact::Created(Box::new(new.facts)))];
         if let Some((channel, method)) = new.choice {
             let facts = self.facts(order.platform, channel, method, &new.details);
             let verdict = validate(&order, &facts, now);
-            events.push(Event { at: now, fact: Fact::ChannelChosen { channel, method } });
-            events.push(Event { at: now, fact: Fact::Validated { channel, method, verdict } });
+            events.push(event(Fact::ChannelChosen { channel, method }));
+            events.push(event(Fact::Validated { channel, method, verdict }));
         }
         let address = OrderActor::fresh(self.clone(), id, new.known).start();
         self.actors.insert(id, address.clone());
@@ -367,6 +373,8 @@ impl Registry {
         self.writer.write(Lane::Existing, Unit::Inbox(Box::new(row))).await?;
         self.inbox_size.fetch_add(1, Ordering::Relaxed);
         metrics::counter!("tongbao_inbox_total").increment(1);
+        tracing::error!(account = %adapter.account(), number = notice.number.as_str(),
+            "a verified callback of money that no order could take lies in the inbox");
         Ok(Taken::ByInbox)
     }
 
@@ -378,6 +386,7 @@ impl Registry {
     ) -> Result<(), AskError> {
         let fact = Fact::CallbackVerified {
             ordinal: number.ordinal,
+            opened_in: number.incarnation,
             account: account.clone(),
             reference: notice.reference.as_str().into(),
             amount_minor: notice.amount_minor,

@@ -13,6 +13,7 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use super::clock;
+use crate::domain::id::Incarnation;
 use crate::store::{Doubt, Group, Owner, Store, StoreError, Unit};
 
 /// The lanes of the writer.
@@ -132,9 +133,15 @@ pub struct WriterHandle {
     queue: Arc<Mutex<Queue>>,
     gauge: Arc<Gauge>,
     bounds: Bounds,
+    incarnation: Incarnation,
 }
 
 impl WriterHandle {
+    /// Of the store since this process took it over: what is opened from now on is numbered by it.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
     /// Makes a unit durable.
     ///
     /// # Errors
@@ -259,6 +266,7 @@ impl Writer {
         let gauge = Arc::new(Gauge::default());
         let queue = Arc::new(Mutex::new(Queue::default()));
         let (shared, its_queue) = (gauge.clone(), queue.clone());
+        let incarnation = owner.incarnation;
         let address = Writer::start_in_arbiter(&Arbiter::new().handle(), move |_| Writer {
             store,
             owner,
@@ -272,7 +280,7 @@ impl Writer {
             waiting: Arc::default(),
             refusals: 0,
         });
-        WriterHandle { address, queue, gauge, bounds }
+        WriterHandle { address, queue, gauge, bounds, incarnation }
     }
 
     /// Begins the next group if none is under way.

@@ -17,7 +17,7 @@ use super::{
     Adapter, Answer, Attempted, Heard, NextAction, Notice, Payer, Reading, Received, RefundAsk, Stamp, Submitted,
 };
 use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, SendOutcome};
-use crate::domain::id::{AttemptNumber, OrderId, Round, refund_number};
+use crate::domain::id::{AttemptNumber, Incarnation, OrderId, Round, refund_number};
 use crate::domain::money::{Currency, format_minor, parse_minor};
 use crate::domain::time::Instant;
 
@@ -58,7 +58,8 @@ pub(super) fn stamp() -> Stamp {
 }
 
 pub(super) fn number() -> AttemptNumber {
-    AttemptNumber { order: OrderId::from_u128(0x0194_0000_1111_7222_8333_4444_5555_6666), ordinal: 0 }
+    let order = OrderId::from_u128(0x0194_0000_1111_7222_8333_4444_5555_6666);
+    AttemptNumber { order, ordinal: 0, incarnation: Incarnation::default() }
 }
 
 /// 200.60 in a currency.
@@ -76,7 +77,7 @@ pub(super) fn attempt(currency: &str) -> Attempted {
 /// All of a capture goes back.
 pub(super) fn refund_ask(currency: &str, reference: &str) -> RefundAsk {
     RefundAsk {
-        refund_number: refund_number(number(), 0, Round::FIRST),
+        refund_number: refund_number(number(), 0, Incarnation::default(), Round::FIRST),
         attempt: attempt(currency),
         reference: reference.into(),
         dated_at: NOW,

@@ -3,17 +3,19 @@
 use serde::{Deserialize, Serialize};
 
 use super::channel::{Channel, Method};
-use super::id::{Account, OrderId, PlatformId, Round};
+use super::id::{Account, Incarnation, OrderId, PlatformId, Round};
 use super::ledger::Entry;
 use super::money::{Currency, Rate};
 use super::order::{AttemptFailure, FeeBearer, Order, Webhooks};
 use super::retry::Pace;
 use super::time::{Instant, TimeScale};
 
-/// A fact and its time; the journal holds these, with nothing personal in them.
+/// A fact, its time and the store's incarnation by then; the journal holds these, with nothing personal in them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     pub at: Instant,
+    /// What this event opens is numbered by it, for ever.
+    pub incarnation: Incarnation,
     #[serde(flatten)]
     pub fact: Fact,
 }
@@ -58,6 +60,8 @@ pub enum Fact {
     /// A callback whose signature, account and freshness were verified.
     CallbackVerified {
         ordinal: u8,
+        /// By the number that the callback gave: the incarnation that the attempt was opened in.
+        opened_in: Incarnation,
         account: Account,
         reference: Box<str>,
         amount_minor: i64,

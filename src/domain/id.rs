@@ -25,46 +25,68 @@ impl fmt::Display for IdError {
 
 impl std::error::Error for IdError {}
 
+/// The bits that every version 7 UUID has: version and variant.
+const FIXED: u128 = 0x7 << 76 | 0x2 << 62;
+const FIXED_MASK: u128 = 0xF << 76 | 0x3 << 62;
+
 /// An order's identity: a version 7 UUID, so that ids grow with time and pages of an index fill in order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrderId(u128);
 
 impl OrderId {
+    /// The id of these bits; those that every version 7 UUID has are set.
     pub const fn from_u128(value: u128) -> Self {
-        OrderId(value)
+        OrderId(value & !FIXED_MASK | FIXED)
     }
 
     pub const fn as_u128(self) -> u128 {
         self.0
     }
 
-    fn digits(self) -> [u8; DIGITS] {
-        let mut digits = [0; DIGITS];
-        let mut rest = self.0;
+    /// The 122 bits that tell orders apart, in their order.
+    const fn free_bits(self) -> u128 {
+        (self.0 >> 80) << 74 | (self.0 >> 64 & 0xFFF) << 62 | self.0 & ((1 << 62) - 1)
+    }
+
+    const fn from_free_bits(bits: u128) -> Self {
+        OrderId::from_u128((bits >> 74) << 80 | (bits >> 62 & 0xFFF) << 64 | bits & ((1 << 62) - 1))
+    }
+}
+
+/// Digits of base 32, the first one first.
+struct Digits<const N: usize>([u8; N]);
+
+impl<const N: usize> Digits<N> {
+    fn of(value: u128) -> Self {
+        let mut digits = [0; N];
+        let mut rest = value;
         for digit in digits.iter_mut().rev() {
             *digit = ALPHABET[(rest & 31) as usize];
             rest >>= 5;
         }
-        digits
+        Digits(digits)
     }
+}
 
-    fn from_digits(text: &[u8]) -> Result<Self, IdError> {
-        if text.len() != DIGITS || text[0] > b'7' {
-            return Err(IdError);
-        }
-        let mut value: u128 = 0;
-        for byte in text {
-            let digit = ALPHABET.iter().position(|known| known == byte).ok_or(IdError)?;
-            value = value << 5 | digit as u128;
-        }
-        Ok(OrderId(value))
+impl<const N: usize> fmt::Display for Digits<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.0).map_err(|_| fmt::Error)?)
     }
+}
+
+/// The value of at most 26 digits of base 32, the first of 26 being at most 7.
+fn value_of(digits: &[u8]) -> Result<u128, IdError> {
+    let mut value: u128 = 0;
+    for byte in digits {
+        let digit = ALPHABET.iter().position(|known| known == byte).ok_or(IdError)?;
+        value = value << 5 | digit as u128;
+    }
+    Ok(value)
 }
 
 impl fmt::Display for OrderId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = self.digits();
-        write!(f, "{ORDER_PREFIX}{}", std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
+        write!(f, "{ORDER_PREFIX}{}", Digits::<DIGITS>::of(self.0))
     }
 }
 
@@ -78,7 +100,12 @@ impl FromStr for OrderId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        OrderId::from_digits(text.strip_prefix(ORDER_PREFIX).ok_or(IdError)?.as_bytes())
+        let digits = text.strip_prefix(ORDER_PREFIX).ok_or(IdError)?.as_bytes();
+        if digits.len() != DIGITS || digits[0] > b'7' {
+            return Err(IdError);
+        }
+        let value = value_of(digits)?;
+        if value & FIXED_MASK == FIXED { Ok(OrderId(value)) } else { Err(IdError) }
     }
 }
 
@@ -95,19 +122,67 @@ impl<'de> Deserialize<'de> for OrderId {
     }
 }
 
-/// The number under which an attempt is known at its channel: 28 of `[0-9A-Z]`, the order's 26 digits and the
-/// attempt's ordinal, so that a callback finds its order without an index.
+/// Which take-over of its store a number was made in. A restored copy of a store is taken over anew, so what it opens
+/// is numbered otherwise than what the store had opened after the copy was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub struct Incarnation(u16);
+
+impl Incarnation {
+    /// How many there are.
+    pub const COUNT: u16 = 1 << 14;
+
+    /// Another one than this, by a number drawn below `COUNT - 1`.
+    pub const fn another(self, drawn: u16) -> Self {
+        let step = drawn % (Incarnation::COUNT - 1) + 1;
+        Incarnation((self.0 + step) % Incarnation::COUNT)
+    }
+}
+
+impl TryFrom<u16> for Incarnation {
+    type Error = IdError;
+
+    fn try_from(value: u16) -> Result<Self, IdError> {
+        if value < Incarnation::COUNT { Ok(Incarnation(value)) } else { Err(IdError) }
+    }
+}
+
+impl From<Incarnation> for u16 {
+    fn from(incarnation: Incarnation) -> Self {
+        incarnation.0
+    }
+}
+
+/// The number under which an attempt is known at its channel: 28 of `[0-9A-Z]`, from which a callback finds its order
+/// without an index. 28 digits of base 32 are 140 bits: 122 of the order's id, 4 of the ordinal, 14 of the incarnation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptNumber {
     pub order: OrderId,
-    /// 0 for the first attempt of the order, at most 99.
+    /// 0 for the first attempt of the order, below [`AttemptNumber::ORDINALS`].
     pub ordinal: u8,
+    /// Of the store when the attempt was opened, whoever owns it now.
+    pub incarnation: Incarnation,
 }
+
+impl AttemptNumber {
+    /// How many attempts of an order can be told apart.
+    pub const ORDINALS: u8 = 16;
+}
+
+/// The digits that hold nothing but bits of the order, 120 of them; the others are the order's last two bits, the
+/// ordinal and the incarnation.
+const ORDERS_DIGITS: usize = 24;
+const MIXED_DIGITS: usize = 4;
+const INCARNATION_BITS: u32 = Incarnation::COUNT.ilog2();
+const ORDINAL_BITS: u32 = AttemptNumber::ORDINALS.ilog2();
 
 impl fmt::Display for AttemptNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = self.order.digits();
-        write!(f, "{}{:02}", std::str::from_utf8(&digits).map_err(|_| fmt::Error)?, self.ordinal)
+        debug_assert!(self.ordinal < AttemptNumber::ORDINALS, "ordinals are bounded");
+        let bits = self.order.free_bits();
+        let tail = (bits & 3) << ORDINAL_BITS | u128::from(self.ordinal);
+        let mixed = tail << INCARNATION_BITS | u128::from(self.incarnation.0);
+        write!(f, "{}{}", Digits::<ORDERS_DIGITS>::of(bits >> 2), Digits::<MIXED_DIGITS>::of(mixed))
     }
 }
 
@@ -121,13 +196,17 @@ impl FromStr for AttemptNumber {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let bytes = text.as_bytes();
-        if bytes.len() != DIGITS + 2 || !bytes[DIGITS..].iter().all(u8::is_ascii_digit) {
+        if text.len() != ORDERS_DIGITS + MIXED_DIGITS {
             return Err(IdError);
         }
-        let order = OrderId::from_digits(&bytes[..DIGITS])?;
-        let ordinal = (bytes[DIGITS] - b'0') * 10 + (bytes[DIGITS + 1] - b'0');
-        Ok(AttemptNumber { order, ordinal })
+        let (high, mixed) = text.as_bytes().split_at(ORDERS_DIGITS);
+        let (high, mixed) = (value_of(high)?, value_of(mixed)?);
+        let (tail, incarnation) = (mixed >> INCARNATION_BITS, mixed % u128::from(Incarnation::COUNT));
+        Ok(AttemptNumber {
+            order: OrderId::from_free_bits(high << 2 | tail >> ORDINAL_BITS),
+            ordinal: (tail % u128::from(AttemptNumber::ORDINALS)) as u8,
+            incarnation: Incarnation(incarnation as u16),
+        })
     }
 }
 
@@ -149,15 +228,20 @@ impl Round {
     }
 }
 
-/// The number under which the refund of a capture is known at its channel: the attempt's number, `R`, and the place
-/// of the capture among the order's; from the second round on also `N` and the round. At most 36 of `[0-9A-Z]`, which
-/// is fewer than any channel takes (UnionPay: 40). Numbered from the capture, so that no capture is ever refunded
-/// twice: a round begins only when the number of the one before is certainly dead.
-pub fn refund_number(attempt: AttemptNumber, capture: u8, round: Round) -> String {
-    match round {
-        Round::FIRST => format!("{attempt}R{capture:02}"),
-        Round(further) => format!("{attempt}R{capture:02}N{further}"),
-    }
+/// The number under which the refund of a capture is known at its channel: the attempt's number, `R`, and three digits
+/// of the incarnation that the refund was opened in; of a further capture of the attempt also `C` and its place among
+/// them, and from the second round on `N` and the round. That makes 32 of `[0-9A-Z]` as a rule, which is what the column
+/// of UnionPay's file holds, and at most 40, the fewest that a channel takes (UnionPay's `orderId`: AN8..40; WeChat
+/// Pay's `out_refund_no` and Alipay's `out_request_no`: 64; Stripe's keys: 255).
+///
+/// Numbered from the capture, so that no capture is ever refunded twice: a round begins only when the number of the
+/// one before is certainly dead. All rounds keep the refund's incarnation, so that two copies of a store that know the
+/// same refund never send it under two numbers.
+pub fn refund_number(attempt: AttemptNumber, place: u8, incarnation: Incarnation, round: Round) -> String {
+    let opened_in = Digits::<3>::of(u128::from(incarnation.0));
+    let capture = if place > 0 { format!("C{place}") } else { String::new() };
+    let again = if round.is_first() { String::new() } else { format!("N{}", round.0) };
+    format!("{attempt}R{opened_in}{capture}{again}")
 }
 
 /// A platform's row number in the store.
@@ -228,27 +312,83 @@ impl<'de> Deserialize<'de> for Account {
 mod tests {
     use super::*;
 
+    const ORDER: OrderId = OrderId::from_u128(0x0194_0000_1111_7222_8333_4444_5555_6666);
+
+    fn incarnation(value: u16) -> Incarnation {
+        value.try_into().unwrap()
+    }
+
     #[test]
-    fn an_attempts_number_tells_its_order() {
-        let order = OrderId::from_u128(0x0194_0000_1111_7222_8333_4444_5555_6666);
-        let number = AttemptNumber { order, ordinal: 7 };
+    fn report_numbers_repeat_after_a_restore_an_attempts_number_holds_order_ordinal_and_incarnation() {
+        let number = AttemptNumber { order: ORDER, ordinal: 7, incarnation: incarnation(0x2A5C) };
         let text = number.to_string();
-        assert_eq!(text.len(), 28);
-        assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        // 0x0194_0000_1111 (48 bits), 0x222 (12), 0x0333_4444_5555_6666 (62), 7 (4) and 0x2A5C (14), by another program.
+        assert_eq!(text, "06A0000H24H21K6H24ANAPCSKTJW");
         assert_eq!(text.parse(), Ok(number));
-        assert_eq!(format!("ord_{}", &text[..26]).parse(), Ok(order));
-        assert_eq!(refund_number(number, 1, Round::FIRST), format!("{text}R01"));
-        assert_eq!(refund_number(number, 1, Round::FIRST.next()), format!("{text}R01N1"));
-        assert_eq!(refund_number(number, u8::MAX, Round(u8::MAX)).len(), 36);
+        let others = [
+            AttemptNumber { ordinal: 8, ..number },
+            AttemptNumber { incarnation: incarnation(0x2A5D), ..number },
+            AttemptNumber { order: OrderId::from_u128(ORDER.as_u128() + 1), ..number },
+        ];
+        for other in others {
+            assert_ne!(other.to_string(), text);
+        }
+    }
+
+    /// Numbers of 26 digits of the order and two decimals of the ordinal, as they once were, name no order of theirs.
+    #[test]
+    fn a_number_of_the_older_form_is_not_taken_for_one_of_its_order() {
+        let digits = ORDER.to_string().replace(ORDER_PREFIX, "");
+        for ordinal in ["00", "01", "09"] {
+            let read: AttemptNumber = format!("{digits}{ordinal}").parse().unwrap();
+            assert_ne!(read.order, ORDER);
+        }
+    }
+
+    #[test]
+    fn report_numbers_repeat_after_a_restore_a_refunds_number_holds_its_incarnation_and_fits_every_channel() {
+        let attempt = AttemptNumber { order: ORDER, ordinal: 7, incarnation: incarnation(1) };
+        let first = refund_number(attempt, 0, incarnation(0x2A5C), Round::FIRST);
+        assert_eq!(first, format!("{attempt}RAJW"));
+        assert_eq!(first.len(), 32);
+        assert_eq!(refund_number(attempt, 0, incarnation(0x2A5C), Round::FIRST.next()), format!("{first}N1"));
+        assert_eq!(refund_number(attempt, 1, incarnation(0x2A5C), Round::FIRST), format!("{first}C1"));
+        assert_ne!(refund_number(attempt, 0, incarnation(0x2A5D), Round::FIRST), first);
+        let longest = refund_number(attempt, u8::MAX, incarnation(Incarnation::COUNT - 1), Round(u8::MAX));
+        assert_eq!(longest.len(), 40);
+        // UnionPay: 8 to 40 of [0-9A-Za-z]. WeChat Pay: 64 of [0-9A-Za-z_-|*@]. Alipay: 64 of [0-9A-Za-z_]. simpay: 6 to
+        // 64 of [0-9A-Za-z_-]. Stripe: 255 of anything.
+        for number in [attempt.to_string(), first, longest] {
+            assert!((8..=40).contains(&number.len()), "{number}");
+            assert!(number.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase()), "{number}");
+        }
+        // WeChat Pay's out_trade_no is the shortest of an attempt's numbers: 6 to 32.
+        assert_eq!(attempt.to_string().len(), 28);
+    }
+
+    #[test]
+    fn an_incarnation_is_followed_by_any_other_and_never_by_itself() {
+        for seen in [0, 1, Incarnation::COUNT - 1].map(incarnation) {
+            let drawn: std::collections::BTreeSet<_> =
+                (0..Incarnation::COUNT - 1).map(|drawn| seen.another(drawn)).collect();
+            assert_eq!(drawn.len(), usize::from(Incarnation::COUNT - 1));
+            assert!(!drawn.contains(&seen));
+        }
+        assert_eq!(Incarnation::try_from(Incarnation::COUNT), Err(IdError));
     }
 
     #[test]
     fn what_is_no_id_is_refused() {
-        for text in ["", "ord_", "01J", "ord_8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "ord_0194000000000000000000000U", "ord_é"] {
+        let version_4 = "ord_01JG00048H88H86CT48HANASK6";
+        for text in
+            ["", "ord_", "01J", "ord_8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "ord_0194000000000000000000000U", "ord_é", version_4]
+        {
             assert_eq!(text.parse::<OrderId>(), Err(IdError), "{text}");
         }
-        assert_eq!("0000000000000000000000000000000".parse::<AttemptNumber>(), Err(IdError));
-        assert_eq!("000000000000000000000000000x".parse::<AttemptNumber>(), Err(IdError));
+        for text in ["0000000000000000000000000000000", "000000000000000000000000000x", "00000000000000000000000000é"]
+        {
+            assert_eq!(text.parse::<AttemptNumber>(), Err(IdError), "{text}");
+        }
     }
 
     #[test]
@@ -271,7 +411,24 @@ mod tests {
         fn ids_come_back_and_keep_their_order(a: u128, b: u128) {
             let (first, second) = (OrderId::from_u128(a), OrderId::from_u128(b));
             proptest::prop_assert_eq!(first.to_string().parse(), Ok(first));
-            proptest::prop_assert_eq!(a.cmp(&b), first.to_string().cmp(&second.to_string()));
+            proptest::prop_assert_eq!(first.cmp(&second), first.to_string().cmp(&second.to_string()));
+        }
+
+        #[test]
+        fn numbers_come_back_and_keep_their_order(
+            a: u128, b: u128, ordinal in 0..AttemptNumber::ORDINALS, opened_in in 0..Incarnation::COUNT,
+        ) {
+            let number = |id, ordinal, opened_in| {
+                AttemptNumber { order: OrderId::from_u128(id), ordinal, incarnation: incarnation(opened_in) }
+            };
+            let (first, second) = (number(a, ordinal, opened_in), number(b, 0, 0));
+            proptest::prop_assert_eq!(first.to_string().parse(), Ok(first));
+            proptest::prop_assert_eq!(first.cmp(&second), first.to_string().cmp(&second.to_string()));
+        }
+
+        #[test]
+        fn every_28_digits_are_the_number_of_one_attempt(text in "[0-9A-HJKMNP-TV-Z]{28}") {
+            proptest::prop_assert_eq!(text.parse::<AttemptNumber>().unwrap().to_string(), text);
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::channel::{Channel, Closing, Method};
-use super::id::{Account, AttemptNumber, OrderId, PlatformId, Round};
+use super::id::{Account, AttemptNumber, Incarnation, OrderId, PlatformId, Round, refund_number};
 use super::money::{Currency, Rate};
 use super::retry::{self, Pace};
 use super::time::{Instant, TimeScale};
@@ -135,6 +135,8 @@ pub enum CloseStage {
 #[serde(deny_unknown_fields)]
 pub struct Attempt {
     pub ordinal: u8,
+    /// Of the store when it was opened: a part of its number for ever.
+    pub incarnation: Incarnation,
     pub account: Account,
     pub method: Method,
     pub payable_minor: i64,
@@ -244,6 +246,8 @@ pub enum Purpose {
         /// Which number its refund has by now.
         #[serde(default, skip_serializing_if = "Round::is_first")]
         round: Round,
+        /// Of the store when the refund was opened: a part of all its numbers.
+        incarnation: Incarnation,
         /// When the refund was first due under that number: the date that some channels know it by besides.
         dated_at: Instant,
         refund: RefundStage,
@@ -340,8 +344,24 @@ impl Order {
         self.attempts.iter().rev().find(|attempt| attempt.is_open())
     }
 
-    pub fn number(&self, ordinal: u8) -> AttemptNumber {
-        AttemptNumber { order: self.id, ordinal }
+    /// The number of an attempt of this order.
+    pub fn number(&self, attempt: &Attempt) -> AttemptNumber {
+        AttemptNumber { order: self.id, ordinal: attempt.ordinal, incarnation: attempt.incarnation }
+    }
+
+    /// The number that the refund of this capture has by now; none of what the order was paid by.
+    pub fn refund_number(&self, index: u8) -> Option<String> {
+        let (before, rest) = self.captures.split_at_checked(usize::from(index))?;
+        let capture = rest.first()?;
+        let Purpose::Suspense { round, incarnation, .. } = capture.purpose else { return None };
+        let place = before.iter().filter(|other| other.ordinal == capture.ordinal).count();
+        let number = self.number(self.attempt(capture.ordinal)?);
+        Some(refund_number(number, u8::try_from(place).ok()?, incarnation, round))
+    }
+
+    /// Whether no further attempt may be opened.
+    pub fn attempts_used_up(&self) -> bool {
+        self.attempts.len() >= usize::from(self.attempts_max.min(AttemptNumber::ORDINALS))
     }
 
     /// The attempt that a reader cares about: the one paid by, else the open one, else none.

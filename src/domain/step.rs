@@ -10,6 +10,7 @@ mod money;
 mod time;
 
 use super::event::{Created, Effect, Event, Fact, Refusal, Step, WebhookKind, Write};
+use super::id::Incarnation;
 use super::order::{Attempt, Order, State, Webhooks, Wish};
 use super::time::Instant;
 
@@ -55,7 +56,7 @@ pub fn create(facts: &Created, at: Instant) -> Order {
 /// A [`Refusal`] when the event is not allowed; nothing follows from it.
 pub fn step(order: &Order, event: &Event) -> Result<Step, Refusal> {
     let mut draft = Draft::of(order.clone(), event.at);
-    draft.take(&event.fact)?;
+    draft.hear(event)?;
     Ok(draft.finish(order))
 }
 
@@ -66,9 +67,7 @@ pub fn step(order: &Order, event: &Event) -> Result<Step, Refusal> {
 pub fn decide(order: &Order, events: &[Event]) -> Result<Step, Refusal> {
     let mut draft = Draft::of(order.clone(), order.last_at);
     for event in events {
-        draft.now = event.at;
-        draft.at = event.at.max(draft.at);
-        draft.take(&event.fact)?;
+        draft.hear(event)?;
     }
     let mut step = draft.finish(order);
     if step.order != *order || order.version == 0 {
@@ -113,6 +112,8 @@ struct Draft {
     now: Instant,
     /// What goes on record: never earlier than what is there.
     at: Instant,
+    /// What is opened now is numbered by it. Before an event is heard nothing is opened.
+    incarnation: Incarnation,
     writes: Vec<Write>,
     effects: Vec<Effect>,
 }
@@ -120,7 +121,14 @@ struct Draft {
 impl Draft {
     fn of(order: Order, at: Instant) -> Self {
         let (now, at) = (at, at.max(order.last_at));
-        Draft { order, now, at, writes: Vec::new(), effects: Vec::new() }
+        Draft { order, now, at, incarnation: Incarnation::default(), writes: Vec::new(), effects: Vec::new() }
+    }
+
+    fn hear(&mut self, event: &Event) -> Result<(), Refusal> {
+        self.now = event.at;
+        self.at = event.at.max(self.at);
+        self.incarnation = event.incarnation;
+        self.take(&event.fact)
     }
 
     fn finish(mut self, before: &Order) -> Step {
@@ -150,8 +158,8 @@ impl Draft {
             Fact::QueryAnswered { ordinal, finding, asked_at } => self.found(*ordinal, finding, *asked_at),
             Fact::OperatorResolved { ordinal, finding, .. } => self.resolved(*ordinal, finding),
             Fact::CloseAnswered { ordinal, answer } => self.close_answered(*ordinal, answer),
-            Fact::CallbackVerified { ordinal, account, reference, amount_minor, currency } => {
-                self.callback(*ordinal, account, (reference, *amount_minor, currency))
+            Fact::CallbackVerified { ordinal, opened_in, account, reference, amount_minor, currency } => {
+                self.callback((*ordinal, *opened_in), account, (reference, *amount_minor, currency))
             }
             Fact::RefundAnswered { capture, round, outcome } => self.refund_answered(*capture, *round, outcome),
             Fact::CancelAsked => self.cancel(),

@@ -188,7 +188,7 @@ fn view<'a>(
 
 fn attempt_view<'a>(order: &Order, attempt: &'a Attempt) -> AttemptView<'a> {
     AttemptView {
-        id: order.number(attempt.ordinal).to_string(),
+        id: order.number(attempt).to_string(),
         number: attempt.ordinal + 1,
         channel: attempt.channel(),
         method: attempt.method,
@@ -215,7 +215,7 @@ fn suspense_view<'a>(order: &Order, capture: &'a Capture) -> Option<SuspenseView
         amount: format_minor(capture.amount_minor, order.currency),
         reason,
         state,
-        attempt: order.number(capture.ordinal).to_string(),
+        attempt: order.number(order.attempt(capture.ordinal)?).to_string(),
     })
 }
 
@@ -309,7 +309,7 @@ fn optional_text<S: Serializer>(rate: &Option<Rate>, serializer: S) -> Result<S:
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::super::id::{Account, PlatformId, Round};
+    use super::super::id::{Account, Incarnation, PlatformId, Round};
     use super::super::order::{CloseStage, Reach, Webhooks};
     use super::super::retry::Pace;
     use super::super::routing::{Policy, Standing};
@@ -353,6 +353,7 @@ pub(crate) mod tests {
     fn attempt(ordinal: u8, state: AttemptState) -> Attempt {
         Attempt {
             ordinal,
+            incarnation: Incarnation::default(),
             account: Account::new(Channel::Wechat, "default"),
             method: Method::Native,
             payable_minor: 20_060,
@@ -401,7 +402,7 @@ pub(crate) mod tests {
     #[test]
     fn an_order_reads_as_the_contract_has_it() {
         let order = order();
-        let number = order.number(0).to_string();
+        let number = order.number(&order.attempts[0]).to_string();
         let stored = r#"{"type":"qr_code","qr_code":"weixin://x","expires_at":"2026-01-01T00:00:00.123Z"}"#;
         assert_eq!(
             shown(&order, Some(stored)),
@@ -493,7 +494,13 @@ pub(crate) mod tests {
             reference: reference.into(),
             amount_minor: 20_060,
             at: AT,
-            purpose: Purpose::Suspense { reason: SuspenseReason::TooLate, round: Round::FIRST, dated_at: AT, refund },
+            purpose: Purpose::Suspense {
+                reason: SuspenseReason::TooLate,
+                round: Round::FIRST,
+                incarnation: Incarnation::default(),
+                dated_at: AT,
+                refund,
+            },
         };
         order.captures = vec![
             capture("c-1", RefundStage::Owed { tries: 0, due_at: AT }),
@@ -501,7 +508,7 @@ pub(crate) mod tests {
             Capture { purpose: Purpose::Payment, ..capture("c-3", RefundStage::Done { at: AT }) },
         ];
         let shown = shown(&order, None);
-        let number = order.number(0).to_string();
+        let number = order.number(&order.attempts[0]).to_string();
         assert_eq!(
             shown["suspense"],
             json!([

@@ -24,7 +24,7 @@ use sqlx::migrate::Migrator;
 
 use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;
-use crate::domain::id::{Account, OrderId, PlatformId};
+use crate::domain::id::{Account, Incarnation, OrderId, PlatformId};
 use crate::domain::ledger::Entry;
 use crate::domain::order::{FeeBearer, Order, State};
 use crate::domain::payer::PayerMark;
@@ -77,6 +77,8 @@ pub struct Owner {
     pub beat: i64,
     /// The number of the last group.
     pub group: i64,
+    /// Drawn at each take-over, and never the one before.
+    pub incarnation: Incarnation,
     /// Who holds it, for people; empty when nobody does.
     pub holder: String,
     /// When it last wrote, by its clock.
@@ -527,7 +529,8 @@ pub trait Store: Send + Sync + 'static {
     fn owner(&self) -> Reply<'_, Owner>;
     /// What time it is at the store's server; none where it has no clock but ours.
     fn clock(&self) -> Reply<'_, Option<Instant>>;
-    /// Takes the row over if it still is as `seen`: epoch + 1, the new holder. None when it moved meanwhile.
+    /// Takes the row over if it still is as `seen`: epoch + 1, another incarnation, the new holder. None when it moved
+    /// meanwhile.
     fn take_over<'a>(&'a self, seen: &'a Owner, holder: &'a str) -> Reply<'a, Option<Owner>>;
     /// A write that beats and reads the row back; [`StoreError::Fenced`] when the epoch is another's.
     fn beat(&self, epoch: i64, at: Instant) -> Reply<'_, Owner>;

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;
-use crate::domain::id::{Account, OrderId, PlatformId};
+use crate::domain::id::{Account, Incarnation, OrderId, PlatformId};
 use crate::domain::order::{FeeBearer, Order};
 use crate::domain::payer::PayerMark;
 use crate::domain::time::Instant;
@@ -80,6 +80,7 @@ pub struct OwnerColumns {
     epoch: i64,
     beat: i64,
     group_number: i64,
+    incarnation: i64,
     holder: String,
     at: i64,
 }
@@ -87,10 +88,12 @@ pub struct OwnerColumns {
 impl Readable for OwnerColumns {
     type Value = Owner;
     fn read(self) -> Result<Owner, StoreError> {
+        let incarnation = u16::try_from(self.incarnation).ok().and_then(|value| Incarnation::try_from(value).ok());
         Ok(Owner {
             epoch: self.epoch,
             beat: self.beat,
             group: self.group_number,
+            incarnation: incarnation.ok_or_else(|| StoreError::Corrupt("the owner's incarnation".to_owned()))?,
             holder: self.holder,
             at: Instant(self.at),
         })

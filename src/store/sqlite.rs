@@ -26,7 +26,7 @@ use super::{
     KeptAnswer, KeyRow, LastChannel, MIGRATED, OrderFilter, OutboxItem, OutboxPlace, Owner, Platform, Reply, Schema,
     Seen, Store, StoreError, StoredEntry, StoredInboxRow, StoredOrder,
 };
-use crate::domain::id::{OrderId, PlatformId};
+use crate::domain::id::{Incarnation, OrderId, PlatformId};
 use crate::domain::order::Order;
 use crate::domain::payer::PayerMark;
 use crate::domain::time::Instant;

@@ -16,12 +16,12 @@ macro_rules! order_where {
 pub const ORDER: &str = order_where!("o.id = $1");
 pub const ORDER_BY_MERCHANT_ID: &str = order_where!("o.platform_id = $1 AND o.merchant_order_id = $2");
 pub const ORDERS_OF_PLATFORM: &str = order_where!("o.platform_id = ");
-pub const OWNER: &str = "SELECT epoch, beat, group_number, holder, at FROM owner WHERE id = 1";
-pub const TAKE_OVER: &str = "UPDATE owner SET epoch = epoch + 1, beat = beat + 1, holder = $5 \
+pub const OWNER: &str = "SELECT epoch, beat, group_number, incarnation, holder, at FROM owner WHERE id = 1";
+pub const TAKE_OVER: &str = "UPDATE owner SET epoch = epoch + 1, beat = beat + 1, holder = $5, incarnation = $6 \
      WHERE id = 1 AND epoch = $1 AND beat = $2 AND group_number = $3 AND holder = $4 \
-     RETURNING epoch, beat, group_number, holder, at";
+     RETURNING epoch, beat, group_number, incarnation, holder, at";
 pub const BEAT: &str = "UPDATE owner SET beat = beat + 1, at = $2 WHERE id = 1 AND epoch = $1 \
-     RETURNING epoch, beat, group_number, holder, at";
+     RETURNING epoch, beat, group_number, incarnation, holder, at";
 pub const RELEASE: &str = "UPDATE owner SET beat = beat + 1, holder = '' WHERE id = 1 AND epoch = $1";
 pub const JOURNAL: &str = "SELECT version, at, body FROM journal WHERE order_id = $1 ORDER BY version";
 pub const JOURNAL_PAGE: &str = "SELECT version, at, body FROM journal WHERE order_id = $1 AND version > $2 \
@@ -193,7 +193,9 @@ macro_rules! statements {
 
         fn take_over<'a>(&'a self, seen: &'a Owner, holder: &'a str) -> Reply<'a, Option<Owner>> {
             let ask = query_as::<_, OwnerColumns>(TAKE_OVER).bind(seen.epoch).bind(seen.beat).bind(seen.group);
-            self.written(ask.bind(seen.holder.clone()).bind(holder.to_owned()))
+            let drawn = seen.incarnation.another(rand::random_range(0..Incarnation::COUNT - 1));
+            let ask = ask.bind(seen.holder.clone()).bind(holder.to_owned());
+            self.written(ask.bind(i64::from(u16::from(drawn))))
         }
 
         fn beat(&self, epoch: i64, at: Instant) -> Reply<'_, Owner> {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use tongbao::domain::channel::Channel;
 use tongbao::domain::event::{Created, Effect, Event, Fact, Fault, Refusal, Step, Write};
-use tongbao::domain::id::Account;
+use tongbao::domain::id::{Account, Incarnation};
 use tongbao::domain::ledger::LedgerAccount;
 use tongbao::domain::order::{Attempt, FeeBearer, Order, Purpose, RefundStage, State};
 use tongbao::domain::retry::Pace;
@@ -163,7 +163,8 @@ impl Run {
     }
 
     fn tell(&mut self, facts: Vec<Fact>) -> Result<Step, Refusal> {
-        let events: Vec<Event> = facts.into_iter().map(|fact| Event { at: self.at, fact }).collect();
+        let events: Vec<Event> =
+            facts.into_iter().map(|fact| Event { at: self.at, incarnation: Incarnation::default(), fact }).collect();
         let step = step::decide(&self.order, &events)?;
         check(&self.order, &step, self.at);
         if step.order == self.order {
@@ -226,7 +227,7 @@ impl Run {
         let (effect, answer) = self.calls.remove(0);
         let step = self.tell(vec![answer.clone()]).expect("an answer to a call is taken");
         // The same answer again, at the same moment, has no second effect.
-        let event = Event { at: self.at, fact: answer };
+        let event = Event { at: self.at, incarnation: Incarnation::default(), fact: answer };
         let again = step::decide(&step.order, &[event]).expect("an answer that was taken is taken again");
         assert_eq!(again.writes, [], "{effect:?}");
         let sends = |order: &Order| order.attempts.iter().map(|attempt| attempt.sends).collect::<Vec<_>>();

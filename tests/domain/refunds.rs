@@ -1,10 +1,10 @@
 //! Money on its way back under more than one number: a channel may end a refund for good without paying it.
 
 use tongbao::domain::event::{Effect, Event, Fact, RefundOutcome, Refusal, WebhookKind, journal};
-use tongbao::domain::id::{Round, refund_number};
+use tongbao::domain::id::{Incarnation, Round};
 use tongbao::domain::ledger::EntryKind;
 use tongbao::domain::order::{Order, Purpose, RefundStage};
-use tongbao::domain::retry;
+use tongbao::domain::{retry, step};
 
 use crate::world::*;
 
@@ -25,6 +25,10 @@ fn stands(walk: &Walk) -> (Round, RefundStage) {
     }
 }
 
+fn number_of(walk: &Walk) -> String {
+    walk.order.refund_number(CAPTURE).expect("it goes back")
+}
+
 fn rounds(walk: &Walk) -> u8 {
     u8::try_from(retry::refund_rounds(walk.order.pace).len()).expect("few rounds")
 }
@@ -32,10 +36,10 @@ fn rounds(walk: &Walk) -> u8 {
 #[test]
 fn a_refund_that_is_dead_for_certain_is_sent_under_another_number_after_its_gap() {
     let mut walk = owing();
-    let first = refund_number(walk.order.number(0), CAPTURE, Round::FIRST);
+    let first = number_of(&walk);
     assert_eq!(proposed(&walk.tell(refund(CAPTURE, refund_dead()))), [], "not at once");
     let (since, (round, _)) = (walk.at, stands(&walk));
-    assert_ne!(refund_number(walk.order.number(0), CAPTURE, round), first);
+    assert_ne!(number_of(&walk), first);
     assert_eq!(proposed(&walk.wake()), [Effect::Refund { capture: CAPTURE }]);
     assert_eq!(walk.at.since_ms(since), retry::refund_rounds(walk.order.pace)[0]);
     let step = walk.tell(refund_of(round, CAPTURE, RefundOutcome::Done));
@@ -90,12 +94,12 @@ fn an_answer_about_a_number_that_was_given_up_says_nothing_of_the_next_one() {
 #[test]
 fn a_refund_that_no_number_could_pay_is_asked_about_and_waits_for_a_person() {
     let mut walk = owing();
-    let mut numbers = vec![refund_number(walk.order.number(0), CAPTURE, Round::FIRST)];
+    let mut numbers = vec![number_of(&walk)];
     for round in 0..rounds(&walk) {
         assert!(!walk.order.is_stuck(CAPTURE, Round(round), &refund_dead()));
         walk.tell(refund_of(Round(round), CAPTURE, refund_dead()));
         assert_eq!(proposed(&walk.wake()), [Effect::Refund { capture: CAPTURE }]);
-        numbers.push(refund_number(walk.order.number(0), CAPTURE, stands(&walk).0));
+        numbers.push(number_of(&walk));
     }
     let last = Round(rounds(&walk));
     numbers.dedup();
@@ -165,7 +169,7 @@ fn a_first_round_is_stored_as_if_there_were_no_others() {
     let stored = serde_json::to_string(&walk.order).unwrap();
     assert!(!stored.contains("round"));
     assert_eq!(serde_json::from_str::<Order>(&stored).unwrap(), walk.order);
-    let event = |fact: Fact| Event { at: walk.at, fact };
+    let event = |fact: Fact| Event { at: walk.at, incarnation: Incarnation::default(), fact };
     let plain = journal(&[event(refund(CAPTURE, RefundOutcome::Done))]).unwrap();
     assert!(!String::from_utf8(plain.clone()).unwrap().contains("round"));
     let further = journal(&[event(refund_of(SECOND_ROUND, CAPTURE, refund_dead()))]).unwrap();
@@ -178,4 +182,22 @@ fn a_first_round_is_stored_as_if_there_were_no_others() {
     walk.tell(refund(CAPTURE, refund_dead()));
     let stored = serde_json::to_string(&walk.order).unwrap();
     assert_eq!(serde_json::from_str::<Order>(&stored).unwrap(), walk.order);
+}
+
+/// Copies of a store that know the same refund send it under the same numbers, so that the channel pays it once; a
+/// refund that is opened in another life has another number.
+#[test]
+fn report_numbers_repeat_after_a_restore_a_refund_is_numbered_by_the_life_it_was_opened_in() {
+    let (mut first, mut second) = (Walk::succeeded(), Walk::succeeded());
+    let lives = [Incarnation::default().another(0), Incarnation::default().another(1)];
+    for (walk, incarnation) in [(&mut first, lives[0]), (&mut second, lives[1])] {
+        let event = Event { at: walk.at, incarnation, fact: found(0, paid("another", PAYABLE)) };
+        walk.order = step::decide(&walk.order, &[event]).unwrap().order;
+    }
+    assert_eq!(first.order.attempts, second.order.attempts);
+    let number = number_of(&first);
+    assert_ne!(number, number_of(&second));
+    let dead = Event { at: first.at, incarnation: lives[1], fact: refund(CAPTURE, refund_dead()) };
+    first.order = step::decide(&first.order, &[dead]).unwrap().order;
+    assert_eq!(number_of(&first), format!("{number}N1"), "whoever owns the store by then");
 }

@@ -5,7 +5,7 @@ use tongbao::domain::event::{
     CloseAnswer, Created, Effect, Fact, Fault, Finding, RefundOutcome, Refusal, SendOutcome, Step, Verdict,
     WebhookKind, Write,
 };
-use tongbao::domain::id::{Account, PlatformId, Round};
+use tongbao::domain::id::{Account, AttemptNumber, Incarnation, PlatformId, Round};
 use tongbao::domain::ledger::{Entry, EntryKind};
 use tongbao::domain::order::{
     AttemptFailure, AttemptState, FeeBearer, OrderFailure, Purpose, Reach, RefundStage, State, SuspenseReason,
@@ -896,8 +896,13 @@ fn rule_09_a_further_capture_goes_to_suspense_and_is_refunded_once_a_query_confi
     assert_eq!((entries(&step), webhooks(&step)), (vec![EntryKind::Suspense], vec![]));
     assert_eq!(proposed(&step), [Effect::Query { ordinal: 0 }], "no money goes back on a callback's word");
     let dated_at = walk.at;
-    let suspense =
-        |refund| Purpose::Suspense { reason: SuspenseReason::Further, round: Round::FIRST, dated_at, refund };
+    let suspense = |refund| Purpose::Suspense {
+        reason: SuspenseReason::Further,
+        round: Round::FIRST,
+        incarnation: Incarnation::default(),
+        dated_at,
+        refund,
+    };
     assert_eq!(walk.order.captures[1].purpose, suspense(RefundStage::Unconfirmed { since: walk.at }));
     assert_eq!(walk.refusal(refund(1, RefundOutcome::Done)), Refusal::OutOfPlace);
     let step = walk.tell(found(0, paid("late", PAYABLE)));
@@ -1075,6 +1080,38 @@ fn report_an_account_of_another_channel_takes_no_attempt() {
     let crossed = Fact::Validated { channel: Channel::Wechat, method: method_of(Channel::Wechat), verdict };
     assert_eq!(order.refusal(crossed), Refusal::OutOfPlace);
     assert_eq!(order.order, before);
+}
+
+/// The ordinal is the attempt's, but the number was given to another one in a life that the store does not remember.
+#[test]
+fn report_numbers_repeat_after_a_restore_money_of_another_incarnation_is_not_the_attempts() {
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    let own = called_back(Channel::Simpay, 0, REFERENCE, PAYABLE);
+    let Fact::CallbackVerified { opened_in, .. } = own else { panic!("{own:?}") };
+    let mut foreign = own.clone();
+    if let Fact::CallbackVerified { opened_in, .. } = &mut foreign {
+        *opened_in = opened_in.another(0);
+    }
+    assert_eq!(walk.attempt(0).incarnation, opened_in);
+    assert_eq!(walk.refusal(foreign), Refusal::AttemptUnknown);
+    assert_eq!((walk.order.state, walk.order.captures.len()), (State::Submitted, 0));
+    walk.tell(own);
+    assert_eq!(walk.order.state, State::Succeeded);
+}
+
+/// Four bits hold an ordinal.
+#[test]
+fn an_order_has_no_more_attempts_than_ordinals() {
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    walk.order.attempts_max = u8::MAX;
+    for ordinal in 0..AttemptNumber::ORDINALS {
+        if ordinal > 0 {
+            walk.pay_by(Channel::Simpay);
+        }
+        assert_eq!(walk.attempt(ordinal).ordinal, ordinal);
+        walk.tell(found(ordinal, Finding::Declined));
+    }
+    assert_eq!(walk.order.failure, Some(OrderFailure::AttemptsUsedUp));
 }
 
 #[test]

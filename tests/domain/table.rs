@@ -7,7 +7,7 @@ use tongbao::domain::event::{
     CloseAnswer, Created, Effect, Event, Fact, Fault, Finding, RefundOutcome, Refusal, SendOutcome, Step, Verdict,
     Write,
 };
-use tongbao::domain::id::{Account, Round};
+use tongbao::domain::id::{Account, Incarnation, Round};
 use tongbao::domain::order::{
     Attempt, AttemptFailure, AttemptState, CloseStage, Order, OrderFailure, Purpose, Reach, RefundStage,
     SuspenseReason, Wish,
@@ -179,7 +179,7 @@ fn machine() -> String {
         let then = [("deadline, passed", Fact::DeadlinePassed), ("timer, much later", Fact::TimerFired)]
             .map(|(name, fact)| (name.to_owned(), fact, late.at));
         for (name, fact, at) in now.chain(then) {
-            let outcome = outcome(&walk.order, &Event { at, fact });
+            let outcome = outcome(&walk.order, &Event { at, incarnation: Incarnation::default(), fact });
             match outcomes.iter_mut().find(|(known, _)| *known == outcome) {
                 Some((_, names)) => names.push(name),
                 None => outcomes.push((outcome, vec![name])),
@@ -354,7 +354,9 @@ fn close_name(close: CloseStage) -> &'static str {
 }
 
 fn purpose_name(purpose: Purpose) -> String {
-    let Purpose::Suspense { reason, round, refund, dated_at: _ } = purpose else { return "payment".to_owned() };
+    let Purpose::Suspense { reason, round, refund, incarnation: _, dated_at: _ } = purpose else {
+        return "payment".to_owned();
+    };
     let reason = match reason {
         SuspenseReason::WrongAmount => "wrong amount",
         SuspenseReason::Further => "further",

@@ -5,7 +5,7 @@ use tongbao::domain::event::{
     CloseAnswer, Created, Effect, Event, Fact, Fault, Finding, RefundOutcome, Refusal, SendOutcome, Step, Verdict,
     WebhookKind, Write,
 };
-use tongbao::domain::id::{Account, OrderId, PlatformId, Round};
+use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId, Round};
 use tongbao::domain::ledger::EntryKind;
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{Attempt, FeeBearer, Order, State, Webhooks};
@@ -116,7 +116,14 @@ pub fn called_back(channel: Channel, ordinal: u8, reference: &str, amount_minor:
 }
 
 pub fn called_back_in(currency: &str, account: Account, (ordinal, reference, amount_minor): (u8, &str, i64)) -> Fact {
-    Fact::CallbackVerified { ordinal, account, reference: reference.into(), amount_minor, currency: currency.into() }
+    Fact::CallbackVerified {
+        ordinal,
+        opened_in: Incarnation::default(),
+        account,
+        reference: reference.into(),
+        amount_minor,
+        currency: currency.into(),
+    }
 }
 
 pub fn refund(capture: u8, outcome: RefundOutcome) -> Fact {
@@ -228,7 +235,8 @@ impl Walk {
     }
 
     pub fn try_tell(&mut self, facts: Vec<Fact>) -> Result<Step, Refusal> {
-        let events: Vec<Event> = facts.into_iter().map(|fact| Event { at: self.at, fact }).collect();
+        let events: Vec<Event> =
+            facts.into_iter().map(|fact| Event { at: self.at, incarnation: Incarnation::default(), fact }).collect();
         let step = step::decide(&self.order, &events)?;
         check(&self.order, &step, self.at);
         self.order = step.order.clone();

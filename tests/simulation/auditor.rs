@@ -85,7 +85,10 @@ pub fn taken(store: &Store, gateways: &Gateways, number: AttemptNumber) {
 }
 
 fn state_of(store: &Store, number: AttemptNumber) -> Option<AttemptState> {
-    Some(store.row(number.order)?.order.attempt(number.ordinal)?.state)
+    let order = &store.row(number.order)?.order;
+    let attempt = order.attempt(number.ordinal)?;
+    assert_eq!(order.number(attempt), number, "an attempt keeps its number");
+    Some(attempt.state)
 }
 
 /// A unit has become durable.
@@ -127,7 +130,8 @@ pub fn committed(world: &World, unit: &Unit, before: Option<&Row>) {
 /// What is booked was taken by the gateway, that much of it and under that name.
 fn really_taken(world: &World, order: &Order, index: u8) {
     let booked = &order.captures[usize::from(index)];
-    let truth = world.gateways.payment(order.number(booked.ordinal)).and_then(|payment| payment.capture.as_ref());
+    let attempt = order.attempt(booked.ordinal).expect("a capture belongs to an attempt");
+    let truth = world.gateways.payment(order.number(attempt)).and_then(|payment| payment.capture.as_ref());
     let is_true =
         truth.is_some_and(|taken| *taken.reference == *booked.reference && taken.amount_minor == booked.amount_minor);
     assert!(is_true, "{booked:?} is booked, and the gateway's truth is {truth:?}");
@@ -161,6 +165,7 @@ fn follows(before: &Order, order: &Order) {
         assert_eq!(money(capture), money(known), "a capture never changes");
     }
     for (attempt, known) in order.attempts.iter().zip(&before.attempts) {
+        assert_eq!(order.number(attempt), order.number(known), "an attempt keeps its number");
         let was_asked = |stage| stage != CloseStage::NotAsked;
         assert!(was_asked(attempt.close) || !was_asked(known.close), "a close that was asked for is not forgotten");
         assert!(attempt.is_open() || !matches!(known.state, AttemptState::Captured) || attempt.state == known.state);
@@ -171,7 +176,7 @@ fn follows(before: &Order, order: &Order) {
 fn deaths(world: &World, order: &Order, before: Option<&Order>) {
     for attempt in order.attempts.iter().filter(|attempt| attempt.state == AttemptState::Dead) {
         let known = before.and_then(|before| before.attempt(attempt.ordinal));
-        let number = order.number(attempt.ordinal);
+        let number = order.number(attempt);
         if known.is_some_and(|known| known.state == AttemptState::Dead) {
             continue;
         }
@@ -224,7 +229,7 @@ pub fn look(world: &World) {
 
 /// What time alone ends is found to have ended, soon after no money can come by it any more.
 fn ends_in_time(world: &World, order: &Order, attempt: &Attempt) {
-    let (now, number) = (world.now(), order.number(attempt.ordinal));
+    let (now, number) = (world.now(), order.number(attempt));
     let is_calm = now > world.calm_at.plus_ms(SETTLED_MS);
     let is_over = now > attempt.expires_at.plus_ms(LAPSE_MAX_MS + LOOK_MAX_MS);
     let payment = world.gateways.payment(number);

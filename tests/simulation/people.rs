@@ -99,7 +99,7 @@ pub fn create(world: &mut World, buyer: usize) {
         expires_at: now.plus_ms(buyer.lives_ms),
     };
     let order = step::create(&facts, now);
-    let mut events = vec![Event { at: now, fact: Fact::Created(Box::new(facts)) }];
+    let mut events = vec![Event { at: now, incarnation: world.incarnation(), fact: Fact::Created(Box::new(facts)) }];
     if world.dice.happens(700) {
         let (channel, method) = any_way(world);
         events.extend(world.choice(&order, channel, method));
@@ -241,7 +241,7 @@ pub fn resolve(world: &mut World, extent: Extent) {
             }
         };
         if let Some(attempt) = row.order.open_attempt().filter(is_meant) {
-            resolved.push((row.order.number(attempt.ordinal), attempt.account.clone()));
+            resolved.push((row.order.number(attempt), attempt.account.clone()));
         }
     }
     for (number, account) in resolved {

@@ -4,7 +4,7 @@
 use tongbao::domain::breaker::{Admission, Sign};
 use tongbao::domain::channel::Channel;
 use tongbao::domain::event::{CloseAnswer, Effect, Fact, Fault, Finding, RefundOutcome, SendOutcome};
-use tongbao::domain::id::{Account, AttemptNumber, refund_number};
+use tongbao::domain::id::{Account, AttemptNumber};
 use tongbao::domain::order::{Attempt, Order, Purpose, State};
 
 use crate::auditor;
@@ -26,7 +26,7 @@ impl World {
         let refund = |capture: u8| {
             let taken = &order.captures[usize::from(capture)];
             let Purpose::Suspense { round, .. } = taken.purpose else { panic!("{taken:?} is not to be given back") };
-            (taken, round, refund_number(order.number(taken.ordinal), capture, round))
+            (taken, round, order.refund_number(capture).expect("it goes back"))
         };
         let (ordinal, question, request) = match effect {
             Effect::ArmTimer { .. } | Effect::Choose { .. } => return,
@@ -47,7 +47,7 @@ impl World {
         };
         let asked_at = self.agenda.now;
         let call = Call {
-            number: order.number(ordinal),
+            number: order.number(attempt(ordinal)),
             method: attempt(ordinal).method,
             account: attempt(ordinal).account.clone(),
             question,
@@ -314,6 +314,7 @@ impl World {
         }
         let fact = Fact::CallbackVerified {
             ordinal: notice.number.ordinal,
+            opened_in: notice.number.incarnation,
             account: notice.account.clone(),
             reference: notice.reference.as_str().into(),
             amount_minor: notice.amount_minor,

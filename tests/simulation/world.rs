@@ -6,7 +6,7 @@ use tongbao::actors::turn::{Turn, TurnError};
 use tongbao::actors::writer::WriteError;
 use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::event::{Effect, Event, Fact};
-use tongbao::domain::id::{Account, AttemptNumber, OrderId};
+use tongbao::domain::id::{Account, AttemptNumber, Incarnation, OrderId};
 use tongbao::domain::order::{Order, State};
 use tongbao::domain::step;
 use tongbao::domain::time::Instant;
@@ -285,6 +285,12 @@ impl World {
         self.agenda.after(down_ms, What::Restart);
     }
 
+    /// Of the store in this life of the server: another one in each.
+    pub fn incarnation(&self) -> Incarnation {
+        let life = u16::try_from(self.lives).expect("a server has few lives");
+        Incarnation::default().another(life)
+    }
+
     fn restart(&mut self) {
         // Taking the store over waits for what was under way there, and fences the rest out.
         for group in std::mem::take(&mut self.late_groups) {
@@ -446,7 +452,8 @@ impl World {
 
     fn begin(&mut self, id: OrderId, mut turn: Box<Turn>, letter: Letter) {
         let now = self.now();
-        let event = |fact| Event { at: now, fact };
+        let incarnation = self.incarnation();
+        let event = |fact| Event { at: now, incarnation, fact };
         let (mut merchant_number, mut next_action) = (None, None);
         let events = match &letter {
             Letter::Open { events, merchant } => {
@@ -488,7 +495,9 @@ impl World {
     /// What a choice of a channel means to this order, as the server's actor puts it together.
     pub fn choice(&mut self, order: &Order, channel: Channel, method: Method) -> Vec<Event> {
         let now = self.now();
-        let mut events = vec![Event { at: now, fact: Fact::ChannelChosen { channel, method } }];
+        let incarnation = self.incarnation();
+        let event = |fact| Event { at: now, incarnation, fact };
+        let mut events = vec![event(Fact::ChannelChosen { channel, method })];
         match order.state {
             State::Created => {
                 let account = Account::new(channel, self.dice.pick(&["default", "second"]));
@@ -497,7 +506,7 @@ impl World {
                 let health = if waits.is_some() { Health::Down } else { Health::Up };
                 let facts = Facts { channel, method, account: Some(account), health, risk };
                 let verdict = validate(order, &facts, now);
-                events.push(Event { at: now, fact: Fact::Validated { channel, method, verdict } });
+                events.push(event(Fact::Validated { channel, method, verdict }));
             }
             State::Validating | State::Submitted | State::Succeeded | State::Failed => {}
         }
@@ -572,7 +581,10 @@ impl World {
         for (order, act) in acts {
             match act {
                 Act::Perform(effect) => self.perform(&order, effect),
-                Act::Withdraw { ordinal } => self.withdraw(order.number(ordinal)),
+                Act::Withdraw { ordinal } => {
+                    let attempt = order.attempt(ordinal).expect("what is withdrawn is an attempt");
+                    self.withdraw(order.number(attempt));
+                }
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use tongbao::domain::event::{Event, Fact};
-use tongbao::domain::id::OrderId;
+use tongbao::domain::id::{Incarnation, OrderId};
 use tongbao::domain::order::Order;
 use tongbao::store::{self, Balance, Committed, Group, OrderUnit, Store, StoreError, Unit, whole};
 
@@ -136,5 +136,9 @@ pub fn again(unit: &OrderUnit) -> OrderUnit {
 
 /// A step that changes hardly anything, to be taken any number of times.
 pub fn cancel(order: &Order) -> OrderUnit {
-    units::unit(order, &[Event { at: units::START.plus_ms(5_000), fact: Fact::CancelAsked }], None)
+    units::unit(
+        order,
+        &[Event { at: units::START.plus_ms(5_000), incarnation: Incarnation::default(), fact: Fact::CancelAsked }],
+        None,
+    )
 }

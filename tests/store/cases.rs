@@ -5,7 +5,7 @@ use std::task::{Context, Waker};
 
 use tongbao::domain::channel::Channel;
 use tongbao::domain::event::{Event, WebhookKind};
-use tongbao::domain::id::{Account, OrderId, PlatformId};
+use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId};
 use tongbao::domain::order::{FeeBearer, State};
 use tongbao::domain::payer::PayerMark;
 use tongbao::domain::time::Instant;
@@ -129,6 +129,8 @@ pub async fn a_store_is_taken_over_only_as_it_was_seen(book: Book) {
     let seen = book.store.owner().await.unwrap();
     let taken = book.store.take_over(&seen, "other").await.unwrap().expect("nothing moved");
     assert_eq!((taken.epoch, taken.holder.as_str(), taken.group), (seen.epoch + 1, "other", seen.group));
+    assert_ne!(taken.incarnation, seen.incarnation, "another life, another incarnation");
+    assert_eq!(book.store.beat(taken.epoch, START).await.unwrap().incarnation, taken.incarnation);
     assert_eq!(book.store.take_over(&seen, "third").await.unwrap(), None, "another was first");
     book.store.release(taken.epoch).await.unwrap();
     let free = book.store.owner().await.unwrap();
@@ -585,6 +587,7 @@ pub async fn the_books_add_up(mut book: Book) {
         &found.order,
         &[Event {
             at: START.plus_ms(9_000),
+            incarnation: Incarnation::default(),
             fact: tongbao::domain::event::Fact::RefundAnswered {
                 capture: 0,
                 round: tongbao::domain::id::Round::FIRST,

@@ -59,7 +59,7 @@ async fn measure(store: &dyn Store) {
         let submitted = each(groups, units, |group, unit| units::submit(&created[group][unit].order));
         let succeeded = each(groups, units, |group, unit| {
             let order = &submitted[group][unit].order;
-            units::paid(order, &order.number(0).to_string())
+            units::paid(order, &order.number(&order.attempts[0]).to_string())
         });
         let delivered: Vec<Vec<Unit>> = each(groups, units, |group, unit| {
             Unit::Delivery(Delivery::Delivered { order: created[group][unit].id, sequence: 1 })

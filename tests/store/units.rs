@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::event::{Created, Event, Fact, Finding, SendOutcome, Verdict, Write};
-use tongbao::domain::id::{Account, OrderId, PlatformId};
+use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
 use tongbao::domain::retry::Pace;
@@ -22,7 +22,9 @@ static IDS: AtomicU64 = AtomicU64::new(1);
 pub fn new_id() -> OrderId {
     let count = IDS.fetch_add(1, Ordering::Relaxed);
     let random = count.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 2;
-    OrderId::from_u128((START.0 as u128 + u128::from(count / 40)) << 80 | u128::from(count) << 64 | u128::from(random))
+    OrderId::from_u128(
+        (START.0 as u128 + u128::from(count / 40)) << 80 | u128::from(count % 40) << 64 | u128::from(random),
+    )
 }
 
 pub fn rate(billionths: i64) -> Rate {
@@ -79,7 +81,8 @@ pub fn unit(before: &Order, events: &[Event], request: Option<Request>) -> Order
     for write in step.writes {
         match write {
             Write::OpenAttempt { ordinal } => {
-                let frozen = format!(r#"{{"amount":"12.41","number":"{}"}}"#, before.number(ordinal));
+                let number = unit.order.number(unit.order.attempt(ordinal).expect("it was opened"));
+                let frozen = format!(r#"{{"amount":"12.41","number":"{}"}}"#, number);
                 unit.attempts.push(AttemptRow { ordinal, frozen: frozen.into() });
             }
             Write::Capture { index } => unit.captures.push(index),
@@ -104,7 +107,11 @@ pub fn new_order(platform: PlatformId, merchant_order_id: &str) -> OrderUnit {
 pub fn new_order_of(platform: PlatformId, request: Request) -> OrderUnit {
     let facts = created(platform, 1_234);
     let order = step::create(&facts, START);
-    unit(&order, &[Event { at: START, fact: Fact::Created(Box::new(facts)) }], Some(request))
+    unit(
+        &order,
+        &[Event { at: START, incarnation: Incarnation::default(), fact: Fact::Created(Box::new(facts)) }],
+        Some(request),
+    )
 }
 
 /// The step that chooses a channel and opens an attempt there.
@@ -116,15 +123,16 @@ pub fn submit_to(order: &Order, account: &str) -> OrderUnit {
     let at = START.plus_ms(1_000);
     let (channel, method) = (Channel::Simpay, Method::Qr);
     let verdict = Verdict::Suitable { account: Account::new(channel, account), expires_at: START.plus_ms(HOUR_MS / 2) };
-    let chosen = Event { at, fact: Fact::ChannelChosen { channel, method } };
-    let validated = Event { at, fact: Fact::Validated { channel, method, verdict } };
+    let chosen = Event { at, incarnation: Incarnation::default(), fact: Fact::ChannelChosen { channel, method } };
+    let validated =
+        Event { at, incarnation: Incarnation::default(), fact: Fact::Validated { channel, method, verdict } };
     unit(order, &[chosen, validated], None)
 }
 
 /// The step that stores what the payer has to do.
 pub fn accepted(order: &Order) -> OrderUnit {
     let fact = Fact::SendAnswered { ordinal: 0, send: 1, outcome: SendOutcome::Accepted { reference: None } };
-    unit(order, &[Event { at: START.plus_ms(1_100), fact }], None)
+    unit(order, &[Event { at: START.plus_ms(1_100), incarnation: Incarnation::default(), fact }], None)
 }
 
 /// The step that takes the money.
@@ -137,7 +145,7 @@ pub fn paid(order: &Order, reference: &str) -> OrderUnit {
 pub fn found(order: &Order, reference: &str, amount_minor: i64) -> OrderUnit {
     let finding = Finding::Paid { reference: reference.into(), amount_minor };
     let fact = Fact::QueryAnswered { ordinal: 0, finding, asked_at: START };
-    unit(order, &[Event { at: START.plus_ms(2_000), fact }], None)
+    unit(order, &[Event { at: START.plus_ms(2_000), incarnation: Incarnation::default(), fact }], None)
 }
 
 pub fn group(units: Vec<OrderUnit>) -> Vec<Unit> {

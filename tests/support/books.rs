@@ -167,7 +167,7 @@ async fn check_journal(store: &dyn Store, order: &Order) {
 
 /// By the gateway's own books, an order's net captured money is its payable if it succeeded, and else nothing.
 async fn check_gateway(gateway: &Gateway, order: &Order) {
-    let numbers: Vec<String> = order.attempts.iter().map(|attempt| order.number(attempt.ordinal).to_string()).collect();
+    let numbers: Vec<String> = order.attempts.iter().map(|attempt| order.number(attempt).to_string()).collect();
     let expected = match order.state {
         State::Succeeded => order.current_attempt().expect("a paid order has its attempt").payable_minor,
         State::Created | State::Validating | State::Submitted | State::Failed => 0,

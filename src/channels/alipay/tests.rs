@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::*;
 use crate::channels::Payer;
 use crate::domain::channel::Method;
-use crate::domain::id::{AttemptNumber, OrderId};
+use crate::domain::id::{AttemptNumber, Incarnation, OrderId};
 use crate::domain::money::Currency;
 
 mod bills;
@@ -84,7 +84,7 @@ fn stamp() -> Stamp {
 }
 
 fn number() -> AttemptNumber {
-    AttemptNumber { order: OrderId::from_u128(1), ordinal: 0 }
+    AttemptNumber { order: OrderId::from_u128(1), ordinal: 0, incarnation: Incarnation::default() }
 }
 
 static NOBODY: Payer = Payer { openid: None, ip: None };
@@ -183,7 +183,7 @@ fn the_signed_text_is_the_documented_one() {
     let text = wire::signed_text_of_filled(&parameters, Uncovered::Sign);
     assert_eq!(
         text,
-        "app_id=2021000000000001&biz_content={\"out_trade_no\":\"0000000000000000000000000100\",\
+        "app_id=2021000000000001&biz_content={\"out_trade_no\":\"0000000000000000000000008000\",\
          \"product_code\":\"QR_CODE_OFFLINE\",\"subject\":\"Tea ＆ cake ＝ 1／2\",\
          \"time_expire\":\"2026-01-01 11:00:00\",\"total_amount\":\"200.60\"}&charset=utf-8&format=JSON&\
          method=alipay.trade.precreate&notify_url=https://pay.example/v1/callbacks/alipay&\
@@ -414,7 +414,7 @@ fn a_refund_is_done_only_if_money_moved() {
     let request = called(&alipay.refund(&ask, &stamp()));
     assert_eq!(
         request["biz_content"],
-        r#"{"out_request_no":"0000000000000000000000000100R00","refund_amount":"0.60","trade_no":"2026010122001"}"#
+        r#"{"out_request_no":"0000000000000000000000008000R00","refund_amount":"0.60","trade_no":"2026010122001"}"#
     );
     let refunded = |answer: Answer| alipay.read_refund(&ask, &stamp(), &answer);
     let done = format!(

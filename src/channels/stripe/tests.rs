@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::channels::{NextAction, Payer};
 use crate::domain::channel::Method;
-use crate::domain::id::{AttemptNumber, OrderId};
+use crate::domain::id::{AttemptNumber, Incarnation, OrderId};
 use crate::domain::money::Currency;
 
 const SECRET: &str = "whsec_c2VjcmV0";
@@ -26,7 +26,7 @@ fn stripe() -> Stripe {
 }
 
 fn number() -> AttemptNumber {
-    AttemptNumber { order: OrderId::from_u128(7), ordinal: 1 }
+    AttemptNumber { order: OrderId::from_u128(7), ordinal: 1, incarnation: Incarnation::default() }
 }
 
 fn currency(code: &str) -> Currency {

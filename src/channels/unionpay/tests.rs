@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_RSA_SHA256, SerialNumber};
 
 use super::*;
-use crate::domain::id::{AttemptNumber, OrderId, Round, refund_number};
+use crate::domain::id::{AttemptNumber, Incarnation, OrderId, Round, refund_number};
 use crate::domain::money::Currency;
 
 const MER_ID: &str = "777290058167151";
@@ -100,7 +100,8 @@ fn stamp() -> Stamp {
 }
 
 fn number() -> AttemptNumber {
-    AttemptNumber { order: OrderId::from_u128(0x0194_0000_1111_7222_8333_4444_5555_6666), ordinal: 0 }
+    let order = OrderId::from_u128(0x0194_0000_1111_7222_8333_4444_5555_6666);
+    AttemptNumber { order, ordinal: 0, incarnation: Incarnation::default() }
 }
 
 fn cny() -> Currency {
@@ -120,7 +121,7 @@ fn attempt() -> Attempted {
 
 fn refund_ask() -> RefundAsk {
     RefundAsk {
-        refund_number: refund_number(number(), 0, Round::FIRST),
+        refund_number: refund_number(number(), 0, Incarnation::default(), Round::FIRST),
         attempt: attempt(),
         reference: "782209081322060674028".into(),
         dated_at: OPENED_AT.plus_ms(60_000),

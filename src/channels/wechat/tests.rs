@@ -21,7 +21,7 @@ use super::keys::Signer;
 use super::{Credentials, PublicKey, Wechat};
 use crate::channels::{Adapter, Answer, Ask, Attempted, Payer, Received, RefundAsk, Stamp, Submission};
 use crate::domain::channel::Method;
-use crate::domain::id::{AttemptNumber, OrderId, Round, refund_number};
+use crate::domain::id::{AttemptNumber, Incarnation, OrderId, Round, refund_number};
 use crate::domain::money::Currency;
 use crate::domain::time::Instant;
 
@@ -81,7 +81,11 @@ fn stamp() -> Stamp {
 
 fn attempt() -> Attempted {
     Attempted {
-        number: AttemptNumber { order: OrderId::from_u128(0x0194_0000_1111_7222_8333_4444_5555_6666), ordinal: 3 },
+        number: AttemptNumber {
+            order: OrderId::from_u128(0x0194_0000_1111_7222_8333_4444_5555_6666),
+            ordinal: 3,
+            incarnation: Incarnation::default(),
+        },
         opened_at: NOW.plus_ms(-60_000),
         expires_at: NOW.plus_ms(7_200_000),
         payable_minor: 20_060,
@@ -112,7 +116,7 @@ fn ask(method: Method) -> Ask<'static> {
 fn refund_ask() -> RefundAsk {
     let attempt = attempt();
     RefundAsk {
-        refund_number: refund_number(attempt.number, 0, Round::FIRST),
+        refund_number: refund_number(attempt.number, 0, Incarnation::default(), Round::FIRST),
         attempt,
         reference: REFERENCE.into(),
         dated_at: NOW,

@@ -115,7 +115,7 @@ impl GatewayBooks {
     async fn compare_order(&self, reading: Reading<'_>, order: Order) -> Result<(u64, Vec<Difference>), String> {
         let mut differences = Vec::new();
         for attempt in &order.attempts {
-            let number = order.number(attempt.ordinal);
+            let number = order.number(attempt);
             let line: Option<Line> = self.get(&format!("/sim/orders/{number}")).await?;
             let Some(ahead) = compare_attempt(&order, attempt, line.as_ref()) else { continue };
             let now = reading.store.order(order.id).await.map_err(|error| error.to_string())?;
@@ -150,7 +150,7 @@ fn compare_attempt(order: &Order, attempt: &Attempt, line: Option<&Line>) -> Opt
             refunded += capture.amount_minor;
         }
     }
-    let number = order.number(attempt.ordinal);
+    let number = order.number(attempt);
     let Some(line) = line else {
         return (captured > 0).then(|| Side::Us(format!("{number}: captured by us, unknown to the gateway")));
     };

@@ -3,7 +3,7 @@
 use super::{CLAIM_STANDS_MS, Draft, Witness};
 use crate::domain::channel::{Closing, Lapse, Unclosed};
 use crate::domain::event::{CloseAnswer, Effect, Fault, Finding, Refusal, SendOutcome, Write};
-use crate::domain::id::Account;
+use crate::domain::id::{Account, Incarnation};
 use crate::domain::order::{Attempt, AttemptFailure, AttemptState, CloseStage, Order, Reach};
 use crate::domain::retry;
 use crate::domain::time::{Instant, TimeScale};
@@ -236,11 +236,16 @@ impl Draft {
 
     pub(super) fn callback(
         &mut self,
-        ordinal: u8,
+        (ordinal, opened_in): (u8, Incarnation),
         account: &Account,
         (reference, amount_minor, currency): (&str, i64, &str),
     ) -> Result<(), Refusal> {
-        if self.attempt_mut(ordinal)?.account != *account {
+        let attempt = self.attempt_mut(ordinal)?;
+        // Another attempt had this ordinal, in a life of the store that it does not remember.
+        if attempt.incarnation != opened_in {
+            return Err(Refusal::AttemptUnknown);
+        }
+        if attempt.account != *account {
             return Err(Refusal::AccountDiffers);
         }
         if currency != self.order.currency.code() {

@@ -27,7 +27,7 @@ impl Order {
 
 impl Draft {
     pub(super) fn choose(&mut self, channel: Channel, method: Method) -> Result<(), Refusal> {
-        let used_up = self.order.attempts.len() >= usize::from(self.order.attempts_max);
+        let used_up = self.order.attempts_used_up();
         match self.order.state {
             State::Succeeded | State::Failed => Err(Refusal::OrderFinal),
             State::Validating => Err(Refusal::OutOfPlace),
@@ -178,11 +178,12 @@ impl Draft {
         let Some(quote) = self.order.quote(account.channel()) else {
             return self.back_to_created(AttemptFailure::ChannelUnsuitable);
         };
-        let ordinal = u8::try_from(self.order.attempts.len()).expect("attempts are bounded by attempts_max");
+        let ordinal = u8::try_from(self.order.attempts.len()).expect("attempts are bounded by the ordinals");
         // Exactly one more: an actor keeps the order in memory, and most orders have one attempt and one capture.
         self.order.attempts.reserve_exact(1);
         self.order.attempts.push(Attempt {
             ordinal,
+            incarnation: self.incarnation,
             account: account.clone(),
             method,
             payable_minor: quote.payable_minor,

@@ -28,7 +28,7 @@ impl Draft {
                 if let Some(attempt) = self.order.attempts.iter_mut().find(|attempt| attempt.ordinal == ordinal) {
                     attempt.failure = Some(failure);
                 }
-                if self.order.attempts.len() >= usize::from(self.order.attempts_max) {
+                if self.order.attempts_used_up() {
                     self.fail(OrderFailure::AttemptsUsedUp);
                 } else {
                     self.order.state = State::Created;

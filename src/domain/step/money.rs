@@ -23,7 +23,7 @@ impl Draft {
         if let Some(index) = self.known_capture(ordinal, reference) {
             return self.capture_again(index, ordinal, amount_minor, witness);
         }
-        let (now, at) = (self.now, self.at);
+        let (now, at, incarnation) = (self.now, self.at, self.incarnation);
         let final_state = self.order.state;
         let attempt = self.attempt_mut(ordinal)?;
         let matching = amount_minor == attempt.payable_minor;
@@ -48,11 +48,11 @@ impl Draft {
             (None, _) => Purpose::Payment,
             (Some(reason), Witness::Query) => {
                 let refund = RefundStage::Owed { tries: 0, due_at: now };
-                Purpose::Suspense { reason, round: Round::FIRST, dated_at: now, refund }
+                Purpose::Suspense { reason, round: Round::FIRST, incarnation, dated_at: now, refund }
             }
             (Some(reason), Witness::Callback) => {
                 let refund = RefundStage::Unconfirmed { since: now };
-                Purpose::Suspense { reason, round: Round::FIRST, dated_at: now, refund }
+                Purpose::Suspense { reason, round: Round::FIRST, incarnation, dated_at: now, refund }
             }
         };
         let index = u8::try_from(self.order.captures.len()).map_err(|_| Refusal::OutOfPlace)?;

@@ -8,7 +8,7 @@ fn fields() -> Vec<(&'static str, String)> {
         ("app_id", APP_ID),
         ("auth_app_id", APP_ID),
         ("seller_id", SELLER_ID),
-        ("out_trade_no", "0000000000000000000000000100"),
+        ("out_trade_no", "0000000000000000000000008000"),
         ("trade_no", "2026010122001"),
         ("trade_status", "TRADE_SUCCESS"),
         ("total_amount", "200.60"),
@@ -60,7 +60,7 @@ fn heard(body: &str) -> Result<Heard, CallbackError> {
 
 fn capture() -> Heard {
     Heard::Capture(super::super::super::Notice {
-        number: "0000000000000000000000000100".into(),
+        number: "0000000000000000000000008000".into(),
         reference: "2026010122001".into(),
         amount_minor: 20060,
         currency: "CNY".into(),

@@ -81,7 +81,7 @@ fn the_samples_lines_are_read() {
 
 #[test]
 fn a_refund_names_its_attempt_and_its_capture() {
-    let number = refund_number(number(), 0, Round::FIRST);
+    let number = refund_number(number(), 0, Incarnation::default(), Round::FIRST);
     let refund = line(&[
         (0, "S30"),
         (ORDER_ID_AT, &number),

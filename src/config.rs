@@ -127,6 +127,7 @@ pub struct Orders {
     pub scan_ms: u64,
     pub scan_page: u32,
     pub takeup_per_second: u32,
+    pub inbox_max: i64,
     pub quarantine_retry_ms: Vec<u64>,
 }
 
@@ -349,6 +350,9 @@ impl Config {
         }
         if self.webhooks.retry_ms.iter().sum::<u64>() < 24 * 3_600_000 {
             return refuse("webhooks.retry_ms", "must add up to at least 24 hours: that much is promised");
+        }
+        if !(1_000..=10_000_000).contains(&self.orders.inbox_max) {
+            return refuse("orders.inbox_max", "must be 1000 to 10000000");
         }
         if self.orders.quarantine_retry_ms.is_empty() {
             return refuse("orders.quarantine_retry_ms", "must hold at least one gap");

@@ -99,6 +99,7 @@ on_both_stores!(
     webhooks_live_and_die_in_the_outbox,
     the_outbox_turns_pages,
     the_inbox_keeps_what_no_order_could_take,
+    the_inbox_turns_pages_of_orders,
     answers_are_kept_and_forgotten,
     a_claim_lives_and_dies_with_its_step,
     platforms_and_their_keys,

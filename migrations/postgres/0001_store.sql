@@ -127,7 +127,8 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_due ON outbox (next_at, order_id, sequence);
 
--- Verified callbacks that no order could take yet. A number is never used again.
+-- Verified callbacks that no order could take yet: what they tell, and the bytes it was read from. The same again is
+-- kept once. A number is never used again.
 CREATE TABLE inbox (
     id       BIGINT PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     reason   TEXT   NOT NULL,
@@ -136,6 +137,8 @@ CREATE TABLE inbox (
     number   TEXT   NOT NULL,
     order_id UUID,
     body     BYTEA  NOT NULL,
+    raw      BYTEA  NOT NULL,
+    digest   BYTEA  NOT NULL UNIQUE CHECK (length(digest) = 32),
     at       BIGINT NOT NULL
 );
 CREATE INDEX inbox_by_order ON inbox (order_id, id);

@@ -116,7 +116,7 @@ CREATE TABLE entries (
 
 -- Webhooks that were not delivered yet. The snapshot is the order as it was at that step.
 CREATE TABLE outbox (
-    order_id BLOB    NOT NULL,
+    order_id BLOB    NOT NULL CHECK (length(order_id) = 16),
     sequence INTEGER NOT NULL,
     kind     TEXT    NOT NULL,
     at       INTEGER NOT NULL,
@@ -129,7 +129,8 @@ CREATE TABLE outbox (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX outbox_due ON outbox (next_at, order_id, sequence);
 
--- Verified callbacks that no order could take yet. A number is never used again.
+-- Verified callbacks that no order could take yet: what they tell, and the bytes it was read from. The same again is
+-- kept once. A number is never used again.
 CREATE TABLE inbox (
     id       INTEGER PRIMARY KEY AUTOINCREMENT,
     reason   TEXT    NOT NULL,
@@ -138,6 +139,8 @@ CREATE TABLE inbox (
     number   TEXT    NOT NULL,
     order_id BLOB,
     body     BLOB    NOT NULL,
+    raw      BLOB    NOT NULL,
+    digest   BLOB    NOT NULL UNIQUE CHECK (length(digest) = 32),
     at       INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX inbox_by_order ON inbox (order_id, id);

@@ -13,5 +13,6 @@ pub mod supervisor;
 pub mod takeup;
 pub mod timers;
 pub mod turn;
+pub mod unreadable;
 pub mod webhooks;
 pub mod writer;

@@ -4,13 +4,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use actix::prelude::*;
+use aws_lc_rs::digest::{SHA256, digest};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::ask::{Addressee, AskError, Command, Details, NewOrder, Patience, Placed, Resolution, Taken};
@@ -21,6 +21,7 @@ use super::request;
 use super::router::Router;
 use super::supervisor::{Answers, SupervisorHandle};
 use super::timers::Timers;
+use super::unreadable::{Table, UnreadableRows};
 use super::webhooks::{Letter, WebhookHandle};
 use super::writer::{Lane, WriteError, WriterHandle};
 use crate::channels::{Adapter, CallbackError, Heard, NextAction, Notice, Received};
@@ -61,6 +62,11 @@ pub struct Registry {
     router: Router,
     actors: DashMap<OrderId, Addr<OrderActor>>,
     quarantine: Quarantine,
+    unreadable: UnreadableRows,
+    /// How many callbacks lay in the inbox when it was last counted, and those that were put there since.
+    inbox_size: AtomicI64,
+    /// How far the inbox has been looked through for orders.
+    inbox_looked_to: Mutex<Option<OrderId>>,
     timers: Timers,
     retries: Timers,
     /// What the timers know of [`clock::behind_ms`].
@@ -71,13 +77,6 @@ pub struct Registry {
     arbiters: Vec<ArbiterHandle>,
     next_arbiter: AtomicUsize,
     draining: AtomicBool,
-}
-
-/// A verified callback as it lies in the inbox: what was read, and the bytes it was read from.
-#[derive(Serialize, Deserialize)]
-struct Parked {
-    notice: Notice,
-    raw: String,
 }
 
 impl Registry {
@@ -91,6 +90,9 @@ impl Registry {
         assert!(!arbiters.is_empty(), "orders need a thread to live on");
         Arc::new(Registry {
             quarantine: Quarantine::new(config.orders.quarantine_retry_ms.clone()),
+            unreadable: UnreadableRows::default(),
+            inbox_size: AtomicI64::new(0),
+            inbox_looked_to: Mutex::default(),
             config,
             store,
             writer,
@@ -339,16 +341,26 @@ impl Registry {
             }
             Err(error) => return Err(error),
         };
-        let parked = Parked { raw: String::from_utf8_lossy(raw).into_owned(), notice };
+        if self.inbox_size.load(Ordering::Relaxed) >= self.config.orders.inbox_max {
+            tracing::error!("the inbox is full: a callback is not acknowledged");
+            return Err(AskError::Overloaded);
+        }
+        let account = adapter.account().clone();
+        let unwritable = |_| AskError::StoreAway;
+        // By what it tells and not by its bytes, which a channel may seal anew each time it tells it.
+        let told = serde_json::to_vec(&(account.channel.name(), account.name.as_str(), &notice)).map_err(unwritable)?;
         let row = InboxRow {
             reason,
-            account: adapter.account().clone(),
-            number: parked.notice.number.as_str().into(),
+            account,
+            number: notice.number.as_str().into(),
             order: number.ok().map(|number| number.order),
-            body: serde_json::to_vec(&parked).map_err(|_| AskError::StoreAway)?,
+            body: serde_json::to_vec(&notice).map_err(unwritable)?,
+            raw: raw.to_vec(),
+            digest: digest(&SHA256, &told).as_ref().try_into().map_err(|_| AskError::StoreAway)?,
             at: clock::now(),
         };
         self.writer.write(Lane::Existing, Unit::Inbox(Box::new(row))).await?;
+        self.inbox_size.fetch_add(1, Ordering::Relaxed);
         metrics::counter!("tongbao_inbox_total").increment(1);
         Ok(Taken::ByInbox)
     }
@@ -580,12 +592,32 @@ impl Registry {
         }
     }
 
-    /// Sees to callbacks that were kept while their orders could not be spoken to.
+    /// Rows that cannot be read.
+    pub fn unreadable(&self) -> &UnreadableRows {
+        &self.unreadable
+    }
+
+    /// Counts what waits in the store.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn measure_waiting(&self) -> Result<(), StoreError> {
+        let inbox = self.store.inbox_size().await?;
+        self.inbox_size.store(inbox, Ordering::Relaxed);
+        metrics::gauge!("tongbao_inbox_waiting").set(inbox as f64);
+        metrics::gauge!("tongbao_webhooks_waiting").set(self.store.outbox_size().await? as f64);
+        Ok(())
+    }
+
+    /// Sees to callbacks that were kept while their orders could not be spoken to. Each look goes on where the one
+    /// before ended, so that none of them waits behind others for ever.
     pub async fn look_through_inbox(self: &Arc<Self>) {
-        let orders = match self.store.inbox_orders(INBOX_AT_ONCE).await {
+        let after = *self.inbox_place();
+        let orders = match self.store.inbox_orders(after, INBOX_AT_ONCE).await {
             Ok(orders) => orders,
             Err(error) => return tracing::warn!(%error, "the inbox cannot be read"),
         };
+        *self.inbox_place() = orders.last().copied().filter(|_| orders.len() == INBOX_AT_ONCE as usize);
         for id in orders {
             if self.is_active(id) {
                 self.take_inbox(id);
@@ -593,6 +625,10 @@ impl Registry {
                 self.take_up(id);
             }
         }
+    }
+
+    fn inbox_place(&self) -> MutexGuard<'_, Option<OrderId>> {
+        self.inbox_looked_to.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives an order the callbacks that came while it could not be spoken to.
@@ -603,11 +639,15 @@ impl Registry {
                 Ok(rows) => rows,
                 Err(error) => return tracing::warn!(order = %id, %error, "the inbox cannot be read"),
             };
-            for stored in rows {
-                let parked = serde_json::from_slice::<Parked>(&stored.row.body);
-                let number = stored.row.number.parse::<AttemptNumber>();
-                let (Ok(parked), Ok(number)) = (parked, number) else { continue };
-                match registry.notice(number, &stored.row.account, &parked.notice).await {
+            for stored in registry.unreadable.pass_over(Table::Inbox, rows, ToString::to_string, clock::now()) {
+                let (number, notice) = match read_kept(&stored.row) {
+                    Ok(kept) => kept,
+                    Err(error) => {
+                        registry.unreadable.met(Table::Inbox, Some(stored.id.to_string()), &error, clock::now());
+                        continue;
+                    }
+                };
+                match registry.notice(number, &stored.row.account, &notice).await {
                     Ok(()) => {
                         let done = Unit::InboxDone { id: stored.id };
                         if let Err(error) = registry.writer.write(Lane::Existing, done).await {
@@ -637,6 +677,17 @@ impl Answers for Registry {
             address.do_send(Tell { told: Told::Fact(fact, next_action), follower: None, claim: None });
         }
     }
+}
+
+/// What a callback in the inbox tells of which attempt.
+///
+/// # Errors
+/// [`StoreError::Corrupt`].
+pub fn read_kept(row: &InboxRow) -> Result<(AttemptNumber, Notice), StoreError> {
+    let unreadable = |what: &str| StoreError::Corrupt(format!("the {what} of a callback in the inbox cannot be read"));
+    let number = row.number.parse().map_err(|_| unreadable("number"))?;
+    let notice = serde_json::from_slice(&row.body).map_err(|_| unreadable("content"))?;
+    Ok((number, notice))
 }
 
 fn follow(patience: Patience) -> (Option<oneshot::Sender<Placed>>, Option<oneshot::Receiver<Placed>>) {

@@ -26,6 +26,7 @@ use super::clock;
 use super::registry::Registry;
 use super::request;
 use super::supervisor::traceparent;
+use super::unreadable::Table;
 use super::writer::Lane;
 use crate::channels::sender;
 use crate::config;
@@ -33,9 +34,8 @@ use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::Order;
 use crate::domain::pay_link::PayLinks;
 use crate::domain::retry::Pace;
-use crate::domain::time::Instant;
 use crate::domain::view::{self, Beside};
-use crate::store::{Delivery, OutboxItem, OutboxRow, Unit};
+use crate::store::{Delivery, OutboxItem, OutboxPlace, OutboxRow, Seen, Unit};
 
 /// How often the outbox is looked through for what is due again or was never delivered.
 const SCAN_EVERY: Duration = Duration::from_secs(1);
@@ -47,8 +47,6 @@ const HANDED_OVER_MAX: usize = 8_192;
 const SECRET_PREFIX: &str = "whsec_";
 
 type Key = (OrderId, u32);
-/// Where a webhook stands in the outbox.
-type Place = (Instant, OrderId, u32);
 
 /// The way to the dispatcher.
 #[derive(Clone)]
@@ -110,7 +108,7 @@ pub struct WebhookDispatcher {
     lately: Lately,
     hosts: HashMap<String, Rc<Semaphore>>,
     /// How far the outbox has been looked through; none: from its start.
-    looked_to: Option<Place>,
+    looked_to: Option<OutboxPlace>,
     /// What was seen of [`clock::behind_ms`].
     behind_ms: i64,
     /// By how much the look under way goes beyond now: tries that were put off by a clock that ran ahead.
@@ -161,7 +159,10 @@ impl WebhookDispatcher {
         let work = async move { desk.registry.store().platforms().await };
         context.spawn(work.into_actor(self).map(|platforms, actor, _| match platforms {
             Ok(platforms) => {
-                actor.secrets = platforms
+                let unreadable = actor.desk.registry.unreadable();
+                let name = |platform: &PlatformId| platform.0.to_string();
+                actor.secrets = unreadable
+                    .pass_over(Table::Platforms, platforms, name, clock::now())
                     .into_iter()
                     .map(|platform| (platform.id, Rc::from(platform.webhook_secret.as_str())))
                     .collect();
@@ -206,11 +207,26 @@ impl WebhookDispatcher {
         }));
     }
 
-    /// Takes a page up as far as there is room. Rows of a host that has its share are passed: after the outbox's end
-    /// the next look begins at its start again.
-    fn look_through(&mut self, items: Vec<OutboxItem>, limit: u32, context: &mut Context<Self>) -> More {
-        let full = items.len() == limit as usize;
-        for item in items {
+    /// Takes a page up as far as there is room. Rows of a host that has its share are passed, and so are those that
+    /// cannot be read: after the outbox's end the next look begins at its start again.
+    fn look_through(
+        &mut self,
+        items: Vec<Seen<OutboxPlace, OutboxItem>>,
+        limit: u32,
+        context: &mut Context<Self>,
+    ) -> More {
+        // A page of rows without a single place leads nowhere.
+        let full = items.len() == limit as usize && items.iter().any(|item| item.key.is_some());
+        for Seen { key, value } in items {
+            let item = match value {
+                Ok(item) => item,
+                Err(error) => {
+                    let name = key.map(|(_, order, sequence)| webhook_id(order, sequence));
+                    self.desk.registry.unreadable().met(Table::Outbox, name, &error, clock::now());
+                    self.looked_to = key.or(self.looked_to);
+                    continue;
+                }
+            };
             let place = (item.next_at, item.order_id, item.sequence);
             let over = self.lately.has(&(item.order_id, item.sequence));
             if let Some(post) = post_of(item).filter(|_| !over) {

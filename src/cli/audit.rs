@@ -174,6 +174,7 @@ impl<'a> Auditor<'a> {
         let bar = self.bar().await?;
         let tally = books::examine_orders(self.reading(), report, |count| bar.inc(count)).await?;
         bar.finish_and_clear();
+        books::examine_rows(self.reading(), report).await?;
         let sums = books::read_sums(self.reading(), report).await?;
         Ok((tally, sums))
     }

@@ -34,6 +34,11 @@ pub enum OperatorCommand {
         #[command(flatten)]
         at: At,
     },
+    /// Show stored rows that cannot be read and are passed over
+    Unreadable {
+        #[command(flatten)]
+        at: At,
+    },
     /// Try a quarantined order again at once
     Retry {
         #[arg(value_name = "ORDER")]
@@ -115,6 +120,10 @@ pub async fn run(config: Config, command: OperatorCommand) -> Result<ExitCode, F
                 say!("more: --cursor {next}")?;
             }
         }
+        OperatorCommand::Unreadable { at } => {
+            let rows = ask(request(&config, &at, Method::GET, "/v1/operator/unreadable")?).await?;
+            show(&at, &rows, || unreadable_table(rows["data"].as_array().map_or(&[], Vec::as_slice)));
+        }
         OperatorCommand::Retry { order, at } => {
             let path = format!("/v1/operator/quarantine/{order}/retry");
             let held = ask(request(&config, &at, Method::POST, &path)?).await?;
@@ -175,6 +184,16 @@ fn order_table(order: &Value) -> Table {
         let of_order = [&order["id"], &order["state"]];
         let fields = ["number", "channel", "state", "payable", "channel_reference"].map(|name| &attempt[name]);
         table.add_row(of_order.into_iter().chain(fields).map(cell));
+    }
+    table
+}
+
+fn unreadable_table(rows: &[Value]) -> Table {
+    const COLUMNS: [&str; 4] = ["table", "row", "why", "since"];
+    let mut table = Table::new();
+    table.set_header(COLUMNS);
+    for row in rows {
+        table.add_row(COLUMNS.map(|name| cell(&row[name])));
     }
     table
 }

@@ -135,6 +135,14 @@ async fn table(store: &dyn Store) -> Result<Table, Failure> {
     let mut table = Table::new();
     table.set_header(["platform", "fee borne by", "webhooks to", "key", "made", "revoked"]);
     for platform in store.platforms().await? {
+        let platform = match platform.value {
+            Ok(platform) => platform,
+            Err(error) => {
+                let number = platform.key.map(|id| id.0.to_string()).unwrap_or_default();
+                eprintln!("passed over: platform {number}: {error}");
+                continue;
+            }
+        };
         let bearer = match platform.fee_bearer {
             FeeBearer::Payer => "payer",
             FeeBearer::Platform => "platform",

@@ -133,9 +133,9 @@ async fn upkeep(prometheus: PrometheusHandle, registry: Arc<Registry>, marker: A
         metrics::gauge!("tongbao_orders_active").set(registry.active() as f64);
         metrics::gauge!("tongbao_timers").set(registry.armed() as f64);
         registry.router().measure();
-        match registry.store().outbox_size().await {
-            Ok(waiting) => metrics::gauge!("tongbao_webhooks_waiting").set(waiting as f64),
-            Err(error) => tracing::debug!(%error, "the outbox cannot be counted"),
+        registry.unreadable().measure(clock::now());
+        if let Err(error) = registry.measure_waiting().await {
+            tracing::debug!(%error, "what waits in the store cannot be counted");
         }
         if let Err(error) = marker.lock().await.note(registry.store().as_ref()).await {
             tracing::warn!(error, "how far the store is written could not be noted");

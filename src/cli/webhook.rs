@@ -33,7 +33,18 @@ pub async fn run(config: Config, command: WebhookCommand) -> Result<ExitCode, Fa
         WebhookCommand::Dead { limit } => {
             let mut table = Table::new();
             table.set_header(["order", "sequence", "type", "at", "tries", "last answer"]);
-            for letter in store.dead_letters(limit).await? {
+            for letter in store.dead_letters(None, limit).await? {
+                let letter = match (letter.value, letter.key) {
+                    (Ok(letter), _) => letter,
+                    (Err(error), Some((order, sequence))) => {
+                        eprintln!("passed over: webhook {sequence} of {order}: {error}");
+                        continue;
+                    }
+                    (Err(error), None) => {
+                        eprintln!("passed over: {error}");
+                        continue;
+                    }
+                };
                 table.add_row([
                     letter.order.to_string(),
                     letter.sequence.to_string(),

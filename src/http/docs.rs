@@ -43,6 +43,7 @@ const POLICY: HeaderValue = HeaderValue::from_static(
         callbacks::named_account,
         operator::resolve,
         operator::quarantine,
+        operator::unreadable,
         operator::retry,
         pay_page::show,
         pay_page::choose,
@@ -199,6 +200,7 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
             ],
         ],
         "list_quarantine" => vec![OPERATOR, &[Code::ParameterUnknown, Code::LimitInvalid, Code::CursorInvalid]],
+        "list_unreadable" => vec![OPERATOR, &[Code::ParameterUnknown]],
         "retry_quarantined" => vec![OPERATOR],
         "take_callback" | "take_account_callback" => vec![CALLBACK],
         // Pages tell people what went wrong, and the rest cannot go wrong.

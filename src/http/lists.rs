@@ -14,6 +14,8 @@ use super::draft::{self, Body};
 use super::problem::{ApiError, Code};
 use super::query::Query;
 use super::schema;
+use crate::actors::clock;
+use crate::actors::unreadable::Table;
 use crate::domain::channel::Channel;
 use crate::domain::id::OrderId;
 use crate::domain::order::State;
@@ -113,8 +115,12 @@ pub async fn orders(app: Data<App>, Caller(platform): Caller, request: HttpReque
     let mut stored = app.store.orders(&filter).await?;
     let more = stored.len() > limit as usize;
     stored.truncate(limit as usize);
-    let next_cursor = stored.last().filter(|_| more).map(|last| write_cursor(last.order.id));
-    let listed = stored
+    // An order that cannot be read is not on the page, and the page goes on behind it.
+    let next_cursor = stored.iter().rev().find_map(|row| row.key).filter(|_| more).map(write_cursor);
+    let listed = app
+        .registry
+        .unreadable()
+        .pass_over(Table::Orders, stored, ToString::to_string, clock::now())
         .into_iter()
         .map(|stored| Ok((Body::stored(&stored.request)?.metadata, stored)))
         .collect::<Result<Vec<(Metadata, StoredOrder)>, ApiError>>()?;

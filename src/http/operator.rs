@@ -17,6 +17,7 @@ use super::query::Query;
 use super::schema;
 use crate::actors::ask::{AskError, Resolution};
 use crate::actors::quarantine::{Held, Quarantined};
+use crate::actors::unreadable::{Table, Unreadable};
 use crate::domain::event::{Finding, Refusal};
 use crate::domain::id::OrderId;
 use crate::domain::money::Currency;
@@ -103,6 +104,36 @@ pub async fn retry(app: Data<App>, _: Operator, id: Path<String>) -> Result<Http
     let held = app.registry.try_again(id)?;
     tracing::warn!(order = %id, "an operator has a quarantined order tried again");
     Ok(HttpResponse::Accepted().json(app.show_held(id, held).await?))
+}
+
+/// Stored rows that cannot be read and are passed over. The list lives in memory.
+#[utoipa::path(
+    get,
+    path = "/v1/operator/unreadable",
+    operation_id = "list_unreadable",
+    tag = "operators",
+    security(("operator_key" = [])),
+    responses((status = 200, description = "All of them, at most 1,000.", body = schema::UnreadableRows))
+)]
+pub async fn unreadable(app: Data<App>, _: Operator, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    Query::read(&request, &[])?;
+    let rows = app.registry.unreadable().list().into_iter();
+    let view = |(table, row, Unreadable { why, since, .. }): (Table, String, Unreadable)| UnreadableView {
+        table: table.name(),
+        row,
+        why,
+        since,
+    };
+    Page::whole(rows.map(view).collect()).answer()
+}
+
+#[derive(Serialize)]
+struct UnreadableView {
+    table: &'static str,
+    row: String,
+    why: String,
+    #[serde(serialize_with = "view::rfc3339")]
+    since: Instant,
 }
 
 #[derive(Serialize)]

@@ -44,6 +44,7 @@ pub const TABLE: &[Entry] = &[
     get ("/v1/quote",                          || web::get().to(channels::quote)),
     post("/v1/operator/orders/{id}/resolve",   || web::post().to(operator::resolve)),
     get ("/v1/operator/quarantine",            || web::get().to(operator::quarantine)),
+    get ("/v1/operator/unreadable",            || web::get().to(operator::unreadable)),
     post("/v1/operator/quarantine/{id}/retry", || web::post().to(operator::retry)),
     get ("/pay/{token}",                       || web::get().to(pay_page::show)),
     post("/pay/{token}",                       || web::post().to(pay_page::choose)),

@@ -372,6 +372,25 @@ pub struct Quarantined {
     pub inbox: u64,
 }
 
+/// Stored rows that cannot be read.
+#[derive(ToSchema)]
+pub struct UnreadableRows {
+    pub data: Vec<UnreadableRow>,
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub struct UnreadableRow {
+    /// `orders`, `outbox`, `inbox` or `platforms`.
+    pub table: String,
+    /// What it is found by.
+    pub row: String,
+    pub why: String,
+    #[schema(format = DateTime)]
+    pub since: String,
+}
+
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum Held {

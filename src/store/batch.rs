@@ -146,6 +146,8 @@ pub struct InboxLine {
     pub number: String,
     pub order_id: Option<Uuid>,
     pub body: Vec<u8>,
+    pub raw: Vec<u8>,
+    pub digest: [u8; 32],
     pub at: i64,
 }
 
@@ -388,6 +390,8 @@ impl InboxLine {
             number: row.number.to_string(),
             order_id: row.order.map(key),
             body: row.body.clone(),
+            raw: row.raw.clone(),
+            digest: row.digest,
             at: row.at.0,
         }
     }

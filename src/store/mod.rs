@@ -263,9 +263,33 @@ pub struct InboxRow {
     /// The attempt's number as the callback gave it.
     pub number: Box<str>,
     pub order: Option<OrderId>,
+    /// What it tells, as JSON.
     pub body: Vec<u8>,
+    /// What it was read from, byte for byte.
+    pub raw: Vec<u8>,
+    /// Of account and content: the same again is kept once.
+    pub digest: [u8; 32],
     pub at: Instant,
 }
+
+/// A row of a look through many: one that cannot be read keeps no others from being seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen<K, T> {
+    /// None where not even that can be read.
+    pub key: Option<K>,
+    pub value: Result<T, StoreError>,
+}
+
+/// The rows' values, where every one of them has to be readable.
+///
+/// # Errors
+/// Of the first that is not.
+pub fn whole<K, T>(rows: Vec<Seen<K, T>>) -> Result<Vec<T>, StoreError> {
+    rows.into_iter().map(|row| row.value).collect()
+}
+
+/// Where a webhook stands among those that are due: when, of which order, and its sequence.
+pub type OutboxPlace = (Instant, OrderId, u32);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredInboxRow {
@@ -507,18 +531,20 @@ pub trait Store: Send + Sync + 'static {
     // --- orders --------------------------------------------------------------------------------------------
     fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>>;
     fn order_by_merchant_id<'a>(&'a self, platform: PlatformId, id: &'a str) -> Reply<'a, Option<StoredOrder>>;
-    fn orders<'a>(&'a self, filter: &'a OrderFilter) -> Reply<'a, Vec<StoredOrder>>;
+    fn orders<'a>(&'a self, filter: &'a OrderFilter) -> Reply<'a, Vec<Seen<OrderId, StoredOrder>>>;
     fn journal(&self, id: OrderId) -> Reply<'_, Vec<JournalRow>>;
     /// The steps after version `after`, at most `limit` of them.
     fn journal_page(&self, id: OrderId, after: u32, limit: u32) -> Reply<'_, Vec<JournalRow>>;
     /// Orders that are due after the place `after` and not later than `until`, in order of (due_at, id).
     fn due(&self, after: Option<DueOrder>, until: Instant, limit: u32) -> Reply<'_, Vec<DueOrder>>;
     fn frozen(&self, id: OrderId, ordinal: u8) -> Reply<'_, Option<Frozen>>;
-    fn inbox(&self, order: OrderId) -> Reply<'_, Vec<StoredInboxRow>>;
+    fn inbox(&self, order: OrderId) -> Reply<'_, Vec<Seen<i64, StoredInboxRow>>>;
+    /// All callbacks in the inbox by number, for an audit, after the number `after`.
+    fn inbox_rows(&self, after: i64, limit: u32) -> Reply<'_, Vec<Seen<i64, StoredInboxRow>>>;
     /// How many callbacks lie there for an order.
     fn inbox_size_of(&self, order: OrderId) -> Reply<'_, i64>;
-    /// Orders for which callbacks lie in the inbox because they could not be spoken to.
-    fn inbox_orders(&self, limit: u32) -> Reply<'_, Vec<OrderId>>;
+    /// Orders for which callbacks lie in the inbox because they could not be spoken to, by id, after the place `after`.
+    fn inbox_orders(&self, after: Option<OrderId>, limit: u32) -> Reply<'_, Vec<OrderId>>;
     fn answer<'a>(&'a self, platform: PlatformId, key: &'a str) -> Reply<'a, Option<KeptAnswer>>;
     /// Removes answers kept since before `before`, at most `limit` of them; how many.
     fn forget_answers(&self, before: Instant, limit: u32) -> Reply<'_, u64>;
@@ -534,17 +560,22 @@ pub trait Store: Send + Sync + 'static {
     fn outbox<'a>(
         &'a self,
         now: Instant,
-        after: Option<(Instant, OrderId, u32)>,
+        after: Option<OutboxPlace>,
         limit: u32,
-    ) -> Reply<'a, Vec<OutboxItem>>;
-    fn dead_letters(&self, limit: u32) -> Reply<'_, Vec<DeadLetter>>;
+    ) -> Reply<'a, Vec<Seen<OutboxPlace, OutboxItem>>>;
+    /// By order and sequence, after the place `after`.
+    fn dead_letters(
+        &self,
+        after: Option<(OrderId, u32)>,
+        limit: u32,
+    ) -> Reply<'_, Vec<Seen<(OrderId, u32), DeadLetter>>>;
     /// Makes dead letters due again; how many. `order` none: all of them.
     fn replay(&self, order: Option<OrderId>, now: Instant) -> Reply<'_, u64>;
 
     // --- platforms -----------------------------------------------------------------------------------------
     fn platform_by_key<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<Platform>>;
     fn platform_by_name<'a>(&'a self, name: &'a str) -> Reply<'a, Option<Platform>>;
-    fn platforms(&self) -> Reply<'_, Vec<Platform>>;
+    fn platforms(&self) -> Reply<'_, Vec<Seen<PlatformId, Platform>>>;
     /// [`StoreError::Conflict`] when the name is taken.
     fn add_platform<'a>(&'a self, platform: &'a Platform) -> Reply<'a, PlatformId>;
     fn add_key<'a>(
@@ -567,7 +598,7 @@ pub trait Store: Send + Sync + 'static {
     fn channel_totals(&self) -> Reply<'_, Vec<ChannelTotal>>;
     fn counts_by_state(&self) -> Reply<'_, Vec<Count>>;
     /// All orders by id, for an audit, after the place `after`.
-    fn scan(&self, after: Option<OrderId>, limit: u32) -> Reply<'_, Vec<Order>>;
+    fn scan(&self, after: Option<OrderId>, limit: u32) -> Reply<'_, Vec<Seen<OrderId, Order>>>;
     /// All entries of an order, as stored.
     fn entries(&self, order: OrderId) -> Reply<'_, Vec<StoredEntry>>;
     fn outbox_size(&self) -> Reply<'_, i64>;

@@ -8,8 +8,8 @@ use sqlx::types::Uuid;
 
 use super::{
     Balance, ChannelTotal, Claim, Count, DeadLetter, DueOrder, Frozen, GivenAnswer, InboxReason, InboxRow, JournalRow,
-    KeptAnswer, KeyRow, LastChannel, OutboxItem, Owner, Platform, Request, StoreError, StoredEntry, StoredInboxRow,
-    StoredOrder,
+    KeptAnswer, KeyRow, LastChannel, OutboxItem, OutboxPlace, Owner, Platform, Request, StoreError, StoredEntry,
+    StoredInboxRow, StoredOrder,
 };
 use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;
@@ -27,6 +27,15 @@ pub trait Readable {
 /// All rows as values.
 pub fn read_all<R: Readable>(rows: Vec<R>) -> Result<Vec<R::Value>, StoreError> {
     rows.into_iter().map(R::read).collect()
+}
+
+/// What was read, where it could be; what could not is counted and said.
+pub fn passed_over<T>(table: &'static str, read: Result<T, StoreError>) -> Option<T> {
+    read.inspect_err(|error| {
+        metrics::counter!("tongbao_rows_passed_over_total", "table" => table).increment(1);
+        tracing::error!(table, %error, "a stored row cannot be read and is passed over");
+    })
+    .ok()
 }
 
 fn unreadable(what: &str) -> StoreError {
@@ -179,6 +188,31 @@ impl Readable for OrderIdColumn {
     }
 }
 
+/// What rows of orders are found by.
+#[derive(Debug, FromRow)]
+pub struct IdColumn {
+    id: Uuid,
+}
+
+impl Readable for IdColumn {
+    type Value = OrderId;
+    fn read(self) -> Result<OrderId, StoreError> {
+        Ok(order_id(self.id))
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct InboxKey {
+    id: i64,
+}
+
+impl Readable for InboxKey {
+    type Value = i64;
+    fn read(self) -> Result<i64, StoreError> {
+        Ok(self.id)
+    }
+}
+
 #[derive(Debug, FromRow)]
 pub struct InboxColumns {
     id: i64,
@@ -188,6 +222,8 @@ pub struct InboxColumns {
     number: String,
     order_id: Option<Uuid>,
     body: Vec<u8>,
+    raw: Vec<u8>,
+    digest: Vec<u8>,
     at: i64,
 }
 
@@ -200,6 +236,8 @@ impl Readable for InboxColumns {
             number: self.number.into(),
             order: self.order_id.map(order_id),
             body: self.body,
+            raw: self.raw,
+            digest: self.digest.try_into().map_err(|_| unreadable("digest"))?,
             at: Instant(self.at),
         };
         Ok(StoredInboxRow { id: self.id, row })
@@ -264,6 +302,18 @@ impl Readable for PlatformColumns {
 }
 
 #[derive(Debug, FromRow)]
+pub struct PlatformKey {
+    platform_id: i64,
+}
+
+impl Readable for PlatformKey {
+    type Value = PlatformId;
+    fn read(self) -> Result<PlatformId, StoreError> {
+        Ok(PlatformId(narrow(self.platform_id, "platform number")?))
+    }
+}
+
+#[derive(Debug, FromRow)]
 pub struct KeyColumns {
     platform_id: i64,
     hint: String,
@@ -280,6 +330,20 @@ impl Readable for KeyColumns {
             created_at: Instant(self.created_at),
             revoked_at: self.revoked_at.map(Instant),
         })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct OutboxKey {
+    next_at: i64,
+    order_id: Uuid,
+    sequence: i64,
+}
+
+impl Readable for OutboxKey {
+    type Value = OutboxPlace;
+    fn read(self) -> Result<OutboxPlace, StoreError> {
+        Ok((Instant(self.next_at), order_id(self.order_id), narrow(self.sequence, "sequence")?))
     }
 }
 
@@ -312,6 +376,19 @@ impl Readable for OutboxColumns {
             request: self.request.into(),
             platform: self.platform.read()?,
         })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct DeadLetterKey {
+    order_id: Uuid,
+    sequence: i64,
+}
+
+impl Readable for DeadLetterKey {
+    type Value = (OrderId, u32);
+    fn read(self) -> Result<(OrderId, u32), StoreError> {
+        Ok((order_id(self.order_id), narrow(self.sequence, "sequence")?))
     }
 }
 

@@ -23,8 +23,8 @@ use super::rows::*;
 use super::statements::*;
 use super::{
     Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, DueOrder, Frozen, Group, JournalRow, KeptAnswer,
-    KeyRow, LastChannel, MIGRATED, OrderFilter, OutboxItem, Owner, Platform, Reply, Schema, Store, StoreError,
-    StoredEntry, StoredInboxRow, StoredOrder,
+    KeyRow, LastChannel, MIGRATED, OrderFilter, OutboxItem, OutboxPlace, Owner, Platform, Reply, Schema, Seen, Store,
+    StoreError, StoredEntry, StoredInboxRow, StoredOrder,
 };
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::Order;

@@ -32,11 +32,13 @@ pub const DUE: &str = "SELECT next_due_at, id FROM orders \
 pub const FROZEN: &str = "SELECT a.frozen, (SELECT p.payer FROM payers p \
      WHERE p.order_id = a.order_id AND p.ordinal <= a.ordinal ORDER BY p.ordinal DESC LIMIT 1) AS payer \
      FROM attempts a WHERE a.order_id = $1 AND a.ordinal = $2";
-pub const INBOX: &str = "SELECT id, reason, channel, account, number, order_id, body, at FROM inbox \
+pub const INBOX: &str = "SELECT id, reason, channel, account, number, order_id, body, raw, digest, at FROM inbox \
      WHERE order_id = $1 ORDER BY id";
+pub const INBOX_ROWS: &str = "SELECT id, reason, channel, account, number, order_id, body, raw, digest, at FROM inbox \
+     WHERE id > $1 ORDER BY id LIMIT $2";
 pub const INBOX_SIZE_OF: &str = "SELECT COUNT(*) FROM inbox WHERE order_id = $1";
 pub const INBOX_ORDERS: &str = "SELECT DISTINCT order_id FROM inbox \
-     WHERE reason = 'order_quarantined' AND order_id IS NOT NULL ORDER BY order_id LIMIT $1";
+     WHERE reason = 'order_quarantined' AND order_id > $1 ORDER BY order_id LIMIT $2";
 pub const ANSWER: &str = "SELECT platform_id, key, fingerprint, order_id, status, body, at FROM answers \
      WHERE platform_id = $1 AND key = $2";
 pub const FORGET_ANSWERS: &str = "DELETE FROM answers WHERE (platform_id, key) IN \
@@ -44,16 +46,16 @@ pub const FORGET_ANSWERS: &str = "DELETE FROM answers WHERE (platform_id, key) I
 pub const LAST_CHANNELS: &str = "SELECT payer, channel, at FROM payer_channels WHERE payer IN (";
 pub const FORGET_LAST_CHANNELS: &str = "DELETE FROM payer_channels WHERE payer IN \
      (SELECT payer FROM payer_channels WHERE at < $1 ORDER BY at LIMIT $2)";
-/// Outbox rows with all that their delivery needs.
+/// Outbox rows with all that their delivery needs; where that is not there, the row is seen all the same.
 pub const OUTBOX: &str = "SELECT x.order_id, x.sequence, x.kind, x.at, x.tries, x.next_at, x.snapshot, \
      o.merchant_order_id, o.request, o.webhook_url AS order_webhook_url, p.payer, \
      f.id AS platform_id, f.name, f.fee_bearer, f.webhook_secret, f.webhook_url \
-     FROM outbox x JOIN orders o ON o.id = x.order_id JOIN platforms f ON f.id = o.platform_id \
+     FROM outbox x LEFT JOIN orders o ON o.id = x.order_id LEFT JOIN platforms f ON f.id = o.platform_id \
      LEFT JOIN payers p ON p.order_id = o.id AND p.ordinal = -1 \
      WHERE x.next_at <= $1 AND (x.next_at, x.order_id, x.sequence) > ($2, $3, $4) \
      ORDER BY x.next_at, x.order_id, x.sequence LIMIT $5";
 pub const DEAD_LETTERS: &str = "SELECT order_id, sequence, kind, at, tries, why FROM outbox \
-     WHERE next_at IS NULL ORDER BY order_id, sequence LIMIT $1";
+     WHERE next_at IS NULL AND (order_id, sequence) > ($1, $2) ORDER BY order_id, sequence LIMIT $3";
 pub const REPLAY: &str = "UPDATE outbox SET next_at = $1, tries = 0 WHERE next_at IS NULL";
 pub const REPLAY_ORDER: &str = "UPDATE outbox SET next_at = $1, tries = 0 WHERE next_at IS NULL AND order_id = $2";
 pub const PLATFORM_BY_KEY: &str = "SELECT f.id AS platform_id, f.name, f.fee_bearer, f.webhook_secret, f.webhook_url \
@@ -101,11 +103,37 @@ macro_rules! questions {
         {
         }
 
+        fn read_row<C: Columns>(row: &<$database as sqlx::Database>::Row) -> Result<C::Value, StoreError> {
+            C::from_row(row).map_err(reading_fault).and_then(C::read)
+        }
+
+        fn seen<K: Columns, C: Columns>(row: &<$database as sqlx::Database>::Row) -> Seen<K::Value, C::Value> {
+            Seen { key: read_row::<K>(row).ok(), value: read_row::<C>(row) }
+        }
+
         impl $store {
             fn all<C: Columns>(&self, ask: Ask<C>) -> Reply<'_, Vec<C::Value>> {
                 Box::pin(async move {
                     let read = |pool| async move { ask.fetch_all(&pool).await.map_err(reading_fault) };
                     self.lanes.read(read).await.and_then(read_all)
+                })
+            }
+
+            /// All rows, each for itself: `K` reads what a row is found by, `C` the rest of it.
+            fn each<K: Columns, C: Columns>(&self, ask: Change) -> Reply<'_, Vec<Seen<K::Value, C::Value>>> {
+                Box::pin(async move {
+                    let read = |pool| async move { ask.fetch_all(&pool).await.map_err(reading_fault) };
+                    let rows = self.lanes.read(read).await?;
+                    Ok(rows.iter().map(seen::<K, C>).collect())
+                })
+            }
+
+            /// All rows that can be read.
+            fn readable<C: Columns>(&self, table: &'static str, ask: Change) -> Reply<'_, Vec<C::Value>> {
+                Box::pin(async move {
+                    let read = |pool| async move { ask.fetch_all(&pool).await.map_err(reading_fault) };
+                    let rows = self.lanes.read(read).await?;
+                    Ok(rows.iter().filter_map(|row| passed_over(table, read_row::<C>(row))).collect())
                 })
             }
 
@@ -188,7 +216,7 @@ macro_rules! statements {
             self.maybe(ask.bind(id.to_owned()))
         }
 
-        fn orders<'a>(&'a self, filter: &'a OrderFilter) -> Reply<'a, Vec<StoredOrder>> {
+        fn orders<'a>(&'a self, filter: &'a OrderFilter) -> Reply<'a, Vec<Seen<OrderId, StoredOrder>>> {
             let mut ask = QueryBuilder::<$database>::new(ORDERS_OF_PLATFORM);
             ask.push_bind(i64::from(filter.platform.0));
             if let Some(id) = &filter.merchant_order_id {
@@ -211,10 +239,9 @@ macro_rules! statements {
             }
             ask.push(" ORDER BY o.id DESC LIMIT ").push_bind(i64::from(filter.limit));
             Box::pin(async move {
-                let read = |pool| async move {
-                    ask.build_query_as::<OrderColumns>().fetch_all(&pool).await.map_err(reading_fault)
-                };
-                self.lanes.read(read).await.and_then(read_all)
+                let read = |pool| async move { ask.build().fetch_all(&pool).await.map_err(reading_fault) };
+                let rows = self.lanes.read(read).await?;
+                Ok(rows.iter().map(seen::<IdColumn, OrderColumns>).collect())
             })
         }
 
@@ -229,24 +256,29 @@ macro_rules! statements {
 
         fn due(&self, after: Option<DueOrder>, until: Instant, limit: u32) -> Reply<'_, Vec<DueOrder>> {
             let (due_at, id) = after.map_or((i64::MIN, Uuid::nil()), |after| (after.due_at.0, key(after.id)));
-            let ask = query_as::<_, DueColumns>(DUE).bind(until.0).bind(due_at).bind(id);
-            self.all(ask.bind(i64::from(limit)))
+            let ask = query(DUE).bind(until.0).bind(due_at).bind(id);
+            self.readable::<DueColumns>("orders", ask.bind(i64::from(limit)))
         }
 
         fn frozen(&self, id: OrderId, ordinal: u8) -> Reply<'_, Option<Frozen>> {
             self.maybe(query_as::<_, FrozenColumns>(FROZEN).bind(key(id)).bind(i64::from(ordinal)))
         }
 
-        fn inbox(&self, order: OrderId) -> Reply<'_, Vec<StoredInboxRow>> {
-            self.all(query_as::<_, InboxColumns>(INBOX).bind(key(order)))
+        fn inbox(&self, order: OrderId) -> Reply<'_, Vec<Seen<i64, StoredInboxRow>>> {
+            self.each::<InboxKey, InboxColumns>(query(INBOX).bind(key(order)))
+        }
+
+        fn inbox_rows(&self, after: i64, limit: u32) -> Reply<'_, Vec<Seen<i64, StoredInboxRow>>> {
+            self.each::<InboxKey, InboxColumns>(query(INBOX_ROWS).bind(after).bind(i64::from(limit)))
         }
 
         fn inbox_size_of(&self, order: OrderId) -> Reply<'_, i64> {
             self.one(query_as::<_, NumberColumn>(INBOX_SIZE_OF).bind(key(order)))
         }
 
-        fn inbox_orders(&self, limit: u32) -> Reply<'_, Vec<OrderId>> {
-            self.all(query_as::<_, OrderIdColumn>(INBOX_ORDERS).bind(i64::from(limit)))
+        fn inbox_orders(&self, after: Option<OrderId>, limit: u32) -> Reply<'_, Vec<OrderId>> {
+            let after = after.map_or(Uuid::nil(), key);
+            self.readable::<OrderIdColumn>("inbox", query(INBOX_ORDERS).bind(after).bind(i64::from(limit)))
         }
 
         fn answer<'a>(&'a self, platform: PlatformId, key: &'a str) -> Reply<'a, Option<KeptAnswer>> {
@@ -268,10 +300,10 @@ macro_rules! statements {
             }
             ask.push(")");
             Box::pin(async move {
-                let read = |pool| async move {
-                    ask.build_query_as::<LastChannelColumns>().fetch_all(&pool).await.map_err(reading_fault)
-                };
-                self.lanes.read(read).await.and_then(read_all)
+                let read = |pool| async move { ask.build().fetch_all(&pool).await.map_err(reading_fault) };
+                let rows = self.lanes.read(read).await?;
+                let rows = rows.iter().map(read_row::<LastChannelColumns>);
+                Ok(rows.filter_map(|row| passed_over("payer_channels", row)).collect())
             })
         }
 
@@ -282,18 +314,24 @@ macro_rules! statements {
         fn outbox<'a>(
             &'a self,
             now: Instant,
-            after: Option<(Instant, OrderId, u32)>,
+            after: Option<OutboxPlace>,
             limit: u32,
-        ) -> Reply<'a, Vec<OutboxItem>> {
+        ) -> Reply<'a, Vec<Seen<OutboxPlace, OutboxItem>>> {
             let (next_at, id, sequence) = after.map_or((i64::MIN, Uuid::nil(), 0), |(next_at, id, sequence)| {
                 (next_at.0, key(id), i64::from(sequence))
             });
-            let ask = query_as::<_, OutboxColumns>(OUTBOX).bind(now.0).bind(next_at).bind(id).bind(sequence);
-            self.all(ask.bind(i64::from(limit)))
+            let ask = query(OUTBOX).bind(now.0).bind(next_at).bind(id).bind(sequence);
+            self.each::<OutboxKey, OutboxColumns>(ask.bind(i64::from(limit)))
         }
 
-        fn dead_letters(&self, limit: u32) -> Reply<'_, Vec<DeadLetter>> {
-            self.all(query_as::<_, DeadLetterColumns>(DEAD_LETTERS).bind(i64::from(limit)))
+        fn dead_letters(
+            &self,
+            after: Option<(OrderId, u32)>,
+            limit: u32,
+        ) -> Reply<'_, Vec<Seen<(OrderId, u32), DeadLetter>>> {
+            let (id, sequence) = after.map_or((Uuid::nil(), -1), |(id, sequence)| (key(id), i64::from(sequence)));
+            let ask = query(DEAD_LETTERS).bind(id).bind(sequence);
+            self.each::<DeadLetterKey, DeadLetterColumns>(ask.bind(i64::from(limit)))
         }
 
         fn replay(&self, order: Option<OrderId>, now: Instant) -> Reply<'_, u64> {
@@ -311,8 +349,8 @@ macro_rules! statements {
             self.maybe(query_as::<_, PlatformColumns>(PLATFORM_BY_NAME).bind(name.to_owned()))
         }
 
-        fn platforms(&self) -> Reply<'_, Vec<Platform>> {
-            self.all(query_as::<_, PlatformColumns>(PLATFORMS))
+        fn platforms(&self) -> Reply<'_, Vec<Seen<PlatformId, Platform>>> {
+            self.each::<PlatformKey, PlatformColumns>(query(PLATFORMS))
         }
 
         fn add_platform<'a>(&'a self, platform: &'a Platform) -> Reply<'a, PlatformId> {
@@ -376,11 +414,11 @@ macro_rules! statements {
             self.all(query_as::<_, Count>(COUNTS_BY_STATE))
         }
 
-        fn scan(&self, after: Option<OrderId>, limit: u32) -> Reply<'_, Vec<Order>> {
+        fn scan(&self, after: Option<OrderId>, limit: u32) -> Reply<'_, Vec<Seen<OrderId, Order>>> {
             let limit = i64::from(limit);
-            self.all(match after {
-                None => query_as::<_, SnapshotColumns>(SCAN_FROM_START).bind(limit),
-                Some(after) => query_as::<_, SnapshotColumns>(SCAN).bind(key(after)).bind(limit),
+            self.each::<IdColumn, SnapshotColumns>(match after {
+                None => query(SCAN_FROM_START).bind(limit),
+                Some(after) => query(SCAN).bind(key(after)).bind(limit),
             })
         }
 

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use tongbao::domain::event::{Event, Fact};
 use tongbao::domain::id::OrderId;
 use tongbao::domain::order::Order;
-use tongbao::store::{self, Balance, Committed, Group, OrderUnit, Store, StoreError, Unit};
+use tongbao::store::{self, Balance, Committed, Group, OrderUnit, Store, StoreError, Unit, whole};
 
 use super::postgres;
 use super::units::{self, START};
@@ -105,7 +105,7 @@ impl Book {
     pub async fn picture(&self) -> (Vec<Order>, Vec<Balance>, i64, i64, i64) {
         let store = &self.store;
         (
-            store.scan(None, 10_000).await.expect("orders can be read"),
+            store.scan(None, 10_000).await.and_then(whole).expect("orders can be read"),
             store.balances().await.expect("balances can be read"),
             store.outbox_size().await.expect("the outbox can be counted"),
             store.inbox_size().await.expect("the inbox can be counted"),

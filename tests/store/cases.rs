@@ -11,7 +11,7 @@ use tongbao::domain::payer::PayerMark;
 use tongbao::domain::time::Instant;
 use tongbao::store::{
     Claim, Delivery, GivenAnswer, Group, InboxReason, InboxRow, KeptAnswer, LastChannel, NextActionChange, OrderFilter,
-    OrderUnit, Platform, StoreError, Unit,
+    OrderUnit, Platform, StoreError, Unit, whole,
 };
 
 use super::book::{Book, again, cancel};
@@ -229,7 +229,7 @@ pub async fn another_version_rolls_the_whole_group_back(mut book: Book) {
     let new = new_order(SHOP, "three");
     let new_id = new.id;
     let mut units = group(vec![fine, late, new]);
-    units.push(Unit::Inbox(Box::new(inbox_row(None))));
+    units.push(Unit::Inbox(Box::new(inbox_row(None, 1))));
     match book.commit(units).await {
         Err(StoreError::Conflict(why)) => assert!(why.contains(&id.to_string()), "{why}"),
         other => panic!("{other:?}"),
@@ -295,7 +295,7 @@ pub async fn a_unit_that_contradicts_itself_is_corrupt(mut book: Book) {
     let mut without_capture = new_order(SHOP, "three");
     without_capture.captures.push(0);
     assert_eq!(kind(book.commit(group(vec![without_capture])).await), "corrupt");
-    assert_eq!(book.store.scan(None, 10).await.unwrap(), []);
+    assert_eq!(whole(book.store.scan(None, 10).await.unwrap()).unwrap(), []);
 }
 
 pub async fn lists_are_filtered_and_turn_pages(mut book: Book) {
@@ -319,7 +319,7 @@ pub async fn lists_are_filtered_and_turn_pages(mut book: Book) {
         limit: 100,
     };
     let found = async |filter: &OrderFilter| -> Vec<usize> {
-        let rows = book.store.orders(filter).await.unwrap();
+        let rows = whole(book.store.orders(filter).await.unwrap()).unwrap();
         rows.iter().map(|row| ids.iter().position(|id| *id == row.order.id).expect("it is one of these")).collect()
     };
     assert_eq!(found(&all).await, [9, 8, 7, 6, 5, 4, 3, 2, 1, 0], "newest first");
@@ -374,8 +374,8 @@ pub async fn webhooks_live_and_die_in_the_outbox(mut book: Book) {
     let order = steps[3].order.clone();
     let now = order.last_at;
 
-    assert_eq!(book.store.outbox(now.plus_ms(-1), None, 10).await.unwrap(), []);
-    let items = book.store.outbox(now, None, 10).await.unwrap();
+    assert_eq!(whole(book.store.outbox(now.plus_ms(-1), None, 10).await.unwrap()).unwrap(), []);
+    let items = whole(book.store.outbox(now, None, 10).await.unwrap()).unwrap();
     assert_eq!(items.len(), 1);
     let item = &items[0];
     assert_eq!((item.order_id, item.sequence, item.kind), (order.id, 1, WebhookKind::OrderSucceeded));
@@ -387,14 +387,14 @@ pub async fn webhooks_live_and_die_in_the_outbox(mut book: Book) {
     let later = now.plus_ms(60_000);
     let failed = Delivery::Failed { order: order.id, sequence: 1, tries: 1, next_at: later, why: "status 500".into() };
     book.commit(vec![Unit::Delivery(failed)]).await.unwrap();
-    assert_eq!(book.store.outbox(now, None, 10).await.unwrap(), []);
-    let items = book.store.outbox(later, None, 10).await.unwrap();
+    assert_eq!(whole(book.store.outbox(now, None, 10).await.unwrap()).unwrap(), []);
+    let items = whole(book.store.outbox(later, None, 10).await.unwrap()).unwrap();
     assert_eq!((items[0].tries, items[0].next_at, items[0].at), (1, later, now));
 
     let dead = Delivery::Dead { order: order.id, sequence: 1, tries: 2, why: "gave up".into() };
     book.commit(vec![Unit::Delivery(dead)]).await.unwrap();
-    assert_eq!(book.store.outbox(Instant(i64::MAX), None, 10).await.unwrap(), []);
-    let letters = book.store.dead_letters(10).await.unwrap();
+    assert_eq!(whole(book.store.outbox(Instant(i64::MAX), None, 10).await.unwrap()).unwrap(), []);
+    let letters = whole(book.store.dead_letters(None, 10).await.unwrap()).unwrap();
     assert_eq!(letters.len(), 1);
     assert_eq!((letters[0].order, letters[0].sequence, letters[0].tries), (order.id, 1, 2));
     assert_eq!((letters[0].kind, letters[0].at, letters[0].why.as_str()), (item.kind, now, "gave up"));
@@ -403,7 +403,7 @@ pub async fn webhooks_live_and_die_in_the_outbox(mut book: Book) {
     assert_eq!(book.store.replay(Some(units::new_id()), later).await.unwrap(), 0);
     assert_eq!(book.store.replay(Some(order.id), later).await.unwrap(), 1);
     assert_eq!(book.store.replay(None, later).await.unwrap(), 0, "only dead letters are replayed");
-    let items = book.store.outbox(later, None, 10).await.unwrap();
+    let items = whole(book.store.outbox(later, None, 10).await.unwrap()).unwrap();
     assert_eq!((items[0].tries, items[0].next_at), (0, later));
 
     book.commit(vec![Unit::Delivery(Delivery::Delivered { order: order.id, sequence: 1 })]).await.unwrap();
@@ -424,7 +424,7 @@ pub async fn the_outbox_turns_pages(mut book: Book) {
     let mut seen = Vec::new();
     let mut after = None;
     loop {
-        let page = book.store.outbox(Instant(i64::MAX), after, 3).await.unwrap();
+        let page = whole(book.store.outbox(Instant(i64::MAX), after, 3).await.unwrap()).unwrap();
         assert!(page.len() <= 3);
         seen.extend(page.iter().map(|item| item.order_id));
         let Some(last) = page.last() else { break };
@@ -433,31 +433,50 @@ pub async fn the_outbox_turns_pages(mut book: Book) {
     assert_eq!(seen, ids);
 }
 
-fn inbox_row(order: Option<OrderId>) -> InboxRow {
+fn inbox_row(order: Option<OrderId>, digest: u8) -> InboxRow {
     InboxRow {
         reason: if order.is_some() { InboxReason::OrderQuarantined } else { InboxReason::OrderUnknown },
         channel: Channel::Wechat,
         account: "default".into(),
         number: "01JB0000000000000000000000".into(),
         order,
-        body: vec![0, 159, 146, 150],
+        body: b"{}".to_vec(),
+        raw: vec![0, 159, 146, 150],
+        digest: [digest; 32],
         at: START,
     }
 }
 
 pub async fn the_inbox_keeps_what_no_order_could_take(mut book: Book) {
     let id = units::new_id();
-    let rows = [inbox_row(Some(id)), inbox_row(None), inbox_row(Some(id))];
-    book.commit(rows.iter().map(|row| Unit::Inbox(Box::new(row.clone()))).collect()).await.unwrap();
+    let rows = [inbox_row(Some(id), 1), inbox_row(None, 2), inbox_row(Some(id), 3)];
+    // The same again is kept once, in one group as in another.
+    for _ in 0..2 {
+        let twice = rows.iter().chain(&rows);
+        book.commit(twice.map(|row| Unit::Inbox(Box::new(row.clone()))).collect()).await.unwrap();
+    }
     assert_eq!(book.store.inbox_size().await.unwrap(), 3);
-    let stored = book.store.inbox(id).await.unwrap();
+    let stored = whole(book.store.inbox(id).await.unwrap()).unwrap();
     assert_eq!(stored.iter().map(|stored| stored.row.clone()).collect::<Vec<_>>(), [rows[0].clone(), rows[2].clone()]);
     book.commit(vec![Unit::InboxDone { id: stored[1].id }]).await.unwrap();
-    assert_eq!(book.store.inbox(id).await.unwrap(), stored[..1]);
-    book.commit(vec![Unit::Inbox(Box::new(rows[0].clone()))]).await.unwrap();
-    let numbers: Vec<i64> = book.store.inbox(id).await.unwrap().iter().map(|stored| stored.id).collect();
+    assert_eq!(whole(book.store.inbox(id).await.unwrap()).unwrap(), stored[..1]);
+    book.commit(vec![Unit::Inbox(Box::new(inbox_row(Some(id), 4)))]).await.unwrap();
+    let numbers: Vec<i64> = whole(book.store.inbox(id).await.unwrap()).unwrap().iter().map(|kept| kept.id).collect();
     assert!(numbers[1] > stored[1].id, "a number is never used again: {numbers:?} after {}", stored[1].id);
-    assert_eq!(book.store.inbox(units::new_id()).await.unwrap(), []);
+    assert_eq!(whole(book.store.inbox(units::new_id()).await.unwrap()).unwrap(), []);
+    assert_eq!(book.store.inbox_rows(stored[0].id, 1).await.unwrap().len(), 1, "by number, a page at a time");
+}
+
+/// Each look goes on behind the one before, so that none waits behind others for ever.
+pub async fn the_inbox_turns_pages_of_orders(mut book: Book) {
+    let mut ids: Vec<OrderId> = (0..5).map(|_| units::new_id()).collect();
+    ids.sort_unstable();
+    let row = |(id, digest): (&OrderId, u8)| Unit::Inbox(Box::new(inbox_row(Some(*id), digest)));
+    book.commit(ids.iter().zip(1..).map(row).collect()).await.unwrap();
+    assert_eq!(book.store.inbox_orders(None, 2).await.unwrap(), ids[..2]);
+    assert_eq!(book.store.inbox_orders(Some(ids[1]), 2).await.unwrap(), ids[2..4]);
+    assert_eq!(book.store.inbox_orders(Some(ids[3]), 2).await.unwrap(), ids[4..]);
+    assert_eq!(book.store.inbox_orders(Some(ids[4]), 2).await.unwrap(), []);
 }
 
 fn claim(key: &str, order: OrderId, at: Instant) -> Claim {
@@ -523,7 +542,8 @@ pub async fn platforms_and_their_keys(book: Book) {
     assert_eq!(kind(store.add_platform(&platform("shop")).await), "conflict");
     assert_eq!(store.platform_by_name("books").await.unwrap(), Some(books.clone()));
     assert_eq!(store.platform_by_name("nobody").await.unwrap(), None);
-    let names: Vec<String> = store.platforms().await.unwrap().into_iter().map(|platform| platform.name).collect();
+    let names: Vec<String> =
+        whole(store.platforms().await.unwrap()).unwrap().into_iter().map(|platform| platform.name).collect();
     assert_eq!(names, ["shop", "books"]);
 
     store.add_key(books_id, &[1; 32], "sk_1", START).await.unwrap();
@@ -618,9 +638,10 @@ pub async fn a_group_of_two_thousand_units_is_one_commit(mut book: Book) {
     assert_eq!(book.store.outbox_size().await.unwrap(), 0);
     assert_eq!(book.number, 4);
 
-    let mut stored = book.store.scan(None, 1_500).await.unwrap();
+    let mut stored = whole(book.store.scan(None, 1_500).await.unwrap()).unwrap();
     assert_eq!(stored.len(), 1_500);
-    stored.extend(book.store.scan(stored.last().map(|order| order.id), 1_500).await.unwrap());
+    let last_id = stored.last().map(|order| order.id);
+    stored.extend(whole(book.store.scan(last_id, 1_500).await.unwrap()).unwrap());
     assert_eq!(stored, last);
     assert_eq!(book.store.channel_totals().await.unwrap()[0].captures, 2_000);
 }

@@ -8,7 +8,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, query};
 use tongbao::domain::id::PlatformId;
-use tongbao::store::{self, StoreError};
+use tongbao::store::{self, StoreError, whole};
 
 use super::book::{Book, Place};
 use super::postgres::{self, Cluster};
@@ -121,7 +121,7 @@ async fn a_group_whose_session_was_ended_is_there_or_not_at_all() {
     assert!(lost > 0, "no session was ended during a commit");
     let stored = loop {
         match book.store.scan(None, 100_000).await {
-            Ok(orders) => break orders,
+            Ok(orders) => break whole(orders).expect("orders can be read"),
             Err(error) => assert!(matches!(error, StoreError::Unavailable(_)), "{error}"),
         }
     };

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tongbao::domain::event::{Event, Fact};
 use tongbao::domain::order::{Order, Purpose, RefundStage, State};
 use tongbao::domain::step;
-use tongbao::store::{ChannelTotal, JournalRow, Store};
+use tongbao::store::{ChannelTotal, JournalRow, Store, whole};
 
 use super::gateway::Gateway;
 use super::process::Site;
@@ -37,7 +37,7 @@ pub async fn orders(store: &dyn Store) -> Vec<Order> {
     let mut orders: Vec<Order> = Vec::new();
     loop {
         let after = orders.last().map(|order| order.id);
-        let page = store.scan(after, PAGE).await.expect("orders are read");
+        let page = store.scan(after, PAGE).await.and_then(whole).expect("orders are read");
         let last = page.len() < PAGE as usize;
         orders.extend(page);
         if last {

@@ -6,10 +6,12 @@ use futures_util::{StreamExt, stream};
 
 use super::replay::{Evidence, examine};
 use super::report::{BalanceLine, Report, SuspenseLine, Totals, money};
+use crate::actors::registry::read_kept;
+use crate::domain::id::OrderId;
 use crate::domain::ledger::LedgerAccount;
 use crate::domain::order::{Attempt, Order, Purpose, RefundStage, State, SuspenseReason, Wish};
 use crate::domain::time::Instant;
-use crate::store::{ChannelTotal, DueOrder, Store, StoreError};
+use crate::store::{ChannelTotal, DueOrder, InboxReason, Store, StoreError};
 
 /// An order that moves between two reads is read again; no order moves this often in so short a time.
 const READS_MAX: usize = 20;
@@ -54,12 +56,32 @@ pub async fn examine_orders(
     let mut after = None;
     loop {
         let page = reading.store.scan(after, reading.page).await?;
-        let Some(last) = page.last() else { return Ok(tally) };
-        after = Some(last.id);
-        let orders = stream::iter(page).map(|order| evidence(reading.store, order));
+        let Some(last) = page.iter().rev().find_map(|row| row.key) else { return Ok(tally) };
+        after = Some(last);
+        let mut orders = Vec::with_capacity(page.len());
+        for row in page {
+            match row.value {
+                Ok(order) => orders.push(order),
+                Err(error) => {
+                    report.unreadable("order", row.key.map(|id| id.to_string()), &error);
+                    report.orders.total += 1;
+                    done(1);
+                }
+            }
+        }
+        let orders = stream::iter(orders).map(|order| evidence(reading.store, order));
         let mut orders = orders.buffer_unordered(reading.readers);
-        while let Some(evidence) = orders.next().await {
-            match evidence? {
+        while let Some((id, evidence)) = orders.next().await {
+            let evidence = match evidence {
+                Err(error @ StoreError::Corrupt(_)) => {
+                    report.unreadable("order", Some(id.to_string()), &error);
+                    report.orders.total += 1;
+                    done(1);
+                    continue;
+                }
+                other => other?,
+            };
+            match evidence {
                 Read::Whole(evidence) => {
                     report.orders.replayed += 1;
                     for fault in examine(&evidence, reading.now) {
@@ -75,13 +97,64 @@ pub async fn examine_orders(
     }
 }
 
+/// Reads everything that waits and every platform: a row that a running server passes over is a fault here.
+pub async fn examine_rows(reading: Reading<'_>, report: &mut Report) -> Result<(), StoreError> {
+    let store = reading.store;
+    let webhook = |(order, sequence): (OrderId, u32)| format!("{sequence} of {order}");
+    let mut after = None;
+    loop {
+        let page = store.outbox(Instant(i64::MAX), after, reading.page).await?;
+        after = page.iter().rev().find_map(|row| row.key);
+        for row in page {
+            let name = row.key.map(|(_, order, sequence)| webhook((order, sequence)));
+            row.value.err().inspect(|error| report.unreadable("webhook", name, error));
+        }
+        if after.is_none() {
+            break;
+        }
+    }
+    let mut after = None;
+    loop {
+        let page = store.dead_letters(after, reading.page).await?;
+        after = page.iter().rev().find_map(|row| row.key);
+        for row in page {
+            row.value.err().inspect(|error| report.unreadable("webhook", row.key.map(webhook), error));
+        }
+        if after.is_none() {
+            break;
+        }
+    }
+    let mut after = 0;
+    loop {
+        let page = store.inbox_rows(after, reading.page).await?;
+        let Some(last) = page.iter().rev().find_map(|row| row.key) else { break };
+        after = last;
+        for row in page {
+            let read = row.value.and_then(|stored| match stored.row.reason {
+                // Whatever number a callback gives that names no attempt of ours.
+                InboxReason::OrderUnknown => Ok(()),
+                InboxReason::OrderQuarantined => read_kept(&stored.row).map(|_| ()),
+            });
+            read.err().inspect(|error| report.unreadable("callback", row.key.map(|id| id.to_string()), error));
+        }
+    }
+    for row in store.platforms().await? {
+        row.value.err().inspect(|error| report.unreadable("platform", row.key.map(|id| id.0.to_string()), error));
+    }
+    Ok(())
+}
+
 enum Read {
     Whole(Box<Evidence>),
     Moving(Box<Order>),
 }
 
 /// Reads an order's rows at one version: nothing was added if the journal, read last, ends where the order is.
-async fn evidence(store: &dyn Store, mut order: Order) -> Result<Read, StoreError> {
+async fn evidence(store: &dyn Store, order: Order) -> (OrderId, Result<Read, StoreError>) {
+    (order.id, read_evidence(store, order).await)
+}
+
+async fn read_evidence(store: &dyn Store, mut order: Order) -> Result<Read, StoreError> {
     for _ in 0..READS_MAX {
         let entries = store.entries(order.id).await?;
         let journal = store.journal(order.id).await?;

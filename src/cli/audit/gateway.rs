@@ -87,10 +87,11 @@ impl GatewayBooks {
         let (mut after, mut compared, mut place) = (None, 0, 0u64);
         loop {
             let page = reading.store.scan(after, reading.page).await.map_err(|error| error.to_string())?;
-            let Some(last) = page.last() else { return Ok(compared) };
-            after = Some(last.id);
+            let Some(last) = page.iter().rev().find_map(|row| row.key) else { return Ok(compared) };
+            after = Some(last);
             let mut chosen = Vec::new();
-            for order in page {
+            // An order that cannot be read was reported where the books were looked at.
+            for order in page.into_iter().filter_map(|row| row.value.ok()) {
                 if place.is_multiple_of(stride) {
                     chosen.push(order);
                 }

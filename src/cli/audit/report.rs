@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::cli::Failure;
 use crate::domain::money::{Currency, format_minor};
+use crate::store::StoreError;
 
 /// Findings beyond this many are counted and not listed.
 const LISTED_MAX: usize = 100;
@@ -104,6 +105,12 @@ impl Report {
     pub fn fault(&mut self, fault: String) {
         self.faults_in_all += 1;
         list(&mut self.faults, fault);
+    }
+
+    /// A row that a server passes over.
+    pub fn unreadable(&mut self, what: &str, row: Option<String>, error: &StoreError) {
+        let row = row.unwrap_or_else(|| "without a readable key".to_owned());
+        self.fault(format!("{what} {row} cannot be read: {error}"));
     }
 
     pub fn in_flight(&mut self, difference: String) {

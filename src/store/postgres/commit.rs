@@ -99,10 +99,10 @@ fn statement() -> String {
          FROM owner_now, {undelivered} AS n (order_id, sequence, tries, next_at, why) \
          WHERE x.order_id = n.order_id AND x.sequence = n.sequence)"
     ));
-    let inbox = parameters.table("text text text text uuid bytea int8");
+    let inbox = parameters.table("text text text text uuid bytea bytea bytea int8");
     ctes.push(format!(
-        "new_inbox AS (INSERT INTO inbox (reason, channel, account, number, order_id, body, at) \
-         SELECT n.* FROM owner_now, {inbox} AS n)"
+        "new_inbox AS (INSERT INTO inbox (reason, channel, account, number, order_id, body, raw, digest, at) \
+         SELECT n.* FROM owner_now, {inbox} AS n ON CONFLICT (digest) DO NOTHING)"
     ));
     let inbox_done = parameters.table("int8");
     ctes.push(format!("inbox_done AS (DELETE FROM inbox x USING owner_now, {inbox_done} AS n (id) WHERE x.id = n.id)"));
@@ -218,6 +218,8 @@ pub async fn commit(connection: &mut PgConnection, batch: Batch) -> Result<Commi
         .bind(column(inbox, |row| row.number.as_str()))
         .bind(column(inbox, |row| row.order_id))
         .bind(column(inbox, |row| row.body.as_slice()))
+        .bind(column(inbox, |row| row.raw.as_slice()))
+        .bind(column(inbox, |row| row.digest.as_slice()))
         .bind(column(inbox, |row| row.at))
         .bind(inbox_done.as_slice())
         .bind(column(answers, |row| row.platform_id))

@@ -119,8 +119,11 @@ static UNDELIVERED: Rows = Rows::new(
     5,
     ") AS v WHERE outbox.order_id = v.column1 AND outbox.sequence = v.column2",
 );
-static INBOX: Rows =
-    Rows::new("INSERT INTO inbox (reason, channel, account, number, order_id, body, at) VALUES ", 7, "");
+static INBOX: Rows = Rows::new(
+    "INSERT INTO inbox (reason, channel, account, number, order_id, body, raw, digest, at) VALUES ",
+    9,
+    " ON CONFLICT (digest) DO NOTHING",
+);
 static INBOX_DONE: Rows = Rows::new("DELETE FROM inbox WHERE id IN (VALUES ", 1, ")");
 static ANSWERS: Rows = Rows::new(
     "INSERT INTO answers (platform_id, key, fingerprint, order_id, status, body, at) VALUES ",
@@ -200,7 +203,8 @@ fn write(connection: &Connection, mut batch: Batch) -> Result<Committed, StoreEr
     })?;
     INBOX.write(connection, &batch.inbox, |row, values| {
         let order = row.order_id.as_ref().map(Uuid::as_bytes);
-        values.put(params![row.reason, row.channel, row.account, row.number, order, row.body, row.at])
+        values.put(params![row.reason, row.channel, row.account, row.number, order])?;
+        values.put(params![row.body, row.raw, row.digest.as_slice(), row.at])
     })?;
     INBOX_DONE.write(connection, &batch.inbox_done, |id, values| values.put(params![id]))?;
     ANSWERS.write(connection, &batch.answers, |row, values| {
@@ -293,13 +297,20 @@ mod tests {
     use super::*;
 
     fn callbacks(number: i64) -> Batch {
-        let row = |_| InboxLine {
+        let digest = |place: u8| {
+            let mut digest = [place; 32];
+            digest[..8].copy_from_slice(&number.to_be_bytes());
+            digest
+        };
+        let row = |place| InboxLine {
             reason: "order_unknown",
             channel: "simpay",
             account: "default".to_owned(),
             number: number.to_string(),
             order_id: None,
             body: vec![0; 4_096],
+            raw: Vec::new(),
+            digest: digest(place),
             at: 0,
         };
         Batch { number, inbox: (0..16).map(row).collect(), ..Batch::default() }

@@ -28,7 +28,7 @@ async fn audit(app: &App) -> (bool, String) {
 /// Three rows, more than a page, that a look comes to before any other: two of a kind that nobody knows, one whose
 /// order is not there.
 async fn one_unreadable_outbox_row_stops_no_others(kind: Kind) {
-    let settings = "[webhooks]\nretry_ms = [200, 200, 200, 200, 200, 200, 200, 200, 200]\nbatch_max = 1\n";
+    let settings = "[webhooks]\nretry_ms = [200, 200, 200, 200, 200, 200, 200, 200, 86400000]\nbatch_max = 1\n";
     let app = app::start_with(kind, settings).await;
     let client = app.client();
     let noted = |description| with(an_order(description), json!({ "webhook_url": app.receiver.url("platform-a") }));

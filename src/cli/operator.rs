@@ -122,7 +122,7 @@ pub async fn run(config: Config, command: OperatorCommand) -> Result<ExitCode, F
         }
         OperatorCommand::Unreadable { at } => {
             let rows = ask(request(&config, &at, Method::GET, "/v1/operator/unreadable")?).await?;
-            show(&at, &rows, || unreadable_table(rows["data"].as_array().map_or(&[], Vec::as_slice)));
+            show(&at, &rows, || unreadable_table(rows["data"].as_array().map_or(&[], Vec::as_slice)))?;
         }
         OperatorCommand::Retry { order, at } => {
             let path = format!("/v1/operator/quarantine/{order}/retry");

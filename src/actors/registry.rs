@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use aws_lc_rs::digest::{SHA256, digest};
-use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use dashmap::{DashMap, DashSet};
 use tokio::sync::oneshot;
 
 use super::ask::{Addressee, AskError, Command, Details, NewOrder, Patience, Placed, Resolution, Taken};
@@ -62,6 +62,8 @@ pub struct Registry {
     router: Router,
     actors: DashMap<OrderId, Addr<OrderActor>>,
     quarantine: Quarantine,
+    /// Orders with a commit whose outcome is open: what is read of them may still change under the reader.
+    undecided: DashSet<OrderId>,
     unreadable: UnreadableRows,
     /// How many callbacks lay in the inbox when it was last counted, and those that were put there since.
     inbox_size: AtomicI64,
@@ -90,6 +92,7 @@ impl Registry {
         assert!(!arbiters.is_empty(), "orders need a thread to live on");
         Arc::new(Registry {
             quarantine: Quarantine::new(config.orders.quarantine_retry_ms.clone()),
+            undecided: DashSet::new(),
             unreadable: UnreadableRows::default(),
             inbox_size: AtomicI64::new(0),
             inbox_looked_to: Mutex::default(),
@@ -148,6 +151,8 @@ impl Registry {
             Readiness::NotReady("stopping".into())
         } else if self.writer.is_away() {
             Readiness::NotReady("the store is away".into())
+        } else if self.writer.is_broken() {
+            Readiness::NotReady("the store refuses what it should take".into())
         } else {
             Readiness::Ready
         }
@@ -348,7 +353,7 @@ impl Registry {
         let account = adapter.account().clone();
         let unwritable = |_| AskError::StoreAway;
         // By what it tells and not by its bytes, which a channel may seal anew each time it tells it.
-        let told = serde_json::to_vec(&(account.channel.name(), account.name.as_str(), &notice)).map_err(unwritable)?;
+        let told = serde_json::to_vec(&(account.channel().name(), account.name(), &notice)).map_err(unwritable)?;
         let row = InboxRow {
             reason,
             account,
@@ -422,6 +427,12 @@ impl Registry {
         if let Some(address) = self.actors.get(&id) {
             return Ok(address.clone());
         }
+        if self.undecided.contains(&id) {
+            if self.writer.is_away() {
+                return Err(AskError::OutcomeUnknown);
+            }
+            self.undecided.remove(&id);
+        }
         let standing = self.quarantine.standing(id).ok_or(AskError::Quarantined)?;
         match self.actors.entry(id) {
             Entry::Occupied(active) => Ok(active.get().clone()),
@@ -451,6 +462,9 @@ impl Registry {
     /// A commit of this order was lost, so its actor goes. It is taken up again from the store, unless it was new and
     /// certainly not written.
     pub fn lost(&self, id: OrderId, version: u32, error: &WriteError) {
+        if *error == WriteError::Unknown {
+            self.undecided.insert(id);
+        }
         self.forget(id);
         match (error, version) {
             (
@@ -484,6 +498,7 @@ impl Registry {
             | StoreError::ReferenceTaken(_)
             | StoreError::Unavailable(_)
             | StoreError::InDoubt(_)
+            | StoreError::Broken(_)
             | StoreError::Fenced => {
                 self.take_up_later(id);
             }

@@ -23,8 +23,16 @@ pub enum Lane {
     Existing,
 }
 
-/// A commit that takes longer than this is taken for a store that is away, by everybody who comes meanwhile.
-const COMMIT_PATIENCE: Duration = Duration::from_secs(3);
+/// A commit that takes longer than this is taken for a store that has halted. With the look's gap, everybody who waits
+/// hears of it within three seconds.
+const COMMIT_PATIENCE: Duration = Duration::from_millis(2_500);
+/// How often it is looked whether a commit takes too long.
+const WATCH_EVERY: Duration = Duration::from_millis(250);
+
+/// A store that refused something counts as broken until it has taken other groups for as long after.
+const MENDED_AFTER: Duration = Duration::from_secs(5);
+/// And where nobody writes any more, until this has passed: then it is worth a try.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// Why a unit is not durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +99,30 @@ struct Gauge {
     pending: AtomicUsize,
     away: AtomicBool,
     stopped: AtomicBool,
+    /// When the store last refused what it should take; none while it is well.
+    broken_at: Mutex<Option<Monotonic>>,
+}
+
+impl Gauge {
+    fn broken_at(&self) -> MutexGuard<'_, Option<Monotonic>> {
+        self.broken_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store is ill; whatever is refused is refused by it and not because of what it is.
+    fn broke(&self, why: &str) {
+        tracing::error!(why, "the store is broken: it refuses what it should take");
+        metrics::counter!("tongbao_store_refusals_total").increment(1);
+        metrics::gauge!("tongbao_store_broken").set(1.0);
+        *self.broken_at() = Some(Monotonic::now());
+    }
+
+    /// It took something, or nothing was refused for long.
+    fn mended(&self, after: Duration) {
+        if self.broken_at().take_if(|at| at.elapsed() >= after).is_some() {
+            tracing::info!("the store refuses nothing any more");
+            metrics::gauge!("tongbao_store_broken").set(0.0);
+        }
+    }
 }
 
 /// The way to the writer, for everybody.
@@ -139,6 +171,11 @@ impl WriterHandle {
 
     pub fn is_away(&self) -> bool {
         self.gauge.away.load(Ordering::Acquire) || self.gauge.stopped.load(Ordering::Acquire)
+    }
+
+    /// Whether the store refused lately what it should take.
+    pub fn is_broken(&self) -> bool {
+        self.gauge.broken_at().is_some()
     }
 
     pub fn pending(&self) -> usize {
@@ -196,6 +233,24 @@ pub struct Writer {
     phase: Phase,
     leaving: Option<oneshot::Sender<()>>,
     last_write: Monotonic,
+    /// Who waits for the group that is being committed.
+    waiting: Arc<Waiting>,
+    /// How often the store was found ill until now.
+    refusals: u64,
+}
+
+/// Those who wait for a group, each until it was told.
+#[derive(Default)]
+struct Waiting(Mutex<Vec<oneshot::Sender<Verdict>>>);
+
+impl Waiting {
+    fn take(&self) -> Vec<oneshot::Sender<Verdict>> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn put(&self, waiting: Vec<oneshot::Sender<Verdict>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = waiting;
+    }
 }
 
 impl Writer {
@@ -214,6 +269,8 @@ impl Writer {
             phase: Phase::Idle,
             leaving: None,
             last_write: Monotonic::now(),
+            waiting: Arc::default(),
+            refusals: 0,
         });
         WriterHandle { address, queue, gauge, bounds }
     }
@@ -233,7 +290,9 @@ impl Writer {
         }
         self.phase = Phase::Committing;
         self.last_write = Monotonic::now();
-        let work = commit(self.store.clone(), self.owner.clone(), group, self.gauge.clone());
+        let (units, waiting) = group.into_iter().map(|pending| (pending.unit, pending.reply)).unzip();
+        self.waiting.put(waiting);
+        let work = commit(self.store.clone(), self.owner.clone(), units, self.waiting.clone(), self.gauge.clone());
         context.spawn(work.into_actor(self).map(|done, writer, context| writer.committed(done, context)));
     }
 
@@ -293,26 +352,51 @@ impl Writer {
         (self.stop)(why);
     }
 
+    /// Tells everybody who waits for a store that has halted: those in the group that nobody knows, all others that
+    /// nothing was written. Whoever comes now is told at once; the end of the commit takes it back.
+    fn watch(&mut self, _: &mut Context<Self>) {
+        match self.phase {
+            Phase::Idle | Phase::Stopped => return,
+            Phase::Committing if self.last_write.elapsed() < COMMIT_PATIENCE => return,
+            Phase::Committing => {}
+        }
+        if !self.gauge.away.load(Ordering::Acquire) {
+            tracing::warn!("the store has halted in a commit; those who wait are told");
+        }
+        self.gauge.away.store(true, Ordering::Release);
+        metrics::gauge!("tongbao_store_away").set(1.0);
+        self.fail_pending();
+        for reply in self.waiting.take() {
+            let _ = reply.send(Err(WriteError::Unknown));
+        }
+    }
+
     /// Beats when no group has for a while, and looks whether a store that was away is back.
     fn beat(&mut self, context: &mut Context<Self>) {
         metrics::gauge!("tongbao_writer_pending").set(lock(&self.queue).pending.len() as f64);
+        self.gauge.mended(TRY_AGAIN_AFTER);
+        let refusals = self.store.refusals();
+        if std::mem::replace(&mut self.refusals, refusals) < refusals {
+            self.gauge.broke("see what was refused");
+        }
         match self.phase {
-            Phase::Committing if self.last_write.elapsed() > COMMIT_PATIENCE => {
-                // Whoever comes now is told at once rather than kept waiting; the end of the commit takes it back.
-                return self.gauge.away.store(true, Ordering::Release);
-            }
             Phase::Committing | Phase::Stopped => return,
             // Half a span, because a beat ends later than the tick that began it, and the next tick must beat again.
             Phase::Idle if self.last_write.elapsed() < self.bounds.beat / 2 => return,
             Phase::Idle => self.phase = Phase::Committing,
         }
-        let (store, owner) = (self.store.clone(), self.owner.clone());
+        self.last_write = Monotonic::now();
+        let (store, owner, gauge) = (self.store.clone(), self.owner.clone(), self.gauge.clone());
         let work = async move {
             match store.beat(owner.epoch, clock::to_store()).await {
                 Ok(seen) => (seen, End::Well),
                 Err(StoreError::Fenced) => (owner, End::Fatal("another process owns the store".into())),
                 // After a failed write to the disk nobody knows what is on it, whatever was written.
                 Err(StoreError::InDoubt(why)) if store.doubt() == Doubt::Stop => (owner, End::Fatal(why)),
+                Err(StoreError::Broken(why)) => {
+                    gauge.broke(&why);
+                    (owner, End::Away(why))
+                }
                 Err(error) => (owner, End::Away(error.to_string())),
             }
         };
@@ -352,11 +436,15 @@ enum End {
 }
 
 /// Commits a group, whatever that takes, and answers everybody in it.
-async fn commit(store: Arc<dyn Store>, mut owner: Owner, group: Vec<Pending>, gauge: Arc<Gauge>) -> (Owner, End) {
+async fn commit(
+    store: Arc<dyn Store>,
+    mut owner: Owner,
+    units: Vec<Unit>,
+    waiting: Arc<Waiting>,
+    gauge: Arc<Gauge>,
+) -> (Owner, End) {
     let begun = Monotonic::now();
-    metrics::histogram!("tongbao_group_size").record(group.len() as f64);
-    let (units, replies): (Vec<Unit>, Vec<oneshot::Sender<Verdict>>) =
-        group.into_iter().map(|pending| (pending.unit, pending.reply)).unzip();
+    metrics::histogram!("tongbao_group_size").record(units.len() as f64);
     let mut verdicts: Vec<Option<Verdict>> = units.iter().map(|_| None).collect();
     let end = commit_range(store.as_ref(), &mut owner, &units, &mut verdicts, &gauge).await;
     metrics::histogram!("tongbao_commit_seconds").record(begun.elapsed().as_secs_f64());
@@ -364,7 +452,8 @@ async fn commit(store: Arc<dyn Store>, mut owner: Owner, group: Vec<Pending>, ga
         End::Well | End::Away(_) => WriteError::Away,
         End::Fatal(_) => WriteError::Unknown,
     };
-    for (reply, verdict) in replies.into_iter().zip(verdicts) {
+    // Empty where they were told before.
+    for (reply, verdict) in waiting.take().into_iter().zip(verdicts) {
         let _ = reply.send(verdict.unwrap_or_else(|| Err(open.clone())));
     }
     (owner, end)
@@ -384,6 +473,7 @@ async fn commit_range(
         let part = &units[from..to];
         match commit_once(store, owner, part, gauge).await {
             Attempted::Done(duplicates) => {
+                gauge.mended(MENDED_AFTER);
                 for (place, verdict) in verdicts[from..to].iter_mut().enumerate() {
                     let lost = duplicates.contains(&place);
                     *verdict = Some(if lost { Err(WriteError::Duplicate) } else { Ok(()) });
@@ -394,7 +484,10 @@ async fn commit_range(
                     StoreError::Conflict(why) => WriteError::Conflict(why),
                     StoreError::ReferenceTaken(_) => WriteError::ReferenceTaken,
                     StoreError::Corrupt(why) => WriteError::Culprit(why),
-                    StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Fenced => WriteError::Away,
+                    StoreError::Unavailable(_)
+                    | StoreError::InDoubt(_)
+                    | StoreError::Broken(_)
+                    | StoreError::Fenced => WriteError::Away,
                 }));
             }
             Attempted::Bad(error) => {
@@ -404,6 +497,12 @@ async fn commit_range(
                 ranges.push_front((from, middle));
             }
             Attempted::Away(why) => return End::Away(why),
+            // Whoever comes next may have more luck: a damaged page is in the way of some.
+            Attempted::Refused => {
+                for verdict in &mut verdicts[from..to] {
+                    *verdict = Some(Err(WriteError::Away));
+                }
+            }
             // It is certain that nothing of it was written, and the store answers.
             Attempted::NotWritten => ranges.push_front((from, to)),
             Attempted::InDoubt(why) => {
@@ -429,6 +528,8 @@ enum Attempted {
     /// Something in it can never be written.
     Bad(StoreError),
     Away(String),
+    /// By a store that is ill: nothing of it was written.
+    Refused,
     NotWritten,
     /// Nobody could find out whether it was written.
     InDoubt(String),
@@ -449,6 +550,10 @@ async fn commit_once(store: &dyn Store, owner: &mut Owner, units: &[Unit], gauge
         }
         Err(StoreError::Fenced) => Attempted::Fatal("another process owns the store".into()),
         Err(StoreError::Unavailable(why)) => Attempted::Away(why),
+        Err(StoreError::Broken(why)) => {
+            gauge.broke(&why);
+            Attempted::Refused
+        }
         Err(error @ (StoreError::Conflict(_) | StoreError::ReferenceTaken(_) | StoreError::Corrupt(_))) => {
             Attempted::Bad(error)
         }
@@ -521,6 +626,7 @@ impl Actor for Writer {
 
     fn started(&mut self, context: &mut Self::Context) {
         context.run_interval(self.bounds.beat, Self::beat);
+        context.run_interval(WATCH_EVERY, Self::watch);
     }
 }
 

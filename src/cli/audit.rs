@@ -150,6 +150,11 @@ impl<'a> Auditor<'a> {
     async fn look(&self, report: &mut Report) -> Result<(), String> {
         let unreadable = |error: StoreError| format!("the store cannot be read: {error}");
         let before = self.store.owner().await.map_err(unreadable)?.group;
+        let integrity = self.store.integrity().await.map_err(unreadable)?;
+        for fault in integrity.faults {
+            report.fault(format!("the database finds: {fault}"));
+        }
+        report.unchecked = integrity.unchecked;
         let (tally, sums) = self.read_store(report).await.map_err(unreadable)?;
         let theirs = match &self.gateway {
             Some(gateway) => Some((gateway, gateway.totals().await)),

@@ -285,6 +285,10 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Fenced => ApiError::store_unavailable(),
+            StoreError::Broken(_) => {
+                tracing::error!(%error, "the store is broken");
+                ApiError::store_unavailable()
+            }
             StoreError::Conflict(_) | StoreError::ReferenceTaken(_) | StoreError::Corrupt(_) => {
                 tracing::error!(%error, "a read of the store failed");
                 ApiError::internal()

@@ -3,7 +3,7 @@
 //! Every operation is a task of the runtime that opened the store, and the caller only waits for it. So a caller that
 //! goes away cancels nothing, and no connection comes back half used.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -51,6 +51,7 @@ pub struct Lanes<E: Engine> {
     readers: RwLock<Pool<E::Database>>,
     read_patience: Duration,
     failures: AtomicU32,
+    refusals: AtomicU64,
 }
 
 impl<E: Engine> Lanes<E> {
@@ -64,6 +65,7 @@ impl<E: Engine> Lanes<E> {
             engine: Arc::new(engine),
             read_patience: ACQUIRE_TIMEOUT + statement_timeout + READ_GRACE,
             failures: AtomicU32::new(0),
+            refusals: AtomicU64::new(0),
         }
     }
 
@@ -79,6 +81,7 @@ impl<E: Engine> Lanes<E> {
             Ok(Err(_)) => Err(StoreError::Unavailable("a read was not answered".to_owned())),
             Err(_) => Err(StoreError::Unavailable("the runtime is shutting down".to_owned())),
         };
+        self.count_refusal(&result);
         match &result {
             Err(StoreError::Unavailable(_)) => self.count_failure(),
             Ok(_)
@@ -87,12 +90,34 @@ impl<E: Engine> Lanes<E> {
                 | StoreError::ReferenceTaken(_)
                 | StoreError::InDoubt(_)
                 | StoreError::Corrupt(_)
+                | StoreError::Broken(_)
                 | StoreError::Fenced,
             ) => {
                 self.failures.store(0, Ordering::Relaxed);
             }
         }
         result
+    }
+
+    /// The same for as long as it takes.
+    pub async fn read_at_length<T, F>(&self, work: impl FnOnce(Pool<E::Database>) -> F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let readers = self.readers.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let gone = |_| StoreError::Unavailable("the runtime is shutting down".to_owned());
+        ended(self.runtime.spawn(work(readers))).await.map_err(gone)?
+    }
+
+    pub fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Relaxed)
+    }
+
+    fn count_refusal<T>(&self, result: &Result<T, StoreError>) {
+        if let Err(StoreError::Broken(_)) = result {
+            self.refusals.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn count_failure(&self) {
@@ -137,12 +162,16 @@ impl<E: Engine> Lanes<E> {
                     *lane = Some(connection);
                 }
                 // What it ended with is told by `result`.
-                Err(StoreError::Unavailable(_) | StoreError::InDoubt(_)) => drop(engine.discard(connection).await),
+                Err(StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Broken(_)) => {
+                    drop(engine.discard(connection).await);
+                }
             }
             result
         });
         let in_doubt = |_| StoreError::InDoubt("the runtime went away during a write".to_owned());
-        ended(task).await.map_err(in_doubt)?
+        let result = ended(task).await.map_err(in_doubt)?;
+        self.count_refusal(&result);
+        result
     }
 
     /// Closes the pool and the connection that writes; they open again when they are needed.

@@ -45,6 +45,9 @@ pub enum StoreError {
     InDoubt(String),
     /// A row that the store will never take, or one that cannot be read: split the group, or stop and look.
     Corrupt(String),
+    /// The store itself is ill: it refuses what it should take (a damaged file or index, a missing right). Nothing of it
+    /// was written, and no row is to blame.
+    Broken(String),
     /// Another process has taken the store over: stop.
     Fenced,
 }
@@ -57,6 +60,7 @@ impl fmt::Display for StoreError {
             StoreError::Unavailable(why) => write!(f, "unavailable: {why}"),
             StoreError::InDoubt(why) => write!(f, "in doubt: {why}"),
             StoreError::Corrupt(why) => write!(f, "corrupt: {why}"),
+            StoreError::Broken(why) => write!(f, "broken: {why}"),
             StoreError::Fenced => f.write_str("another process owns the store"),
         }
     }
@@ -435,6 +439,14 @@ pub struct ChannelTotal {
     pub refunded_minor: i64,
 }
 
+/// What a database says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Integrity {
+    pub faults: Vec<String>,
+    /// What could not be looked at, and why.
+    pub unchecked: Vec<String>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Count {
     pub name: String,
@@ -594,6 +606,10 @@ pub trait Store: Send + Sync + 'static {
     fn setting<'a>(&'a self, name: &'a str, value: &'a str) -> Reply<'a, String>;
 
     // --- the books -----------------------------------------------------------------------------------------
+    /// What the database finds wrong with itself, indexes included.
+    fn integrity(&self) -> Reply<'_, Integrity>;
+    /// How often it was found ill since it was opened: see [`StoreError::Broken`].
+    fn refusals(&self) -> u64;
     fn balances(&self) -> Reply<'_, Vec<Balance>>;
     fn channel_totals(&self) -> Reply<'_, Vec<ChannelTotal>>;
     fn counts_by_state(&self) -> Reply<'_, Vec<Count>>;

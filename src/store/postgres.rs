@@ -2,6 +2,7 @@
 //! pool that reads.
 
 mod commit;
+mod integrity;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
@@ -18,9 +19,9 @@ use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
 use super::rows::*;
 use super::statements::*;
 use super::{
-    Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, DueOrder, Frozen, Group, JournalRow, KeptAnswer,
-    KeyRow, LastChannel, MIGRATED, OrderFilter, OutboxItem, OutboxPlace, Owner, Platform, Reply, Schema, Seen, Store,
-    StoreError, StoredEntry, StoredInboxRow, StoredOrder,
+    Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, DueOrder, Frozen, Group, Integrity, JournalRow,
+    KeptAnswer, KeyRow, LastChannel, MIGRATED, OrderFilter, OutboxItem, OutboxPlace, Owner, Platform, Reply, Schema,
+    Seen, Store, StoreError, StoredEntry, StoredInboxRow, StoredOrder,
 };
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::Order;
@@ -206,7 +207,7 @@ const CONFLICT: &str = "TB002";
 /// What an error means while nothing is being committed.
 fn reading_fault(error: sqlx::Error) -> StoreError {
     match error {
-        sqlx::Error::Database(fault) => judge(fault.as_ref()),
+        sqlx::Error::Database(fault) => judge(fault.as_ref(), Doing::Reading),
         sqlx::Error::Decode(_)
         | sqlx::Error::ColumnDecode { .. }
         | sqlx::Error::ColumnNotFound(_)
@@ -232,7 +233,7 @@ fn lost(error: sqlx::Error) -> String {
 fn writing_fault(error: sqlx::Error) -> StoreError {
     match error {
         sqlx::Error::Database(fault) if ends_in_doubt(fault.as_ref()) => StoreError::InDoubt(fault.to_string()),
-        sqlx::Error::Database(fault) => judge(fault.as_ref()),
+        sqlx::Error::Database(fault) => judge(fault.as_ref(), Doing::Writing),
         // It never left.
         sqlx::Error::Encode(_) => StoreError::Corrupt(error.to_string()),
         lost => StoreError::InDoubt(lost.to_string()),
@@ -257,7 +258,20 @@ fn is_of_another_session(code: &str) -> bool {
 const SESSIONS: &str =
     "is there a pooler in transaction mode? Sessions of its own are needed, as a pooler gives them in session mode";
 
-fn judge(fault: &dyn DatabaseError) -> StoreError {
+/// What a statement that failed was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    Reading,
+    Writing,
+}
+
+/// Classes of errors that are the database's or its administrator's, whatever is asked: who may connect, what there is
+/// and who may use it, and the server's own configuration.
+const BROKEN: [&str; 5] = ["28", "3D", "3F", "42", "F0"];
+/// Of errors that are a damaged page's or index's: of the rows on it, where they are only read.
+const DAMAGED: &str = "XX";
+
+fn judge(fault: &dyn DatabaseError, doing: Doing) -> StoreError {
     let code = fault.code().unwrap_or_default();
     let text = format!("{} ({code})", fault.message());
     if is_of_another_session(&code) {
@@ -267,6 +281,13 @@ fn judge(fault: &dyn DatabaseError) -> StoreError {
     // A lock that was not free in time, and a server that became a standby.
     if later || matches!(code.as_ref(), "55P03" | "25006") {
         return StoreError::Unavailable(text);
+    }
+    if BROKEN.iter().any(|class| code.starts_with(class)) {
+        return StoreError::Broken(text);
+    }
+    match doing {
+        Doing::Writing if code.starts_with(DAMAGED) => return StoreError::Broken(text),
+        Doing::Writing | Doing::Reading => {}
     }
     if code == FENCED {
         return StoreError::Fenced;
@@ -340,6 +361,10 @@ impl Store for PostgresStore {
 
     fn doubt(&self) -> Doubt {
         Doubt::ReadBack
+    }
+
+    fn integrity(&self) -> Reply<'_, Integrity> {
+        Box::pin(self.lanes.read_at_length(|pool| async move { integrity::check(&pool).await.map_err(reading_fault) }))
     }
 
     statements!(Postgres);

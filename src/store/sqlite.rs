@@ -22,9 +22,9 @@ use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
 use super::rows::*;
 use super::statements::*;
 use super::{
-    Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, DueOrder, Frozen, Group, JournalRow, KeptAnswer,
-    KeyRow, LastChannel, MIGRATED, OrderFilter, OutboxItem, OutboxPlace, Owner, Platform, Reply, Schema, Seen, Store,
-    StoreError, StoredEntry, StoredInboxRow, StoredOrder,
+    Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, DueOrder, Frozen, Group, Integrity, JournalRow,
+    KeptAnswer, KeyRow, LastChannel, MIGRATED, OrderFilter, OutboxItem, OutboxPlace, Owner, Platform, Reply, Schema,
+    Seen, Store, StoreError, StoredEntry, StoredInboxRow, StoredOrder,
 };
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::Order;
@@ -178,6 +178,23 @@ impl Store for SqliteStore {
 
     fn doubt(&self) -> Doubt {
         Doubt::Stop
+    }
+
+    fn integrity(&self) -> Reply<'_, Integrity> {
+        Box::pin(async move {
+            let look = |pool| async move {
+                let found = query_scalar::<_, String>("PRAGMA integrity_check").fetch_all(&pool).await;
+                found.map_err(reading_fault)
+            };
+            let found = match self.lanes.read_at_length(look).await {
+                Ok(found) => found,
+                // Too damaged to be looked at.
+                Err(StoreError::Corrupt(why) | StoreError::Broken(why)) => vec![why],
+                Err(error) => return Err(error),
+            };
+            let faults = found.into_iter().filter(|line| line != "ok").collect();
+            Ok(Integrity { faults, unchecked: Vec::new() })
+        })
     }
 
     statements!(Sqlite);

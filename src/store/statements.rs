@@ -183,6 +183,10 @@ macro_rules! questions {
 /// `CHANNEL_TOTALS`.
 macro_rules! statements {
     ($database:ty) => {
+        fn refusals(&self) -> u64 {
+            self.lanes.refusals()
+        }
+
         fn owner(&self) -> Reply<'_, Owner> {
             self.one(query_as::<_, OwnerColumns>(OWNER))
         }

@@ -1,13 +1,15 @@
 //! What a broken or absent store means to those who wait.
 
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 
 use crate::support::app::{self, App};
 use crate::support::beside::Beside;
 use crate::support::books::{self, Left};
 use crate::support::client::{an_order, text, with};
 use crate::support::gateway::Callback;
-use crate::support::process::Kind;
+use crate::support::postgres::{self, Cluster};
+use crate::support::process::{Kind, Site};
 use crate::support::{eventually, seconds, unique};
 
 const OPERATOR_KEY: &str = "ok_sandbox";
@@ -227,4 +229,194 @@ async fn report_unreadable_inbox_rows_are_counted_and_reported() {
     beside.run("DELETE FROM inbox").await;
     beside.close().await;
     app.finish().await;
+}
+
+async fn is_ready(app: &App) -> bool {
+    app.client().anonymous().get("/readyz").await.status == 200
+}
+
+/// A page of an index is overwritten in the file. Writes fail by it, and no order is to blame.
+#[actix_web::test]
+async fn report_a_damaged_index_is_the_stores_fault() {
+    let mut app = app::start().await;
+    let client = app.client();
+    let order = client.create(&an_order("sim:never")).await.order(201);
+    let id = text(&order, "id").to_owned();
+    client.cancel(&id).await.order(200);
+    app.server.stop().await;
+    let mut beside = Beside::of(&app.site).await;
+    beside.run("PRAGMA wal_checkpoint(TRUNCATE)").await;
+    let root = "SELECT rootpage FROM sqlite_master WHERE name = 'orders_by_merchant_id'";
+    let page = beside.column::<i64>(root).await[0];
+    let size = beside.column::<i64>("SELECT page_size FROM pragma_page_size").await[0];
+    beside.close().await;
+    let file = std::fs::OpenOptions::new().write(true).open(app.site.store_file()).expect("the file is opened");
+    let place = u64::try_from((page - 1) * size).expect("a place in the file");
+    let garbage = vec![0xa5; usize::try_from(size).expect("a size")];
+    std::os::unix::fs::FileExt::write_all_at(&file, &garbage, place).expect("the page is overwritten");
+    drop(file);
+
+    app.restart();
+    app.ready().await;
+    let refused = client.create(&an_order("tea")).await;
+    refused.problem(503, "store_unavailable");
+    assert!(!is_ready(&app).await, "who refuses every order is not ready");
+    assert_eq!(app.metric("tongbao_store_broken", "").await, 1.0);
+    assert!(app.metric("tongbao_store_refusals_total", "").await >= 1.0);
+    assert_eq!(app.metric("tongbao_orders_quarantined", "").await, 0.0);
+    assert_eq!(client.order(&id).await["state"], "failed", "what can be read is read");
+    let (well, said) = audit(&app).await;
+    assert!(!well && said.contains("the database finds"), "{said}");
+    app.server.stop().await;
+}
+
+/// The server's own role loses a right that it needs, and gets it back.
+#[actix_web::test]
+async fn report_a_missing_right_is_the_stores_fault() {
+    let url = postgres::shared().database();
+    let role = unique("role").replace('-', "_");
+    let mut above = Beside::Postgres(PgConnection::connect(&url).await.expect("the database is opened"));
+    above.run(&format!("CREATE ROLE {role} LOGIN; GRANT CREATE ON SCHEMA public TO {role}")).await;
+    let (user, place) = url.split_once('@').expect("a user");
+    let scheme = user.split_once("//").expect("a scheme").0;
+    let app = App::start(Site::at(Some(format!("{scheme}//{role}@{place}")), "")).await;
+    let client = app.client();
+    let order = client.create(&an_order("sim:never")).await.order(201);
+    let id = text(&order, "id");
+
+    above.run(&format!("REVOKE INSERT ON journal FROM {role}")).await;
+    client.create(&an_order("tea")).await.problem(503, "store_unavailable");
+    client.cancel(id).await.problem(503, "store_unavailable");
+    assert!(!is_ready(&app).await);
+    assert_eq!(app.metric("tongbao_store_broken", "").await, 1.0);
+    assert_eq!(app.metric("tongbao_orders_quarantined", "").await, 0.0);
+    above.run(&format!("GRANT INSERT ON journal TO {role}")).await;
+    eventually("it is ready once it is taken again", seconds(20), || async {
+        client.create(&an_order("tea")).await.order(201);
+        is_ready(&app).await.then_some(())
+    })
+    .await;
+
+    above.run(&format!("REVOKE SELECT ON keys FROM {role}")).await;
+    eventually("a right to read is missed too", seconds(10), || async {
+        let answer = client.get("/v1/orders").await;
+        (answer.body["code"] == "store_unavailable" && !is_ready(&app).await).then_some(())
+    })
+    .await;
+    above.run(&format!("GRANT SELECT ON keys TO {role}")).await;
+    eventually("it can be read again", seconds(10), || async {
+        (client.get("/v1/orders").await.status == 200).then_some(())
+    })
+    .await;
+    client.cancel(id).await.order(200);
+    above.close().await;
+    app.finish().await;
+}
+
+/// A page of an index is overwritten in PostgreSQL's own file.
+#[actix_web::test]
+async fn report_the_audit_checks_the_databases_own_integrity() {
+    let cluster = Cluster::start();
+    let mut app = App::start(Site::at(Some(cluster.database()), "")).await;
+    let order = app.client().create(&an_order("sim:never")).await.order(201);
+    app.client().cancel(text(&order, "id")).await.order(200);
+    app.server.stop().await;
+    let (well, said) = audit(&app).await;
+    assert!(well && said.contains("CREATE EXTENSION amcheck"), "what is not checked is said: {said}");
+    let mut beside = Beside::of(&app.site).await;
+    let index = "SELECT current_setting('data_directory') || '/' || pg_relation_filepath('orders_by_platform')";
+    let path = beside.column::<String>(index).await.remove(0);
+    beside.run("CHECKPOINT").await;
+    beside.close().await;
+    cluster.stop();
+    let file = std::fs::OpenOptions::new().write(true).open(path).expect("the index's file is opened");
+    // The first page tells where the tree begins; the second is all of it.
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0xa5; 8_192], 8_192).expect("the page is overwritten");
+    cluster.restart();
+    let (well, said) = audit(&app).await;
+    assert!(!well && said.contains("the database finds: index orders_by_platform"), "{said}");
+}
+
+/// Halts the store where it writes, and lets it go on.
+enum Halt {
+    Lock(Beside),
+    Backend(i32),
+}
+
+impl Halt {
+    async fn of(app: &App, kind: Kind) -> Self {
+        let mut beside = Beside::of(&app.site).await;
+        match kind {
+            Kind::Sqlite => {
+                beside.hold().await;
+                Halt::Lock(beside)
+            }
+            Kind::Postgres => {
+                let writer = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND \
+                    pid <> pg_backend_pid() AND (query LIKE 'WITH owner_now%' OR query LIKE 'UPDATE owner%')";
+                let pids = beside.column::<i32>(writer).await;
+                let [pid] = pids.as_slice() else { panic!("one session writes: {pids:?}") };
+                beside.close().await;
+                signal("-STOP", *pid);
+                Halt::Backend(*pid)
+            }
+        }
+    }
+
+    async fn end(self) {
+        match self {
+            Halt::Lock(mut beside) => {
+                beside.let_go().await;
+                beside.close().await;
+            }
+            Halt::Backend(pid) => signal("-CONT", pid),
+        }
+    }
+}
+
+fn signal(signal: &str, pid: i32) {
+    let sent = std::process::Command::new("kill").args([signal, &pid.to_string()]).status();
+    assert!(sent.expect("kill runs").success());
+}
+
+/// Clients wait 15 s for an answer; the store is given 20 s and more. Beats are rare, so that the halt meets a group.
+async fn who_waits_hears_of_a_halted_store(kind: Kind) {
+    let app = app::start_with(kind, "[store]\nstatement_timeout_ms = 20000\nbeat_ms = 10000\n").await;
+    let client = app.client();
+    let order = client.create(&an_order("sim:never")).await.order(201);
+    let (id, number) = (text(&order, "id"), text(&order["attempts"][0], "id").to_owned());
+    let halt = Halt::of(&app, kind).await;
+    let queued = an_order("sim:never");
+    let later = async {
+        // The group of the one before has begun by then.
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        client.create(&queued).await
+    };
+    let (in_the_group, in_the_queue) = tokio::join!(client.cancel(id), later);
+    in_the_group.problem(503, "outcome_unknown");
+    in_the_queue.problem(503, "store_unavailable");
+    assert!(!is_ready(&app).await);
+    client.create(&an_order("sim:never")).await.problem(503, "store_unavailable");
+    // Nobody may speak to the order before it is known what became of it.
+    assert_eq!(client.cancel(id).await.problem(503, "outcome_unknown"), None);
+    assert_eq!(Callback::of(&app.site, &number, 20_060).send(&client).await.status, 503);
+
+    halt.end().await;
+    eventually("it is ready again", seconds(20), || async { is_ready(&app).await.then_some(()) }).await;
+    client.reaches(id, "failed", seconds(15)).await;
+    let orders = client.get("/v1/orders").await.body["data"].as_array().map(Vec::len);
+    assert_eq!(orders, Some(1), "what was taken out of the queue was never written");
+    let again = client.create(&queued).await.order(201);
+    client.cancel(text(&again, "id")).await.order(200);
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn report_who_waits_hears_of_a_halted_store_on_sqlite() {
+    who_waits_hears_of_a_halted_store(Kind::Sqlite).await;
+}
+
+#[actix_web::test]
+async fn report_who_waits_hears_of_a_halted_store_on_postgres() {
+    who_waits_hears_of_a_halted_store(Kind::Postgres).await;
 }

@@ -19,6 +19,8 @@ pub struct Report {
     pub ok: bool,
     pub faults: Vec<String>,
     pub faults_in_all: u64,
+    /// What of the database could not be looked at, and why.
+    pub unchecked: Vec<String>,
     /// Differences that work under way explains.
     pub in_flight: Vec<String>,
     pub in_flight_in_all: u64,
@@ -146,6 +148,9 @@ impl Report {
             if unlisted > 0 {
                 let _ = writeln!(text, "{heading}: and {unlisted} more");
             }
+        }
+        for line in &self.unchecked {
+            let _ = writeln!(text, "not checked: {line}");
         }
         if self.moved {
             let _ = writeln!(text, "The store was written to meanwhile: sums over all orders were not compared.");

@@ -9,7 +9,7 @@ use sqlx::types::Uuid;
 
 use super::super::batch::{Batch, MovedRow};
 use super::super::{Committed, NextActionChange, StoreError};
-use super::faults::{reading_fault, writing_fault};
+use super::faults::{changing_fault, writing_fault};
 use crate::domain::id::OrderId;
 
 /// How many rows a statement takes when more are waiting than the shortest of these; fewer rows have a statement of
@@ -69,10 +69,10 @@ impl Rows {
         while !waiting.is_empty() {
             let (text, length) = self.text(waiting.len());
             let (now, later) = waiting.split_at(length);
-            let mut statement = connection.prepare_cached(text).map_err(reading_fault)?;
+            let mut statement = connection.prepare_cached(text).map_err(changing_fault)?;
             let mut values = Values { statement: &mut statement, bound: 0 };
-            now.iter().try_for_each(|row| bind(row, &mut values)).map_err(reading_fault)?;
-            changed += statement.raw_execute().map_err(reading_fault)?;
+            now.iter().try_for_each(|row| bind(row, &mut values)).map_err(changing_fault)?;
+            changed += statement.raw_execute().map_err(changing_fault)?;
             waiting = later;
         }
         Ok(changed)
@@ -139,7 +139,7 @@ static PAID_BY: Rows = Rows::new(
 );
 
 pub fn commit(connection: &mut Connection, batch: Batch) -> Result<Committed, StoreError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(reading_fault)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(changing_fault)?;
     match write(&transaction, batch) {
         Ok(committed) => match transaction.commit() {
             Ok(()) => Ok(committed),
@@ -164,13 +164,14 @@ fn roll_back(connection: &Connection, why: StoreError) -> StoreError {
         | StoreError::ReferenceTaken(_)
         | StoreError::Unavailable(_)
         | StoreError::Corrupt(_)
+        | StoreError::Broken(_)
         | StoreError::Fenced => StoreError::Unavailable(format!("not rolled back after {why}")),
     }
 }
 
 fn write(connection: &Connection, mut batch: Batch) -> Result<Committed, StoreError> {
-    let mut owner = connection.prepare_cached(OWNER).map_err(reading_fault)?;
-    if owner.execute(params![batch.number, batch.at, batch.epoch]).map_err(reading_fault)? == 0 {
+    let mut owner = connection.prepare_cached(OWNER).map_err(changing_fault)?;
+    if owner.execute(params![batch.number, batch.at, batch.epoch]).map_err(changing_fault)? == 0 {
         return Err(StoreError::Fenced);
     }
     let duplicates = create(connection, &mut batch)?;
@@ -242,10 +243,10 @@ fn present(connection: &Connection, ids: &[Uuid]) -> Result<HashSet<Uuid>, Store
         let (text, length) = PRESENT.text(waiting.len());
         let (now, later) = waiting.split_at(length);
         let keys = now.iter().map(Uuid::as_bytes);
-        let mut ask = connection.prepare_cached(text).map_err(reading_fault)?;
-        let rows = ask.query_map(params_from_iter(keys), |row| row.get::<_, [u8; 16]>(0)).map_err(reading_fault)?;
+        let mut ask = connection.prepare_cached(text).map_err(changing_fault)?;
+        let rows = ask.query_map(params_from_iter(keys), |row| row.get::<_, [u8; 16]>(0)).map_err(changing_fault)?;
         for row in rows {
-            present.insert(Uuid::from_bytes(row.map_err(reading_fault)?));
+            present.insert(Uuid::from_bytes(row.map_err(changing_fault)?));
         }
         waiting = later;
     }
@@ -271,12 +272,12 @@ fn change(connection: &Connection, moved: &[MovedRow]) -> Result<(), StoreError>
 
 /// Finds the order that was not as it was expected, among rows as they were before this transaction.
 fn name_conflict(connection: &Connection, moved: &[MovedRow]) -> Result<StoreError, StoreError> {
-    connection.execute_batch("ROLLBACK").map_err(reading_fault)?;
+    connection.execute_batch("ROLLBACK").map_err(changing_fault)?;
     for row in moved {
         let there: Option<i64> = connection
             .query_row("SELECT version FROM orders WHERE id = ?", [row.head.id.as_bytes()], |row| row.get(0))
             .optional()
-            .map_err(reading_fault)?;
+            .map_err(changing_fault)?;
         if there != Some(row.expected_version) {
             let id = OrderId::from_u128(row.head.id.as_u128());
             return Ok(StoreError::Conflict(format!("not at the version its step was decided on: {id}")));

@@ -14,7 +14,7 @@ use super::super::lanes::WRITE_PATIENCE;
 use super::super::{Committed, StoreError};
 use super::Lane;
 use super::commit::commit;
-use super::faults::reading_fault;
+use super::faults::changing_fault;
 
 /// Pages that are kept in memory, in KiB, negative as SQLite wants it: the ends of all trees fit in. The log is carried
 /// over into the file after as many pages of it: the more, the fewer pages are carried twice. A log that grew longer
@@ -105,7 +105,7 @@ impl File {
     fn commit(&self, kept: &mut Option<Connection>, batch: Batch) -> Result<Committed, StoreError> {
         let mut connection = match kept.take() {
             Some(connection) => connection,
-            None => open(&self.file, self.busy_timeout).map_err(reading_fault)?,
+            None => open(&self.file, self.busy_timeout).map_err(changing_fault)?,
         };
         let result = commit(&mut connection, batch);
         match &result {
@@ -116,7 +116,7 @@ impl File {
                 *kept = Some(connection);
             }
             // What it ended with is told by `result`.
-            Err(StoreError::Unavailable(_) | StoreError::InDoubt(_)) => drop(connection),
+            Err(StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Broken(_)) => drop(connection),
         }
         result
     }

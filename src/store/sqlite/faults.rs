@@ -2,15 +2,21 @@
 
 use crate::store::StoreError;
 
+const ERROR: i32 = 1;
+const PERM: i32 = 3;
 const BUSY: i32 = 5;
 const LOCKED: i32 = 6;
 const NOMEM: i32 = 7;
 const READONLY: i32 = 8;
 const INTERRUPT: i32 = 9;
 const IOERR: i32 = 10;
+const CORRUPT: i32 = 11;
 const FULL: i32 = 13;
 const CANTOPEN: i32 = 14;
 const PROTOCOL: i32 = 15;
+const SCHEMA: i32 = 17;
+const AUTH: i32 = 23;
+const NOTADB: i32 = 26;
 /// Extended codes of a key that is taken.
 const TAKEN: [i32; 2] = [1_555, 2_067];
 
@@ -30,13 +36,22 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// What it means while nothing is being committed, or once SQLite has rolled back.
+    /// What it means for a write of which nothing was committed: what a file is too damaged to take is no row's fault.
+    pub fn changing(self) -> StoreError {
+        match self {
+            Fault::Code { code, text } if code & 0xff == CORRUPT => StoreError::Broken(text),
+            Fault::Code { .. } | Fault::Lost(_) | Fault::Misuse(_) => self.reading(),
+        }
+    }
+
+    /// What it means for a read. A damaged page is the fault of the rows on it.
     pub fn reading(self) -> StoreError {
         match self {
             Fault::Code { code, text } => match code & 0xff {
                 BUSY | LOCKED | NOMEM | READONLY | INTERRUPT | IOERR | FULL | CANTOPEN | PROTOCOL => {
                     StoreError::Unavailable(text)
                 }
+                PERM | AUTH | NOTADB | SCHEMA | ERROR => StoreError::Broken(text),
                 _ if TAKEN.contains(&code) && text.contains(REFERENCES) => StoreError::ReferenceTaken(text),
                 _ if TAKEN.contains(&code) && RACES.iter().any(|key| text.contains(key)) => StoreError::Conflict(text),
                 _ => StoreError::Corrupt(text),
@@ -51,7 +66,7 @@ impl Fault {
         match self {
             Fault::Code { code, text } if code & 0xff == IOERR => StoreError::InDoubt(text),
             Fault::Lost(text) => StoreError::InDoubt(text),
-            Fault::Code { .. } | Fault::Misuse(_) => self.reading(),
+            Fault::Code { .. } | Fault::Misuse(_) => self.changing(),
         }
     }
 }
@@ -82,7 +97,12 @@ impl From<rusqlite::Error> for Fault {
     }
 }
 
-/// What an error means while nothing is being committed.
+/// What an error means for a write of which nothing was committed.
+pub fn changing_fault(error: impl Into<Fault>) -> StoreError {
+    error.into().changing()
+}
+
+/// What an error means for a read.
 pub fn reading_fault(error: impl Into<Fault>) -> StoreError {
     error.into().reading()
 }

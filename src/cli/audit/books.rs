@@ -63,7 +63,7 @@ pub async fn examine_orders(
             match row.value {
                 Ok(order) => orders.push(order),
                 Err(error) => {
-                    report.unreadable("order", row.key.map(|id| id.to_string()), &error);
+                    report.unreadable_row("order", row.key.map(|id| id.to_string()), &error);
                     report.orders.total += 1;
                     done(1);
                 }
@@ -74,7 +74,7 @@ pub async fn examine_orders(
         while let Some((id, evidence)) = orders.next().await {
             let evidence = match evidence {
                 Err(error @ StoreError::Corrupt(_)) => {
-                    report.unreadable("order", Some(id.to_string()), &error);
+                    report.unreadable_row("order", Some(id.to_string()), &error);
                     report.orders.total += 1;
                     done(1);
                     continue;
@@ -107,7 +107,7 @@ pub async fn examine_rows(reading: Reading<'_>, report: &mut Report) -> Result<(
         after = page.iter().rev().find_map(|row| row.key);
         for row in page {
             let name = row.key.map(|(_, order, sequence)| webhook((order, sequence)));
-            row.value.err().inspect(|error| report.unreadable("webhook", name, error));
+            row.value.err().inspect(|error| report.unreadable_row("webhook", name, error));
         }
         if after.is_none() {
             break;
@@ -118,7 +118,7 @@ pub async fn examine_rows(reading: Reading<'_>, report: &mut Report) -> Result<(
         let page = store.dead_letters(after, reading.page).await?;
         after = page.iter().rev().find_map(|row| row.key);
         for row in page {
-            row.value.err().inspect(|error| report.unreadable("webhook", row.key.map(webhook), error));
+            row.value.err().inspect(|error| report.unreadable_row("webhook", row.key.map(webhook), error));
         }
         if after.is_none() {
             break;
@@ -135,11 +135,11 @@ pub async fn examine_rows(reading: Reading<'_>, report: &mut Report) -> Result<(
                 InboxReason::OrderUnknown => Ok(()),
                 InboxReason::OrderQuarantined => read_kept(&stored.row).map(|_| ()),
             });
-            read.err().inspect(|error| report.unreadable("callback", row.key.map(|id| id.to_string()), error));
+            read.err().inspect(|error| report.unreadable_row("callback", row.key.map(|id| id.to_string()), error));
         }
     }
     for row in store.platforms().await? {
-        row.value.err().inspect(|error| report.unreadable("platform", row.key.map(|id| id.0.to_string()), error));
+        row.value.err().inspect(|error| report.unreadable_row("platform", row.key.map(|id| id.0.to_string()), error));
     }
     Ok(())
 }

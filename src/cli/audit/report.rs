@@ -110,7 +110,7 @@ impl Report {
     }
 
     /// A row that a server passes over.
-    pub fn unreadable(&mut self, what: &str, row: Option<String>, error: &StoreError) {
+    pub fn unreadable_row(&mut self, what: &str, row: Option<String>, error: &StoreError) {
         let row = row.unwrap_or_else(|| "without a readable key".to_owned());
         self.fault(format!("{what} {row} cannot be read: {error}"));
     }

@@ -5,7 +5,7 @@ use std::task::{Context, Waker};
 
 use tongbao::domain::channel::Channel;
 use tongbao::domain::event::{Event, WebhookKind};
-use tongbao::domain::id::{OrderId, PlatformId};
+use tongbao::domain::id::{Account, OrderId, PlatformId};
 use tongbao::domain::order::{FeeBearer, State};
 use tongbao::domain::payer::PayerMark;
 use tongbao::domain::time::Instant;
@@ -29,6 +29,7 @@ fn kind<T>(result: Result<T, StoreError>) -> &'static str {
         Err(StoreError::ReferenceTaken(_)) => "reference taken",
         Err(StoreError::InDoubt(_)) => "in doubt",
         Err(StoreError::Corrupt(_)) => "corrupt",
+        Err(StoreError::Broken(_)) => "broken",
         Err(StoreError::Fenced) => "fenced",
     }
 }
@@ -436,8 +437,7 @@ pub async fn the_outbox_turns_pages(mut book: Book) {
 fn inbox_row(order: Option<OrderId>, digest: u8) -> InboxRow {
     InboxRow {
         reason: if order.is_some() { InboxReason::OrderQuarantined } else { InboxReason::OrderUnknown },
-        channel: Channel::Wechat,
-        account: "default".into(),
+        account: Account::new(Channel::Wechat, "default"),
         number: "01JB0000000000000000000000".into(),
         order,
         body: b"{}".to_vec(),

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::event::{Created, Event, Fact, Finding, SendOutcome, Verdict, Write};
-use tongbao::domain::id::{OrderId, PlatformId};
+use tongbao::domain::id::{Account, OrderId, PlatformId};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
 use tongbao::domain::retry::Pace;
@@ -115,7 +115,7 @@ pub fn submit(order: &Order) -> OrderUnit {
 pub fn submit_to(order: &Order, account: &str) -> OrderUnit {
     let at = START.plus_ms(1_000);
     let (channel, method) = (Channel::Simpay, Method::Qr);
-    let verdict = Verdict::Suitable { account: account.into(), expires_at: START.plus_ms(HOUR_MS / 2) };
+    let verdict = Verdict::Suitable { account: Account::new(channel, account), expires_at: START.plus_ms(HOUR_MS / 2) };
     let chosen = Event { at, fact: Fact::ChannelChosen { channel, method } };
     let validated = Event { at, fact: Fact::Validated { channel, method, verdict } };
     unit(order, &[chosen, validated], None)

@@ -317,7 +317,7 @@ fn every_refusal_of_a_create_is_one_of_certain_not_sent_and_unknown() {
         assert_eq!(business(code), SendOutcome::Unknown { why: code.into() });
     }
     let busy = outcome(signed(requests::PRECREATE, &refusal("40005", "isv.app-call-limited")));
-    assert_eq!(busy, SendOutcome::NotSent { why: "isv.app-call-limited".into() });
+    assert_eq!(busy, SendOutcome::Later { why: "isv.app-call-limited".into() });
     let lost = outcome(signed(requests::PRECREATE, &refusal("20000", "isp.unknow-error")));
     assert_eq!(lost, SendOutcome::Unknown { why: "isp.unknow-error".into() });
     // The gateway's door does not sign; what it says of a trade would not be believed.

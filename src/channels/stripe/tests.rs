@@ -279,7 +279,7 @@ fn a_refusal_is_certain_only_where_the_document_says_so() {
     );
     assert_eq!(
         submit_outcome(&error(429, "invalid_request_error", "rate_limit")),
-        SendOutcome::NotSent { why: "rate_limit".into() }
+        SendOutcome::Later { why: "rate_limit".into() }
     );
     for status in [409, 424, 500, 502, 503, 504] {
         let outcome = submit_outcome(&error(status, "api_error", "something"));

@@ -115,12 +115,13 @@ impl Generations {
     }
 
     fn record(&mut self, address: IpAddr, now: Instant) -> &mut Record {
+        // Before the generations change: what is counted again is not forgotten.
+        let former = self.former.remove(&address);
         let is_over = now.duration_since(self.since) >= WINDOW || self.recent.len() >= ADDRESSES_MAX;
         if is_over && !self.recent.contains_key(&address) {
             self.former = std::mem::take(&mut self.recent);
             self.since = now;
         }
-        let former = self.former.remove(&address);
         self.recent.entry(address).or_insert(former.unwrap_or(Record { free_at: now, verified: None }))
     }
 }

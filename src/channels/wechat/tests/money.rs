@@ -170,7 +170,7 @@ fn every_refusal_of_a_create_is_certain_or_unknown_as_its_code_says() {
         (400, "APPID_MCHID_NOT_MATCH", rejected(Fault::Ours, "APPID_MCHID_NOT_MATCH")),
         (403, "NO_AUTH", rejected(Fault::Ours, "NO_AUTH")),
         (401, "SIGN_ERROR", rejected(Fault::Ours, "SIGN_ERROR")),
-        (429, "FREQUENCY_LIMITED", SendOutcome::NotSent { why: "FREQUENCY_LIMITED".into() }),
+        (429, "FREQUENCY_LIMITED", SendOutcome::Later { why: "FREQUENCY_LIMITED".into() }),
         (500, "SYSTEM_ERROR", SendOutcome::Unknown { why: "SYSTEM_ERROR".into() }),
         (503, "SERVICE_UNAVAILABLE", SendOutcome::Unknown { why: "SERVICE_UNAVAILABLE".into() }),
         (403, "ORDERPAID", SendOutcome::Unknown { why: "ORDERPAID".into() }),

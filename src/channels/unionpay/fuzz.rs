@@ -59,7 +59,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         signer_name: SIGNER_NAME.into(),
     };
     World {
-        unionpay: Unionpay::new("default".into(), "https://gateway.95516.com", credentials).expect("good credentials"),
+        unionpay: Unionpay::new("default", "https://gateway.95516.com", credentials).expect("good credentials"),
         gateway: Signer::new(&gateway_key.into(), &certificate).expect("a signer"),
         certificate,
     }

@@ -92,7 +92,7 @@ fn credentials() -> Credentials {
 }
 
 fn adapter() -> Unionpay {
-    Unionpay::new("default".into(), "https://gateway.95516.com/", credentials()).expect("good credentials")
+    Unionpay::new("default", "https://gateway.95516.com/", credentials()).expect("good credentials")
 }
 
 fn stamp() -> Stamp {

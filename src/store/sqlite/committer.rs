@@ -27,7 +27,7 @@ const STATEMENTS: usize = 1_024;
 
 enum Job {
     Commit {
-        batch: Batch,
+        batch: Box<Batch>,
         /// The way to write, held until the commit has ended, whoever waits for it.
         lane: Lane,
         reply: oneshot::Sender<Result<Committed, StoreError>>,
@@ -57,7 +57,7 @@ impl Committer {
     pub async fn commit(&self, batch: Batch, lane: Lane) -> Result<Committed, StoreError> {
         let gone = || StoreError::InDoubt("the thread that commits is gone".to_owned());
         let (reply, committed) = oneshot::channel();
-        self.jobs.send(Job::Commit { batch, lane, reply }).map_err(|_| gone())?;
+        self.jobs.send(Job::Commit { batch: Box::new(batch), lane, reply }).map_err(|_| gone())?;
         match timeout(WRITE_PATIENCE, committed).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(gone()),
@@ -87,7 +87,7 @@ impl File {
         for job in todo {
             match job {
                 Job::Commit { batch, lane, reply } => {
-                    let result = self.commit(&mut kept, batch);
+                    let result = self.commit(&mut kept, *batch);
                     drop(lane);
                     // Whoever does not wait any more has given the store up.
                     drop(reply.send(result));

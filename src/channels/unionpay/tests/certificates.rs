@@ -55,10 +55,10 @@ fn malformed_credentials_are_named_and_not_shown() {
         (Credentials { signer_name: String::new(), ..credentials() }, "signer_name"),
     ];
     for (credentials, piece) in refused {
-        let error = Unionpay::new("default".into(), "https://gateway.95516.com", credentials).err().expect(piece);
+        let error = Unionpay::new("default", "https://gateway.95516.com", credentials).err().expect(piece);
         assert!(error.contains(piece) && !error.contains(secret), "{error}");
     }
-    assert!(Unionpay::new("default".into(), "gateway.95516.com", credentials()).is_err());
+    assert!(Unionpay::new("default", "gateway.95516.com", credentials()).is_err());
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn then() -> Instant {
 /// The vectors' account, with a key of ours: theirs is not needed to read.
 fn at_the_test_gateway() -> Unionpay {
     let credentials = Credentials { root: TEST_ROOT.into(), middle: TEST_MIDDLE.into(), ..credentials() };
-    Unionpay::new("default".into(), "https://gateway.test.95516.com", credentials).expect("good credentials")
+    Unionpay::new("default", "https://gateway.test.95516.com", credentials).expect("good credentials")
 }
 
 fn genuine(text: &str) -> Answer {

@@ -115,19 +115,19 @@ fn adapter(site: &Site, channel: Channel, account: &str) -> Box<dyn Adapter> {
     match channel {
         Channel::Wechat => {
             let credentials = sandbox::Wechat::open(dir, account).unwrap().credentials();
-            Box::new(Wechat::new(account.into(), &base, credentials).unwrap())
+            Box::new(Wechat::new(account, &base, credentials).unwrap())
         }
         Channel::Alipay => {
             let credentials = sandbox::Alipay::open(dir, account).unwrap().credentials();
-            Box::new(Alipay::new(account.into(), &base, credentials).unwrap())
+            Box::new(Alipay::new(account, &base, credentials).unwrap())
         }
         Channel::Unionpay => {
             let credentials = sandbox::Unionpay::open(dir, account).unwrap().credentials();
-            Box::new(Unionpay::new(account.into(), &base, credentials).unwrap())
+            Box::new(Unionpay::new(account, &base, credentials).unwrap())
         }
         Channel::Stripe => {
             let credentials = sandbox::Stripe::open(dir, account).unwrap().credentials();
-            Box::new(Stripe::new(account.into(), &base, credentials).unwrap())
+            Box::new(Stripe::new(account, &base, credentials).unwrap())
         }
         Channel::Simpay => panic!("simpay is no real channel"),
     }

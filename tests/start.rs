@@ -88,7 +88,7 @@ fn particular(site: &Site) -> Vec<Case> {
             Text(unionpay.signer_certificate),
             "not the certificate of signing_key",
         ),
-        case("unionpay", "root_certificate", Text(self_signed), "root_certificate did not issue middle_certificate"),
+        case("unionpay", "root_certificate", Text(self_signed), "root_certificate has one that is no root"),
         case("unionpay", "middle_certificate", Text(unionpay.merchant_certificate), "did not issue middle_certificate"),
         case("stripe", "secret_key", Text(format!("pk_live_{HIDDEN}")), "secret_key is not one"),
         case("stripe", "webhook_secrets", Text(format!("whsec_abc\n{HIDDEN}")), "webhook_secrets has one that is none"),

@@ -111,8 +111,6 @@ pub struct WebhookDispatcher {
     looked_to: Option<OutboxPlace>,
     /// What was seen of [`clock::behind_ms`].
     behind_ms: i64,
-    /// By how much the look under way goes beyond now: tries that were put off by a clock that ran ahead.
-    ahead_ms: i64,
     loading: Loading,
 }
 
@@ -147,7 +145,6 @@ impl WebhookDispatcher {
                 hosts: HashMap::new(),
                 looked_to: None,
                 behind_ms: 0,
-                ahead_ms: 0,
                 loading: Loading::Idle,
             }
         });
@@ -179,19 +176,30 @@ impl WebhookDispatcher {
         self.loading = Loading::Busy;
         self.lately.age();
         let behind_ms = clock::behind_ms();
-        if behind_ms > self.behind_ms {
-            self.ahead_ms = behind_ms - self.behind_ms;
-            self.behind_ms = behind_ms;
-            self.looked_to = None;
-        }
-        self.scan_page(SCAN_PAGES, context);
+        if behind_ms > self.behind_ms { self.hasten(behind_ms, context) } else { self.scan_page(SCAN_PAGES, context) }
+    }
+
+    /// The clock was set back: tries that were put off while it ran ahead are due as much earlier. One that was put off
+    /// before is made once too early, which does no harm.
+    fn hasten(&mut self, behind_ms: i64, context: &mut Context<Self>) {
+        let (desk, by_ms) = (self.desk.clone(), behind_ms - self.behind_ms);
+        let work = async move { desk.registry.store().hasten_outbox(by_ms, clock::now()).await };
+        context.spawn(work.into_actor(self).map(move |hastened, actor, context| {
+            match hastened {
+                Ok(_) => {
+                    actor.behind_ms = behind_ms;
+                    actor.looked_to = None;
+                }
+                Err(error) => tracing::warn!(%error, "webhooks wait for a clock that was set back"),
+            }
+            actor.scan_page(SCAN_PAGES, context);
+        }));
     }
 
     fn scan_page(&mut self, pages: u32, context: &mut Context<Self>) {
         let desk = self.desk.clone();
         let (after, limit) = (self.looked_to, desk.settings.batch_max);
-        let until = clock::now().plus_ms(self.ahead_ms);
-        let work = async move { desk.registry.store().outbox(until, after, limit).await };
+        let work = async move { desk.registry.store().outbox(clock::now(), after, limit).await };
         context.spawn(work.into_actor(self).map(move |items, actor, context| {
             let more = match items {
                 Ok(items) => actor.look_through(items, limit, context),
@@ -241,7 +249,6 @@ impl WebhookDispatcher {
             More::Yes
         } else {
             self.looked_to = None;
-            self.ahead_ms = 0;
             More::No
         }
     }

@@ -587,6 +587,9 @@ pub trait Store: Send + Sync + 'static {
     /// Makes dead letters due again; how many. `order` none: all of them.
     fn replay(&self, order: Option<OrderId>, now: Instant) -> Reply<'_, u64>;
 
+    /// Makes what is due after `now` due so much earlier; how many. A clock that ran ahead put it off by as much.
+    fn hasten_outbox(&self, by_ms: i64, now: Instant) -> Reply<'_, u64>;
+
     // --- platforms -----------------------------------------------------------------------------------------
     fn platform_by_key<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<Platform>>;
     fn platform_by_name<'a>(&'a self, name: &'a str) -> Reply<'a, Option<Platform>>;

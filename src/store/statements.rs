@@ -58,6 +58,7 @@ pub const DEAD_LETTERS: &str = "SELECT order_id, sequence, kind, at, tries, why 
      WHERE next_at IS NULL AND (order_id, sequence) > ($1, $2) ORDER BY order_id, sequence LIMIT $3";
 pub const REPLAY: &str = "UPDATE outbox SET next_at = $1, tries = 0 WHERE next_at IS NULL";
 pub const REPLAY_ORDER: &str = "UPDATE outbox SET next_at = $1, tries = 0 WHERE next_at IS NULL AND order_id = $2";
+pub const HASTEN: &str = "UPDATE outbox SET next_at = next_at - $1 WHERE next_at > $2";
 pub const PLATFORM_BY_KEY: &str = "SELECT f.id AS platform_id, f.name, f.fee_bearer, f.webhook_secret, f.webhook_url \
      FROM keys k JOIN platforms f ON f.id = k.platform_id WHERE k.hash = $1 AND k.revoked_at IS NULL";
 pub const PLATFORM_BY_NAME: &str = "SELECT id AS platform_id, name, fee_bearer, webhook_secret, webhook_url \
@@ -345,6 +346,10 @@ macro_rules! statements {
                 None => query(REPLAY).bind(now.0),
                 Some(order) => query(REPLAY_ORDER).bind(now.0).bind(key(order)),
             })
+        }
+
+        fn hasten_outbox(&self, by_ms: i64, now: Instant) -> Reply<'_, u64> {
+            self.change(query(HASTEN).bind(by_ms).bind(now.0))
         }
 
         fn platform_by_key<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<Platform>> {

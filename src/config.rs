@@ -523,6 +523,13 @@ impl Config {
         self.data.dir.join("gateway")
     }
 
+    /// A path of ours as a browser sees it: `server.public_url` may lead to us under a path of its own.
+    pub fn public_path(&self, path: &str) -> String {
+        let before =
+            url::Url::parse(&self.server.public_url).map_or_else(|_| String::new(), |url| url.path().to_owned());
+        format!("{}{path}", before.trim_end_matches('/'))
+    }
+
     pub fn public_url(&self, path: &str) -> String {
         format!("{}{path}", self.server.public_url.trim_end_matches('/'))
     }
@@ -661,6 +668,8 @@ mod tests {
         }
         let config = with(&[(url, "https://pay.example/tongbao/"), ("TONGBAO_SANDBOX", "false")]).unwrap();
         assert_eq!(config.public_url("/pay/x"), "https://pay.example/tongbao/pay/x");
+        assert_eq!(config.public_path("/pay/x"), "/tongbao/pay/x");
+        assert_eq!(with(&[]).unwrap().public_path("/pay/x"), "/pay/x");
     }
 
     #[test]

@@ -444,7 +444,7 @@ fn is_sent_again(attempt: &Attempt) -> bool {
     (attempt.sends, attempt.reach) == (1, Reach::Perhaps)
 }
 
-fn refund_ask(order: &Order, index: u8, registry: &Registry) -> Option<(u8, Round, RefundAsk)> {
+fn refund_ask(order: &Order, index: u16, registry: &Registry) -> Option<(u8, Round, RefundAsk)> {
     let capture = order.captures.get(usize::from(index))?;
     let (round, dated_at) = match capture.purpose {
         Purpose::Payment => return None,
@@ -702,7 +702,7 @@ impl ActorShell {
     }
 
     /// What the payer is offered first from now on, if this capture is what the order was paid by.
-    fn paid_by(&self, order: &Order, capture: u8) -> Vec<LastChannel> {
+    fn paid_by(&self, order: &Order, capture: u16) -> Vec<LastChannel> {
         let capture = order.captures.get(usize::from(capture)).filter(|capture| capture.purpose == Purpose::Payment);
         let paid =
             capture.and_then(|capture| Some((order.attempt(capture.ordinal)?.channel(), capture.at.min(clock::now()))));

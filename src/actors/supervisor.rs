@@ -49,12 +49,12 @@ pub enum Question {
     Query,
     Close,
     Refund {
-        capture: u8,
+        capture: u16,
         round: Round,
         ask: RefundAsk,
     },
     QueryRefund {
-        capture: u8,
+        capture: u16,
         round: Round,
         ask: RefundAsk,
     },

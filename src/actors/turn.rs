@@ -33,7 +33,7 @@ pub trait Shell {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Target {
     Attempt(u8),
-    Capture(u8),
+    Capture(u16),
     Choice,
 }
 

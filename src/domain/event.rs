@@ -69,7 +69,7 @@ pub enum Fact {
         currency: Box<str>,
     },
     RefundAnswered {
-        capture: u8,
+        capture: u16,
         /// Of which of the refund's numbers the answer speaks.
         #[serde(default, skip_serializing_if = "Round::is_first")]
         round: Round,
@@ -237,7 +237,7 @@ pub enum Write {
     },
     /// `captures[index]` of the order.
     Capture {
-        index: u8,
+        index: u16,
     },
     Entry(Entry),
     Webhook {
@@ -297,10 +297,10 @@ pub enum Effect {
         ordinal: u8,
     },
     Refund {
-        capture: u8,
+        capture: u16,
     },
     QueryRefund {
-        capture: u8,
+        capture: u16,
     },
     /// The old attempt is dead: look at the channel that the payer chose.
     Choose {

@@ -237,7 +237,7 @@ impl Round {
 /// Numbered from the capture, so that no capture is ever refunded twice: a round begins only when the number of the
 /// one before is certainly dead. All rounds keep the refund's incarnation, so that two copies of a store that know the
 /// same refund never send it under two numbers.
-pub fn refund_number(attempt: AttemptNumber, place: u8, incarnation: Incarnation, round: Round) -> String {
+pub fn refund_number(attempt: AttemptNumber, place: u16, incarnation: Incarnation, round: Round) -> String {
     let opened_in = Digits::<3>::of(u128::from(incarnation.0));
     let capture = if place > 0 { format!("C{place}") } else { String::new() };
     let again = if round.is_first() { String::new() } else { format!("N{}", round.0) };
@@ -311,6 +311,7 @@ impl<'de> Deserialize<'de> for Account {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::retry::{self, Pace};
 
     const ORDER: OrderId = OrderId::from_u128(0x0194_0000_1111_7222_8333_4444_5555_6666);
 
@@ -354,7 +355,9 @@ mod tests {
         assert_eq!(refund_number(attempt, 0, incarnation(0x2A5C), Round::FIRST.next()), format!("{first}N1"));
         assert_eq!(refund_number(attempt, 1, incarnation(0x2A5C), Round::FIRST), format!("{first}C1"));
         assert_ne!(refund_number(attempt, 0, incarnation(0x2A5D), Round::FIRST), first);
-        let longest = refund_number(attempt, u8::MAX, incarnation(Incarnation::COUNT - 1), Round(u8::MAX));
+        let rounds = [Pace::Production, Pace::Sandbox].map(|pace| retry::refund_rounds(pace).len());
+        assert!(rounds.into_iter().all(|rounds| rounds < 10), "a round's number has one digit");
+        let longest = refund_number(attempt, u16::MAX, incarnation(Incarnation::COUNT - 1), Round(9));
         assert_eq!(longest.len(), 40);
         // UnionPay: 8 to 40 of [0-9A-Za-z]. WeChat Pay: 64 of [0-9A-Za-z_-|*@]. Alipay: 64 of [0-9A-Za-z_]. simpay: 6 to
         // 64 of [0-9A-Za-z_-]. Stripe: 255 of anything.

@@ -350,13 +350,13 @@ impl Order {
     }
 
     /// The number that the refund of this capture has by now; none of what the order was paid by.
-    pub fn refund_number(&self, index: u8) -> Option<String> {
+    pub fn refund_number(&self, index: u16) -> Option<String> {
         let (before, rest) = self.captures.split_at_checked(usize::from(index))?;
         let capture = rest.first()?;
         let Purpose::Suspense { round, incarnation, .. } = capture.purpose else { return None };
         let place = before.iter().filter(|other| other.ordinal == capture.ordinal).count();
         let number = self.number(self.attempt(capture.ordinal)?);
-        Some(refund_number(number, u8::try_from(place).ok()?, incarnation, round))
+        Some(refund_number(number, u16::try_from(place).ok()?, incarnation, round))
     }
 
     /// Whether no further attempt may be opened.

@@ -134,7 +134,7 @@ impl App {
         let next_action = next_action.as_deref();
         let outlook = self.registry.outlook_for(order, payer.as_deref()).await;
         let body = Body::stored(asked)?;
-        let address = format!("/pay/{token}");
+        let address = self.config.public_path(&format!("/pay/{token}"));
         let waiting = is_waiting(order);
         let page = PayPage {
             zh_first: prefers_chinese(request.headers()),

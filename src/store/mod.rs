@@ -130,7 +130,7 @@ pub struct OrderUnit {
     /// The requests that new attempts were opened with, by ordinal.
     pub attempts: Vec<AttemptRow>,
     /// Indices into `order.captures` that are new.
-    pub captures: Vec<u8>,
+    pub captures: Vec<u16>,
     pub entries: Vec<Entry>,
     pub webhooks: Vec<OutboxRow>,
     /// What its payer paid by in this step, once for each of the payer's names.

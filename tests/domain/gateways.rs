@@ -15,7 +15,7 @@ use crate::world::{
 };
 
 /// Which number the refund of a capture has by now, and how much it is.
-fn refund_due(order: &Order, capture: u8) -> (Round, i64) {
+fn refund_due(order: &Order, capture: u16) -> (Round, i64) {
     let capture = &order.captures[usize::from(capture)];
     match capture.purpose {
         Purpose::Payment => panic!("what an order was paid by is not given back: {order:?}"),
@@ -53,7 +53,7 @@ pub enum Fate {
 pub struct Gateways {
     books: BTreeMap<u8, Known>,
     /// Refunds by their numbers, which make each of them happen once: what was paid, or none where it is dead.
-    refunds: BTreeMap<(u8, Round), Option<i64>>,
+    refunds: BTreeMap<(u16, Round), Option<i64>>,
     /// Callbacks on their way, by attempt.
     pub callbacks: Vec<u8>,
     pub delivered: BTreeSet<u8>,
@@ -117,7 +117,7 @@ impl Gateways {
         }
     }
 
-    fn refund_stands(&self, capture: u8, round: Round) -> RefundOutcome {
+    fn refund_stands(&self, capture: u16, round: Round) -> RefundOutcome {
         match self.refunds.get(&(capture, round)) {
             None => RefundOutcome::NotExist,
             Some(None) => refund_dead(),

@@ -399,7 +399,7 @@ fn attempt_paid(order: &Order, attempt: &Attempt) -> bool {
 }
 
 /// What one call at a time is counted by: an attempt, or a refund.
-fn subject(order: &Order, effect: Effect) -> (u8, Option<u8>) {
+fn subject(order: &Order, effect: Effect) -> (u8, Option<u16>) {
     match effect {
         Effect::Submit { ordinal, .. } | Effect::Query { ordinal } | Effect::Close { ordinal } => (ordinal, None),
         Effect::Refund { capture } | Effect::QueryRefund { capture } => {

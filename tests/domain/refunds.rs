@@ -8,7 +8,7 @@ use tongbao::domain::{retry, step};
 
 use crate::world::*;
 
-const CAPTURE: u8 = 1;
+const CAPTURE: u16 = 1;
 const SECOND_ROUND: Round = Round(1);
 
 /// An order that was paid twice; the second capture is to go back.

@@ -1,5 +1,7 @@
 //! The rules that keep the money right, one by one, each test named after what its rule says.
 
+use std::collections::BTreeSet;
+
 use tongbao::domain::channel::{Channel, Closing, Method, Proof};
 use tongbao::domain::event::{
     CloseAnswer, Created, Effect, Fact, Fault, Finding, RefundOutcome, Refusal, SendOutcome, Step, Verdict,
@@ -1271,6 +1273,20 @@ fn report_an_order_whose_last_instant_lies_ahead_takes_events_and_is_queried() {
         walk.tell(found(0, paid(REFERENCE, PAYABLE)));
         assert_eq!((walk.order.state, walk.order.last_at), (State::Succeeded, last_at));
     }
+}
+
+/// However often a channel takes money for one order, all of it is booked and goes back under a number of its own.
+#[test]
+fn report_the_257th_capture_of_an_order_is_booked_and_refunded() {
+    let mut walk = Walk::shown_at(Channel::Simpay);
+    walk.tell(called_back(Channel::Simpay, 0, REFERENCE, PAYABLE));
+    let mut numbers = BTreeSet::new();
+    for further in 1..=300u16 {
+        let step = walk.tell(found(0, paid(&format!("{REFERENCE}-{further}"), PAYABLE)));
+        assert!(step.effects.contains(&Effect::Refund { capture: further }), "{further}");
+        numbers.extend(walk.order.refund_number(further));
+    }
+    assert_eq!((walk.order.state, walk.order.captures.len(), numbers.len()), (State::Succeeded, 301, 300));
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn events(order: &Order) -> Vec<(&'static str, Fact)> {
     let payable = newest.map_or(PAYABLE, |attempt| attempt.payable_minor);
     let send = newest.map_or(1, |attempt| attempt.sends);
     let looked = |verdict| Fact::Validated { channel: Channel::Simpay, method: method_of(Channel::Simpay), verdict };
-    let suspect = u8::from(order.captures.len() > 1);
+    let suspect = u16::from(order.captures.len() > 1);
     let round = match order.captures.get(usize::from(suspect)).map(|capture| capture.purpose) {
         Some(Purpose::Suspense { round, .. }) => round,
         Some(Purpose::Payment) | None => Round::FIRST,

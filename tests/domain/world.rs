@@ -126,11 +126,11 @@ pub fn called_back_in(currency: &str, account: Account, (ordinal, reference, amo
     }
 }
 
-pub fn refund(capture: u8, outcome: RefundOutcome) -> Fact {
+pub fn refund(capture: u16, outcome: RefundOutcome) -> Fact {
     refund_of(Round::FIRST, capture, outcome)
 }
 
-pub fn refund_of(round: Round, capture: u8, outcome: RefundOutcome) -> Fact {
+pub fn refund_of(round: Round, capture: u16, outcome: RefundOutcome) -> Fact {
     Fact::RefundAnswered { capture, round, outcome }
 }
 

@@ -3,7 +3,8 @@
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::support::app;
+use crate::support::app::{self, App};
+use crate::support::client::{an_order, text};
 use crate::support::process::{Kind, Site};
 use crate::support::seconds;
 
@@ -85,4 +86,20 @@ async fn report_a_platforms_webhook_address_is_checked_when_it_is_made() {
     let sandbox = Site::new(Kind::Sqlite, "");
     assert!(url(&sandbox, "http://127.0.0.1:9000/").await.0);
     assert!(!url(&sandbox, "ftp://127.0.0.1/").await.0);
+}
+
+/// A reverse proxy takes the path away before the request gets here, and the browser knows only the address with it.
+#[actix_web::test]
+async fn report_the_pay_page_keeps_the_path_that_leads_to_the_server() {
+    let mut site = Site::new(Kind::Sqlite, "");
+    site.public_url = format!("http://{}/tongbao", site.listen);
+    let app = App::start(site).await;
+    let mut chosen = an_order("tea");
+    chosen.as_object_mut().expect("an order").remove("channel");
+    let order = app.client().create(&chosen).await.order(201);
+    let link = text(&order, "retry_url");
+    assert!(link.starts_with(&format!("{}/pay/", app.site.public_url)), "{link}");
+    let page = app.client().anonymous().get(link.split_once("/tongbao").expect("a path").1).await.text;
+    assert!(page.contains(r#"action="/tongbao/pay/"#) && !page.contains(r#"action="/pay/"#), "{page}");
+    app.finish().await;
 }

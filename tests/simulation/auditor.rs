@@ -128,7 +128,7 @@ pub fn committed(world: &World, unit: &Unit, before: Option<&Row>) {
 }
 
 /// What is booked was taken by the gateway, that much of it and under that name.
-fn really_taken(world: &World, order: &Order, index: u8) {
+fn really_taken(world: &World, order: &Order, index: u16) {
     let booked = &order.captures[usize::from(index)];
     let attempt = order.attempt(booked.ordinal).expect("a capture belongs to an attempt");
     let truth = world.gateways.payment(order.number(attempt)).and_then(|payment| payment.capture.as_ref());

@@ -88,8 +88,8 @@ pub enum Question {
     Submit { send: u32 },
     Query,
     Close,
-    Refund { capture: u8, round: Round },
-    QueryRefund { capture: u8, round: Round },
+    Refund { capture: u16, round: Round },
+    QueryRefund { capture: u16, round: Round },
 }
 
 /// How the writer stands.

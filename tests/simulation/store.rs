@@ -21,7 +21,7 @@ pub struct Unit {
     /// The platform's own number, of a new order.
     pub merchant: Option<u32>,
     pub shown: ShownChange,
-    pub captures: Vec<u8>,
+    pub captures: Vec<u16>,
     pub entries: Vec<Entry>,
     pub webhooks: Vec<(WebhookKind, u32)>,
 }

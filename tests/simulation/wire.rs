@@ -23,7 +23,7 @@ impl World {
     pub fn call(&mut self, order: &Order, effect: Effect) {
         let Some(process) = &mut self.process else { return };
         let attempt = |ordinal| order.attempt(ordinal).expect("an attempt is there before a channel hears of it");
-        let refund = |capture: u8| {
+        let refund = |capture: u16| {
             let taken = &order.captures[usize::from(capture)];
             let Purpose::Suspense { round, .. } = taken.purpose else { panic!("{taken:?} is not to be given back") };
             (taken, round, order.refund_number(capture).expect("it goes back"))

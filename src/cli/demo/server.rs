@@ -154,6 +154,7 @@ fn spawn(config: &Config, log: &Path, overlays: &[PathBuf]) -> Result<Child, Fai
         .env("TONGBAO_STORE__URL", config.store.url.expose_secret())
         .env("TONGBAO_SERVER__LISTEN", config.server.listen.to_string())
         .env("TONGBAO_SERVER__PUBLIC_URL", &config.server.public_url)
+        .env("TONGBAO_OPS__LISTEN", "")
         .env("TONGBAO_GATEWAY__LISTEN", config.gateway.listen.to_string())
         .env("TONGBAO_GATEWAY__EMBEDDED", "true")
         .envs(config.channels.iter().map(|(name, settings)| {

@@ -55,7 +55,7 @@ impl Draft {
                 Purpose::Suspense { reason, round: Round::FIRST, incarnation, dated_at: now, refund }
             }
         };
-        let index = u8::try_from(self.order.captures.len()).map_err(|_| Refusal::OutOfPlace)?;
+        let index = u16::try_from(self.order.captures.len()).map_err(|_| Refusal::OutOfPlace)?;
         let capture = Capture { ordinal, reference: reference.into(), amount_minor, at, purpose };
         self.writes.push(Write::Capture { index });
         self.order.captures.reserve_exact(1);
@@ -81,14 +81,14 @@ impl Draft {
         Ok(())
     }
 
-    pub(super) fn known_capture(&self, ordinal: u8, reference: &str) -> Option<u8> {
+    pub(super) fn known_capture(&self, ordinal: u8, reference: &str) -> Option<u16> {
         let place = self.order.captures.iter().position(|capture| self.order.is_of(capture, ordinal, reference))?;
-        u8::try_from(place).ok()
+        u16::try_from(place).ok()
     }
 
     pub(super) fn capture_again(
         &mut self,
-        index: u8,
+        index: u16,
         ordinal: u8,
         amount_minor: i64,
         witness: Witness,
@@ -147,7 +147,7 @@ impl Draft {
         self.close_open_attempts();
     }
 
-    pub(super) fn book_suspense(&mut self, ordinal: u8, capture: u8, amount_minor: i64, witness: Witness) {
+    pub(super) fn book_suspense(&mut self, ordinal: u8, capture: u16, amount_minor: i64, witness: Witness) {
         let Some(attempt) = self.order.attempt(ordinal) else { return };
         let entry = Entry::suspense(&attempt.account, self.order.currency, amount_minor);
         self.writes.push(Write::Entry(entry));
@@ -165,7 +165,7 @@ impl Draft {
         });
     }
 
-    pub(super) fn refund_answered(&mut self, index: u8, asked: Round, outcome: &RefundOutcome) -> Result<(), Refusal> {
+    pub(super) fn refund_answered(&mut self, index: u16, asked: Round, outcome: &RefundOutcome) -> Result<(), Refusal> {
         let (now, at, pace) = (self.now, self.at, self.order.pace);
         let capture = self.order.captures.get_mut(usize::from(index)).ok_or(Refusal::OutOfPlace)?;
         let Purpose::Suspense { round, dated_at, refund, .. } = &mut capture.purpose else {
@@ -240,7 +240,7 @@ impl Order {
     }
 
     /// Whether an answer about a refund means that it will not get any further without a person.
-    pub fn is_stuck(&self, index: u8, asked: Round, outcome: &RefundOutcome) -> bool {
+    pub fn is_stuck(&self, index: u16, asked: Round, outcome: &RefundOutcome) -> bool {
         let purpose = self.captures.get(usize::from(index)).map(|capture| capture.purpose);
         let Some(Purpose::Suspense { round, refund, .. }) = purpose else { return false };
         if asked != round || matches!(refund, RefundStage::Done { .. }) {

@@ -41,7 +41,7 @@ impl Draft {
     }
 
     pub(super) fn propose_refunds(&mut self, asking: Asking) {
-        for (capture, index) in self.order.captures.iter().zip(0u8..) {
+        for (capture, index) in self.order.captures.iter().zip(0u16..) {
             let Purpose::Suspense { refund, .. } = capture.purpose else { continue };
             match (refund, asking) {
                 (RefundStage::Done { .. }, _) => {}

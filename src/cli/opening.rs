@@ -66,6 +66,7 @@ pub async fn take(config: &Config) -> Result<(Arc<dyn Store>, Owner), Failure> {
         Schema::Older | Schema::Current => {}
     }
     check_mode(store.as_ref(), config).await?;
+    store.make_room().await?;
     let beat = Duration::from_millis(config.store.beat_ms);
     let owner = lease::acquire(store.as_ref(), &lease::holder_name(), beat, config.store.missed_beats).await?;
     match schema {

@@ -536,6 +536,9 @@ pub trait Store: Send + Sync + 'static {
     fn beat(&self, epoch: i64, at: Instant) -> Reply<'_, Owner>;
     fn release(&self, epoch: i64) -> Reply<'_, ()>;
 
+    /// Before the first write of a start: carries the log of an embedded store over into its file, without making
+    /// anybody wait who uses it too. A log that filled the disk would refuse that write.
+    fn make_room(&self) -> Reply<'_, ()>;
     /// Gives all connections up. An embedded store is one whole file then, for whoever copies it.
     fn close(&self) -> Reply<'_, ()>;
 

@@ -3,6 +3,7 @@
 mod commit;
 mod committer;
 mod faults;
+mod reserve;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use self::committer::Committer;
 use self::faults::{reading_fault, writing_fault};
+use self::reserve::Reserve;
 use super::batch::{Batch, key};
 use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
 use super::rows::*;
@@ -139,6 +141,20 @@ impl Store for SqliteStore {
                 }
             });
             Ok(Schema::of(&had.await?, &MIGRATOR))
+        })
+    }
+
+    fn make_room(&self) -> Reply<'_, ()> {
+        Box::pin(async move {
+            let (file, busy_timeout) = (self.file.clone(), self.busy_timeout);
+            let made = tokio::task::spawn_blocking(move || {
+                let reserve = Reserve::of(&file);
+                reserve.carry_over(|| committer::carry_over(&file, busy_timeout))?;
+                reserve.keep();
+                Ok(())
+            });
+            let gone = |_| StoreError::Unavailable("the runtime is shutting down".to_owned());
+            made.await.map_err(gone)?.map_err(|error: rusqlite::Error| reading_fault(error))
         })
     }
 

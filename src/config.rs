@@ -21,7 +21,7 @@ use crate::domain::retry::Pace;
 use crate::domain::time::TimeScale;
 use accounts::Accounts;
 use environment::Environment;
-pub use network::Network;
+pub use network::{Network, names_this_machine};
 
 pub mod accounts;
 pub mod credentials;
@@ -452,12 +452,7 @@ impl Config {
         if url.scheme() != "https" {
             return refuse("must begin with https:// outside the sandbox: payers and channels are sent there");
         }
-        let is_here = match url.host() {
-            Some(url::Host::Ipv4(address)) => address.is_loopback() || address.is_unspecified(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback() || address.is_unspecified(),
-            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            None => true,
-        };
+        let is_here = url.host().is_none_or(|host| names_this_machine(&host));
         if is_here { refuse("names this machine itself, where no payer and no channel gets") } else { Ok(()) }
     }
 
@@ -659,9 +654,15 @@ mod tests {
             let said = with(&[(url, bad)]).unwrap_err().to_string();
             assert!(said.contains("`server.public_url`"), "{bad:?}: {said}");
         }
-        for bad in
-            ["http://pay.example", "https://127.0.0.1:8080", "https://localhost", "https://[::1]", "https://0.0.0.0"]
-        {
+        for bad in [
+            "http://pay.example",
+            "https://127.0.0.1:8080",
+            "https://localhost",
+            "https://[::1]",
+            "https://0.0.0.0",
+            "https://localhost.",
+            "https://[::ffff:127.0.0.1]",
+        ] {
             assert!(with(&[(url, bad)]).is_ok(), "{bad}: the sandbox takes it");
             let said = with(&[(url, bad), ("TONGBAO_SANDBOX", "false")]).unwrap_err().to_string();
             assert!(said.contains("`server.public_url`"), "{bad:?}: {said}");

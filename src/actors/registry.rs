@@ -170,7 +170,7 @@ impl Registry {
 
     // --- channels ------------------------------------------------------------------------------------------------
 
-    /// Has an account served from now on.
+    /// Starts serving an account.
     pub fn serve(&self, supervisor: SupervisorHandle) {
         let account = supervisor.adapter.account().clone();
         self.supervisors.write().unwrap_or_else(PoisonError::into_inner).insert(account, supervisor);

@@ -1,7 +1,7 @@
 //! How commands come to the store: as it is, or as its owner.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -145,6 +145,7 @@ fn restrict(file: &Path) -> Result<(), Failure> {
 /// What lies beside a store, so that an older copy of it is noticed: how far it has been written.
 pub struct Marker {
     file: PathBuf,
+    store_id: String,
     written: Option<Mark>,
 }
 
@@ -166,7 +167,7 @@ impl Marker {
         let file = config.data.dir.join("last-group.json");
         let known = fs::read(&file).ok().and_then(|text| serde_json::from_slice::<Mark>(&text).ok());
         // Taking it over moved it on by one.
-        let found = Mark { store: id, epoch: owner.epoch - 1, group: owner.group };
+        let found = Mark { store: id.clone(), epoch: owner.epoch - 1, group: owner.group };
         let is_older = known
             .as_ref()
             .is_some_and(|known| known.store == found.store && (found.epoch, found.group) < (known.epoch, known.group));
@@ -180,7 +181,7 @@ impl Marker {
                 "THE STORE IS AN OLDER COPY: what was written after it is missing; compare the books with the channels'"
             );
         }
-        Ok(Marker { file, written: None })
+        Ok(Marker { file, store_id: id, written: None })
     }
 
     /// Writes how far the store is now, if it has moved.
@@ -189,17 +190,23 @@ impl Marker {
     /// The store is away, or the file cannot be written.
     pub async fn note(&mut self, store: &dyn Store) -> Result<(), Failure> {
         let owner = store.owner().await?;
-        let id = store.kept_setting(STORE_ID).await?.unwrap_or_default();
-        let mark = Mark { store: id, epoch: owner.epoch, group: owner.group };
+        let mark = Mark { store: self.store_id.clone(), epoch: owner.epoch, group: owner.group };
         if self.written.as_ref() == Some(&mark) {
             return Ok(());
         }
-        let beside = self.file.with_extension("json.new");
-        let mut file = fs::File::create(&beside)?;
-        file.write_all(&serde_json::to_vec(&mark)?)?;
-        file.sync_all()?;
-        fs::rename(&beside, &self.file)?;
+        let (path, text) = (self.file.clone(), serde_json::to_vec(&mark)?);
+        // A disk may take its time, and this thread has timers to look at.
+        tokio::task::spawn_blocking(move || replace(&path, &text)).await??;
         self.written = Some(mark);
         Ok(())
     }
+}
+
+/// Puts a file in the place of another one in one act.
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("json.new");
+    let mut file = fs::File::create(&beside)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)
 }

@@ -11,9 +11,6 @@ use super::ConfigError;
 
 const PREFIX: &str = "tongbao_";
 const LEVELS: &str = "__";
-/// Tables whose keys are names of the operator's own; what stands in them is text, read by whoever owns the table.
-const OPEN: [&str; 2] = ["platforms", "accounts"];
-
 /// What the environment says.
 #[derive(Debug)]
 pub struct Environment {
@@ -62,10 +59,11 @@ fn kind(path: &str, defaults: &config::Config) -> Option<ValueKind> {
         return None;
     }
     match levels.as_slice() {
-        ["channels", channel, table, _, _, ..] if *table == OPEN[1] && is_table(defaults, channel) => {
+        // The operator names accounts and platforms; what stands under them is text, read by whoever owns the table.
+        ["channels", channel, "accounts", _, _, ..] if is_table(defaults, channel) => {
             return Some(ValueKind::String(String::new()));
         }
-        [table, _, _, ..] if *table == OPEN[0] => return Some(ValueKind::String(String::new())),
+        ["platforms", _, _, ..] => return Some(ValueKind::String(String::new())),
         _ => {}
     }
     match defaults.get::<Value>(&levels.join(".")).ok()?.kind {

@@ -133,7 +133,7 @@ pub enum SendOutcome {
         fault: Fault,
         code: Box<str>,
     },
-    /// Certainly not taken, by the channel's doing: it could not be reached, or said "later".
+    /// No byte of it was written: the channel could not be reached.
     NotSent {
         why: Box<str>,
     },

@@ -1,10 +1,8 @@
 //! Addresses that platforms give us: where payers come back to, and where webhooks go.
 
-use std::net::IpAddr;
+use url::Url;
 
-use url::{Host, Url};
-
-use crate::config::Config;
+use crate::config::{Config, names_this_machine};
 use crate::domain::retry::Pace;
 
 /// Characters of an address: what browsers and proxies take without a second thought, and a bound for our rows.
@@ -50,22 +48,8 @@ impl Addresses {
         }
         let host = url.host().ok_or("the URL names no host")?;
         match self {
-            Addresses::Public if is_loopback(&host) => Err("the URL must not point to this machine"),
+            Addresses::Public if names_this_machine(&host) => Err("the URL must not point to this machine"),
             Addresses::Public | Addresses::Sandbox => Ok(()),
         }
-    }
-}
-
-fn is_loopback(host: &Host<&str>) -> bool {
-    match host {
-        Host::Domain(name) => {
-            let name = name.trim_end_matches('.');
-            name == "localhost" || name.ends_with(".localhost")
-        }
-        Host::Ipv4(ip) => ip.is_loopback() || ip.is_unspecified(),
-        Host::Ipv6(ip) => match ip.to_canonical() {
-            IpAddr::V4(ip) => ip.is_loopback() || ip.is_unspecified(),
-            IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified(),
-        },
     }
 }

@@ -21,7 +21,7 @@ use crate::domain::id::OrderId;
 use crate::domain::order::State;
 use crate::domain::time::Instant;
 use crate::domain::view::{self, Metadata};
-use crate::store::{JournalRow, OrderFilter, StoredOrder};
+use crate::store::{JournalRow, OrderFilter, StoredOrder, last_key};
 
 const PARAMETERS: [&str; 7] =
     ["merchant_order_id", "state", "channel", "created_after", "created_before", "limit", "cursor"];
@@ -116,7 +116,7 @@ pub async fn orders(app: Data<App>, Caller(platform): Caller, request: HttpReque
     let more = stored.len() > limit as usize;
     stored.truncate(limit as usize);
     // An order that cannot be read is not on the page, and the page goes on behind it.
-    let next_cursor = stored.iter().rev().find_map(|row| row.key).filter(|_| more).map(write_cursor);
+    let next_cursor = last_key(&stored).filter(|_| more).map(write_cursor);
     let listed = app
         .registry
         .unreadable()

@@ -294,6 +294,11 @@ pub fn whole<K, T>(rows: Vec<Seen<K, T>>) -> Result<Vec<T>, StoreError> {
     rows.into_iter().map(|row| row.value).collect()
 }
 
+/// The key of the last row whose key can be read: where the next page begins.
+pub fn last_key<K: Copy, T>(page: &[Seen<K, T>]) -> Option<K> {
+    page.iter().rev().find_map(|row| row.key)
+}
+
 /// Where a webhook stands among those that are due: when, of which order, and its sequence.
 pub type OutboxPlace = (Instant, OrderId, u32);
 

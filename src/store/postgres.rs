@@ -377,6 +377,11 @@ impl Store for PostgresStore {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+    use std::fmt;
+
+    use sqlx::error::ErrorKind;
+
     use super::*;
 
     #[test]
@@ -387,10 +392,54 @@ mod tests {
         assert!(said.contains("password") && !said.contains('🔑'), "{said}");
     }
 
+    /// What a server says; only its code counts.
+    #[derive(Debug)]
+    struct Said(&'static str);
+
+    impl fmt::Display for Said {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl std::error::Error for Said {}
+
+    impl DatabaseError for Said {
+        fn message(&self) -> &str {
+            "as the server words it"
+        }
+
+        fn code(&self) -> Option<Cow<'_, str>> {
+            Some(self.0.into())
+        }
+
+        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
     #[test]
     fn report_a_pooler_in_transaction_mode_is_named() {
+        let fault = |code| sqlx::Error::Database(Box::new(Said(code)));
         // PostgreSQL's documentation, appendix A: invalid_sql_statement_name, duplicate_prepared_statement.
-        assert!(is_of_another_session("26000") && is_of_another_session("42P05"));
-        assert!(!is_of_another_session("42P01") && SESSIONS.contains("pooler in transaction mode"));
+        for code in ["26000", "42P05"] {
+            for said in [reading_fault(fault(code)), writing_fault(fault(code))] {
+                assert!(matches!(&said, StoreError::Unavailable(why) if why.contains("pooler")), "{code}: {said}");
+            }
+        }
+        // undefined_table
+        assert!(matches!(reading_fault(fault("42P01")), StoreError::Broken(_)));
     }
 }

@@ -78,6 +78,16 @@ impl SqliteStore {
         let lanes = Lanes::new(File { options, readers }, statement_timeout);
         Ok(SqliteStore { lanes, committer, file, busy_timeout: statement_timeout })
     }
+
+    /// Works on the file on a thread that may be kept waiting.
+    async fn beside_tasks(
+        &self,
+        work: impl FnOnce(&Path, Duration) -> rusqlite::Result<()> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let (file, busy_timeout) = (self.file.clone(), self.busy_timeout);
+        let done = tokio::task::spawn_blocking(move || work(&file, busy_timeout)).await;
+        done.map_err(|_| StoreError::Unavailable("the runtime is shutting down".to_owned()))?.map_err(reading_fault)
+    }
 }
 
 /// The file, as the writer opens it.
@@ -146,15 +156,13 @@ impl Store for SqliteStore {
 
     fn make_room(&self) -> Reply<'_, ()> {
         Box::pin(async move {
-            let (file, busy_timeout) = (self.file.clone(), self.busy_timeout);
-            let made = tokio::task::spawn_blocking(move || {
-                let reserve = Reserve::of(&file);
-                reserve.carry_over(|| committer::carry_over(&file, busy_timeout))?;
+            self.beside_tasks(|file, busy_timeout| {
+                let reserve = Reserve::of(file);
+                reserve.carry_over(|| committer::carry_over(file, busy_timeout))?;
                 reserve.keep();
                 Ok(())
-            });
-            let gone = |_| StoreError::Unavailable("the runtime is shutting down".to_owned());
-            made.await.map_err(gone)?.map_err(|error: rusqlite::Error| reading_fault(error))
+            })
+            .await
         })
     }
 
@@ -166,10 +174,7 @@ impl Store for SqliteStore {
                 return Ok(());
             }
             // The last connection does this by itself, but another process may be reading.
-            let (file, busy_timeout) = (self.file.clone(), self.busy_timeout);
-            let carried = tokio::task::spawn_blocking(move || committer::carry_over(&file, busy_timeout));
-            let gone = |_| StoreError::Unavailable("the runtime is shutting down".to_owned());
-            carried.await.map_err(gone)?.map_err(reading_fault)
+            self.beside_tasks(committer::carry_over).await
         })
     }
 

@@ -11,7 +11,7 @@ use crate::domain::id::OrderId;
 use crate::domain::ledger::LedgerAccount;
 use crate::domain::order::{Attempt, Order, Purpose, RefundStage, State, SuspenseReason, Wish};
 use crate::domain::time::Instant;
-use crate::store::{ChannelTotal, DueOrder, InboxReason, Store, StoreError};
+use crate::store::{ChannelTotal, DueOrder, InboxReason, Store, StoreError, last_key};
 
 /// An order that moves between two reads is read again; no order moves this often in so short a time.
 const READS_MAX: usize = 20;
@@ -56,7 +56,7 @@ pub async fn examine_orders(
     let mut after = None;
     loop {
         let page = reading.store.scan(after, reading.page).await?;
-        let Some(last) = page.iter().rev().find_map(|row| row.key) else { return Ok(tally) };
+        let Some(last) = last_key(&page) else { return Ok(tally) };
         after = Some(last);
         let mut orders = Vec::with_capacity(page.len());
         for row in page {
@@ -104,7 +104,7 @@ pub async fn examine_rows(reading: Reading<'_>, report: &mut Report) -> Result<(
     let mut after = None;
     loop {
         let page = store.outbox(Instant(i64::MAX), after, reading.page).await?;
-        after = page.iter().rev().find_map(|row| row.key);
+        after = last_key(&page);
         for row in page {
             let name = row.key.map(|(_, order, sequence)| webhook((order, sequence)));
             row.value.err().inspect(|error| report.unreadable_row("webhook", name, error));
@@ -116,7 +116,7 @@ pub async fn examine_rows(reading: Reading<'_>, report: &mut Report) -> Result<(
     let mut after = None;
     loop {
         let page = store.dead_letters(after, reading.page).await?;
-        after = page.iter().rev().find_map(|row| row.key);
+        after = last_key(&page);
         for row in page {
             row.value.err().inspect(|error| report.unreadable_row("webhook", row.key.map(webhook), error));
         }
@@ -127,7 +127,7 @@ pub async fn examine_rows(reading: Reading<'_>, report: &mut Report) -> Result<(
     let mut after = 0;
     loop {
         let page = store.inbox_rows(after, reading.page).await?;
-        let Some(last) = page.iter().rev().find_map(|row| row.key) else { break };
+        let Some(last) = last_key(&page) else { break };
         after = last;
         for row in page {
             let read = row.value.and_then(|stored| match stored.row.reason {

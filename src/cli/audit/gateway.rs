@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::books::{Ahead, Place, Reading, is_watched};
 use super::report::{Gateway, Report, Totals, money};
 use crate::domain::order::{Attempt, Order, Purpose, RefundStage};
-use crate::store::ChannelTotal;
+use crate::store::{ChannelTotal, last_key};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Attempts asked for at once.
@@ -87,7 +87,7 @@ impl GatewayBooks {
         let (mut after, mut compared, mut place) = (None, 0, 0u64);
         loop {
             let page = reading.store.scan(after, reading.page).await.map_err(|error| error.to_string())?;
-            let Some(last) = page.iter().rev().find_map(|row| row.key) else { return Ok(compared) };
+            let Some(last) = last_key(&page) else { return Ok(compared) };
             after = Some(last);
             let mut chosen = Vec::new();
             // An order that cannot be read was reported where the books were looked at.

@@ -15,6 +15,7 @@ pub mod payer;
 pub mod retry;
 pub mod routing;
 pub mod step;
+pub mod stream;
 pub mod success;
 pub mod time;
 pub mod validation;

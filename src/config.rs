@@ -128,6 +128,8 @@ pub struct Orders {
     pub scan_page: u32,
     pub takeup_per_second: u32,
     pub inbox_max: i64,
+    pub idle_ms: i64,
+    pub in_memory_max: usize,
     pub quarantine_retry_ms: Vec<u64>,
 }
 
@@ -353,6 +355,12 @@ impl Config {
         }
         if !(1_000..=10_000_000).contains(&self.orders.inbox_max) {
             return refuse("orders.inbox_max", "must be 1000 to 10000000");
+        }
+        if !(1_000..=86_400_000).contains(&self.orders.idle_ms) {
+            return refuse("orders.idle_ms", "must be 1000 to 86400000");
+        }
+        if !(1_000..=10_000_000).contains(&self.orders.in_memory_max) {
+            return refuse("orders.in_memory_max", "must be 1000 to 10000000");
         }
         if self.orders.quarantine_retry_ms.is_empty() {
             return refuse("orders.quarantine_retry_ms", "must hold at least one gap");

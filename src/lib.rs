@@ -6,8 +6,8 @@
 //!
 //! ```text
 //! cli                     start, stop, commands
-//! ├─ http                 translation: a request becomes a question to the registry or a read of the store
-//! │  └─ actors            the only mutable memory: orders, registry, writer, supervisors, webhooks
+//! ├─ http                 translation: a request becomes a question to the engine or a read of the store
+//! │  └─ engine            the only mutable memory: cells of orders, lanes, accounts, webhooks
 //! │     ├─ store          SQL and nothing but SQL: one trait, SQLite and PostgreSQL
 //! │     ├─ channels       messages of channels, built and read purely, and one sender
 //! │     └─ domain         pure: money, orders, the step function, ledger, schedules
@@ -17,13 +17,13 @@
 //!
 //! # One order's walk
 //!
-//! `POST /v1/orders` → [`http`] checks and prices it → `Registry::create` ([`actors::registry`]) starts an actor
-//! ([`actors::order`]) → `Turn::take` ([`actors::turn`]) lets [`domain::step::decide`] decide, hands the step to the
-//! writer ([`actors::writer`]), which commits it with others as one group ([`store`]), and only then acts: a supervisor
-//! ([`actors::supervisor`]) submits the attempt by its channel's adapter ([`channels`]). The answer comes back as an
+//! `POST /v1/orders` → [`http`] checks and prices it → the desk of orders ([`engine::order::desk`]) puts it into the
+//! mailbox of a cell ([`engine::cell`]), which lets [`domain::step::decide`] decide, hands the step to a lane
+//! ([`engine::lane`]), which commits it with others as one group ([`store`]), and only then acts: a supervisor
+//! ([`engine::supervisor`]) submits the attempt by its channel's adapter ([`channels`]). The answer comes back as an
 //! event, takes the same way, and the platform has its `next_action`. The gateway's callback is verified, becomes an
 //! event, and one commit makes the order `succeeded`, with capture, entry and webhook. The dispatcher
-//! ([`actors::webhooks`]) delivers it, and the actor leaves.
+//! ([`engine::webhooks`]) delivers it, and the cell leaves memory.
 //!
 //! # Invariants
 //!
@@ -36,11 +36,11 @@
 //! - A final state never changes.
 //! - Whatever can grow has a bound.
 
-pub mod actors;
 pub mod channels;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod engine;
 pub mod gateway;
 pub mod http;
 pub mod store;

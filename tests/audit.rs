@@ -16,6 +16,7 @@ use tongbao::domain::id::{Account, AttemptNumber, Incarnation, OrderId, Platform
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
 use tongbao::domain::retry::Pace;
+use tongbao::domain::rules::RulesVersion;
 use tongbao::domain::step::{create, decide};
 use tongbao::domain::time::{Instant, TimeScale};
 use tongbao::store::{self, AttemptRow, Group, NextActionChange, OrderUnit, Request, Store, Unit};
@@ -86,7 +87,8 @@ impl Writing<'_> {
             platform: PlatformId(1),
             currency: Currency::parse("CNY").unwrap(),
             amount_minor: AMOUNT,
-            rates: [Rate::new("0.003".parse().unwrap()).unwrap(); Channel::COUNT],
+            rates: [Rate::new("0.003".parse().unwrap()).unwrap(); Channel::COUNT].into(),
+            rules: RulesVersion::CURRENT,
             fee_bearer: FeeBearer::Payer,
             pace: Pace::Sandbox,
             time_scale: TimeScale::TRUE,
@@ -130,9 +132,9 @@ impl Writing<'_> {
         let step = decide(before, &events).unwrap();
         let mut unit = OrderUnit {
             id: before.id,
-            decided_at: step.order.last_at,
+            decided_at: step.after.last_at,
             expected_version: before.version,
-            order: step.order.clone(),
+            order: step.after.clone(),
             journal: serde_json_canonicalizer::to_vec(&events).unwrap(),
             request: request.map(Box::new),
             next_action: NextActionChange::Keep,
@@ -157,7 +159,7 @@ impl Writing<'_> {
         self.number += 1;
         let units = [Unit::Order(Box::new(unit))];
         self.store.commit(&Group { epoch: self.epoch, at: START, number: self.number, units: &units }).await.unwrap();
-        step.order
+        step.after
     }
 }
 

@@ -1,6 +1,6 @@
 //! The layers of `src`: an import that runs against them fails here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may import; where a deeper path is named, only that.
@@ -10,10 +10,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("store", &["domain", "config", "telemetry"]),
     ("channels", &["domain", "config", "telemetry"]),
-    ("actors", &["store", "channels", "domain", "config", "telemetry"]),
-    ("http", &["actors", "store", "channels", "domain", "config", "telemetry"]),
+    ("engine", &["store", "channels", "domain", "config", "telemetry"]),
+    ("http", &["engine", "store", "channels", "domain", "config", "telemetry"]),
     ("gateway", &["domain::money", "config"]),
-    ("cli", &["http", "actors", "store", "channels", "domain", "config", "telemetry", "gateway"]),
+    ("cli", &["http", "engine", "store", "channels", "domain", "config", "telemetry", "gateway"]),
     ("main", &["cli", "telemetry"]),
     // The map of the crate declares the modules and imports none.
     ("lib", &[]),
@@ -81,6 +81,10 @@ fn module_of(inside: &Path) -> Vec<String> {
 
 /// Every path within the crate that a source names, from the crate's root. Comments and texts are left out.
 fn imports(source: &str, inside: &Path) -> Vec<String> {
+    imports_of(source, &module_of(inside))
+}
+
+fn imports_of(source: &str, module: &[String]) -> Vec<String> {
     let code = code_of(source);
     let mut paths = Vec::new();
     for prefix in ["crate::", "tongbao::"] {
@@ -88,7 +92,6 @@ fn imports(source: &str, inside: &Path) -> Vec<String> {
             expand("", &code[at + prefix.len()..], &mut paths);
         }
     }
-    let module = module_of(inside);
     for at in starts(&code, "super::") {
         let mut rest = &code[at..];
         let mut ups = 0;
@@ -169,6 +172,79 @@ fn code_of(source: &str) -> String {
     code
 }
 
+/// Whether modules of one folder import each other in a circle; then none of them can be understood without the others.
+/// A folder's own file and what lies in the folder belong together and are no circle.
+#[test]
+fn no_folder_has_a_circle() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files: Vec<(Vec<String>, String)> = sources(&root)
+        .into_iter()
+        .map(|file| {
+            let inside = file.strip_prefix(&root).expect("the file is in src").to_path_buf();
+            (module_of(&inside), std::fs::read_to_string(&file).expect("a source is text"))
+        })
+        .collect();
+    let modules: BTreeSet<Vec<String>> = files.iter().map(|(module, _)| module.clone()).collect();
+    let mut graphs: BTreeMap<Vec<String>, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for (module, text) in &files {
+        for path in imports_of(text, module) {
+            let path: Vec<String> = path.split("::").map(str::to_owned).collect();
+            let shared = module.iter().zip(&path).take_while(|(one, other)| one == other).count();
+            let (Some(from), Some(to)) = (module.get(shared), path.get(shared)) else { continue };
+            if modules.contains(&[&path[..shared], &[to.clone()]].concat()) {
+                let graph = graphs.entry(module[..shared].to_vec()).or_default();
+                graph.entry(from.clone()).or_default().insert(to.clone());
+            }
+        }
+    }
+    let circles: Vec<String> = graphs
+        .iter()
+        .filter_map(|(folder, graph)| Some(format!("{}: {}", folder.join("::"), circle(graph)?.join(" → "))))
+        .collect();
+    assert!(circles.is_empty(), "circles:\n{}", circles.join("\n"));
+}
+
+/// A way from a node back to itself, if there is one.
+fn circle(graph: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
+    fn walk<'a>(
+        graph: &'a BTreeMap<String, BTreeSet<String>>,
+        at: &'a str,
+        way: &mut Vec<&'a str>,
+        done: &mut BTreeSet<&'a str>,
+    ) -> Option<Vec<String>> {
+        if let Some(before) = way.iter().position(|node| *node == at) {
+            return Some(way[before..].iter().copied().chain([at]).map(str::to_owned).collect());
+        }
+        if done.contains(at) {
+            return None;
+        }
+        way.push(at);
+        for next in graph.get(at).into_iter().flatten() {
+            if let Some(found) = walk(graph, next, way, done) {
+                return Some(found);
+            }
+        }
+        way.pop();
+        done.insert(at);
+        None
+    }
+    let mut done = BTreeSet::new();
+    graph.keys().find_map(|start| walk(graph, start, &mut Vec::new(), &mut done))
+}
+
+#[test]
+fn a_circle_is_found() {
+    let graph = |edges: &[(&str, &str)]| {
+        let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (from, to) in edges {
+            graph.entry((*from).to_owned()).or_default().insert((*to).to_owned());
+        }
+        graph
+    };
+    assert_eq!(circle(&graph(&[("a", "b"), ("b", "c"), ("a", "c")])), None);
+    assert_eq!(circle(&graph(&[("a", "b"), ("b", "c"), ("c", "b")])).unwrap(), ["b", "c", "b"]);
+}
+
 #[test]
 fn paths_are_found_wherever_they_stand() {
     let source = r#"
@@ -176,7 +252,7 @@ fn paths_are_found_wherever_they_stand() {
         use super::batch::Batch;
         use crate::{cli, main::{self as first}};
         //! crate::comment
-        fn f() -> crate::http::App { let text = "crate::text"; super::super::actors::clock::now() }
+        fn f() -> crate::http::App { let text = "crate::text"; super::super::engine::clock::now() }
     "#;
     let mut found = imports(source, Path::new("store/sqlite/commit.rs"));
     found.sort();
@@ -187,7 +263,7 @@ fn paths_are_found_wherever_they_stand() {
         "domain::money",
         "http::App",
         "main::self",
-        "store::actors::clock::now",
+        "store::engine::clock::now",
         "store::sqlite::batch::Batch",
     ];
     assert_eq!(found, expected);

@@ -4,6 +4,8 @@
 mod book;
 #[path = "store/cases.rs"]
 mod cases;
+#[path = "store/directory.rs"]
+mod directory;
 #[path = "store/doubt.rs"]
 mod doubt;
 #[path = "store/faults.rs"]
@@ -16,8 +18,6 @@ mod measure;
 mod postgres;
 #[path = "support/proxy.rs"]
 mod proxy;
-#[path = "store/registry.rs"]
-mod registry;
 #[path = "store/tls.rs"]
 mod tls;
 #[path = "store/units.rs"]
@@ -25,7 +25,7 @@ mod units;
 #[path = "store/writer.rs"]
 mod writer;
 
-/// Each rule of writer, lease and registry, as a test over either store.
+/// Each rule of writer, lease and directory, as a test over either store.
 macro_rules! rules_on_both_stores {
     ($($part:ident::$rule:ident),* $(,)?) => {
         mod rules_on_sqlite {
@@ -55,7 +55,7 @@ rules_on_both_stores!(
     lease::rule_20_an_owner_that_is_heard_twice_is_alive,
     lease::rule_20_a_store_that_was_given_back_is_taken_at_once,
     lease::rule_20_an_idle_owner_beats_in_every_span,
-    registry::rule_21_whoever_comes_to_an_order_that_is_leaving_is_answered,
+    directory::rule_21_whoever_comes_to_an_order_that_is_leaving_is_answered,
 );
 
 /// Each case as a test of either store.
@@ -97,6 +97,8 @@ on_both_stores!(
     lists_are_filtered_and_turn_pages,
     due_orders_come_in_pages,
     webhooks_live_and_die_in_the_outbox,
+    dead_letters_are_erased,
+    a_webhook_of_a_fact_ahead_is_due_now,
     the_outbox_turns_pages,
     the_inbox_keeps_what_no_order_could_take,
     the_inbox_turns_pages_of_orders,

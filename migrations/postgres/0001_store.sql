@@ -114,17 +114,20 @@ CREATE TABLE entries (
     PRIMARY KEY (order_id, version, place)
 );
 
--- Webhooks that were not delivered yet. The snapshot is the order as it was at that step.
+-- Webhooks that were not delivered yet. The body is what every try sends, rendered when the fact was committed.
 CREATE TABLE outbox (
-    order_id UUID   NOT NULL,
-    sequence BIGINT NOT NULL,
-    kind     TEXT   NOT NULL,
-    at       BIGINT NOT NULL,
-    tries    BIGINT NOT NULL DEFAULT 0,
+    order_id    UUID   NOT NULL,
+    sequence    BIGINT NOT NULL,
+    kind        TEXT   NOT NULL,
+    at          BIGINT NOT NULL,
+    tries       BIGINT NOT NULL DEFAULT 0,
     -- Null in a dead letter.
-    next_at  BIGINT,
-    why      TEXT   NOT NULL DEFAULT '',
-    snapshot TEXT   NOT NULL,
+    next_at     BIGINT,
+    why         TEXT   NOT NULL DEFAULT '',
+    platform_id BIGINT NOT NULL,
+    url         TEXT   NOT NULL,
+    trace       BYTEA  NOT NULL CHECK (octet_length(trace) = 16),
+    body        BYTEA  NOT NULL,
     PRIMARY KEY (order_id, sequence)
 );
 CREATE INDEX outbox_due ON outbox (next_at, order_id, sequence);

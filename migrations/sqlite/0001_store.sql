@@ -116,17 +116,20 @@ CREATE TABLE entries (
     PRIMARY KEY (order_id, version, place)
 ) STRICT, WITHOUT ROWID;
 
--- Webhooks that were not delivered yet. The snapshot is the order as it was at that step.
+-- Webhooks that were not delivered yet. The body is what every try sends, rendered when the fact was committed.
 CREATE TABLE outbox (
-    order_id BLOB    NOT NULL CHECK (length(order_id) = 16),
-    sequence INTEGER NOT NULL,
-    kind     TEXT    NOT NULL,
-    at       INTEGER NOT NULL,
-    tries    INTEGER NOT NULL DEFAULT 0,
+    order_id    BLOB    NOT NULL CHECK (length(order_id) = 16),
+    sequence    INTEGER NOT NULL,
+    kind        TEXT    NOT NULL,
+    at          INTEGER NOT NULL,
+    tries       INTEGER NOT NULL DEFAULT 0,
     -- Null in a dead letter.
-    next_at  INTEGER,
-    why      TEXT    NOT NULL DEFAULT '',
-    snapshot TEXT    NOT NULL,
+    next_at     INTEGER,
+    why         TEXT    NOT NULL DEFAULT '',
+    platform_id INTEGER NOT NULL,
+    url         TEXT    NOT NULL,
+    trace       BLOB    NOT NULL CHECK (length(trace) = 16),
+    body        BLOB    NOT NULL,
     PRIMARY KEY (order_id, sequence)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX outbox_due ON outbox (next_at, order_id, sequence);

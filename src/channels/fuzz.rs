@@ -68,6 +68,7 @@ pub(super) fn attempt(currency: &str) -> Attempted {
         number: number(),
         opened_at: NOW.plus_ms(-60_000),
         expires_at: NOW.plus_ms(840_000),
+        arrives_by: NOW.plus_ms(2_040_000),
         payable_minor: 20_060,
         currency: Currency::parse(currency).expect("a currency"),
         reference: None,

@@ -161,6 +161,8 @@ pub struct Attempted {
     pub number: AttemptNumber,
     pub opened_at: Instant,
     pub expires_at: Instant,
+    /// No send of it gets to its channel later than this.
+    pub arrives_by: Instant,
     pub payable_minor: i64,
     pub currency: Currency,
     /// The channel's own name of it, once an answer or a capture told it.

@@ -128,7 +128,7 @@ impl Stripe {
     fn intents(&self, attempt: &Attempted, stamp: &Stamp, after: Option<&str>) -> Outgoing {
         let seconds = |at: Instant| at.0.div_euclid(1_000);
         let from = seconds(attempt.opened_at).saturating_sub(CLOCKS_DIFFER_S).to_string();
-        let last = attempt.expires_at.plus_ms(Channel::Stripe.rules().grace_ms).min(stamp.at);
+        let last = attempt.arrives_by.min(stamp.at);
         let until = seconds(last).saturating_add(CLOCKS_DIFFER_S).to_string();
         let mut parameters = vec![("created[gte]", from.as_str()), ("created[lte]", &until), ("limit", INTENTS_PAGE)];
         parameters.extend(after.map(|id| ("starting_after", id)));

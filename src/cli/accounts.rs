@@ -9,9 +9,6 @@ use actix::prelude::*;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, expiry};
-use crate::actors::clock;
-use crate::actors::registry::{Assignments, DEFAULT_ACCOUNT, Registry};
-use crate::actors::supervisor::{ChannelSupervisor, Settings};
 use crate::channels::Adapter;
 use crate::channels::alipay::Alipay;
 use crate::channels::simpay::Simpay;
@@ -23,6 +20,10 @@ use crate::config::{self, Config, ConfigError, sandbox};
 use crate::domain::breaker::Limits;
 use crate::domain::channel::Channel;
 use crate::domain::id::Account;
+use crate::engine::Engine;
+use crate::engine::accounts::{Assignments, DEFAULT_ACCOUNT};
+use crate::engine::clock;
+use crate::engine::supervisor::{ChannelSupervisor, Settings};
 use crate::store::Store;
 
 /// The accounts that are served.
@@ -175,11 +176,10 @@ pub async fn assignments(config: &Config, store: &dyn Store) -> Result<Assignmen
 }
 
 /// Serves an account from now on, within the limits that the server was started with.
-pub fn serve(registry: &Arc<Registry>, adapter: Arc<dyn Adapter>) {
-    let settings = supervisor_settings(registry.config(), adapter.account().channel());
-    let (arbiter, store) = (Arbiter::new().handle(), registry.store().clone());
-    let supervisor = ChannelSupervisor::start(&arbiter, adapter, registry.clone(), store, settings);
-    registry.serve(supervisor);
+pub fn serve(config: &Config, store: &Arc<dyn Store>, engine: &Engine, adapter: Arc<dyn Adapter>) {
+    let settings = supervisor_settings(config, adapter.account().channel());
+    let (arbiter, answers) = (Arbiter::new().handle(), engine.desk.directory().clone());
+    engine.accounts.serve(ChannelSupervisor::start(&arbiter, adapter, answers, store.clone(), settings));
 }
 
 fn supervisor_settings(config: &Config, channel: Channel) -> Settings {
@@ -199,16 +199,24 @@ fn supervisor_settings(config: &Config, channel: Channel) -> Settings {
     }
 }
 
+/// What a running server was started with.
+#[derive(Clone, Copy)]
+pub struct Running<'a> {
+    pub config: &'a Config,
+    pub store: &'a Arc<dyn Store>,
+    pub engine: &'a Engine,
+}
+
 /// Renews credentials and assignments at every SIGHUP, until the terminal that this process was started from is gone:
 /// such a hang-up asks it to end.
-pub async fn renew_when_asked(hangups: Option<Signal>, overlays: &[PathBuf], registry: &Arc<Registry>) {
+pub async fn renew_when_asked(hangups: Option<Signal>, overlays: &[PathBuf], running: Running<'_>) {
     let Some(mut hangups) = hangups else { return std::future::pending().await };
     let had_terminal = std::io::stdin().is_terminal();
     while hangups.recv().await.is_some() {
         if had_terminal && !std::io::stdin().is_terminal() {
             return;
         }
-        match renew(overlays, registry).await {
+        match renew(overlays, running).await {
             Ok(Renewed { renewed, added }) => tracing::info!(renewed, added, "the accounts' credentials were renewed"),
             Err(error) => tracing::error!(%error, "credentials and accounts stay as they were"),
         }
@@ -231,30 +239,31 @@ struct Renewed {
 /// Reads the configuration and all files again. Nothing is changed unless all of it is good. Of the configuration only
 /// the accounts count, and which platforms use them; the rest is as it was at the start, and what would lead accounts
 /// elsewhere than the server was started for is refused.
-async fn renew(overlays: &[PathBuf], registry: &Arc<Registry>) -> Result<Renewed, Failure> {
+async fn renew(overlays: &[PathBuf], running: Running<'_>) -> Result<Renewed, Failure> {
+    let Running { config: started, store, engine } = running;
     let config = Config::load(overlays)?;
-    if let Some(key) = leading_elsewhere(registry.config(), &config) {
+    if let Some(key) = leading_elsewhere(started, &config) {
         return Err(format!("`{key}` is not what the server was started with: it is changed by a restart").into());
     }
     let adapters = adapters(&config)?;
-    let assignments = assignments(&config, registry.store().as_ref()).await?;
+    let assignments = assignments(&config, store.as_ref()).await?;
     let mut done = Renewed { renewed: 0, added: 0 };
-    let mut gone = registry.accounts();
+    let mut gone = engine.accounts.served();
     for adapter in adapters {
         let channel = adapter.account().channel();
         gone.remove(adapter.account());
-        match registry.supervisor(adapter.account()) {
+        match engine.accounts.supervisor(adapter.account()) {
             Some(supervisor) => {
                 supervisor.adapter.renew(adapter);
                 done.renewed += 1;
             }
             // What a channel's orders are told and charged was settled at the start, with the channels there were.
-            None if !registry.config().channels[channel.name()].enabled => {
+            None if !started.channels[channel.name()].enabled => {
                 tracing::warn!(channel = channel.name(), "the channel is enabled by a restart, and not before");
             }
             None => {
                 tracing::info!(account = %adapter.account(), "a new account is served");
-                serve(registry, adapter);
+                serve(started, store, engine, adapter);
                 done.added += 1;
             }
         }
@@ -262,7 +271,7 @@ async fn renew(overlays: &[PathBuf], registry: &Arc<Registry>) -> Result<Renewed
     for account in gone {
         tracing::warn!(%account, "the account is not configured any more; it is served until a restart");
     }
-    registry.assign(assignments);
+    engine.accounts.assign(assignments);
     Ok(done)
 }
 

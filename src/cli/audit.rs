@@ -19,8 +19,8 @@ use self::gateway::GatewayBooks;
 pub use self::report::{Report, right, table};
 use super::output::say;
 use super::{Failure, opening};
-use crate::actors::clock;
 use crate::config::Config;
+use crate::engine::clock;
 use crate::store::{Store, StoreError};
 
 /// Between two looks of an audit that waits.

@@ -16,15 +16,15 @@ use self::lines::{Totals, lines_table, write_csv};
 use self::progress::Watch;
 use super::output::say;
 use super::{Failure, accounts};
-use crate::actors::bills::{Bounds, FetchError, fetch};
-use crate::actors::clock;
-use crate::actors::registry::DEFAULT_ACCOUNT;
 use crate::channels::Adapter;
 use crate::channels::bill::{BillError, BillLine, Day};
 use crate::channels::sender::Allowance;
 use crate::config::{self, Config};
 use crate::domain::channel::Channel;
 use crate::domain::id::Account;
+use crate::engine::accounts::DEFAULT_ACCOUNT;
+use crate::engine::bills::{Bounds, FetchError, fetch};
+use crate::engine::clock;
 
 /// What scripts can tell from a failure: worth another try later (`EX_TEMPFAIL` of sysexits.h).
 const EXIT_NOT_READY: u8 = 75;

@@ -25,9 +25,9 @@ use self::traffic::Traffic;
 use super::audit::{Auditor, Progress, Sample};
 use super::output::say;
 use super::{Failure, gateway, opening};
-use crate::actors::clock;
 use crate::config::Config;
 use crate::domain::money::Currency;
+use crate::engine::clock;
 
 /// How long orders may take to settle once the last one was posted.
 const SETTLE_WITHIN: Duration = Duration::from_secs(60);

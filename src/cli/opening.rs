@@ -10,9 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
-use crate::actors::lease;
 use crate::config::Config;
 use crate::domain::retry::Pace;
+use crate::engine::lease;
 use crate::store::{self, Owner, Schema, Store};
 
 /// The names under which a store keeps whose it is and which mode it was born in.

@@ -10,10 +10,10 @@ use comfy_table::Table;
 use super::output::say;
 use super::sandbox::key_hash;
 use super::{Failure, opening};
-use crate::actors::clock;
 use crate::config::Config;
 use crate::domain::id::PlatformId;
 use crate::domain::order::FeeBearer;
+use crate::engine::clock;
 use crate::http::address::Addresses;
 use crate::store::{Platform, Store, StoreError};
 

@@ -3,9 +3,9 @@
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::Failure;
-use crate::actors::clock;
 use crate::domain::id::PlatformId;
 use crate::domain::order::FeeBearer;
+use crate::engine::clock;
 use crate::store::{Platform, Store};
 
 pub struct Demo {

@@ -11,19 +11,16 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
-use super::accounts::{self, Adapters};
+use super::accounts::{self, Running};
 use super::opening::{self, Marker};
 use super::{Failure, gateway, process, sandbox};
-use crate::actors::clock::{self, course::Certainty};
-use crate::actors::registry::Registry;
-use crate::actors::router::Router;
-use crate::actors::takeup::Takeup;
-use crate::actors::timers::TICK;
-use crate::actors::webhooks::WebhookDispatcher;
-use crate::actors::writer::{Bounds, Stop, Writer, WriterHandle};
 use crate::config::Config;
 use crate::domain::pay_link::PayLinks;
 use crate::domain::time::Instant;
+use crate::engine::Engine;
+use crate::engine::advice::RoutingStats;
+use crate::engine::clock::{self, course::Certainty};
+use crate::engine::lane::{Bounds, Lanes, Stop};
 use crate::http::{self, App, PAY_LINK_KEY, PAYER_KEY};
 use crate::store::{Owner, Store, StoreError};
 use crate::telemetry;
@@ -63,7 +60,7 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
         payers: kept_key(store.as_ref(), PAYER_KEY).await?,
     };
 
-    let writer = start_writer(&config, store.clone(), owner);
+    let lanes = start_lanes(&config, store.clone(), owner);
     let child = match config.sandbox && config.gateway.embedded {
         true => {
             let child = gateway::start_child(&config, overlays).await?;
@@ -73,12 +70,17 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     };
     actix::spawn(clock::watch(store.clone()));
     let assignments = accounts::assignments(&config, store.as_ref()).await?;
-    let registry = start_actors(&config, store, writer.clone(), adapters, &keys)?;
-    registry.assign(assignments);
-    actix::spawn(upkeep(prometheus.clone(), registry.clone(), marker.clone()));
-    actix::spawn(forget(registry.clone(), config.limits.idempotency_keep_hours));
-    let app =
-        Data::new(App::new(config.clone(), registry.clone(), &keys.links, Box::new(move || prometheus.render()))?);
+    let engine = start_engine(&config, store.clone(), lanes.clone(), &keys)?;
+    for adapter in adapters {
+        accounts::serve(&config, &store, &engine, adapter);
+    }
+    engine.accounts.assign(assignments);
+    engine.find(&config);
+    let engine = Arc::new(engine);
+    actix::spawn(upkeep(prometheus.clone(), engine.clone(), store.clone(), marker.clone()));
+    actix::spawn(forget(engine.clone(), store.clone(), config.limits.idempotency_keep_hours));
+    let metrics = Box::new(move || prometheus.render());
+    let app = Data::new(App::new(config.clone(), store.clone(), &engine, &keys.links, metrics)?);
     let main = http::server::serve(app.clone(), process::descriptors())
         .map_err(|error| format!("cannot listen at {}: {error}", config.server.listen))?;
     let beside = match config.ops.listen {
@@ -93,12 +95,13 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     let serving = actix::spawn(main);
     tracing::info!(listen = %config.server.listen, sandbox = config.sandbox, "serving");
 
+    let running = Running { config: &config, store: &store, engine: &engine };
     tokio::select! {
         () = stop_asked => {}
-        () = accounts::renew_when_asked(hangups, overlays, &registry) => {}
+        () = accounts::renew_when_asked(hangups, overlays, running) => {}
     }
     tracing::info!("stopping");
-    registry.drain();
+    engine.desk.drain();
     handle.stop(true).await;
     serving.await??;
     // Probes are told to the end that the server is stopping.
@@ -106,9 +109,9 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
         handle.stop(false).await;
         serving.await??;
     }
-    if tokio::time::timeout(STORE_STOP, writer.stop()).await.is_err() {
+    if tokio::time::timeout(STORE_STOP, lanes.stop()).await.is_err() {
         tracing::warn!("the store does not answer; its lease will be taken over");
-    } else if let Err(error) = put_away(registry.store().as_ref(), &marker).await {
+    } else if let Err(error) = put_away(store.as_ref(), &marker).await {
         tracing::warn!(error, "the store is not one whole file: copy its -wal file with it");
     }
     if let Some(child) = child {
@@ -128,16 +131,12 @@ async fn put_away(store: &dyn Store, marker: &Mutex<Marker>) -> Result<(), Failu
 }
 
 /// Folds histograms together and measures what is counted by looking.
-async fn upkeep(prometheus: PrometheusHandle, registry: Arc<Registry>, marker: Arc<Mutex<Marker>>) {
+async fn upkeep(prometheus: PrometheusHandle, engine: Arc<Engine>, store: Arc<dyn Store>, marker: Arc<Mutex<Marker>>) {
     loop {
-        metrics::gauge!("tongbao_orders_active").set(registry.active() as f64);
-        metrics::gauge!("tongbao_timers").set(registry.armed() as f64);
-        registry.router().measure();
-        registry.unreadable().measure(clock::now());
-        if let Err(error) = registry.measure_waiting().await {
+        if let Err(error) = engine.measure().await {
             tracing::debug!(%error, "what waits in the store cannot be counted");
         }
-        if let Err(error) = marker.lock().await.note(registry.store().as_ref()).await {
+        if let Err(error) = marker.lock().await.note(store.as_ref()).await {
             tracing::warn!(error, "how far the store is written could not be noted");
         }
         prometheus.run_upkeep();
@@ -146,9 +145,9 @@ async fn upkeep(prometheus: PrometheusHandle, registry: Arc<Registry>, marker: A
 }
 
 /// Forgets what was kept long enough, a few rows at a time: answers, and what payers paid by.
-async fn forget(registry: Arc<Registry>, keep_hours: u64) {
+async fn forget(engine: Arc<Engine>, store: Arc<dyn Store>, keep_hours: u64) {
     let keep_ms = i64::try_from(keep_hours.saturating_mul(3_600_000)).unwrap_or(i64::MAX);
-    let store = registry.store().as_ref();
+    let store = store.as_ref();
     loop {
         tokio::time::sleep(FORGET_EVERY).await;
         if clock::certainty() == Certainty::InDoubt {
@@ -158,7 +157,7 @@ async fn forget(registry: Arc<Registry>, keep_hours: u64) {
         if let Err(error) = store.forget_answers(now.plus_ms(-keep_ms), FORGET_AT_ONCE).await {
             tracing::warn!(%error, "old answers cannot be forgotten");
         }
-        if let Err(error) = forget_last_channels(store, registry.router().remembers_since(now)).await {
+        if let Err(error) = forget_last_channels(store, engine.advice.stats().remembers_since(now)).await {
             tracing::warn!(%error, "what payers paid by long ago cannot be forgotten");
         }
     }
@@ -185,44 +184,24 @@ async fn kept_key(store: &dyn Store, setting: &str) -> Result<SecretString, Fail
     Ok(SecretString::from(store.setting(setting, fresh.expose_secret()).await?))
 }
 
-fn start_writer(config: &Config, store: Arc<dyn Store>, owner: Owner) -> WriterHandle {
+fn start_lanes(config: &Config, store: Arc<dyn Store>, owner: Owner) -> Lanes {
     let settings = &config.writer;
     let bounds = Bounds {
         group_max: settings.group_max,
-        new_orders_max: settings.pending_max * settings.new_orders_percent / 100,
+        new_streams_max: settings.pending_max * settings.new_orders_percent / 100,
         beat: Duration::from_millis(config.store.beat_ms),
     };
     let stop: Stop = Arc::new(|why| {
         eprintln!("tongbao: {why}");
         std::process::exit(EXIT_STORE_LOST);
     });
-    Writer::start(store, owner, bounds, stop)
+    Lanes::start(store, owner, bounds, clock::to_store, stop)
 }
 
-fn start_actors(
-    config: &Arc<Config>,
-    store: Arc<dyn Store>,
-    writer: WriterHandle,
-    adapters: Adapters,
-    keys: &Keys,
-) -> Result<Arc<Registry>, Failure> {
+fn start_engine(config: &Arc<Config>, store: Arc<dyn Store>, lanes: Lanes, keys: &Keys) -> Result<Engine, Failure> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let arbiters = (0..threads).map(|_| Arbiter::new().handle()).collect();
-    let router = Router::new(&config.routing, &http::read_key(PAYER_KEY, &keys.payers)?);
-    let registry = Registry::new(config.clone(), store.clone(), writer, router, arbiters);
-    for adapter in adapters {
-        accounts::serve(&registry, adapter);
-    }
+    let threads = (0..threads).map(|_| Arbiter::new().handle()).collect();
+    let stats = RoutingStats::new(&config.routing, &http::read_key(PAYER_KEY, &keys.payers)?);
     let links = Arc::new(PayLinks::new(&config.server.public_url, &http::read_key(PAY_LINK_KEY, &keys.links)?));
-    let webhooks = WebhookDispatcher::start(registry.clone(), links);
-    registry.connect(webhooks);
-    actix::spawn(Takeup::new(registry.clone()).run());
-    let ticking = registry.clone();
-    actix::spawn(async move {
-        loop {
-            tokio::time::sleep(TICK).await;
-            ticking.tick(clock::now());
-        }
-    });
-    Ok(registry)
+    Ok(Engine::start(config, store, lanes, stats, links, threads))
 }

@@ -7,9 +7,10 @@ use comfy_table::Table;
 
 use super::output::say;
 use super::{Failure, opening};
-use crate::actors::clock;
 use crate::config::Config;
 use crate::domain::id::OrderId;
+use crate::domain::time::Instant;
+use crate::engine::clock;
 
 #[derive(Debug, Subcommand)]
 pub enum WebhookCommand {
@@ -25,6 +26,28 @@ pub enum WebhookCommand {
         #[arg(long, value_name = "ID")]
         order: Option<String>,
     },
+    /// Erase webhooks that were given up; without an option all of them, which is asked first
+    Erase {
+        /// Only those of this order
+        #[arg(long, value_name = "ID")]
+        order: Option<String>,
+        /// Only those that tell of facts before this instant (RFC 3339)
+        #[arg(long, value_name = "TIME")]
+        before: Option<String>,
+    },
+}
+
+/// The order of this id, where one was given.
+fn order_of(text: Option<String>) -> Result<Option<OrderId>, Failure> {
+    text.map(|text| text.parse().map_err(|_| format!("{text} is no order id").into())).transpose()
+}
+
+/// Asks before what cannot be undone.
+fn is_confirmed() -> Result<bool, Failure> {
+    eprint!("Every webhook that was given up will be erased and can never be sent. Write yes to go on: ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(answer.trim() == "yes")
 }
 
 pub async fn run(config: Config, command: WebhookCommand) -> Result<ExitCode, Failure> {
@@ -57,11 +80,22 @@ pub async fn run(config: Config, command: WebhookCommand) -> Result<ExitCode, Fa
             say!("{table}")?;
         }
         WebhookCommand::Replay { order } => {
-            let order = match order {
-                Some(text) => Some(text.parse::<OrderId>().map_err(|_| format!("{text} is no order id"))?),
+            say!("{} webhooks are due again", store.replay(order_of(order)?, clock::now()).await?)?;
+        }
+        WebhookCommand::Erase { order, before } => {
+            let order = order_of(order)?;
+            let before = match before {
+                Some(text) => {
+                    Some(Instant::parse_rfc3339(&text).ok_or_else(|| format!("{text} is no instant of RFC 3339"))?)
+                }
                 None => None,
             };
-            say!("{} webhooks are due again", store.replay(order, clock::now()).await?)?;
+            if order.is_none() && before.is_none() && !is_confirmed()? {
+                store.close().await?;
+                return Err("nothing was erased".into());
+            }
+            let erased = store.erase_dead_letters(order, before.unwrap_or(Instant(i64::MAX))).await?;
+            say!("{erased} webhooks are erased")?;
         }
     }
     store.close().await?;

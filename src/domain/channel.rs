@@ -214,6 +214,17 @@ static STRIPE: Rules = Rules {
     live_min_ms: MINUTE,
 };
 
+/// Version 1 of the channels' rules, see [`super::rules`].
+pub(super) fn rules_1(channel: Channel) -> &'static Rules {
+    match channel {
+        Channel::Simpay => &SIMPAY,
+        Channel::Wechat => &WECHAT,
+        Channel::Alipay => &ALIPAY,
+        Channel::Unionpay => &UNIONPAY,
+        Channel::Stripe => &STRIPE,
+    }
+}
+
 /// Something that a platform may tell of who pays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayerFact {
@@ -240,16 +251,6 @@ impl Channel {
 
     pub fn parse(name: &str) -> Option<Self> {
         Channel::ALL.into_iter().find(|channel| channel.name() == name)
-    }
-
-    pub fn rules(self) -> &'static Rules {
-        match self {
-            Channel::Simpay => &SIMPAY,
-            Channel::Wechat => &WECHAT,
-            Channel::Alipay => &ALIPAY,
-            Channel::Unionpay => &UNIONPAY,
-            Channel::Stripe => &STRIPE,
-        }
     }
 
     /// What this way to pay cannot do without of who pays; nothing is asked of the channel without it.

@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::channel::{Channel, Method};
 use super::id::{Account, Incarnation, OrderId, PlatformId, Round};
 use super::ledger::Entry;
-use super::money::{Currency, Rate};
+use super::money::Currency;
 use super::order::{AttemptFailure, FeeBearer, Order, Webhooks};
+use super::rates::Rates;
 use super::retry::Pace;
+use super::rules::RulesVersion;
 use super::time::{Instant, TimeScale};
 
 /// A fact, its time and the store's incarnation by then; the journal holds these, with nothing personal in them.
@@ -95,8 +97,9 @@ pub struct Created {
     pub platform: PlatformId,
     pub currency: Currency,
     pub amount_minor: i64,
-    pub rates: [Rate; Channel::COUNT],
+    pub rates: Rates,
     pub fee_bearer: FeeBearer,
+    pub rules: RulesVersion,
     pub pace: Pace,
     #[serde(default, skip_serializing_if = "TimeScale::is_true")]
     pub time_scale: TimeScale,
@@ -312,13 +315,8 @@ pub enum Effect {
     },
 }
 
-/// What `step` decided.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    pub order: Order,
-    pub writes: Vec<Write>,
-    pub effects: Vec<Effect>,
-}
+/// What an order's step decided.
+pub type Step = super::machine::Step<Order>;
 
 /// Business says no. Never journaled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::channel::Channel;
+use super::partition::Partition;
 
 /// Crockford's base 32: no I, L, O or U, and its order is the order of the numbers.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -29,7 +30,8 @@ impl std::error::Error for IdError {}
 const FIXED: u128 = 0x7 << 76 | 0x2 << 62;
 const FIXED_MASK: u128 = 0xF << 76 | 0x3 << 62;
 
-/// An order's identity: a version 7 UUID, so that ids grow with time and pages of an index fill in order.
+/// An order's identity: a version 7 UUID, so that ids grow with time and pages of an index fill in order. Its last ten
+/// bits are its partition; above them come 48 bits of time and a counter, by which ids grow, and random ones.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrderId(u128);
 
@@ -41,6 +43,15 @@ impl OrderId {
 
     pub const fn as_u128(self) -> u128 {
         self.0
+    }
+
+    /// This id in a partition.
+    pub const fn within(self, partition: Partition) -> Self {
+        OrderId(self.0 >> Partition::BITS << Partition::BITS | partition.index() as u128)
+    }
+
+    pub const fn partition(self) -> Partition {
+        Partition::from_low_bits(self.0)
     }
 
     /// The 122 bits that tell orders apart, in their order.
@@ -378,6 +389,18 @@ mod tests {
             assert!(!drawn.contains(&seen));
         }
         assert_eq!(Incarnation::try_from(Incarnation::COUNT), Err(IdError));
+    }
+
+    #[test]
+    fn an_id_holds_its_partition_and_so_does_its_attempts_number() {
+        for partition in Partition::all() {
+            let id = ORDER.within(partition);
+            assert_eq!(id.partition(), partition);
+            assert_eq!(id.as_u128() >> Partition::BITS, ORDER.as_u128() >> Partition::BITS);
+            let number = AttemptNumber { order: id, ordinal: 7, incarnation: incarnation(0x2A5C) };
+            assert_eq!(number.to_string().parse::<AttemptNumber>().unwrap().order.partition(), partition);
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
     }
 
     #[test]

@@ -1,19 +1,24 @@
 //! The pure core: it decides. No clock, no randomness, no I/O; it imports nothing of the other layers.
 //!
-//! `step` takes an order and an event and says what follows: the order as it is then, the rows to write and the
-//! effects to perform once those rows are durable. `resume` says what a resting order still owes the world.
+//! `step` takes an order and an event and says what follows: the order as it is then, the rows to write, and once those
+//! rows are durable the effects to perform and the notes of what happened. `resume` says what a resting order still owes the world.
 
 pub mod breaker;
 pub mod channel;
 pub mod event;
 pub mod id;
 pub mod ledger;
+pub mod machine;
 pub mod money;
+pub mod note;
 pub mod order;
+pub mod partition;
 pub mod pay_link;
 pub mod payer;
+pub mod rates;
 pub mod retry;
 pub mod routing;
+pub mod rules;
 pub mod step;
 pub mod stream;
 pub mod success;

@@ -148,9 +148,8 @@ pub fn format_minor(amount_minor: i64, currency: Currency) -> String {
     }
 }
 
-/// A share of an amount in billionths, at least 0 and below 1, such as a channel's fee rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+/// A share of an amount in billionths, at least 0 and below 1, such as a channel's fee rate. Stored as decimal text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate(u32);
 
 /// Decimals of a [`Rate`].
@@ -181,6 +180,21 @@ impl Rate {
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.decimal().fmt(f)
+    }
+}
+
+impl Serialize for Rate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    /// Only what would be written again with the same digits.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let rate = text.parse().ok().and_then(Rate::new).filter(|rate| rate.to_string() == text);
+        rate.ok_or_else(|| serde::de::Error::custom("not a rate"))
     }
 }
 

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::channel::{Channel, Closing, Method};
 use super::id::{Account, AttemptNumber, Incarnation, OrderId, PlatformId, Round, refund_number};
 use super::money::{Currency, Rate};
+use super::rates::Rates;
 use super::retry::{self, Pace};
+use super::rules::{Rulebook, RulesVersion};
 use super::time::{Instant, TimeScale};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -155,7 +157,7 @@ pub struct Attempt {
     /// A verified callback spoke of a capture that only a query can confirm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claimed_at: Option<Instant>,
-    /// Looks taken at it after its order had failed, see [`retry::WATCHES`].
+    /// Looks taken at it after its order had failed, see [`Rulebook::watches`].
     pub watched: u8,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<AttemptFailure>,
@@ -178,8 +180,8 @@ impl Attempt {
 
     /// When it is asked for while it is open, counted from `paced_from`. What was sent again and not shown to anybody
     /// begins later in the schedule each time, so that asking and sending again become rare together.
-    pub(super) fn queries(&self, pace: Pace) -> retry::Schedule {
-        let schedule = retry::queries(self.channel(), pace);
+    pub(super) fn queries(&self, book: Rulebook) -> retry::Schedule {
+        let schedule = book.queries(self.channel());
         let sent_again = match self.reach {
             Reach::Nowhere | Reach::Perhaps => usize::try_from(self.sends.saturating_sub(1)).unwrap_or(usize::MAX),
             Reach::Shown => 0,
@@ -275,11 +277,13 @@ pub struct Order {
     pub state: State,
     pub currency: Currency,
     pub amount_minor: i64,
-    /// By [`Channel::index`], fixed when the order is created.
-    pub rates: [Rate; Channel::COUNT],
+    /// Fixed when the order is created.
+    pub rates: Rates,
     pub fee_bearer: FeeBearer,
+    /// Of all that decides about it, fixed when it is created: a journal is replayed by what its order began with.
+    pub rules: RulesVersion,
     pub pace: Pace,
-    /// Fixed when it is created, like its pace: a journal is replayed by what its order began with.
+    /// Fixed when it is created, like its pace.
     #[serde(default, skip_serializing_if = "TimeScale::is_true")]
     pub time_scale: TimeScale,
     /// Whether somebody wants webhooks of it.
@@ -332,8 +336,14 @@ pub fn quote(amount_minor: i64, currency: Currency, rate: Rate, bearer: FeeBeare
 }
 
 impl Order {
+    /// What it lives by, whatever new orders do.
+    pub fn rulebook(&self) -> Rulebook {
+        Rulebook { version: self.rules, pace: self.pace, time_scale: self.time_scale }
+    }
+
+    /// None where it has no rate for the channel, or the price passes the currency's bound.
     pub fn quote(&self, channel: Channel) -> Option<Quote> {
-        quote(self.amount_minor, self.currency, self.rates[channel.index()], self.fee_bearer)
+        quote(self.amount_minor, self.currency, self.rates.of(channel)?, self.fee_bearer)
     }
 
     pub fn attempt(&self, ordinal: u8) -> Option<&Attempt> {
@@ -389,8 +399,9 @@ impl Order {
     }
 
     fn attempt_due_at(&self, attempt: &Attempt, now: Instant) -> Option<Instant> {
-        let open = attempt.is_open().then_some((attempt.queries(self.pace), attempt.paced_from));
-        let claimed = attempt.claimed_at.map(|since| (retry::queries(attempt.channel(), self.pace), since));
+        let book = self.rulebook();
+        let open = attempt.is_open().then_some((attempt.queries(book), attempt.paced_from));
+        let claimed = attempt.claimed_at.map(|since| (book.queries(attempt.channel()), since));
         let ticks = open.into_iter().chain(claimed);
         ticks.map(|(schedule, since)| retry::next_tick(schedule, since, now)).min()
     }
@@ -400,7 +411,7 @@ impl Order {
             Purpose::Payment | Purpose::Suspense { refund: RefundStage::Done { .. }, .. } => None,
             Purpose::Suspense { refund: RefundStage::Unconfirmed { since }, .. } => {
                 let channel = self.attempt(capture.ordinal)?.channel();
-                Some(retry::next_tick(retry::queries(channel, self.pace), since, now))
+                Some(retry::next_tick(self.rulebook().queries(channel), since, now))
             }
             Purpose::Suspense {
                 refund: RefundStage::Owed { due_at, .. } | RefundStage::Doubtful { due_at, .. },
@@ -412,14 +423,14 @@ impl Order {
     /// Since when an attempt that money may have come by is to be looked at again, its order having failed.
     pub(super) fn watch_since(&self, attempt: &Attempt) -> Option<Instant> {
         let exposed = self.state == State::Failed && attempt.may_exist();
-        let gap = retry::WATCHES.get(usize::from(attempt.watched)).filter(|_| exposed)?;
+        let gap = self.rulebook().watches().get(usize::from(attempt.watched)).filter(|_| exposed)?;
         Some(self.watched_from.or(self.finished_at)?.plus_ms(*gap))
     }
 
     /// A look that brought no answer is repeated at the pace of queries.
     fn watch_due_at(&self, attempt: &Attempt, now: Instant) -> Option<Instant> {
         let since = self.watch_since(attempt)?;
-        let schedule = retry::queries(attempt.channel(), self.pace);
+        let schedule = self.rulebook().queries(attempt.channel());
         Some(if since > now { since } else { retry::next_tick(schedule, since, now) })
     }
 
@@ -439,6 +450,7 @@ impl Order {
         if self.last_at <= now {
             return;
         }
+        let book = self.rulebook();
         for attempt in self.attempts.iter_mut().filter(|attempt| attempt.is_open() || attempt.claimed_at.is_some()) {
             attempt.paced_from = attempt.paced_from.min(now);
             attempt.claimed_at = attempt.claimed_at.map(|since| since.min(now));
@@ -446,8 +458,8 @@ impl Order {
         for capture in &mut self.captures {
             let Purpose::Suspense { round, refund, .. } = &mut capture.purpose else { continue };
             let gap_ms = |tries: u16| match (tries.checked_sub(1), round.0.checked_sub(1)) {
-                (Some(tried), _) => retry::gap_ms(retry::refunds(self.pace), tried),
-                (None, Some(before)) => retry::next_round_ms(self.pace, Round(before)).unwrap_or_default(),
+                (Some(tried), _) => retry::gap_ms(book.refunds(), tried),
+                (None, Some(before)) => book.next_round_ms(Round(before)).unwrap_or_default(),
                 (None, None) => 0,
             };
             match refund {
@@ -497,7 +509,7 @@ impl Order {
 }
 
 impl Attempt {
-    pub fn can_be_closed(&self) -> bool {
-        self.channel().rules().closing != Closing::Impossible
+    pub fn can_be_closed(&self, book: Rulebook) -> bool {
+        book.channel(self.channel()).closing != Closing::Impossible
     }
 }

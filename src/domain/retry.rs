@@ -1,7 +1,6 @@
-//! When to ask again: schedules as data.
+//! When to ask again: schedules as data, version 1 of them, see [`super::rules`].
 
 use super::channel::Channel;
-use super::id::Round;
 use super::time::Instant;
 use serde::{Deserialize, Serialize};
 
@@ -56,13 +55,11 @@ pub const fn refund_rounds(pace: Pace) -> Schedule {
     }
 }
 
-/// How long the next number waits after this one; none after the last.
-pub fn next_round_ms(pace: Pace, round: Round) -> Option<i64> {
-    refund_rounds(pace).get(usize::from(round.0)).copied()
-}
-
 /// When a failed order that once had a live attempt is looked at again, counted from its end. The last one ends it.
 pub const WATCHES: [i64; 4] = [MINUTE, 10 * MINUTE, HOUR, 24 * HOUR];
+
+/// How long a claim stands against any denial: a query that was on its way when the callback came knows nothing of it.
+pub const CLAIM_STANDS_MS: i64 = MINUTE;
 
 /// The first tick of a schedule that began at `from` and lies after `now`.
 ///

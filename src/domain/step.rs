@@ -11,14 +11,15 @@ mod time;
 
 use super::event::{Created, Effect, Event, Fact, Refusal, Step, WebhookKind, Write};
 use super::id::Incarnation;
+use super::ledger::Entry;
+use super::machine::Machine;
+use super::note::Note;
 use super::order::{Attempt, Order, State, Webhooks, Wish};
+use super::stream::Kind;
 use super::time::Instant;
 
 /// The least wait before something overdue is proposed again: its call may still be in flight.
 const OVERDUE_GAP_MS: i64 = 1_000;
-
-/// How long a claim stands against any denial: a query that was on its way when the callback came knows nothing of it.
-const CLAIM_STANDS_MS: i64 = 60_000;
 
 /// The order that a creation makes, at version 0: not durable yet.
 pub fn create(facts: &Created, at: Instant) -> Order {
@@ -31,6 +32,7 @@ pub fn create(facts: &Created, at: Instant) -> Order {
         amount_minor: facts.amount_minor,
         rates: facts.rates,
         fee_bearer: facts.fee_bearer,
+        rules: facts.rules,
         pace: facts.pace,
         time_scale: facts.time_scale,
         webhooks: facts.webhooks,
@@ -50,7 +52,7 @@ pub fn create(facts: &Created, at: Instant) -> Order {
 }
 
 /// Decides what `event` makes of `order`. A step that changes nothing returns the order as it was; it may still
-/// propose effects.
+/// propose effects and carry notes.
 ///
 /// # Errors
 /// A [`Refusal`] when the event is not allowed; nothing follows from it.
@@ -70,10 +72,87 @@ pub fn decide(order: &Order, events: &[Event]) -> Result<Step, Refusal> {
         draft.hear(event)?;
     }
     let mut step = draft.finish(order);
-    if step.order != *order || order.version == 0 {
-        step.order.version = order.version + 1;
+    if step.after != *order || order.version == 0 {
+        step.after.version = order.version + 1;
     }
     Ok(step)
+}
+
+impl Machine for Order {
+    const KIND: Kind = Kind::ORDER;
+    const NAME: &'static str = "order";
+
+    type Event = Event;
+    type Refusal = Refusal;
+    type Write = Write;
+    type Effect = Effect;
+    type Note = Note;
+    type Target = Target;
+
+    fn id(&self) -> u128 {
+        self.id.as_u128()
+    }
+
+    fn version(&self) -> u32 {
+        self.version
+    }
+
+    fn decide(&self, events: &[Event]) -> Result<Step, Refusal> {
+        decide(self, events)
+    }
+
+    fn resume(&self, now: Instant) -> Vec<Effect> {
+        resume(self, now)
+    }
+
+    fn next_due_at(&self, now: Instant) -> Option<Instant> {
+        Order::next_due_at(self, now)
+    }
+
+    fn is_at_rest(&self, now: Instant) -> bool {
+        self.may_leave(now)
+    }
+
+    fn target(effect: Effect) -> Option<Target> {
+        match effect {
+            Effect::ArmTimer { .. } => None,
+            Effect::Submit { ordinal, .. } | Effect::Query { ordinal } | Effect::Close { ordinal } => {
+                Some(Target::Attempt(ordinal))
+            }
+            Effect::Refund { capture } | Effect::QueryRefund { capture } => Some(Target::Capture(capture)),
+            Effect::Choose { .. } => Some(Target::Choice),
+        }
+    }
+
+    fn answered(event: &Event) -> Option<Target> {
+        match &event.fact {
+            Fact::SendAnswered { ordinal, .. }
+            | Fact::QueryAnswered { ordinal, .. }
+            | Fact::CloseAnswered { ordinal, .. } => Some(Target::Attempt(*ordinal)),
+            Fact::RefundAnswered { capture, .. } => Some(Target::Capture(*capture)),
+            Fact::ChannelChosen { .. } => Some(Target::Choice),
+            Fact::Created(_)
+            | Fact::Validated { .. }
+            | Fact::CallbackVerified { .. }
+            | Fact::CancelAsked
+            | Fact::DeadlinePassed
+            | Fact::TimerFired
+            | Fact::OperatorResolved { .. } => None,
+        }
+    }
+
+    /// A close cancels a submit that has not left yet.
+    fn takes_back(wanted: Effect, pending: Effect) -> bool {
+        matches!((wanted, pending), (Effect::Close { .. }, Effect::Submit { .. }))
+    }
+}
+
+/// What a call is about: there is one in flight for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    Attempt(u8),
+    Capture(u16),
+    Choice,
 }
 
 /// What a resting order still owes the world; asked after a restart. What may have happened is queried first.
@@ -116,12 +195,21 @@ struct Draft {
     incarnation: Incarnation,
     writes: Vec<Write>,
     effects: Vec<Effect>,
+    notes: Vec<Note>,
 }
 
 impl Draft {
     fn of(order: Order, at: Instant) -> Self {
         let (now, at) = (at, at.max(order.last_at));
-        Draft { order, now, at, incarnation: Incarnation::default(), writes: Vec::new(), effects: Vec::new() }
+        Draft {
+            order,
+            now,
+            at,
+            incarnation: Incarnation::default(),
+            writes: Vec::new(),
+            effects: Vec::new(),
+            notes: Vec::new(),
+        }
     }
 
     fn hear(&mut self, event: &Event) -> Result<(), Refusal> {
@@ -136,7 +224,7 @@ impl Draft {
             self.order.last_at = self.at;
         }
         self.arm();
-        Step { order: self.order, writes: self.writes, effects: self.effects }
+        Step { after: self.order, writes: self.writes, effects: self.effects, notes: self.notes }
     }
 
     fn arm(&mut self) {
@@ -150,7 +238,10 @@ impl Draft {
         self.order.bring_back(self.now);
         match fact {
             // The first event of an order makes it; `create` has done that already.
-            Fact::Created(_) if self.order.version == 0 => Ok(()),
+            Fact::Created(_) if self.order.version == 0 => {
+                self.notes.push(Note::OrderCreated);
+                Ok(())
+            }
             Fact::Created(_) => Err(Refusal::OutOfPlace),
             Fact::ChannelChosen { channel, method } => self.choose(*channel, *method),
             Fact::Validated { channel, method, verdict } => self.validated(*channel, *method, verdict),
@@ -173,6 +264,17 @@ impl Draft {
 
     fn attempt_mut(&mut self, ordinal: u8) -> Result<&mut Attempt, Refusal> {
         self.order.attempts.iter_mut().find(|attempt| attempt.ordinal == ordinal).ok_or(Refusal::AttemptUnknown)
+    }
+
+    /// Enters a state that the order can rest in.
+    fn reach(&mut self, state: State) {
+        self.order.state = state;
+        self.notes.push(Note::StateReached { state, failure: self.order.failure });
+    }
+
+    fn book(&mut self, entry: Entry) {
+        self.notes.push(Note::EntryBooked { kind: entry.kind() });
+        self.writes.push(Write::Entry(entry));
     }
 
     fn webhook(&mut self, kind: WebhookKind) {

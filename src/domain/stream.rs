@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::id::OrderId;
+use super::partition::Partition;
 
 /// What sort of aggregate a stream is. Its number is stored and never given to another kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -20,6 +21,16 @@ impl Kind {
 pub struct StreamId {
     pub kind: Kind,
     pub id: u128,
+}
+
+impl StreamId {
+    /// The partition that the stream is in for ever.
+    pub fn partition(self) -> Partition {
+        match self.kind {
+            Kind::ORDER => OrderId::from_u128(self.id).partition(),
+            Kind(kind) => Partition::of_stream(kind, self.id),
+        }
+    }
 }
 
 impl From<OrderId> for StreamId {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::order::{Attempt, AttemptFailure, AttemptState, Order};
+use super::order::{Attempt, AttemptFailure};
 use super::time::Instant;
 
 /// The window slides by this much.
@@ -26,42 +26,7 @@ impl Ending {
     }
 }
 
-/// Attempts of `after` that came to an end since their states were `before`, and what that says about their channels.
-pub fn endings<'a>(before: &'a [AttemptState], after: &'a Order) -> impl Iterator<Item = (&'a Attempt, Ending)> {
-    after
-        .attempts
-        .iter()
-        .enumerate()
-        .filter(|(place, attempt)| before.get(*place).is_some_and(|before| *before != attempt.state))
-        .filter_map(|(_, attempt)| Some((attempt, ending(attempt, after.last_at)?)))
-}
-
-/// None while it is open, where its end was the doing of payer or platform (called off, left for another channel, never
-/// paid until it ran out, paid with another amount), and where it was ours: what we do not send says nothing about a
-/// channel.
-fn ending(attempt: &Attempt, at: Instant) -> Option<Ending> {
-    match attempt.state {
-        AttemptState::Open | AttemptState::Closing => None,
-        AttemptState::Captured => Some(Ending::Succeeded),
-        AttemptState::Dead => (attempt.was_failed_by_channel() && at < attempt.expires_at).then_some(Ending::Failed),
-    }
-}
-
 impl Attempt {
-    /// Whether its channel certainly would not or could not take the payment.
-    pub fn was_failed_by_channel(&self) -> bool {
-        match self.failure {
-            Some(AttemptFailure::ChannelDeclined | AttemptFailure::ChannelUnavailable) => true,
-            Some(
-                AttemptFailure::AmountInsufficient
-                | AttemptFailure::AmountMismatch
-                | AttemptFailure::ChannelUnsuitable
-                | AttemptFailure::HeldBack,
-            )
-            | None => false,
-        }
-    }
-
     /// Whether the payer could not pay by it, whoever's doing that was.
     pub fn was_turned_away(&self) -> bool {
         match self.failure {
@@ -201,7 +166,6 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::view::tests::order;
     use super::*;
 
     const MINUTE: i64 = BUCKET_MS;
@@ -238,36 +202,6 @@ mod tests {
         assert_eq!(BasisPoints::WHOLE.to_string(), "1.0000");
         let lost = [10_000, 9_801, 9_800, 9_601, 0].map(|points| BasisPoints(points).steps_lost(2));
         assert_eq!(lost, [0, 0, 1, 1, 50], "the whole and what is less than a step below it are one");
-    }
-
-    #[test]
-    fn only_what_a_channel_did_counts_and_only_once() {
-        let mut order = order();
-        let states = |order: &Order| order.attempts.iter().map(|attempt| attempt.state).collect::<Vec<_>>();
-        let told =
-            |before: &[AttemptState], after: &Order| endings(before, after).map(|(_, end)| end).collect::<Vec<_>>();
-        let open = states(&order);
-        order.attempts[0].expires_at = order.last_at.plus_ms(1);
-        let table = [
-            (AttemptState::Open, None, None),
-            (AttemptState::Closing, None, None),
-            (AttemptState::Captured, None, Some(Ending::Succeeded)),
-            (AttemptState::Dead, None, None),
-            (AttemptState::Dead, Some(AttemptFailure::ChannelDeclined), Some(Ending::Failed)),
-            (AttemptState::Dead, Some(AttemptFailure::ChannelUnavailable), Some(Ending::Failed)),
-            (AttemptState::Dead, Some(AttemptFailure::HeldBack), None),
-            (AttemptState::Dead, Some(AttemptFailure::ChannelUnsuitable), None),
-            (AttemptState::Dead, Some(AttemptFailure::AmountInsufficient), None),
-            (AttemptState::Dead, Some(AttemptFailure::AmountMismatch), None),
-        ];
-        for (state, failure, expected) in table {
-            (order.attempts[0].state, order.attempts[0].failure) = (state, failure);
-            assert_eq!(told(&open, &order), Vec::from_iter(expected), "{state:?} {failure:?}");
-            assert_eq!(told(&states(&order), &order), [], "it is counted once");
-        }
-        order.attempts[0].failure = Some(AttemptFailure::ChannelDeclined);
-        order.last_at = order.attempts[0].expires_at;
-        assert_eq!(told(&open, &order), [], "it ran out: its payer left it");
     }
 
     proptest! {

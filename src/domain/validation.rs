@@ -36,12 +36,22 @@ pub enum Unsuited {
     TooLate,
 }
 
-/// What `order` costs at a channel that could take it now.
+/// What `order` costs at a channel that could take it now; none where the order was created before there was such a
+/// channel, and has no rate for it.
 ///
 /// # Errors
 /// Why the channel could not.
-pub fn price(order: &Order, channel: Channel, now: Instant) -> Result<Quote, Unsuited> {
-    let rules = channel.rules();
+pub fn price(order: &Order, channel: Channel, now: Instant) -> Option<Result<Quote, Unsuited>> {
+    order.rates.of(channel).map(|_| price_by_rules(order, channel, now))
+}
+
+/// Whether a channel could take `order` now.
+pub fn can_take(order: &Order, channel: Channel, now: Instant) -> bool {
+    matches!(price(order, channel, now), Some(Ok(_)))
+}
+
+fn price_by_rules(order: &Order, channel: Channel, now: Instant) -> Result<Quote, Unsuited> {
+    let rules = order.rulebook().channel(channel);
     let limit = rules.limit(order.currency).ok_or(Unsuited::Currency)?;
     let quote = order.quote(channel).ok_or(Unsuited::AboveMaximum)?;
     if !limit.is_reached(quote.payable_minor) {
@@ -62,15 +72,15 @@ pub fn validate(order: &Order, facts: &Facts, now: Instant) -> Verdict {
     }
     let unsuitable = Verdict::Unsuitable { failure: AttemptFailure::ChannelUnsuitable };
     let Some(account) = &facts.account else { return unsuitable };
-    let rules = facts.channel.rules();
-    if !rules.methods.contains(&facts.method) || price(order, facts.channel, now).is_err() {
+    let book = order.rulebook();
+    if !book.channel(facts.channel).methods.contains(&facts.method) || !can_take(order, facts.channel, now) {
         return unsuitable;
     }
     match facts.health {
         Health::Down => Verdict::Unsuitable { failure: AttemptFailure::ChannelUnavailable },
         Health::Up => Verdict::Suitable {
             account: account.clone(),
-            expires_at: order.expires_at.min(now.plus_ms(rules.life_ms(order.time_scale))),
+            expires_at: order.expires_at.min(now.plus_ms(book.life_ms(facts.channel))),
         },
     }
 }

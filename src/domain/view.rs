@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::channel::{Channel, Method};
+use super::event::WebhookKind;
 use super::id::OrderId;
 use super::money::{Currency, Rate, format_minor};
 use super::order::{
@@ -19,16 +20,16 @@ use super::time::Instant;
 /// The platform's own pairs, given back as they came.
 pub type Metadata = BTreeMap<String, String>;
 
-/// What a view shows that the order itself does not hold.
-pub struct Beside<'a> {
+/// What a view shows that the order itself does not hold. `M` are the metadata, read or as their JSON.
+pub struct Beside<'a, M: ?Sized = Metadata> {
     pub merchant_order_id: &'a str,
-    pub metadata: &'a Metadata,
+    pub metadata: &'a M,
     pub links: &'a PayLinks,
     pub outlook: &'a Outlook,
 }
 
 #[derive(Serialize)]
-pub struct OrderView<'a> {
+pub struct OrderView<'a, M: ?Sized = Metadata> {
     pub id: OrderId,
     pub object: &'static str,
     pub merchant_order_id: &'a str,
@@ -53,7 +54,7 @@ pub struct OrderView<'a> {
     pub routing: Vec<RouteView>,
     pub suspense: Vec<SuspenseView<'a>>,
     pub amount_refunded: String,
-    pub metadata: &'a Metadata,
+    pub metadata: &'a M,
     #[serde(serialize_with = "rfc3339")]
     pub created_at: Instant,
     #[serde(serialize_with = "rfc3339")]
@@ -141,17 +142,37 @@ pub fn order_view<'a>(order: &'a Order, beside: &Beside<'a>, next_action: Option
     view(order, beside, NextAction::Told(told), None)
 }
 
-/// The order as a webhook tells of it: without `next_action`, with the place of the webhook among the order's.
-pub fn webhook_view<'a>(order: &'a Order, beside: &Beside<'a>, sequence: u32) -> OrderView<'a> {
-    view(order, beside, NextAction::KeptBack, Some(sequence))
+#[derive(Serialize)]
+struct WebhookView<'a, M: ?Sized> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(serialize_with = "rfc3339")]
+    timestamp: Instant,
+    data: OrderView<'a, M>,
 }
 
-fn view<'a>(
+/// The body of a webhook: the order as it is at this fact, without `next_action`, with the place of the webhook among
+/// the order's.
+///
+/// # Errors
+/// Where the metadata are no JSON.
+pub fn webhook_body<M: Serialize + ?Sized>(
+    kind: WebhookKind,
+    sequence: u32,
+    at: Instant,
+    order: &Order,
+    beside: &Beside<'_, M>,
+) -> serde_json::Result<Vec<u8>> {
+    let data = view(order, beside, NextAction::KeptBack, Some(sequence));
+    serde_json::to_vec(&WebhookView { kind: kind.name(), timestamp: at, data })
+}
+
+fn view<'a, M: ?Sized>(
     order: &'a Order,
-    beside: &Beside<'a>,
+    beside: &Beside<'a, M>,
     next_action: NextAction<'a>,
     sequence: Option<u32>,
-) -> OrderView<'a> {
+) -> OrderView<'a, M> {
     let current = order.current_attempt();
     let money = |amount_minor| format_minor(amount_minor, order.currency);
     let routes = routing::rank(order, beside.outlook);
@@ -164,7 +185,7 @@ fn view<'a>(
         amount: money(order.amount_minor),
         currency: order.currency,
         fee: current.map(|attempt| money(attempt.fee_minor)),
-        fee_rate: current.map(|attempt| order.rates[attempt.channel().index()]),
+        fee_rate: current.and_then(|attempt| order.rates.of(attempt.channel())),
         fee_bearer: order.fee_bearer,
         payable: current.map(|attempt| money(attempt.payable_minor)),
         channel: current.map(Attempt::channel),
@@ -313,6 +334,7 @@ pub(crate) mod tests {
     use super::super::order::{CloseStage, Reach, Webhooks};
     use super::super::retry::Pace;
     use super::super::routing::{Policy, Standing};
+    use super::super::rules::RulesVersion;
     use super::super::success::{BasisPoints, Tally};
     use super::super::time::TimeScale;
     use super::super::validation::Health;
@@ -330,7 +352,8 @@ pub(crate) mod tests {
             state: State::Submitted,
             currency: Currency::parse("CNY").unwrap(),
             amount_minor: 20_000,
-            rates: rates.map(|rate| Rate::new(rate.parse().unwrap()).unwrap()),
+            rates: rates.map(|rate| Rate::new(rate.parse().unwrap()).unwrap()).into(),
+            rules: RulesVersion::CURRENT,
             fee_bearer: FeeBearer::Payer,
             pace: Pace::Sandbox,
             time_scale: TimeScale::TRUE,
@@ -526,9 +549,26 @@ pub(crate) mod tests {
     fn a_webhook_holds_its_place_and_no_next_action() {
         let (order, links, metadata, outlook) = (order(), links(), Metadata::new(), outlook());
         let beside = Beside { merchant_order_id: "shop-1", metadata: &metadata, links: &links, outlook: &outlook };
-        let told = serde_json::to_value(webhook_view(&order, &beside, 3)).unwrap();
-        assert_eq!(told["sequence"], 3);
-        assert!(told.get("next_action").is_none());
+        let body = webhook_body(WebhookKind::OrderSucceeded, 3, AT, &order, &beside).unwrap();
+        let told: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(
+            (&told["type"], &told["timestamp"]),
+            (&json!("order.succeeded"), &json!("2026-01-01T00:00:00.123Z"))
+        );
+        assert_eq!(told["data"]["sequence"], 3);
+        assert!(told["data"].get("next_action").is_none());
         assert!(shown(&order, None).get("sequence").is_none());
+    }
+
+    #[test]
+    fn metadata_read_the_same_as_a_map_and_as_json() {
+        let (order, links, outlook) = (order(), links(), outlook());
+        let metadata = Metadata::from([("n".into(), "\"\u{7f}/茶".into()), ("cart".into(), "7".into())]);
+        let raw = serde_json::value::to_raw_value(&metadata).unwrap();
+        let (links, outlook) = (&links, &outlook);
+        let map = Beside { merchant_order_id: "shop-1", metadata: &metadata, links, outlook };
+        let json = Beside { merchant_order_id: "shop-1", metadata: &*raw, links, outlook };
+        let kind = WebhookKind::OrderFailed;
+        assert_eq!(webhook_body(kind, 1, AT, &order, &map).unwrap(), webhook_body(kind, 1, AT, &order, &json).unwrap());
     }
 }

@@ -7,12 +7,12 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::App;
 use super::json;
 use super::problem::{ApiError, Code};
-use crate::actors::ask::{AskError, Taken};
-use crate::actors::registry::DEFAULT_ACCOUNT;
 use crate::channels::{Acknowledgement, CallbackError, Heard, Received};
 use crate::domain::channel::Channel;
 use crate::domain::event::Refusal;
 use crate::domain::id::Account;
+use crate::engine::accounts::DEFAULT_ACCOUNT;
+use crate::engine::ask::{AskError, Taken};
 
 /// Takes a gateway's callback for the account `default`, in the gateway's own format.
 #[utoipa::path(
@@ -60,7 +60,7 @@ async fn receive(
 ) -> Result<HttpResponse, ApiError> {
     let channel = Channel::parse(channel).ok_or_else(ApiError::not_found)?;
     let account = Account::new(channel, account);
-    let adapter = app.registry.adapter(&account).ok_or_else(ApiError::not_found)?;
+    let adapter = app.accounts.adapter(&account).ok_or_else(ApiError::not_found)?;
     let sender = app.limits.sender(request);
     app.limits.may_verify(sender).inspect_err(|_| count(channel, "unheard"))?;
     let body = json::bytes(request, payload, &app.config.server).await?;
@@ -70,7 +70,7 @@ async fn receive(
         .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
         .collect();
     let received = Received { headers: &headers, body: &body };
-    let heard = app.registry.hear(&account, &received).ok_or_else(ApiError::not_found)?;
+    let heard = app.accounts.hear(&account, &received).ok_or_else(ApiError::not_found)?;
     let notice = match heard {
         Ok(Heard::Capture(notice)) => notice,
         Ok(Heard::Nothing) => {
@@ -82,7 +82,7 @@ async fn receive(
             return Err(app.limits.failure(sender, unbelieved(error)));
         }
     };
-    let taken = app.registry.callback(adapter.as_ref(), notice, &body).await;
+    let taken = app.inbox.take(adapter.as_ref(), notice, &body).await;
     count(channel, verdict(&taken));
     match taken {
         Ok(Taken::ByOrder | Taken::ByInbox) => Ok(acknowledged(adapter.acknowledgement())),

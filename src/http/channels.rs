@@ -64,7 +64,7 @@ struct QuoteView {
     responses((status = 200, description = "The channels.", body = schema::Channels))
 )]
 pub async fn channels(app: Data<App>, Caller(platform): Caller) -> Result<HttpResponse, ApiError> {
-    let outlook = app.registry.outlook(platform.id);
+    let outlook = app.advice.outlook(platform.id);
     let view = |channel: Channel| {
         let rules = channel.rules();
         let standing = outlook.channels[channel.index()];

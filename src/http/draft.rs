@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::address::{Addresses, URL_MAX};
 use super::json::{self, Json};
 use super::problem::{ApiError, Code};
-use crate::actors::ask::{Details, Trace};
 use crate::channels;
 use crate::domain::channel::{Channel, Method, PayerFact};
 use crate::domain::money::{self, Currency};
 use crate::domain::view::Metadata;
+use crate::engine::ask::{Details, Trace};
 use crate::store::Request;
 
 pub const FIELDS: [&str; 12] = [

@@ -11,7 +11,8 @@ use aws_lc_rs::digest::{Context, SHA256};
 use super::App;
 use super::problem::{ApiError, Code};
 use crate::domain::id::PlatformId;
-use crate::store::{Claim, GivenAnswer, KeptAnswer};
+use crate::engine::lane::Admission;
+use crate::store::{Claim, GivenAnswer, KeptAnswer, Unit};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const KEY_MAX: usize = 255;
@@ -82,7 +83,8 @@ impl App {
     pub(super) async fn keep(&self, claim: Claim, status: StatusCode, body: String) -> Result<(), ApiError> {
         let given = GivenAnswer { status: status.as_u16(), body: body.into() };
         let kept = KeptAnswer { claim, given: Some(given) };
-        self.registry.keep_answer(kept).await.map_err(|_| ApiError::outcome_unknown())
+        let unit = Unit::Answer(Box::new(kept));
+        self.lanes.write(Admission::Existing, unit).await.map_err(|_| ApiError::outcome_unknown())
     }
 }
 

@@ -14,13 +14,13 @@ use super::draft::{self, Body};
 use super::problem::{ApiError, Code};
 use super::query::Query;
 use super::schema;
-use crate::actors::clock;
-use crate::actors::unreadable::Table;
 use crate::domain::channel::Channel;
 use crate::domain::id::OrderId;
 use crate::domain::order::State;
 use crate::domain::time::Instant;
 use crate::domain::view::{self, Metadata};
+use crate::engine::clock;
+use crate::engine::unreadable::Table;
 use crate::store::{JournalRow, OrderFilter, StoredOrder, last_key};
 
 const PARAMETERS: [&str; 7] =
@@ -118,13 +118,12 @@ pub async fn orders(app: Data<App>, Caller(platform): Caller, request: HttpReque
     // An order that cannot be read is not on the page, and the page goes on behind it.
     let next_cursor = last_key(&stored).filter(|_| more).map(write_cursor);
     let listed = app
-        .registry
-        .unreadable()
+        .unreadable
         .pass_over(Table::Orders, stored, ToString::to_string, clock::now())
         .into_iter()
         .map(|stored| Ok((Body::stored(&stored.request)?.metadata, stored)))
         .collect::<Result<Vec<(Metadata, StoredOrder)>, ApiError>>()?;
-    let outlooks = app.registry.outlooks_for(platform.id, listed.iter().map(|(_, stored)| stored)).await;
+    let outlooks = app.advice.outlooks_for(platform.id, listed.iter().map(|(_, stored)| stored)).await;
     let data = listed
         .iter()
         .zip(&outlooks)

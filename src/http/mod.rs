@@ -1,4 +1,4 @@
-//! HTTP: translation only. A request becomes a question to the registry or a read of the store, and what comes back
+//! HTTP: translation only. A request becomes a question to the engine or a read of the store, and what comes back
 //! becomes an answer. Nothing here decides about money.
 
 pub mod address;
@@ -33,11 +33,16 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::actors::registry::Registry;
 use crate::config::{Config, ConfigError};
 use crate::domain::pay_link::PayLinks;
 use crate::domain::routing::Outlook;
 use crate::domain::view::{Beside, Metadata};
+use crate::engine::accounts::Accounts;
+use crate::engine::advice::Advice;
+use crate::engine::inbox::Inbox;
+use crate::engine::lane::Lanes;
+use crate::engine::order::desk::Desk;
+use crate::engine::unreadable::UnreadableRows;
 use crate::store::Store;
 
 /// The name of the store's setting that holds the key of the retry links.
@@ -51,7 +56,12 @@ pub type RenderMetrics = Box<dyn Fn() -> String + Send + Sync>;
 /// What all handlers share.
 pub struct App {
     pub config: Arc<Config>,
-    pub registry: Arc<Registry>,
+    pub desk: Desk,
+    pub accounts: Arc<Accounts>,
+    pub advice: Arc<Advice>,
+    pub inbox: Arc<Inbox>,
+    pub lanes: Lanes,
+    pub unreadable: Arc<UnreadableRows>,
     pub store: Arc<dyn Store>,
     links: PayLinks,
     keys: auth::Keys,
@@ -70,13 +80,14 @@ impl App {
     /// The key cannot be used, or a channel's fee rate is missing or finer than nine decimals.
     pub fn new(
         config: Arc<Config>,
-        registry: Arc<Registry>,
+        store: Arc<dyn Store>,
+        engine: &crate::engine::Engine,
         pay_link_key: &SecretString,
         metrics: RenderMetrics,
     ) -> Result<Self, ConfigError> {
         let key = read_key(PAY_LINK_KEY, pay_link_key)?;
         Ok(App {
-            store: Arc::clone(registry.store()),
+            store,
             links: PayLinks::new(&config.server.public_url, &key),
             keys: auth::Keys::new(&config),
             operator: config.operator_key()?.map(|key| auth::hash(key.expose_secret())),
@@ -85,7 +96,12 @@ impl App {
             running: reservations::Reservations::default(),
             terms: terms::Terms::new(&config)?,
             config,
-            registry,
+            desk: engine.desk.clone(),
+            accounts: engine.accounts.clone(),
+            advice: engine.advice.clone(),
+            inbox: engine.inbox.clone(),
+            lanes: engine.lanes.clone(),
+            unreadable: engine.unreadable.clone(),
             metrics,
         })
     }

@@ -15,14 +15,14 @@ use super::lists::{self, Page};
 use super::problem::{ApiError, Code};
 use super::query::Query;
 use super::schema;
-use crate::actors::ask::{AskError, Resolution};
-use crate::actors::quarantine::{Held, Quarantined};
-use crate::actors::unreadable::{Table, Unreadable};
 use crate::domain::event::{Finding, Refusal};
 use crate::domain::id::OrderId;
 use crate::domain::money::Currency;
 use crate::domain::time::Instant;
 use crate::domain::view;
+use crate::engine::ask::{AskError, Resolution};
+use crate::engine::quarantine::{Held, Quarantined};
+use crate::engine::unreadable::{Table, Unreadable};
 
 const RESOLUTION_FIELDS: [&str; 6] = ["attempt", "finding", "reference", "amount", "operator", "evidence"];
 /// The longest name of a capture that a channel may give one: Stripe's ids (docs.stripe.com/upgrades).
@@ -54,7 +54,7 @@ pub async fn resolve(
     let stored = app.store.order(id).await?.ok_or_else(ApiError::not_found)?;
     let resolution = resolution(&body, stored.order.currency)?;
     let (operator, finding) = (resolution.operator.clone(), name(&resolution.finding));
-    app.registry.resolve(id, resolution).await.map_err(refused)?;
+    app.desk.resolve(id, resolution).await.map_err(refused)?;
     tracing::warn!(order = %id, %operator, finding, "an operator resolved an attempt");
     metrics::counter!("tongbao_operator_resolutions_total", "finding" => finding).increment(1);
     let stored = app.store.order(id).await?.ok_or_else(ApiError::internal)?;
@@ -78,7 +78,9 @@ pub async fn quarantine(app: Data<App>, _: Operator, request: HttpRequest) -> Re
     let query = Query::read(&request, &["limit", "cursor"])?;
     let limit = lists::read_limit(&query)? as usize;
     let after = lists::read_place(&query)?;
-    let mut held = app.registry.quarantine().list(after, limit + 1);
+    let held = app.desk.directory().quarantine().list(after.map(OrderId::as_u128), limit + 1);
+    let mut held: Vec<(OrderId, Quarantined)> =
+        held.into_iter().map(|(id, held)| (OrderId::from_u128(id), held)).collect();
     let more = held.len() > limit;
     held.truncate(limit);
     let next_cursor = held.last().filter(|_| more).map(|(last, _)| lists::write_cursor(*last));
@@ -101,7 +103,7 @@ pub async fn quarantine(app: Data<App>, _: Operator, request: HttpRequest) -> Re
 )]
 pub async fn retry(app: Data<App>, _: Operator, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let id = order_id(&id)?;
-    let held = app.registry.try_again(id)?;
+    let held = app.desk.directory().try_again(id.as_u128())?;
     tracing::warn!(order = %id, "an operator has a quarantined order tried again");
     Ok(HttpResponse::Accepted().json(app.show_held(id, held).await?))
 }
@@ -117,7 +119,7 @@ pub async fn retry(app: Data<App>, _: Operator, id: Path<String>) -> Result<Http
 )]
 pub async fn unreadable(app: Data<App>, _: Operator, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     Query::read(&request, &[])?;
-    let rows = app.registry.unreadable().list().into_iter();
+    let rows = app.unreadable.list().into_iter();
     let view = |(table, row, Unreadable { why, since, .. }): (Table, String, Unreadable)| UnreadableView {
         table: table.name(),
         row,

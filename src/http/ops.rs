@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::App;
 use super::schema;
-use crate::actors::registry::Readiness;
 
 /// The process answers.
 #[utoipa::path(
@@ -33,11 +32,24 @@ pub async fn healthz() -> HttpResponse {
     )
 )]
 pub async fn readyz(app: Data<App>) -> HttpResponse {
-    match app.registry.readiness() {
-        Readiness::Ready => HttpResponse::Ok().json(json!({ "status": "ready", "reason": null })),
-        Readiness::NotReady(reason) => HttpResponse::ServiceUnavailable()
+    match not_ready(&app) {
+        None => HttpResponse::Ok().json(json!({ "status": "ready", "reason": null })),
+        Some(reason) => HttpResponse::ServiceUnavailable()
             .insert_header((RETRY_AFTER, "1"))
             .json(json!({ "status": "not_ready", "reason": reason })),
+    }
+}
+
+/// Why nothing can be accepted at the moment.
+fn not_ready(app: &App) -> Option<&'static str> {
+    if app.desk.is_draining() {
+        Some("stopping")
+    } else if app.lanes.is_away() {
+        Some("the store is away")
+    } else if app.lanes.is_broken() {
+        Some("the store refuses what it should take")
+    } else {
+        None
     }
 }
 

@@ -17,13 +17,16 @@ use super::json;
 use super::problem::{ApiError, Code};
 use super::reservations::Reserved;
 use super::schema;
-use crate::actors::ask::{Addressee, AskError, Command, Known, NewOrder, Patience, Trace};
-use crate::actors::clock;
 use crate::domain::event::{Created, Refusal};
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::{Order, Webhooks};
+use crate::domain::partition::Partition;
 use crate::domain::payer::PayerMark;
+use crate::domain::rules::RulesVersion;
 use crate::domain::view::{self, Beside, Metadata};
+use crate::engine::ask::{AskError, Command, Known, NewOrder, Patience, Trace};
+use crate::engine::clock;
+use crate::engine::request::addressee;
 use crate::store::{Claim, KeptAnswer, Platform, StoredOrder};
 
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -174,7 +177,7 @@ async fn take(
     }
     let stored = app.owned(platform.id, id).await?;
     check_payer(&stored, &command)?;
-    let placed = app.registry.ask(stored.order.id, command, patience, None).await?;
+    let placed = app.desk.ask(stored.order.id, command, patience, None).await?;
     let mut answer = app.write_asked(&stored, &placed.order, placed.next_action(&stored)).await?.answer();
     applied(answer.headers_mut(), patience);
     Ok(answer)
@@ -227,25 +230,19 @@ impl App {
     /// Makes a new order of the draft.
     async fn place(&self, platform: &Platform, draft: &Draft, patience: Patience) -> Result<HttpResponse, ApiError> {
         let created_at = clock::now();
-        let id = clock::fresh_order_id();
+        let id = clock::fresh_order_id(Partition::of_name(platform.id, &draft.merchant_order_id));
         let request = draft.request(platform.webhook_url.as_deref())?;
-        let payer: Arc<[PayerMark]> = self.registry.router().marks(platform.id, request.payer.as_deref()).into();
+        let payer: Arc<[PayerMark]> = self.advice.stats().marks(platform.id, request.payer.as_deref()).into();
         let trace = draft.trace.unwrap_or(Trace(id.as_u128()));
-        let addressee = request.webhook_url.as_ref().map(|url| {
-            Arc::new(Addressee {
-                url: url.clone(),
-                merchant_order_id: draft.merchant_order_id.clone(),
-                metadata: draft.body.metadata.clone(),
-                trace,
-            })
-        });
+        let addressee = addressee(&request, &draft.body.metadata);
         let new = NewOrder {
             facts: Created {
                 id,
                 platform: platform.id,
                 currency: draft.body.currency,
                 amount_minor: draft.amount_minor,
-                rates: self.terms.rates,
+                rates: self.terms.rates.into(),
+                rules: RulesVersion::CURRENT,
                 fee_bearer: platform.fee_bearer,
                 pace: self.terms.pace,
                 time_scale: self.terms.time_scale,
@@ -261,9 +258,9 @@ impl App {
             choice: draft.choice(),
             known: Known { trace, addressee, payer: payer.clone() },
         };
-        match self.registry.create(new, patience).await {
+        match self.desk.create(new, patience).await {
             Ok(placed) => {
-                let outlook = self.registry.outlook_by(&placed.order, &payer).await;
+                let outlook = self.advice.outlook_by(&placed.order, &payer).await;
                 let beside = self.beside(&draft.merchant_order_id, &draft.body.metadata, &outlook);
                 let written = write(StatusCode::CREATED, &placed.order, &beside, placed.next_action.as_deref())?;
                 let location = self.config.public_url(&format!("/v1/orders/{id}"));
@@ -305,7 +302,7 @@ impl App {
             Reserved::Busy(_) => return Err(idempotency::in_progress()),
         };
         // While a commit's outcome is open, a claim that can be read may still vanish with what it claims.
-        if self.registry.writer().is_away() {
+        if self.lanes.is_away() {
             return Err(ApiError::store_unavailable());
         }
         if let Some(kept) = self.kept(platform, &key, &fingerprint).await? {
@@ -315,7 +312,7 @@ impl App {
         check_payer(&stored, &command)?;
         let order = stored.order.id;
         let claim = Claim { platform, key, fingerprint, order, at: clock::now() };
-        let placed = self.registry.ask(order, command, patience, Some(Box::new(claim.clone()))).await?;
+        let placed = self.desk.ask(order, command, patience, Some(Box::new(claim.clone()))).await?;
         let kept = self.write_asked(&stored, &placed.order, None).await?;
         self.keep(claim, kept.status, kept.body.clone()).await?;
         let mut answer = kept.with_next_action(placed.next_action(&stored)).answer();
@@ -355,7 +352,7 @@ impl App {
     ) -> Result<Written, ApiError> {
         let metadata = Body::stored(&stored.request)?.metadata;
         let status = if is_closing(order) { StatusCode::ACCEPTED } else { StatusCode::OK };
-        let outlook = self.registry.outlook_for(order, stored.payer.as_deref()).await;
+        let outlook = self.advice.outlook_for(order, stored.payer.as_deref()).await;
         write(status, order, &self.beside(&stored.request.merchant_order_id, &metadata, &outlook), next_action)
     }
 
@@ -378,7 +375,7 @@ impl App {
         metadata: &Metadata,
     ) -> Result<Written, ApiError> {
         let StoredOrder { order, request, payer, next_action } = stored;
-        let outlook = self.registry.outlook_for(order, payer.as_deref()).await;
+        let outlook = self.advice.outlook_for(order, payer.as_deref()).await;
         write(status, order, &self.beside(&request.merchant_order_id, metadata, &outlook), next_action.as_deref())
     }
 }

@@ -18,13 +18,13 @@ use super::json;
 use super::pages::{Drawing, NoticePage, Offer, PayPage, Step};
 use super::problem::{ApiError, Code};
 use super::schema;
-use crate::actors::ask::{Command, Patience};
 use crate::domain::channel::{Channel, Method};
 use crate::domain::money::format_minor;
 use crate::domain::order::{Attempt, Order, State, Wish};
 use crate::domain::routing::{self, Outlook, Route};
-use crate::domain::validation::{Health, price};
+use crate::domain::validation::{Health, can_take};
 use crate::domain::view::{self, Message};
+use crate::engine::ask::{Command, Patience};
 use crate::store::StoredOrder;
 
 /// No scripts, no requests to anybody else, in nobody's frame. Forms go to this server and, by https, to any other: a
@@ -87,11 +87,11 @@ impl App {
         let form = json::bytes(request, payload, &self.config.server).await?;
         let chosen = url::form_urlencoded::parse(&form).find(|(name, _)| name == "channel").map(|(_, value)| value);
         // Only what the page offers: another channel would end the open attempt for nothing.
-        let outlook = self.registry.outlook(stored.order.platform);
+        let outlook = self.advice.outlook(stored.order.platform);
         let current = stored.order.current_attempt().map(Attempt::channel);
         let offered = |channel: &Channel| {
             let up = outlook.channels[channel.index()].is_some_and(|standing| standing.health == Health::Up);
-            let suits = Some(*channel) == current || price(&stored.order, *channel, outlook.at).is_ok();
+            let suits = Some(*channel) == current || can_take(&stored.order, *channel, outlook.at);
             up && suits
         };
         let choice = chosen
@@ -101,7 +101,7 @@ impl App {
             .and_then(|channel| Some(Command::Pay { channel, method: carried(channel)?, payer: None }));
         let placed = match choice {
             Some(command) => {
-                let asked = self.registry.ask(stored.order.id, command, Patience::FirstAnswer, None);
+                let asked = self.desk.ask(stored.order.id, command, Patience::FirstAnswer, None);
                 asked.await.map_err(ApiError::from)
             }
             None => Err(ApiError::field(Code::ChannelUnknown, "channel", "no such channel")),
@@ -132,7 +132,7 @@ impl App {
     ) -> Result<HttpResponse, ApiError> {
         let StoredOrder { order, request: asked, payer, next_action } = stored;
         let next_action = next_action.as_deref();
-        let outlook = self.registry.outlook_for(order, payer.as_deref()).await;
+        let outlook = self.advice.outlook_for(order, payer.as_deref()).await;
         let body = Body::stored(asked)?;
         let address = self.config.public_path(&format!("/pay/{token}"));
         let waiting = is_waiting(order);

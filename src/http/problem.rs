@@ -8,11 +8,11 @@ use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETR
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
-use crate::actors::ask::AskError;
 use crate::domain::event::Refusal;
 use crate::domain::order::AttemptFailure;
 use crate::domain::time::Instant;
 use crate::domain::view::optional_rfc3339;
+use crate::engine::ask::AskError;
 use crate::store::StoreError;
 
 /// The one table: status, code, title. Answers and the OpenAPI document are made of it.

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use sqlx::types::Uuid;
 
@@ -135,7 +136,10 @@ pub struct OutboxLine {
     pub at: i64,
     /// Never later than now, though its order's last instant may lie ahead.
     pub next_at: i64,
-    pub snapshot: String,
+    pub platform_id: i64,
+    pub url: Arc<str>,
+    pub trace: [u8; 16],
+    pub body: Arc<[u8]>,
 }
 
 #[derive(Debug)]
@@ -214,7 +218,10 @@ impl Batch {
             kind: webhook.kind.name(),
             at: webhook.at.0,
             next_at: webhook.at.min(unit.decided_at).0,
-            snapshot: head.snapshot.clone(),
+            platform_id: i64::from(webhook.platform.0),
+            url: webhook.url.clone(),
+            trace: webhook.trace.to_be_bytes(),
+            body: webhook.body.clone(),
         }));
         self.payers.extend(unit.payer.as_ref().map(|named| PayerRow {
             order_id: id,

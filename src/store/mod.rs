@@ -213,12 +213,28 @@ impl fmt::Debug for Frozen {
     }
 }
 
-/// A webhook to be delivered; its payload is made of the order as it was.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A webhook to be delivered: all that its tries need but the platform's secret.
+#[derive(Clone, PartialEq, Eq)]
 pub struct OutboxRow {
     pub kind: WebhookKind,
     pub sequence: u32,
     pub at: Instant,
+    /// Whose secret signs it.
+    pub platform: PlatformId,
+    pub url: Arc<str>,
+    /// The trace id that it is sent under.
+    pub trace: u128,
+    /// What every try sends, byte for byte.
+    pub body: Arc<[u8]>,
+}
+
+/// Without address and body, which are the platform's own.
+impl fmt::Debug for OutboxRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, sequence, at) = (&self.kind, &self.sequence, &self.at);
+        let mut shown = f.debug_struct("OutboxRow");
+        shown.field("kind", kind).field("sequence", sequence).field("at", at).finish_non_exhaustive()
+    }
 }
 
 /// What a payer paid by last.
@@ -397,19 +413,24 @@ pub struct KeyRow {
 }
 
 /// A webhook as the dispatcher needs it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct OutboxItem {
     pub order_id: OrderId,
-    pub sequence: u32,
-    pub kind: WebhookKind,
-    pub at: Instant,
+    pub row: OutboxRow,
     pub tries: u32,
     pub next_at: Instant,
-    /// The order as it was when the webhook's step was committed; none when that cannot be read, so that one such row
-    /// keeps no others from being delivered.
-    pub order: Option<Order>,
-    pub request: Request,
-    pub platform: Platform,
+    /// The platform's: `whsec_…`
+    pub secret: Box<str>,
+}
+
+/// Without the secret.
+impl fmt::Debug for OutboxItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (order_id, row, tries, next_at) = (&self.order_id, &self.row, &self.tries, &self.next_at);
+        let mut shown = f.debug_struct("OutboxItem");
+        shown.field("order_id", order_id).field("row", row).field("tries", tries).field("next_at", next_at);
+        shown.finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -594,6 +615,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> Reply<'_, Vec<Seen<(OrderId, u32), DeadLetter>>>;
     /// Makes dead letters due again; how many. `order` none: all of them.
     fn replay(&self, order: Option<OrderId>, now: Instant) -> Reply<'_, u64>;
+    /// Erases dead letters whose facts are older than `before`; how many. `order` none: of all orders.
+    fn erase_dead_letters(&self, order: Option<OrderId>, before: Instant) -> Reply<'_, u64>;
 
     /// Makes what is due after `now` due so much earlier; how many. A clock that ran ahead put it off by as much.
     fn hasten_outbox(&self, by_ms: i64, now: Instant) -> Reply<'_, u64>;

@@ -8,8 +8,8 @@ use sqlx::types::Uuid;
 
 use super::{
     Balance, ChannelTotal, Claim, Count, DeadLetter, DueOrder, Frozen, GivenAnswer, InboxReason, InboxRow, JournalRow,
-    KeptAnswer, KeyRow, LastChannel, OutboxItem, OutboxPlace, Owner, Platform, Request, StoreError, StoredEntry,
-    StoredInboxRow, StoredOrder,
+    KeptAnswer, KeyRow, LastChannel, OutboxItem, OutboxPlace, OutboxRow, Owner, Platform, Request, StoreError,
+    StoredEntry, StoredInboxRow, StoredOrder,
 };
 use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;
@@ -358,11 +358,12 @@ pub struct OutboxColumns {
     at: i64,
     tries: i64,
     next_at: i64,
-    snapshot: String,
-    #[sqlx(flatten)]
-    request: RequestColumns,
-    #[sqlx(flatten)]
-    platform: PlatformColumns,
+    platform_id: i64,
+    url: String,
+    trace: Vec<u8>,
+    body: Vec<u8>,
+    /// None where the platform is not there.
+    webhook_secret: Option<String>,
 }
 
 impl Readable for OutboxColumns {
@@ -370,14 +371,18 @@ impl Readable for OutboxColumns {
     fn read(self) -> Result<OutboxItem, StoreError> {
         Ok(OutboxItem {
             order_id: order_id(self.order_id),
-            sequence: narrow(self.sequence, "sequence")?,
-            kind: webhook_kind(&self.kind)?,
-            at: Instant(self.at),
+            row: OutboxRow {
+                kind: webhook_kind(&self.kind)?,
+                sequence: narrow(self.sequence, "sequence")?,
+                at: Instant(self.at),
+                platform: PlatformId(narrow(self.platform_id, "platform number")?),
+                url: self.url.into(),
+                trace: u128::from_be_bytes(self.trace.try_into().map_err(|_| unreadable("trace"))?),
+                body: self.body.into(),
+            },
             tries: narrow(self.tries, "number of tries")?,
             next_at: Instant(self.next_at),
-            order: snapshot(&self.snapshot, self.order_id).ok(),
-            request: self.request.into(),
-            platform: self.platform.read()?,
+            secret: self.webhook_secret.ok_or_else(|| unreadable("webhook's platform"))?.into(),
         })
     }
 }

@@ -46,18 +46,17 @@ pub const FORGET_ANSWERS: &str = "DELETE FROM answers WHERE (platform_id, key) I
 pub const LAST_CHANNELS: &str = "SELECT payer, channel, at FROM payer_channels WHERE payer IN (";
 pub const FORGET_LAST_CHANNELS: &str = "DELETE FROM payer_channels WHERE payer IN \
      (SELECT payer FROM payer_channels WHERE at < $1 ORDER BY at LIMIT $2)";
-/// Outbox rows with all that their delivery needs; where that is not there, the row is seen all the same.
-pub const OUTBOX: &str = "SELECT x.order_id, x.sequence, x.kind, x.at, x.tries, x.next_at, x.snapshot, \
-     o.merchant_order_id, o.request, o.webhook_url AS order_webhook_url, p.payer, \
-     f.id AS platform_id, f.name, f.fee_bearer, f.webhook_secret, f.webhook_url \
-     FROM outbox x LEFT JOIN orders o ON o.id = x.order_id LEFT JOIN platforms f ON f.id = o.platform_id \
-     LEFT JOIN payers p ON p.order_id = o.id AND p.ordinal = -1 \
+/// Outbox rows with all that their delivery needs; one whose platform is not there is seen all the same.
+pub const OUTBOX: &str = "SELECT x.order_id, x.sequence, x.kind, x.at, x.tries, x.next_at, x.platform_id, x.url, \
+     x.trace, x.body, f.webhook_secret FROM outbox x LEFT JOIN platforms f ON f.id = x.platform_id \
      WHERE x.next_at <= $1 AND (x.next_at, x.order_id, x.sequence) > ($2, $3, $4) \
      ORDER BY x.next_at, x.order_id, x.sequence LIMIT $5";
 pub const DEAD_LETTERS: &str = "SELECT order_id, sequence, kind, at, tries, why FROM outbox \
      WHERE next_at IS NULL AND (order_id, sequence) > ($1, $2) ORDER BY order_id, sequence LIMIT $3";
 pub const REPLAY: &str = "UPDATE outbox SET next_at = $1, tries = 0 WHERE next_at IS NULL";
 pub const REPLAY_ORDER: &str = "UPDATE outbox SET next_at = $1, tries = 0 WHERE next_at IS NULL AND order_id = $2";
+pub const ERASE: &str = "DELETE FROM outbox WHERE next_at IS NULL AND at < $1";
+pub const ERASE_ORDER: &str = "DELETE FROM outbox WHERE next_at IS NULL AND at < $1 AND order_id = $2";
 pub const HASTEN: &str = "UPDATE outbox SET next_at = next_at - $1 WHERE next_at > $2";
 pub const PLATFORM_BY_KEY: &str = "SELECT f.id AS platform_id, f.name, f.fee_bearer, f.webhook_secret, f.webhook_url \
      FROM keys k JOIN platforms f ON f.id = k.platform_id WHERE k.hash = $1 AND k.revoked_at IS NULL";
@@ -345,6 +344,13 @@ macro_rules! statements {
             self.change(match order {
                 None => query(REPLAY).bind(now.0),
                 Some(order) => query(REPLAY_ORDER).bind(now.0).bind(key(order)),
+            })
+        }
+
+        fn erase_dead_letters(&self, order: Option<OrderId>, before: Instant) -> Reply<'_, u64> {
+            self.change(match order {
+                None => query(ERASE).bind(before.0),
+                Some(order) => query(ERASE_ORDER).bind(before.0).bind(key(order)),
             })
         }
 

@@ -3,8 +3,10 @@
 
 mod dead;
 mod gateways;
+mod notes;
 mod properties;
 mod refunds;
 mod rules;
+mod stored;
 mod table;
 mod world;

@@ -15,6 +15,7 @@ use tongbao::domain::time::Instant;
 use tongbao::domain::validation::{Facts, Health, validate};
 
 use crate::gateways::{Fate, Gateways};
+use crate::notes::{compare, compare_told};
 use crate::world::*;
 
 /// Calls that one instant may see: more would be two answers chasing each other.
@@ -167,13 +168,16 @@ impl Run {
             facts.into_iter().map(|fact| Event { at: self.at, incarnation: Incarnation::default(), fact }).collect();
         let step = step::decide(&self.order, &events)?;
         check(&self.order, &step, self.at);
-        if step.order == self.order {
+        if let [event] = &events[..] {
+            compare_told(&self.order, &event.fact, &step);
+        }
+        if step.after == self.order {
             assert!(step.writes.is_empty(), "what changes nothing writes nothing: {events:?}");
         } else {
-            assert_eq!(step.order.version, self.order.version + 1);
+            assert_eq!(step.after.version, self.order.version + 1);
             let journal = tongbao::domain::event::journal(&events).expect("events are JSON");
             let gateways = self.gateways.clone();
-            self.commits.push(Commit { journal, order: step.order.clone(), gateways, at: self.at });
+            self.commits.push(Commit { journal, order: step.after.clone(), gateways, at: self.at });
         }
         for write in &step.writes {
             if let Write::Entry(entry) = write {
@@ -182,7 +186,7 @@ impl Run {
                 }
             }
         }
-        self.order = step.order.clone();
+        self.order = step.after.clone();
         for effect in proposed(&step) {
             self.propose(effect);
         }
@@ -228,11 +232,12 @@ impl Run {
         let step = self.tell(vec![answer.clone()]).expect("an answer to a call is taken");
         // The same answer again, at the same moment, has no second effect.
         let event = Event { at: self.at, incarnation: Incarnation::default(), fact: answer };
-        let again = step::decide(&step.order, &[event]).expect("an answer that was taken is taken again");
+        let again = step::decide(&step.after, &[event]).expect("an answer that was taken is taken again");
         assert_eq!(again.writes, [], "{effect:?}");
+        compare(&step.after, &again);
         let sends = |order: &Order| order.attempts.iter().map(|attempt| attempt.sends).collect::<Vec<_>>();
-        assert_eq!(sends(&again.order), sends(&step.order), "{effect:?}");
-        assert_eq!((again.order.state, again.order.sequence), (step.order.state, step.order.sequence));
+        assert_eq!(sends(&again.after), sends(&step.after), "{effect:?}");
+        assert_eq!((again.after.state, again.after.sequence), (step.after.state, step.after.sequence));
     }
 
     fn choose(&mut self, channel: Channel) {
@@ -417,9 +422,9 @@ fn replayed(commits: &[Commit]) -> Order {
     let mut commits = commits.iter();
     let first = read(&commits.next().expect("a journal begins with the creation").journal);
     let Fact::Created(facts) = &first[0].fact else { panic!("a journal begins with the creation") };
-    let created = step::decide(&step::create(facts, first[0].at), &first).expect("a creation is taken").order;
+    let created = step::decide(&step::create(facts, first[0].at), &first).expect("a creation is taken").after;
     commits.fold(created, |order, commit| {
-        step::decide(&order, &read(&commit.journal)).expect("what was taken once is taken again").order
+        step::decide(&order, &read(&commit.journal)).expect("what was taken once is taken again").after
     })
 }
 

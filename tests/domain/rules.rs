@@ -9,6 +9,7 @@ use tongbao::domain::event::{
 };
 use tongbao::domain::id::{Account, AttemptNumber, Incarnation, PlatformId, Round};
 use tongbao::domain::ledger::{Entry, EntryKind};
+use tongbao::domain::note::Note;
 use tongbao::domain::order::{
     AttemptFailure, AttemptState, FeeBearer, OrderFailure, Purpose, Reach, RefundStage, State, SuspenseReason,
     Webhooks, Wish,
@@ -532,7 +533,7 @@ fn rule_06_an_older_send_s_answer_never_overwrites_a_newer_one_s() {
         no_answer(),
     ] {
         let step = walk.tell(sent(0, 1, outcome.clone()));
-        assert_eq!((&step.order, &step.writes[..], proposed(&step)), (&before, &[][..], vec![]), "{outcome:?}");
+        assert_eq!((&step.after, &step.writes[..], proposed(&step)), (&before, &[][..], vec![]), "{outcome:?}");
     }
     assert_eq!(walk.refusal(sent(0, 3, SendOutcome::Accepted { reference: None })), Refusal::OutOfPlace);
     assert_eq!(walk.refusal(sent(1, 1, SendOutcome::Accepted { reference: None })), Refusal::AttemptUnknown);
@@ -800,7 +801,7 @@ fn rule_07_an_order_expires_at_an_instant_and_not_before() {
     walk.wait_until(walk.order.expires_at.plus_ms(-1));
     assert_eq!(step::wake(&walk.order, walk.at), Fact::TimerFired);
     let before = walk.order.clone();
-    assert_eq!(walk.tell(Fact::DeadlinePassed).order, before);
+    assert_eq!(walk.tell(Fact::DeadlinePassed).after, before);
     walk.wait(1).tell(Fact::DeadlinePassed);
     assert_eq!((walk.order.state, walk.order.failure), (State::Failed, Some(OrderFailure::Expired)));
     assert_eq!(walk.order.finished_at, Some(walk.order.expires_at));
@@ -856,13 +857,14 @@ fn rule_09_a_capture_is_identified_by_account_and_reference() {
     let before = walk.order.clone();
     for fact in [called_back(Channel::Simpay, 0, REFERENCE, PAYABLE), found(0, paid(REFERENCE, PAYABLE))] {
         let step = walk.tell(fact);
-        assert_eq!((&step.order, &step.writes[..], &step.effects[..]), (&before, &[][..], &[][..]));
+        assert_eq!((&step.after, &step.writes[..], &step.effects[..]), (&before, &[][..], &[][..]));
+        assert_eq!(step.notes, []);
     }
     assert_eq!(walk.refusal(called_back(Channel::Simpay, 0, REFERENCE, PAYABLE - 1)), Refusal::CaptureContradicts);
     // What is booked stands whatever a query says; nobody resolves against it either.
     let step = walk.tell(found(0, paid(REFERENCE, PAYABLE + 1)));
-    assert_eq!((&step.order, &step.writes[..], &step.effects[..]), (&before, &[][..], &[][..]));
-    assert!(walk.order.contradicts(0, REFERENCE, PAYABLE + 1) && !walk.order.contradicts(0, REFERENCE, PAYABLE));
+    assert_eq!((&step.after, &step.writes[..], &step.effects[..]), (&before, &[][..], &[][..]));
+    assert_eq!(step.notes, [Note::CaptureContradicted { capture: 0, ordinal: 0 }]);
     for finding in [paid(REFERENCE, PAYABLE + 1), Finding::Declined, Finding::Closed, Finding::NotExist] {
         assert_eq!(walk.refusal(resolved(0, finding)), Refusal::CaptureContradicts);
     }
@@ -1027,7 +1029,7 @@ fn rule_10_a_callback_with_another_amount_moves_no_money_and_causes_a_query() {
         assert_eq!((walk.order.state, walk.order.captures.len()), (State::Submitted, 0));
         let before = walk.order.clone();
         assert_eq!(
-            walk.tell(called_back(Channel::Simpay, 0, REFERENCE, amount)).order,
+            walk.tell(called_back(Channel::Simpay, 0, REFERENCE, amount)).after,
             before,
             "said twice, noted once"
         );

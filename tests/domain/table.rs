@@ -219,7 +219,7 @@ fn outcome(before: &Order, event: &Event) -> String {
         Err(refusal) => return format!("refused: {}", refusal_name(refusal)),
     };
     check(before, &step, event.at);
-    let (changes, writes) = (changes(before, &step.order), writes(&step));
+    let (changes, writes) = (changes(before, &step.after), writes(&step));
     let effects: Vec<String> = proposed(&step).into_iter().map(effect_name).collect();
     let mut parts = vec![if changes.is_empty() { "unchanged".to_owned() } else { changes.join(", ") }];
     if !writes.is_empty() {
@@ -229,7 +229,7 @@ fn outcome(before: &Order, event: &Event) -> String {
         parts.push(format!("does {}", effects.join(", ")));
     }
     let rests = !step.effects.iter().any(|effect| matches!(effect, Effect::ArmTimer { .. }));
-    if rests && step.order != *before {
+    if rests && step.after != *before {
         parts.push("rests".to_owned());
     }
     parts.join("; ")

@@ -10,8 +10,11 @@ use tongbao::domain::ledger::EntryKind;
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{Attempt, FeeBearer, Order, State, Webhooks};
 use tongbao::domain::retry::Pace;
+use tongbao::domain::rules::RulesVersion;
 use tongbao::domain::step;
 use tongbao::domain::time::{Instant, TimeScale};
+
+use crate::notes::compare;
 
 pub const SECOND: i64 = 1_000;
 pub const MINUTE: i64 = 60 * SECOND;
@@ -32,7 +35,8 @@ pub fn creation() -> Created {
         platform: PlatformId(7),
         currency: Currency::parse("CNY").expect("CNY is a currency"),
         amount_minor: 20_000,
-        rates: ["0.003", "0.003", "0.005", "0.006", "0.029"].map(rate),
+        rates: ["0.003", "0.003", "0.005", "0.006", "0.029"].map(rate).into(),
+        rules: RulesVersion::CURRENT,
         fee_bearer: FeeBearer::Payer,
         pace: Pace::Production,
         time_scale: TimeScale::TRUE,
@@ -161,7 +165,7 @@ pub fn entries(step: &Step) -> Vec<EntryKind> {
 
 /// What holds of every order after every step.
 pub fn check(before: &Order, step: &Step, at: Instant) {
-    let order = &step.order;
+    let order = &step.after;
     if before.state.is_final() {
         assert_eq!(order.state, before.state, "a final state never changes");
         assert_eq!((order.failure, order.finished_at), (before.failure, before.finished_at));
@@ -180,6 +184,7 @@ pub fn check(before: &Order, step: &Step, at: Instant) {
             assert_eq!(entry.lines().iter().map(|(_, amount)| amount).sum::<i64>(), 0, "{entry:?}");
         }
     }
+    compare(before, step);
 }
 
 /// An order on its way, at a virtual clock.
@@ -239,7 +244,7 @@ impl Walk {
             facts.into_iter().map(|fact| Event { at: self.at, incarnation: Incarnation::default(), fact }).collect();
         let step = step::decide(&self.order, &events)?;
         check(&self.order, &step, self.at);
-        self.order = step.order.clone();
+        self.order = step.after.clone();
         Ok(step)
     }
 

@@ -28,7 +28,7 @@ async fn audit(app: &App) -> (bool, String) {
 }
 
 /// Three rows, more than a page, that a look comes to before any other: two of a kind that nobody knows, one whose
-/// order is not there.
+/// platform is not there.
 async fn one_unreadable_outbox_row_stops_no_others(kind: Kind) {
     let settings = "[webhooks]\nretry_ms = [200, 200, 200, 200, 200, 200, 200, 200, 86400000]\nbatch_max = 1\n";
     let app = app::start_with(kind, settings).await;
@@ -39,16 +39,23 @@ async fn one_unreadable_outbox_row_stops_no_others(kind: Kind) {
     app.receiver.kinds_become(first, &["order.succeeded"], seconds(15)).await;
 
     let mut beside = Beside::of(&app.site).await;
-    let damaged = "INSERT INTO outbox (order_id, sequence, kind, at, next_at, snapshot)";
+    let damaged = "INSERT INTO outbox (order_id, sequence, kind, at, next_at, platform_id, url, trace, body)";
+    let (nobody, trace, body) = match kind {
+        Kind::Sqlite => ("x'00000000000000000000000000000001'", "zeroblob(16)", "x'7b7d'"),
+        Kind::Postgres => {
+            ("'00000000-0000-0000-0000-000000000001'", r"decode(repeat('00', 16), 'hex')", r"'\x7b7d'::bytea")
+        }
+    };
+    let url = app.receiver.url("platform-a");
     for sequence in [98, 99] {
-        let unknown = format!("{damaged} SELECT id, {sequence}, 'order.teleported', 0, 0, snapshot FROM orders");
+        let unknown = format!(
+            "{damaged} SELECT id, {sequence}, 'order.teleported', 0, 0, platform_id, '{url}', {trace}, {body} FROM orders"
+        );
         beside.run(&unknown).await;
     }
-    let nobody = match kind {
-        Kind::Sqlite => "x'00000000000000000000000000000001'",
-        Kind::Postgres => "'00000000-0000-0000-0000-000000000001'",
-    };
-    beside.run(&format!("{damaged} VALUES ({nobody}, 1, 'order.succeeded', 0, 0, '{{}}')")).await;
+    beside
+        .run(&format!("{damaged} VALUES ({nobody}, 1, 'order.succeeded', 0, 0, 4711, '{url}', {trace}, {body})"))
+        .await;
 
     // The first try fails; only a look through the outbox finds it again.
     app.receiver.refuse(1);

@@ -32,6 +32,12 @@ pub fn acknowledged(store: &Store, order: &Order) {
     assert!(row.order.version > order.version || row.order == *order, "what was acknowledged is what is stored");
 }
 
+/// What happened in this order's step is about to be counted, so it must have happened.
+pub fn noted(store: &Store, order: &Order) {
+    let row = store.row(order.id).expect("what is noted is stored");
+    assert_eq!(row.order, *order, "what is noted is what is stored");
+}
+
 /// A gateway will not tell this again.
 pub fn callback_acknowledged(store: &Store, notice: &Notice) {
     let row = store.row(notice.number.order).expect("the order of an acknowledged callback is stored");
@@ -204,7 +210,7 @@ pub fn look(world: &World) {
     let Some(process) = &world.process else { return };
     for (id, actor) in &process.actors {
         let Phase::Resting(turn) = &actor.phase else { continue };
-        let order = turn.order();
+        let order = turn.machine();
         if order.version > 0 {
             acknowledged(&world.store, order);
         }
@@ -233,11 +239,12 @@ fn ends_in_time(world: &World, order: &Order, attempt: &Attempt) {
     let is_calm = now > world.calm_at.plus_ms(SETTLED_MS);
     let is_over = now > attempt.expires_at.plus_ms(LAPSE_MAX_MS + LOOK_MAX_MS);
     let payment = world.gateways.payment(number);
-    let may_live = match attempt.channel().rules().unclosed {
+    let rules = order.rulebook().channel(attempt.channel());
+    let may_live = match rules.unclosed {
         Unclosed::Ends => payment.is_some_and(|payment| payment.capture.is_some()),
         Unclosed::Lives => payment.is_some(),
     } || world.gateways.may_capture(number, now);
-    match attempt.channel().rules().lapse {
+    match rules.lapse {
         Lapse::NotExist | Lapse::NotExistOrPending => {
             assert!(!is_calm || !is_over || may_live, "{number} ended long ago and is still open: {order:?}");
         }

@@ -6,6 +6,7 @@ use tongbao::domain::id::{OrderId, PlatformId};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{Attempt, AttemptState, FeeBearer, Order, Webhooks};
 use tongbao::domain::retry::Pace;
+use tongbao::domain::rules::RulesVersion;
 use tongbao::domain::step;
 use tongbao::domain::time::{Instant, TimeScale};
 
@@ -90,7 +91,8 @@ pub fn create(world: &mut World, buyer: usize) {
         platform: PlatformId(1),
         currency: Currency::parse(CURRENCY).expect("CNY is a currency"),
         amount_minor: buyer.amount_minor,
-        rates: ["0.003", "0.003", "0.005", "0.006", "0.029"].map(rate),
+        rates: ["0.003", "0.003", "0.005", "0.006", "0.029"].map(rate).into(),
+        rules: RulesVersion::CURRENT,
         fee_bearer: buyer.fee_bearer,
         pace: if buyer.lives_ms <= 2 * MINUTE { Pace::Sandbox } else { Pace::Production },
         time_scale: TimeScale::TRUE,

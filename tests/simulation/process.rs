@@ -7,13 +7,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use tongbao::actors::turn::{Turn, TurnError};
-use tongbao::actors::writer::WriteError;
 use tongbao::domain::breaker::{Breaker, Limits};
 use tongbao::domain::channel::{Channel, Method};
-use tongbao::domain::event::{Event, Fact};
+use tongbao::domain::event::{Event, Fact, Refusal};
 use tongbao::domain::id::{Account, AttemptNumber, OrderId, Round};
+use tongbao::domain::order::Order;
 use tongbao::domain::time::Instant;
+use tongbao::engine::lane::WriteError;
+use tongbao::engine::turn::{Turn, TurnError};
 
 use crate::gateways::{Request, Shown};
 use crate::shell::{Desk, Pending, SimulatedShell};
@@ -47,12 +48,12 @@ pub struct Notice {
     pub tries: usize,
 }
 
-pub type End = Result<(), TurnError<WriteError>>;
-type Work = Pin<Box<dyn Future<Output = (Box<Turn>, End)>>>;
+pub type End = Result<(), TurnError<Refusal, WriteError>>;
+type Work = Pin<Box<dyn Future<Output = (Box<Turn<Order>>, End)>>>;
 
 pub enum Phase {
     Loading,
-    Resting(Box<Turn>),
+    Resting(Box<Turn<Order>>),
     Working { work: Work, letter: Box<Letter> },
 }
 
@@ -140,7 +141,12 @@ impl Process {
     }
 
     /// Begins a turn; it has to be polled.
-    pub fn work(&self, turn: Box<Turn>, events: Vec<Event>, (merchant, shown): (Option<u32>, Option<Shown>)) -> Work {
+    pub fn work(
+        &self,
+        turn: Box<Turn<Order>>,
+        events: Vec<Event>,
+        (merchant, shown): (Option<u32>, Option<Shown>),
+    ) -> Work {
         let mut shell = SimulatedShell { desk: self.desk.clone(), merchant, shown };
         Box::pin(async move {
             let mut turn = turn;
@@ -150,7 +156,7 @@ impl Process {
     }
 }
 
-pub fn poll(work: &mut Work) -> Option<(Box<Turn>, End)> {
+pub fn poll(work: &mut Work) -> Option<(Box<Turn<Order>>, End)> {
     match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(done) => Some(done),
         Poll::Pending => None,

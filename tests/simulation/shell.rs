@@ -9,10 +9,11 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
-use tongbao::actors::turn::Shell;
-use tongbao::actors::writer::WriteError;
 use tongbao::domain::event::{Effect, Event, Step, Write};
+use tongbao::domain::note::Note;
 use tongbao::domain::order::Order;
+use tongbao::engine::lane::WriteError;
+use tongbao::engine::turn::Shell;
 
 use crate::gateways::Shown;
 use crate::store::{ShownChange, Unit};
@@ -29,7 +30,11 @@ pub struct Pending {
 #[derive(Debug, Clone)]
 pub enum Act {
     Perform(Effect),
-    Withdraw { ordinal: u8 },
+    Withdraw {
+        ordinal: u8,
+    },
+    /// Counts and alarms follow from here on.
+    Note,
 }
 
 /// Where shells put what they want done; the process looks here after every poll.
@@ -50,8 +55,8 @@ pub struct SimulatedShell {
 impl SimulatedShell {
     fn unit(&self, step: &Step, events: &[Event]) -> Unit {
         let mut unit = Unit {
-            expected_version: step.order.version - 1,
-            order: step.order.clone(),
+            expected_version: step.after.version - 1,
+            order: step.after.clone(),
             events: events.to_vec(),
             merchant: self.merchant,
             shown: ShownChange::Keep,
@@ -77,7 +82,7 @@ impl SimulatedShell {
     }
 }
 
-impl Shell for SimulatedShell {
+impl Shell<Order> for SimulatedShell {
     type Lost = WriteError;
 
     fn commit(&mut self, step: &Step, events: &[Event]) -> impl Future<Output = Verdict> {
@@ -87,11 +92,18 @@ impl Shell for SimulatedShell {
         poll_fn(move |_| verdict.take().map_or(Poll::Pending, Poll::Ready))
     }
 
+    fn note(&mut self, order: &Order, notes: &[Note]) {
+        if !notes.is_empty() {
+            self.desk.borrow_mut().acts.push((order.clone(), Act::Note));
+        }
+    }
+
     fn act(&mut self, order: &Order, effect: Effect) {
         self.desk.borrow_mut().acts.push((order.clone(), Act::Perform(effect)));
     }
 
-    fn withdraw(&mut self, order: &Order, ordinal: u8) {
+    fn take_back(&mut self, order: &Order, pending: Effect) {
+        let Effect::Submit { ordinal, .. } = pending else { return };
         self.desk.borrow_mut().acts.push((order.clone(), Act::Withdraw { ordinal }));
     }
 }

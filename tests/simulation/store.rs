@@ -149,7 +149,7 @@ impl Row {
                 other => panic!("a journal begins with a creation, not with {other:?}"),
             });
             let decided = step::decide(&before, &events).expect("what was journaled is taken again");
-            order = Some(decided.order);
+            order = Some(decided.after);
         }
         order.expect("a row has a journal")
     }

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use tongbao::actors::turn::{Turn, TurnError};
-use tongbao::actors::writer::WriteError;
 use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::event::{Effect, Event, Fact};
 use tongbao::domain::id::{Account, AttemptNumber, Incarnation, OrderId};
 use tongbao::domain::order::{Order, State};
-use tongbao::domain::step;
+use tongbao::domain::step::{self, Target};
 use tongbao::domain::time::Instant;
 use tongbao::domain::validation::{Facts, Health, validate};
+use tongbao::engine::lane::WriteError;
+use tongbao::engine::turn::{Turn, TurnError};
 
 use crate::agenda::Agenda;
 use crate::auditor;
@@ -360,7 +360,7 @@ impl World {
         let mut turn = Box::new(Turn::new(order));
         let mut shell = SimulatedShell { desk: process.desk.clone(), merchant: None, shown: None };
         turn.resume(now, &mut shell);
-        if turn.order().may_leave(now) {
+        if turn.machine().may_leave(now) {
             actor.mailbox.push_back(Letter::Leave);
         }
         actor.phase = Phase::Resting(turn);
@@ -450,7 +450,7 @@ impl World {
         }
     }
 
-    fn begin(&mut self, id: OrderId, mut turn: Box<Turn>, letter: Letter) {
+    fn begin(&mut self, id: OrderId, mut turn: Box<Turn<Order>>, letter: Letter) {
         let now = self.now();
         let incarnation = self.incarnation();
         let event = |fact| Event { at: now, incarnation, fact };
@@ -464,20 +464,20 @@ impl World {
                 next_action = *shown;
                 vec![event(fact.clone())]
             }
-            Letter::Choice { channel, method, .. } => self.choice(turn.order(), *channel, *method),
-            Letter::Timer => vec![event(step::wake(turn.order(), now))],
+            Letter::Choice { channel, method, .. } => self.choice(turn.machine(), *channel, *method),
+            Letter::Timer => vec![event(step::wake(turn.machine(), now))],
             Letter::ChoiceFailed | Letter::Leave => Vec::new(),
         };
         let Some(process) = &mut self.process else { return };
         let armed = process.actors.get(&id).and_then(|actor| actor.armed);
         let phase = match &letter {
-            Letter::Leave if turn.order().may_leave(now) => {
+            Letter::Leave if turn.machine().may_leave(now) => {
                 process.actors.remove(&id);
                 return;
             }
             Letter::Leave => Phase::Resting(turn),
             Letter::ChoiceFailed => {
-                turn.choice_failed();
+                turn.give_up(Target::Choice);
                 Phase::Resting(turn)
             }
             // A timer that was armed anew is not this one.
@@ -513,7 +513,7 @@ impl World {
         events
     }
 
-    fn finish(&mut self, id: OrderId, turn: Box<Turn>, end: End, letter: Letter) {
+    fn finish(&mut self, id: OrderId, turn: Box<Turn<Order>>, end: End, letter: Letter) {
         let asker = match letter {
             Letter::Open { .. } => Asker::Client,
             Letter::Fact { asker, .. } | Letter::Choice { asker, .. } => asker,
@@ -521,17 +521,17 @@ impl World {
         };
         match end {
             Ok(()) => {
-                self.answer_asker(turn.order(), asker);
+                self.answer_asker(turn.machine(), asker);
                 let now = self.now();
                 let Some(actor) = self.actor(id) else { return };
-                if turn.order().may_leave(now) {
+                if turn.machine().may_leave(now) {
                     actor.mailbox.push_back(Letter::Leave);
                 }
                 actor.phase = Phase::Resting(turn);
             }
             Err(TurnError::Refused(refusal)) => {
                 trace::note(|| format!("         refused: {refusal:?}"));
-                auditor::refused(turn.order(), &refusal, self.now());
+                auditor::refused(turn.machine(), &refusal, self.now());
                 if let Some(actor) = self.actor(id) {
                     actor.phase = Phase::Resting(turn);
                 }
@@ -541,7 +541,7 @@ impl World {
                 if let Some(process) = &mut self.process {
                     process.actors.remove(&id);
                 }
-                match (error, turn.order().version) {
+                match (error, turn.machine().version) {
                     (WriteError::Culprit(why), _) => panic!("a unit was refused: {why}"),
                     (WriteError::ReferenceTaken, _) => panic!("the gateways give no reference twice"),
                     (
@@ -580,6 +580,7 @@ impl World {
         let acts = std::mem::take(&mut process.desk.borrow_mut().acts);
         for (order, act) in acts {
             match act {
+                Act::Note => auditor::noted(&self.store, &order),
                 Act::Perform(effect) => self.perform(&order, effect),
                 Act::Withdraw { ordinal } => {
                     let attempt = order.attempt(ordinal).expect("what is withdrawn is an attempt");

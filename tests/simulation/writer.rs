@@ -1,6 +1,6 @@
 //! The simulated writer: groups, and the ways in which a commit can fail.
 
-use tongbao::actors::writer::WriteError;
+use tongbao::engine::lane::WriteError;
 
 use crate::auditor;
 use crate::people;

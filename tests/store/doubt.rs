@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, query};
-use tongbao::actors::writer::WriteError;
 use tongbao::domain::id::OrderId;
+use tongbao::engine::lane::WriteError;
 use tongbao::store::OrderUnit;
 
 use super::book::Place;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, query};
-use tongbao::actors::lease::{self, LeaseError};
 use tongbao::domain::id::{OrderId, PlatformId};
+use tongbao::engine::lease::{self, LeaseError};
 use tongbao::store::{Claim, GivenAnswer, KeptAnswer, Owner, Store, StoreError, Unit};
 
 use super::book::{Book, Place};

@@ -8,6 +8,7 @@ use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
 use tongbao::domain::retry::Pace;
+use tongbao::domain::rules::RulesVersion;
 use tongbao::domain::step;
 use tongbao::domain::time::{Instant, TimeScale};
 use tongbao::store::{AttemptRow, NextActionChange, OrderUnit, OutboxRow, Request, Unit};
@@ -37,7 +38,8 @@ pub fn created(platform: PlatformId, amount_minor: i64) -> Created {
         platform,
         currency: Currency::parse("CNY").expect("a currency"),
         amount_minor,
-        rates: [rate(6_000_000); Channel::COUNT],
+        rates: [rate(6_000_000); Channel::COUNT].into(),
+        rules: RulesVersion::CURRENT,
         fee_bearer: FeeBearer::Payer,
         pace: Pace::Production,
         time_scale: TimeScale::TRUE,
@@ -64,7 +66,7 @@ pub fn unit(before: &Order, events: &[Event], request: Option<Request>) -> Order
     let step = step::decide(before, events).expect("the events are allowed");
     let mut unit = OrderUnit {
         id: before.id,
-        decided_at: step.order.last_at,
+        decided_at: step.after.last_at,
         expected_version: before.version,
         journal: serde_json_canonicalizer::to_vec(&events).expect("events are JSON"),
         request: request.map(Box::new),
@@ -76,7 +78,7 @@ pub fn unit(before: &Order, events: &[Event], request: Option<Request>) -> Order
         payer: None,
         paid_by: Vec::new(),
         claim: None,
-        order: step.order,
+        order: step.after,
     };
     for write in step.writes {
         match write {
@@ -88,7 +90,16 @@ pub fn unit(before: &Order, events: &[Event], request: Option<Request>) -> Order
             Write::Capture { index } => unit.captures.push(index),
             Write::Entry(entry) => unit.entries.push(entry),
             Write::Webhook { kind, sequence } => {
-                unit.webhooks.push(OutboxRow { kind, sequence, at: unit.order.last_at });
+                let body = format!(r#"{{"type":"{}","data":{{"sequence":{sequence}}}}}"#, kind.name());
+                unit.webhooks.push(OutboxRow {
+                    kind,
+                    sequence,
+                    at: unit.order.last_at,
+                    platform: unit.order.platform,
+                    url: "https://shop.example/hook".into(),
+                    trace: unit.id.as_u128(),
+                    body: body.into_bytes().into(),
+                });
             }
             Write::StoreNextAction => {
                 unit.next_action = NextActionChange::Store(r#"{"type":"qr","url":"simpay://pay/1"}"#.into());

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tongbao::actors::writer::{Bounds, Lane, WriteError, Writer, WriterHandle};
 use tongbao::domain::id::PlatformId;
+use tongbao::engine::clock;
+use tongbao::engine::lane::{Admission, Bounds, Lanes, WriteError};
 use tongbao::store::{OrderUnit, Store, Unit};
 
 use crate::book::Place;
@@ -17,7 +18,7 @@ pub const SHOP: PlatformId = PlatformId(1);
 /// A writer over a store that was just made, and how often it asked the process to stop.
 pub struct Bench {
     pub store: Arc<dyn Store>,
-    pub writer: WriterHandle,
+    pub writer: Lanes,
     stops: Arc<AtomicUsize>,
 }
 
@@ -32,13 +33,14 @@ impl Bench {
         let stop = Arc::new(move |_: &str| {
             counter.fetch_add(1, Ordering::SeqCst);
         });
-        let bounds = Bounds { group_max: 1_000, new_orders_max, beat: Bench::BEAT };
-        Bench { writer: Writer::start(store.clone(), owner, bounds, stop), store, stops }
+        let bounds = Bounds { group_max: 1_000, new_streams_max: new_orders_max, beat: Bench::BEAT };
+        let writer = Lanes::start(store.clone(), owner, bounds, clock::to_store, stop);
+        Bench { store, writer, stops }
     }
 
     pub async fn write(&self, unit: OrderUnit) -> Result<(), WriteError> {
-        let lane = if unit.expected_version == 0 { Lane::NewOrders } else { Lane::Existing };
-        self.writer.write(lane, Unit::Order(Box::new(unit))).await
+        let admission = if unit.expected_version == 0 { Admission::NewStream } else { Admission::Existing };
+        self.writer.write(admission, Unit::Order(Box::new(unit))).await
     }
 
     /// All at once, so that they gather.

@@ -158,7 +158,7 @@ async fn check_journal(store: &dyn Store, order: &Order) {
             Fact::Created(facts) => step::create(facts, events[0].at),
             other => panic!("{} begins with {other:?}", order.id),
         });
-        let after = step::decide(&before, &events).expect("what is in the journal was allowed").order;
+        let after = step::decide(&before, &events).expect("what is in the journal was allowed").after;
         assert_eq!(after.version, version);
         replayed = Some(after);
     }

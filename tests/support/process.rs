@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use secrecy::SecretString;
+use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
 use super::{Folder, keys, postgres, seconds};
@@ -103,6 +104,17 @@ impl Site {
     /// Runs a command to its end.
     pub async fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().await.expect("the binary runs")
+    }
+
+    /// The same, with something written on its input.
+    pub async fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary runs");
+        let mut pipe = child.stdin.take().expect("an input");
+        pipe.write_all(input.as_bytes()).await.expect("the input is taken");
+        drop(pipe);
+        child.wait_with_output().await.expect("the binary ends")
     }
 
     /// Starts a command that stays, its output in a log of the site.

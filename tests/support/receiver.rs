@@ -33,6 +33,8 @@ struct Seen {
     refusals: AtomicU32,
     /// The ids of those that were.
     refused: Mutex<Vec<String>>,
+    /// The id and the bytes of each delivery, refused or not.
+    tries: Mutex<Vec<(String, Vec<u8>)>>,
 }
 
 pub struct Receiver {
@@ -87,6 +89,12 @@ impl Receiver {
         self.seen.refused.lock().unwrap().clone()
     }
 
+    /// The bytes of each delivery of a webhook, in the order in which they came.
+    pub fn tries(&self, id: &str) -> Vec<Vec<u8>> {
+        let tries = self.seen.tries.lock().unwrap();
+        tries.iter().filter(|(of, _)| of == id).map(|(_, body)| body.clone()).collect()
+    }
+
     pub fn url(&self, platform: &str) -> String {
         format!("http://{}/{platform}", self.address)
     }
@@ -126,8 +134,9 @@ async fn receive(
     body: web::Bytes,
 ) -> HttpResponse {
     let refused = seen.refusals.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+    let id = request.headers().get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+    seen.tries.lock().unwrap().push((id.to_owned(), body.to_vec()));
     if refused {
-        let id = request.headers().get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
         seen.refused.lock().unwrap().push(id.to_owned());
         return HttpResponse::InternalServerError().finish();
     }

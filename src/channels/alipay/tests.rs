@@ -109,6 +109,7 @@ fn attempted() -> Attempted {
         number: number(),
         opened_at: NOW,
         expires_at: NOW.plus_ms(3_600_000),
+        arrives_by: NOW.plus_ms(3_900_000),
         payable_minor: 20060,
         currency: yuan::currency(),
         reference: None,

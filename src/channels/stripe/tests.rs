@@ -59,6 +59,7 @@ fn attempted(reference: Option<&str>) -> Attempted {
         number: number(),
         opened_at: NOW.plus_ms(-5_000),
         expires_at: NOW.plus_ms(3_600_000),
+        arrives_by: NOW.plus_ms(4_800_000),
         payable_minor: 2000,
         currency: currency("USD"),
         reference: reference.map(Into::into),

@@ -113,6 +113,7 @@ fn attempt() -> Attempted {
         number: number(),
         opened_at: OPENED_AT,
         expires_at: OPENED_AT.plus_ms(900_000),
+        arrives_by: OPENED_AT.plus_ms(1_500_000),
         payable_minor: 20_060,
         currency: cny(),
         reference: None,

@@ -88,6 +88,7 @@ fn attempt() -> Attempted {
         },
         opened_at: NOW.plus_ms(-60_000),
         expires_at: NOW.plus_ms(7_200_000),
+        arrives_by: NOW.plus_ms(7_500_000),
         payable_minor: 20_060,
         currency: Currency::parse("CNY").unwrap(),
         reference: None,

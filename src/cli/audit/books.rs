@@ -6,11 +6,11 @@ use futures_util::{StreamExt, stream};
 
 use super::replay::{Evidence, examine};
 use super::report::{BalanceLine, Report, SuspenseLine, Totals, money};
-use crate::actors::registry::read_kept;
 use crate::domain::id::OrderId;
 use crate::domain::ledger::LedgerAccount;
 use crate::domain::order::{Attempt, Order, Purpose, RefundStage, State, SuspenseReason, Wish};
 use crate::domain::time::Instant;
+use crate::engine::inbox::read_kept;
 use crate::store::{ChannelTotal, DueOrder, InboxReason, Store, StoreError, last_key};
 
 /// An order that moves between two reads is read again; no order moves this often in so short a time.

@@ -69,7 +69,7 @@ fn replay(journal: &[JournalRow]) -> Result<Replayed, String> {
         };
         let step = decide(&before, &events)
             .map_err(|refusal| format!("version {version} of its journal is refused: {refusal:?}"))?;
-        if step.order.version != version {
+        if step.after.version != version {
             return Err(format!("version {version} of its journal changes nothing"));
         }
         for write in step.writes {
@@ -77,7 +77,7 @@ fn replay(journal: &[JournalRow]) -> Result<Replayed, String> {
                 entries.push(stored(&entry));
             }
         }
-        order = Some(step.order);
+        order = Some(step.after);
     }
     let order = order.ok_or("it has no journal")?;
     Ok(Replayed { order, entries })

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::actors::bills::Follower;
 use crate::channels::sender::Transfer;
+use crate::engine::bills::Follower;
 
 const FRAME: Duration = Duration::from_millis(100);
 const OWNER_ONLY: u32 = 0o600;

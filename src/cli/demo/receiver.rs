@@ -13,9 +13,9 @@ use serde::Deserialize;
 use tracing::subscriber::{NoSubscriber, with_default};
 
 use super::ledger::{Ledger, Signature, Told};
-use crate::actors::clock;
 use crate::cli::Failure;
 use crate::cli::sandbox;
+use crate::engine::clock;
 
 const TOLERANCE_S: u64 = 300;
 

@@ -1,12 +1,13 @@
 //! What channels answer.
 
-use super::{CLAIM_STANDS_MS, Draft, Witness};
+use super::{Draft, Witness};
 use crate::domain::channel::{Closing, Lapse, Unclosed};
 use crate::domain::event::{CloseAnswer, Effect, Fault, Finding, Refusal, SendOutcome, Write};
 use crate::domain::id::{Account, Incarnation};
 use crate::domain::order::{Attempt, AttemptFailure, AttemptState, CloseStage, Order, Reach};
 use crate::domain::retry;
-use crate::domain::time::{Instant, TimeScale};
+use crate::domain::rules::Rulebook;
+use crate::domain::time::Instant;
 
 impl Draft {
     pub(super) fn send_answered(&mut self, ordinal: u8, send: u32, outcome: &SendOutcome) -> Result<(), Refusal> {
@@ -79,6 +80,7 @@ impl Draft {
 
     /// One send was certainly not taken; the attempt is dead only if no other send of it may have been.
     pub(super) fn send_refused(&mut self, ordinal: u8, failure: AttemptFailure) {
+        let book = self.order.rulebook();
         let Some(attempt) = self.order.attempt(ordinal).filter(|attempt| attempt.is_open()) else { return };
         match (attempt.may_exist(), attempt.state) {
             (false, _) => self.dies(ordinal, Some(failure)),
@@ -87,7 +89,7 @@ impl Draft {
             // chase each other until the order expires, so the attempt is closed.
             (true, AttemptState::Open)
                 if failure == AttemptFailure::ChannelDeclined
-                    && attempt.can_be_closed()
+                    && attempt.can_be_closed(book)
                     && attempt.reach != Reach::Shown =>
             {
                 self.close_open_attempts();
@@ -99,14 +101,15 @@ impl Draft {
     }
 
     pub(super) fn propose_close(&mut self, ordinal: u8) {
+        let book = self.order.rulebook();
         let Some(attempt) = self.order.attempt(ordinal) else { return };
-        let ask = attempt.can_be_closed() && attempt.close != CloseStage::Answered;
+        let ask = attempt.can_be_closed(book) && attempt.close != CloseStage::Answered;
         self.effects.push(if ask { Effect::Close { ordinal } } else { Effect::Query { ordinal } });
     }
 
     /// What was found by a question of `asked_at`: only what time had made certain by then is certain.
     pub(super) fn found(&mut self, ordinal: u8, finding: &Finding, asked_at: Instant) -> Result<(), Refusal> {
-        let (asked_at, scale) = (asked_at.min(self.now), self.order.time_scale);
+        let (asked_at, book) = (asked_at.min(self.now), self.order.rulebook());
         let attempt = self.attempt_mut(ordinal)?;
         match finding {
             Finding::Unknown { .. } => return Ok(()),
@@ -118,7 +121,7 @@ impl Draft {
                 return Ok(());
             }
             Finding::Pending | Finding::NotExist | Finding::Declined | Finding::Closed => {
-                if attempt.disproves_claim(finding, asked_at, scale) {
+                if attempt.disproves_claim(finding, asked_at, book) {
                     attempt.claimed_at = None;
                 }
             }
@@ -163,10 +166,10 @@ impl Draft {
 
     /// The channel knows the attempt and waits for the payer.
     pub(super) fn still_there(&mut self, ordinal: u8, asked_at: Instant) -> Result<(), Refusal> {
-        let scale = self.order.time_scale;
+        let book = self.order.rulebook();
         let attempt = self.attempt_mut(ordinal)?;
         attempt.reach = attempt.reach.at_least_perhaps();
-        match attempt.lapsed(asked_at, scale) {
+        match attempt.lapsed(asked_at, book) {
             Some(Lapse::NotExistOrPending) => self.dies(ordinal, None),
             Some(Lapse::Never | Lapse::NotExist) | None => self.ask_on(ordinal)?,
         }
@@ -174,8 +177,8 @@ impl Draft {
     }
 
     pub(super) fn not_there(&mut self, ordinal: u8, asked_at: Instant) -> Result<(), Refusal> {
-        let scale = self.order.time_scale;
-        match self.attempt_mut(ordinal)?.lapsed(asked_at, scale) {
+        let book = self.order.rulebook();
+        match self.attempt_mut(ordinal)?.lapsed(asked_at, book) {
             Some(Lapse::NotExist | Lapse::NotExistOrPending) => self.dies(ordinal, None),
             Some(Lapse::Never) | None => self.ask_on(ordinal)?,
         }
@@ -185,18 +188,18 @@ impl Draft {
     /// Nothing is certain yet. What was never shown to the payer is sent again, byte for byte; a wish to close is
     /// put to the channel if it was not before; the rest waits for its next query.
     pub(super) fn ask_on(&mut self, ordinal: u8) -> Result<(), Refusal> {
-        let (now, pace) = (self.now, self.order.pace);
+        let (now, book) = (self.now, self.order.rulebook());
         let attempt = self.attempt_mut(ordinal)?;
         match attempt.state {
             AttemptState::Open => {
                 // A send that is still unanswered when the first query falls due was lost, by a crash for instance.
-                let answer_due_at = attempt.paced_from.plus_ms(retry::gap_ms(attempt.queries(pace), 0));
+                let answer_due_at = attempt.paced_from.plus_ms(retry::gap_ms(attempt.queries(book), 0));
                 let under_way = attempt.sends > attempt.answered && now < answer_due_at;
                 if attempt.reach != Reach::Shown && !under_way && now < attempt.expires_at {
                     self.send_again(ordinal)?;
                 }
             }
-            AttemptState::Closing if attempt.close == CloseStage::NotAsked && attempt.can_be_closed() => {
+            AttemptState::Closing if attempt.close == CloseStage::NotAsked && attempt.can_be_closed(book) => {
                 self.effects.push(Effect::Close { ordinal });
             }
             AttemptState::Closing | AttemptState::Dead | AttemptState::Captured => {}
@@ -205,11 +208,12 @@ impl Draft {
     }
 
     pub(super) fn close_answered(&mut self, ordinal: u8, answer: &CloseAnswer) -> Result<(), Refusal> {
+        let book = self.order.rulebook();
         let attempt = self.attempt_mut(ordinal)?;
         if !attempt.is_open() {
             return Ok(());
         }
-        match (answer, attempt.channel().rules().closing) {
+        match (answer, book.channel(attempt.channel()).closing) {
             (CloseAnswer::Closed, Closing::Certain) => self.dies(ordinal, None),
             (CloseAnswer::Closed, Closing::Confirmed) => {
                 attempt.close = CloseStage::Answered;
@@ -266,40 +270,40 @@ impl Reach {
 
 impl Attempt {
     /// What an answer makes certain by time alone: it was asked for after the attempt's expiry and the channel's grace.
-    pub(super) fn lapsed(&self, asked_at: Instant, scale: TimeScale) -> Option<Lapse> {
-        let rules = self.channel().rules();
+    pub(super) fn lapsed(&self, asked_at: Instant, book: Rulebook) -> Option<Lapse> {
+        let rules = book.channel(self.channel());
         let lapse = match (rules.unclosed, self.reach) {
             // It was there when it was shown, and nothing but a close ends it.
             (Unclosed::Lives, Reach::Shown) => Lapse::Never,
             (Unclosed::Lives, Reach::Nowhere | Reach::Perhaps)
             | (Unclosed::Ends, Reach::Nowhere | Reach::Perhaps | Reach::Shown) => rules.lapse,
         };
-        (asked_at > self.lapses_at(scale)).then_some(lapse)
+        (asked_at > self.lapses_at(book)).then_some(lapse)
     }
 
     /// When its channel has stopped changing its mind.
-    pub(super) fn lapses_at(&self, scale: TimeScale) -> Instant {
-        self.expires_at.plus_ms(self.channel().rules().grace_ms(scale))
+    pub(super) fn lapses_at(&self, book: Rulebook) -> Instant {
+        self.expires_at.plus_ms(book.grace_ms(self.channel()))
     }
 
     /// Whether time has ended it, so that a query is all that is missing. A channel refuses to close what has ended or
     /// what it never knew; such a refusal may open the breaker and keep the query behind it from leaving, every time.
-    pub(super) fn needs_asking(&self, at: Instant, scale: TimeScale) -> bool {
-        match self.channel().rules().unclosed {
-            Unclosed::Ends => self.lapsed(at, scale).is_some_and(|lapse| lapse != Lapse::Never),
+    pub(super) fn needs_asking(&self, at: Instant, book: Rulebook) -> bool {
+        match book.channel(self.channel()).unclosed {
+            Unclosed::Ends => self.lapsed(at, book).is_some_and(|lapse| lapse != Lapse::Never),
             // Only a close ends what is there; it finds out whether it is, and a query follows if it is not.
             Unclosed::Lives => false,
         }
     }
 
     /// Whether a query's answer undoes what a verified callback claimed. One that time could still change does not.
-    pub(super) fn disproves_claim(&self, finding: &Finding, asked_at: Instant, scale: TimeScale) -> bool {
+    pub(super) fn disproves_claim(&self, finding: &Finding, asked_at: Instant, book: Rulebook) -> bool {
         let certain = match finding {
             Finding::Declined | Finding::Closed => true,
-            Finding::Pending => self.lapsed(asked_at, scale) == Some(Lapse::NotExistOrPending),
-            Finding::NotExist => self.lapsed(asked_at, scale).is_some_and(|lapse| lapse != Lapse::Never),
+            Finding::Pending => self.lapsed(asked_at, book) == Some(Lapse::NotExistOrPending),
+            Finding::NotExist => self.lapsed(asked_at, book).is_some_and(|lapse| lapse != Lapse::Never),
             Finding::Paid { .. } | Finding::Unknown { .. } => false,
         };
-        certain && self.claimed_at.is_some_and(|since| asked_at.since_ms(since) >= CLAIM_STANDS_MS)
+        certain && self.claimed_at.is_some_and(|since| asked_at.since_ms(since) >= book.claim_stands_ms())
     }
 }

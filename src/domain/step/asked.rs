@@ -4,15 +4,17 @@ use super::{Draft, OVERDUE_GAP_MS};
 use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{Effect, Refusal, Verdict, Write};
 use crate::domain::id::Account;
+use crate::domain::note::Note;
 use crate::domain::order::{
     Attempt, AttemptFailure, AttemptState, CloseStage, Order, OrderFailure, Reach, State, Wish,
 };
-use crate::domain::time::{Instant, TimeScale};
+use crate::domain::rules::Rulebook;
+use crate::domain::time::Instant;
 
 impl Attempt {
     /// Why another channel has to wait for this attempt: it cannot be closed, so only time ends it.
-    fn holds_back(&self, at: Instant, scale: TimeScale) -> Refusal {
-        let until = self.lapses_at(scale);
+    fn holds_back(&self, at: Instant, book: Rulebook) -> Refusal {
+        let until = self.lapses_at(book);
         Refusal::AttemptOpen { retry_after_ms: until.since_ms(at).max(OVERDUE_GAP_MS), until: Some(until) }
     }
 }
@@ -21,7 +23,7 @@ impl Order {
     /// What holds back a payer who asked for another way to pay than this attempt, if it was not closed for that.
     pub fn held_back_by(&self, ordinal: u8, now: Instant) -> Option<Refusal> {
         let open = self.attempt(ordinal).filter(|attempt| attempt.state == AttemptState::Open)?;
-        Some(open.holds_back(now, self.time_scale))
+        Some(open.holds_back(now, self.rulebook()))
     }
 }
 
@@ -42,8 +44,8 @@ impl Draft {
                 let ordinal = open.ordinal;
                 if open.state == AttemptState::Open && open.is_renewed_by(channel, method, self.now) {
                     self.refresh(ordinal)
-                } else if !open.can_be_closed() {
-                    Err(open.holds_back(self.now, self.order.time_scale))
+                } else if !open.can_be_closed(self.order.rulebook()) {
+                    Err(open.holds_back(self.now, self.order.rulebook()))
                 } else if used_up {
                     Err(Refusal::AttemptsUsedUp)
                 } else {
@@ -119,10 +121,10 @@ impl Draft {
     /// switch does not wait so long: it is given up, and the payer may go on with what is open. A cancel or an expiry
     /// waits.
     pub(super) fn give_switch_up(&mut self, ordinal: u8) -> Result<(), Refusal> {
-        let (now, wish, scale) = (self.now, self.order.wish, self.order.time_scale);
+        let (now, wish, book) = (self.now, self.order.wish, self.order.rulebook());
         let attempt = self.attempt_mut(ordinal)?;
         let lives = attempt.state == AttemptState::Closing && attempt.reach == Reach::Shown;
-        if let (Some(Wish::Switch { .. }), true, None) = (wish, lives, attempt.lapsed(now, scale)) {
+        if let (Some(Wish::Switch { .. }), true, None) = (wish, lives, attempt.lapsed(now, book)) {
             attempt.state = AttemptState::Open;
             attempt.paced_from = now;
             self.order.wish = None;
@@ -131,7 +133,7 @@ impl Draft {
     }
 
     pub(super) fn close_open_attempts(&mut self) {
-        let now = self.now;
+        let (now, book) = (self.now, self.order.rulebook());
         // What was only ever put off by its channel is not there to be closed.
         let open = self.order.attempts.iter().filter(|attempt| attempt.state == AttemptState::Open);
         let absent: Vec<u8> = open.filter(|attempt| !attempt.may_exist()).map(|attempt| attempt.ordinal).collect();
@@ -143,7 +145,7 @@ impl Draft {
                 attempt.state = AttemptState::Closing;
                 attempt.paced_from = now;
                 let ordinal = attempt.ordinal;
-                self.effects.push(if attempt.can_be_closed() {
+                self.effects.push(if attempt.can_be_closed(book) {
                     Effect::Close { ordinal }
                 } else {
                     Effect::Query { ordinal }
@@ -201,7 +203,8 @@ impl Draft {
             failure: None,
             reference: None,
         });
-        self.order.state = State::Submitted;
+        self.notes.push(Note::AttemptOpened { ordinal });
+        self.reach(State::Submitted);
         self.writes.push(Write::OpenAttempt { ordinal });
         self.effects.push(Effect::Submit { ordinal, send: 1 });
     }

@@ -7,6 +7,7 @@ use crate::domain::channel::Proof;
 use crate::domain::event::{Effect, RefundOutcome, Refusal, WebhookKind, Write};
 use crate::domain::id::Round;
 use crate::domain::ledger::Entry;
+use crate::domain::note::{AttemptEnd, Note};
 use crate::domain::order::{
     AttemptFailure, AttemptState, Capture, FeeBearer, Order, Purpose, RefundStage, State, SuspenseReason,
 };
@@ -24,10 +25,10 @@ impl Draft {
             return self.capture_again(index, ordinal, amount_minor, witness);
         }
         let (now, at, incarnation) = (self.now, self.at, self.incarnation);
-        let final_state = self.order.state;
+        let (final_state, book) = (self.order.state, self.order.rulebook());
         let attempt = self.attempt_mut(ordinal)?;
         let matching = amount_minor == attempt.payable_minor;
-        let proven = match (witness, attempt.channel().rules().proof) {
+        let proven = match (witness, book.channel(attempt.channel()).proof) {
             (Witness::Query, Proof::Callback | Proof::Query) => true,
             (Witness::Callback, Proof::Callback) => matching,
             (Witness::Callback, Proof::Query) => false,
@@ -100,7 +101,10 @@ impl Draft {
                 Witness::Callback => Err(Refusal::CaptureContradicts),
                 // What is booked stands, and suspense that is not confirmed by this goes on being asked for. Refused,
                 // it would also keep claims and looks open that this answer settles.
-                Witness::Query => Ok(()),
+                Witness::Query => {
+                    self.notes.push(Note::CaptureContradicted { capture: index, ordinal });
+                    Ok(())
+                }
             };
         }
         match (&mut known.purpose, witness) {
@@ -140,7 +144,9 @@ impl Draft {
             FeeBearer::Payer => Entry::payment_by_payer(account, order.platform, order.currency, money),
             FeeBearer::Platform => Entry::payment_by_platform(account, order.platform, order.currency, money),
         };
-        self.writes.push(Write::Entry(entry));
+        let account = account.clone();
+        self.notes.push(Note::AttemptEnded { ordinal, account, end: AttemptEnd::Paid });
+        self.book(entry);
         self.finish_as(State::Succeeded);
         self.order.last_failure = None;
         self.webhook(WebhookKind::OrderSucceeded);
@@ -150,13 +156,14 @@ impl Draft {
     pub(super) fn book_suspense(&mut self, ordinal: u8, capture: u16, amount_minor: i64, witness: Witness) {
         let Some(attempt) = self.order.attempt(ordinal) else { return };
         let entry = Entry::suspense(&attempt.account, self.order.currency, amount_minor);
-        self.writes.push(Write::Entry(entry));
+        let is_open = attempt.is_open();
         let failure = match amount_minor.cmp(&attempt.payable_minor) {
             Ordering::Less => Some(AttemptFailure::AmountInsufficient),
             Ordering::Greater => Some(AttemptFailure::AmountMismatch),
             Ordering::Equal => None,
         };
-        if attempt.is_open() {
+        self.book(entry);
+        if is_open {
             self.dies(ordinal, failure);
         }
         self.effects.push(match witness {
@@ -166,7 +173,7 @@ impl Draft {
     }
 
     pub(super) fn refund_answered(&mut self, index: u16, asked: Round, outcome: &RefundOutcome) -> Result<(), Refusal> {
-        let (now, at, pace) = (self.now, self.at, self.order.pace);
+        let (now, at, book) = (self.now, self.at, self.order.rulebook());
         let capture = self.order.captures.get_mut(usize::from(index)).ok_or(Refusal::OutOfPlace)?;
         let Purpose::Suspense { round, dated_at, refund, .. } = &mut capture.purpose else {
             return Err(Refusal::OutOfPlace);
@@ -185,42 +192,44 @@ impl Draft {
             Ordering::Less => return Ok(()),
             Ordering::Greater => return Err(Refusal::OutOfPlace),
         }
-        let due_at = now.plus_ms(retry::gap_ms(retry::refunds(pace), tries));
+        let due_at = now.plus_ms(retry::gap_ms(book.refunds(), tries));
         let tried = tries.saturating_add(1);
         let doubt = RefundStage::Doubtful { tries: tried, due_at };
-        match outcome {
-            RefundOutcome::Done => {
+        match (outcome, book.next_round_ms(*round)) {
+            (RefundOutcome::Done, _) => {
                 *refund = RefundStage::Done { at };
                 let (ordinal, amount_minor) = (capture.ordinal, capture.amount_minor);
                 let attempt = self.order.attempt(ordinal).ok_or(Refusal::AttemptUnknown)?;
                 let entry = Entry::suspense_refund(&attempt.account, self.order.currency, amount_minor);
-                self.writes.push(Write::Entry(entry));
+                self.book(entry);
                 self.webhook(WebhookKind::OrderSuspenseRefunded);
             }
-            RefundOutcome::NotExist => {
+            (RefundOutcome::NotExist, _) => {
                 // What was asked about may still be on its way.
                 *refund = doubt;
                 self.effects.push(Effect::Refund { capture: index });
             }
+            // The channel waits for somebody, or no number is left to try.
+            (RefundOutcome::Stuck { .. }, _) | (RefundOutcome::Spent { .. } | RefundOutcome::Dead { .. }, None) => {
+                *refund = doubt;
+                self.notes.push(Note::RefundStuck { capture: index });
+            }
             // It judges one send, and says nothing of those before it.
-            RefundOutcome::Rejected { .. } | RefundOutcome::Spent { .. } | RefundOutcome::NotSent { .. }
+            (RefundOutcome::Rejected { .. } | RefundOutcome::Spent { .. } | RefundOutcome::NotSent { .. }, _)
                 if doubtful =>
             {
                 *refund = doubt;
             }
-            RefundOutcome::Rejected { .. } | RefundOutcome::NotSent { .. } => {
+            (RefundOutcome::Rejected { .. } | RefundOutcome::NotSent { .. }, _) => {
                 *refund = RefundStage::Owed { tries: tried, due_at };
             }
             // Nothing but certainty opens a round: under another number what may still be paid would be paid twice.
-            RefundOutcome::Spent { .. } | RefundOutcome::Dead { .. } => match retry::next_round_ms(pace, *round) {
-                Some(gap_ms) => {
-                    *round = round.next();
-                    *dated_at = now.plus_ms(gap_ms);
-                    *refund = RefundStage::Owed { tries: 0, due_at: *dated_at };
-                }
-                None => *refund = doubt,
-            },
-            RefundOutcome::Stuck { .. } | RefundOutcome::Unknown { .. } => *refund = doubt,
+            (RefundOutcome::Spent { .. } | RefundOutcome::Dead { .. }, Some(gap_ms)) => {
+                *round = round.next();
+                *dated_at = now.plus_ms(gap_ms);
+                *refund = RefundStage::Owed { tries: 0, due_at: *dated_at };
+            }
+            (RefundOutcome::Unknown { .. }, _) => *refund = doubt,
         }
         Ok(())
     }
@@ -234,29 +243,9 @@ impl Order {
     }
 
     /// Whether this money is on record with another amount or by another attempt: a person must look at it.
-    pub fn contradicts(&self, ordinal: u8, reference: &str, amount_minor: i64) -> bool {
+    pub(super) fn contradicts(&self, ordinal: u8, reference: &str, amount_minor: i64) -> bool {
         let known = self.captures.iter().find(|capture| self.is_of(capture, ordinal, reference));
         known.is_some_and(|capture| capture.differs(ordinal, amount_minor))
-    }
-
-    /// Whether an answer about a refund means that it will not get any further without a person.
-    pub fn is_stuck(&self, index: u16, asked: Round, outcome: &RefundOutcome) -> bool {
-        let purpose = self.captures.get(usize::from(index)).map(|capture| capture.purpose);
-        let Some(Purpose::Suspense { round, refund, .. }) = purpose else { return false };
-        if asked != round || matches!(refund, RefundStage::Done { .. }) {
-            return false;
-        }
-        match outcome {
-            RefundOutcome::Stuck { .. } => true,
-            RefundOutcome::Dead { .. } | RefundOutcome::Spent { .. } => {
-                retry::next_round_ms(self.pace, round).is_none()
-            }
-            RefundOutcome::Done
-            | RefundOutcome::Rejected { .. }
-            | RefundOutcome::NotSent { .. }
-            | RefundOutcome::NotExist
-            | RefundOutcome::Unknown { .. } => false,
-        }
     }
 }
 

@@ -7,19 +7,19 @@ use crate::domain::retry;
 
 impl Draft {
     pub(super) fn propose_overdue(&mut self, asking: Asking) {
-        let (now, pace, scale) = (self.now, self.order.pace, self.order.time_scale);
+        let (now, book) = (self.now, self.order.rulebook());
         for attempt in &self.order.attempts {
             let ordinal = attempt.ordinal;
-            let open = attempt.is_open().then_some((attempt.queries(pace), attempt.paced_from));
-            let claimed = attempt.claimed_at.map(|since| (retry::queries(attempt.channel(), pace), since));
+            let open = attempt.is_open().then_some((attempt.queries(book), attempt.paced_from));
+            let claimed = attempt.claimed_at.map(|since| (book.queries(attempt.channel()), since));
             let has_passed = |(schedule, since)| now.since_ms(since) >= retry::gap_ms(schedule, 0);
             match (asking, attempt.state) {
                 (Asking::Due, _) if !open.into_iter().chain(claimed).any(has_passed) => {}
                 (Asking::Everything, _) if open.is_none() && claimed.is_none() => {}
                 (Asking::Due, AttemptState::Closing)
-                    if attempt.can_be_closed()
+                    if attempt.can_be_closed(book)
                         && attempt.close != CloseStage::Answered
-                        && !attempt.needs_asking(now, scale) =>
+                        && !attempt.needs_asking(now, book) =>
                 {
                     self.effects.push(Effect::Close { ordinal });
                 }

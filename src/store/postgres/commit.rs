@@ -81,7 +81,11 @@ fn statement() -> String {
             "text text text uuid int8 text int8 int8",
         ),
         ("entries", "order_id, version, place, kind, currency, at, lines", "uuid int8 int8 text text int8 text"),
-        ("outbox", "order_id, sequence, kind, at, next_at, snapshot", "uuid int8 text int8 int8 text"),
+        (
+            "outbox",
+            "order_id, sequence, kind, at, next_at, platform_id, url, trace, body",
+            "uuid int8 text int8 int8 int8 text bytea bytea",
+        ),
     ] {
         let rows = parameters.table(types);
         ctes.push(format!(
@@ -204,7 +208,10 @@ pub async fn commit(connection: &mut PgConnection, batch: Batch) -> Result<Commi
         .bind(column(outbox, |row| row.kind))
         .bind(column(outbox, |row| row.at))
         .bind(column(outbox, |row| row.next_at))
-        .bind(column(outbox, |row| row.snapshot.as_str()))
+        .bind(column(outbox, |row| row.platform_id))
+        .bind(column(outbox, |row| row.url.as_ref()))
+        .bind(column(outbox, |row| row.trace.as_slice()))
+        .bind(column(outbox, |row| row.body.as_ref()))
         .bind(column(delivered, |row| row.0))
         .bind(column(delivered, |row| row.1))
         .bind(column(undelivered, |row| row.order_id))

@@ -112,7 +112,11 @@ static CAPTURES: Rows = Rows::new(
 );
 static ENTRIES: Rows =
     Rows::new("INSERT INTO entries (order_id, version, place, kind, currency, at, lines) VALUES ", 7, "");
-static OUTBOX: Rows = Rows::new("INSERT INTO outbox (order_id, sequence, kind, at, next_at, snapshot) VALUES ", 6, "");
+static OUTBOX: Rows = Rows::new(
+    "INSERT INTO outbox (order_id, sequence, kind, at, next_at, platform_id, url, trace, body) VALUES ",
+    9,
+    "",
+);
 static DELIVERED: Rows = Rows::new("DELETE FROM outbox WHERE (order_id, sequence) IN (VALUES ", 2, ")");
 static UNDELIVERED: Rows = Rows::new(
     "UPDATE outbox SET tries = v.column3, next_at = v.column4, why = v.column5 FROM (VALUES ",
@@ -195,7 +199,8 @@ fn write(connection: &Connection, mut batch: Batch) -> Result<Committed, StoreEr
         values.put(params![key, row.version, row.place, row.kind, row.currency, row.at, row.lines])
     })?;
     OUTBOX.write(connection, &batch.outbox, |row, values| {
-        values.put(params![row.order_id.as_bytes(), row.sequence, row.kind, row.at, row.at, row.snapshot])
+        values.put(params![row.order_id.as_bytes(), row.sequence, row.kind, row.at, row.next_at])?;
+        values.put(params![row.platform_id, row.url, row.trace.as_slice(), row.body.as_ref()])
     })?;
     DELIVERED
         .write(connection, &batch.delivered, |(id, sequence), values| values.put(params![id.as_bytes(), sequence]))?;

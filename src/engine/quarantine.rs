@@ -3,8 +3,6 @@
 
 use dashmap::DashMap;
 
-use super::order::Standing;
-use crate::domain::id::OrderId;
 use crate::domain::time::Instant;
 
 /// An order that is held back.
@@ -19,6 +17,14 @@ pub struct Quarantined {
     pub held: Held,
 }
 
+/// How an aggregate stands that is to be taken up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    Good,
+    /// It was quarantined and is tried again.
+    OnTrial,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
     /// Nobody may speak to it.
@@ -28,7 +34,7 @@ pub enum Held {
 }
 
 pub struct Quarantine {
-    orders: DashMap<OrderId, Quarantined>,
+    orders: DashMap<u128, Quarantined>,
     /// Gaps between tries; the last one repeats.
     retry_ms: Vec<u64>,
 }
@@ -42,7 +48,7 @@ impl Quarantine {
     }
 
     /// Holds an order back, perhaps once more.
-    pub fn hold(&self, id: OrderId, why: &str, now: Instant) -> Quarantined {
+    pub fn hold(&self, id: u128, why: &str, now: Instant) -> Quarantined {
         let (since, tries) = self.orders.get(&id).map_or((now, 0), |before| (before.since, before.tries + 1));
         let gap_ms = self.retry_ms[tries.min(self.retry_ms.len() - 1)];
         let retry_at = now.plus_ms(i64::try_from(gap_ms).unwrap_or(i64::MAX));
@@ -52,7 +58,7 @@ impl Quarantine {
     }
 
     /// None: nobody may speak to it.
-    pub fn standing(&self, id: OrderId) -> Option<Standing> {
+    pub fn standing(&self, id: u128) -> Option<Standing> {
         match self.orders.get(&id).map(|order| order.held) {
             Some(Held::Back) => None,
             Some(Held::OnTrial) => Some(Standing::OnTrial),
@@ -61,18 +67,18 @@ impl Quarantine {
     }
 
     /// Lets a held order be tried again; none when it is not held.
-    pub fn try_again(&self, id: OrderId) -> Option<Quarantined> {
+    pub fn try_again(&self, id: u128) -> Option<Quarantined> {
         let mut order = self.orders.get_mut(&id)?;
         order.held = Held::OnTrial;
         Some(order.clone())
     }
 
     /// Whether it was held until now.
-    pub fn release(&self, id: OrderId) -> bool {
+    pub fn release(&self, id: u128) -> bool {
         self.orders.remove(&id).is_some()
     }
 
-    pub fn holds(&self, id: OrderId) -> bool {
+    pub fn holds(&self, id: u128) -> bool {
         self.orders.contains_key(&id)
     }
 
@@ -81,9 +87,9 @@ impl Quarantine {
     }
 
     /// The first `limit` held orders by id that come after `after`.
-    pub fn list(&self, after: Option<OrderId>, limit: usize) -> Vec<(OrderId, Quarantined)> {
-        let beyond = |id: OrderId| after.is_none_or(|after| id > after);
-        let mut ids: Vec<OrderId> = self.orders.iter().map(|order| *order.key()).filter(|id| beyond(*id)).collect();
+    pub fn list(&self, after: Option<u128>, limit: usize) -> Vec<(u128, Quarantined)> {
+        let beyond = |id: u128| after.is_none_or(|after| id > after);
+        let mut ids: Vec<u128> = self.orders.iter().map(|order| *order.key()).filter(|id| beyond(*id)).collect();
         ids.sort_unstable();
         ids.truncate(limit);
         ids.into_iter().filter_map(|id| Some((id, self.orders.get(&id)?.clone()))).collect()
@@ -99,7 +105,7 @@ mod tests {
     #[test]
     fn an_order_is_held_tried_and_released() {
         let quarantine = Quarantine::new(vec![10, 50]);
-        let id = OrderId::from_u128(7);
+        let id = 7;
         assert_eq!(quarantine.standing(id), Some(Standing::Good));
         assert!(quarantine.try_again(id).is_none());
         let first = quarantine.hold(id, "unreadable", NOW);
@@ -119,14 +125,14 @@ mod tests {
     fn the_list_goes_on_after_any_order() {
         let quarantine = Quarantine::new(vec![10]);
         for id in [5, 1, 9, 3] {
-            quarantine.hold(OrderId::from_u128(id), "why", NOW);
+            quarantine.hold(id, "why", NOW);
         }
         let ids = |after: Option<u128>, limit| {
-            let list = quarantine.list(after.map(OrderId::from_u128), limit);
+            let list = quarantine.list(after, limit);
             list.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
         };
-        assert_eq!(ids(None, 2), [1, 3].map(OrderId::from_u128));
-        assert_eq!(ids(Some(3), 2), [5, 9].map(OrderId::from_u128));
+        assert_eq!(ids(None, 2), [1, 3]);
+        assert_eq!(ids(Some(3), 2), [5, 9]);
         assert_eq!(ids(Some(9), 2), []);
     }
 }

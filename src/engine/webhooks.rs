@@ -15,27 +15,21 @@ use actix::prelude::*;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use addresses::{PublicOnly, is_public, literal_address};
 use room::{Entrance, Room};
 
-use super::ask::Addressee;
+use super::ask::Trace;
 use super::clock;
-use super::registry::Registry;
-use super::request;
+use super::lane::{Admission, Lanes};
 use super::supervisor::traceparent;
-use super::unreadable::Table;
-use super::writer::Lane;
+use super::unreadable::{Table, UnreadableRows};
 use crate::channels::sender;
-use crate::config;
+use crate::config::{self, Config};
 use crate::domain::id::{OrderId, PlatformId};
-use crate::domain::order::Order;
-use crate::domain::pay_link::PayLinks;
 use crate::domain::retry::Pace;
-use crate::domain::view::{self, Beside};
-use crate::store::{Delivery, OutboxItem, OutboxPlace, OutboxRow, Seen, Unit};
+use crate::store::{Delivery, OutboxItem, OutboxPlace, OutboxRow, Seen, Store, Unit};
 
 /// How often the outbox is looked through for what is due again or was never delivered.
 const SCAN_EVERY: Duration = Duration::from_secs(1);
@@ -66,22 +60,17 @@ impl WebhookHandle {
     }
 }
 
-/// A webhook that was just committed, with all that is known where it was.
+/// A webhook that was just committed.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Letter {
-    /// As it was when the webhook's step was committed.
-    pub order: Order,
-    pub addressee: Arc<Addressee>,
+    pub order: OrderId,
     pub row: OutboxRow,
 }
 
 /// A webhook on its way.
 struct Post {
     key: Key,
-    /// None where what the outbox holds of it cannot be read: such a try fails, and keeps no others waiting.
-    order: Option<Order>,
-    addressee: Arc<Addressee>,
     row: OutboxRow,
     /// Tries before this one.
     tries: u32,
@@ -91,9 +80,12 @@ struct Post {
 
 /// What every delivery shares.
 struct Desk {
-    registry: Arc<Registry>,
+    store: Arc<dyn Store>,
+    lanes: Lanes,
+    unreadable: Arc<UnreadableRows>,
+    /// How often the secrets are read.
+    secrets_every: Duration,
     settings: config::Webhooks,
-    links: Arc<PayLinks>,
     pace: Pace,
     client: reqwest::Client,
     places: Semaphore,
@@ -122,19 +114,26 @@ enum Loading {
 
 impl WebhookDispatcher {
     /// Starts the dispatcher on a thread of its own.
-    pub fn start(registry: Arc<Registry>, links: Arc<PayLinks>) -> WebhookHandle {
+    pub fn start(
+        config: &Config,
+        store: Arc<dyn Store>,
+        lanes: Lanes,
+        unreadable: Arc<UnreadableRows>,
+    ) -> WebhookHandle {
+        let (settings, pace) = (config.webhooks.clone(), config.pace());
+        let secrets_every = Duration::from_millis(config.limits.key_cache_ms);
         let handed_over = Arc::new(AtomicUsize::new(0));
         let counter = handed_over.clone();
         let address = WebhookDispatcher::start_in_arbiter(&Arbiter::new().handle(), move |_| {
-            let settings = registry.config().webhooks.clone();
-            let pace = registry.config().pace();
             let client = client(pace).expect("a client with built-in roots can always be made");
             WebhookDispatcher {
                 desk: Rc::new(Desk {
                     places: Semaphore::new(settings.concurrency),
-                    registry,
+                    store,
+                    lanes,
+                    unreadable,
+                    secrets_every,
                     settings,
-                    links,
                     pace,
                     client,
                 }),
@@ -153,10 +152,10 @@ impl WebhookDispatcher {
 
     fn read_secrets(&mut self, context: &mut Context<Self>) {
         let desk = self.desk.clone();
-        let work = async move { desk.registry.store().platforms().await };
+        let work = async move { desk.store.platforms().await };
         context.spawn(work.into_actor(self).map(|platforms, actor, _| match platforms {
             Ok(platforms) => {
-                let unreadable = actor.desk.registry.unreadable();
+                let unreadable = actor.desk.unreadable.clone();
                 let name = |platform: &PlatformId| platform.0.to_string();
                 actor.secrets = unreadable
                     .pass_over(Table::Platforms, platforms, name, clock::now())
@@ -183,7 +182,7 @@ impl WebhookDispatcher {
     /// before is made once too early, which does no harm.
     fn hasten(&mut self, behind_ms: i64, context: &mut Context<Self>) {
         let (desk, by_ms) = (self.desk.clone(), behind_ms - self.behind_ms);
-        let work = async move { desk.registry.store().hasten_outbox(by_ms, clock::now()).await };
+        let work = async move { desk.store.hasten_outbox(by_ms, clock::now()).await };
         context.spawn(work.into_actor(self).map(move |hastened, actor, context| {
             match hastened {
                 Ok(_) => {
@@ -199,7 +198,7 @@ impl WebhookDispatcher {
     fn scan_page(&mut self, pages: u32, context: &mut Context<Self>) {
         let desk = self.desk.clone();
         let (after, limit) = (self.looked_to, desk.settings.batch_max);
-        let work = async move { desk.registry.store().outbox(clock::now(), after, limit).await };
+        let work = async move { desk.store.outbox(clock::now(), after, limit).await };
         context.spawn(work.into_actor(self).map(move |items, actor, context| {
             let more = match items {
                 Ok(items) => actor.look_through(items, limit, context),
@@ -230,15 +229,14 @@ impl WebhookDispatcher {
                 Ok(item) => item,
                 Err(error) => {
                     let name = key.map(|(_, order, sequence)| webhook_id(order, sequence));
-                    self.desk.registry.unreadable().met(Table::Outbox, name, &error, clock::now());
+                    self.desk.unreadable.met(Table::Outbox, name, &error, clock::now());
                     self.looked_to = key.or(self.looked_to);
                     continue;
                 }
             };
-            let place = (item.next_at, item.order_id, item.sequence);
-            let over = self.lately.has(&(item.order_id, item.sequence));
-            if let Some(post) = post_of(item).filter(|_| !over) {
-                match self.admit(post, context) {
+            let place = (item.next_at, item.order_id, item.row.sequence);
+            if !self.lately.has(&(item.order_id, item.row.sequence)) {
+                match self.admit(post_of(item), context) {
                     Entrance::Free | Entrance::Inside | Entrance::HostFull => {}
                     Entrance::Full => return More::No,
                 }
@@ -255,7 +253,7 @@ impl WebhookDispatcher {
 
     /// Sends a webhook out if there is room for it.
     fn admit(&mut self, post: Post, context: &mut Context<Self>) -> Entrance {
-        let url = url::Url::parse(&post.addressee.url);
+        let url = url::Url::parse(&post.row.url);
         let host = url.as_ref().map(host_of).unwrap_or_default();
         let entrance = self.room.enter(post.key, &host);
         match entrance {
@@ -347,8 +345,7 @@ impl Actor for WebhookDispatcher {
         self.read_secrets(context);
         self.scan(context);
         context.run_interval(SCAN_EVERY, Self::scan);
-        let keep = Duration::from_millis(self.desk.registry.config().limits.key_cache_ms);
-        context.run_interval(keep, Self::read_secrets);
+        context.run_interval(self.desk.secrets_every, Self::read_secrets);
     }
 }
 
@@ -357,15 +354,15 @@ impl Handler<Letter> for WebhookDispatcher {
 
     fn handle(&mut self, letter: Letter, context: &mut Self::Context) {
         self.handed_over.fetch_sub(1, Ordering::Relaxed);
-        let Letter { order, addressee, row } = letter;
-        if self.lately.has(&(order.id, row.sequence)) {
+        let Letter { order, row } = letter;
+        let key = (order, row.sequence);
+        if self.lately.has(&key) {
             return;
         }
         // A platform that is so new that its secret was not read yet waits for the next look.
-        if let Some(secret) = self.secrets.get(&order.platform).cloned() {
-            let key = (order.id, row.sequence);
+        if let Some(secret) = self.secrets.get(&row.platform).cloned() {
             // Where there is no room, the next look finds it.
-            self.admit(Post { key, order: Some(order), addressee, row, tries: 0, secret }, context);
+            self.admit(Post { key, row, tries: 0, secret }, context);
         }
     }
 }
@@ -379,20 +376,10 @@ impl Handler<Over> for WebhookDispatcher {
     }
 }
 
-/// A webhook as the outbox holds it; none where its order has no address, for which there is no webhook.
-fn post_of(item: OutboxItem) -> Option<Post> {
-    let (_, addressee) = request::trace_and_addressee(item.order_id, &item.request);
-    if addressee.is_none() {
-        tracing::error!(order = %item.order_id, sequence = item.sequence, "a webhook has no address");
-    }
-    Some(Post {
-        key: (item.order_id, item.sequence),
-        addressee: addressee?,
-        row: OutboxRow { kind: item.kind, sequence: item.sequence, at: item.at },
-        tries: item.tries,
-        secret: Rc::from(item.platform.webhook_secret),
-        order: item.order,
-    })
+/// A webhook as the outbox holds it.
+fn post_of(item: OutboxItem) -> Post {
+    let OutboxItem { order_id, row, tries, next_at: _, secret } = item;
+    Post { key: (order_id, row.sequence), row, tries, secret: Rc::from(secret) }
 }
 
 fn host_of(url: &url::Url) -> String {
@@ -426,17 +413,9 @@ async fn note(desk: &Desk, post: &Post, sent: Result<(), String>) {
     };
     metrics::counter!("tongbao_webhooks_total", "outcome" => outcome).increment(1);
     // If this is lost the webhook goes out once more, under the same id.
-    if let Err(error) = desk.registry.writer().write(Lane::Existing, Unit::Delivery(delivery)).await {
+    if let Err(error) = desk.lanes.write(Admission::Existing, Unit::Delivery(delivery)).await {
         tracing::warn!(%order, sequence, ?error, "a delivery was not noted");
     }
-}
-
-#[derive(Serialize)]
-struct Payload<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    timestamp: String,
-    data: view::OrderView<'a>,
 }
 
 async fn send(desk: &Desk, post: &Post, url: url::Url) -> Result<(), String> {
@@ -448,11 +427,10 @@ async fn send(desk: &Desk, post: &Post, url: url::Url) -> Result<(), String> {
         (Pace::Production, Some(address)) if !is_public(address) => return Err("a private address is refused".into()),
         (Pace::Production | Pace::Sandbox, _) => {}
     }
-    let body = payload(desk, post).await?;
     let (order, sequence) = post.key;
     let id = webhook_id(order, sequence);
     let timestamp = clock::now().0.div_euclid(1_000);
-    let signature = sign(&post.secret, &id, timestamp, &body)?;
+    let signature = sign(&post.secret, &id, timestamp, &post.row.body)?;
     let response = desk
         .client
         .post(url)
@@ -461,29 +439,12 @@ async fn send(desk: &Desk, post: &Post, url: url::Url) -> Result<(), String> {
         .header("webhook-id", id)
         .header("webhook-timestamp", timestamp.to_string())
         .header("webhook-signature", signature)
-        .header("traceparent", traceparent(post.addressee.trace))
-        .body(body)
+        .header("traceparent", traceparent(Trace(post.row.trace)))
+        .body(post.row.body.to_vec())
         .send()
         .await
         .map_err(|error| sender::describe(&error.without_url()))?;
     if response.status().is_success() { Ok(()) } else { Err(format!("answered {}", response.status().as_u16())) }
-}
-
-async fn payload(desk: &Desk, post: &Post) -> Result<String, String> {
-    let order = post.order.as_ref().ok_or("the order as it was cannot be read")?;
-    let outlook = desk.registry.outlook_of(order).await;
-    let beside = Beside {
-        merchant_order_id: &post.addressee.merchant_order_id,
-        metadata: &post.addressee.metadata,
-        links: &desk.links,
-        outlook: &outlook,
-    };
-    let payload = Payload {
-        kind: post.row.kind.name(),
-        timestamp: post.row.at.rfc3339(),
-        data: view::webhook_view(order, &beside, post.row.sequence),
-    };
-    serde_json::to_string(&payload).map_err(|error| error.to_string())
 }
 
 /// The id of a webhook: of its order and its place among the order's, so that it is the same over all tries.
@@ -495,12 +456,14 @@ pub fn webhook_id(order: OrderId, sequence: u32) -> String {
 ///
 /// # Errors
 /// The secret is not `whsec_` and base64; it is never shown.
-pub fn sign(secret: &str, id: &str, timestamp: i64, body: &str) -> Result<String, String> {
+pub fn sign(secret: &str, id: &str, timestamp: i64, body: &[u8]) -> Result<String, String> {
     let encoded = secret.strip_prefix(SECRET_PREFIX).ok_or("the platform's webhook secret is malformed")?;
     let key = STANDARD.decode(encoded).map_err(|_| "the platform's webhook secret is malformed")?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
-    let tag = hmac::sign(&key, format!("{id}.{timestamp}.{body}").as_bytes());
-    Ok(format!("v1,{}", STANDARD.encode(tag.as_ref())))
+    let mut signed = hmac::Context::with_key(&key);
+    signed.update(format!("{id}.{timestamp}.").as_bytes());
+    signed.update(body);
+    Ok(format!("v1,{}", STANDARD.encode(signed.sign().as_ref())))
 }
 
 fn client(pace: Pace) -> Result<reqwest::Client, reqwest::Error> {
@@ -517,9 +480,9 @@ mod tests {
     #[test]
     fn signatures_are_what_the_standard_webhooks_crate_expects() {
         let secret = "whsec_c2FuZGJveC1hLXdlYmhvb2stc2VjcmV0LTAwMDE=";
-        let (id, body) = (webhook_id(OrderId::from_u128(7), 3), "{\"type\":\"order.succeeded\"}");
+        let (id, body) = (webhook_id(OrderId::from_u128(7), 3), b"{\"type\":\"order.succeeded\"}");
         let now = clock::now().0 / 1_000;
         let oracle = standardwebhooks::Webhook::new(secret).unwrap();
-        assert_eq!(sign(secret, &id, now, body).unwrap(), oracle.sign(&id, now, body.as_bytes()).unwrap());
+        assert_eq!(sign(secret, &id, now, body).unwrap(), oracle.sign(&id, now, body).unwrap());
     }
 }

@@ -5,24 +5,32 @@
 //! samples count as neutral.
 
 use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use dashmap::DashMap;
 
+use super::accounts::Accounts;
 use super::clock;
-use super::registry::Registry;
+use super::ports;
 use crate::config;
 use crate::domain::channel::Channel;
-use crate::domain::id::{Account, OrderId, PlatformId};
-use crate::domain::order::{AttemptState, Order};
+use crate::domain::id::{Account, PlatformId};
+use crate::domain::note::{AttemptEnd, Note};
+use crate::domain::order::Order;
 use crate::domain::payer::{PayerMark, PayerMarks};
 use crate::domain::routing::{Outlook, Policy, Standing, awaits_choice};
-use crate::domain::success::{BasisPoints, Tally, Window, endings};
+use crate::domain::success::{BasisPoints, Ending, Tally, Window};
 use crate::domain::time::Instant;
-use crate::store::{LastChannel, StoredOrder};
+use crate::store::{LastChannel, Store, StoredOrder};
 
 const DAY_MS: i64 = 24 * 3_600_000;
+/// Nobody waits longer for what is only advice.
+const ADVICE_PATIENCE: Duration = Duration::from_secs(1);
 
-pub struct Router {
+/// What is counted, and how payers are known again.
+pub struct RoutingStats {
     policy: Policy,
     window_minutes: u16,
     memory_ms: i64,
@@ -32,10 +40,10 @@ pub struct Router {
     windows: DashMap<(PlatformId, Account), Window>,
 }
 
-impl Router {
+impl RoutingStats {
     /// `payer_key` holds at least 32 random bytes.
     pub fn new(settings: &config::Routing, payer_key: &[u8]) -> Self {
-        Router {
+        RoutingStats {
             policy: Policy {
                 samples_min: settings.samples_min,
                 rate_step_percent: settings.rate_step_percent,
@@ -48,15 +56,13 @@ impl Router {
         }
     }
 
-    /// Counts the attempts that have ended since their states were `before`.
-    pub fn count(&self, before: &[AttemptState], after: &Order) {
-        for (attempt, ending) in endings(before, after) {
-            metrics::counter!("tongbao_attempts_ended_total", "channel" => attempt.channel().name(),
-                "account" => attempt.account.name().to_owned(), "ending" => ending.name())
-            .increment(1);
-            let window = self.windows.entry((after.platform, attempt.account.clone()));
-            window.or_insert_with(|| Window::new(self.window_minutes)).record(ending, clock::steady());
-        }
+    /// Counts an attempt of the platform that has ended at the account.
+    pub fn record(&self, platform: PlatformId, account: &Account, ending: Ending) {
+        metrics::counter!("tongbao_attempts_ended_total", "channel" => account.channel().name(),
+            "account" => account.name().to_owned(), "ending" => ending.name())
+        .increment(1);
+        let window = self.windows.entry((platform, account.clone()));
+        window.or_insert_with(|| Window::new(self.window_minutes)).record(ending, clock::steady());
     }
 
     pub fn tally(&self, platform: PlatformId, account: &Account) -> Tally {
@@ -98,34 +104,49 @@ impl Router {
     }
 }
 
-impl Registry {
+/// What is advised about channels.
+pub struct Advice {
+    stats: RoutingStats,
+    accounts: Arc<Accounts>,
+    store: Arc<dyn Store>,
+}
+
+impl Advice {
+    pub fn new(stats: RoutingStats, accounts: Arc<Accounts>, store: Arc<dyn Store>) -> Self {
+        Advice { stats, accounts, store }
+    }
+
+    pub fn stats(&self) -> &RoutingStats {
+        &self.stats
+    }
+
     /// How the channels stand now as a platform finds them, each by the account that takes its money there, whoever pays.
     pub fn outlook(&self, platform: PlatformId) -> Outlook {
         let at = clock::now();
         let standing = |channel| {
-            let account = self.account_of(platform, channel);
-            let health = self.supervisor(&account)?.health();
-            Some(Standing { health, tally: self.router().tally(platform, &account) })
+            let account = self.accounts.of(platform, channel);
+            let health = self.accounts.health(&account)?;
+            Some(Standing { health, tally: self.stats.tally(platform, &account) })
         };
-        Outlook { at, policy: self.router().policy, channels: Channel::ALL.map(standing), last_channel: None }
+        Outlook { at, policy: self.stats.policy, channels: Channel::ALL.map(standing), last_channel: None }
     }
 
     /// What the choice of a channel for this order rests on; `payer` as the store keeps it. What the payer used last is
     /// looked up while somebody is to choose, and only then: orders that are being paid are most of all answers.
     pub async fn outlook_for(&self, order: &Order, payer: Option<&str>) -> Outlook {
-        let marks = if awaits_choice(order) { self.router().marks(order.platform, payer) } else { Vec::new() };
+        let marks = if awaits_choice(order) { self.stats.marks(order.platform, payer) } else { Vec::new() };
         self.outlook_by(order, &marks).await
     }
 
     /// The same where the payer's marks are at hand.
     pub async fn outlook_by(&self, order: &Order, payer: &[PayerMark]) -> Outlook {
         if order.state.is_final() {
-            return Outlook::none(clock::now(), self.router().policy);
+            return Outlook::none(clock::now(), self.stats.policy);
         }
         let mut outlook = self.outlook(order.platform);
         if awaits_choice(order) {
             let known = self.last_channels(payer).await;
-            outlook.last_channel = self.router().last_channel(payer, &known, outlook.at);
+            outlook.last_channel = self.stats.last_channel(payer, &known, outlook.at);
         }
         outlook
     }
@@ -133,46 +154,85 @@ impl Registry {
     /// The same for many orders of a platform by one look.
     pub async fn outlooks_for(&self, platform: PlatformId, stored: impl Iterator<Item = &StoredOrder>) -> Vec<Outlook> {
         let marks_of = |stored: &StoredOrder| match awaits_choice(&stored.order) {
-            true => self.router().marks(platform, stored.payer.as_deref()),
+            true => self.stats.marks(platform, stored.payer.as_deref()),
             false => Vec::new(),
         };
         let marks: Vec<Vec<PayerMark>> = stored.map(marks_of).collect();
         let known = self.last_channels(&marks.concat()).await;
         let outlook = self.outlook(platform);
         let of_payer = |payer: &Vec<PayerMark>| Outlook {
-            last_channel: self.router().last_channel(payer, &known, outlook.at),
+            last_channel: self.stats.last_channel(payer, &known, outlook.at),
             ..outlook.clone()
         };
         marks.iter().map(of_payer).collect()
     }
 
-    /// The same where only the order is at hand.
-    pub async fn outlook_of(&self, order: &Order) -> Outlook {
-        let payer = if awaits_choice(order) { self.payer(order.id).await } else { None };
-        self.outlook_for(order, payer.as_deref()).await
-    }
-
     /// What is known of these payers. Advice rests on it and nothing else: where the store does not answer, there is
     /// less advice.
-    pub async fn last_channels(&self, payers: &[PayerMark]) -> Vec<LastChannel> {
+    async fn last_channels(&self, payers: &[PayerMark]) -> Vec<LastChannel> {
         if payers.is_empty() {
             return Vec::new();
         }
-        self.store().last_channels(payers).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "what payers paid by cannot be read");
-            Vec::new()
-        })
-    }
-
-    async fn payer(&self, id: OrderId) -> Option<Box<str>> {
-        match self.store().order(id).await {
-            Ok(stored) => stored?.payer,
-            Err(error) => {
-                tracing::warn!(order = %id, %error, "an order's request cannot be read");
-                None
+        match tokio::time::timeout(ADVICE_PATIENCE, self.store.last_channels(payers)).await {
+            Ok(Ok(known)) => known,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "what payers paid by cannot be read");
+                Vec::new()
+            }
+            Err(_) => {
+                tracing::warn!("what payers paid by is not read in time");
+                Vec::new()
             }
         }
     }
+}
+
+impl ports::Advice for Advice {
+    fn noted(&self, order: &Order, notes: &[Note]) {
+        for (account, end) in ended(notes) {
+            if let Some(ending) = end.ending() {
+                self.stats.record(order.platform, account, ending);
+            }
+        }
+    }
+
+    fn marks(&self, platform: PlatformId, payer: Option<&str>) -> Vec<PayerMark> {
+        self.stats.marks(platform, payer)
+    }
+
+    /// The ends of attempts in the step belong to what there is to tell, and are counted only once they are durable.
+    fn outlook_after<'a>(
+        &'a self,
+        order: &'a Order,
+        notes: &'a [Note],
+        payer: Arc<[PayerMark]>,
+    ) -> Pin<Box<dyn Future<Output = Outlook> + Send + 'a>> {
+        Box::pin(async move {
+            let mut outlook = self.outlook_by(order, &payer).await;
+            for (account, end) in ended(notes) {
+                let (channel, ending) = (account.channel(), end.ending());
+                if let (Some(ending), Some(standing)) = (ending, &mut outlook.channels[channel.index()])
+                    && self.accounts.of(order.platform, channel) == *account
+                {
+                    standing.tally.count(ending);
+                }
+            }
+            outlook
+        })
+    }
+}
+
+/// The attempts that ended.
+fn ended(notes: &[Note]) -> impl Iterator<Item = (&Account, AttemptEnd)> {
+    notes.iter().filter_map(|note| match note {
+        Note::AttemptEnded { account, end, .. } => Some((account, *end)),
+        Note::OrderCreated
+        | Note::StateReached { .. }
+        | Note::AttemptOpened { .. }
+        | Note::CaptureContradicted { .. }
+        | Note::RefundStuck { .. }
+        | Note::EntryBooked { .. } => None,
+    })
 }
 
 #[cfg(test)]
@@ -182,8 +242,8 @@ mod tests {
 
     #[test]
     fn the_newest_within_the_memory_is_the_last() {
-        let router = Router::new(&Config::load(&[]).unwrap().routing, &[7; 32]);
-        let payer = router.marks(PlatformId(1), Some(r#"{"id":"u-1","openid":"o-1"}"#));
+        let stats = RoutingStats::new(&Config::load(&[]).unwrap().routing, &[7; 32]);
+        let payer = stats.marks(PlatformId(1), Some(r#"{"id":"u-1","openid":"o-1"}"#));
         let now = Instant(1_767_225_600_000);
         let days_ago = |days: i64| now.plus_ms(-days * DAY_MS);
         let last = |payer, channel, at| LastChannel { payer, channel, at };
@@ -192,10 +252,10 @@ mod tests {
             last(payer[1], Channel::Wechat, days_ago(2)),
             last(PayerMark([0; 16]), Channel::Stripe, days_ago(1)),
         ];
-        assert_eq!(router.last_channel(&payer, &known, now), Some(Channel::Wechat));
-        assert_eq!(router.last_channel(&payer[..1], &known, now), Some(Channel::Alipay));
-        assert_eq!(router.last_channel(&payer, &known[..1], days_ago(3).plus_ms(180 * DAY_MS)), Some(Channel::Alipay));
-        assert_eq!(router.last_channel(&payer, &known[..1], days_ago(3).plus_ms(180 * DAY_MS + 1)), None);
-        assert_eq!(router.last_channel(&[], &known, now), None);
+        assert_eq!(stats.last_channel(&payer, &known, now), Some(Channel::Wechat));
+        assert_eq!(stats.last_channel(&payer[..1], &known, now), Some(Channel::Alipay));
+        assert_eq!(stats.last_channel(&payer, &known[..1], days_ago(3).plus_ms(180 * DAY_MS)), Some(Channel::Alipay));
+        assert_eq!(stats.last_channel(&payer, &known[..1], days_ago(3).plus_ms(180 * DAY_MS + 1)), None);
+        assert_eq!(stats.last_channel(&[], &known, now), None);
     }
 }

@@ -34,7 +34,7 @@ use crate::store::Store;
 
 /// Where the answers go.
 pub trait Answers: Send + Sync + 'static {
-    fn answered(&self, number: AttemptNumber, fact: Fact, next_action: Option<NextAction>);
+    fn answered(self: Arc<Self>, number: AttemptNumber, fact: Fact, next_action: Option<NextAction>);
 }
 
 /// What a call asks.
@@ -230,7 +230,7 @@ impl Due {
     fn settle(&mut self, end: Settled) {
         self.answered = true;
         observe(&self.desk, &end.fact, self.call.question.name(), end.way);
-        self.desk.answers.answered(self.call.attempt.number, end.fact, end.next_action);
+        self.desk.answers.clone().answered(self.call.attempt.number, end.fact, end.next_action);
     }
 }
 

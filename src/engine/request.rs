@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use serde_json::value::to_raw_value;
 
 use super::ask::{Addressee, Details, Trace};
 use crate::channels::Payer;
@@ -53,15 +54,19 @@ pub fn trace_and_addressee(id: OrderId, request: &Request) -> (Trace, Option<Arc
     let mut body = parse(&request.body);
     let given = field(&body, "trace").and_then(|text| u128::from_str_radix(&text, 16).ok());
     let trace = Trace(given.filter(|trace| *trace != 0).unwrap_or(id.as_u128()));
-    let addressee = request.webhook_url.clone().map(|url| {
-        let metadata: Metadata = body
-            .get_mut("metadata")
-            .map(Value::take)
-            .and_then(|metadata| serde_json::from_value(metadata).ok())
-            .unwrap_or_default();
-        Arc::new(Addressee { url, merchant_order_id: request.merchant_order_id.clone(), metadata, trace })
-    });
-    (trace, addressee)
+    let metadata: Metadata = body
+        .get_mut("metadata")
+        .map(Value::take)
+        .and_then(|metadata| serde_json::from_value(metadata).ok())
+        .unwrap_or_default();
+    (trace, addressee(request, &metadata))
+}
+
+/// Who is told of an order that was posted by this request; none where nobody wants to be.
+pub fn addressee(request: &Request, metadata: &Metadata) -> Option<Arc<Addressee>> {
+    let url = request.webhook_url.as_deref()?;
+    let metadata = to_raw_value(metadata).expect("a map of texts is JSON");
+    Some(Arc::new(Addressee { url: url.into(), merchant_order_id: request.merchant_order_id.clone(), metadata }))
 }
 
 fn parse(json: &str) -> Value {

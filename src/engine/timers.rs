@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::domain::id::OrderId;
 use crate::domain::time::Instant;
 
 /// How exact a timer is. Nothing in the domain is finer than a second.
@@ -42,28 +41,28 @@ impl Timers {
         Timers { shards: std::array::from_fn(|_| Mutex::default()) }
     }
 
-    fn shard(&self, id: OrderId) -> MutexGuard<'_, Shard> {
-        lock(&self.shards[(id.as_u128() % SHARDS as u128) as usize])
+    fn shard(&self, id: u128) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[(id % SHARDS as u128) as usize])
     }
 
     /// Wakes an order at this instant, and not at the one before.
-    pub fn arm(&self, id: OrderId, at: Instant) {
-        self.shard(id).arm(id.as_u128(), at.0);
+    pub fn arm(&self, id: u128, at: Instant) {
+        self.shard(id).arm(id, at.0);
     }
 
-    pub fn disarm(&self, id: OrderId) {
-        self.shard(id).disarm(id.as_u128());
+    pub fn disarm(&self, id: u128) {
+        self.shard(id).disarm(id);
     }
 
     /// Takes out everything that is due at `now`.
-    pub fn due(&self, now: Instant) -> Vec<OrderId> {
+    pub fn due(&self, now: Instant) -> Vec<u128> {
         let mut due = Vec::new();
         for shard in &self.shards {
             let mut shard = lock(shard);
             while let Some((at, id)) = shard.by_time.first().copied().filter(|(at, _)| *at <= now.0) {
                 shard.by_time.remove(&(at, id));
                 shard.by_order.remove(&id);
-                due.push(OrderId::from_u128(id));
+                due.push(id);
             }
         }
         due
@@ -79,6 +78,11 @@ impl Timers {
                 shard.arm(id, at.saturating_sub(by_ms));
             }
         }
+    }
+
+    /// When it is to be woken, if it is.
+    pub fn armed_at(&self, id: u128) -> Option<Instant> {
+        self.shard(id).by_order.get(&id).copied().map(Instant)
     }
 
     /// Deadlines in memory.
@@ -105,20 +109,20 @@ mod tests {
     fn what_is_due_comes_out_once_and_the_rest_stays() {
         let timers = Timers::new();
         for (id, at) in [(1, 30), (2, 10), (17, 20), (33, 40)] {
-            timers.arm(OrderId::from_u128(id), Instant(at));
+            timers.arm(id, Instant(at));
         }
         let mut due = timers.due(Instant(30));
         due.sort();
-        assert_eq!(due, [1, 2, 17].map(OrderId::from_u128));
+        assert_eq!(due, [1, 2, 17]);
         assert!(timers.due(Instant(39)).is_empty());
-        assert_eq!(timers.due(Instant(40)), [OrderId::from_u128(33)]);
+        assert_eq!(timers.due(Instant(40)), [33]);
         assert_eq!(timers.count(), 0);
     }
 
     #[test]
     fn report_an_order_that_is_armed_again_and_again_holds_one_deadline() {
         let timers = Timers::new();
-        let [one, other] = [1, 17].map(OrderId::from_u128);
+        let [one, other] = [1, 17];
         for at in 0..10_000 {
             timers.arm(one, Instant(86_400_000 - at));
             timers.arm(other, Instant(86_400_000 + at));
@@ -132,7 +136,7 @@ mod tests {
     #[test]
     fn nobody_waits_longer_for_a_clock_that_was_set_back() {
         let timers = Timers::new();
-        let id = OrderId::from_u128(5);
+        let id = 5;
         timers.arm(id, Instant(500_000));
         timers.set_back(120_000);
         assert_eq!((timers.due(Instant(379_999)), timers.due(Instant(380_000))), (vec![], vec![id]));

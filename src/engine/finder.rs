@@ -1,15 +1,17 @@
-//! Taking up what is due: after a restart all that was open, later what was left to the store.
+//! Finding what is due: after a restart all that was open, later what has left memory.
 //!
 //! Work is chosen by the stored `next_due_at`, not by state, and spread, so that new orders go first and channels are
-//! not flooded.
+//! not flooded. Nothing else remembers what is due: neither a timer nor a stub of a waiting order stays in memory.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant as Monotonic};
 
 use super::clock;
-use super::registry::Registry;
+use super::inbox::Inbox;
+use super::order::desk::Desk;
+use crate::config;
 use crate::domain::time::Instant;
-use crate::store::DueOrder;
+use crate::store::{DueOrder, Store};
 
 /// Slices per second in which overdue orders are taken up.
 const SLICES_PER_SECOND: u32 = 20;
@@ -25,8 +27,11 @@ const ANEW_EVERY: Duration = Duration::from_secs(30);
 const WAITS_MS: i64 = 3_600_000;
 
 /// How far the store has been looked through.
-pub struct Takeup {
-    registry: Arc<Registry>,
+pub struct Finder {
+    store: Arc<dyn Store>,
+    desk: Desk,
+    inbox: Arc<Inbox>,
+    settings: config::Orders,
     after: Option<DueOrder>,
     began: Monotonic,
     /// What was seen of [`clock::behind_ms`].
@@ -35,14 +40,14 @@ pub struct Takeup {
     ahead_ms: i64,
 }
 
-impl Takeup {
-    pub fn new(registry: Arc<Registry>) -> Self {
-        Takeup { registry, after: None, began: Monotonic::now(), behind_ms: 0, ahead_ms: 0 }
+impl Finder {
+    pub fn new(store: Arc<dyn Store>, desk: Desk, inbox: Arc<Inbox>, settings: config::Orders) -> Self {
+        Finder { store, desk, inbox, settings, after: None, began: Monotonic::now(), behind_ms: 0, ahead_ms: 0 }
     }
 
     /// Looks for due orders for as long as the process runs.
     pub async fn run(mut self) {
-        let orders = self.registry.config().orders.clone();
+        let orders = self.settings.clone();
         let slice = (orders.takeup_per_second / SLICES_PER_SECOND).clamp(1, orders.scan_page);
         let gap = Duration::from_secs(1) / SLICES_PER_SECOND;
         let rest = Duration::from_millis(orders.scan_ms);
@@ -50,7 +55,7 @@ impl Takeup {
         loop {
             if inbox_seen.is_none_or(|seen| seen.elapsed() >= INBOX_EVERY) {
                 inbox_seen = Some(Monotonic::now());
-                self.registry.look_through_inbox().await;
+                self.inbox.look_through().await;
             }
             let pause = match self.slice(clock::now(), slice, orders.scan_page).await {
                 Found::More => gap,
@@ -76,7 +81,7 @@ impl Takeup {
 
     async fn slice(&mut self, now: Instant, limit: u32, page: u32) -> Found {
         self.begin_anew(now);
-        let due = match self.registry.store().due(self.after, now.plus_ms(self.ahead_ms), page).await {
+        let due = match self.store.due(self.after, now.plus_ms(self.ahead_ms), page).await {
             Ok(due) => due,
             Err(error) => {
                 tracing::warn!(%error, "due orders cannot be read");
@@ -88,9 +93,10 @@ impl Takeup {
             if taken == limit {
                 return Found::More;
             }
-            // An order in memory has its own timer, and its row may lag behind it.
-            if !self.registry.is_active(order.id) {
-                self.registry.take_up(order.id);
+            // One in memory has its own timer, and does not leave before its row is due later than now.
+            let (directory, id) = (self.desk.directory(), order.id.as_u128());
+            if !directory.is_active(id) {
+                directory.take_up(id);
                 taken += 1;
             }
             self.after = Some(*order);

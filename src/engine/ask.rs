@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use serde_json::value::RawValue;
+
 use crate::channels::Payer;
 use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{Created, Finding, Refusal};
 use crate::domain::order::{AttemptState, Order};
 use crate::domain::payer::PayerMark;
-use crate::domain::view::Metadata;
 use crate::store::{Request, StoredOrder};
 
-use super::writer::WriteError;
+use super::letter::TellError;
 
 /// The trace that an order's calls and webhooks belong to (W3C trace context).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,13 +39,15 @@ pub struct Known {
     pub payer: Arc<[PayerMark]>,
 }
 
-/// What the webhooks of an order need besides the order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What the webhooks of an order need besides the order. Every order that waits for its payer holds one.
+#[derive(Debug, Clone)]
 pub struct Addressee {
-    pub url: Box<str>,
+    pub url: Arc<str>,
     pub merchant_order_id: Box<str>,
-    pub metadata: Metadata,
-    pub trace: Trace,
+    /// The JSON of [`Metadata`], which takes a tenth of the room.
+    ///
+    /// [`Metadata`]: crate::domain::view::Metadata
+    pub metadata: Box<RawValue>,
 }
 
 /// What of a request its attempts need.
@@ -118,30 +121,5 @@ pub enum Taken {
     ByInbox,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AskError {
-    Refused(Refusal),
-    /// The platform's merchant order id is taken: compare with what is stored.
-    Duplicate,
-    /// Nothing was accepted; try again.
-    Overloaded,
-    StoreAway,
-    /// The store went away while this was being committed: it may have happened.
-    OutcomeUnknown,
-    /// The order cannot be spoken to for now; it is being looked after.
-    Quarantined,
-    NotFound,
-}
-
-impl From<WriteError> for AskError {
-    fn from(error: WriteError) -> Self {
-        match error {
-            WriteError::Overloaded => AskError::Overloaded,
-            WriteError::Duplicate => AskError::Duplicate,
-            WriteError::Away | WriteError::Conflict(_) => AskError::StoreAway,
-            WriteError::ReferenceTaken => AskError::Refused(Refusal::CaptureContradicts),
-            WriteError::Unknown => AskError::OutcomeUnknown,
-            WriteError::Culprit(_) => AskError::Quarantined,
-        }
-    }
-}
+/// Why nothing came of what an order was asked.
+pub type AskError = TellError<Refusal>;

@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Connection, Desk, Room, client, fresh_stamp, traceparent};
-use crate::actors::ask::Trace;
 use crate::channels::sender::{self, Allowance, Undelivered};
+use crate::engine::ask::Trace;
 
 /// How often the adapter is asked whether anything is due. To say no costs nothing, and a key that the channel signs
 /// with but nobody here knows holds up every callback.

@@ -9,14 +9,17 @@ use secrecy::SecretString;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection, query, query_scalar};
 use tokio::sync::oneshot;
-use tongbao::actors::ask::{AskError, Command, Patience, Placed};
-use tongbao::actors::registry::Registry;
-use tongbao::actors::router::Router;
 use tongbao::config::Config;
 use tongbao::domain::event::Refusal;
 use tongbao::domain::id::OrderId;
 use tongbao::domain::order::State;
-use tongbao::store;
+use tongbao::domain::pay_link::PayLinks;
+use tongbao::engine::Engine;
+use tongbao::engine::advice::RoutingStats;
+use tongbao::engine::ask::{AskError, Command, Patience, Placed};
+use tongbao::engine::directory::Directory;
+use tongbao::engine::order::Orders;
+use tongbao::store::{self, Store};
 
 use super::book::Place;
 use super::units::new_order;
@@ -24,10 +27,11 @@ use super::writer::{Bench, SHOP};
 
 type Answer = Result<Placed, AskError>;
 
-/// A registry with threads of its own, from which it is asked.
+/// An engine with threads of its own, from which it is asked.
 struct Hall {
     bench: Bench,
-    registry: Arc<Registry>,
+    engine: Engine,
+    store: Arc<dyn Store>,
     threads: Vec<ArbiterHandle>,
 }
 
@@ -37,10 +41,15 @@ impl Hall {
         let patient = store::open(&SecretString::from(place.url.clone()), 4, Duration::from_secs(10));
         let threads: Vec<ArbiterHandle> = (0..3).map(|_| Arbiter::new().handle()).collect();
         let config = Arc::new(Config::load(&[]).expect("the defaults are right"));
-        let router = Router::new(&config.routing, &[7; 32]);
-        let (store, writer) = (patient.expect("the store opens"), bench.writer.clone());
-        let registry = Registry::new(config, store, writer, router, threads.clone());
-        Hall { bench, registry, threads }
+        let stats = RoutingStats::new(&config.routing, &[7; 32]);
+        let (store, lanes) = (patient.expect("the store opens"), bench.writer.clone());
+        let links = Arc::new(PayLinks::new(&config.server.public_url, &[7; 32]));
+        let engine = Engine::start(&config, store.clone(), lanes, stats, links, threads.clone());
+        Hall { bench, engine, store, threads }
+    }
+
+    fn directory(&self) -> &Arc<Directory<Orders>> {
+        self.engine.desk.directory()
     }
 
     /// An order that lies in the store and not in memory.
@@ -54,9 +63,9 @@ impl Hall {
     /// Cancels from `askers` places at once.
     fn cancel(&self, id: OrderId, askers: usize) -> Vec<oneshot::Receiver<Answer>> {
         let ask = |asker: usize| {
-            let (registry, (tell, told)) = (self.registry.clone(), oneshot::channel());
+            let (desk, (tell, told)) = (self.engine.desk.clone(), oneshot::channel());
             let asked = self.threads[asker % self.threads.len()].spawn(async move {
-                let _ = tell.send(registry.ask(id, Command::Cancel, Patience::Durable, None).await);
+                let _ = tell.send(desk.ask(id, Command::Cancel, Patience::Durable, None).await);
             });
             assert!(asked, "the thread runs");
             told
@@ -72,18 +81,18 @@ impl Hall {
             answers.iter().filter(|answer| answer.as_ref().is_ok_and(|placed| placed.order.state == State::Failed));
         let late = answers.iter().filter(|answer| matches!(answer, Err(AskError::Refused(Refusal::OrderFinal))));
         assert_eq!((won.count(), late.count()), (1, askers - 1), "{answers:?}");
-        let journal = self.registry.store().journal(id).await.expect("the journal is read");
+        let journal = self.store.journal(id).await.expect("the journal is read");
         assert_eq!(journal.into_iter().map(|row| row.version).collect::<Vec<_>>(), [1, 2]);
     }
 
     async fn becomes_empty(&self) {
         for _ in 0..200 {
-            if self.registry.active() == 0 {
+            if self.directory().active() == 0 {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("{} orders do not leave", self.registry.active());
+        panic!("{} orders do not leave", self.directory().active());
     }
 }
 
@@ -107,11 +116,11 @@ fn rule_21_the_slot_is_reserved_before_the_order_is_loaded() {
         let hall = Hall::new(&place).await;
         let id = hall.stored("wanted").await;
         let mut holder = hold(&place, "LOCK TABLE orders IN ACCESS EXCLUSIVE MODE").await;
-        hall.registry.take_up(id);
-        assert!(hall.registry.is_active(id), "at once, though nothing can be loaded");
+        hall.directory().take_up(id.as_u128());
+        assert!(hall.directory().is_active(id.as_u128()), "at once, though nothing can be loaded");
         let mut answers = hall.cancel(id, 24);
         a_while().await;
-        assert_eq!(hall.registry.active(), 1);
+        assert_eq!(hall.directory().active(), 1);
         assert!(answers.iter_mut().all(|answer| answer.try_recv().is_err()), "nobody is answered yet");
         let loads: i64 = query_scalar(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
@@ -135,9 +144,9 @@ fn rule_21_an_actor_stays_until_its_last_step_is_durable() {
         let holder = hold(&place, "SELECT FROM owner FOR UPDATE").await;
         let mut answers = hall.cancel(id, 12);
         a_while().await;
-        assert!(hall.registry.is_active(id), "its last step is not durable");
+        assert!(hall.directory().is_active(id.as_u128()), "its last step is not durable");
         assert!(answers.iter_mut().all(|answer| answer.try_recv().is_err()), "nobody is answered yet");
-        let stored = hall.registry.store().order(id).await.expect("the order is read").expect("it is there");
+        let stored = hall.store.order(id).await.expect("the order is read").expect("it is there");
         assert_eq!(stored.order.state, State::Created);
         holder.close().await.expect("it lets go");
         hall.one_won(id, answers).await;
@@ -151,11 +160,11 @@ pub async fn rule_21_whoever_comes_to_an_order_that_is_leaving_is_answered(place
     let id = hall.stored("busy").await;
     hall.one_won(id, hall.cancel(id, 1)).await;
     let talks = hall.threads.iter().map(|thread| {
-        let (registry, (tell, told)) = (hall.registry.clone(), oneshot::channel());
+        let (desk, (tell, told)) = (hall.engine.desk.clone(), oneshot::channel());
         let talking = thread.spawn(async move {
             let mut answers = Vec::new();
             for _ in 0..400 {
-                answers.push(registry.ask(id, Command::Cancel, Patience::Durable, None).await);
+                answers.push(desk.ask(id, Command::Cancel, Patience::Durable, None).await);
             }
             let _ = tell.send(answers);
         });

@@ -14,6 +14,7 @@ use uuid::timestamp::context::ContextV7;
 use uuid::{Timestamp, Uuid};
 
 use crate::domain::id::{Account, OrderId};
+use crate::domain::partition::Partition;
 use crate::domain::time::Instant;
 use crate::store::Store;
 use course::{Certainty, Course, Judgement};
@@ -132,10 +133,11 @@ pub fn now() -> Instant {
 /// Ids grow with time: with ours, so that a step of the wall clock makes none of another day.
 static IDS: Mutex<ContextV7> = Mutex::new(ContextV7::new());
 
-pub fn fresh_order_id() -> OrderId {
+/// The id of a new order of this partition.
+pub fn fresh_order_id(partition: Partition) -> OrderId {
     let ms = now().0.max(0).unsigned_abs();
     let nanos = u32::try_from(ms % 1_000 * 1_000_000).expect("less than a second");
-    OrderId::from_u128(Uuid::new_v7(Timestamp::from_unix(&IDS, ms / 1_000, nanos)).as_u128())
+    OrderId::from_u128(Uuid::new_v7(Timestamp::from_unix(&IDS, ms / 1_000, nanos)).as_u128()).within(partition)
 }
 
 /// For spans within this process: it never steps.
@@ -236,7 +238,9 @@ mod tests {
     #[test]
     fn ids_of_orders_grow_with_our_clock() {
         let before = now();
-        let ids: Vec<u128> = (0..5_000).map(|_| fresh_order_id().as_u128()).collect();
+        let fresh = |low| fresh_order_id(Partition::from_low_bits(low)).as_u128();
+        // The one partition and the other in turns: what the ids grow by stands above it.
+        let ids: Vec<u128> = (0..5_000).map(|number| fresh(!number)).collect();
         assert!(ids.is_sorted_by(|one, next| one < next));
         let dated = |id: u128| i64::try_from(id >> 80).expect("48 bits");
         assert!(before.0 <= dated(ids[0]) && dated(ids[4_999]) <= now().0 + 1_000);

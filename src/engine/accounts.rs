@@ -1,0 +1,119 @@
+//! Our accounts at the channels: which are served, which platform's money each of them takes, and who may not pay.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::ask::Details;
+use super::clock;
+use super::ports;
+use super::supervisor::{Call, SupervisorHandle};
+use crate::channels::{Adapter, Ask, CallbackError, Heard, Received};
+use crate::config::Config;
+use crate::domain::channel::{Channel, Method};
+use crate::domain::id::{Account, PlatformId};
+use crate::domain::validation::{Facts, Health};
+
+/// The account that is used where none is named.
+pub const DEFAULT_ACCOUNT: &str = "default";
+
+/// Which account takes a platform's money at a channel.
+pub type Assignments = HashMap<(PlatformId, Channel), Account>;
+
+pub struct Accounts {
+    config: Arc<Config>,
+    supervisors: RwLock<HashMap<Account, SupervisorHandle>>,
+    assignments: RwLock<Assignments>,
+}
+
+impl Accounts {
+    pub fn new(config: Arc<Config>) -> Self {
+        Accounts { config, supervisors: RwLock::default(), assignments: RwLock::default() }
+    }
+
+    /// Starts serving an account.
+    pub fn serve(&self, supervisor: SupervisorHandle) {
+        let account = supervisor.adapter.account().clone();
+        self.supervisors.write().unwrap_or_else(PoisonError::into_inner).insert(account, supervisor);
+    }
+
+    /// The accounts that are served, in order.
+    pub fn served(&self) -> BTreeSet<Account> {
+        self.supervisors.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    pub fn supervisor(&self, account: &Account) -> Option<SupervisorHandle> {
+        let supervisors = self.supervisors.read().unwrap_or_else(PoisonError::into_inner);
+        supervisors.get(account).cloned()
+    }
+
+    /// The adapter of an account; none when the channel or the account is not configured.
+    pub fn adapter(&self, account: &Account) -> Option<Arc<dyn Adapter>> {
+        self.supervisor(account).map(|supervisor| supervisor.adapter.current())
+    }
+
+    /// What a callback for an account says; none when the channel or the account is not configured.
+    pub fn hear(&self, account: &Account, received: &Received<'_>) -> Option<Result<Heard, CallbackError>> {
+        let supervisor = self.supervisor(account)?;
+        Some(supervisor.adapter.callback(received, clock::now()))
+    }
+
+    /// Says which accounts take the money of which platforms, where it is not the default one.
+    pub fn assign(&self, assignments: Assignments) {
+        *self.assignments.write().unwrap_or_else(PoisonError::into_inner) = assignments;
+    }
+
+    /// The account that takes a platform's money at a channel.
+    pub fn of(&self, platform: PlatformId, channel: Channel) -> Account {
+        let assignments = self.assignments.read().unwrap_or_else(PoisonError::into_inner);
+        assignments.get(&(platform, channel)).cloned().unwrap_or_else(|| Account::new(channel, DEFAULT_ACCOUNT))
+    }
+
+    /// How an account is; none when it is not served.
+    pub fn health(&self, account: &Account) -> Option<Health> {
+        self.supervisor(account).map(|supervisor| supervisor.health())
+    }
+
+    /// The risk rule that a payer breaks, if any.
+    fn broken_rule(&self, details: &Details) -> Option<Box<str>> {
+        let listed = |list: &[String], value: &Option<String>| value.as_ref().is_some_and(|value| list.contains(value));
+        if listed(&self.config.risk.refused_payers, &details.payer_id) {
+            Some("refused_payer".into())
+        } else if listed(&self.config.risk.refused_ips, &details.payer.ip) {
+            Some("refused_ip".into())
+        } else {
+            None
+        }
+    }
+}
+
+impl ports::Accounts for Accounts {
+    fn facts(&self, platform: PlatformId, (channel, method): (Channel, Method), details: &Details) -> Facts {
+        let account = self.of(platform, channel);
+        let health = self.health(&account);
+        Facts {
+            channel,
+            method,
+            account: health.map(|_| account),
+            health: health.unwrap_or(Health::Down),
+            risk: self.broken_rule(details),
+        }
+    }
+
+    fn freeze(&self, account: &Account, ask: &Ask<'_>) -> Option<Box<str>> {
+        self.adapter(account).map(|adapter| adapter.freeze(ask))
+    }
+
+    fn notify_url(&self, account: &Account) -> String {
+        self.config.public_url(&format!("/v1/callbacks/{}/{}", account.channel(), account.name()))
+    }
+
+    fn call(&self, account: &Account, call: Call) -> Result<(), Box<Call>> {
+        match self.supervisor(account) {
+            Some(supervisor) => {
+                supervisor.call(call);
+                Ok(())
+            }
+            None => Err(Box::new(call)),
+        }
+    }
+}

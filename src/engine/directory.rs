@@ -1,0 +1,476 @@
+//! Which aggregates of a kind are in memory, and the way to each of them: activate on demand, forget, hold back.
+//!
+//! It must never decide anything about an aggregate: that is the cell's own turn.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::mapref::entry::Entry;
+use dashmap::{DashMap, DashSet};
+use futures_util::FutureExt;
+use tokio::sync::oneshot;
+
+use super::carry::{Carrier, Done, Spot, Task};
+use super::cell::{Cell, Leaving, Lost, Reason, Release, Timer, Wants};
+use super::host::{Hands, Host, RefusalOf};
+use super::lane::{Admission, WriteError};
+use super::letter::{End, Letter, TellError};
+use super::quarantine::{Quarantine, Quarantined};
+use super::slot::{Put, Slot};
+use super::timers::Timers;
+use crate::domain::machine::Machine;
+use crate::domain::time::Instant;
+use crate::store::StoreError;
+
+/// When an aggregate whose commit was lost, or that could not be loaded, is taken up again.
+const TAKE_UP_AGAIN_MS: i64 = 1_000;
+/// How often it is looked for cells that may leave.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// Whether the store takes anything at the moment.
+pub trait Gauge: Send + Sync + 'static {
+    fn is_away(&self) -> bool;
+}
+
+/// What bounds a directory.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// New aggregates are refused beyond it.
+    pub in_memory_max: usize,
+    /// A cell that was told nothing for so long leaves.
+    pub idle_ms: i64,
+}
+
+pub struct Directory<H: Host> {
+    host: Arc<H>,
+    carrier: Box<dyn Carrier>,
+    gauge: Arc<dyn Gauge>,
+    bounds: Bounds,
+    slots: DashMap<u128, Arc<Slot<H>>>,
+    quarantine: Quarantine,
+    /// Aggregates with a commit whose outcome is open: what is read of them may still change under the reader.
+    undecided: DashSet<u128>,
+    /// Aggregates that this process has lost: what happened to their calls is to be asked.
+    lost: DashSet<u128>,
+    timers: Timers,
+    retries: Timers,
+}
+
+impl<H: Host> Directory<H> {
+    pub fn new(
+        host: Arc<H>,
+        carrier: Box<dyn Carrier>,
+        gauge: Arc<dyn Gauge>,
+        bounds: Bounds,
+        quarantine_retry_ms: Vec<u64>,
+    ) -> Arc<Self> {
+        Arc::new(Directory {
+            host,
+            carrier,
+            gauge,
+            bounds,
+            slots: DashMap::new(),
+            quarantine: Quarantine::new(quarantine_retry_ms),
+            undecided: DashSet::new(),
+            lost: DashSet::new(),
+            timers: Timers::new(),
+            retries: Timers::new(),
+        })
+    }
+
+    pub fn host(&self) -> &Arc<H> {
+        &self.host
+    }
+
+    /// Aggregates in memory.
+    pub fn active(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn is_active(&self, id: u128) -> bool {
+        self.slots.contains_key(&id)
+    }
+
+    /// Deadlines in memory.
+    pub fn armed(&self) -> usize {
+        self.timers.count() + self.retries.count()
+    }
+
+    pub fn quarantine(&self) -> &Quarantine {
+        &self.quarantine
+    }
+
+    // --- letters -------------------------------------------------------------------------------------------------
+
+    /// Makes a new aggregate by its first letter, on this thread.
+    ///
+    /// # Errors
+    /// [`TellError`].
+    pub async fn create(self: &Arc<Self>, cell: Cell<H>, first: H::Told) -> End<H> {
+        let id = cell.machine().map_or(0, Machine::id);
+        if self.slots.len() >= self.bounds.in_memory_max {
+            return Err(TellError::Overloaded);
+        }
+        let (answer, told) = oneshot::channel();
+        let letter = Letter::Told { told: first, answer: Some(answer) };
+        let slot = Arc::new(Slot::new(id, self.carrier.settle(Spot::Here), Some(letter), self.host.now()));
+        self.slots.insert(id, slot.clone());
+        self.carry(slot, Box::new(cell));
+        told.await.unwrap_or(Err(TellError::OutcomeUnknown))
+    }
+
+    /// Tells an aggregate something, and returns once what follows from it is durable.
+    ///
+    /// # Errors
+    /// [`TellError`].
+    pub async fn tell(self: &Arc<Self>, id: u128, told: H::Told) -> End<H> {
+        let (answer, end) = oneshot::channel();
+        self.put(id, Letter::Told { told, answer: Some(answer) });
+        match end.await {
+            Ok(end) => end,
+            // It panicked over this letter, or the server stops.
+            Err(_) if self.quarantine.holds(id) => Err(TellError::Quarantined),
+            Err(_) => Err(TellError::OutcomeUnknown),
+        }
+    }
+
+    /// Puts a letter into the mailbox of an aggregate, which is brought into memory if it is not there.
+    pub fn put(self: &Arc<Self>, id: u128, letter: Letter<H>) {
+        let mut letter = letter;
+        loop {
+            let slot = self.slots.get(&id).map(|slot| slot.value().clone());
+            let gone = match slot {
+                None => match self.activate(id, Some(letter)) {
+                    Activation::Begun => return,
+                    Activation::There(Some(back)) => {
+                        letter = back;
+                        continue;
+                    }
+                    Activation::There(None) => return,
+                    Activation::Refused(back, error) => {
+                        return back.into_iter().for_each(|letter| letter.refuse(&error));
+                    }
+                },
+                Some(slot) => match slot.put(letter, self.host.now()) {
+                    Put::Taken => return,
+                    Put::Woken(cell) => return self.carry(slot, cell),
+                    Put::Gone(back) => {
+                        letter = back;
+                        slot
+                    }
+                },
+            };
+            self.forget(&gone);
+        }
+    }
+
+    /// The same for one that is in memory; another one has nothing to learn by it.
+    fn put_if_active(self: &Arc<Self>, id: u128, letter: Letter<H>) {
+        let Some(slot) = self.slots.get(&id).map(|slot| slot.value().clone()) else { return };
+        match slot.put(letter, self.host.now()) {
+            Put::Taken | Put::Gone(_) => {}
+            Put::Woken(cell) => self.carry(slot, cell),
+        }
+    }
+
+    /// Takes an aggregate up from the store, so that it does what it owes. A quarantined one is not taken up before its
+    /// time.
+    pub fn take_up(self: &Arc<Self>, id: u128) {
+        if !self.is_active(id) {
+            self.activate(id, None);
+        }
+    }
+
+    /// Reserves the slot first; the cell is read inside.
+    fn activate(self: &Arc<Self>, id: u128, letter: Option<Letter<H>>) -> Activation<H> {
+        if self.undecided.contains(&id) {
+            if self.gauge.is_away() {
+                return Activation::Refused(letter, TellError::OutcomeUnknown);
+            }
+            self.undecided.remove(&id);
+        }
+        let Some(standing) = self.quarantine.standing(id) else {
+            return Activation::Refused(letter, TellError::Quarantined);
+        };
+        match self.slots.entry(id) {
+            Entry::Occupied(_) => Activation::There(letter),
+            Entry::Vacant(vacant) => {
+                let slot = Arc::new(Slot::new(id, self.carrier.settle(Spot::Anywhere), letter, self.host.now()));
+                vacant.insert(slot.clone());
+                self.carry(slot, Box::new(Cell::unread(id, standing)));
+                Activation::Begun
+            }
+        }
+    }
+
+    fn carry(self: &Arc<Self>, slot: Arc<Slot<H>>, cell: Box<Cell<H>>) {
+        let work = Work { directory: self.clone(), slot: slot.clone(), cell };
+        slot.way.carry(Box::new(work));
+    }
+
+    // --- leaving ---------------------------------------------------------------------------------------------------
+
+    /// A cell that came after this slot's keeps its place and its timer.
+    fn forget(&self, slot: &Arc<Slot<H>>) {
+        self.slots.remove_if(&slot.id, |_, there| {
+            let is_there = Arc::ptr_eq(there, slot);
+            if is_there {
+                self.timers.disarm(slot.id);
+            }
+            is_there
+        });
+    }
+
+    /// Asks cells to leave that were told nothing for long; the fuller memory is, the less long.
+    pub fn sweep(self: &Arc<Self>) {
+        let (now, active, max) = (self.host.now(), self.slots.len(), self.bounds.in_memory_max.max(1));
+        let free = i64::try_from(max.saturating_sub(active)).unwrap_or(i64::MAX);
+        let idle_ms = self.bounds.idle_ms.saturating_mul(free) / i64::try_from(max).unwrap_or(i64::MAX);
+        let since = now.plus_ms(-idle_ms);
+        let idle: Vec<u128> = self.slots.iter().filter(|slot| slot.is_idle(since)).map(|slot| slot.id).collect();
+        for id in idle {
+            self.put_if_active(id, Letter::Idle);
+        }
+    }
+
+    /// A commit of this aggregate was lost, so its cell goes. It is taken up again from the store, unless it was new and
+    /// certainly not written.
+    fn lose(self: &Arc<Self>, slot: &Arc<Slot<H>>, lost: &Lost) {
+        let id = slot.id;
+        if lost.error == WriteError::Unknown {
+            self.undecided.insert(id);
+        }
+        let is_there = lost.version > 0 || lost.error == WriteError::Unknown;
+        if is_there {
+            self.lost.insert(id);
+        }
+        let waiting = slot.lose();
+        self.forget(slot);
+        match &lost.error {
+            WriteError::Culprit(why) if lost.version > 0 => self.hold_back(id, why),
+            WriteError::Culprit(_) => {}
+            WriteError::Overloaded
+            | WriteError::Duplicate
+            | WriteError::Away
+            | WriteError::Conflict(_)
+            | WriteError::ReferenceTaken
+            | WriteError::Unknown => {
+                if is_there {
+                    self.take_up_later(id);
+                }
+            }
+        }
+        for letter in waiting {
+            self.put_again(id, letter);
+        }
+    }
+
+    /// What a cell that was lost had not begun with. An errand of it is nothing to the next one.
+    fn put_again(self: &Arc<Self>, id: u128, letter: Letter<H>) {
+        match letter {
+            Letter::Told { .. } => self.put(id, letter),
+            Letter::Errand(_) | Letter::Idle => {}
+        }
+    }
+
+    /// The aggregate could not be read.
+    fn unreadable(self: &Arc<Self>, slot: &Arc<Slot<H>>, error: &StoreError) {
+        let waiting = slot.lose();
+        self.forget(slot);
+        let told = match error {
+            StoreError::Corrupt(why) => {
+                self.hold_back(slot.id, why);
+                TellError::Quarantined
+            }
+            StoreError::Conflict(_)
+            | StoreError::ReferenceTaken(_)
+            | StoreError::Unavailable(_)
+            | StoreError::InDoubt(_)
+            | StoreError::Broken(_)
+            | StoreError::Fenced => {
+                self.take_up_later(slot.id);
+                TellError::StoreAway
+            }
+        };
+        for letter in waiting {
+            letter.refuse(&told);
+        }
+    }
+
+    fn panicked(self: &Arc<Self>, slot: &Arc<Slot<H>>) {
+        let waiting = slot.lose();
+        self.lost.insert(slot.id);
+        self.forget(slot);
+        metrics::counter!("tongbao_actor_panics_total").increment(1);
+        self.hold_back(slot.id, "its actor panicked");
+        for letter in waiting {
+            letter.refuse(&TellError::Quarantined);
+        }
+    }
+
+    fn take_up_later(&self, id: u128) {
+        self.retries.arm(id, self.host.now().plus_ms(TAKE_UP_AGAIN_MS));
+    }
+
+    fn hold_back(&self, id: u128, why: &str) {
+        let held = self.quarantine.hold(id, why, self.host.now());
+        let stream = crate::domain::stream::StreamId { kind: H::Machine::KIND, id };
+        tracing::error!(order = %stream, why, tries = held.tries, retry_at = held.retry_at.rfc3339(), "order quarantined");
+        metrics::counter!("tongbao_quarantines_total").increment(1);
+        self.retries.arm(id, held.retry_at);
+        self.count_quarantined();
+    }
+
+    fn release(&self, id: u128) {
+        if self.quarantine.release(id) {
+            let stream = crate::domain::stream::StreamId { kind: H::Machine::KIND, id };
+            tracing::info!(order = %stream, "order released from quarantine");
+            self.count_quarantined();
+        }
+    }
+
+    fn count_quarantined(&self) {
+        metrics::gauge!("tongbao_orders_quarantined").set(self.quarantine.count() as f64);
+    }
+
+    /// Tries a quarantined aggregate again at once, because an operator wants it.
+    ///
+    /// # Errors
+    /// [`TellError::NotFound`] for one that is not held, [`TellError::StoreAway`] while nothing can be tried.
+    pub fn try_again(self: &Arc<Self>, id: u128) -> Result<Quarantined, TellError<RefusalOf<H>>> {
+        if self.gauge.is_away() {
+            return Err(TellError::StoreAway);
+        }
+        let held = self.quarantine.try_again(id).ok_or(TellError::NotFound)?;
+        self.take_up(id);
+        Ok(held)
+    }
+
+    // --- time ------------------------------------------------------------------------------------------------------
+
+    /// Wakes everybody whose timer came up, and takes up again what was put off.
+    pub fn tick(self: &Arc<Self>, now: Instant) {
+        for id in self.timers.due(now) {
+            self.put_if_active(id, Letter::told(self.host.woken()));
+        }
+        for id in self.retries.due(now) {
+            // A commit whose outcome is open is decided once the store has been written to again, and not before: what is
+            // read until then may still change under the reader.
+            if self.gauge.is_away() {
+                self.take_up_later(id);
+                continue;
+            }
+            self.quarantine.try_again(id);
+            self.take_up(id);
+        }
+    }
+
+    /// The clock was set back: nobody waits longer for that.
+    pub fn set_back(&self, by_ms: i64) {
+        self.timers.set_back(by_ms);
+        self.retries.set_back(by_ms);
+    }
+
+    /// Whether it is to be taken up again by itself.
+    pub fn is_retried(&self, id: u128) -> bool {
+        self.retries.armed_at(id).is_some()
+    }
+
+    /// When it is to be woken, if it is.
+    pub fn armed_at(&self, id: u128) -> Option<Instant> {
+        self.timers.armed_at(id)
+    }
+
+    fn follow(self: &Arc<Self>, slot: &Arc<Slot<H>>, wants: Wants<H::Told>) {
+        match wants.timer {
+            Timer::Keep => {}
+            Timer::Off => self.timers.disarm(slot.id),
+            Timer::At(at) => self.timers.arm(slot.id, at),
+        }
+        match wants.release {
+            Release::No => {}
+            Release::Yes => self.release(slot.id),
+        }
+        for errand in wants.errands {
+            let (directory, id) = (self.clone(), slot.id);
+            self.carrier.spawn(Box::pin(async move { directory.put_if_active(id, Letter::Errand(errand.await)) }));
+        }
+        for told in wants.tell {
+            // Its cell is being worked on, so the letter is taken.
+            slot.put(Letter::told(told), self.host.now());
+        }
+    }
+}
+
+enum Activation<H: Host> {
+    Begun,
+    /// Somebody else was first; the letter comes back.
+    There(Option<Letter<H>>),
+    Refused(Option<Letter<H>>, TellError<RefusalOf<H>>),
+}
+
+/// A cell with something in its mailbox, on its way to whoever works on it.
+struct Work<H: Host> {
+    directory: Arc<Directory<H>>,
+    slot: Arc<Slot<H>>,
+    cell: Box<Cell<H>>,
+}
+
+impl<H: Host> Task for Work<H> {
+    /// Lets the cell take what lies in its mailbox, until nothing does. A panic ends the cell and nothing else.
+    fn run(self: Box<Self>) -> Done {
+        let Work { directory, slot, cell } = *self;
+        Box::pin(async move {
+            if AssertUnwindSafe(work(&directory, &slot, cell)).catch_unwind().await.is_err() {
+                directory.panicked(&slot);
+            }
+        })
+    }
+}
+
+async fn work<H: Host>(directory: &Arc<Directory<H>>, slot: &Arc<Slot<H>>, mut cell: Box<Cell<H>>) {
+    let host = directory.host.clone();
+    if cell.is_unread() {
+        let hands = if directory.lost.remove(&slot.id).is_some() { Hands::Others } else { Hands::Ours };
+        match cell.read(&host, hands).await {
+            Ok(wants) => directory.follow(slot, wants),
+            Err(error) => {
+                if hands == Hands::Others {
+                    directory.lost.insert(slot.id);
+                }
+                return directory.unreadable(slot, &error);
+            }
+        }
+    }
+    let mut reason = Reason::NothingWaits;
+    loop {
+        if let Some(letter) = slot.next() {
+            reason = match letter {
+                Letter::Idle => Reason::Idle,
+                Letter::Told { .. } | Letter::Errand(_) => Reason::NothingWaits,
+            };
+            match cell.take(&host, letter).await {
+                Ok(wants) => directory.follow(slot, wants),
+                Err(lost) => return directory.lose(slot, &lost),
+            }
+            continue;
+        }
+        match cell.leaving(&host, reason) {
+            Leaving::Goes => {
+                if slot.leave() {
+                    return directory.forget(slot);
+                }
+            }
+            Leaving::After(unit, stored) => match host.write(Admission::Existing, unit).await {
+                Ok(()) => cell.put_off(stored),
+                Err(WriteError::Away | WriteError::Overloaded) => reason = Reason::NothingWaits,
+                Err(error) => return directory.lose(slot, &Lost { version: cell.version(), error }),
+            },
+            Leaving::Stays => match slot.rest(cell) {
+                None => return,
+                Some(back) => cell = back,
+            },
+        }
+    }
+}

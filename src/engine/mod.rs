@@ -1,0 +1,34 @@
+//! What moves money, whatever it is that moves it: cells that decide one step at a time, lanes that make steps durable,
+//! and what both need of the world.
+//!
+//! The loop (`turn`, `cell`, `slot`, `directory`) and the lanes know of streams and of nothing else; `order` is the first
+//! kind of stream that lives in them.
+
+pub mod accounts;
+pub mod advice;
+pub mod ask;
+pub mod bills;
+pub mod carrier;
+pub mod carry;
+pub mod cell;
+pub mod clock;
+pub mod directory;
+pub mod finder;
+pub mod host;
+pub mod inbox;
+pub mod lane;
+pub mod lease;
+pub mod letter;
+pub mod order;
+pub mod ports;
+pub mod quarantine;
+pub mod request;
+pub mod slot;
+mod start;
+pub mod supervisor;
+pub mod timers;
+pub mod turn;
+pub mod unreadable;
+pub mod webhooks;
+
+pub use start::Engine;

@@ -1,0 +1,85 @@
+//! An order's effects as calls to its attempts' accounts.
+
+use crate::channels::{Attempted, RefundAsk};
+use crate::domain::id::Round;
+use crate::domain::order::{Attempt, AttemptState, Capture, CloseStage, Order, Purpose, Reach, RefundStage};
+use crate::domain::time::Instant;
+use crate::engine::supervisor::{Connection, Question};
+
+/// The refund of a capture, as its channel is asked for it; none for what the order was paid by.
+pub fn refund_ask(
+    order: &Order,
+    index: u16,
+    notify_url: impl Fn(&Attempt) -> String,
+) -> Option<(u8, Round, RefundAsk)> {
+    let capture = order.captures.get(usize::from(index))?;
+    let (round, dated_at) = match capture.purpose {
+        Purpose::Payment => return None,
+        Purpose::Suspense { round, dated_at, .. } => (round, dated_at),
+    };
+    let attempt = order.attempt(capture.ordinal)?;
+    let ask = RefundAsk {
+        refund_number: order.refund_number(index)?,
+        attempt: attempted(order, attempt),
+        reference: capture.reference.clone(),
+        dated_at,
+        captured_minor: capture.amount_minor,
+        amount_minor: capture.amount_minor,
+        notify_url: notify_url(attempt),
+    };
+    Some((capture.ordinal, round, ask))
+}
+
+/// Which connection a call goes out on: what is asked because nobody knows what became of a call goes on one of its own.
+pub fn connection(order: &Order, attempt: &Attempt, question: &Question) -> Connection {
+    let follows_doubt = match question {
+        Question::Submit { send, .. } => *send > 1,
+        Question::Query => attempt.reach == Reach::Perhaps,
+        Question::QueryRefund { .. } => false,
+        Question::Close => attempt.close != CloseStage::NotAsked,
+        Question::Refund { capture, .. } => order.captures.get(usize::from(*capture)).is_some_and(has_tried_to_refund),
+    };
+    if follows_doubt { Connection::Fresh } else { Connection::Kept }
+}
+
+/// How old a question is: one that only asks whether the payer has paid by now is as old as its attempt. Where something
+/// has happened that an answer must settle, it is new.
+pub fn since(attempt: &Attempt, question: &Question, now: Instant) -> Instant {
+    let waits_for_payer = match attempt.state {
+        AttemptState::Open => attempt.reach == Reach::Shown && attempt.claimed_at.is_none(),
+        AttemptState::Closing => false,
+        AttemptState::Dead | AttemptState::Captured => attempt.claimed_at.is_none(),
+    };
+    match question {
+        Question::Query if waits_for_payer => attempt.opened_at,
+        Question::Query
+        | Question::Submit { .. }
+        | Question::Close
+        | Question::Refund { .. }
+        | Question::QueryRefund { .. } => now,
+    }
+}
+
+fn has_tried_to_refund(capture: &Capture) -> bool {
+    match capture.purpose {
+        Purpose::Payment => false,
+        Purpose::Suspense { refund: RefundStage::Owed { tries, .. } | RefundStage::Doubtful { tries, .. }, .. } => {
+            tries > 0
+        }
+        Purpose::Suspense { refund: RefundStage::Unconfirmed { .. } | RefundStage::Done { .. }, .. } => false,
+    }
+}
+
+/// An attempt as its channel may be asked about it.
+pub fn attempted(order: &Order, attempt: &Attempt) -> Attempted {
+    let rules = order.rulebook().channel(attempt.channel());
+    Attempted {
+        number: order.number(attempt),
+        opened_at: attempt.opened_at,
+        expires_at: attempt.expires_at,
+        arrives_by: attempt.expires_at.plus_ms(rules.grace_ms),
+        payable_minor: attempt.payable_minor,
+        currency: order.currency,
+        reference: attempt.reference.clone(),
+    }
+}

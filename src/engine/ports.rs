@@ -1,0 +1,80 @@
+//! What aggregates need of the rest of the engine: narrow handles, given to who needs them.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::ask::Details;
+use super::clock::course::Certainty;
+use super::lane::{Admission, WriteError};
+use super::supervisor::Call;
+use super::webhooks::Letter;
+use crate::channels::Ask;
+use crate::domain::channel::{Channel, Method};
+use crate::domain::id::{Account, Incarnation, OrderId, PlatformId};
+use crate::domain::note::Note;
+use crate::domain::order::Order;
+use crate::domain::payer::PayerMark;
+use crate::domain::routing::Outlook;
+use crate::domain::time::Instant;
+use crate::domain::validation::Facts;
+use crate::store::{Reply, StoredOrder, Unit};
+
+/// The clock, and which take-over of the store this is.
+pub trait Time: Send + Sync + 'static {
+    fn now(&self) -> Instant;
+    fn certainty(&self) -> Certainty;
+    fn incarnation(&self) -> Incarnation;
+}
+
+/// What became of a unit.
+pub type Verdict<'a> = Pin<Box<dyn Future<Output = Result<(), WriteError>> + Send + 'a>>;
+
+/// The way to the lanes, for whatever is to become durable.
+pub trait Lanes: Send + Sync + 'static {
+    fn write(&self, admission: Admission, unit: Unit) -> Verdict<'_>;
+}
+
+/// What is read of orders.
+pub trait OrderReads: Send + Sync + 'static {
+    fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>>;
+}
+
+/// Our accounts at the channels.
+pub trait Accounts: Send + Sync + 'static {
+    /// What is known of a channel and a payer at this moment.
+    fn facts(&self, platform: PlatformId, choice: (Channel, Method), details: &Details) -> Facts;
+    /// The business fields of an attempt's request; none where its account is not served.
+    fn freeze(&self, account: &Account, ask: &Ask<'_>) -> Option<Box<str>>;
+    /// Where a channel sends the callbacks of an account.
+    fn notify_url(&self, account: &Account) -> String;
+    /// Sends a call on its way; its answer comes as a fact.
+    ///
+    /// # Errors
+    /// The account is not served: the call comes back.
+    fn call(&self, account: &Account, call: Call) -> Result<(), Box<Call>>;
+}
+
+/// How channels have done of late, and what payers paid by.
+pub trait Advice: Send + Sync + 'static {
+    fn noted(&self, order: &Order, notes: &[Note]);
+    /// Hashes of the payer's identifiers; `payer` as the store keeps it.
+    fn marks(&self, platform: PlatformId, payer: Option<&str>) -> Vec<PayerMark>;
+    /// What the choice of a channel rests on for an order as a step leaves it that is not committed yet.
+    fn outlook_after<'a>(
+        &'a self,
+        order: &'a Order,
+        notes: &'a [Note],
+        payer: Arc<[PayerMark]>,
+    ) -> Pin<Box<dyn Future<Output = Outlook> + Send + 'a>>;
+}
+
+/// Webhooks that are durable and may go out.
+pub trait Outbox: Send + Sync + 'static {
+    fn written(&self, letter: Letter);
+}
+
+/// Callbacks that lie in the inbox.
+pub trait Parked: Send + Sync + 'static {
+    /// An order is in memory again and may take what lies there for it.
+    fn is_back(&self, order: OrderId);
+}

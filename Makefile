@@ -6,7 +6,7 @@ export CARGO_TERM_COLOR ?= auto
 FUZZ_SECONDS ?= 60
 FUZZ_SANITIZER ?= none
 
-.PHONY: run demo test check bench kill fuzz
+.PHONY: run demo dist test check lean bench kill fuzz
 
 run: ## the server with its simulated gateway, on an embedded database: http://127.0.0.1:8080
 	@tests/setup.sh run
@@ -16,14 +16,23 @@ demo: ## a few thousand simulated payments, then the books
 	@tests/setup.sh run
 	$(CARGO) run --release --quiet -- demo
 
+dist: ## the server as it is handed out, in target/dist: optimised as a whole, which takes minutes
+	@tests/setup.sh run
+	$(CARGO) build --profile dist --package tongbao --quiet
+
 test: ## everything but the long runs; installs what is missing first, SETUP=no only names it
 	@tests/setup.sh test
 	$(CARGO) test --workspace --quiet
 
+# Nothing else compiles the server without its sandbox; the second line of clippy does, without building it.
 check: ## formatting, lints, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) clippy --package tongbao --no-default-features --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+
+lean: ## the server without its sandbox: that it is one. This builds it, which `make check` does not
+	tests/lean.sh
 
 bench: ## five minutes of load on SQLite and PostgreSQL, with the method beside the figures
 	$(CARGO) build --release --workspace --quiet

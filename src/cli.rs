@@ -14,14 +14,13 @@ use crate::telemetry;
 mod accounts;
 mod audit;
 mod bill;
-mod demo;
 mod expiry;
-mod gateway;
 mod opening;
 mod operator;
 mod output;
 mod platform;
 mod process;
+#[cfg_attr(not(feature = "sandbox"), path = "cli/no_sandbox.rs")]
 mod sandbox;
 mod serve;
 mod webhook;
@@ -48,10 +47,8 @@ struct Common {
 enum Command {
     /// Run the server; in the sandbox with the simulated gateway beside it
     Serve,
-    /// Run the simulated gateway alone
-    Gateway(gateway::GatewayArgs),
-    /// Start a fresh sandbox, send it a few thousand orders and reconcile the books
-    Demo(demo::DemoArgs),
+    #[command(flatten)]
+    Sandbox(sandbox::SandboxCommand),
     /// Create and list platforms, rotate and revoke their keys
     #[command(subcommand)]
     Platform(platform::PlatformCommand),
@@ -96,8 +93,7 @@ impl Cli {
         let system = actix::System::new();
         match self.command {
             Command::Serve => system.block_on(serve::run(config, &self.common.config)),
-            Command::Gateway(args) => system.block_on(gateway::run(config, args)),
-            Command::Demo(args) => system.block_on(demo::run(config, args, &self.common.config)),
+            Command::Sandbox(command) => system.block_on(sandbox::run(command, config, &self.common.config)),
             Command::Platform(command) => system.block_on(platform::run(config, command)),
             Command::Webhook(command) => system.block_on(webhook::run(config, command)),
             Command::Operator(command) => system.block_on(operator::run(config, command)),

@@ -19,7 +19,7 @@ use crate::domain::channel;
 use crate::domain::payer::PayerIds;
 use crate::domain::retry::Pace;
 use crate::domain::time::TimeScale;
-use accounts::Accounts;
+use accounts::{Accounts, DEFAULT_ACCOUNT};
 use environment::Environment;
 pub use network::{Network, names_this_machine};
 
@@ -27,6 +27,7 @@ pub mod accounts;
 pub mod credentials;
 mod environment;
 mod network;
+#[cfg_attr(not(feature = "sandbox"), path = "config/no_sandbox.rs")]
 pub mod sandbox;
 
 /// Every key with its default, its unit and its reason.
@@ -320,6 +321,7 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         let refuse = |key: &str, why: &str| Err(ConfigError(format!("`{key}` {why}")));
+        sandbox::check(self.sandbox)?;
         if !CLOCK_STEP_MS.contains(&self.clock.step_ms) {
             return refuse("clock.step_ms", "must be 100 to 60000");
         }
@@ -429,7 +431,7 @@ impl Config {
         for (platform, settings) in &self.platforms {
             for (channel, account) in &settings.accounts {
                 let known = self.channels.get(channel).is_some_and(|channel| {
-                    account == sandbox::ACCOUNT || channel.accounts.names().any(|name| name == account)
+                    account == DEFAULT_ACCOUNT || channel.accounts.names().any(|name| name == account)
                 });
                 if !known {
                     let key = format!("platforms.{platform}.accounts.{channel}");
@@ -486,7 +488,7 @@ impl Config {
                 }
                 secret_file(key_file)?
             }
-            (true, true) if self.sandbox => SecretString::from(sandbox::OPERATOR_KEY),
+            (true, true) if self.sandbox => return Ok(sandbox::operator_key()),
             (true, true) => return Ok(None),
             (false, false) => {
                 return Err(ConfigError("`operator.key` and `operator.key_file` exclude each other".into()));

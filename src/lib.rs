@@ -11,7 +11,7 @@
 //! │     ├─ store          SQL and nothing but SQL: one trait, SQLite and PostgreSQL
 //! │     ├─ channels       messages of channels, built and read purely, and one sender
 //! │     └─ domain         pure: money, orders, the step function, ledger, schedules
-//! └─ gateway              the simulated far side; it shares no protocol code with `channels`
+//! └─ gateway              the simulated far side; it shares no protocol code with `channels` (feature `sandbox`)
 //! config, telemetry       for all but `domain`
 //! ```
 //!
@@ -41,6 +41,7 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod engine;
+#[cfg(feature = "sandbox")]
 pub mod gateway;
 pub mod http;
 pub mod store;

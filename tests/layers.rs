@@ -46,6 +46,23 @@ fn imports_run_down_the_layers() {
     }
 }
 
+/// A build without the feature `sandbox` has no gateway, and all else must do without.
+#[test]
+fn only_the_commands_of_the_sandbox_know_the_gateway() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (inside_sandbox, others): (Vec<_>, Vec<_>) = sources(&root)
+        .into_iter()
+        .map(|file| file.strip_prefix(&root).expect("the file is in src").to_owned())
+        .filter(|inside| layer_of(inside) != "gateway")
+        .filter(|inside| {
+            let text = std::fs::read_to_string(root.join(inside)).expect("a source is text");
+            imports(&text, inside).iter().any(|path| is_within(path, "gateway"))
+        })
+        .partition(|inside| inside.starts_with("cli/sandbox"));
+    assert!(others.is_empty(), "only `cli/sandbox` may import the gateway: {others:?}");
+    assert!(!inside_sandbox.is_empty(), "the gateway is imported somewhere");
+}
+
 fn is_within(path: &str, allowed: &str) -> bool {
     path.strip_prefix(allowed).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }

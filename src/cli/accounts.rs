@@ -15,13 +15,15 @@ use crate::channels::simpay::Simpay;
 use crate::channels::stripe::Stripe;
 use crate::channels::unionpay::Unionpay;
 use crate::channels::wechat::Wechat;
+use crate::config::accounts::DEFAULT_ACCOUNT;
 use crate::config::credentials::Certified;
-use crate::config::{self, Config, ConfigError, sandbox};
+use crate::config::sandbox::Made;
+use crate::config::{self, Config, ConfigError};
 use crate::domain::breaker::Limits;
 use crate::domain::channel::Channel;
 use crate::domain::id::Account;
 use crate::engine::Engine;
-use crate::engine::accounts::{Assignments, DEFAULT_ACCOUNT};
+use crate::engine::accounts::Assignments;
 use crate::engine::clock;
 use crate::engine::supervisor::{ChannelSupervisor, Settings};
 use crate::store::Store;
@@ -66,41 +68,31 @@ fn of_channel(config: &Config, channel: Channel, settings: &config::Channel) -> 
     let accounts = &settings.accounts;
     match channel {
         Channel::Simpay => {
-            let keys = or_made(accounts.simpay()?, made_in, sandbox::simpay_key)?;
-            each(channel, keys, |name, key| Simpay::new(name, &base_url, &key))
+            each(channel, or_made(accounts.simpay()?, made_in)?, |name, key| Simpay::new(name, &base_url, &key))
         }
         Channel::Wechat => {
-            let made = |dir: &Path, name: &str| Ok(sandbox::Wechat::open(dir, name)?.credentials());
-            let accounts = or_made(accounts.wechat()?, made_in, made)?;
-            each(channel, accounts, |name, texts| Wechat::new(name, &base_url, texts))
+            each(channel, or_made(accounts.wechat()?, made_in)?, |name, texts| Wechat::new(name, &base_url, texts))
         }
         Channel::Alipay => {
-            let made = |dir: &Path, name: &str| Ok(sandbox::Alipay::open(dir, name)?.credentials());
-            let accounts = or_made(accounts.alipay()?, made_in, made)?;
-            each(channel, accounts, |name, texts| Alipay::new(name, &base_url, texts))
+            each(channel, or_made(accounts.alipay()?, made_in)?, |name, texts| Alipay::new(name, &base_url, texts))
         }
         Channel::Unionpay => {
-            let made = |dir: &Path, name: &str| Ok(sandbox::Unionpay::open(dir, name)?.credentials());
-            let accounts = or_made(accounts.unionpay()?, made_in, made)?;
-            each(channel, accounts, |name, texts| Unionpay::new(name, &base_url, texts))
+            each(channel, or_made(accounts.unionpay()?, made_in)?, |name, texts| Unionpay::new(name, &base_url, texts))
         }
         Channel::Stripe => {
-            let made = |dir: &Path, name: &str| Ok(sandbox::Stripe::open(dir, name)?.credentials());
-            let accounts = or_made(accounts.stripe()?, made_in, made)?;
-            each(channel, accounts, |name, texts| Stripe::new(name, &base_url, texts))
+            each(channel, or_made(accounts.stripe()?, made_in)?, |name, texts| Stripe::new(name, &base_url, texts))
         }
     }
 }
 
 /// In the sandbox a channel without accounts of its own has the one that the simulated gateway knows; `made_in` is the
 /// data folder then.
-fn or_made<C>(
+fn or_made<C: Made>(
     configured: BTreeMap<String, C>,
     made_in: Option<&Path>,
-    made: impl FnOnce(&Path, &str) -> Result<C, ConfigError>,
 ) -> Result<BTreeMap<String, C>, ConfigError> {
     match made_in {
-        Some(dir) => Ok(BTreeMap::from([(sandbox::ACCOUNT.to_owned(), made(dir, sandbox::ACCOUNT)?)])),
+        Some(dir) => Ok(BTreeMap::from([(DEFAULT_ACCOUNT.to_owned(), C::made(dir, DEFAULT_ACCOUNT)?)])),
         None => Ok(configured),
     }
 }

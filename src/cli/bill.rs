@@ -19,10 +19,10 @@ use super::{Failure, accounts};
 use crate::channels::Adapter;
 use crate::channels::bill::{BillError, BillLine, Day};
 use crate::channels::sender::Allowance;
+use crate::config::accounts::DEFAULT_ACCOUNT;
 use crate::config::{self, Config};
 use crate::domain::channel::Channel;
 use crate::domain::id::Account;
-use crate::engine::accounts::DEFAULT_ACCOUNT;
 use crate::engine::bills::{Bounds, FetchError, fetch};
 use crate::engine::clock;
 

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use clap::{Subcommand, ValueEnum};
 use comfy_table::Table;
 
 use super::output::say;
-use super::sandbox::key_hash;
 use super::{Failure, opening};
 use crate::config::Config;
 use crate::domain::id::PlatformId;
@@ -118,6 +118,13 @@ fn new_key() -> Result<String, Failure> {
 
 async fn add_key(store: &dyn Store, platform: PlatformId, key: &str) -> Result<(), StoreError> {
     store.add_key(platform, &key_hash(key), &key[..HINT_LENGTH], clock::now()).await
+}
+
+/// What the store keeps of a platform's key.
+pub fn key_hash(key: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, key.as_bytes()).as_ref());
+    hash
 }
 
 /// What was shown is not in force.

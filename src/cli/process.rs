@@ -1,7 +1,10 @@
 //! What the system lets this process do, and others do with it.
 
+use std::future::Future;
+
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
 
@@ -31,6 +34,26 @@ pub fn guard_memory(config: &Config) {
     }
     if let Err(error) = prctl::set_dumpable(false) {
         tracing::warn!(%error, key = "ops.dumpable", "others may read this process's memory");
+    }
+}
+
+/// Resolves on SIGTERM or SIGINT.
+pub fn asked_to_stop() -> impl Future<Output = ()> {
+    let terminate = signal(SignalKind::terminate());
+    let interrupt = signal(SignalKind::interrupt());
+    async move {
+        match (terminate, interrupt) {
+            (Ok(mut terminate), Ok(mut interrupt)) => {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::error!(%error, "signals cannot be heard");
+                std::future::pending::<()>().await;
+            }
+        }
     }
 }
 

@@ -1,62 +1,51 @@
-//! The two demo platforms of the sandbox, and their absence outside it.
+//! What the command line has for the sandbox alone: the simulated gateway, the demo and the demo platforms.
+//!
+//! A build without the feature `sandbox` has `no_sandbox.rs` in place of this module.
 
-use aws_lc_rs::digest::{SHA256, digest};
+mod demo;
+mod gateway;
+mod platforms;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Subcommand;
+use tokio::task::JoinHandle;
 
 use super::Failure;
-use crate::domain::id::PlatformId;
-use crate::domain::order::FeeBearer;
-use crate::engine::clock;
-use crate::store::{Platform, Store};
+use crate::config::Config;
+use crate::store::Store;
 
-pub struct Demo {
-    name: &'static str,
-    pub key: &'static str,
-    pub webhook_secret: &'static str,
+#[derive(Debug, Subcommand)]
+pub enum SandboxCommand {
+    /// Run the simulated gateway alone
+    Gateway(gateway::GatewayArgs),
+    /// Start a fresh sandbox, send it a few thousand orders and reconcile the books
+    Demo(demo::DemoArgs),
 }
 
-pub const DEMOS: [Demo; 2] = [
-    Demo { name: "platform-a", key: "sk_sandbox_a", webhook_secret: "whsec_c2FuZGJveC1hLXdlYmhvb2stc2VjcmV0LTAwMDE=" },
-    Demo { name: "platform-b", key: "sk_sandbox_b", webhook_secret: "whsec_c2FuZGJveC1iLXdlYmhvb2stc2VjcmV0LTAwMDI=" },
-];
-
-/// What the store keeps of a platform's key.
-pub fn key_hash(key: &str) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, key.as_bytes()).as_ref());
-    hash
-}
-
-/// Makes the demo platforms, if they are not there.
-pub async fn open(store: &dyn Store) -> Result<(), Failure> {
-    for demo in &DEMOS {
-        let hash = key_hash(demo.key);
-        let id = match store.platform_by_name(demo.name).await? {
-            Some(platform) => platform.id,
-            None => {
-                let platform = Platform {
-                    id: PlatformId(0),
-                    name: demo.name.into(),
-                    fee_bearer: FeeBearer::Payer,
-                    webhook_secret: demo.webhook_secret.into(),
-                    webhook_url: None,
-                };
-                store.add_platform(&platform).await?
-            }
-        };
-        if store.platform_by_key(&hash).await?.is_none() && store.keys(id).await?.is_empty() {
-            store.add_key(id, &hash, demo.key, clock::now()).await?;
-        }
+pub async fn run(command: SandboxCommand, config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failure> {
+    match command {
+        SandboxCommand::Gateway(args) => gateway::run(config, args).await,
+        SandboxCommand::Demo(args) => demo::run(config, args, overlays).await,
     }
-    Ok(())
 }
 
-/// Outside the sandbox everybody knows the demo keys, so they die.
-pub async fn close(store: &dyn Store) -> Result<(), Failure> {
-    for demo in &DEMOS {
-        if let Some(platform) = store.platform_by_key(&key_hash(demo.key)).await? {
-            store.revoke_keys(platform.id, Some(demo.key), clock::now()).await?;
-            tracing::warn!(platform = demo.name, "the demo key of the sandbox was revoked");
-        }
+/// Makes the demo platforms in the sandbox. Elsewhere everybody knows their keys, so they die.
+pub async fn settle_platforms(config: &Config, store: &dyn Store) -> Result<(), Failure> {
+    match config.sandbox {
+        true => platforms::open(store).await,
+        false => platforms::close(store).await,
     }
-    Ok(())
+}
+
+/// Starts the simulated gateway beside the server, where the configuration says so, and keeps it running; it ends with
+/// the task.
+pub async fn start_gateway(config: &Arc<Config>, overlays: &[PathBuf]) -> Result<Option<JoinHandle<()>>, Failure> {
+    if !(config.sandbox && config.gateway.embedded) {
+        return Ok(None);
+    }
+    let child = gateway::start_child(config, overlays).await?;
+    Ok(Some(actix::spawn(gateway::keep_child(child, config.clone(), overlays.to_vec()))))
 }

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use super::accounts::{self, Running};
 use super::opening::{self, Marker};
-use super::{Failure, gateway, process, sandbox};
+use super::{Failure, process, sandbox};
 use crate::config::Config;
 use crate::domain::pay_link::PayLinks;
 use crate::domain::time::Instant;
@@ -41,7 +41,7 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     let config = Arc::new(config);
     process::guard_memory(&config);
     clock::begin(clock::Settings { step_ms: config.clock.step_ms, offset_file: config.clock.offset_file.clone() });
-    let stop_asked = gateway::asked_to_stop();
+    let stop_asked = process::asked_to_stop();
     let hangups = accounts::hangups();
     let prometheus = telemetry::start_metrics()?;
     let adapters = accounts::adapters(&config)?;
@@ -50,24 +50,14 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     let (store, owner) = opening::take(&config).await?;
     clock::compare(store.as_ref(), owner.at).await;
     let marker = Arc::new(Mutex::new(Marker::check(store.as_ref(), &owner, &config).await?));
-    if config.sandbox {
-        sandbox::open(store.as_ref()).await?;
-    } else {
-        sandbox::close(store.as_ref()).await?;
-    }
+    sandbox::settle_platforms(&config, store.as_ref()).await?;
     let keys = Keys {
         links: kept_key(store.as_ref(), PAY_LINK_KEY).await?,
         payers: kept_key(store.as_ref(), PAYER_KEY).await?,
     };
 
     let lanes = start_lanes(&config, store.clone(), owner);
-    let child = match config.sandbox && config.gateway.embedded {
-        true => {
-            let child = gateway::start_child(&config, overlays).await?;
-            Some(actix::spawn(gateway::keep_child(child, config.clone(), overlays.to_vec())))
-        }
-        false => None,
-    };
+    let gateway = sandbox::start_gateway(&config, overlays).await?;
     actix::spawn(clock::watch(store.clone()));
     let assignments = accounts::assignments(&config, store.as_ref()).await?;
     let engine = start_engine(&config, store.clone(), lanes.clone(), &keys)?;
@@ -114,10 +104,10 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     } else if let Err(error) = put_away(store.as_ref(), &marker).await {
         tracing::warn!(error, "the store is not one whole file: copy its -wal file with it");
     }
-    if let Some(child) = child {
-        child.abort();
+    if let Some(gateway) = gateway {
+        gateway.abort();
         // The child ends with its handle.
-        let _ = child.await;
+        let _ = gateway.await;
     }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)

@@ -15,6 +15,8 @@ use super::credentials::{self, AlipayTrust, WechatPublicKey};
 use super::{ConfigError, is_open_to_all, secret_file};
 use crate::domain::channel::{Channel, Method};
 
+/// The account that is meant where none is named.
+pub const DEFAULT_ACCOUNT: &str = "default";
 /// The version of Stripe's API that requests are made in, unless an account says otherwise.
 pub const STRIPE_VERSION: &str = "2026-10-28.endive";
 /// What UnionPay's signing certificate has as the third part of its common name, unless an account says otherwise.

@@ -1,6 +1,7 @@
 //! What the sandbox makes for itself at first start: the keys that the server and the simulated gateway share.
 //!
 //! Each account has a folder of its own under `data.dir/sandbox` (simpay a file), made by whichever process asks first.
+//! A build without the feature `sandbox` has `no_sandbox.rs` in place of this module.
 
 mod alipay;
 mod certificates;
@@ -21,16 +22,70 @@ pub use stripe::Stripe;
 pub use unionpay::Unionpay;
 pub use wechat::Wechat;
 
-use super::{Config, ConfigError, secret_file};
+use super::accounts::DEFAULT_ACCOUNT;
+use super::{Config, ConfigError, credentials, secret_file};
 
 /// The account that the sandbox has at every channel where none is configured.
-pub const ACCOUNT: &str = "default";
+pub const ACCOUNT: &str = DEFAULT_ACCOUNT;
 
 /// The key of the sandbox's operators. Everybody knows it.
-pub const OPERATOR_KEY: &str = "ok_sandbox";
+const OPERATOR_KEY: &str = "ok_sandbox";
 
 /// Bytes of a simpay account key: the output size of SHA-256, beyond which HMAC gains nothing.
 const SIMPAY_KEY_BYTES: usize = 32;
+
+/// Whether this build has a sandbox for a configuration that wants one.
+///
+/// # Errors
+/// Never in a build with the feature `sandbox`.
+pub fn check(_wanted: bool) -> Result<(), ConfigError> {
+    Ok(())
+}
+
+/// The key of the operators where none is configured.
+pub fn operator_key() -> Option<SecretString> {
+    Some(SecretString::from(OPERATOR_KEY))
+}
+
+/// Credentials that the sandbox makes for itself.
+pub trait Made: Sized {
+    /// Those of an account, made if they are not there.
+    ///
+    /// # Errors
+    /// Their folder cannot be made or read.
+    fn made(data_dir: &Path, account: &str) -> Result<Self, ConfigError>;
+}
+
+/// A key of simpay's.
+impl Made for SecretString {
+    fn made(data_dir: &Path, account: &str) -> Result<Self, ConfigError> {
+        simpay_key(data_dir, account)
+    }
+}
+
+impl Made for credentials::Wechat {
+    fn made(data_dir: &Path, account: &str) -> Result<Self, ConfigError> {
+        Ok(Wechat::open(data_dir, account)?.credentials())
+    }
+}
+
+impl Made for credentials::Alipay {
+    fn made(data_dir: &Path, account: &str) -> Result<Self, ConfigError> {
+        Ok(Alipay::open(data_dir, account)?.credentials())
+    }
+}
+
+impl Made for credentials::Unionpay {
+    fn made(data_dir: &Path, account: &str) -> Result<Self, ConfigError> {
+        Ok(Unionpay::open(data_dir, account)?.credentials())
+    }
+}
+
+impl Made for credentials::Stripe {
+    fn made(data_dir: &Path, account: &str) -> Result<Self, ConfigError> {
+        Ok(Stripe::open(data_dir, account)?.credentials())
+    }
+}
 
 /// Where the sandbox keeps the key of a simpay account (base64 text).
 pub fn simpay_key_file(data_dir: &Path, account: &str) -> PathBuf {

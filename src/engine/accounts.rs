@@ -9,12 +9,10 @@ use super::ports;
 use super::supervisor::{Call, SupervisorHandle};
 use crate::channels::{Adapter, Ask, CallbackError, Heard, Received};
 use crate::config::Config;
+use crate::config::accounts::DEFAULT_ACCOUNT;
 use crate::domain::channel::{Channel, Method};
 use crate::domain::id::{Account, PlatformId};
 use crate::domain::validation::{Facts, Health};
-
-/// The account that is used where none is named.
-pub const DEFAULT_ACCOUNT: &str = "default";
 
 /// Which account takes a platform's money at a channel.
 pub type Assignments = HashMap<(PlatformId, Channel), Account>;

@@ -8,10 +8,10 @@ use super::App;
 use super::json;
 use super::problem::{ApiError, Code};
 use crate::channels::{Acknowledgement, CallbackError, Heard, Received};
+use crate::config::accounts::DEFAULT_ACCOUNT;
 use crate::domain::channel::Channel;
 use crate::domain::event::Refusal;
 use crate::domain::id::Account;
-use crate::engine::accounts::DEFAULT_ACCOUNT;
 use crate::engine::ask::{AskError, Taken};
 
 /// Takes a gateway's callback for the account `default`, in the gateway's own format.

@@ -259,7 +259,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::demo::mix::Script;
+    use crate::cli::sandbox::demo::mix::Script;
     use crate::domain::channel::Channel;
 
     fn told(serial: usize, state: &str, failure: Option<&str>, sequence: Option<u32>) -> Told {

@@ -22,9 +22,10 @@ use self::mix::Mix;
 use self::server::{Folder, Server};
 use self::summary::Verdict;
 use self::traffic::Traffic;
-use super::audit::{Auditor, Progress, Sample};
-use super::output::say;
-use super::{Failure, gateway, opening};
+use crate::cli::audit::{Auditor, Progress, Sample};
+use crate::cli::output::say;
+use crate::cli::process::asked_to_stop;
+use crate::cli::{Failure, opening};
 use crate::config::Config;
 use crate::domain::money::Currency;
 use crate::engine::clock;
@@ -60,7 +61,7 @@ enum End {
 }
 
 pub async fn run(config: Config, args: DemoArgs, overlays: &[PathBuf]) -> Result<ExitCode, Failure> {
-    let mut stop_asked = pin!(gateway::asked_to_stop());
+    let mut stop_asked = pin!(asked_to_stop());
     let folder = Folder::open(config.data.dir.join("demo"))?;
     let config = server::configure(&config, &folder, &args.mix)?;
     // No certificates: everybody here speaks plain text.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::browser;
 use super::ledger::{Ledger, Told};
 use super::mix::Kind;
-use crate::cli::sandbox;
+use crate::cli::sandbox::platforms;
 use crate::domain::money::{Currency, format_minor};
 
 /// Requests that wait for their answer; later ones wait for a place, and their latency counts from when they were due.
@@ -74,8 +74,8 @@ impl Traffic {
     }
 
     async fn play(self: Arc<Self>, serial: usize, kind: Kind, due_at: Instant) {
-        let platform = serial % sandbox::DEMOS.len();
-        let key = sandbox::DEMOS[platform].key;
+        let platform = serial % platforms::DEMOS.len();
+        let key = platforms::DEMOS[platform].key;
         let number = self.ledger.merchant_order_id(serial);
         let body = json!({
             "merchant_order_id": number,

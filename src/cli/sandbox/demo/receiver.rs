@@ -14,7 +14,7 @@ use tracing::subscriber::{NoSubscriber, with_default};
 
 use super::ledger::{Ledger, Signature, Told};
 use crate::cli::Failure;
-use crate::cli::sandbox;
+use crate::cli::sandbox::platforms;
 use crate::engine::clock;
 
 const TOLERANCE_S: u64 = 300;
@@ -33,7 +33,7 @@ struct Webhook {
 
 /// Starts the receiver on a thread of its own, where it lives as long as the process; where it listens.
 pub fn start(ledger: Arc<Ledger>) -> Result<SocketAddr, Failure> {
-    let secrets = sandbox::DEMOS.iter().map(|demo| secret(demo.webhook_secret)).collect::<Result<Vec<_>, _>>()?;
+    let secrets = platforms::DEMOS.iter().map(|demo| secret(demo.webhook_secret)).collect::<Result<Vec<_>, _>>()?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
     std::thread::spawn(move || {

@@ -1,6 +1,5 @@
 //! `tongbao gateway`: the simulated gateway, alone or as the child of a server.
 
-use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -13,7 +12,8 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Failure;
+use crate::cli::Failure;
+use crate::cli::process::asked_to_stop;
 use crate::config::Config;
 use crate::gateway;
 
@@ -32,26 +32,6 @@ pub async fn run(config: Config, args: GatewayArgs) -> Result<ExitCode, Failure>
         gateway::run(&config, asked_to_stop()).await?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Resolves on SIGTERM or SIGINT.
-pub fn asked_to_stop() -> impl Future<Output = ()> {
-    let terminate = signal(SignalKind::terminate());
-    let interrupt = signal(SignalKind::interrupt());
-    async move {
-        match (terminate, interrupt) {
-            (Ok(mut terminate), Ok(mut interrupt)) => {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-            }
-            (Err(error), _) | (_, Err(error)) => {
-                tracing::error!(%error, "signals cannot be heard");
-                std::future::pending::<()>().await;
-            }
-        }
-    }
 }
 
 /// Resolves when the parent's end of the pipe closes. An interrupt at the terminal or its end reaches parent and child

@@ -1,0 +1,29 @@
+//! In place of `sandbox.rs` in a build without the feature `sandbox`. The configuration refuses `sandbox = true` there,
+//! so that there is nothing to do.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Subcommand;
+use tokio::task::JoinHandle;
+
+use super::Failure;
+use crate::config::Config;
+use crate::store::Store;
+
+#[derive(Debug, Subcommand)]
+pub enum SandboxCommand {}
+
+pub async fn run(command: SandboxCommand, _: Config, _: &[PathBuf]) -> Result<ExitCode, Failure> {
+    match command {}
+}
+
+/// A store keeps the mode of its first start: none that is opened here has a demo key in force.
+pub async fn settle_platforms(_: &Config, _: &dyn Store) -> Result<(), Failure> {
+    Ok(())
+}
+
+pub async fn start_gateway(_: &Arc<Config>, _: &[PathBuf]) -> Result<Option<JoinHandle<()>>, Failure> {
+    Ok(None)
+}

@@ -19,7 +19,10 @@ use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
 use tongbao::domain::step::{create, decide};
 use tongbao::domain::time::{Instant, TimeScale};
-use tongbao::store::{self, AttemptRow, Group, NextActionChange, OrderUnit, Request, Store, Unit};
+use tongbao::store::{
+    self, AttemptRow, CaptureRow, Group, Head, NextActionChange, OrderRow, Request, Row, StepUnit, Store, UniqueName,
+    Unit,
+};
 
 const START: Instant = Instant(1_760_000_000_000);
 const AMOUNT: i64 = 20_000;
@@ -130,34 +133,35 @@ impl Writing<'_> {
             None => events,
         };
         let step = decide(before, &events).unwrap();
-        let mut unit = OrderUnit {
-            id: before.id,
-            decided_at: step.after.last_at,
+        let order = &step.after;
+        let mut unit = StepUnit {
+            stream: order.id.into(),
             expected_version: before.version,
-            order: step.after.clone(),
+            version: order.version,
+            at: order.last_at,
+            decided_at: order.last_at,
+            head: Head::of(order, NextActionChange::Keep, order.last_at).unwrap(),
             journal: serde_json_canonicalizer::to_vec(&events).unwrap(),
-            request: request.map(Box::new),
-            next_action: NextActionChange::Keep,
-            attempts: Vec::new(),
-            captures: Vec::new(),
+            name: request.as_ref().map(|request| UniqueName::of(order, request)),
+            rows: request.into_iter().map(|request| Row::Order(Box::new(OrderRow::of(order, request)))).collect(),
             entries: Vec::new(),
             webhooks: Vec::new(),
-            payer: None,
-            paid_by: Vec::new(),
+            messages: Vec::new(),
+            taken: None,
             claim: None,
         };
         for write in step.writes {
             match write {
                 Write::OpenAttempt { ordinal } => {
-                    unit.attempts.push(AttemptRow { ordinal, frozen: "{}".into() });
+                    unit.rows.push(Row::Attempt(AttemptRow::of(order, ordinal, "{}".into()).unwrap()));
                 }
-                Write::Capture { index } => unit.captures.push(index),
+                Write::Capture { index } => unit.rows.push(Row::Capture(CaptureRow::of(order, index).unwrap())),
                 Write::Entry(entry) => unit.entries.push(entry),
                 Write::Webhook { .. } | Write::StoreNextAction | Write::WipeNextAction => {}
             }
         }
         self.number += 1;
-        let units = [Unit::Order(Box::new(unit))];
+        let units = [Unit::Step(Box::new(unit))];
         self.store.commit(&Group { epoch: self.epoch, at: START, number: self.number, units: &units }).await.unwrap();
         step.after
     }
@@ -204,30 +208,30 @@ async fn tampered_stores_are_found_out() {
     let table: [(&str, &'static str, &str); 12] = [
         (
             "an entry out of balance",
-            "UPDATE entries SET lines = replace(lines, '20060', '20061') WHERE kind = 'payment'",
+            "UPDATE entries SET lines = replace(lines, '20060', '20061') WHERE entry = 'payment'",
             "does not sum to zero",
         ),
         (
             "a balanced entry that is another",
             "UPDATE entries SET lines = replace(replace(lines, '20060', '20061'), '-20000', '-20001') \
-             WHERE kind = 'payment'",
+             WHERE entry = 'payment'",
             "its journal gives other entries",
         ),
-        ("an entry too few", "DELETE FROM entries WHERE kind = 'suspense_refund'", "its captures make the balances"),
+        ("an entry too few", "DELETE FROM entries WHERE entry = 'suspense_refund'", "its captures make the balances"),
         (
             "an entry of nobody",
-            "INSERT INTO entries SELECT zeroblob(16), version, place, kind, currency, at, lines FROM entries LIMIT 1",
+            "INSERT INTO entries SELECT kind, zeroblob(16), version, place, entry, currency, at, lines FROM entries LIMIT 1",
             "the balances are not the sums",
         ),
         ("a capture too few", "DELETE FROM captures WHERE amount_minor = 20060", "the channels' totals"),
         (
             "another snapshot",
-            "UPDATE orders SET snapshot = json_set(snapshot, '$.state', 'failed') WHERE state = 'submitted'",
+            "UPDATE heads SET snapshot = json_set(snapshot, '$.state', 'failed') WHERE state = 'submitted'",
             "another order than is stored: state",
         ),
         (
             "another state beside the snapshot",
-            "UPDATE orders SET state = 'failed' WHERE state = 'submitted'",
+            "UPDATE heads SET state = 'failed' WHERE state = 'submitted'",
             "and beside it as",
         ),
         ("a journal with a gap", "DELETE FROM journal WHERE version = 2", "version 2 of its journal is missing"),
@@ -238,7 +242,7 @@ async fn tampered_stores_are_found_out() {
             "another order than is stored",
         ),
         ("an unreadable journal", "UPDATE journal SET body = x'5b' WHERE version = 3", "cannot be read"),
-        ("an order that nobody would find", "UPDATE orders SET next_due_at = NULL", "would be found"),
+        ("an order that nobody would find", "UPDATE heads SET next_due_at = NULL", "would be found"),
     ];
     let folder = fixture().await;
     for (what, statement, fault) in table {

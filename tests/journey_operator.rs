@@ -154,7 +154,14 @@ async fn a_quarantined_order_is_mended(kind: Kind) {
     let order = client.create(&an_order("tea")).await.order(201);
     let id = text(&order, "id");
     app.kill().await;
-    execute(&app, kind, "UPDATE orders SET snapshot = '?' || snapshot, next_due_at = 0").await;
+    execute(&app, kind, "UPDATE heads SET snapshot = '?' || snapshot, next_due_at = 0").await;
+    match kind {
+        Kind::Sqlite => {}
+        Kind::Postgres => {
+            execute(&app, kind, "DELETE FROM due").await;
+            execute(&app, kind, "INSERT INTO due SELECT next_due_at, kind, id FROM heads").await;
+        }
+    }
     app.restart();
     app.ready().await;
 
@@ -182,7 +189,7 @@ async fn a_quarantined_order_is_mended(kind: Kind) {
     let next = operator.get(&format!("/v1/operator/quarantine?limit=1&cursor={}", text(&page, "next_cursor"))).await;
     assert_eq!((&next.body["data"][0]["order"], &next.body["next_cursor"]), (&json!(id), &Value::Null));
 
-    execute(&app, kind, "UPDATE orders SET snapshot = substr(snapshot, 2)").await;
+    execute(&app, kind, "UPDATE heads SET snapshot = substr(snapshot, 2)").await;
     for id in [done, id] {
         said(&app, &["operator", "retry", id]).await;
     }

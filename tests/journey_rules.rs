@@ -17,6 +17,7 @@ use support::proxy::{Cut, Proxy};
 use support::receiver::DELIVERY;
 use support::{app, eventually, seconds};
 use tokio::task::JoinHandle;
+use tongbao::domain::id::OrderId;
 
 /// An order for which no channel is chosen.
 fn undecided() -> Value {
@@ -185,7 +186,7 @@ quarantine_retry_ms = [300]
     let id = text(&order, "id");
     app.server.stop().await;
     let mut beside = Beside::of(&app.site).await;
-    beside.run("UPDATE orders SET snapshot = 'damaged' || snapshot").await;
+    beside.run("UPDATE heads SET snapshot = 'damaged' || snapshot").await;
     app.restart();
     app.ready().await;
 
@@ -207,7 +208,7 @@ quarantine_retry_ms = [300]
 
     // Only the callback that was kept can tell of the payment now.
     app.stop_gateway().await;
-    let repaired = "UPDATE orders SET snapshot = substr(snapshot, 8) WHERE snapshot LIKE 'damaged%'";
+    let repaired = "UPDATE heads SET snapshot = substr(snapshot, 8) WHERE snapshot LIKE 'damaged%'";
     beside.run(repaired).await;
     client.reaches(id, "succeeded", seconds(10)).await;
     eventually("the inbox is empty", seconds(5), || async { (kept().await == 0).then_some(()) }).await;
@@ -245,7 +246,8 @@ async fn the_journal_is_canonical_and_knows_no_payer(kind: Kind) {
     let store = books::open(&app.site);
     for order in &orders {
         let id = text(order, "id");
-        let rows = store.journal(id.parse().expect("an order's id")).await.expect("the journal is read");
+        let rows =
+            store.journal(id.parse::<OrderId>().expect("an order's id").into()).await.expect("the journal is read");
         assert!(rows.len() > 2, "{id} has taken steps");
         for row in &rows {
             let read: Value = serde_json::from_slice(&row.body).expect("a journal row is JSON");

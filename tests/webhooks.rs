@@ -19,14 +19,14 @@ use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
 use tongbao::domain::step;
 use tongbao::domain::time::{Instant, TimeScale};
-use tongbao::store::{Group, NextActionChange, OrderUnit, OutboxRow, Request, Unit};
+use tongbao::store::{Group, Head, NextActionChange, OrderRow, OutboxRow, Request, Row, StepUnit, UniqueName, Unit};
 
 /// More than a dispatcher looks through at once.
 const BACKLOG: u32 = 12_000;
 const GROUP: usize = 1_000;
 
 /// An order that was created and cancelled at `at`, and whose webhook nobody took yet.
-fn cancelled(number: u32, at: Instant, webhook_url: &str) -> OrderUnit {
+fn cancelled(number: u32, at: Instant, webhook_url: &str) -> StepUnit {
     let created = Created {
         id: OrderId::from_u128(u128::from(number)),
         platform: PlatformId(1),
@@ -66,36 +66,38 @@ fn cancelled(number: u32, at: Instant, webhook_url: &str) -> OrderUnit {
         | Write::StoreNextAction
         | Write::WipeNextAction => None,
     };
-    OrderUnit {
-        id: before.id,
-        decided_at: at,
+    let request = Request {
+        merchant_order_id: format!("backlog-{number}").into(),
+        body: r#"{"amount":"200.00","currency":"CNY","description":"tea","metadata":{}}"#.into(),
+        webhook_url: Some(webhook_url.into()),
+        payer: None,
+    };
+    let order = &step.after;
+    StepUnit {
+        stream: order.id.into(),
         expected_version: 0,
+        version: order.version,
+        at,
+        decided_at: at,
+        head: Head::of(order, NextActionChange::Keep, at).expect("an order is JSON"),
         journal: serde_json_canonicalizer::to_vec(&events).expect("events are JSON"),
-        request: Some(Box::new(Request {
-            merchant_order_id: format!("backlog-{number}").into(),
-            body: r#"{"amount":"200.00","currency":"CNY","description":"tea","metadata":{}}"#.into(),
-            webhook_url: Some(webhook_url.into()),
-            payer: None,
-        })),
-        next_action: NextActionChange::Keep,
-        attempts: Vec::new(),
-        captures: Vec::new(),
+        name: Some(UniqueName::of(order, &request)),
+        rows: vec![Row::Order(Box::new(OrderRow::of(order, request)))],
         entries: Vec::new(),
         webhooks: step.writes.iter().filter_map(told).collect(),
-        payer: None,
-        paid_by: Vec::new(),
+        messages: Vec::new(),
+        taken: None,
         claim: None,
-        order: step.after,
     }
 }
 
 /// Writes these orders into the store of a server that has stopped.
-async fn write(site: &Site, orders: Vec<OrderUnit>) {
+async fn write(site: &Site, orders: Vec<StepUnit>) {
     let store = support::books::open(site);
     let seen = store.owner().await.expect("there is an owner's row");
     let owner = store.take_over(&seen, "test").await.expect("the store answers").expect("nobody else is there");
     let mut number = owner.group;
-    let mut orders = orders.into_iter().map(|unit| Unit::Order(Box::new(unit))).peekable();
+    let mut orders = orders.into_iter().map(|unit| Unit::Step(Box::new(unit))).peekable();
     while orders.peek().is_some() {
         number += 1;
         let units: Vec<Unit> = orders.by_ref().take(GROUP).collect();
@@ -120,8 +122,8 @@ async fn a_silent_host_with_a_long_backlog_holds_nobody_back() {
     let now = Instant(support::gateway::now_s() * 1_000);
     let older = (1..=BACKLOG).map(|number| cancelled(number, now.plus_ms(-3_600_000), &nowhere));
     let newer = (BACKLOG + 1..=BACKLOG + 5).map(|number| cancelled(number, now.plus_ms(-60_000), &here));
-    let waiting: Vec<OrderUnit> = older.chain(newer).collect();
-    let told: Vec<String> = waiting[BACKLOG as usize..].iter().map(|unit| unit.id.to_string()).collect();
+    let waiting: Vec<StepUnit> = older.chain(newer).collect();
+    let told: Vec<String> = waiting[BACKLOG as usize..].iter().map(|unit| unit.stream.to_string()).collect();
     write(&app.site, waiting).await;
 
     app.restart();

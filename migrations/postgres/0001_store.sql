@@ -34,30 +34,49 @@ CREATE TABLE keys (
     revoked_at  BIGINT
 );
 
--- An order is loaded from its snapshot; the columns beside it are what rows are found by, and what was asked for.
+-- The changing part of every stream: what has a state, decides on events and keeps a journal of them. It is loaded from
+-- its snapshot; the columns beside it are what rows are found by. Kind 1 is orders. No index has a column that a step
+-- changes, and half of every page is left free: so a step's row stays on its page, and no index hears of it.
+CREATE TABLE heads (
+    kind        BIGINT NOT NULL,
+    id          UUID   NOT NULL,
+    version     BIGINT NOT NULL,
+    state       TEXT   NOT NULL,
+    -- What lists filter by besides: the channel of an order's attempt that matters, or else of its last one.
+    facet       TEXT,
+    -- When the stream next owes the world something; null when it owes nothing.
+    next_due_at BIGINT,
+    -- Of the owner under which the last step was taken.
+    epoch       BIGINT NOT NULL,
+    -- What remains to be done by whoever the stream waits for. It may hold a channel's secret, and is wiped with the
+    -- order's end.
+    next_action TEXT,
+    snapshot    TEXT   NOT NULL,
+    PRIMARY KEY (kind, id)
+) WITH (fillfactor = 50);
+
+-- What heads say of when they are due, as an index.
+CREATE TABLE due (
+    next_due_at BIGINT NOT NULL,
+    kind        BIGINT NOT NULL,
+    id          UUID   NOT NULL,
+    PRIMARY KEY (next_due_at, kind, id)
+);
+
+-- The fixed part of an order: what was asked for, and by whom.
 CREATE TABLE orders (
     id                UUID   PRIMARY KEY,
     platform_id       BIGINT NOT NULL,
     merchant_order_id TEXT   NOT NULL,
-    state             TEXT   NOT NULL,
-    -- Of the attempt that matters, or else of the last one.
-    channel           TEXT,
-    version           BIGINT NOT NULL,
     currency          TEXT   NOT NULL,
     amount_minor      BIGINT NOT NULL,
     created_at        BIGINT NOT NULL,
     expires_at        BIGINT NOT NULL,
-    -- When the order next owes the world something; null when it owes nothing.
-    next_due_at       BIGINT,
     request           TEXT   NOT NULL,
-    webhook_url       TEXT,
-    -- May hold a channel's secret; wiped when the order is final.
-    next_action       TEXT,
-    snapshot          TEXT   NOT NULL
+    webhook_url       TEXT
 );
 CREATE UNIQUE INDEX orders_by_merchant_id ON orders (platform_id, merchant_order_id);
 CREATE INDEX orders_by_platform ON orders (platform_id, id);
-CREATE INDEX orders_due ON orders (next_due_at, id) WHERE next_due_at IS NOT NULL;
 
 -- Who pays, apart from everything else, so that it can be erased. Ordinal -1 is who the order was created with; another
 -- one is who was named for that attempt and for those after it, until somebody else is named.
@@ -70,11 +89,12 @@ CREATE TABLE payers (
 
 -- The canonical JSON of each step's events, byte for byte.
 CREATE TABLE journal (
-    order_id UUID   NOT NULL,
-    version  BIGINT NOT NULL,
-    at       BIGINT NOT NULL,
-    body     BYTEA  NOT NULL,
-    PRIMARY KEY (order_id, version)
+    kind    BIGINT NOT NULL,
+    id      UUID   NOT NULL,
+    version BIGINT NOT NULL,
+    at      BIGINT NOT NULL,
+    body    BYTEA  NOT NULL,
+    PRIMARY KEY (kind, id, version)
 );
 
 -- The business fields that each attempt's request was first sent with. The columns beside them are for people.
@@ -102,16 +122,29 @@ CREATE TABLE captures (
     PRIMARY KEY (channel, account, reference)
 );
 
--- Balanced entries; lines is [["account", amount], …].
+-- Balanced entries of any stream; lines is [["account", amount], …].
 CREATE TABLE entries (
-    order_id UUID   NOT NULL,
+    kind     BIGINT NOT NULL,
+    id       UUID   NOT NULL,
     version  BIGINT NOT NULL,
     place    BIGINT NOT NULL,
-    kind     TEXT   NOT NULL,
+    entry    TEXT   NOT NULL,
     currency TEXT   NOT NULL,
     at       BIGINT NOT NULL,
     lines    TEXT   NOT NULL,
-    PRIMARY KEY (order_id, version, place)
+    PRIMARY KEY (kind, id, version, place)
+);
+
+-- Messages from stream to stream: written with the sender's step, and gone with the receiver's that takes it.
+CREATE TABLE messages (
+    to_kind   BIGINT NOT NULL,
+    to_id     UUID   NOT NULL,
+    from_kind BIGINT NOT NULL,
+    from_id   UUID   NOT NULL,
+    number    BIGINT NOT NULL,
+    at        BIGINT NOT NULL,
+    body      BYTEA  NOT NULL,
+    PRIMARY KEY (to_kind, to_id, from_kind, from_id, number)
 );
 
 -- Webhooks that were not delivered yet. The body is what every try sends, rendered when the fact was committed.

@@ -1,9 +1,9 @@
 -- The store of Tongbao on SQLite.
 --
 -- Instants are milliseconds since 1970-01-01T00:00:00Z, money is in minor units, an order's id is the 16 bytes of its
--- UUID. Tables that are looked up by their whole key have no row number: their rows lie in the order of the key, and
--- because ids grow with time, what is written together lies together. There are no foreign keys on the way of an
--- order: its rows come from one step, in one commit.
+-- UUID. Small rows that are looked up by their whole key have no row number and lie in the order of the key; long ones
+-- have, and lie in the order they came in, because a page that is split moves few of them. There are no foreign keys on
+-- the way of an order: its rows come from one step, in one commit.
 
 -- One row: which process may write, and how far it has got. Every commit begins by changing it.
 CREATE TABLE owner (
@@ -36,30 +36,42 @@ CREATE TABLE keys (
     revoked_at  INTEGER
 ) STRICT, WITHOUT ROWID;
 
--- An order is loaded from its snapshot; the columns beside it are what rows are found by, and what was asked for.
+-- The changing part of every stream: what has a state, decides on events and keeps a journal of them. It is loaded from
+-- its snapshot; the columns beside it are what rows are found by. Kind 1 is orders.
+CREATE TABLE heads (
+    kind        INTEGER NOT NULL,
+    id          BLOB    NOT NULL CHECK (length(id) = 16),
+    version     INTEGER NOT NULL,
+    state       TEXT    NOT NULL,
+    -- What lists filter by besides: the channel of an order's attempt that matters, or else of its last one.
+    facet       TEXT,
+    -- When the stream next owes the world something; null when it owes nothing.
+    next_due_at INTEGER,
+    -- Of the owner under which the last step was taken.
+    epoch       INTEGER NOT NULL,
+    -- What remains to be done by whoever the stream waits for. It may hold a channel's secret, and is wiped with the
+    -- order's end.
+    next_action TEXT,
+    snapshot    TEXT    NOT NULL,
+    PRIMARY KEY (kind, id)
+) STRICT;
+CREATE INDEX heads_due ON heads (next_due_at, kind, id) WHERE next_due_at IS NOT NULL;
+CREATE VIEW due AS SELECT next_due_at, kind, id FROM heads WHERE next_due_at IS NOT NULL;
+
+-- The fixed part of an order: what was asked for, and by whom.
 CREATE TABLE orders (
     id                BLOB    PRIMARY KEY CHECK (length(id) = 16),
     platform_id       INTEGER NOT NULL,
     merchant_order_id TEXT    NOT NULL,
-    state             TEXT    NOT NULL,
-    -- Of the attempt that matters, or else of the last one.
-    channel           TEXT,
-    version           INTEGER NOT NULL,
     currency          TEXT    NOT NULL,
     amount_minor      INTEGER NOT NULL,
     created_at        INTEGER NOT NULL,
     expires_at        INTEGER NOT NULL,
-    -- When the order next owes the world something; null when it owes nothing.
-    next_due_at       INTEGER,
     request           TEXT    NOT NULL,
-    webhook_url       TEXT,
-    -- May hold a channel's secret; wiped when the order is final.
-    next_action       TEXT,
-    snapshot          TEXT    NOT NULL
-) STRICT, WITHOUT ROWID;
+    webhook_url       TEXT
+) STRICT;
 CREATE UNIQUE INDEX orders_by_merchant_id ON orders (platform_id, merchant_order_id);
 CREATE INDEX orders_by_platform ON orders (platform_id, id);
-CREATE INDEX orders_due ON orders (next_due_at, id) WHERE next_due_at IS NOT NULL;
 
 -- Who pays, apart from everything else, so that it can be erased. Ordinal -1 is who the order was created with; another
 -- one is who was named for that attempt and for those after it, until somebody else is named.
@@ -72,12 +84,13 @@ CREATE TABLE payers (
 
 -- The canonical JSON of each step's events, byte for byte.
 CREATE TABLE journal (
-    order_id BLOB    NOT NULL,
-    version  INTEGER NOT NULL,
-    at       INTEGER NOT NULL,
-    body     BLOB    NOT NULL,
-    PRIMARY KEY (order_id, version)
-) STRICT, WITHOUT ROWID;
+    kind    INTEGER NOT NULL,
+    id      BLOB    NOT NULL,
+    version INTEGER NOT NULL,
+    at      INTEGER NOT NULL,
+    body    BLOB    NOT NULL,
+    PRIMARY KEY (kind, id, version)
+) STRICT;
 
 -- The business fields that each attempt's request was first sent with. The columns beside them are for people.
 CREATE TABLE attempts (
@@ -89,7 +102,7 @@ CREATE TABLE attempts (
     opened_at     INTEGER NOT NULL,
     frozen        TEXT    NOT NULL,
     PRIMARY KEY (order_id, ordinal)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 -- Money that a channel says it took: no reference of an account is ever booked twice.
 CREATE TABLE captures (
@@ -104,16 +117,29 @@ CREATE TABLE captures (
     PRIMARY KEY (channel, account, reference)
 ) STRICT, WITHOUT ROWID;
 
--- Balanced entries; lines is [["account", amount], …].
+-- Balanced entries of any stream; lines is [["account", amount], …].
 CREATE TABLE entries (
-    order_id BLOB    NOT NULL,
+    kind     INTEGER NOT NULL,
+    id       BLOB    NOT NULL,
     version  INTEGER NOT NULL,
     place    INTEGER NOT NULL,
-    kind     TEXT    NOT NULL,
+    entry    TEXT    NOT NULL,
     currency TEXT    NOT NULL,
     at       INTEGER NOT NULL,
     lines    TEXT    NOT NULL,
-    PRIMARY KEY (order_id, version, place)
+    PRIMARY KEY (kind, id, version, place)
+) STRICT;
+
+-- Messages from stream to stream: written with the sender's step, and gone with the receiver's that takes it.
+CREATE TABLE messages (
+    to_kind   INTEGER NOT NULL,
+    to_id     BLOB    NOT NULL,
+    from_kind INTEGER NOT NULL,
+    from_id   BLOB    NOT NULL,
+    number    INTEGER NOT NULL,
+    at        INTEGER NOT NULL,
+    body      BLOB    NOT NULL,
+    PRIMARY KEY (to_kind, to_id, from_kind, from_id, number)
 ) STRICT, WITHOUT ROWID;
 
 -- Webhooks that were not delivered yet. The body is what every try sends, rendered when the fact was committed.
@@ -131,7 +157,7 @@ CREATE TABLE outbox (
     trace       BLOB    NOT NULL CHECK (length(trace) = 16),
     body        BLOB    NOT NULL,
     PRIMARY KEY (order_id, sequence)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX outbox_due ON outbox (next_at, order_id, sequence);
 
 -- Verified callbacks that no order could take yet: what they tell, and the bytes it was read from. The same again is

@@ -31,6 +31,11 @@ impl StreamId {
             Kind(kind) => Partition::of_stream(kind, self.id),
         }
     }
+
+    /// The order whose stream this is; none of another kind's.
+    pub fn order(self) -> Option<OrderId> {
+        (self.kind == Kind::ORDER).then(|| OrderId::from_u128(self.id))
+    }
 }
 
 impl From<OrderId> for StreamId {

@@ -11,7 +11,7 @@ use super::inbox::Inbox;
 use super::order::desk::Desk;
 use crate::config;
 use crate::domain::time::Instant;
-use crate::store::{DueOrder, Store};
+use crate::store::{Due, Store};
 
 /// Slices per second in which overdue orders are taken up.
 const SLICES_PER_SECOND: u32 = 20;
@@ -32,7 +32,7 @@ pub struct Finder {
     desk: Desk,
     inbox: Arc<Inbox>,
     settings: config::Orders,
-    after: Option<DueOrder>,
+    after: Option<Due>,
     began: Monotonic,
     /// What was seen of [`clock::behind_ms`].
     behind_ms: i64,
@@ -89,17 +89,17 @@ impl Finder {
             }
         };
         let mut taken = 0;
-        for order in &due {
+        for found in &due {
             if taken == limit {
                 return Found::More;
             }
             // One in memory has its own timer, and does not leave before its row is due later than now.
-            let (directory, id) = (self.desk.directory(), order.id.as_u128());
-            if !directory.is_active(id) {
-                directory.take_up(id);
+            let directory = self.desk.directory();
+            if let Some(order) = found.stream.order().filter(|order| !directory.is_active(order.as_u128())) {
+                directory.take_up(order.as_u128());
                 taken += 1;
             }
-            self.after = Some(*order);
+            self.after = Some(*found);
         }
         if due.len() == page as usize {
             return Found::More;

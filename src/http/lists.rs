@@ -161,7 +161,7 @@ pub async fn events(
     let after = query.parse(Code::CursorInvalid, "cursor", why, read_version)?.unwrap_or(0);
     let stored = app.owned(platform.id, &id).await?;
     // One more than asked for tells whether there is a next page.
-    let mut journal = app.store.journal_page(stored.order.id, after, limit + 1).await?;
+    let mut journal = app.store.journal_page(stored.order.id.into(), after, limit + 1).await?;
     let is_last = journal.len() <= limit as usize;
     journal.truncate(limit as usize);
     let next_cursor = journal.last().filter(|_| !is_last).map(|row| URL_SAFE_NO_PAD.encode(row.version.to_be_bytes()));

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use sqlx::types::Uuid;
 
-use super::{
-    Claim, Delivery, GivenAnswer, Group, InboxReason, InboxRow, NextActionChange, OrderUnit, StoreError, Unit,
+use super::line::{Verb, Visitor, lines};
+use super::unit::{
+    CaptureRow, Claim, Group, MessageRow, NextActionChange, OrderRow, PutOff, Row, StepUnit, UniqueName, Unit,
 };
+use super::{Delivery, GivenAnswer, InboxReason, InboxRow, StoreError};
 use crate::domain::id::OrderId;
-use crate::domain::order::Order;
-use crate::domain::time::Instant;
+use crate::domain::stream::StreamId;
 
 /// Stands before every attempt: who the order was created with.
 const CREATED_WITH: i64 = -1;
@@ -21,166 +22,207 @@ pub fn key(id: OrderId) -> Uuid {
     Uuid::from_u128(id.as_u128())
 }
 
+/// The key of a stream's rows.
+pub fn stream_key(stream: StreamId) -> (i64, Uuid) {
+    (i64::from(stream.kind.0), Uuid::from_u128(stream.id))
+}
+
 #[derive(Debug, Default)]
 pub struct Batch {
     pub epoch: i64,
     pub number: i64,
     /// By the owner's clock.
     pub at: i64,
-    pub created: Vec<CreatedRow>,
-    pub moved: Vec<MovedRow>,
-    pub payers: Vec<PayerRow>,
-    pub journal: Vec<JournalLine>,
-    pub attempts: Vec<AttemptLine>,
-    pub captures: Vec<CaptureRow>,
-    pub entries: Vec<EntryRow>,
-    pub outbox: Vec<OutboxLine>,
-    pub inbox: Vec<InboxLine>,
-    pub inbox_done: Vec<i64>,
-    pub answers: Vec<AnswerLine>,
-    pub paid_by: Vec<PaidByLine>,
-    pub delivered: Vec<(Uuid, i64)>,
-    pub undelivered: Vec<UndeliveredRow>,
+    /// What new streams are called, in the order of the group.
+    pub names: Vec<Name>,
+    pub moved: Vec<MovedLine>,
+    pub put_off: Vec<PutOffLine>,
+    pub taken: Vec<TakenLine>,
+    new: Vec<HeadLine>,
+    orders: Vec<OrderLine>,
+    payers: Vec<PayerLine>,
+    journal: Vec<JournalLine>,
+    attempts: Vec<AttemptLine>,
+    captures: Vec<CaptureLine>,
+    entries: Vec<EntryLine>,
+    outbox: Vec<OutboxLine>,
+    messages: Vec<MessageLine>,
+    inbox: Vec<InboxLine>,
+    inbox_done: Vec<InboxDoneLine>,
+    answers: Vec<AnswerLine>,
+    paid_by: Vec<PaidByLine>,
+    delivered: Vec<DeliveredLine>,
+    undelivered: Vec<UndeliveredLine>,
 }
 
-/// A new order and its place in the group.
+/// The name of a new stream, and its place in the group.
 #[derive(Debug)]
-pub struct CreatedRow {
+pub struct Name {
     pub place: usize,
+    pub stream: StreamId,
     pub platform_id: i64,
-    pub merchant_order_id: String,
-    pub currency: &'static str,
-    pub amount_minor: i64,
-    pub created_at: i64,
-    pub expires_at: i64,
-    pub request: String,
-    pub webhook_url: Option<String>,
-    pub next_action: Option<String>,
-    pub head: Head,
+    pub merchant_order_id: Box<str>,
 }
 
-/// A step of an order that is there.
-#[derive(Debug)]
-pub struct MovedRow {
-    pub expected_version: i64,
-    /// Whether `next_action` is what the row gets, and what it gets.
-    pub next_action: NextActionChange,
-    pub head: Head,
-}
-
-/// What every step of an order writes into its row.
-#[derive(Debug)]
-pub struct Head {
-    pub id: Uuid,
-    pub version: i64,
-    pub state: &'static str,
-    pub channel: Option<&'static str>,
-    pub next_due_at: Option<i64>,
-    pub snapshot: String,
-}
-
-#[derive(Debug)]
-pub struct PayerRow {
-    pub order_id: Uuid,
-    pub ordinal: i64,
-    pub payer: String,
-}
-
-#[derive(Debug)]
-pub struct JournalLine {
-    pub order_id: Uuid,
-    pub version: i64,
-    pub at: i64,
-    pub body: Vec<u8>,
-}
-
-#[derive(Debug)]
-pub struct AttemptLine {
-    pub order_id: Uuid,
-    pub ordinal: i64,
-    pub channel: &'static str,
-    pub account: String,
-    pub payable_minor: i64,
-    pub opened_at: i64,
-    pub frozen: String,
-}
-
-#[derive(Debug)]
-pub struct CaptureRow {
-    pub channel: &'static str,
-    pub account: String,
-    pub reference: String,
-    pub order_id: Uuid,
-    pub ordinal: i64,
-    pub currency: &'static str,
-    pub amount_minor: i64,
-    pub at: i64,
-}
-
-#[derive(Debug)]
-pub struct EntryRow {
-    pub order_id: Uuid,
-    pub version: i64,
-    pub place: i64,
-    pub kind: &'static str,
-    pub currency: &'static str,
-    pub at: i64,
-    pub lines: String,
-}
-
-#[derive(Debug)]
-pub struct OutboxLine {
-    pub order_id: Uuid,
-    pub sequence: i64,
-    pub kind: &'static str,
-    pub at: i64,
-    /// Never later than now, though its order's last instant may lie ahead.
-    pub next_at: i64,
-    pub platform_id: i64,
-    pub url: Arc<str>,
-    pub trace: [u8; 16],
-    pub body: Arc<[u8]>,
-}
-
-#[derive(Debug)]
-pub struct InboxLine {
-    pub reason: &'static str,
-    pub channel: &'static str,
-    pub account: String,
-    pub number: String,
-    pub order_id: Option<Uuid>,
-    pub body: Vec<u8>,
-    pub raw: Vec<u8>,
-    pub digest: [u8; 32],
-    pub at: i64,
-}
-
-#[derive(Debug)]
-pub struct AnswerLine {
-    pub platform_id: i64,
-    pub key: String,
-    pub fingerprint: Vec<u8>,
-    pub order_id: Uuid,
-    pub status: Option<i64>,
-    pub body: Option<String>,
-    pub at: i64,
-}
-
-#[derive(Debug)]
-pub struct PaidByLine {
-    pub payer: [u8; 16],
-    pub channel: &'static str,
-    pub at: i64,
-}
-
-/// A webhook that is tried again, or never.
-#[derive(Debug)]
-pub struct UndeliveredRow {
-    pub order_id: Uuid,
-    pub sequence: i64,
-    pub tries: i64,
-    pub next_at: Option<i64>,
-    pub why: String,
+lines! {
+    struct HeadLine in "heads", Verb::Insert("") => {
+        kind: i64,
+        id: Uuid,
+        version: i64,
+        state: &'static str,
+        facet: Option<&'static str>,
+        next_due_at: Option<i64>,
+        epoch: i64,
+        next_action: Option<Box<str>>,
+        snapshot: Box<str>,
+    }
+    /// The step of a head that is there. Both databases have a statement of their own for it.
+    struct MovedLine in "heads", Verb::Update { keys: 3 } => {
+        kind: i64,
+        id: Uuid,
+        expected: i64,
+        version: i64,
+        state: &'static str,
+        facet: Option<&'static str>,
+        next_due_at: Option<i64>,
+        epoch: i64,
+        /// 1 where `next_action` is what the row gets, 0 where it keeps its own.
+        changes_action: i64,
+        next_action: Option<Box<str>>,
+        snapshot: Box<str>,
+    }
+    struct PutOffLine in "heads", Verb::Update { keys: 3 } => {
+        kind: i64,
+        id: Uuid,
+        version: i64,
+        next_due_at: i64,
+    }
+    struct OrderLine in "orders", Verb::Insert("") => {
+        id: Uuid,
+        platform_id: i64,
+        merchant_order_id: Box<str>,
+        currency: &'static str,
+        amount_minor: i64,
+        created_at: i64,
+        expires_at: i64,
+        request: Box<str>,
+        webhook_url: Option<Box<str>>,
+    }
+    struct PayerLine in "payers", Verb::Insert("ON CONFLICT (order_id, ordinal) DO UPDATE SET payer = excluded.payer") => {
+        order_id: Uuid,
+        ordinal: i64,
+        payer: Box<str>,
+    }
+    struct JournalLine in "journal", Verb::Insert("") => {
+        kind: i64,
+        id: Uuid,
+        version: i64,
+        at: i64,
+        body: Vec<u8>,
+    }
+    struct AttemptLine in "attempts", Verb::Insert("") => {
+        order_id: Uuid,
+        ordinal: i64,
+        channel: &'static str,
+        account: Box<str>,
+        payable_minor: i64,
+        opened_at: i64,
+        frozen: Box<str>,
+    }
+    struct CaptureLine in "captures", Verb::Insert("") => {
+        channel: &'static str,
+        account: Box<str>,
+        reference: Box<str>,
+        order_id: Uuid,
+        ordinal: i64,
+        currency: &'static str,
+        amount_minor: i64,
+        at: i64,
+    }
+    struct EntryLine in "entries", Verb::Insert("") => {
+        kind: i64,
+        id: Uuid,
+        version: i64,
+        place: i64,
+        entry: &'static str,
+        currency: &'static str,
+        at: i64,
+        lines: Box<str>,
+    }
+    struct OutboxLine in "outbox", Verb::Insert("") => {
+        order_id: Uuid,
+        sequence: i64,
+        kind: &'static str,
+        at: i64,
+        /// Never later than now, though its order's last instant may lie ahead.
+        next_at: i64,
+        platform_id: i64,
+        url: Arc<str>,
+        trace: [u8; 16],
+        body: Arc<[u8]>,
+    }
+    struct DeliveredLine in "outbox", Verb::Delete => {
+        order_id: Uuid,
+        sequence: i64,
+    }
+    /// A webhook that is tried again, or never.
+    struct UndeliveredLine in "outbox", Verb::Update { keys: 2 } => {
+        order_id: Uuid,
+        sequence: i64,
+        tries: i64,
+        next_at: Option<i64>,
+        why: Box<str>,
+    }
+    struct MessageLine in "messages", Verb::Insert("") => {
+        to_kind: i64,
+        to_id: Uuid,
+        from_kind: i64,
+        from_id: Uuid,
+        number: i64,
+        at: i64,
+        body: Vec<u8>,
+    }
+    struct TakenLine in "messages", Verb::Delete => {
+        to_kind: i64,
+        to_id: Uuid,
+        from_kind: i64,
+        from_id: Uuid,
+        number: i64,
+    }
+    struct InboxLine in "inbox", Verb::Insert("ON CONFLICT (digest) DO NOTHING") => {
+        reason: &'static str,
+        channel: &'static str,
+        account: Box<str>,
+        number: Box<str>,
+        order_id: Option<Uuid>,
+        body: Vec<u8>,
+        raw: Vec<u8>,
+        digest: [u8; 32],
+        at: i64,
+    }
+    struct InboxDoneLine in "inbox", Verb::Delete => {
+        id: i64,
+    }
+    struct AnswerLine in "answers", Verb::Insert(
+        "ON CONFLICT (platform_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, \
+         order_id = excluded.order_id, status = excluded.status, body = excluded.body, at = excluded.at"
+    ) => {
+        platform_id: i64,
+        key: Box<str>,
+        fingerprint: [u8; 32],
+        order_id: Uuid,
+        status: Option<i64>,
+        body: Option<Box<str>>,
+        at: i64,
+    }
+    struct PaidByLine in "payer_channels", Verb::Insert(
+        "ON CONFLICT (payer) DO UPDATE SET channel = excluded.channel, at = excluded.at \
+         WHERE excluded.at >= payer_channels.at"
+    ) => {
+        payer: [u8; 16],
+        channel: &'static str,
+        at: i64,
+    }
 }
 
 impl Batch {
@@ -190,10 +232,11 @@ impl Batch {
         let mut batch = Batch { epoch: group.epoch, number: group.number, at: group.at.0, ..Batch::default() };
         for (place, unit) in group.units.iter().enumerate() {
             match unit {
-                Unit::Order(unit) => batch.take_order(place, unit)?,
+                Unit::Step(unit) => batch.take_step(place, unit)?,
+                Unit::PutOff(put_off) => batch.put_off.push(PutOffLine::of(put_off)),
                 Unit::Answer(answer) => batch.answers.push(AnswerLine::of(&answer.claim, answer.given.as_ref())),
                 Unit::Inbox(row) => batch.inbox.push(InboxLine::of(row)),
-                Unit::InboxDone { id } => batch.inbox_done.push(*id),
+                Unit::InboxDone { id } => batch.inbox_done.push(InboxDoneLine { id: *id }),
                 Unit::Delivery(delivery) => batch.take_delivery(delivery),
             }
         }
@@ -201,17 +244,49 @@ impl Batch {
         Ok(batch)
     }
 
-    fn take_order(&mut self, place: usize, unit: &OrderUnit) -> Result<(), StoreError> {
-        let order = &unit.order;
-        let contradiction = |what: &str| StoreError::Corrupt(format!("the unit of {} {what}", unit.id));
-        let head = Head::of(order, unit.decided_at)?;
-        let (id, version, at) = (head.id, head.version, order.last_at.0);
+    /// Goes through all rows that one statement a table writes: what is written besides are heads that are there, and
+    /// messages that are taken.
+    pub fn visit<V: Visitor>(&self, visitor: &mut V) -> Result<(), V::Fault> {
+        visitor.visit(&self.orders)?;
+        visitor.visit(&self.payers)?;
+        visitor.visit(&self.journal)?;
+        visitor.visit(&self.attempts)?;
+        visitor.visit(&self.captures)?;
+        visitor.visit(&self.entries)?;
+        visitor.visit(&self.outbox)?;
+        visitor.visit(&self.messages)?;
+        visitor.visit(&self.delivered)?;
+        visitor.visit(&self.undelivered)?;
+        visitor.visit(&self.inbox)?;
+        visitor.visit(&self.inbox_done)?;
+        visitor.visit(&self.answers)?;
+        visitor.visit(&self.paid_by)
+    }
+
+    /// The heads of new streams.
+    pub fn new_heads(&self) -> &[HeadLine] {
+        &self.new
+    }
+
+    fn take_step(&mut self, place: usize, unit: &StepUnit) -> Result<(), StoreError> {
+        let contradiction = |what: &str| StoreError::Corrupt(format!("the unit of {} {what}", unit.stream));
+        let (kind, id) = stream_key(unit.stream);
+        let version = i64::from(unit.version);
+        if unit.expected_version.checked_add(1) != Some(unit.version) {
+            return Err(contradiction("skips a version"));
+        }
+        let is_named = unit.rows.iter().any(|row| match row {
+            Row::Order(_) => true,
+            Row::Payer(_) | Row::Attempt(_) | Row::Capture(_) | Row::PaidBy(_) => false,
+        });
+        match (&unit.name, unit.expected_version) {
+            (Some(name), 0) if is_named => self.names.push(Name::of(place, unit.stream, name)),
+            (None, _) if !is_named => {}
+            (Some(_), 0) => return Err(contradiction("has a name and no row that keeps it")),
+            (Some(_), _) => return Err(contradiction("names what is there")),
+            (None, _) => return Err(contradiction("has no name and a row that needs one")),
+        }
         self.answers.extend(unit.claim.as_deref().map(|claim| AnswerLine::of(claim, None)));
-        self.paid_by.extend(unit.paid_by.iter().map(|last| PaidByLine {
-            payer: last.payer.0,
-            channel: last.channel.name(),
-            at: last.at.0,
-        }));
         self.outbox.extend(unit.webhooks.iter().map(|webhook| OutboxLine {
             order_id: id,
             sequence: i64::from(webhook.sequence),
@@ -223,128 +298,154 @@ impl Batch {
             trace: webhook.trace.to_be_bytes(),
             body: webhook.body.clone(),
         }));
-        self.payers.extend(unit.payer.as_ref().map(|named| PayerRow {
-            order_id: id,
-            ordinal: i64::from(named.ordinal),
-            payer: named.payer.to_string(),
+        self.messages.extend(unit.messages.iter().map(|message| MessageLine::of(unit.stream, message)));
+        self.taken.extend(unit.taken.map(|taken| {
+            let (from_kind, from_id) = stream_key(taken.from);
+            TakenLine { to_kind: kind, to_id: id, from_kind, from_id, number: i64::from(taken.number) }
         }));
-        match (&unit.request, unit.expected_version) {
-            (Some(request), 0) => {
-                let payer = request.payer.as_deref();
-                self.payers.extend(payer.map(|payer| PayerRow {
-                    order_id: id,
-                    ordinal: CREATED_WITH,
-                    payer: payer.to_owned(),
-                }));
-                self.created.push(CreatedRow {
-                    place,
-                    platform_id: i64::from(order.platform.0),
-                    merchant_order_id: request.merchant_order_id.to_string(),
-                    currency: order.currency.code(),
-                    amount_minor: order.amount_minor,
-                    created_at: order.created_at.0,
-                    expires_at: order.expires_at.0,
-                    request: request.body.to_string(),
-                    webhook_url: request.webhook_url.as_deref().map(str::to_owned),
-                    next_action: match &unit.next_action {
-                        NextActionChange::Store(action) => Some(action.to_string()),
-                        NextActionChange::Keep | NextActionChange::Wipe => None,
-                    },
-                    head,
-                });
-            }
-            (None, expected) if expected > 0 => self.moved.push(MovedRow {
-                expected_version: i64::from(expected),
-                next_action: unit.next_action.clone(),
-                head,
-            }),
-            (Some(_), _) => return Err(contradiction("asks anew for an order that is there")),
-            (None, _) => return Err(contradiction("is new and has no request")),
-        }
-        self.journal.push(JournalLine { order_id: id, version, at, body: unit.journal.clone() });
-        for row in &unit.attempts {
-            let attempt = order.attempt(row.ordinal).ok_or_else(|| contradiction("freezes an attempt it has not"))?;
-            self.attempts.push(AttemptLine {
-                order_id: id,
-                ordinal: i64::from(row.ordinal),
-                channel: attempt.channel().name(),
-                account: attempt.account.name().to_owned(),
-                payable_minor: attempt.payable_minor,
-                opened_at: attempt.opened_at.0,
-                frozen: row.frozen.to_string(),
-            });
-        }
-        for index in &unit.captures {
-            let capture = order.captures.get(usize::from(*index));
-            let capture = capture.ok_or_else(|| contradiction("books a capture it has not"))?;
-            let attempt = order.attempt(capture.ordinal);
-            let attempt = attempt.ok_or_else(|| contradiction("has a capture of no attempt"))?;
-            self.captures.push(CaptureRow {
-                channel: attempt.channel().name(),
-                account: attempt.account.name().to_owned(),
-                reference: capture.reference.to_string(),
-                order_id: id,
-                ordinal: i64::from(capture.ordinal),
-                currency: order.currency.code(),
-                amount_minor: capture.amount_minor,
-                at: capture.at.0,
-            });
+        self.take_head(unit);
+        self.journal.push(JournalLine { kind, id, version, at: unit.at.0, body: unit.journal.clone() });
+        for row in &unit.rows {
+            self.take_row(id, row);
         }
         for (entry, place) in unit.entries.iter().zip(0..) {
-            self.entries.push(EntryRow {
-                order_id: id,
+            self.entries.push(EntryLine {
+                kind,
+                id,
                 version,
                 place,
-                kind: entry.kind().name(),
+                entry: entry.kind().name(),
                 currency: entry.currency().code(),
-                at,
-                lines: serde_json::to_string(entry.lines()).map_err(unwritable)?,
+                at: unit.at.0,
+                lines: serde_json::to_string(entry.lines()).map_err(unwritable)?.into(),
             });
         }
         Ok(())
     }
 
+    fn take_head(&mut self, unit: &StepUnit) {
+        let ((kind, id), head) = (stream_key(unit.stream), &unit.head);
+        let (changes_action, next_action) = match &head.next_action {
+            NextActionChange::Keep => (0, None),
+            NextActionChange::Store(action) => (1, Some(action.clone())),
+            NextActionChange::Wipe => (1, None),
+        };
+        let (version, state, facet, epoch) = (i64::from(unit.version), head.state, head.facet, self.epoch);
+        let (next_due_at, snapshot) = (head.next_due_at.map(|due| due.0), head.snapshot.clone());
+        if unit.expected_version == 0 {
+            self.new.push(HeadLine { kind, id, version, state, facet, next_due_at, epoch, next_action, snapshot });
+            return;
+        }
+        let expected = i64::from(unit.expected_version);
+        self.moved.push(MovedLine {
+            kind,
+            id,
+            expected,
+            version,
+            state,
+            facet,
+            next_due_at,
+            epoch,
+            changes_action,
+            next_action,
+            snapshot,
+        });
+    }
+
+    fn take_row(&mut self, order_id: Uuid, row: &Row) {
+        match row {
+            Row::Order(row) => {
+                self.payers.extend(row.request.payer.as_ref().map(|payer| PayerLine {
+                    order_id,
+                    ordinal: CREATED_WITH,
+                    payer: payer.clone(),
+                }));
+                self.orders.push(OrderLine::of(order_id, row));
+            }
+            Row::Payer(named) => {
+                self.payers.push(PayerLine { order_id, ordinal: i64::from(named.ordinal), payer: named.payer.clone() })
+            }
+            Row::Attempt(row) => self.attempts.push(AttemptLine {
+                order_id,
+                ordinal: i64::from(row.ordinal),
+                channel: row.account.channel().name(),
+                account: row.account.name().into(),
+                payable_minor: row.payable_minor,
+                opened_at: row.opened_at.0,
+                frozen: row.frozen.clone(),
+            }),
+            Row::Capture(row) => self.captures.push(CaptureLine::of(order_id, row)),
+            Row::PaidBy(last) => {
+                self.paid_by.push(PaidByLine { payer: last.payer.0, channel: last.channel.name(), at: last.at.0 })
+            }
+        }
+    }
+
     fn take_delivery(&mut self, delivery: &Delivery) {
         let (order, sequence, tries, next_at, why) = match delivery {
             Delivery::Delivered { order, sequence } => {
-                return self.delivered.push((key(*order), i64::from(*sequence)));
+                self.delivered.push(DeliveredLine { order_id: key(*order), sequence: i64::from(*sequence) });
+                return;
             }
             Delivery::Failed { order, sequence, tries, next_at, why } => (order, sequence, tries, Some(next_at.0), why),
             Delivery::Dead { order, sequence, tries, why } => (order, sequence, tries, None, why),
         };
-        self.undelivered.push(UndeliveredRow {
+        self.undelivered.push(UndeliveredLine {
             order_id: key(*order),
             sequence: i64::from(*sequence),
             tries: i64::from(*tries),
             next_at,
-            why: why.to_string(),
+            why: why.clone(),
         });
     }
 
-    /// Takes out every row of these new orders.
-    pub fn leave_out(&mut self, losers: &HashSet<Uuid>) {
-        self.payers.retain(|row| !losers.contains(&row.order_id));
-        self.journal.retain(|row| !losers.contains(&row.order_id));
-        self.attempts.retain(|row| !losers.contains(&row.order_id));
-        self.captures.retain(|row| !losers.contains(&row.order_id));
-        self.entries.retain(|row| !losers.contains(&row.order_id));
-        self.outbox.retain(|row| !losers.contains(&row.order_id));
+    /// Takes the losers out with all their rows: new streams whose name is taken, by one that is there or by one that
+    /// stands before them in the group. `taken` are names that are on record, by their index; the losers' places come
+    /// back.
+    pub fn leave_losers_out(&mut self, taken: &HashSet<usize>) -> Vec<usize> {
+        let (mut seen, mut losers, mut places) = (HashSet::new(), HashSet::new(), Vec::new());
+        for (index, name) in self.names.iter().enumerate() {
+            if taken.contains(&index) || !seen.insert((name.platform_id, &name.merchant_order_id)) {
+                losers.insert(stream_key(name.stream));
+                places.push(name.place);
+            }
+        }
+        if !losers.is_empty() {
+            self.leave_out(&losers);
+        }
+        places
     }
 
-    /// Two writers that take their locks in the same order cannot wait for each other. Of two new orders with one
-    /// merchant order id the first of the group stays first.
+    fn leave_out(&mut self, losers: &HashSet<(i64, Uuid)>) {
+        // Only orders have names, and rows in these tables.
+        let orders: HashSet<Uuid> = losers.iter().map(|(_, id)| *id).collect();
+        self.new.retain(|row| !losers.contains(&(row.kind, row.id)));
+        self.journal.retain(|row| !losers.contains(&(row.kind, row.id)));
+        self.entries.retain(|row| !losers.contains(&(row.kind, row.id)));
+        self.messages.retain(|row| !losers.contains(&(row.from_kind, row.from_id)));
+        self.taken.retain(|row| !losers.contains(&(row.to_kind, row.to_id)));
+        self.orders.retain(|row| !orders.contains(&row.id));
+        self.payers.retain(|row| !orders.contains(&row.order_id));
+        self.attempts.retain(|row| !orders.contains(&row.order_id));
+        self.captures.retain(|row| !orders.contains(&row.order_id));
+        self.outbox.retain(|row| !orders.contains(&row.order_id));
+        self.answers.retain(|row| !orders.contains(&row.order_id));
+    }
+
+    /// Two writers that take their locks in the same order cannot wait for each other.
     fn sort(&mut self) {
-        self.created.sort_by(|a, b| {
-            (a.platform_id, &a.merchant_order_id, a.place).cmp(&(b.platform_id, &b.merchant_order_id, b.place))
-        });
-        self.moved.sort_by_key(|row| row.head.id);
+        self.new.sort_by_key(|row| (row.kind, row.id));
+        self.moved.sort_by_key(|row| (row.kind, row.id));
+        self.orders.sort_by(|a, b| (a.platform_id, &a.merchant_order_id).cmp(&(b.platform_id, &b.merchant_order_id)));
         self.payers.sort_by_key(|row| (row.order_id, row.ordinal));
-        self.journal.sort_by_key(|row| (row.order_id, row.version));
+        self.journal.sort_by_key(|row| (row.kind, row.id, row.version));
         self.attempts.sort_by_key(|row| (row.order_id, row.ordinal));
         self.captures.sort_by(|a, b| (a.channel, &a.account, &a.reference).cmp(&(b.channel, &b.account, &b.reference)));
-        self.entries.sort_by_key(|row| (row.order_id, row.version, row.place));
+        self.entries.sort_by_key(|row| (row.kind, row.id, row.version, row.place));
         self.outbox.sort_by_key(|row| (row.order_id, row.sequence));
-        self.delivered.sort_unstable();
+        self.messages.sort_by_key(|row| (row.to_kind, row.to_id, row.from_kind, row.from_id, row.number));
+        self.taken.sort_by_key(|row| (row.to_kind, row.to_id, row.from_kind, row.from_id, row.number));
+        self.delivered.sort_by_key(|row| (row.order_id, row.sequence));
         self.undelivered.sort_by_key(|row| (row.order_id, row.sequence));
         // The last answer given under a key is the one that stands.
         self.answers.reverse();
@@ -353,20 +454,12 @@ impl Batch {
         // Of several payments of one payer the newest is the last one.
         self.paid_by.sort_by_key(|row| (row.payer, Reverse(row.at)));
         self.paid_by.dedup_by_key(|row| row.payer);
-    }
-}
-
-impl Head {
-    fn of(order: &Order, now: Instant) -> Result<Self, StoreError> {
-        let attempt = order.current_attempt().or_else(|| order.attempts.last());
-        Ok(Head {
-            id: key(order.id),
-            version: i64::from(order.version),
-            state: order.state.name(),
-            channel: attempt.map(|attempt| attempt.channel().name()),
-            next_due_at: order.next_due_at(now).map(|due| due.0),
-            snapshot: serde_json::to_string(order).map_err(unwritable)?,
-        })
+        // A step says itself when its stream is due, and one row cannot be changed twice in a statement.
+        let moved: HashSet<(i64, Uuid)> = self.moved.iter().map(|row| (row.kind, row.id)).collect();
+        self.put_off.retain(|row| !moved.contains(&(row.kind, row.id)));
+        self.put_off.reverse();
+        self.put_off.sort_by_key(|row| (row.kind, row.id));
+        self.put_off.dedup_by_key(|row| (row.kind, row.id));
     }
 }
 
@@ -374,15 +467,68 @@ fn unwritable(error: serde_json::Error) -> StoreError {
     StoreError::Corrupt(format!("a row cannot be written: {error}"))
 }
 
+impl Name {
+    fn of(place: usize, stream: StreamId, name: &UniqueName) -> Self {
+        let platform_id = i64::from(name.platform.0);
+        Name { place, stream, platform_id, merchant_order_id: name.merchant_order_id.clone() }
+    }
+}
+
+impl PutOffLine {
+    fn of(put_off: &PutOff) -> Self {
+        let (kind, id) = stream_key(put_off.stream);
+        PutOffLine { kind, id, version: i64::from(put_off.version), next_due_at: put_off.next_due_at.0 }
+    }
+}
+
+impl OrderLine {
+    fn of(id: Uuid, row: &OrderRow) -> Self {
+        OrderLine {
+            id,
+            platform_id: i64::from(row.platform.0),
+            merchant_order_id: row.request.merchant_order_id.clone(),
+            currency: row.currency.code(),
+            amount_minor: row.amount_minor,
+            created_at: row.created_at.0,
+            expires_at: row.expires_at.0,
+            request: row.request.body.clone(),
+            webhook_url: row.request.webhook_url.clone(),
+        }
+    }
+}
+
+impl CaptureLine {
+    fn of(order_id: Uuid, row: &CaptureRow) -> Self {
+        CaptureLine {
+            channel: row.account.channel().name(),
+            account: row.account.name().into(),
+            reference: row.reference.clone(),
+            order_id,
+            ordinal: i64::from(row.ordinal),
+            currency: row.currency.code(),
+            amount_minor: row.amount_minor,
+            at: row.at.0,
+        }
+    }
+}
+
+impl MessageLine {
+    fn of(from: StreamId, message: &MessageRow) -> Self {
+        let ((to_kind, to_id), (from_kind, from_id)) = (stream_key(message.to), stream_key(from));
+        let (number, at) = (i64::from(message.number), message.at.0);
+        MessageLine { to_kind, to_id, from_kind, from_id, number, at, body: message.body.to_vec() }
+    }
+}
+
 impl AnswerLine {
     fn of(claim: &Claim, given: Option<&GivenAnswer>) -> Self {
         AnswerLine {
             platform_id: i64::from(claim.platform.0),
-            key: claim.key.to_string(),
-            fingerprint: claim.fingerprint.to_vec(),
+            key: claim.key.clone(),
+            fingerprint: claim.fingerprint,
             order_id: key(claim.order),
             status: given.map(|given| i64::from(given.status)),
-            body: given.map(|given| given.body.to_string()),
+            body: given.map(|given| given.body.clone()),
             at: claim.at.0,
         }
     }
@@ -393,8 +539,8 @@ impl InboxLine {
         InboxLine {
             reason: row.reason.name(),
             channel: row.account.channel().name(),
-            account: row.account.name().to_owned(),
-            number: row.number.to_string(),
+            account: row.account.name().into(),
+            number: row.number.clone(),
             order_id: row.order.map(key),
             body: row.body.clone(),
             raw: row.raw.clone(),

@@ -1,14 +1,17 @@
 //! The store: SQL and nothing but SQL. One trait, two implementations.
 //!
-//! Everything that an order's step makes durable arrives as [`Unit`]s in a [`Group`]; one group is one atomic commit,
+//! Everything that a stream's step makes durable arrives as [`Unit`]s in a [`Group`]; one group is one atomic commit,
 //! whose first act is the owner's row (fence, beat, number). Reads see only what is durable.
 
 mod batch;
 mod lanes;
+mod line;
+mod orders;
 mod postgres;
 mod rows;
 mod sqlite;
 mod statements;
+mod unit;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -25,10 +28,12 @@ use sqlx::migrate::Migrator;
 use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId};
-use crate::domain::ledger::Entry;
 use crate::domain::order::{FeeBearer, Order, State};
 use crate::domain::payer::PayerMark;
+use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
+
+pub use unit::*;
 
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
@@ -85,60 +90,6 @@ pub struct Owner {
     pub at: Instant,
 }
 
-/// Units that are committed together or not at all.
-#[derive(Debug)]
-pub struct Group<'a> {
-    pub epoch: i64,
-    /// The number this group will have: the last one's plus one.
-    pub number: i64,
-    /// By the owner's clock.
-    pub at: Instant,
-    pub units: &'a [Unit],
-}
-
-/// What one waiter wants durable.
-#[derive(Debug)]
-pub enum Unit {
-    /// A step of an order. At most one unit of an order stands in a group.
-    Order(Box<OrderUnit>),
-    /// The answer given under an `Idempotency-Key`.
-    Answer(Box<KeptAnswer>),
-    /// A verified callback that no order could take.
-    Inbox(Box<InboxRow>),
-    /// The inbox row was taken up.
-    InboxDone { id: i64 },
-    /// What became of webhook deliveries.
-    Delivery(Delivery),
-}
-
-#[derive(Debug)]
-pub struct OrderUnit {
-    /// When it was decided, by the clock: the order's last instant may lie ahead of it.
-    pub decided_at: Instant,
-    pub id: OrderId,
-    /// The version that the step was decided on; 0 for a new order. The row must have it, or the group fails.
-    pub expected_version: u32,
-    /// The order as it is after the step; `order.version` is the journal's version.
-    pub order: Order,
-    /// The canonical JSON of the step's events.
-    pub journal: Vec<u8>,
-    /// Present for a new order, and only then.
-    pub request: Option<Box<Request>>,
-    pub next_action: NextActionChange,
-    /// Who was named to pay, where that was not by the request that created the order.
-    pub payer: Option<NamedPayer>,
-    /// The requests that new attempts were opened with, by ordinal.
-    pub attempts: Vec<AttemptRow>,
-    /// Indices into `order.captures` that are new.
-    pub captures: Vec<u16>,
-    pub entries: Vec<Entry>,
-    pub webhooks: Vec<OutboxRow>,
-    /// What its payer paid by in this step, once for each of the payer's names.
-    pub paid_by: Vec<LastChannel>,
-    /// The request under an `Idempotency-Key` that this step is taken for.
-    pub claim: Option<Box<Claim>>,
-}
-
 /// What the platform asked for, as it was first: what repeats are compared with. The payer lies in a table of its own.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Request {
@@ -150,52 +101,11 @@ pub struct Request {
     pub payer: Option<Box<str>>,
 }
 
-/// Who pays from an attempt on: the attempts before it keep who they were opened for.
-#[derive(Clone, PartialEq, Eq)]
-pub struct NamedPayer {
-    pub ordinal: u8,
-    /// JSON, as in [`Request::payer`].
-    pub payer: Box<str>,
-}
-
-/// Without the payer, who belongs in no log.
-impl fmt::Debug for NamedPayer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NamedPayer").field("ordinal", &self.ordinal).finish_non_exhaustive()
-    }
-}
-
 /// Without the payer, who belongs in no log, and what was said of the order besides.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request").field("merchant_order_id", &self.merchant_order_id).finish_non_exhaustive()
     }
-}
-
-#[derive(Clone, PartialEq, Eq)]
-pub enum NextActionChange {
-    Keep,
-    /// JSON.
-    Store(Box<str>),
-    Wipe,
-}
-
-/// Whoever has a next action may pay by it; some hold a secret.
-impl fmt::Debug for NextActionChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            NextActionChange::Keep => "Keep",
-            NextActionChange::Store(_) => "Store",
-            NextActionChange::Wipe => "Wipe",
-        })
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttemptRow {
-    pub ordinal: u8,
-    /// The business fields of its request, frozen: JSON, and nothing personal in it.
-    pub frozen: Box<str>,
 }
 
 /// An attempt's request as it is stored, and who pays, which lies elsewhere.
@@ -235,26 +145,6 @@ impl fmt::Debug for OutboxRow {
         let mut shown = f.debug_struct("OutboxRow");
         shown.field("kind", kind).field("sequence", sequence).field("at", at).finish_non_exhaustive()
     }
-}
-
-/// What a payer paid by last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LastChannel {
-    pub payer: PayerMark,
-    pub channel: Channel,
-    pub at: Instant,
-}
-
-/// That a request under an `Idempotency-Key` was carried out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
-    pub platform: PlatformId,
-    pub key: Box<str>,
-    /// SHA-256 of method, path and body.
-    pub fingerprint: [u8; 32],
-    /// The order that was asked.
-    pub order: OrderId,
-    pub at: Instant,
 }
 
 /// What is on record under an `Idempotency-Key`.
@@ -346,13 +236,6 @@ pub enum Delivery {
     },
 }
 
-/// What a commit did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committed {
-    /// Places of new orders in the group whose merchant order id was taken: nothing of them was written.
-    pub duplicates: Vec<usize>,
-}
-
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredOrder {
     pub order: Order,
@@ -361,6 +244,8 @@ pub struct StoredOrder {
     pub payer: Option<Box<str>>,
     /// JSON; none when nothing remains to be done by the payer.
     pub next_action: Option<Box<str>>,
+    /// Of the owner under which the last step was taken.
+    pub epoch: i64,
 }
 
 /// Without what remains to be done by the payer: see [`NextActionChange`].
@@ -369,6 +254,44 @@ impl fmt::Debug for StoredOrder {
         let (order, request) = (&self.order, &self.request);
         f.debug_struct("StoredOrder").field("order", order).field("request", request).finish_non_exhaustive()
     }
+}
+
+/// What is stored of any stream's last version.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredHead {
+    pub version: u32,
+    /// Of the owner under which the last step was taken.
+    pub epoch: i64,
+    pub state: Box<str>,
+    pub facet: Option<Box<str>>,
+    pub next_due_at: Option<Instant>,
+    pub next_action: Option<Box<str>>,
+    pub snapshot: Box<str>,
+}
+
+/// Without what remains to be done by the payer: see [`NextActionChange`].
+impl fmt::Debug for StoredHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("StoredHead");
+        shown.field("version", &self.version).field("epoch", &self.epoch).field("state", &self.state);
+        shown.field("facet", &self.facet).field("next_due_at", &self.next_due_at);
+        shown.field("snapshot", &self.snapshot).finish_non_exhaustive()
+    }
+}
+
+/// A message that was not taken yet, by whom it is for, who sent it, and its number there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MessageKey {
+    pub to: StreamId,
+    pub from: StreamId,
+    pub number: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredMessage {
+    pub key: MessageKey,
+    pub at: Instant,
+    pub body: Box<[u8]>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -443,10 +366,11 @@ pub struct DeadLetter {
     pub why: String,
 }
 
+/// A stream and when it is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DueOrder {
+pub struct Due {
     pub due_at: Instant,
-    pub id: OrderId,
+    pub stream: StreamId,
 }
 
 /// One account's sum in one currency over all entries.
@@ -572,15 +496,22 @@ pub trait Store: Send + Sync + 'static {
     fn commit<'a>(&'a self, group: &'a Group<'a>) -> Reply<'a, Committed>;
     fn doubt(&self) -> Doubt;
 
+    // --- streams -------------------------------------------------------------------------------------------
+    fn head(&self, stream: StreamId) -> Reply<'_, Option<StoredHead>>;
+    fn journal(&self, stream: StreamId) -> Reply<'_, Vec<JournalRow>>;
+    /// The steps after version `after`, at most `limit` of them.
+    fn journal_page(&self, stream: StreamId, after: u32, limit: u32) -> Reply<'_, Vec<JournalRow>>;
+    /// Streams that are due after the place `after` and not later than `until`, in order of (due_at, stream).
+    fn due(&self, after: Option<Due>, until: Instant, limit: u32) -> Reply<'_, Vec<Due>>;
+    /// What was sent to a stream and not taken yet, by sender and number.
+    fn messages_to(&self, stream: StreamId) -> Reply<'_, Vec<Seen<MessageKey, StoredMessage>>>;
+    /// Everybody's messages that were not taken yet, by their key, after the place `after`.
+    fn messages_due(&self, after: Option<MessageKey>, limit: u32) -> Reply<'_, Vec<Seen<MessageKey, StoredMessage>>>;
+
     // --- orders --------------------------------------------------------------------------------------------
     fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>>;
     fn order_by_merchant_id<'a>(&'a self, platform: PlatformId, id: &'a str) -> Reply<'a, Option<StoredOrder>>;
     fn orders<'a>(&'a self, filter: &'a OrderFilter) -> Reply<'a, Vec<Seen<OrderId, StoredOrder>>>;
-    fn journal(&self, id: OrderId) -> Reply<'_, Vec<JournalRow>>;
-    /// The steps after version `after`, at most `limit` of them.
-    fn journal_page(&self, id: OrderId, after: u32, limit: u32) -> Reply<'_, Vec<JournalRow>>;
-    /// Orders that are due after the place `after` and not later than `until`, in order of (due_at, id).
-    fn due(&self, after: Option<DueOrder>, until: Instant, limit: u32) -> Reply<'_, Vec<DueOrder>>;
     fn frozen(&self, id: OrderId, ordinal: u8) -> Reply<'_, Option<Frozen>>;
     fn inbox(&self, order: OrderId) -> Reply<'_, Vec<Seen<i64, StoredInboxRow>>>;
     /// All callbacks in the inbox by number, for an audit, after the number `after`.
@@ -652,8 +583,8 @@ pub trait Store: Send + Sync + 'static {
     fn counts_by_state(&self) -> Reply<'_, Vec<Count>>;
     /// All orders by id, for an audit, after the place `after`.
     fn scan(&self, after: Option<OrderId>, limit: u32) -> Reply<'_, Vec<Seen<OrderId, Order>>>;
-    /// All entries of an order, as stored.
-    fn entries(&self, order: OrderId) -> Reply<'_, Vec<StoredEntry>>;
+    /// All entries of a stream, as stored.
+    fn entries(&self, stream: StreamId) -> Reply<'_, Vec<StoredEntry>>;
     fn outbox_size(&self) -> Reply<'_, i64>;
     fn inbox_size(&self) -> Reply<'_, i64>;
 }

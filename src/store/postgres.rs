@@ -14,18 +14,19 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSs
 use sqlx::types::Uuid;
 use sqlx::{ConnectOptions, Postgres, QueryBuilder, query, query_as, query_scalar};
 
-use super::batch::{Batch, key};
+use super::batch::{Batch, key, stream_key};
 use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
 use super::rows::*;
 use super::statements::*;
 use super::{
-    Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, DueOrder, Frozen, Group, Integrity, JournalRow,
-    KeptAnswer, KeyRow, LastChannel, MIGRATED, OrderFilter, OutboxItem, OutboxPlace, Owner, Platform, Reply, Schema,
-    Seen, Store, StoreError, StoredEntry, StoredInboxRow, StoredOrder,
+    Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow, KeptAnswer,
+    KeyRow, LastChannel, MIGRATED, MessageKey, OrderFilter, OutboxItem, OutboxPlace, Owner, Platform, Reply, Schema,
+    Seen, Store, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
 };
 use crate::domain::id::{Incarnation, OrderId, PlatformId};
 use crate::domain::order::Order;
 use crate::domain::payer::PayerMark;
+use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");
@@ -55,8 +56,8 @@ const CHANNEL_TOTALS: &str = "SELECT * FROM (SELECT channel, currency, SUM(captu
          SUM(captured)::bigint AS captured_minor, SUM(refunded)::bigint AS refunded_minor \
      FROM (SELECT channel, currency, COUNT(*) AS captures, 0 AS captured, 0 AS refunded FROM captures GROUP BY 1, 2 \
          UNION ALL SELECT split_part(l ->> 0, ':', 2), e.currency, 0, \
-             CASE WHEN e.kind IN ('payment', 'suspense') THEN GREATEST((l ->> 1)::bigint, 0) ELSE 0 END, \
-             CASE WHEN e.kind = 'suspense_refund' THEN GREATEST(-(l ->> 1)::bigint, 0) ELSE 0 END \
+             CASE WHEN e.entry IN ('payment', 'suspense') THEN GREATEST((l ->> 1)::bigint, 0) ELSE 0 END, \
+             CASE WHEN e.entry = 'suspense_refund' THEN GREATEST(-(l ->> 1)::bigint, 0) ELSE 0 END \
          FROM entries e, jsonb_array_elements(e.lines::jsonb) l WHERE l ->> 0 LIKE 'channel:%') booked \
      GROUP BY 1, 2) sums ORDER BY channel COLLATE \"C\", currency COLLATE \"C\"";
 
@@ -199,7 +200,7 @@ impl Server {
 /// The key that no reference of an account is booked twice by.
 const REFERENCES: &str = "captures_pkey";
 /// The keys that two may race for; every other constraint is one that a row never meets.
-const RACES: [&str; 3] = ["orders_pkey", "journal_pkey", "platforms_name_key"];
+const RACES: [&str; 5] = ["heads_pkey", "journal_pkey", "orders_pkey", "orders_by_merchant_id", "platforms_name_key"];
 /// What `commit` refuses by.
 const FENCED: &str = "TB001";
 const CONFLICT: &str = "TB002";
@@ -297,12 +298,18 @@ fn judge(fault: &dyn DatabaseError, doing: Doing) -> StoreError {
     }
     let race = fault.is_unique_violation() && fault.constraint().is_some_and(|key| RACES.contains(&key));
     if code == CONFLICT {
-        return StoreError::Conflict(match Uuid::parse_str(fault.message()) {
-            Ok(id) => format!("not at the version its step was decided on: {}", OrderId::from_u128(id.as_u128())),
-            Err(_) => text,
+        return StoreError::Conflict(match named(fault.message()) {
+            Some(stream) => format!("not at the version its step was decided on: {stream}"),
+            None => text,
         });
     }
     if race { StoreError::Conflict(text) } else { StoreError::Corrupt(text) }
+}
+
+/// The stream that `commit` refuses for.
+fn named(message: &str) -> Option<StreamId> {
+    let (kind, id) = message.split_once(' ')?;
+    stream(kind.parse().ok()?, Uuid::parse_str(id).ok()?).ok()
 }
 
 const CLOCK: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";

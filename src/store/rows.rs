@@ -7,15 +7,16 @@ use sqlx::FromRow;
 use sqlx::types::Uuid;
 
 use super::{
-    Balance, ChannelTotal, Claim, Count, DeadLetter, DueOrder, Frozen, GivenAnswer, InboxReason, InboxRow, JournalRow,
-    KeptAnswer, KeyRow, LastChannel, OutboxItem, OutboxPlace, OutboxRow, Owner, Platform, Request, StoreError,
-    StoredEntry, StoredInboxRow, StoredOrder,
+    Balance, ChannelTotal, Claim, Count, DeadLetter, Due, Frozen, GivenAnswer, InboxReason, InboxRow, JournalRow,
+    KeptAnswer, KeyRow, LastChannel, MessageKey, OutboxItem, OutboxPlace, OutboxRow, Owner, Platform, Request,
+    StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
 };
 use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId};
 use crate::domain::order::{FeeBearer, Order};
 use crate::domain::payer::PayerMark;
+use crate::domain::stream::{Kind, StreamId};
 use crate::domain::time::Instant;
 
 /// A row that is read as a value.
@@ -57,6 +58,11 @@ fn channel(name: &str) -> Result<Channel, StoreError> {
 
 fn order_id(key: Uuid) -> OrderId {
     OrderId::from_u128(key.as_u128())
+}
+
+/// The stream whose rows have this key.
+pub fn stream(kind: i64, id: Uuid) -> Result<StreamId, StoreError> {
+    Ok(StreamId { kind: Kind(narrow(kind, "kind of stream")?), id: id.as_u128() })
 }
 
 fn snapshot(text: &str, id: Uuid) -> Result<Order, StoreError> {
@@ -124,6 +130,7 @@ pub struct OrderColumns {
     id: Uuid,
     snapshot: String,
     next_action: Option<String>,
+    epoch: i64,
     last_payer: Option<String>,
     #[sqlx(flatten)]
     request: RequestColumns,
@@ -137,6 +144,7 @@ impl Readable for OrderColumns {
             request: self.request.into(),
             payer: self.last_payer.map(Into::into),
             next_action: self.next_action.map(Into::into),
+            epoch: self.epoch,
         })
     }
 }
@@ -171,13 +179,76 @@ impl Readable for JournalColumns {
 #[derive(Debug, FromRow)]
 pub struct DueColumns {
     next_due_at: i64,
+    kind: i64,
     id: Uuid,
 }
 
 impl Readable for DueColumns {
-    type Value = DueOrder;
-    fn read(self) -> Result<DueOrder, StoreError> {
-        Ok(DueOrder { due_at: Instant(self.next_due_at), id: order_id(self.id) })
+    type Value = Due;
+    fn read(self) -> Result<Due, StoreError> {
+        Ok(Due { due_at: Instant(self.next_due_at), stream: stream(self.kind, self.id)? })
+    }
+}
+
+#[derive(FromRow)]
+pub struct HeadColumns {
+    version: i64,
+    epoch: i64,
+    state: String,
+    facet: Option<String>,
+    next_due_at: Option<i64>,
+    next_action: Option<String>,
+    snapshot: String,
+}
+
+impl Readable for HeadColumns {
+    type Value = StoredHead;
+    fn read(self) -> Result<StoredHead, StoreError> {
+        Ok(StoredHead {
+            version: narrow(self.version, "version")?,
+            epoch: self.epoch,
+            state: self.state.into(),
+            facet: self.facet.map(Into::into),
+            next_due_at: self.next_due_at.map(Instant),
+            next_action: self.next_action.map(Into::into),
+            snapshot: self.snapshot.into(),
+        })
+    }
+}
+
+/// What messages are found by.
+#[derive(Debug, FromRow)]
+pub struct MessageKeyColumns {
+    to_kind: i64,
+    to_id: Uuid,
+    from_kind: i64,
+    from_id: Uuid,
+    number: i64,
+}
+
+impl Readable for MessageKeyColumns {
+    type Value = MessageKey;
+    fn read(self) -> Result<MessageKey, StoreError> {
+        Ok(MessageKey {
+            to: stream(self.to_kind, self.to_id)?,
+            from: stream(self.from_kind, self.from_id)?,
+            number: narrow(self.number, "number of a message")?,
+        })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct MessageColumns {
+    #[sqlx(flatten)]
+    key: MessageKeyColumns,
+    at: i64,
+    body: Vec<u8>,
+}
+
+impl Readable for MessageColumns {
+    type Value = StoredMessage;
+    fn read(self) -> Result<StoredMessage, StoreError> {
+        Ok(StoredMessage { key: self.key.read()?, at: Instant(self.at), body: self.body.into() })
     }
 }
 
@@ -426,7 +497,7 @@ impl Readable for DeadLetterColumns {
 
 #[derive(Debug, FromRow)]
 pub struct EntryColumns {
-    kind: String,
+    entry: String,
     currency: String,
     lines: String,
 }
@@ -434,7 +505,7 @@ pub struct EntryColumns {
 impl Readable for EntryColumns {
     type Value = StoredEntry;
     fn read(self) -> Result<StoredEntry, StoreError> {
-        Ok(StoredEntry { kind: self.kind, currency: self.currency, lines: json(&self.lines, "entry")? })
+        Ok(StoredEntry { kind: self.entry, currency: self.currency, lines: json(&self.lines, "entry")? })
     }
 }
 

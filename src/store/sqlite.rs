@@ -19,24 +19,26 @@ use tokio::sync::OwnedMutexGuard;
 use self::committer::Committer;
 use self::faults::{reading_fault, writing_fault};
 use self::reserve::Reserve;
-use super::batch::{Batch, key};
+use super::batch::{Batch, key, stream_key};
 use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
 use super::rows::*;
 use super::statements::*;
 use super::{
-    Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, DueOrder, Frozen, Group, Integrity, JournalRow,
-    KeptAnswer, KeyRow, LastChannel, MIGRATED, OrderFilter, OutboxItem, OutboxPlace, Owner, Platform, Reply, Schema,
-    Seen, Store, StoreError, StoredEntry, StoredInboxRow, StoredOrder,
+    Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow, KeptAnswer,
+    KeyRow, LastChannel, MIGRATED, MessageKey, OrderFilter, OutboxItem, OutboxPlace, Owner, Platform, Reply, Schema,
+    Seen, Store, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
 };
 use crate::domain::id::{Incarnation, OrderId, PlatformId};
 use crate::domain::order::Order;
 use crate::domain::payer::PayerMark;
+use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// Rows of orders are about a kilobyte and a half: several share a page of this size.
-const PAGE_BYTES: u32 = 8_192;
+/// Tables have row numbers, and so their rows of a kilobyte or two lie where they came, few to a page: the smaller the
+/// page, the less is logged with a row.
+const PAGE_BYTES: u32 = 4_096;
 
 const BALANCES: &str = "SELECT l.value ->> 0 AS account, e.currency, SUM(l.value ->> 1) AS amount_minor \
      FROM entries e, json_each(e.lines) l GROUP BY 1, 2 ORDER BY 1, 2";
@@ -44,9 +46,9 @@ const CHANNEL_TOTALS: &str = "SELECT channel, currency, SUM(captures) AS capture
          SUM(captured) AS captured_minor, SUM(refunded) AS refunded_minor \
      FROM (SELECT channel, currency, COUNT(*) AS captures, 0 AS captured, 0 AS refunded FROM captures GROUP BY 1, 2 \
          UNION ALL SELECT substr(account, 9, instr(substr(account, 9), ':') - 1), currency, 0, \
-             CASE WHEN kind IN ('payment', 'suspense') THEN MAX(amount, 0) ELSE 0 END, \
-             CASE WHEN kind = 'suspense_refund' THEN MAX(-amount, 0) ELSE 0 END \
-         FROM (SELECT e.kind, e.currency, l.value ->> 0 AS account, l.value ->> 1 AS amount \
+             CASE WHEN entry IN ('payment', 'suspense') THEN MAX(amount, 0) ELSE 0 END, \
+             CASE WHEN entry = 'suspense_refund' THEN MAX(-amount, 0) ELSE 0 END \
+         FROM (SELECT e.entry, e.currency, l.value ->> 0 AS account, l.value ->> 1 AS amount \
              FROM entries e, json_each(e.lines) l) WHERE account LIKE 'channel:%') \
      GROUP BY 1, 2 ORDER BY 1, 2";
 

@@ -4,10 +4,10 @@
 macro_rules! order_where {
     ($condition:literal) => {
         concat!(
-            "SELECT o.id, o.snapshot, o.next_action, o.merchant_order_id, o.request, ",
+            "SELECT o.id, h.snapshot, h.next_action, h.epoch, o.merchant_order_id, o.request, ",
             "o.webhook_url AS order_webhook_url, p.payer, ",
             "(SELECT l.payer FROM payers l WHERE l.order_id = o.id ORDER BY l.ordinal DESC LIMIT 1) AS last_payer ",
-            "FROM orders o LEFT JOIN payers p ON p.order_id = o.id AND p.ordinal = -1 WHERE ",
+            "FROM orders o JOIN heads h ON h.kind = 1 AND h.id = o.id LEFT JOIN payers p ON p.order_id = o.id AND p.ordinal = -1 WHERE ",
             $condition
         )
     };
@@ -23,12 +23,18 @@ pub const TAKE_OVER: &str = "UPDATE owner SET epoch = epoch + 1, beat = beat + 1
 pub const BEAT: &str = "UPDATE owner SET beat = beat + 1, at = $2 WHERE id = 1 AND epoch = $1 \
      RETURNING epoch, beat, group_number, incarnation, holder, at";
 pub const RELEASE: &str = "UPDATE owner SET beat = beat + 1, holder = '' WHERE id = 1 AND epoch = $1";
-pub const JOURNAL: &str = "SELECT version, at, body FROM journal WHERE order_id = $1 ORDER BY version";
-pub const JOURNAL_PAGE: &str = "SELECT version, at, body FROM journal WHERE order_id = $1 AND version > $2 \
-     ORDER BY version LIMIT $3";
-pub const DUE: &str = "SELECT next_due_at, id FROM orders \
-     WHERE next_due_at IS NOT NULL AND next_due_at <= $1 AND (next_due_at, id) > ($2, $3) \
-     ORDER BY next_due_at, id LIMIT $4";
+pub const HEAD: &str = "SELECT version, epoch, state, facet, next_due_at, next_action, snapshot FROM heads \
+     WHERE kind = $1 AND id = $2";
+pub const JOURNAL: &str = "SELECT version, at, body FROM journal WHERE kind = $1 AND id = $2 ORDER BY version";
+pub const JOURNAL_PAGE: &str = "SELECT version, at, body FROM journal WHERE kind = $1 AND id = $2 AND version > $3 \
+     ORDER BY version LIMIT $4";
+pub const DUE: &str = "SELECT next_due_at, kind, id FROM due \
+     WHERE next_due_at <= $1 AND (next_due_at, kind, id) > ($2, $3, $4) ORDER BY next_due_at, kind, id LIMIT $5";
+pub const MESSAGES_TO: &str = "SELECT to_kind, to_id, from_kind, from_id, number, at, body FROM messages \
+     WHERE to_kind = $1 AND to_id = $2 ORDER BY from_kind, from_id, number";
+pub const MESSAGES_DUE: &str = "SELECT to_kind, to_id, from_kind, from_id, number, at, body FROM messages \
+     WHERE (to_kind, to_id, from_kind, from_id, number) > ($1, $2, $3, $4, $5) \
+     ORDER BY to_kind, to_id, from_kind, from_id, number LIMIT $6";
 pub const FROZEN: &str = "SELECT a.frozen, (SELECT p.payer FROM payers p \
      WHERE p.order_id = a.order_id AND p.ordinal <= a.ordinal ORDER BY p.ordinal DESC LIMIT 1) AS payer \
      FROM attempts a WHERE a.order_id = $1 AND a.ordinal = $2";
@@ -76,10 +82,12 @@ pub const REVOKE_KEYS_BY_HINT: &str = "UPDATE keys SET revoked_at = $1 \
 pub const SETTING: &str = "INSERT INTO settings (name, value) VALUES ($1, $2) \
      ON CONFLICT (name) DO UPDATE SET value = settings.value RETURNING value";
 pub const KEPT_SETTING: &str = "SELECT value FROM settings WHERE name = $1";
-pub const COUNTS_BY_STATE: &str = "SELECT state AS name, COUNT(*) AS count FROM orders GROUP BY state ORDER BY state";
-pub const SCAN: &str = "SELECT id, snapshot FROM orders WHERE id > $1 ORDER BY id LIMIT $2";
-pub const SCAN_FROM_START: &str = "SELECT id, snapshot FROM orders ORDER BY id LIMIT $1";
-pub const ENTRIES: &str = "SELECT kind, currency, lines FROM entries WHERE order_id = $1 ORDER BY version, place";
+pub const COUNTS_BY_STATE: &str = "SELECT state AS name, COUNT(*) AS count FROM heads WHERE kind = 1 \
+     GROUP BY state ORDER BY state";
+pub const SCAN: &str = "SELECT id, snapshot FROM heads WHERE kind = 1 AND id > $1 ORDER BY id LIMIT $2";
+pub const SCAN_FROM_START: &str = "SELECT id, snapshot FROM heads WHERE kind = 1 ORDER BY id LIMIT $1";
+pub const ENTRIES: &str = "SELECT entry, currency, lines FROM entries WHERE kind = $1 AND id = $2 \
+     ORDER BY version, place";
 pub const OUTBOX_SIZE: &str = "SELECT COUNT(*) FROM outbox";
 pub const INBOX_SIZE: &str = "SELECT COUNT(*) FROM inbox";
 
@@ -229,10 +237,10 @@ macro_rules! statements {
                 ask.push(" AND o.merchant_order_id = ").push_bind(id.clone());
             }
             if let Some(state) = filter.state {
-                ask.push(" AND o.state = ").push_bind(state.name());
+                ask.push(" AND h.state = ").push_bind(state.name());
             }
             if let Some(channel) = filter.channel {
-                ask.push(" AND o.channel = ").push_bind(channel.name());
+                ask.push(" AND h.facet = ").push_bind(channel.name());
             }
             if let Some(after) = filter.created_after {
                 ask.push(" AND o.created_at > ").push_bind(after.0);
@@ -251,19 +259,44 @@ macro_rules! statements {
             })
         }
 
-        fn journal(&self, id: OrderId) -> Reply<'_, Vec<JournalRow>> {
-            self.all(query_as::<_, JournalColumns>(JOURNAL).bind(key(id)))
+        fn head(&self, stream: StreamId) -> Reply<'_, Option<StoredHead>> {
+            let (kind, id) = stream_key(stream);
+            self.maybe(query_as::<_, HeadColumns>(HEAD).bind(kind).bind(id))
         }
 
-        fn journal_page(&self, id: OrderId, after: u32, limit: u32) -> Reply<'_, Vec<JournalRow>> {
-            let ask = query_as::<_, JournalColumns>(JOURNAL_PAGE).bind(key(id));
+        fn journal(&self, stream: StreamId) -> Reply<'_, Vec<JournalRow>> {
+            let (kind, id) = stream_key(stream);
+            self.all(query_as::<_, JournalColumns>(JOURNAL).bind(kind).bind(id))
+        }
+
+        fn journal_page(&self, stream: StreamId, after: u32, limit: u32) -> Reply<'_, Vec<JournalRow>> {
+            let (kind, id) = stream_key(stream);
+            let ask = query_as::<_, JournalColumns>(JOURNAL_PAGE).bind(kind).bind(id);
             self.all(ask.bind(i64::from(after)).bind(i64::from(limit)))
         }
 
-        fn due(&self, after: Option<DueOrder>, until: Instant, limit: u32) -> Reply<'_, Vec<DueOrder>> {
-            let (due_at, id) = after.map_or((i64::MIN, Uuid::nil()), |after| (after.due_at.0, key(after.id)));
-            let ask = query(DUE).bind(until.0).bind(due_at).bind(id);
-            self.readable::<DueColumns>("orders", ask.bind(i64::from(limit)))
+        fn due(&self, after: Option<Due>, until: Instant, limit: u32) -> Reply<'_, Vec<Due>> {
+            let start = (i64::MIN, (0, Uuid::nil()));
+            let (due_at, (kind, id)) = after.map_or(start, |after| (after.due_at.0, stream_key(after.stream)));
+            let ask = query(DUE).bind(until.0).bind(due_at).bind(kind).bind(id);
+            self.readable::<DueColumns>("heads", ask.bind(i64::from(limit)))
+        }
+
+        fn messages_to(&self, stream: StreamId) -> Reply<'_, Vec<Seen<MessageKey, StoredMessage>>> {
+            let (kind, id) = stream_key(stream);
+            self.each::<MessageKeyColumns, MessageColumns>(query(MESSAGES_TO).bind(kind).bind(id))
+        }
+
+        fn messages_due(
+            &self,
+            after: Option<MessageKey>,
+            limit: u32,
+        ) -> Reply<'_, Vec<Seen<MessageKey, StoredMessage>>> {
+            let start = ((0, Uuid::nil()), (0, Uuid::nil()), -1);
+            let ((to_kind, to_id), (from_kind, from_id), number) =
+                after.map_or(start, |after| (stream_key(after.to), stream_key(after.from), i64::from(after.number)));
+            let ask = query(MESSAGES_DUE).bind(to_kind).bind(to_id).bind(from_kind).bind(from_id).bind(number);
+            self.each::<MessageKeyColumns, MessageColumns>(ask.bind(i64::from(limit)))
         }
 
         fn frozen(&self, id: OrderId, ordinal: u8) -> Reply<'_, Option<Frozen>> {
@@ -439,8 +472,9 @@ macro_rules! statements {
             })
         }
 
-        fn entries(&self, order: OrderId) -> Reply<'_, Vec<StoredEntry>> {
-            self.all(query_as::<_, EntryColumns>(ENTRIES).bind(key(order)))
+        fn entries(&self, stream: StreamId) -> Reply<'_, Vec<StoredEntry>> {
+            let (kind, id) = stream_key(stream);
+            self.all(query_as::<_, EntryColumns>(ENTRIES).bind(kind).bind(id))
         }
 
         fn outbox_size(&self) -> Reply<'_, i64> {

@@ -100,7 +100,7 @@ async fn report_one_unreadable_order_is_passed_over_by_lists() {
     }
     let mut beside = Beside::of(&app.site).await;
     let second = "(SELECT id FROM orders ORDER BY id LIMIT 1 OFFSET 1)";
-    beside.run(&format!("UPDATE orders SET snapshot = '?' || snapshot WHERE id = {second}")).await;
+    beside.run(&format!("UPDATE heads SET snapshot = '?' || snapshot WHERE id = {second}")).await;
 
     let shown = |page: &Value| -> Vec<String> {
         page["data"].as_array().expect("orders").iter().map(|order| text(order, "id").to_owned()).collect()
@@ -115,7 +115,7 @@ async fn report_one_unreadable_order_is_passed_over_by_lists() {
     assert_eq!(unreadable(&app).await, [("orders".to_owned(), ids[1].clone())]);
     let (well, said) = audit(&app).await;
     assert!(!well && said.contains(&format!("order {} cannot be read", ids[1])), "{said}");
-    beside.run("UPDATE orders SET snapshot = substr(snapshot, 2) WHERE snapshot LIKE '?%'").await;
+    beside.run("UPDATE heads SET snapshot = substr(snapshot, 2) WHERE snapshot LIKE '?%'").await;
     beside.close().await;
     app.finish().await;
 }

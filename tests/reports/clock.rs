@@ -117,7 +117,7 @@ async fn report_after_an_hour_ahead_for_a_while_late_money_is_found_without_a_re
     let mut beside = Beside::of(&app.site).await;
     beside
         .run(
-            "UPDATE orders SET next_due_at = next_due_at - 60000, snapshot = json_set(snapshot, '$.finished_at', \
+            "UPDATE heads SET next_due_at = next_due_at - 60000, snapshot = json_set(snapshot, '$.finished_at', \
              json_extract(snapshot, '$.finished_at') - 60000)",
         )
         .await;
@@ -184,7 +184,7 @@ async fn report_a_start_behind_the_last_instant_ends_nothing_by_time_until_the_c
     beside.run("UPDATE owner SET at = at + 120000").await;
     let past = "json_extract(snapshot, '$.created_at') - 1000";
     let ended = format!(
-        "UPDATE orders SET expires_at = {past}, next_due_at = {past}, \
+        "UPDATE heads SET next_due_at = {past}, \
          snapshot = json_set(snapshot, '$.expires_at', {past}) WHERE state = 'created'"
     );
     beside.run(&ended).await;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use tongbao::domain::id::AttemptNumber;
+use tongbao::domain::id::{AttemptNumber, OrderId};
 use tongbao::domain::order::Order;
 
 use crate::support::app::App;
@@ -181,7 +181,8 @@ async fn report_numbers_repeat_after_a_restore_a_refund_has_another_number_and_n
     assert!([&first, &second].iter().all(|refund| refund.starts_with(&number) && refund.len() <= 40));
     // The channel gives back no more than it took, and our books do not say that this refund did.
     eventually("the refund is refused", seconds(10), || async {
-        let journal = books::open(&app.site).journal(id.parse().unwrap()).await.expect("the journal is read");
+        let journal =
+            books::open(&app.site).journal(id.parse::<OrderId>().unwrap().into()).await.expect("the journal is read");
         journal.iter().any(|row| String::from_utf8_lossy(&row.body).contains("refund_exceeds")).then_some(())
     })
     .await;

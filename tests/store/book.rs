@@ -9,10 +9,10 @@ use secrecy::SecretString;
 use tongbao::domain::event::{Event, Fact};
 use tongbao::domain::id::{Incarnation, OrderId};
 use tongbao::domain::order::Order;
-use tongbao::store::{self, Balance, Committed, Group, OrderUnit, Store, StoreError, Unit, whole};
+use tongbao::store::{self, Balance, Committed, Group, Store, StoreError, Unit, whole};
 
 use super::postgres;
-use super::units::{self, START};
+use super::units::{self, OrderUnit, START};
 
 static FOLDERS: AtomicU32 = AtomicU32::new(0);
 
@@ -128,7 +128,6 @@ pub fn again(unit: &OrderUnit) -> OrderUnit {
         captures: unit.captures.clone(),
         entries: unit.entries.clone(),
         webhooks: unit.webhooks.clone(),
-        payer: None,
         paid_by: Vec::new(),
         claim: unit.claim.clone(),
     }

@@ -8,14 +8,15 @@ use tongbao::domain::event::{Event, WebhookKind};
 use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId};
 use tongbao::domain::order::{FeeBearer, Order, State};
 use tongbao::domain::payer::PayerMark;
+use tongbao::domain::stream::{Kind, StreamId};
 use tongbao::domain::time::Instant;
 use tongbao::store::{
-    Claim, Delivery, GivenAnswer, Group, InboxReason, InboxRow, KeptAnswer, LastChannel, NextActionChange, OrderFilter,
-    OrderUnit, Platform, StoreError, Unit, whole,
+    Claim, Delivery, GivenAnswer, Group, Head, InboxReason, InboxRow, KeptAnswer, LastChannel, MessageRow,
+    NextActionChange, OrderFilter, Platform, PutOff, StepUnit, StoreError, TakenMessage, Unit, whole,
 };
 
 use super::book::{Book, again, cancel};
-use super::units::{self, HOUR_MS, START, group, new_order, new_order_of, paid, request, submit};
+use super::units::{self, HOUR_MS, OrderUnit, START, group, new_order, new_order_of, paid, request, submit};
 
 const SHOP: PlatformId = PlatformId(1);
 const NONE: [usize; 0] = [];
@@ -60,7 +61,7 @@ pub async fn a_new_order_is_read_back_as_it_was_written(mut book: Book) {
     assert_eq!(book.store.order_by_merchant_id(SHOP, "order-1").await.unwrap(), Some(stored));
     assert_eq!(book.store.order_by_merchant_id(PlatformId(2), "order-1").await.unwrap(), None);
     assert_eq!(book.store.order(units::new_id()).await.unwrap(), None);
-    let rows = book.store.journal(order.id).await.unwrap();
+    let rows = book.store.journal(order.id.into()).await.unwrap();
     assert_eq!((rows.len(), rows[0].version, rows[0].at), (1, 1, START));
     assert_eq!(rows[0].body, journal, "the journal holds the bytes that were written");
 }
@@ -91,10 +92,10 @@ pub async fn every_step_of_a_payment_is_kept(mut book: Book) {
     assert_eq!(stored.order, last);
     assert_eq!(stored.order.state, State::Succeeded);
     assert_eq!(stored.next_action, None, "it is wiped when the order is final");
-    let rows = book.store.journal(id).await.unwrap();
+    let rows = book.store.journal(id.into()).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.version).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert_eq!(rows.into_iter().map(|row| row.body).collect::<Vec<_>>(), journal);
-    let entries = book.store.entries(id).await.unwrap();
+    let entries = book.store.entries(id.into()).await.unwrap();
     assert_eq!(entries.len(), 1);
     assert_eq!((entries[0].kind.as_str(), entries[0].currency.as_str()), ("payment", "CNY"));
     assert_eq!(
@@ -165,7 +166,7 @@ pub async fn report_an_order_dated_by_a_clock_that_ran_ahead_is_due_now(mut book
     book.write(vec![created]).await;
     book.write(vec![OrderUnit { decided_at: now, ..submitted }]).await;
     let due = book.store.due(None, now, 10).await.unwrap();
-    assert_eq!(due.iter().map(|due| due.id).collect::<Vec<_>>(), [id]);
+    assert_eq!(due.iter().map(|due| due.stream).collect::<Vec<_>>(), [id.into()]);
 }
 
 pub async fn a_group_makes_its_number_durable(mut book: Book) {
@@ -189,14 +190,14 @@ pub async fn a_taken_merchant_order_id_writes_nothing(mut book: Book) {
     let committed = book.commit(group(vec![other, loser, other_platform])).await.unwrap();
     assert_eq!(committed.duplicates, [1]);
     assert_eq!(book.store.order(loser_id).await.unwrap(), None);
-    assert_eq!(book.store.journal(loser_id).await.unwrap(), []);
+    assert_eq!(book.store.journal(loser_id.into()).await.unwrap(), []);
     assert_eq!(book.store.frozen(loser_id, 0).await.unwrap(), None);
-    assert_eq!(book.store.entries(loser_id).await.unwrap(), []);
+    assert_eq!(book.store.entries(loser_id.into()).await.unwrap(), []);
     assert_eq!(book.store.outbox_size().await.unwrap(), 0);
     assert_eq!(book.store.channel_totals().await.unwrap(), []);
     assert_eq!(book.store.order_by_merchant_id(SHOP, "taken").await.unwrap().unwrap().order, order);
     for id in [id, other_id, other_platform_id] {
-        assert_eq!(book.store.journal(id).await.unwrap().len(), 1);
+        assert_eq!(book.store.journal(id.into()).await.unwrap().len(), 1);
     }
 }
 
@@ -218,7 +219,7 @@ pub async fn the_first_of_two_in_one_group_wins(mut book: Book) {
     let committed = book.commit(group(vec![new_order(SHOP, "else"), first, later])).await.unwrap();
     assert_eq!(committed.duplicates, [2]);
     assert_eq!(book.store.order_by_merchant_id(SHOP, "same").await.unwrap().unwrap().order.id, first_id);
-    assert_eq!(book.store.journal(later_id).await.unwrap(), []);
+    assert_eq!(book.store.journal(later_id.into()).await.unwrap(), []);
 }
 
 pub async fn another_version_rolls_the_whole_group_back(mut book: Book) {
@@ -238,7 +239,7 @@ pub async fn another_version_rolls_the_whole_group_back(mut book: Book) {
         other => panic!("{other:?}"),
     }
     assert_eq!(book.picture().await, before);
-    assert_eq!(book.store.journal(id).await.unwrap().len(), 2);
+    assert_eq!(book.store.journal(id.into()).await.unwrap().len(), 2);
     assert_eq!(book.store.order(new_id).await.unwrap(), None);
     book.write(vec![new_order(SHOP, "three")]).await;
 }
@@ -288,16 +289,18 @@ pub async fn a_capture_is_booked_once_and_for_all(mut book: Book) {
 }
 
 pub async fn a_unit_that_contradicts_itself_is_corrupt(mut book: Book) {
-    let mut without_request = new_order(SHOP, "one");
-    without_request.request = None;
-    assert_eq!(kind(book.commit(group(vec![without_request])).await), "corrupt");
+    let mut without_request = new_order(SHOP, "one").step();
+    without_request.rows.clear();
     let created = new_order(SHOP, "two");
     let mut with_request = submit(&created.order);
     with_request.request = Some(Box::new(request("two")));
-    assert_eq!(kind(book.commit(group(vec![with_request])).await), "corrupt");
-    let mut without_capture = new_order(SHOP, "three");
-    without_capture.captures.push(0);
-    assert_eq!(kind(book.commit(group(vec![without_capture])).await), "corrupt");
+    let mut without_name = new_order(SHOP, "three").step();
+    without_name.name = None;
+    let mut skipping = new_order(SHOP, "four").step();
+    skipping.version += 1;
+    for unit in [without_request, with_request.step(), without_name, skipping] {
+        assert_eq!(kind(book.commit(vec![Unit::Step(Box::new(unit))]).await), "corrupt");
+    }
     assert_eq!(whole(book.store.scan(None, 10).await.unwrap()).unwrap(), []);
 }
 
@@ -358,7 +361,7 @@ pub async fn due_orders_come_in_pages(mut book: Book) {
     let mut after = None;
     loop {
         let page = book.store.due(after, START.plus_ms(1_000), 4).await.unwrap();
-        seen.extend(page.iter().map(|due| (due.due_at.0, due.id)));
+        seen.extend(page.iter().map(|due| (due.due_at.0, due.stream.order().expect("an order"))));
         after = page.last().copied();
         if page.is_empty() {
             break;
@@ -367,6 +370,123 @@ pub async fn due_orders_come_in_pages(mut book: Book) {
     assert_eq!(seen, expected[..6]);
     assert_eq!(book.store.due(None, Instant(i64::MAX), 100).await.unwrap().len(), 9);
     assert_eq!(book.store.due(None, START.plus_ms(-1), 100).await.unwrap(), []);
+}
+
+/// A stream of a kind that no table but the common ones knows.
+const TOY: Kind = Kind(200);
+
+fn toy(id: u128, version: u32) -> StepUnit {
+    StepUnit {
+        stream: StreamId { kind: TOY, id },
+        expected_version: version - 1,
+        version,
+        at: START,
+        decided_at: START,
+        head: Head {
+            state: "open",
+            facet: Some("left"),
+            next_due_at: Some(START.plus_ms(i64::from(version))),
+            next_action: NextActionChange::Keep,
+            snapshot: format!(r#"{{"version":{version}}}"#).into(),
+        },
+        journal: format!("[{version}]").into(),
+        name: None,
+        rows: Vec::new(),
+        entries: Vec::new(),
+        webhooks: Vec::new(),
+        messages: Vec::new(),
+        taken: None,
+        claim: None,
+    }
+}
+
+fn step(unit: StepUnit) -> Unit {
+    Unit::Step(Box::new(unit))
+}
+
+pub async fn a_stream_of_any_kind_is_kept_like_an_order(mut book: Book) {
+    let order = new_order(SHOP, "beside");
+    let stream = StreamId { kind: TOY, id: order.id.as_u128() };
+    book.commit(vec![order.unit(), step(toy(stream.id, 1))]).await.unwrap();
+    book.commit(vec![step(toy(stream.id, 2))]).await.unwrap();
+    let head = book.store.head(stream).await.unwrap().unwrap();
+    assert_eq!((head.version, head.epoch, head.state.as_ref()), (2, book.epoch, "open"));
+    assert_eq!((head.facet.as_deref(), head.snapshot.as_ref()), (Some("left"), r#"{"version":2}"#));
+    let journal = book.store.journal(stream).await.unwrap();
+    assert_eq!(journal.iter().map(|row| row.body.as_slice()).collect::<Vec<_>>(), [b"[1]", b"[2]"]);
+    assert_eq!(book.store.journal_page(stream, 1, 10).await.unwrap(), journal[1..]);
+    assert_eq!(book.store.head(StreamId { kind: Kind(201), id: stream.id }).await.unwrap(), None);
+    assert_eq!(whole(book.store.scan(None, 10).await.unwrap()).unwrap().len(), 1, "orders are scanned");
+    assert_eq!(kind(book.commit(vec![step(toy(stream.id, 2))]).await), "conflict");
+    assert_eq!(kind(book.commit(vec![step(toy(stream.id, 1))]).await), "conflict");
+    assert_eq!(book.store.head(stream).await.unwrap().unwrap(), head);
+}
+
+/// Whoever does what is due without a step moves it on; a step that came between has the last word.
+pub async fn what_is_due_is_put_off_without_a_step(mut book: Book) {
+    let (one, two) = (StreamId { kind: TOY, id: 1 }, StreamId { kind: TOY, id: 2 });
+    book.commit(vec![step(toy(1, 1)), step(toy(2, 1))]).await.unwrap();
+    let put_off = |stream, version, ms| Unit::PutOff(PutOff { stream, version, next_due_at: START.plus_ms(ms) });
+    let store = book.store.clone();
+    let due = async |until_ms| {
+        let due = store.due(None, START.plus_ms(until_ms), 10).await.unwrap();
+        due.into_iter().map(|due| (due.due_at.0 - START.0, due.stream)).collect::<Vec<_>>()
+    };
+    assert_eq!(due(1).await, [(1, one), (1, two)]);
+    book.commit(vec![put_off(one, 1, 70), put_off(two, 1, 60), put_off(two, 1, 50)]).await.unwrap();
+    assert_eq!(due(100).await, [(50, two), (70, one)], "the last word in a group counts");
+    assert_eq!(book.store.journal(one).await.unwrap().len(), 1);
+    assert_eq!(book.store.head(one).await.unwrap().unwrap().version, 1);
+    // Of a version that is past, or beside a step.
+    book.commit(vec![put_off(one, 2, 90), step(toy(1, 2))]).await.unwrap();
+    book.commit(vec![put_off(one, 1, 95), put_off(two, 1, 50)]).await.unwrap();
+    assert_eq!(due(100).await, [(2, one), (50, two)]);
+    assert_eq!(due(1).await, []);
+}
+
+pub async fn a_message_is_delivered_until_it_is_taken_and_taken_once(mut book: Book) {
+    let [one, two, three] = [1, 2, 3].map(|id| StreamId { kind: TOY, id });
+    let message = |number, to| MessageRow { number, to, at: START, body: (*b"{}").into() };
+    let mut sender = toy(1, 1);
+    sender.messages = vec![message(1, two), message(2, three), message(3, two)];
+    book.commit(vec![step(sender), step(toy(2, 1)), step(toy(3, 1))]).await.unwrap();
+    let store = book.store.clone();
+    let waiting = async |stream| {
+        let messages = whole(store.messages_to(stream).await.unwrap()).unwrap();
+        messages.into_iter().map(|message| message.key.number).collect::<Vec<_>>()
+    };
+    assert_eq!((waiting(two).await, waiting(three).await, waiting(one).await), (vec![1, 3], vec![2], vec![]));
+    let page = whole(book.store.messages_due(None, 2).await.unwrap()).unwrap();
+    assert_eq!(page.iter().map(|message| message.key.number).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!((page[0].key.from, page[0].at, page[0].body.as_ref()), (one, START, b"{}".as_slice()));
+    let rest = whole(book.store.messages_due(Some(page[1].key), 2).await.unwrap()).unwrap();
+    assert_eq!(rest.iter().map(|message| (message.key.to, message.key.number)).collect::<Vec<_>>(), [(three, 2)]);
+
+    let take = |number, version| StepUnit { taken: Some(TakenMessage { from: one, number }), ..toy(2, version) };
+    book.commit(vec![step(take(1, 2))]).await.unwrap();
+    assert_eq!(waiting(two).await, [3]);
+    // Again, or one that is somebody else's: nothing of the step is written.
+    for number in [1, 2] {
+        assert_eq!(kind(book.commit(vec![step(take(number, 3)), step(toy(3, 2))]).await), "conflict");
+    }
+    assert_eq!((book.store.head(two).await.unwrap().unwrap().version, waiting(three).await), (2, vec![2]));
+    book.commit(vec![step(take(3, 3))]).await.unwrap();
+    assert!(waiting(two).await.is_empty());
+}
+
+/// Names that are taken are found before anything is written: the rest of the group is as it would be without them.
+pub async fn losers_are_found_before_the_group(mut book: Book) {
+    book.write(vec![new_order(SHOP, "taken")]).await;
+    let names = ["free", "taken", "twin", "twin", "taken", "other"];
+    let orders = names.map(|name| new_order(SHOP, name));
+    let streams = orders.each_ref().map(|order| StreamId::from(order.id));
+    let committed = book.commit(group(orders.into())).await.unwrap();
+    assert_eq!(committed.duplicates, [1, 3, 4]);
+    for (place, stream) in streams.into_iter().enumerate() {
+        let is_there = book.store.head(stream).await.unwrap().is_some();
+        assert_eq!(is_there, !committed.duplicates.contains(&place), "{}", names[place]);
+    }
+    assert_eq!(book.store.due(None, Instant(i64::MAX), 10).await.unwrap().len(), 4, "nobody looks for a loser");
 }
 
 pub async fn webhooks_live_and_die_in_the_outbox(mut book: Book) {
@@ -709,7 +829,7 @@ pub async fn payers_lie_apart(mut book: Book) {
     let stored = book.store.order(id).await.unwrap().unwrap();
     assert!(stored.request.payer.is_some());
     let elsewhere = format!("{:?} {}", stored.order, stored.request.body);
-    let journal = book.store.journal(id).await.unwrap();
+    let journal = book.store.journal(id.into()).await.unwrap();
     for text in [elsewhere, String::from_utf8(journal[0].body.clone()).unwrap()] {
         assert!(!text.contains("13800000000") && !text.contains("王小明"), "{text}");
     }

@@ -81,7 +81,7 @@ impl Hall {
             answers.iter().filter(|answer| answer.as_ref().is_ok_and(|placed| placed.order.state == State::Failed));
         let late = answers.iter().filter(|answer| matches!(answer, Err(AskError::Refused(Refusal::OrderFinal))));
         assert_eq!((won.count(), late.count()), (1, askers - 1), "{answers:?}");
-        let journal = self.store.journal(id).await.expect("the journal is read");
+        let journal = self.store.journal(id.into()).await.expect("the journal is read");
         assert_eq!(journal.into_iter().map(|row| row.version).collect::<Vec<_>>(), [1, 2]);
     }
 

@@ -6,12 +6,11 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, query};
 use tongbao::domain::id::OrderId;
 use tongbao::engine::lane::WriteError;
-use tongbao::store::OrderUnit;
 
 use super::book::Place;
 use super::postgres;
 use super::proxy::{Cut, Proxy};
-use super::units::{new_order, submit};
+use super::units::{OrderUnit, new_order, submit};
 use super::writer::{Bench, SHOP, orders};
 
 /// A writer that comes to its store through a proxy, and the way past it.
@@ -41,7 +40,7 @@ impl Line {
 
     /// The versions in the journal of an order, past the proxy.
     async fn versions(&self, id: OrderId) -> Vec<u32> {
-        let journal = self.straight.open().journal(id).await.expect("the journal is read");
+        let journal = self.straight.open().journal(id.into()).await.expect("the journal is read");
         journal.into_iter().map(|row| row.version).collect()
     }
 }
@@ -60,7 +59,7 @@ async fn cut_off(cut: Cut) -> Vec<u32> {
     line.bench.write(new_order(SHOP, "before")).await.expect("nothing is cut off yet");
     let doubtful = new_order(SHOP, "doubtful");
     let id = doubtful.id;
-    line.proxy.cut(cut, "doubtful");
+    line.proxy.cut(cut, r#""n":"doubtful""#);
     let answered = async {
         line.proxy.was_cut().await;
         line.proxy.open();
@@ -91,7 +90,7 @@ fn rule_15_an_open_outcome_is_read_back_by_a_write() {
         let line = Line::new().await;
         let doubtful = new_order(SHOP, "doubtful");
         let id = doubtful.id;
-        line.proxy.cut(Cut::Answer, "doubtful");
+        line.proxy.cut(Cut::Answer, r#""n":"doubtful""#);
         let looking = async {
             line.proxy.was_cut().await;
             let holder = line.hold_owner().await;
@@ -133,7 +132,7 @@ fn rule_15_losers_of_a_group_whose_answer_was_lost_are_found() {
 
         // The first one is a group of its own, kept waiting until all others stand behind it.
         let holder = line.hold_owner().await;
-        line.proxy.cut(Cut::Answer, "twin");
+        line.proxy.cut(Cut::Answer, r#""n":"twin""#);
         let letting_go = async {
             while line.bench.writer.pending() < ids.len() {
                 tokio::time::sleep(Duration::from_millis(5)).await;

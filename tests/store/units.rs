@@ -5,13 +5,69 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::event::{Created, Event, Fact, Finding, SendOutcome, Verdict, Write};
 use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId};
+use tongbao::domain::ledger::Entry;
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
 use tongbao::domain::step;
 use tongbao::domain::time::{Instant, TimeScale};
-use tongbao::store::{AttemptRow, NextActionChange, OrderUnit, OutboxRow, Request, Unit};
+use tongbao::store::{
+    AttemptRow, CaptureRow, Claim, Head, LastChannel, NextActionChange, OrderRow, OutboxRow, Request, Row, StepUnit,
+    UniqueName, Unit,
+};
+
+/// An order's step, before it is made a unit: the tests change what it says.
+pub struct OrderUnit {
+    pub decided_at: Instant,
+    pub id: OrderId,
+    pub expected_version: u32,
+    pub order: Order,
+    pub journal: Vec<u8>,
+    pub request: Option<Box<Request>>,
+    pub next_action: NextActionChange,
+    pub attempts: Vec<AttemptRow>,
+    /// Indices into `order.captures`.
+    pub captures: Vec<u16>,
+    pub entries: Vec<Entry>,
+    pub webhooks: Vec<OutboxRow>,
+    pub paid_by: Vec<LastChannel>,
+    pub claim: Option<Box<Claim>>,
+}
+
+impl OrderUnit {
+    pub fn step(self) -> StepUnit {
+        let order = &self.order;
+        let name = self.request.as_ref().map(|request| UniqueName::of(order, request));
+        let created = self.request.map(|request| Row::Order(Box::new(OrderRow::of(order, *request))));
+        let capture = |index: &u16| CaptureRow::of(order, *index).expect("the order has this capture");
+        StepUnit {
+            stream: self.id.into(),
+            expected_version: self.expected_version,
+            version: order.version,
+            at: order.last_at,
+            decided_at: self.decided_at,
+            head: Head::of(order, self.next_action, self.decided_at).expect("an order is JSON"),
+            journal: self.journal,
+            name,
+            rows: created
+                .into_iter()
+                .chain(self.attempts.into_iter().map(Row::Attempt))
+                .chain(self.captures.iter().map(|index| Row::Capture(capture(index))))
+                .chain(self.paid_by.into_iter().map(Row::PaidBy))
+                .collect(),
+            entries: self.entries,
+            webhooks: self.webhooks,
+            messages: Vec::new(),
+            taken: None,
+            claim: self.claim,
+        }
+    }
+
+    pub fn unit(self) -> Unit {
+        Unit::Step(Box::new(self.step()))
+    }
+}
 
 /// When everything begins here.
 pub const START: Instant = Instant(1_760_000_000_000);
@@ -75,7 +131,6 @@ pub fn unit(before: &Order, events: &[Event], request: Option<Request>) -> Order
         captures: Vec::new(),
         entries: Vec::new(),
         webhooks: Vec::new(),
-        payer: None,
         paid_by: Vec::new(),
         claim: None,
         order: step.after,
@@ -85,7 +140,8 @@ pub fn unit(before: &Order, events: &[Event], request: Option<Request>) -> Order
             Write::OpenAttempt { ordinal } => {
                 let number = unit.order.number(unit.order.attempt(ordinal).expect("it was opened"));
                 let frozen = format!(r#"{{"amount":"12.41","number":"{}"}}"#, number);
-                unit.attempts.push(AttemptRow { ordinal, frozen: frozen.into() });
+                let row = AttemptRow::of(&unit.order, ordinal, frozen.into());
+                unit.attempts.push(row.expect("it was opened"));
             }
             Write::Capture { index } => unit.captures.push(index),
             Write::Entry(entry) => unit.entries.push(entry),
@@ -160,5 +216,5 @@ pub fn found(order: &Order, reference: &str, amount_minor: i64) -> OrderUnit {
 }
 
 pub fn group(units: Vec<OrderUnit>) -> Vec<Unit> {
-    units.into_iter().map(|unit| Unit::Order(Box::new(unit))).collect()
+    units.into_iter().map(OrderUnit::unit).collect()
 }

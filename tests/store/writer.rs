@@ -8,10 +8,10 @@ use futures_util::future::join_all;
 use tongbao::domain::id::PlatformId;
 use tongbao::engine::clock;
 use tongbao::engine::lane::{Admission, Bounds, Lanes, WriteError};
-use tongbao::store::{OrderUnit, Store, Unit};
+use tongbao::store::Store;
 
 use crate::book::Place;
-use crate::units::{new_order, paid, submit};
+use crate::units::{OrderUnit, new_order, paid, submit};
 
 pub const SHOP: PlatformId = PlatformId(1);
 
@@ -40,7 +40,7 @@ impl Bench {
 
     pub async fn write(&self, unit: OrderUnit) -> Result<(), WriteError> {
         let admission = if unit.expected_version == 0 { Admission::NewStream } else { Admission::Existing };
-        self.writer.write(admission, Unit::Order(Box::new(unit))).await
+        self.writer.write(admission, unit.unit()).await
     }
 
     /// All at once, so that they gather.
@@ -75,7 +75,7 @@ pub async fn rule_14_a_step_decided_on_another_version_is_refused_and_the_others
     assert!(matches!(written[4], Err(WriteError::Conflict(_))), "{:?}", written[4]);
     assert_eq!(written.iter().filter(|one| one.is_ok()).count(), 9);
     assert_eq!(bench.store.order(id).await.unwrap().unwrap().order.version, 2);
-    assert_eq!(bench.store.journal(id).await.unwrap().len(), 2);
+    assert_eq!(bench.store.journal(id.into()).await.unwrap().len(), 2);
 }
 
 pub async fn rule_16_one_bad_row_is_found_and_the_rest_is_committed(place: Place) {
@@ -124,7 +124,7 @@ pub async fn rule_19_of_a_loser_nothing_is_written(place: Place) {
     for (place, id) in ids.into_iter().enumerate() {
         let there = bench.store.order(id).await.unwrap().is_some();
         assert_eq!(there, won[0] == place);
-        assert_eq!(!bench.store.journal(id).await.unwrap().is_empty(), there);
+        assert_eq!(!bench.store.journal(id.into()).await.unwrap().is_empty(), there);
         assert!(there || written[place] == Err(WriteError::Duplicate));
     }
 }

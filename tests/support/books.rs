@@ -134,7 +134,7 @@ async fn balances_by_currency(store: &dyn Store) -> BTreeMap<String, i64> {
 
 /// Every entry sums to zero, and a paid order has the entry of its payment exactly once.
 async fn check_entries(store: &dyn Store, order: &Order) {
-    let entries = store.entries(order.id).await.expect("entries are read");
+    let entries = store.entries(order.id.into()).await.expect("entries are read");
     for entry in &entries {
         let sum: i64 = entry.lines.iter().map(|(_, amount_minor)| amount_minor).sum();
         assert_eq!(sum, 0, "{entry:?} of {}", order.id);
@@ -147,7 +147,7 @@ async fn check_entries(store: &dyn Store, order: &Order) {
 
 /// Replaying the journal gives the stored order.
 async fn check_journal(store: &dyn Store, order: &Order) {
-    let rows = store.journal(order.id).await.expect("the journal is read");
+    let rows = store.journal(order.id.into()).await.expect("the journal is read");
     let mut replayed: Option<Order> = None;
     // A failed order is looked at again later, perhaps since it was read.
     for JournalRow { version, at: _, body } in rows.into_iter().filter(|row| row.version <= order.version) {

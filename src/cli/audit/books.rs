@@ -11,7 +11,7 @@ use crate::domain::ledger::LedgerAccount;
 use crate::domain::order::{Attempt, Order, Purpose, RefundStage, State, SuspenseReason, Wish};
 use crate::domain::time::Instant;
 use crate::engine::inbox::read_kept;
-use crate::store::{ChannelTotal, DueOrder, InboxReason, Store, StoreError, last_key};
+use crate::store::{ChannelTotal, Due, InboxReason, Store, StoreError, last_key};
 
 /// An order that moves between two reads is read again; no order moves this often in so short a time.
 const READS_MAX: usize = 20;
@@ -156,8 +156,8 @@ async fn evidence(store: &dyn Store, order: Order) -> (OrderId, Result<Read, Sto
 
 async fn read_evidence(store: &dyn Store, mut order: Order) -> Result<Read, StoreError> {
     for _ in 0..READS_MAX {
-        let entries = store.entries(order.id).await?;
-        let journal = store.journal(order.id).await?;
+        let entries = store.entries(order.id.into()).await?;
+        let journal = store.journal(order.id.into()).await?;
         let moved = journal.last().is_some_and(|row| row.version > order.version);
         match moved {
             false => return Ok(Read::Whole(Box::new(Evidence { order, journal, entries }))),
@@ -307,12 +307,12 @@ fn totals(total: &ChannelTotal) -> Totals {
 /// The orders that a server which starts now would find.
 async fn count_due(reading: Reading<'_>) -> Result<u64, StoreError> {
     let mut count = 0;
-    let mut after: Option<DueOrder> = None;
+    let mut after: Option<Due> = None;
     loop {
         let page = reading.store.due(after, Instant(i64::MAX), reading.page).await?;
         let Some(last) = page.last() else { return Ok(count) };
         after = Some(*last);
-        count += page.len() as u64;
+        count += page.iter().filter(|due| due.stream.order().is_some()).count() as u64;
     }
 }
 

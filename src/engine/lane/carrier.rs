@@ -255,11 +255,11 @@ async fn release(store: Arc<dyn Store>, epoch: i64) -> Answer {
 async fn find_losers(store: Arc<dyn Store>, group: Try<Unit>) -> Answer {
     let mut losers = Vec::new();
     for (place, unit) in group.units().iter().enumerate() {
-        let Unit::Order(unit) = unit else { continue };
+        let Unit::Step(unit) = unit else { continue };
         if unit.expected_version > 0 {
             continue;
         }
-        match store.order(unit.id).await {
+        match store.head(unit.stream).await {
             Ok(Some(_)) => {}
             Ok(None) => losers.push(place),
             Err(error) => return Answer::LosersFound(Err(error)),

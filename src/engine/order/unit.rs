@@ -11,7 +11,10 @@ use crate::domain::view;
 use crate::engine::ask::Known;
 use crate::engine::lane::WriteError;
 use crate::engine::request::Original;
-use crate::store::{AttemptRow, LastChannel, NamedPayer, NextActionChange, OrderUnit, OutboxRow, Unit};
+use crate::store::{
+    AttemptRow, CaptureRow, Head, LastChannel, NamedPayer, NextActionChange, OrderRow, OutboxRow, Row, StepUnit,
+    StoreError, UniqueName, Unit,
+};
 
 /// # Errors
 /// [`WriteError::Culprit`].
@@ -23,48 +26,61 @@ pub async fn of(
     beside: &mut Beside,
 ) -> Result<Unit, WriteError> {
     let order = &step.after;
-    let mut unit = OrderUnit {
-        id: order.id,
-        decided_at: events.last().map_or(order.last_at, |event| event.at),
-        expected_version: order.version - 1,
-        order: order.clone(),
-        journal: journal(events).map_err(|error| WriteError::Culprit(format!("events cannot be written: {error}")))?,
-        request: beside.request.take(),
-        next_action: NextActionChange::Keep,
-        payer: named(step, beside),
-        attempts: Vec::new(),
-        captures: Vec::new(),
-        entries: Vec::new(),
-        webhooks: render(orders, step, known).await?,
-        paid_by: Vec::new(),
-        claim: beside.claim.take(),
-    };
+    let decided_at = events.last().map_or(order.last_at, |event| event.at);
+    let journal = journal(events).map_err(|error| culprit(&format!("events cannot be written: {error}")))?;
+    let (mut next_action, mut entries, mut rows) = (NextActionChange::Keep, Vec::new(), Vec::new());
+    let request = beside.request.take();
+    let name = request.as_ref().map(|request| UniqueName::of(order, request));
+    rows.extend(request.map(|request| Row::Order(Box::new(OrderRow::of(order, *request)))));
+    rows.extend(named(step, beside).map(Row::Payer));
     for write in &step.writes {
         match write {
             Write::OpenAttempt { ordinal } => {
                 let row = freeze(orders, order, *ordinal, beside);
-                unit.attempts.push(row.ok_or_else(|| WriteError::Culprit("an attempt cannot be frozen".into()))?);
+                rows.push(Row::Attempt(row.ok_or_else(|| culprit("an attempt cannot be frozen"))?));
             }
             Write::Capture { index } => {
-                unit.captures.push(*index);
-                unit.paid_by.extend(paid_by(orders, order, *index, known));
+                let row = CaptureRow::of(order, *index);
+                rows.push(Row::Capture(row.ok_or_else(|| culprit("a capture is not the order's"))?));
+                rows.extend(paid_by(orders, order, *index, known).into_iter().map(Row::PaidBy));
             }
-            Write::Entry(entry) => unit.entries.push(entry.clone()),
-            // Rendered already.
+            Write::Entry(entry) => entries.push(entry.clone()),
+            // Rendered below.
             Write::Webhook { .. } => {}
             Write::StoreNextAction => {
                 if let Some(action) = &beside.next_action {
-                    unit.next_action = NextActionChange::Store(action.as_ref().into());
+                    next_action = NextActionChange::Store(action.as_ref().into());
                 }
             }
             Write::WipeNextAction => {
-                unit.next_action = NextActionChange::Wipe;
+                next_action = NextActionChange::Wipe;
                 beside.next_action = None;
             }
         }
     }
-    beside.webhooks.clone_from(&unit.webhooks);
-    Ok(Unit::Order(Box::new(unit)))
+    let head = Head::of(order, next_action, decided_at).map_err(|error: StoreError| culprit(&error.to_string()))?;
+    let webhooks = render(orders, step, known).await?;
+    beside.webhooks.clone_from(&webhooks);
+    Ok(Unit::Step(Box::new(StepUnit {
+        stream: order.id.into(),
+        expected_version: order.version - 1,
+        version: order.version,
+        at: order.last_at,
+        decided_at,
+        head,
+        journal,
+        name,
+        rows,
+        entries,
+        webhooks,
+        messages: Vec::new(),
+        taken: None,
+        claim: beside.claim.take(),
+    })))
+}
+
+fn culprit(why: &str) -> WriteError {
+    WriteError::Culprit(why.to_owned())
 }
 
 fn freeze(orders: &Orders, order: &Order, ordinal: u8, beside: &mut Beside) -> Option<AttemptRow> {
@@ -85,7 +101,7 @@ fn freeze(orders: &Orders, order: &Order, ordinal: u8, beside: &mut Beside) -> O
     let frozen = orders.accounts.freeze(&attempt.account, &ask)?;
     let original = Original { frozen: frozen.clone(), payer: details.payer.clone() };
     beside.opened = Some(Opened { ordinal, original: Arc::new(original) });
-    Some(AttemptRow { ordinal, frozen })
+    AttemptRow::of(order, ordinal, frozen)
 }
 
 /// What the payer is offered first from now on, if this capture is what the order was paid by.

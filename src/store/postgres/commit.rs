@@ -4,244 +4,192 @@
 //! error if the fence or a version does not hold; then nothing of the statement happens.
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::sync::{Arc, LazyLock};
 
-use sqlx::postgres::PgConnection;
-use sqlx::types::Uuid;
-use sqlx::{AssertSqlSafe, query_scalar};
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::{Arguments, AssertSqlSafe, query_scalar, query_scalar_with};
 
-use super::super::batch::Batch;
-use super::super::{Committed, NextActionChange, StoreError};
+use super::super::batch::{Batch, HeadLine, MovedLine, Name, PutOffLine, TakenLine};
+use super::super::line::{self, Line, Verb, Visitor};
+use super::super::{Committed, StoreError};
 use super::{CONFLICT, FENCED, writing_fault};
+
+/// Which names are on record, by their place among those that are asked for.
+const NAMED: &str = "SELECT n.place FROM unnest($1::int8[], $2::text[]) WITH ORDINALITY \
+     AS n (platform_id, merchant_order_id, place) WHERE EXISTS (SELECT FROM orders o \
+     WHERE o.platform_id = n.platform_id AND o.merchant_order_id = n.merchant_order_id)";
 
 static COMMIT: LazyLock<Arc<str>> = LazyLock::new(|| statement().into());
 
-/// Numbers the parameters in the order in which [`commit`] binds them.
-struct Parameters(usize);
+/// The statement as far as it is written, and how many parameters it has.
+struct Statement {
+    parts: Vec<String>,
+    parameters: usize,
+}
 
-impl Parameters {
+impl Statement {
     fn next(&mut self) -> String {
-        self.0 += 1;
-        format!("${}", self.0)
+        self.parameters += 1;
+        format!("${}", self.parameters)
     }
 
-    /// A table of columns of these types.
-    fn table(&mut self, types: &str) -> String {
-        let columns = types.split(' ').map(|name| format!("{}::{name}[]", self.next()));
-        format!("unnest({})", columns.collect::<Vec<_>>().join(", "))
+    /// A table `n` of rows to be written.
+    fn rows<L: Line>(&mut self) -> String {
+        let columns = L::COLUMNS.iter().map(|(_, of)| format!("{}::{of}[]", self.next())).collect::<Vec<_>>();
+        format!("unnest({}) AS n ({})", columns.join(", "), line::names::<L>())
+    }
+
+    fn push(&mut self, name: &str, text: String) {
+        self.parts.push(format!("{name} AS ({text})"));
     }
 }
 
-/// Rows of an order are written only with the order itself. The test is kept from becoming a join, so that it is a
-/// look into a hash table.
-const WRITTEN: &str = "WHERE (n.order_id IN (SELECT id FROM written)) IS TRUE";
+impl Visitor for Statement {
+    type Fault = Infallible;
 
-fn statement() -> String {
-    let mut parameters = Parameters(0);
-    let (epoch, number, at) = (parameters.next(), parameters.next(), parameters.next());
-    let created = parameters.table("uuid int8 text text text int8 text int8 int8 int8 int8 text text text text");
-    let moved_ids = parameters.0 + 1;
-    let moved = parameters.table("uuid int8 int8 text text int8 bool text text");
-    let mut ctes = vec![
-        format!(
-            "owner_now AS (UPDATE owner SET beat = beat + 1, group_number = {number}, at = {at} \
-             WHERE id = 1 AND epoch = {epoch} RETURNING epoch)"
-        ),
-        format!(
-            "created AS (INSERT INTO orders (id, platform_id, merchant_order_id, state, channel, version, currency, \
-             amount_minor, created_at, expires_at, next_due_at, request, webhook_url, next_action, snapshot) \
-             SELECT n.* FROM owner_now, {created} AS n \
-             ON CONFLICT (platform_id, merchant_order_id) DO NOTHING RETURNING id)"
-        ),
-        format!(
-            "moved AS (UPDATE orders o SET version = n.version, state = n.state, channel = n.channel, \
-             next_due_at = n.next_due_at, snapshot = n.snapshot, \
-             next_action = CASE WHEN n.changes_action THEN n.next_action ELSE o.next_action END \
-             FROM owner_now, {moved} AS n (id, expected, version, state, channel, next_due_at, changes_action, \
-             next_action, snapshot) WHERE o.id = n.id AND o.version = n.expected RETURNING o.id)"
-        ),
-        "written AS (SELECT id FROM created UNION ALL SELECT id FROM moved)".to_owned(),
-    ];
-    let payers = parameters.table("uuid int8 text");
-    ctes.push(format!(
-        "new_payers AS (INSERT INTO payers (order_id, ordinal, payer) \
-         SELECT order_id, ordinal, payer FROM {payers} AS n (order_id, ordinal, payer) {WRITTEN} \
-         ON CONFLICT (order_id, ordinal) DO UPDATE SET payer = excluded.payer)"
-    ));
-    for (table, columns, types) in [
-        ("journal", "order_id, version, at, body", "uuid int8 int8 bytea"),
-        (
-            "attempts",
-            "order_id, ordinal, channel, account, payable_minor, opened_at, frozen",
-            "uuid int8 text text int8 int8 text",
-        ),
-        (
-            "captures",
-            "channel, account, reference, order_id, ordinal, currency, amount_minor, at",
-            "text text text uuid int8 text int8 int8",
-        ),
-        ("entries", "order_id, version, place, kind, currency, at, lines", "uuid int8 int8 text text int8 text"),
-        (
-            "outbox",
-            "order_id, sequence, kind, at, next_at, platform_id, url, trace, body",
-            "uuid int8 text int8 int8 int8 text bytea bytea",
-        ),
-    ] {
-        let rows = parameters.table(types);
-        ctes.push(format!(
-            "new_{table} AS (INSERT INTO {table} ({columns}) SELECT {columns} FROM {rows} AS n ({columns}) {WRITTEN})"
-        ));
+    fn visit<L: Line>(&mut self, _: &[L]) -> Result<(), Infallible> {
+        let (rows, text) = (self.rows::<L>(), format!("part_{}", self.parts.len()));
+        self.push(&text, written::<L>(&rows));
+        Ok(())
     }
-    let delivered = parameters.table("uuid int8");
-    ctes.push(format!(
-        "delivered AS (DELETE FROM outbox x USING owner_now, {delivered} AS n (order_id, sequence) \
-         WHERE x.order_id = n.order_id AND x.sequence = n.sequence)"
-    ));
-    let undelivered = parameters.table("uuid int8 int8 int8 text");
-    ctes.push(format!(
-        "undelivered AS (UPDATE outbox x SET tries = n.tries, next_at = n.next_at, why = n.why \
-         FROM owner_now, {undelivered} AS n (order_id, sequence, tries, next_at, why) \
-         WHERE x.order_id = n.order_id AND x.sequence = n.sequence)"
-    ));
-    let inbox = parameters.table("text text text text uuid bytea bytea bytea int8");
-    ctes.push(format!(
-        "new_inbox AS (INSERT INTO inbox (reason, channel, account, number, order_id, body, raw, digest, at) \
-         SELECT n.* FROM owner_now, {inbox} AS n ON CONFLICT (digest) DO NOTHING)"
-    ));
-    let inbox_done = parameters.table("int8");
-    ctes.push(format!("inbox_done AS (DELETE FROM inbox x USING owner_now, {inbox_done} AS n (id) WHERE x.id = n.id)"));
-    let answers = parameters.table("int8 text bytea uuid int8 text int8");
-    ctes.push(format!(
-        "new_answers AS (INSERT INTO answers (platform_id, key, fingerprint, order_id, status, body, at) \
-         SELECT n.* FROM owner_now, {answers} AS n \
-         ON CONFLICT (platform_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, \
-         order_id = excluded.order_id, status = excluded.status, body = excluded.body, at = excluded.at)"
-    ));
-    let paid_by = parameters.table("bytea text int8");
-    ctes.push(format!(
-        "new_paid_by AS (INSERT INTO payer_channels (payer, channel, at) SELECT n.* FROM owner_now, {paid_by} AS n \
-         ON CONFLICT (payer) DO UPDATE SET channel = excluded.channel, at = excluded.at \
-         WHERE excluded.at >= payer_channels.at)"
-    ));
+}
+
+fn written<L: Line>(rows: &str) -> String {
+    let table = L::TABLE;
+    let each = |columns: &[(&str, &str)], before: &str, between: &str| {
+        columns.iter().map(|(name, _)| format!("{before}{name} = n.{name}")).collect::<Vec<_>>().join(between)
+    };
+    match L::VERB {
+        Verb::Insert(taken) => {
+            format!("INSERT INTO {table} ({}) SELECT n.* FROM owner_now, {rows} {taken}", line::names::<L>())
+        }
+        Verb::Update { keys } => {
+            let (key, rest) = L::COLUMNS.split_at(keys);
+            let (set, found) = (each(rest, "", ", "), each(key, "x.", " AND "));
+            format!("UPDATE {table} x SET {set} FROM owner_now, {rows} WHERE {found}")
+        }
+        Verb::Delete => {
+            format!("DELETE FROM {table} x USING owner_now, {rows} WHERE {}", each(L::COLUMNS, "x.", " AND "))
+        }
+    }
+}
+
+/// A head says when its stream is due, and `due` finds it by that: apart, so that a step touches no index of heads. A
+/// head that is there is joined with itself, to see what it said before.
+fn statement() -> String {
+    let mut statement = Statement { parts: Vec::new(), parameters: 0 };
+    let (epoch, number, at) = (statement.next(), statement.next(), statement.next());
+    statement.push(
+        "owner_now",
+        format!(
+            "UPDATE owner SET beat = beat + 1, group_number = {number}, at = {at} \
+             WHERE id = 1 AND epoch = {epoch} RETURNING epoch"
+        ),
+    );
+    let new = statement.rows::<HeadLine>();
+    statement.push("new", format!("{} RETURNING kind, id, next_due_at", written::<HeadLine>(&new)));
+    let first_moved = statement.parameters + 1;
+    let moved = statement.rows::<MovedLine>();
+    statement.push(
+        "moved",
+        format!(
+            "UPDATE heads h SET version = n.version, state = n.state, facet = n.facet, next_due_at = n.next_due_at, \
+             epoch = n.epoch, next_action = CASE n.changes_action WHEN 1 THEN n.next_action ELSE h.next_action END, \
+             snapshot = n.snapshot \
+             FROM owner_now, {moved}, heads o WHERE o.kind = n.kind AND o.id = n.id AND o.version = n.expected \
+             AND h.kind = n.kind AND h.id = n.id AND h.version = n.expected \
+             RETURNING h.kind, h.id, h.next_due_at, o.next_due_at AS was_due_at"
+        ),
+    );
+    let put_off = statement.rows::<PutOffLine>();
+    statement.push(
+        "put_off",
+        format!(
+            "UPDATE heads h SET next_due_at = n.next_due_at FROM owner_now, {put_off}, heads o \
+             WHERE o.kind = n.kind AND o.id = n.id AND o.version = n.version \
+             AND h.kind = n.kind AND h.id = n.id AND h.version = n.version \
+             RETURNING h.kind, h.id, h.next_due_at, o.next_due_at AS was_due_at"
+        ),
+    );
+    statement.push(
+        "changed",
+        "SELECT * FROM (SELECT * FROM moved UNION ALL SELECT * FROM put_off) c \
+         WHERE c.next_due_at IS DISTINCT FROM c.was_due_at"
+            .to_owned(),
+    );
+    statement.push(
+        "due_no_more",
+        "DELETE FROM due d USING changed c \
+         WHERE d.next_due_at = c.was_due_at AND d.kind = c.kind AND d.id = c.id"
+            .to_owned(),
+    );
+    statement.push(
+        "due_now",
+        "INSERT INTO due (next_due_at, kind, id) SELECT next_due_at, kind, id FROM new \
+         WHERE next_due_at IS NOT NULL UNION ALL SELECT next_due_at, kind, id FROM changed \
+         WHERE next_due_at IS NOT NULL"
+            .to_owned(),
+    );
+    let first_taken = statement.parameters + 1;
+    let taken = statement.rows::<TakenLine>();
+    statement.push("taken", format!("{} RETURNING x.number", written::<TakenLine>(&taken)));
+    let Ok(()) = Batch::default().visit(&mut statement);
     format!(
-        "WITH {ctes} SELECT ARRAY(SELECT id FROM created) FROM (SELECT CASE \
+        "WITH {parts} SELECT agreed.holds FROM (SELECT CASE \
          WHEN NOT EXISTS (SELECT FROM owner_now) THEN refuse('{FENCED}', 'another epoch') \
-         WHEN (SELECT COUNT(*) FROM moved) <> cardinality(${moved_ids}::uuid[]) THEN refuse('{CONFLICT}', \
-         COALESCE((SELECT n.id::text \
-         FROM unnest(${moved_ids}::uuid[]) AS n (id) WHERE (n.id IN (SELECT id FROM moved)) IS NOT TRUE LIMIT 1), \
-         'an order has two steps in one group')) \
+         WHEN (SELECT COUNT(*) FROM moved) <> cardinality(${first_moved}::int8[]) THEN refuse('{CONFLICT}', \
+         COALESCE((SELECT n.kind || ' ' || n.id FROM unnest(${first_moved}::int8[], ${moved_id}::uuid[]) AS n (kind, id) \
+         WHERE ((n.kind, n.id) IN (SELECT kind, id FROM moved)) IS NOT TRUE LIMIT 1), \
+         'a stream has two steps in one group')) \
+         WHEN (SELECT COUNT(*) FROM taken) <> cardinality(${first_taken}::int8[]) \
+         THEN refuse('{CONFLICT}', 'a message that is taken is not there') \
          ELSE TRUE END AS holds) agreed WHERE agreed.holds",
-        ctes = ctes.join(", ")
+        parts = statement.parts.join(", "),
+        moved_id = first_moved + 1,
     )
 }
 
-/// One column of some rows.
-fn column<'r, T, C>(rows: &'r [T], of: impl Fn(&'r T) -> C) -> Vec<C> {
-    rows.iter().map(of).collect()
+/// The rows of a group, in the order in which [`statement`] numbered their columns.
+struct Columns(PgArguments);
+
+impl Visitor for Columns {
+    type Fault = BoxDynError;
+
+    fn visit<L: Line>(&mut self, rows: &[L]) -> Result<(), BoxDynError> {
+        L::add(rows, &mut self.0)
+    }
 }
 
-pub async fn commit(connection: &mut PgConnection, batch: Batch) -> Result<Committed, StoreError> {
-    let Batch { created, moved, payers, journal, attempts, captures, entries, outbox, .. } = &batch;
-    let Batch { delivered, undelivered, inbox, inbox_done, answers, paid_by, .. } = &batch;
-    let ask = query_scalar::<_, Vec<Uuid>>(AssertSqlSafe(Arc::clone(&COMMIT)))
-        .bind(batch.epoch)
-        .bind(batch.number)
-        .bind(batch.at)
-        .bind(column(created, |row| row.head.id))
-        .bind(column(created, |row| row.platform_id))
-        .bind(column(created, |row| row.merchant_order_id.as_str()))
-        .bind(column(created, |row| row.head.state))
-        .bind(column(created, |row| row.head.channel))
-        .bind(column(created, |row| row.head.version))
-        .bind(column(created, |row| row.currency))
-        .bind(column(created, |row| row.amount_minor))
-        .bind(column(created, |row| row.created_at))
-        .bind(column(created, |row| row.expires_at))
-        .bind(column(created, |row| row.head.next_due_at))
-        .bind(column(created, |row| row.request.as_str()))
-        .bind(column(created, |row| row.webhook_url.as_deref()))
-        .bind(column(created, |row| row.next_action.as_deref()))
-        .bind(column(created, |row| row.head.snapshot.as_str()))
-        .bind(column(moved, |row| row.head.id))
-        .bind(column(moved, |row| row.expected_version))
-        .bind(column(moved, |row| row.head.version))
-        .bind(column(moved, |row| row.head.state))
-        .bind(column(moved, |row| row.head.channel))
-        .bind(column(moved, |row| row.head.next_due_at))
-        .bind(column(moved, |row| row.next_action != NextActionChange::Keep))
-        .bind(column(moved, |row| match &row.next_action {
-            NextActionChange::Keep | NextActionChange::Wipe => None,
-            NextActionChange::Store(action) => Some(action.as_ref()),
-        }))
-        .bind(column(moved, |row| row.head.snapshot.as_str()))
-        .bind(column(payers, |row| row.order_id))
-        .bind(column(payers, |row| row.ordinal))
-        .bind(column(payers, |row| row.payer.as_str()))
-        .bind(column(journal, |row| row.order_id))
-        .bind(column(journal, |row| row.version))
-        .bind(column(journal, |row| row.at))
-        .bind(column(journal, |row| row.body.as_slice()))
-        .bind(column(attempts, |row| row.order_id))
-        .bind(column(attempts, |row| row.ordinal))
-        .bind(column(attempts, |row| row.channel))
-        .bind(column(attempts, |row| row.account.as_str()))
-        .bind(column(attempts, |row| row.payable_minor))
-        .bind(column(attempts, |row| row.opened_at))
-        .bind(column(attempts, |row| row.frozen.as_str()))
-        .bind(column(captures, |row| row.channel))
-        .bind(column(captures, |row| row.account.as_str()))
-        .bind(column(captures, |row| row.reference.as_str()))
-        .bind(column(captures, |row| row.order_id))
-        .bind(column(captures, |row| row.ordinal))
-        .bind(column(captures, |row| row.currency))
-        .bind(column(captures, |row| row.amount_minor))
-        .bind(column(captures, |row| row.at))
-        .bind(column(entries, |row| row.order_id))
-        .bind(column(entries, |row| row.version))
-        .bind(column(entries, |row| row.place))
-        .bind(column(entries, |row| row.kind))
-        .bind(column(entries, |row| row.currency))
-        .bind(column(entries, |row| row.at))
-        .bind(column(entries, |row| row.lines.as_str()))
-        .bind(column(outbox, |row| row.order_id))
-        .bind(column(outbox, |row| row.sequence))
-        .bind(column(outbox, |row| row.kind))
-        .bind(column(outbox, |row| row.at))
-        .bind(column(outbox, |row| row.next_at))
-        .bind(column(outbox, |row| row.platform_id))
-        .bind(column(outbox, |row| row.url.as_ref()))
-        .bind(column(outbox, |row| row.trace.as_slice()))
-        .bind(column(outbox, |row| row.body.as_ref()))
-        .bind(column(delivered, |row| row.0))
-        .bind(column(delivered, |row| row.1))
-        .bind(column(undelivered, |row| row.order_id))
-        .bind(column(undelivered, |row| row.sequence))
-        .bind(column(undelivered, |row| row.tries))
-        .bind(column(undelivered, |row| row.next_at))
-        .bind(column(undelivered, |row| row.why.as_str()))
-        .bind(column(inbox, |row| row.reason))
-        .bind(column(inbox, |row| row.channel))
-        .bind(column(inbox, |row| row.account.as_str()))
-        .bind(column(inbox, |row| row.number.as_str()))
-        .bind(column(inbox, |row| row.order_id))
-        .bind(column(inbox, |row| row.body.as_slice()))
-        .bind(column(inbox, |row| row.raw.as_slice()))
-        .bind(column(inbox, |row| row.digest.as_slice()))
-        .bind(column(inbox, |row| row.at))
-        .bind(inbox_done.as_slice())
-        .bind(column(answers, |row| row.platform_id))
-        .bind(column(answers, |row| row.key.as_str()))
-        .bind(column(answers, |row| row.fingerprint.as_slice()))
-        .bind(column(answers, |row| row.order_id))
-        .bind(column(answers, |row| row.status))
-        .bind(column(answers, |row| row.body.as_deref()))
-        .bind(column(answers, |row| row.at))
-        .bind(column(paid_by, |row| row.payer.as_slice()))
-        .bind(column(paid_by, |row| row.channel))
-        .bind(column(paid_by, |row| row.at));
-    let inserted: HashSet<Uuid> = ask.fetch_one(connection).await.map_err(writing_fault)?.into_iter().collect();
-    let losers = created.iter().filter(|row| !inserted.contains(&row.head.id));
-    let mut duplicates: Vec<usize> = losers.map(|row| row.place).collect();
-    duplicates.sort_unstable();
+fn columns(batch: &Batch) -> Result<PgArguments, BoxDynError> {
+    let mut columns = Columns(PgArguments::default());
+    for value in [batch.epoch, batch.number, batch.at] {
+        columns.0.add(value)?;
+    }
+    columns.visit(batch.new_heads())?;
+    columns.visit(&batch.moved)?;
+    columns.visit(&batch.put_off)?;
+    columns.visit(&batch.taken)?;
+    batch.visit(&mut columns)?;
+    Ok(columns.0)
+}
+
+pub async fn commit(connection: &mut PgConnection, mut batch: Batch) -> Result<Committed, StoreError> {
+    let duplicates = batch.leave_losers_out(&taken(connection, &batch.names).await?);
+    let columns = columns(&batch).map_err(|error| writing_fault(sqlx::Error::Encode(error)))?;
+    let ask = query_scalar_with::<_, bool, _>(AssertSqlSafe(Arc::clone(&COMMIT)), columns);
+    ask.fetch_one(connection).await.map_err(writing_fault)?;
     Ok(Committed { duplicates })
+}
+
+async fn taken(connection: &mut PgConnection, names: &[Name]) -> Result<HashSet<usize>, StoreError> {
+    if names.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let platforms: Vec<i64> = names.iter().map(|name| name.platform_id).collect();
+    let merchant_order_ids: Vec<&str> = names.iter().map(|name| name.merchant_order_id.as_ref()).collect();
+    let ask = query_scalar::<_, i64>(NAMED).bind(platforms).bind(merchant_order_ids);
+    let places = ask.fetch_all(connection).await.map_err(writing_fault)?;
+    Ok(places.into_iter().filter_map(|place| usize::try_from(place - 1).ok()).collect())
 }

@@ -16,14 +16,15 @@ use super::Lane;
 use super::commit::commit;
 use super::faults::changing_fault;
 
-/// Pages that are kept in memory, in KiB, negative as SQLite wants it: the ends of all trees fit in. The log is carried
+/// Pages that are kept in memory, in KiB, negative as SQLite wants it: the ends of all trees fit in, and not much more,
+/// because a commit looks through all that is kept once it has split a page. The log is carried
 /// over into the file after as many pages of it: the more, the fewer pages are carried twice. A log that grew longer
 /// behind a long read is cut to 64 MiB, as many pages, once it was carried over, so that it does not keep a disk full.
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-     PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 8192; \
+     PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 16384; \
      PRAGMA journal_size_limit = 67108864;";
-/// Every table's statement in every length, see `commit`.
-const STATEMENTS: usize = 1_024;
+/// Every table's statements, see `commit`.
+const STATEMENTS: usize = 64;
 
 enum Job {
     Commit {

@@ -1,0 +1,230 @@
+//! What is made durable together: groups of units, and what the unit of a step is made of. Nothing in a group's commit
+//! knows what kind of stream a step is of; rows of orders are tables like others.
+
+use std::fmt;
+
+use super::{Delivery, InboxRow, KeptAnswer, OutboxRow, Request};
+use crate::domain::channel::Channel;
+use crate::domain::id::{Account, OrderId, PlatformId};
+use crate::domain::ledger::Entry;
+use crate::domain::money::Currency;
+use crate::domain::payer::PayerMark;
+use crate::domain::stream::StreamId;
+use crate::domain::time::Instant;
+
+/// Units that are committed together or not at all.
+#[derive(Debug)]
+pub struct Group<'a> {
+    pub epoch: i64,
+    /// The number this group will have: the last one's plus one.
+    pub number: i64,
+    /// By the owner's clock.
+    pub at: Instant,
+    pub units: &'a [Unit],
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Places in the group of new streams whose name was taken: nothing of them was written.
+    pub duplicates: Vec<usize>,
+}
+
+/// What one waiter wants durable.
+#[derive(Debug)]
+pub enum Unit {
+    /// A step of a stream. At most one of a stream stands in a group.
+    Step(Box<StepUnit>),
+    /// When a stream is to be looked at next, where that changes without a step.
+    PutOff(PutOff),
+    /// The answer given under an `Idempotency-Key`.
+    Answer(Box<KeptAnswer>),
+    /// A verified callback that no order could take.
+    Inbox(Box<InboxRow>),
+    /// The inbox row was taken up.
+    InboxDone { id: i64 },
+    /// What became of webhook deliveries.
+    Delivery(Delivery),
+}
+
+#[derive(Debug)]
+pub struct StepUnit {
+    pub stream: StreamId,
+    /// The version that the step was decided on; 0 for a new stream. The row must have it, or the group fails.
+    pub expected_version: u32,
+    /// The journal's: one more.
+    pub version: u32,
+    /// The stream's last instant, which is the journal row's.
+    pub at: Instant,
+    /// When it was decided, by the clock: the stream's last instant may lie ahead of it.
+    pub decided_at: Instant,
+    pub head: Head,
+    /// The canonical JSON of the step's events.
+    pub journal: Vec<u8>,
+    /// Of a new stream only: whoever comes second with it is a duplicate, of which nothing is written.
+    pub name: Option<UniqueName>,
+    /// What the kind of stream keeps in tables of its own.
+    pub rows: Vec<Row>,
+    pub entries: Vec<Entry>,
+    pub webhooks: Vec<OutboxRow>,
+    /// To other streams.
+    pub messages: Vec<MessageRow>,
+    /// The message that this step takes. It must be there, or the group fails: a message is taken once.
+    pub taken: Option<TakenMessage>,
+    /// The request under an `Idempotency-Key` that this step is taken for.
+    pub claim: Option<Box<Claim>>,
+}
+
+/// The part of a stream that changes with every step.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Head {
+    pub state: &'static str,
+    /// What lists filter by besides: an order's channel.
+    pub facet: Option<&'static str>,
+    /// When the stream next owes the world something; none when it owes nothing.
+    pub next_due_at: Option<Instant>,
+    pub next_action: NextActionChange,
+    /// What the stream is loaded from: JSON.
+    pub snapshot: Box<str>,
+}
+
+/// Without the snapshot, which is long and stands in the journal too.
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Head");
+        shown.field("state", &self.state).field("facet", &self.facet).field("next_due_at", &self.next_due_at);
+        shown.field("next_action", &self.next_action).finish_non_exhaustive()
+    }
+}
+
+/// What remains to be done by whoever the stream waits for.
+#[derive(Clone, PartialEq, Eq)]
+pub enum NextActionChange {
+    Keep,
+    /// JSON.
+    Store(Box<str>),
+    Wipe,
+}
+
+/// Whoever has a next action may pay by it; some hold a secret.
+impl fmt::Debug for NextActionChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NextActionChange::Keep => "Keep",
+            NextActionChange::Store(_) => "Store",
+            NextActionChange::Wipe => "Wipe",
+        })
+    }
+}
+
+/// What a platform calls a stream of its own; no two have the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UniqueName {
+    pub platform: PlatformId,
+    pub merchant_order_id: Box<str>,
+}
+
+/// A row of a kind's own tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Row {
+    /// The fixed part of a new order. Its unit has the order's name.
+    Order(Box<OrderRow>),
+    Payer(NamedPayer),
+    Attempt(AttemptRow),
+    Capture(CaptureRow),
+    PaidBy(LastChannel),
+}
+
+/// What never changes of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderRow {
+    pub platform: PlatformId,
+    pub currency: Currency,
+    pub amount_minor: i64,
+    pub created_at: Instant,
+    pub expires_at: Instant,
+    pub request: Request,
+}
+
+/// Who pays from an attempt on: the attempts before it keep who they were opened for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NamedPayer {
+    pub ordinal: u8,
+    /// JSON, as in [`Request::payer`].
+    pub payer: Box<str>,
+}
+
+/// Without the payer, who belongs in no log.
+impl fmt::Debug for NamedPayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NamedPayer").field("ordinal", &self.ordinal).finish_non_exhaustive()
+    }
+}
+
+/// The request that a new attempt was opened with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptRow {
+    pub ordinal: u8,
+    pub account: Account,
+    pub payable_minor: i64,
+    pub opened_at: Instant,
+    /// The business fields of its request, frozen: JSON, and nothing personal in it.
+    pub frozen: Box<str>,
+}
+
+/// Money that a channel says it took. No reference of an account is booked twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaptureRow {
+    pub account: Account,
+    pub reference: Box<str>,
+    pub ordinal: u8,
+    pub currency: Currency,
+    pub amount_minor: i64,
+    pub at: Instant,
+}
+
+/// What a payer paid by last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastChannel {
+    pub payer: PayerMark,
+    pub channel: Channel,
+    pub at: Instant,
+}
+
+/// That a request under an `Idempotency-Key` was carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    pub platform: PlatformId,
+    pub key: Box<str>,
+    /// SHA-256 of method, path and body.
+    pub fingerprint: [u8; 32],
+    /// The order that was asked.
+    pub order: OrderId,
+    pub at: Instant,
+}
+
+/// A message to another stream: it lies in the store from the sender's step until the receiver's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageRow {
+    /// Among all that the sender ever sends; never used again.
+    pub number: u32,
+    pub to: StreamId,
+    pub at: Instant,
+    /// JSON.
+    pub body: Box<[u8]>,
+}
+
+/// The message that a step takes, by its sender and number; the receiver journals both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TakenMessage {
+    pub from: StreamId,
+    pub number: u32,
+}
+
+/// When a stream is to be looked at next, unless it has moved meanwhile: then its step has said so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PutOff {
+    pub stream: StreamId,
+    pub version: u32,
+    pub next_due_at: Instant,
+}

@@ -12,7 +12,7 @@ use super::quarantine::Standing;
 use super::turn::{Shell, Turn, TurnError};
 use crate::domain::machine::{Machine, Step};
 use crate::domain::time::Instant;
-use crate::store::{StoreError, Unit};
+use crate::store::{PutOff, StoreError, Unit};
 
 /// What a cell wants done.
 pub struct Wants<T> {
@@ -57,7 +57,7 @@ pub enum Leaving {
     Stays,
     Goes,
     /// Once this is durable: the store's due time lags behind.
-    After(Unit, Stored),
+    After(PutOff, Stored),
 }
 
 /// Why a cell would leave.
@@ -262,10 +262,10 @@ impl<H: Host> Cell<H> {
                     let stored = Stored { due_at, hands: Hands::Ours };
                     // What is due at once is not put off.
                     match due_at {
-                        Some(due_at) if due_at > now => match host.put_off(machine, due_at) {
-                            Some(unit) => Leaving::After(unit, stored),
-                            None => Leaving::Stays,
-                        },
+                        Some(next_due_at) if next_due_at > now => {
+                            let (stream, version) = (machine.stream(), machine.version());
+                            Leaving::After(PutOff { stream, version, next_due_at }, stored)
+                        }
                         Some(_) | None => Leaving::Stays,
                     }
                 }
@@ -313,8 +313,8 @@ impl<H: Host> Shell<H::Machine> for CellShell<'_, H> {
     async fn commit(&mut self, step: &Step<H::Machine>, events: &[EventOf<H>]) -> Result<(), WriteError> {
         let admission = if step.after.version() == 1 { Admission::NewStream } else { Admission::Existing };
         let unit = self.host.unit(step, events, self.memory, self.beside).await?;
-        let due_at = step.after.next_due_at(self.host.now());
-        self.host.write(admission, unit).await?;
+        let due_at = unit.head.next_due_at;
+        self.host.write(admission, Unit::Step(Box::new(unit))).await?;
         self.written = Some(due_at);
         Ok(())
     }

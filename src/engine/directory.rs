@@ -21,7 +21,7 @@ use super::slot::{Put, Slot};
 use super::timers::Timers;
 use crate::domain::machine::Machine;
 use crate::domain::time::Instant;
-use crate::store::StoreError;
+use crate::store::{StoreError, Unit};
 
 /// When an aggregate whose commit was lost, or that could not be loaded, is taken up again.
 const TAKE_UP_AGAIN_MS: i64 = 1_000;
@@ -462,7 +462,7 @@ async fn work<H: Host>(directory: &Arc<Directory<H>>, slot: &Arc<Slot<H>>, mut c
                     return directory.forget(slot);
                 }
             }
-            Leaving::After(unit, stored) => match host.write(Admission::Existing, unit).await {
+            Leaving::After(put_off, stored) => match host.write(Admission::Existing, Unit::PutOff(put_off)).await {
                 Ok(()) => cell.put_off(stored),
                 Err(WriteError::Away | WriteError::Overloaded) => reason = Reason::NothingWaits,
                 Err(error) => return directory.lose(slot, &Lost { version: cell.version(), error }),

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use super::lane::{Admission, WriteError};
 use crate::domain::machine::{Machine, Step};
 use crate::domain::time::Instant;
-use crate::store::{Reply, Unit};
+use crate::store::{Reply, StepUnit, Unit};
 
 /// A look-up that a cell waits for without standing still: what it is told once that has ended.
 pub type Errand<T> = Pin<Box<dyn Future<Output = Vec<T>> + Send>>;
@@ -44,10 +44,7 @@ pub trait Host: Send + Sync + Sized + 'static {
         events: &[EventOf<Self>],
         memory: &Self::Memory,
         beside: &mut Self::Beside,
-    ) -> impl Future<Output = Result<Unit, WriteError>>;
-
-    /// The unit that moves the stored due time without a step.
-    fn put_off(&self, machine: &Self::Machine, due_at: Instant) -> Option<Unit>;
+    ) -> impl Future<Output = Result<StepUnit, WriteError>>;
 
     /// Makes a unit durable.
     fn write(&self, admission: Admission, unit: Unit) -> impl Future<Output = Result<(), WriteError>>;

@@ -29,7 +29,7 @@ use crate::domain::pay_link::PayLinks;
 use crate::domain::step::{Target, wake};
 use crate::domain::time::Instant;
 use crate::domain::validation::{check_switch, validate};
-use crate::store::{Claim, OutboxRow, Reply, Request, StoreError, Unit};
+use crate::store::{Claim, OutboxRow, Reply, Request, StepUnit, StoreError, Unit};
 
 /// Somebody who waits for the channel's answer.
 pub type Follower = oneshot::Sender<Placed>;
@@ -202,7 +202,8 @@ impl Host for Orders {
             let Some(stored) = self.reads.order(id).await? else { return Ok(None) };
             let (trace, addressee) = request::trace_and_addressee(id, &stored.request);
             let payer = self.advice.marks(stored.order.platform, stored.payer.as_deref()).into();
-            let stored_as = Stored { due_at: None, hands: Hands::Others };
+            let hands = if self.lanes.is_ours(id.into(), stored.epoch) { Hands::Ours } else { Hands::Others };
+            let stored_as = Stored { due_at: stored.next_due_at, hands };
             let memory = Memory::new(Known { trace, addressee, payer });
             Ok(Some(Loaded { machine: stored.order, memory, stored: stored_as }))
         })
@@ -259,12 +260,8 @@ impl Host for Orders {
         events: &[Event],
         memory: &Memory,
         beside: &mut Beside,
-    ) -> Result<Unit, WriteError> {
+    ) -> Result<StepUnit, WriteError> {
         unit::of(self, step, events, &memory.known, beside).await
-    }
-
-    fn put_off(&self, _: &Order, _: Instant) -> Option<Unit> {
-        None
     }
 
     async fn write(&self, admission: Admission, unit: Unit) -> Result<(), WriteError> {

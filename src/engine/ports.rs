@@ -15,6 +15,7 @@ use crate::domain::note::Note;
 use crate::domain::order::Order;
 use crate::domain::payer::PayerMark;
 use crate::domain::routing::Outlook;
+use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 use crate::domain::validation::Facts;
 use crate::store::{Reply, StoredOrder, Unit};
@@ -32,6 +33,8 @@ pub type Verdict<'a> = Pin<Box<dyn Future<Output = Result<(), WriteError>> + Sen
 /// The way to the lanes, for whatever is to become durable.
 pub trait Lanes: Send + Sync + 'static {
     fn write(&self, admission: Admission, unit: Unit) -> Verdict<'_>;
+    /// Whether a stream that was last in hand under this epoch was in this process's hands.
+    fn is_ours(&self, stream: StreamId, epoch: i64) -> bool;
 }
 
 /// What is read of orders.

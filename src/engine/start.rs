@@ -23,6 +23,7 @@ use super::webhooks::{Letter, WebhookDispatcher, WebhookHandle};
 use crate::config::Config;
 use crate::domain::id::{Incarnation, OrderId};
 use crate::domain::pay_link::PayLinks;
+use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 use crate::store::{Reply, Store, StoreError, StoredOrder, Unit};
 
@@ -145,6 +146,10 @@ impl ports::OrderReads for Stored {
 impl ports::Lanes for Lanes {
     fn write(&self, admission: Admission, unit: Unit) -> ports::Verdict<'_> {
         Box::pin(Lanes::write(self, admission, unit))
+    }
+
+    fn is_ours(&self, stream: StreamId, epoch: i64) -> bool {
+        Lanes::epoch_of(self, stream) == epoch
     }
 }
 

@@ -374,7 +374,7 @@ impl App {
         stored: &StoredOrder,
         metadata: &Metadata,
     ) -> Result<Written, ApiError> {
-        let StoredOrder { order, request, payer, next_action, epoch: _ } = stored;
+        let StoredOrder { order, request, payer, next_action, .. } = stored;
         let outlook = self.advice.outlook_for(order, payer.as_deref()).await;
         write(status, order, &self.beside(&request.merchant_order_id, metadata, &outlook), next_action.as_deref())
     }

@@ -130,7 +130,7 @@ impl App {
         stored: &StoredOrder,
         error: Option<&ApiError>,
     ) -> Result<HttpResponse, ApiError> {
-        let StoredOrder { order, request: asked, payer, next_action, epoch: _ } = stored;
+        let StoredOrder { order, request: asked, payer, next_action, .. } = stored;
         let next_action = next_action.as_deref();
         let outlook = self.advice.outlook_for(order, payer.as_deref()).await;
         let body = Body::stored(asked)?;

@@ -96,6 +96,7 @@ lines! {
         id: Uuid,
         version: i64,
         next_due_at: i64,
+        epoch: i64,
     }
     struct OrderLine in "orders", Verb::Insert("") => {
         id: Uuid,
@@ -233,7 +234,7 @@ impl Batch {
         for (place, unit) in group.units.iter().enumerate() {
             match unit {
                 Unit::Step(unit) => batch.take_step(place, unit)?,
-                Unit::PutOff(put_off) => batch.put_off.push(PutOffLine::of(put_off)),
+                Unit::PutOff(put_off) => batch.put_off.push(PutOffLine::of(put_off, group.epoch)),
                 Unit::Answer(answer) => batch.answers.push(AnswerLine::of(&answer.claim, answer.given.as_ref())),
                 Unit::Inbox(row) => batch.inbox.push(InboxLine::of(row)),
                 Unit::InboxDone { id } => batch.inbox_done.push(InboxDoneLine { id: *id }),
@@ -475,9 +476,9 @@ impl Name {
 }
 
 impl PutOffLine {
-    fn of(put_off: &PutOff) -> Self {
+    fn of(put_off: &PutOff, epoch: i64) -> Self {
         let (kind, id) = stream_key(put_off.stream);
-        PutOffLine { kind, id, version: i64::from(put_off.version), next_due_at: put_off.next_due_at.0 }
+        PutOffLine { kind, id, version: i64::from(put_off.version), next_due_at: put_off.next_due_at.0, epoch }
     }
 }
 

@@ -244,7 +244,9 @@ pub struct StoredOrder {
     pub payer: Option<Box<str>>,
     /// JSON; none when nothing remains to be done by the payer.
     pub next_action: Option<Box<str>>,
-    /// Of the owner under which the last step was taken.
+    /// When it is next due, as the due finder sees it.
+    pub next_due_at: Option<Instant>,
+    /// Of the owner that last had it in hand.
     pub epoch: i64,
 }
 

@@ -130,6 +130,7 @@ pub struct OrderColumns {
     id: Uuid,
     snapshot: String,
     next_action: Option<String>,
+    next_due_at: Option<i64>,
     epoch: i64,
     last_payer: Option<String>,
     #[sqlx(flatten)]
@@ -144,6 +145,7 @@ impl Readable for OrderColumns {
             request: self.request.into(),
             payer: self.last_payer.map(Into::into),
             next_action: self.next_action.map(Into::into),
+            next_due_at: self.next_due_at.map(Instant),
             epoch: self.epoch,
         })
     }

@@ -4,7 +4,7 @@
 macro_rules! order_where {
     ($condition:literal) => {
         concat!(
-            "SELECT o.id, h.snapshot, h.next_action, h.epoch, o.merchant_order_id, o.request, ",
+            "SELECT o.id, h.snapshot, h.next_action, h.next_due_at, h.epoch, o.merchant_order_id, o.request, ",
             "o.webhook_url AS order_webhook_url, p.payer, ",
             "(SELECT l.payer FROM payers l WHERE l.order_id = o.id ORDER BY l.ordinal DESC LIMIT 1) AS last_payer ",
             "FROM orders o JOIN heads h ON h.kind = 1 AND h.id = o.id LEFT JOIN payers p ON p.order_id = o.id AND p.ordinal = -1 WHERE ",

@@ -221,7 +221,8 @@ pub struct TakenMessage {
     pub number: u32,
 }
 
-/// When a stream is to be looked at next, unless it has moved meanwhile: then its step has said so.
+/// When a stream is to be looked at next, unless it has moved meanwhile: then its step has said so. It also says that
+/// this owner has it in hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PutOff {
     pub stream: StreamId,

@@ -9,6 +9,7 @@ use tokio::time::Instant as Monotonic;
 
 use super::{Act, Admission, Bounds, Lane, Standing, Try, Verdict, WriteError};
 use crate::domain::id::Incarnation;
+use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 use crate::store::{Committed, Group, Owner, Store, StoreError, Unit};
 
@@ -46,6 +47,7 @@ pub struct Lanes {
     /// The carrier ends when nobody can wake it any more.
     wake: mpsc::Sender<()>,
     incarnation: Incarnation,
+    epoch: i64,
 }
 
 impl Lanes {
@@ -54,7 +56,7 @@ impl Lanes {
     /// # Panics
     /// If the system gives no thread.
     pub fn start(store: Arc<dyn Store>, owner: Owner, bounds: Bounds, clock: Clock, stop: Stop) -> Self {
-        let incarnation = owner.incarnation;
+        let (incarnation, epoch) = (owner.incarnation, owner.epoch);
         let lane = Lane::new(owner, bounds, store.doubt(), Duration::ZERO);
         let standing = lane.standing().clone();
         let shared = Arc::new(Mutex::new(Shared { lane, attention: Attention::Resting, leaving: Vec::new() }));
@@ -63,12 +65,17 @@ impl Lanes {
         let thread = std::thread::Builder::new().name("lane".to_owned());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a timer is made");
         thread.spawn(move || runtime.block_on(carrier.run(woken))).expect("a thread is started");
-        Lanes { shared, standing, wake, incarnation }
+        Lanes { shared, standing, wake, incarnation, epoch }
     }
 
     /// Of the store since this process took it over: what is opened from now on is numbered by it.
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
+    }
+
+    /// The epoch under which a stream's lane is owned.
+    pub fn epoch_of(&self, _: StreamId) -> i64 {
+        self.epoch
     }
 
     /// Makes a unit durable.

@@ -13,7 +13,7 @@ use crate::engine::lane::WriteError;
 use crate::engine::request::Original;
 use crate::store::{
     AttemptRow, CaptureRow, Head, LastChannel, NamedPayer, NextActionChange, OrderRow, OutboxRow, Row, StepUnit,
-    StoreError, UniqueName, Unit,
+    StoreError, UniqueName,
 };
 
 /// # Errors
@@ -24,7 +24,7 @@ pub async fn of(
     events: &[Event],
     known: &Known,
     beside: &mut Beside,
-) -> Result<Unit, WriteError> {
+) -> Result<StepUnit, WriteError> {
     let order = &step.after;
     let decided_at = events.last().map_or(order.last_at, |event| event.at);
     let journal = journal(events).map_err(|error| culprit(&format!("events cannot be written: {error}")))?;
@@ -61,7 +61,7 @@ pub async fn of(
     let head = Head::of(order, next_action, decided_at).map_err(|error: StoreError| culprit(&error.to_string()))?;
     let webhooks = render(orders, step, known).await?;
     beside.webhooks.clone_from(&webhooks);
-    Ok(Unit::Step(Box::new(StepUnit {
+    Ok(StepUnit {
         stream: order.id.into(),
         expected_version: order.version - 1,
         version: order.version,
@@ -76,7 +76,7 @@ pub async fn of(
         messages: Vec::new(),
         taken: None,
         claim: beside.claim.take(),
-    })))
+    })
 }
 
 fn culprit(why: &str) -> WriteError {

@@ -107,7 +107,7 @@ fn statement() -> String {
     statement.push(
         "put_off",
         format!(
-            "UPDATE heads h SET next_due_at = n.next_due_at FROM owner_now, {put_off}, heads o \
+            "UPDATE heads h SET next_due_at = n.next_due_at, epoch = n.epoch FROM owner_now, {put_off}, heads o \
              WHERE o.kind = n.kind AND o.id = n.id AND o.version = n.version \
              AND h.kind = n.kind AND h.id = n.id AND h.version = n.version \
              RETURNING h.kind, h.id, h.next_due_at, o.next_due_at AS was_due_at"

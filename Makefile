@@ -5,6 +5,7 @@ export CARGO_TERM_COLOR ?= auto
 # Of each target; another sanitizer than none, such as address, needs a nightly toolchain.
 FUZZ_SECONDS ?= 60
 FUZZ_SANITIZER ?= none
+PROFILE ?= release
 
 .PHONY: run demo dist test check lean bench kill fuzz
 
@@ -34,9 +35,10 @@ check: ## formatting, lints, documentation
 lean: ## the server without its sandbox: that it is one. This builds it, which `make check` does not
 	tests/lean.sh
 
+# BEFORE=DIR: against the build there instead, by default both as `release`; PROFILE=dist takes both as `dist`.
 bench: ## five minutes of load on SQLite and PostgreSQL, with the method beside the figures
-	$(CARGO) build --release --workspace --quiet
-	loadtests/bench.sh
+	$(CARGO) build --profile $(PROFILE) --workspace --quiet
+	$(if $(BEFORE),BEFORE="$(BEFORE)" TONGBAO_COMPARE_PROFILE=$(PROFILE) loadtests/compare.sh,loadtests/bench.sh)
 
 kill: ## the real binary, killed at random under load, twenty times on each store
 	TONGBAO_KILLS=20 $(CARGO) test --release --quiet --test kill -- --nocapture

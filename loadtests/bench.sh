@@ -12,73 +12,15 @@ cd "$(dirname "$0")/.."
 
 bin=$(realpath "${TONGBAO_BENCH_BIN:-target/release}")
 port=${TONGBAO_BENCH_PORT:-18480}
-folder=$(mktemp -d "${TMPDIR:-/tmp}/tongbao-bench-XXXXXX")
-server=
-cluster=
 failed=0
-
-# PostgreSQL refuses to run as root.
-user=
-if [ "$(id -u)" = 0 ]; then
-    for name in postgres nobody; do
-        if id "$name" >/dev/null 2>&1; then user=$name; break; fi
-    done
-fi
-as_user() { if [ -n "$user" ]; then runuser -u "$user" -- "$@"; else "$@"; fi; }
-
-stop_server() {
-    if [ -z "$server" ]; then return; fi
-    kill -TERM "$server" 2>/dev/null || true
-    wait "$server" 2>/dev/null || true
-    server=
-}
-
-clear_up() {
-    stop_server
-    if [ -n "$cluster" ]; then as_user "$cluster/pg_ctl" -D "$folder/pg/data" -m immediate stop >/dev/null 2>&1 || true; fi
-    rm -rf "$folder"
-}
-trap clear_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-say() { printf '\n--- %s\n' "$*"; }
-
-# A variable of the person who calls this must not decide what is measured.
-for name in $(compgen -e | grep '^TONGBAO_' || true); do unset "$name"; done
-export TONGBAO_SERVER__LISTEN=127.0.0.1:$port
-export TONGBAO_SERVER__PUBLIC_URL=http://127.0.0.1:$port
-export TONGBAO_GATEWAY__LISTEN=127.0.0.1:$((port + 1))
-export TONGBAO_LOG__FILTER=warn
-for channel in WECHAT ALIPAY UNIONPAY STRIPE; do export "TONGBAO_CHANNELS__${channel}__ENABLED=true"; done
-ulimit -n "$(ulimit -Hn)"
-
-listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-
-# start_server NAME [URL]: a fresh folder, and the store at URL or else an embedded one.
-start_server() {
-    if listens "$port" || listens $((port + 1)); then
-        echo "port $port or $((port + 1)) is taken; set TONGBAO_BENCH_PORT" >&2
-        exit 1
-    fi
-    TONGBAO_DATA__DIR=$folder/$1 TONGBAO_STORE__URL=${2:-} "$bin/tongbao" serve 2>"$folder/$1.log" &
-    server=$!
-    for _ in $(seq 200); do
-        if listens "$port"; then return; fi
-        if ! kill -0 "$server" 2>/dev/null; then break; fi
-        sleep 0.1
-    done
-    echo "the server does not start:" >&2
-    tail -n 20 "$folder/$1.log" >&2
-    exit 1
-}
+. loadtests/common.sh
 
 # run NAME URL COMMAND…: one scenario on a server of its own, so that none pays for what another left.
 run() {
     local name=$1 url=$2
     shift 2
     say "$name: tongbao-load $*"
-    start_server "$name" "$url"
+    start_server "$bin/tongbao" "$name" "$url"
     "$bin/tongbao-load" "$@" --target "http://127.0.0.1:$port" --gateway "http://127.0.0.1:$((port + 1))" \
         | tee "$folder/$name.txt" || failed=1
     stop_server
@@ -94,16 +36,12 @@ cell() {
 }
 rate() { cell "$1" "$2" 5; }
 server_us() { cell "$1" "$2" 6; }
-p50() { cell "$1" "$2" 11; }
-p99() { cell "$1" "$2" 12; }
+p50() { cell "$1" "$2" 12; }
+p99() { cell "$1" "$2" 13; }
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (b > 0 && a != "-") printf "%.2f", a / b; else printf "-" }'; }
 
-say "$(nproc) processors, $(uname -sr), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(date -u +%F)"
-
-# What a commit waits for at least; a busy disk explains much of a bad run.
-flushes=200
-LC_ALL=C dd if=/dev/zero of="$folder/flush" bs=4k count=$flushes oflag=dsync 2>&1 | awk -v flushes=$flushes '
-    / s, / { for (i = 2; i <= NF; i++) if ($i == "s,") printf "a 4 KiB write, forced to this disk: %.2f ms\n", $(i - 1) * 1000 / flushes }'
+tell_machine
+echo "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
 
 run sqlite-accept "" saturate --store-label sqlite --rounds 3 --round 4s
 run sqlite-payments "" checkout --connections 2800 --for 20s
@@ -111,25 +49,10 @@ run sqlite-overload "" overload --for 10s
 run sqlite-hold "" hold --orders 100000 --channel simpay
 run sqlite-channels "" checkout --channel all --for 10s --no-baseline
 
-programs=$(find /usr/lib/postgresql -maxdepth 2 -name bin -type d 2>/dev/null | sort -V | tail -n 1)
-if [ -z "$programs" ] && command -v initdb >/dev/null; then programs=$(dirname "$(command -v initdb)"); fi
-if [ -n "$programs" ] && [ -x "$programs/initdb" ]; then
-    mkdir "$folder/pg"
-    if [ -n "$user" ]; then
-        chmod 711 "$folder"
-        chown "$user" "$folder/pg"
-    fi
-    as_user "$programs/initdb" -D "$folder/pg/data" -U tongbao -A trust >"$folder/initdb.log" 2>&1 \
-        || { cat "$folder/initdb.log" >&2; exit 1; }
-    cluster=$programs
-    as_user "$programs/pg_ctl" -D "$folder/pg/data" -l "$folder/pg/log" -w \
-        -o "-c listen_addresses= -c unix_socket_directories=$folder/pg" start >/dev/null
-    for what in accept payments; do
-        as_user "$programs/createdb" -h "$folder/pg" -U tongbao "$what"
-    done
-    socket=${folder//\//%2F}%2Fpg
-    run postgres-accept "postgres://tongbao@$socket/accept" saturate --store-label postgres --rounds 3 --round 4s
-    run postgres-payments "postgres://tongbao@$socket/payments" checkout --connections 2800 --for 20s
+if start_postgres; then
+    for what in accept payments; do make_database "$what"; done
+    run postgres-accept "$(database_url accept)" saturate --store-label postgres --rounds 3 --round 4s
+    run postgres-payments "$(database_url payments)" checkout --connections 2800 --for 20s
 else
     say "PostgreSQL's server programs were not found: only SQLite was measured"
 fi

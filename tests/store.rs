@@ -20,6 +20,8 @@ mod postgres;
 mod proxy;
 #[path = "store/tls.rs"]
 mod tls;
+#[path = "store/toy.rs"]
+mod toy;
 #[path = "store/units.rs"]
 mod units;
 #[path = "store/writer.rs"]
@@ -55,6 +57,7 @@ rules_on_both_stores!(
     lease::rule_20_an_owner_that_is_heard_twice_is_alive,
     lease::rule_20_a_store_that_was_given_back_is_taken_at_once,
     lease::rule_20_an_idle_owner_beats_in_every_span,
+    toy::a_kind_that_the_engine_never_heard_of_falls_due_and_tells_an_order,
     directory::rule_21_whoever_comes_to_an_order_that_is_leaving_is_answered,
 );
 

@@ -8,6 +8,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use crate::endpoint::Endpoint;
 use crate::mix::Mix;
+use crate::order::Ids;
 use crate::way::{Channel, Channels, Method};
 
 const LENGTH_MAX: Duration = Duration::from_secs(600);
@@ -56,6 +57,12 @@ pub struct Common {
     /// The server's process, for its processor time and memory [default: the one that listens at the target's port]
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
+    /// The server's database, for its processor time: the process above all its others (PostgreSQL's postmaster)
+    #[arg(long, value_name = "PID")]
+    pub database_pid: Option<u32>,
+    /// How merchant order ids follow one another
+    #[arg(long, value_enum, value_name = "ORDER", default_value = "random")]
+    pub ids: Ids,
     /// Amount of each order
     #[arg(long, default_value = "200.00", value_parser = plain_text)]
     pub amount: String,
@@ -98,9 +105,10 @@ pub struct Shape {
     /// How long, at most 10m
     #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = length)]
     pub length: Duration,
-    /// Closed loop: how long before rates and latencies count
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = length)]
-    pub warm_up: Duration,
+    /// How long the load is on before rates and latencies count; it precedes --for [default: closed loop 1s, open loop
+    /// none]
+    #[arg(long, value_name = "TIME", value_parser = length)]
+    pub warm_up: Option<Duration>,
     /// Open loop: arrivals beyond so many in flight are skipped and counted
     #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub in_flight_max: u32,

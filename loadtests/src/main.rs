@@ -16,6 +16,7 @@ mod report;
 mod sample;
 mod scenario;
 mod schedule;
+mod scramble;
 mod signature;
 mod tally;
 mod way;

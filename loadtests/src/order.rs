@@ -1,4 +1,4 @@
-//! The requests of a run, serialised once: only the number within `merchant_order_id` changes from order to order.
+//! The requests of a run, serialised once: only the order's number within `merchant_order_id` changes from order to order.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,10 +7,12 @@ use serde::Serialize;
 
 use crate::endpoint::Endpoint;
 use crate::mix::{Kind, Mix, Script};
+use crate::scramble::Scramble;
 use crate::way::{Carried, Payer, Way};
 
-const DIGITS: usize = 12;
-const PLACEHOLDER: &str = "000000000000";
+/// Stands where an order's number is written; the run's tag beside it keeps other zeros from being taken for it.
+const DECIMAL: &str = "000000000000";
+const HEXADECIMAL: &str = "0000000000000000";
 /// An address that is nobody's (RFC 5737).
 const PAYER_IP: &str = "192.0.2.7";
 
@@ -19,6 +21,15 @@ const PAYER_IP: &str = "192.0.2.7";
 pub enum AnswerWhen {
     ChannelAnswered,
     Durable,
+}
+
+/// How merchant order ids follow one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Ids {
+    /// As platforms make them that draw them: each meets the server's index at another place
+    Random,
+    /// Each behind the one before
+    Sequential,
 }
 
 pub struct Terms {
@@ -31,6 +42,7 @@ pub struct Terms {
     pub webhook_url: Option<String>,
     pub answer: AnswerWhen,
     pub expires_in: Option<u32>,
+    pub ids: Ids,
 }
 
 #[derive(Serialize)]
@@ -64,13 +76,12 @@ struct PayerBody<'a> {
 struct Template {
     request: Vec<u8>,
     /// Where the order's number stands.
-    digits_at: Vec<usize>,
+    number_at: Vec<usize>,
     carried: Carried,
 }
 
 pub struct Orders {
-    /// Differs from run to run, so that no run meets the orders of an earlier one.
-    run: String,
+    naming: Naming,
     mix: Mix,
     templates: Vec<Template>,
     next: AtomicU64,
@@ -79,9 +90,9 @@ pub struct Orders {
 impl Orders {
     pub fn new(terms: &Terms, mix: Mix) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let run = format!("l{:x}-", since.as_micros());
-        let templates = mix.kinds().iter().map(|kind| Template::new(terms, kind, &run)).collect();
-        Self { run, mix, templates, next: AtomicU64::new(0) }
+        let naming = Naming::new(terms.ids, u64::try_from(since.as_micros()).unwrap_or(u64::MAX));
+        let templates = mix.kinds().iter().map(|kind| Template::new(terms, kind, &naming)).collect();
+        Self { naming, mix, templates, next: AtomicU64::new(0) }
     }
 
     pub fn take_serial(&self) -> u64 {
@@ -93,12 +104,8 @@ impl Orders {
         let template = &self.templates[self.mix.index(serial)];
         request.clear();
         request.extend_from_slice(&template.request);
-        for &digits_at in &template.digits_at {
-            let mut rest = serial;
-            for place in request[digits_at..digits_at + DIGITS].iter_mut().rev() {
-                *place = b'0' + (rest % 10) as u8;
-                rest /= 10;
-            }
+        for &number_at in &template.number_at {
+            self.naming.write(serial, &mut request[number_at..]);
         }
     }
 
@@ -109,21 +116,81 @@ impl Orders {
 
     /// What the order with this serial number is called.
     pub fn id(&self, serial: u64) -> String {
-        format!("{}{serial:012}", self.run)
+        self.naming.id(serial)
     }
 
     /// The serial number of one of this run's orders; none for a stranger's.
     pub fn serial_of(&self, merchant_order_id: &str) -> Option<u64> {
-        let serial = merchant_order_id.strip_prefix(&self.run)?.parse().ok()?;
+        let serial = self.naming.serial_of(merchant_order_id)?;
         (serial < self.next.load(Ordering::Relaxed)).then_some(serial)
     }
 }
 
+/// What a run calls its orders. The run's tag differs from run to run, so that none meets the orders of an earlier one,
+/// and finds them all in a store: `l…-NUMBER` in sequence, `NUMBER-l…` at random.
+enum Naming {
+    Sequential { tag: String },
+    Random { tag: String, scramble: Scramble },
+}
+
+impl Naming {
+    fn new(ids: Ids, run: u64) -> Self {
+        match ids {
+            Ids::Sequential => Self::Sequential { tag: format!("l{run:x}-") },
+            Ids::Random => Self::Random { tag: format!("-l{run:x}"), scramble: Scramble::new(run) },
+        }
+    }
+
+    /// An id in which the number is still to be written, and where.
+    fn blank(&self) -> (String, usize) {
+        match self {
+            Self::Sequential { tag } => (format!("{tag}{DECIMAL}"), tag.len()),
+            Self::Random { tag, .. } => (format!("{HEXADECIMAL}{tag}"), 0),
+        }
+    }
+
+    /// Writes the number of an order to the front of `place`.
+    fn write(&self, serial: u64, place: &mut [u8]) {
+        match self {
+            Self::Sequential { .. } => {
+                let mut rest = serial;
+                for digit in place[..DECIMAL.len()].iter_mut().rev() {
+                    *digit = b'0' + (rest % 10) as u8;
+                    rest /= 10;
+                }
+            }
+            Self::Random { scramble, .. } => {
+                let mut rest = scramble.apply(serial);
+                for digit in place[..HEXADECIMAL.len()].iter_mut().rev() {
+                    *digit = b"0123456789abcdef"[(rest % 16) as usize];
+                    rest /= 16;
+                }
+            }
+        }
+    }
+
+    fn id(&self, serial: u64) -> String {
+        match self {
+            Self::Sequential { tag } => format!("{tag}{serial:012}"),
+            Self::Random { tag, scramble } => format!("{:016x}{tag}", scramble.apply(serial)),
+        }
+    }
+
+    fn serial_of(&self, id: &str) -> Option<u64> {
+        match self {
+            Self::Sequential { tag } => id.strip_prefix(tag)?.parse().ok(),
+            Self::Random { tag, scramble } => {
+                let number = u64::from_str_radix(id.strip_suffix(tag)?, 16).ok()?;
+                Some(scramble.undo(number))
+            }
+        }
+    }
+}
+
 impl Template {
-    fn new(terms: &Terms, kind: &Kind, run: &str) -> Self {
+    fn new(terms: &Terms, kind: &Kind, naming: &Naming) -> Self {
         let way = kind.channel.map(Way::usual).or(terms.way);
-        // The run's own prefix precedes the digits, so that no other zeros can be taken for them.
-        let number = format!("{run}{PLACEHOLDER}");
+        let (number, offset) = naming.blank();
         let body = Body {
             merchant_order_id: &number,
             amount: &terms.amount,
@@ -154,9 +221,9 @@ impl Template {
             terms.key,
             body.len()
         );
-        let digits_at = body.match_indices(&number).map(|(at, _)| head.len() + at + run.len()).collect();
+        let number_at = body.match_indices(&number).map(|(at, _)| head.len() + at + offset).collect();
         let carried = way.map_or(Carried::ByNobody, Way::carried);
-        Self { request: (head + &body).into_bytes(), digits_at, carried }
+        Self { request: (head + &body).into_bytes(), number_at, carried }
     }
 }
 
@@ -175,6 +242,7 @@ mod tests {
             webhook_url: None,
             answer: AnswerWhen::Durable,
             expires_in: None,
+            ids: Ids::Random,
         }
     }
 
@@ -189,16 +257,19 @@ mod tests {
 
     #[test]
     fn each_request_has_its_own_number() {
-        let orders = Orders::new(&terms(), "plain=1,wechat/sim:decline=1".parse().unwrap());
         let mut request = Vec::new();
-        for serial in [0, 1, 9, 10, 123_456_789_012] {
-            orders.write(serial, &mut request);
-            let body = body_of(&request);
-            let id = body["merchant_order_id"].as_str().unwrap();
-            assert_eq!(id, orders.id(serial));
-            assert!(id.len() <= 64);
-            let kind = &orders.mix.kinds()[orders.mix.index(serial)];
-            assert_eq!(body["channel"], kind.channel.unwrap_or(Channel::Simpay).name());
+        for ids in [Ids::Random, Ids::Sequential] {
+            let terms = Terms { ids, ..terms() };
+            let orders = Orders::new(&terms, "plain=1,wechat/sim:decline=1".parse().unwrap());
+            for serial in [0, 1, 9, 10, 123_456_789_012] {
+                orders.write(serial, &mut request);
+                let body = body_of(&request);
+                let id = body["merchant_order_id"].as_str().unwrap();
+                assert_eq!(id, orders.id(serial));
+                assert!(id.len() <= 64);
+                let kind = &orders.mix.kinds()[orders.mix.index(serial)];
+                assert_eq!(body["channel"], kind.channel.unwrap_or(Channel::Simpay).name());
+            }
         }
         assert!(String::from_utf8_lossy(&request).contains("prefer: respond-async\r\n"));
     }
@@ -223,13 +294,32 @@ mod tests {
 
     #[test]
     fn a_number_is_found_again_and_strangers_are_not() {
-        let orders = Orders::new(&terms(), Mix::only(Script::Plain));
-        let serial = (0..8).map(|_| orders.take_serial()).last().unwrap();
-        let mut request = Vec::new();
-        orders.write(serial, &mut request);
-        let id = body_of(&request)["merchant_order_id"].as_str().unwrap().to_owned();
-        assert_eq!(orders.serial_of(&id), Some(7));
-        assert_eq!(orders.serial_of(&format!("{}000000000008", orders.run)), None);
-        assert_eq!(orders.serial_of("l1-000000000001"), None);
+        for ids in [Ids::Random, Ids::Sequential] {
+            let orders = Orders::new(&Terms { ids, ..terms() }, Mix::only(Script::Plain));
+            let serial = (0..8).map(|_| orders.take_serial()).last().unwrap();
+            let mut request = Vec::new();
+            orders.write(serial, &mut request);
+            let id = body_of(&request)["merchant_order_id"].as_str().unwrap().to_owned();
+            assert_eq!(orders.serial_of(&id), Some(7));
+            assert_eq!(orders.serial_of(&orders.id(8)), None, "not taken yet");
+            for stranger in ["l1-000000000001", "0000000000000001-l1", ""] {
+                assert_eq!(orders.serial_of(stranger), None);
+            }
+        }
+    }
+
+    #[test]
+    fn only_sequential_ids_grow() {
+        let grow = |ids| {
+            let orders = Orders::new(&Terms { ids, ..terms() }, Mix::only(Script::Plain));
+            (0..1_000)
+                .map(|serial| orders.id(serial))
+                .collect::<Vec<_>>()
+                .windows(2)
+                .filter(|ids| ids[0] < ids[1])
+                .count()
+        };
+        assert_eq!(grow(Ids::Sequential), 999);
+        assert!((400..600).contains(&grow(Ids::Random)));
     }
 }

@@ -38,6 +38,18 @@ impl Pid {
         ticks(&stat).map(|ticks| CLOCK_TICK * ticks).ok_or_else(|| io::Error::other("unreadable /proc/PID/stat"))
     }
 
+    /// Time on the processors so far of this process, of those that it started and that still run, and of those that have
+    /// ended: what PostgreSQL took, whose every connection is a process.
+    pub fn processor_time_with_children(self) -> io::Result<Duration> {
+        let unreadable = || io::Error::other("unreadable /proc/PID/stat");
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0))?;
+        let own = ticks(&stat).and_then(|own| own.checked_add(ticks_of_the_ended(&stat)?)).ok_or_else(unreadable)?;
+        let others = fs::read_dir("/proc")?.flatten();
+        let stats = others.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+        let children: u32 = stats.filter(|stat| parent(stat) == Some(self.0)).filter_map(|stat| ticks(&stat)).sum();
+        Ok(CLOCK_TICK * (own + children))
+    }
+
     pub fn resident_bytes(self) -> io::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0))?;
         resident(&status).ok_or_else(|| io::Error::other("unreadable /proc/PID/status"))
@@ -45,11 +57,20 @@ impl Pid {
 }
 
 fn ticks(stat: &str) -> Option<u32> {
-    // The name in parentheses may hold blanks and parentheses itself: fields are counted from its end.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let user: u32 = fields.get(11)?.parse().ok()?;
-    let system: u32 = fields.get(12)?.parse().ok()?;
-    user.checked_add(system)
+    field(stat, 11)?.checked_add(field(stat, 12)?)
+}
+
+fn ticks_of_the_ended(stat: &str) -> Option<u32> {
+    field(stat, 13)?.checked_add(field(stat, 14)?)
+}
+
+fn parent(stat: &str) -> Option<u32> {
+    field(stat, 1)
+}
+
+/// The name in parentheses may hold blanks and parentheses itself: fields are counted from its end.
+fn field(stat: &str, place: usize) -> Option<u32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(place)?.parse().ok()
 }
 
 fn resident(status: &str) -> Option<u64> {
@@ -72,6 +93,8 @@ fn listener_inode(table: &str, port: u16) -> Option<u64> {
 pub struct Watch {
     pub server: Option<Pid>,
     pub gateway: Option<Pid>,
+    /// With all that it starts.
+    pub database: Option<Pid>,
 }
 
 struct Sample {
@@ -80,6 +103,7 @@ struct Sample {
     generator: Option<Duration>,
     server: Option<Duration>,
     gateway: Option<Duration>,
+    database: Option<Duration>,
     resident: Option<u64>,
 }
 
@@ -92,6 +116,7 @@ pub struct Stretch {
     pub generator_us: Option<f64>,
     pub server_us: Option<f64>,
     pub gateway_us: Option<f64>,
+    pub database_us: Option<f64>,
     /// Processors that the generator kept busy.
     pub generator_processors: Option<f64>,
     pub server_resident_before: Option<u64>,
@@ -107,6 +132,7 @@ impl Watch {
             generator: time(Some(Pid::own())),
             server: time(self.server),
             gateway: time(self.gateway),
+            database: self.database.and_then(|pid| pid.processor_time_with_children().ok()),
             resident: self.server.and_then(|pid| pid.resident_bytes().ok()),
         }
     }
@@ -142,6 +168,7 @@ impl Stretch {
             generator_us: each(generator),
             server_us: each(spent(first.server, last.server)),
             gateway_us: each(spent(first.gateway, last.gateway)),
+            database_us: each(spent(first.database, last.database)),
             generator_processors: generator.map(|spent| spent / seconds.max(f64::EPSILON)),
             server_resident_before: first.resident,
             server_resident_after: last.resident,
@@ -156,7 +183,7 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let stat = "42 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20";
-        assert_eq!(ticks(stat), Some(300));
+        assert_eq!((ticks(stat), ticks_of_the_ended(stat), parent(stat)), (Some(300), Some(0), Some(1)));
     }
 
     #[test]
@@ -181,5 +208,21 @@ mod tests {
         assert_eq!(Pid::listening(listener.local_addr().unwrap()), Some(Pid::own()));
         assert!(Pid::own().resident_bytes().unwrap() > 0);
         assert!(Pid::own().processor_time().is_ok());
+    }
+
+    #[test]
+    fn the_time_of_children_counts_running_or_ended() {
+        let busy = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo done; read line";
+        let piped = std::process::Stdio::piped;
+        let before = Pid::own().processor_time_with_children().unwrap();
+        let mut child =
+            std::process::Command::new("sh").args(["-c", busy]).stdin(piped()).stdout(piped()).spawn().unwrap();
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 5]).unwrap();
+        let of_child = Pid(child.id()).processor_time().unwrap();
+        assert!(of_child >= CLOCK_TICK, "the child was busy");
+        let running = Pid::own().processor_time_with_children().unwrap();
+        child.wait().unwrap();
+        let ended = Pid::own().processor_time_with_children().unwrap();
+        assert!(running >= before + of_child && ended >= running, "{before:?} {of_child:?} {running:?} {ended:?}");
     }
 }

@@ -10,6 +10,7 @@ use super::order::{AttemptFailure, FeeBearer, Order, Webhooks};
 use super::rates::Rates;
 use super::retry::Pace;
 use super::rules::RulesVersion;
+use super::stream::StreamId;
 use super::time::{Instant, TimeScale};
 
 /// A fact, its time and the store's incarnation by then; the journal holds these, with nothing personal in them.
@@ -87,6 +88,12 @@ pub enum Fact {
         finding: Finding,
         operator: Box<str>,
         evidence: Box<str>,
+    },
+    /// Another stream's message, by its sender and its number there.
+    MessageTaken {
+        from: StreamId,
+        number: u32,
+        body: Box<str>,
     },
 }
 

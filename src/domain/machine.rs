@@ -62,6 +62,17 @@ pub trait Machine: Clone + fmt::Debug + Send + Sync + 'static {
     fn takes_back(wanted: Self::Effect, pending: Self::Effect) -> bool;
 }
 
+/// What one stream tells another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub to: StreamId,
+    /// JSON, as the receiver's kind reads it.
+    pub body: Box<str>,
+}
+
+/// How many messages a step may send: its numbers are made of the step's version and their places.
+pub const MESSAGES_MAX: u32 = 16;
+
 /// What a machine decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step<M: Machine> {
@@ -70,4 +81,6 @@ pub struct Step<M: Machine> {
     pub writes: Vec<M::Write>,
     pub effects: Vec<M::Effect>,
     pub notes: Vec<M::Note>,
+    /// To other streams: each is taken once.
+    pub messages: Vec<Message>,
 }

@@ -308,6 +308,13 @@ pub struct Order {
     pub sequence: u32,
     pub attempts: Vec<Attempt>,
     pub captures: Vec<Capture>,
+    /// Messages of other streams so far.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub messages_taken: u32,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -48,6 +48,7 @@ pub fn create(facts: &Created, at: Instant) -> Order {
         sequence: 0,
         attempts: Vec::new(),
         captures: Vec::new(),
+        messages_taken: 0,
     }
 }
 
@@ -137,7 +138,8 @@ impl Machine for Order {
             | Fact::CancelAsked
             | Fact::DeadlinePassed
             | Fact::TimerFired
-            | Fact::OperatorResolved { .. } => None,
+            | Fact::OperatorResolved { .. }
+            | Fact::MessageTaken { .. } => None,
         }
     }
 
@@ -224,7 +226,7 @@ impl Draft {
             self.order.last_at = self.at;
         }
         self.arm();
-        Step { after: self.order, writes: self.writes, effects: self.effects, notes: self.notes }
+        Step { after: self.order, writes: self.writes, effects: self.effects, notes: self.notes, messages: Vec::new() }
     }
 
     fn arm(&mut self) {
@@ -248,6 +250,11 @@ impl Draft {
             Fact::SendAnswered { ordinal, send, outcome } => self.send_answered(*ordinal, *send, outcome),
             Fact::QueryAnswered { ordinal, finding, asked_at } => self.found(*ordinal, finding, *asked_at),
             Fact::OperatorResolved { ordinal, finding, .. } => self.resolved(*ordinal, finding),
+            // What it says is on record; nothing that an order does depends on one yet.
+            Fact::MessageTaken { .. } => {
+                self.order.messages_taken += 1;
+                Ok(())
+            }
             Fact::CloseAnswered { ordinal, answer } => self.close_answered(*ordinal, answer),
             Fact::CallbackVerified { ordinal, opened_in, account, reference, amount_minor, currency } => {
                 self.callback((*ordinal, *opened_in), account, (reference, *amount_minor, currency))

@@ -1,10 +1,11 @@
 //! The identity of a stream: whatever has a state, decides on events and keeps a journal of them.
 
 use std::fmt;
+use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::id::OrderId;
+use super::id::{IdError, OrderId};
 use super::partition::Partition;
 
 /// What sort of aggregate a stream is. Its number is stored and never given to another kind.
@@ -51,6 +52,35 @@ impl fmt::Display for StreamId {
             Kind::ORDER => write!(f, "{}", OrderId::from_u128(self.id)),
             Kind(kind) => write!(f, "{kind}:{:032x}", self.id),
         }
+    }
+}
+
+impl FromStr for StreamId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        if let Ok(order) = text.parse::<OrderId>() {
+            return Ok(order.into());
+        }
+        let (kind, id) = text.split_once(':').ok_or(IdError)?;
+        let kind = kind.parse().map(Kind).map_err(|_| IdError)?;
+        let id = u128::from_str_radix(id, 16).map_err(|_| IdError)?;
+        let stream = StreamId { kind, id };
+        // One text for each stream.
+        if stream.to_string() == text { Ok(stream) } else { Err(IdError) }
+    }
+}
+
+impl Serialize for StreamId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for StreamId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -370,6 +370,7 @@ pub(crate) mod tests {
             sequence: 0,
             attempts: vec![attempt(0, AttemptState::Open)],
             captures: Vec::new(),
+            messages_taken: 0,
         }
     }
 

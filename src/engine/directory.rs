@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::carry::{Carrier, Done, Spot, Task};
 use super::cell::{Cell, Leaving, Lost, Reason, Release, Timer, Wants};
+use super::homes::{Home, Receipt, Taken};
 use super::host::{Hands, Host, RefusalOf};
 use super::lane::{Admission, WriteError};
 use super::letter::{End, Letter, TellError};
@@ -20,8 +21,9 @@ use super::quarantine::{Quarantine, Quarantined};
 use super::slot::{Put, Slot};
 use super::timers::Timers;
 use crate::domain::machine::Machine;
+use crate::domain::stream::{Kind, StreamId};
 use crate::domain::time::Instant;
-use crate::store::{StoreError, Unit};
+use crate::store::{StoreError, StoredMessage, Unit};
 
 /// When an aggregate whose commit was lost, or that could not be loaded, is taken up again.
 const TAKE_UP_AGAIN_MS: i64 = 1_000;
@@ -228,7 +230,9 @@ impl<H: Host> Directory<H> {
         let free = i64::try_from(max.saturating_sub(active)).unwrap_or(i64::MAX);
         let idle_ms = self.bounds.idle_ms.saturating_mul(free) / i64::try_from(max).unwrap_or(i64::MAX);
         let since = now.plus_ms(-idle_ms);
-        let idle: Vec<u128> = self.slots.iter().filter(|slot| slot.is_idle(since)).map(|slot| slot.id).collect();
+        let mut idle: Vec<u128> = self.slots.iter().filter(|slot| slot.is_idle(since)).map(|slot| slot.id).collect();
+        // The map has an order of its own in every process; what a run does must not hang on it.
+        idle.sort_unstable();
         for id in idle {
             self.put_if_active(id, Letter::Idle);
         }
@@ -315,7 +319,7 @@ impl<H: Host> Directory<H> {
 
     fn hold_back(&self, id: u128, why: &str) {
         let held = self.quarantine.hold(id, why, self.host.now());
-        let stream = crate::domain::stream::StreamId { kind: H::Machine::KIND, id };
+        let stream = StreamId { kind: H::Machine::KIND, id };
         tracing::error!(order = %stream, why, tries = held.tries, retry_at = held.retry_at.rfc3339(), "order quarantined");
         metrics::counter!("tongbao_quarantines_total").increment(1);
         self.retries.arm(id, held.retry_at);
@@ -324,7 +328,7 @@ impl<H: Host> Directory<H> {
 
     fn release(&self, id: u128) {
         if self.quarantine.release(id) {
-            let stream = crate::domain::stream::StreamId { kind: H::Machine::KIND, id };
+            let stream = StreamId { kind: H::Machine::KIND, id };
             tracing::info!(order = %stream, "order released from quarantine");
             self.count_quarantined();
         }
@@ -366,6 +370,11 @@ impl<H: Host> Directory<H> {
         }
     }
 
+    /// When [`Directory::tick`] next has something to do, as far as is known now.
+    pub fn wakes_at(&self) -> Option<Instant> {
+        self.timers.first().into_iter().chain(self.retries.first()).min()
+    }
+
     /// The clock was set back: nobody waits longer for that.
     pub fn set_back(&self, by_ms: i64) {
         self.timers.set_back(by_ms);
@@ -400,6 +409,49 @@ impl<H: Host> Directory<H> {
             // Its cell is being worked on, so the letter is taken.
             slot.put(Letter::told(told), self.host.now());
         }
+    }
+}
+
+impl<H: Host> Home for Directory<H> {
+    fn kind(&self) -> Kind {
+        H::Machine::KIND
+    }
+
+    fn is_active(&self, id: u128) -> bool {
+        Directory::is_active(self, id)
+    }
+
+    fn take_up(self: Arc<Self>, id: u128) {
+        Directory::take_up(&self, id);
+    }
+
+    fn receive(self: Arc<Self>, message: StoredMessage) -> Receipt {
+        Box::pin(async move {
+            let Some(told) = self.host.received(&message) else {
+                return Taken::Never("it cannot be read".to_owned());
+            };
+            match self.tell(message.key.to.id, told).await {
+                Ok(_) => Taken::Yes,
+                Err(error @ (TellError::Refused(_) | TellError::NotFound | TellError::Duplicate)) => {
+                    Taken::Never(format!("{error:?}"))
+                }
+                Err(
+                    TellError::Overloaded | TellError::StoreAway | TellError::OutcomeUnknown | TellError::Quarantined,
+                ) => Taken::Later,
+            }
+        })
+    }
+
+    fn tick(self: Arc<Self>, now: Instant) {
+        Directory::tick(&self, now);
+    }
+
+    fn sweep(self: Arc<Self>) {
+        Directory::sweep(&self);
+    }
+
+    fn set_back(&self, by_ms: i64) {
+        Directory::set_back(self, by_ms);
     }
 }
 

@@ -4,70 +4,77 @@
 //! not flooded. Nothing else remembers what is due: neither a timer nor a stub of a waiting order stays in memory.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant as Monotonic};
+use std::time::Duration;
 
-use super::clock;
+use super::homes::Homes;
 use super::inbox::Inbox;
-use super::order::desk::Desk;
+use super::ports::{DueReads, Time};
 use crate::config;
 use crate::domain::time::Instant;
-use crate::store::{Due, Store};
+use crate::store::Due;
 
 /// Slices per second in which overdue orders are taken up.
 const SLICES_PER_SECOND: u32 = 20;
 
 /// How often the inbox is looked through.
-const INBOX_EVERY: Duration = Duration::from_secs(30);
+const INBOX_EVERY_MS: i64 = 30_000;
 
 /// How often all that is due is looked through from the start, whatever was seen before: a row may have become due
 /// behind the place that was reached.
-const ANEW_EVERY: Duration = Duration::from_secs(30);
+const ANEW_EVERY_MS: i64 = 30_000;
 
 /// What an order waits for after its last instant, the rare waits excepted (a day): they are over by themselves.
 const WAITS_MS: i64 = 3_600_000;
 
 /// How far the store has been looked through.
 pub struct Finder {
-    store: Arc<dyn Store>,
-    desk: Desk,
-    inbox: Arc<Inbox>,
-    settings: config::Orders,
+    time: Arc<dyn Time>,
+    reads: Arc<dyn DueReads>,
+    homes: Arc<Homes>,
+    /// Streams that are taken up at once, and rows of a page.
+    slice: u32,
+    page: u32,
     after: Option<Due>,
-    began: Monotonic,
-    /// What was seen of [`clock::behind_ms`].
+    began: Instant,
+    /// What was seen of [`Time::behind_ms`].
     behind_ms: i64,
     /// By how much the pass under way looks beyond now.
     ahead_ms: i64,
 }
 
 impl Finder {
-    pub fn new(store: Arc<dyn Store>, desk: Desk, inbox: Arc<Inbox>, settings: config::Orders) -> Self {
-        Finder { store, desk, inbox, settings, after: None, began: Monotonic::now(), behind_ms: 0, ahead_ms: 0 }
+    pub fn new(time: Arc<dyn Time>, reads: Arc<dyn DueReads>, homes: Arc<Homes>, settings: &config::Orders) -> Self {
+        let slice = (settings.takeup_per_second / SLICES_PER_SECOND).clamp(1, settings.scan_page);
+        let (page, began) = (settings.scan_page, time.steady());
+        Finder { time, reads, homes, slice, page, after: None, began, behind_ms: 0, ahead_ms: 0 }
     }
 
-    /// Looks for due orders for as long as the process runs.
-    pub async fn run(mut self) {
-        let orders = self.settings.clone();
-        let slice = (orders.takeup_per_second / SLICES_PER_SECOND).clamp(1, orders.scan_page);
+    /// Looks for due orders, every now and then for parked callbacks too, for as long as the process runs.
+    pub async fn run(mut self, inbox: Arc<Inbox>, rest: Duration) {
         let gap = Duration::from_secs(1) / SLICES_PER_SECOND;
-        let rest = Duration::from_millis(orders.scan_ms);
-        let mut inbox_seen: Option<Monotonic> = None;
+        let mut inbox_seen: Option<Instant> = None;
         loop {
-            if inbox_seen.is_none_or(|seen| seen.elapsed() >= INBOX_EVERY) {
-                inbox_seen = Some(Monotonic::now());
-                self.inbox.look_through().await;
+            let steady = self.time.steady();
+            if inbox_seen.is_none_or(|seen| steady.since_ms(seen) >= INBOX_EVERY_MS) {
+                inbox_seen = Some(steady);
+                inbox.look_through().await;
             }
-            let pause = match self.slice(clock::now(), slice, orders.scan_page).await {
+            let pause = match self.slice().await {
                 Found::More => gap,
                 Found::NoMore => rest,
             };
-            tokio::time::sleep(pause).await;
+            self.time.sleep(pause).await;
         }
+    }
+
+    /// The last due row that was looked at in the pass under way.
+    pub fn place(&self) -> Option<Due> {
+        self.after
     }
 
     /// Begins a pass anew where the place reached is no good any more.
     fn begin_anew(&mut self, now: Instant) {
-        let behind_ms = clock::behind_ms();
+        let behind_ms = self.time.behind_ms();
         let is_ahead = self.after.is_some_and(|after| after.due_at > now.plus_ms(self.ahead_ms));
         if behind_ms > self.behind_ms {
             // What was stored before the clock was set back may be due by a clock that ran ahead.
@@ -76,12 +83,14 @@ impl Finder {
         } else if !is_ahead {
             return;
         }
-        (self.after, self.began) = (None, Monotonic::now());
+        (self.after, self.began) = (None, self.time.steady());
     }
 
-    async fn slice(&mut self, now: Instant, limit: u32, page: u32) -> Found {
+    /// Looks at a page of due rows, and takes up as many of their streams as a slice has.
+    pub async fn slice(&mut self) -> Found {
+        let now = self.time.now();
         self.begin_anew(now);
-        let due = match self.store.due(self.after, now.plus_ms(self.ahead_ms), page).await {
+        let due = match self.reads.due(self.after, now.plus_ms(self.ahead_ms), self.page).await {
             Ok(due) => due,
             Err(error) => {
                 tracing::warn!(%error, "due orders cannot be read");
@@ -90,29 +99,31 @@ impl Finder {
         };
         let mut taken = 0;
         for found in &due {
-            if taken == limit {
+            if taken == self.slice {
                 return Found::More;
             }
             // One in memory has its own timer, and does not leave before its row is due later than now.
-            let directory = self.desk.directory();
-            if let Some(order) = found.stream.order().filter(|order| !directory.is_active(order.as_u128())) {
-                directory.take_up(order.as_u128());
+            let id = found.stream.id;
+            if let Some(home) = self.homes.of(found.stream).filter(|home| !home.is_active(id)) {
+                home.take_up(id);
                 taken += 1;
             }
             self.after = Some(*found);
         }
-        if due.len() == page as usize {
+        if due.len() == self.page as usize {
             return Found::More;
         }
         self.ahead_ms = 0;
-        if self.began.elapsed() >= ANEW_EVERY {
-            (self.after, self.began) = (None, Monotonic::now());
+        if self.time.steady().since_ms(self.began) >= ANEW_EVERY_MS {
+            (self.after, self.began) = (None, self.time.steady());
         }
         Found::NoMore
     }
 }
 
-enum Found {
+/// What a slice left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
     More,
     NoMore,
 }

@@ -4,9 +4,9 @@
 use std::pin::Pin;
 
 use super::lane::{Admission, WriteError};
-use crate::domain::machine::{Machine, Step};
+use crate::domain::machine::{MESSAGES_MAX, Machine, Message, Step};
 use crate::domain::time::Instant;
-use crate::store::{Reply, StepUnit, Unit};
+use crate::store::{MessageRow, Reply, StepUnit, StoredMessage, Unit};
 
 /// A look-up that a cell waits for without standing still: what it is told once that has ended.
 pub type Errand<T> = Pin<Box<dyn Future<Output = Vec<T>> + Send>>;
@@ -30,6 +30,9 @@ pub trait Host: Send + Sync + Sized + 'static {
 
     /// An aggregate is in memory again.
     fn activated(&self, id: u128);
+
+    /// What a message of another stream's is to be told as; none where this kind cannot read it.
+    fn received(&self, message: &StoredMessage) -> Option<Self::Told>;
 
     /// What a cell makes of what it is told.
     fn hear(&self, machine: &Self::Machine, memory: &mut Self::Memory, told: Self::Told) -> Hearing<Self>;
@@ -125,4 +128,17 @@ pub enum Act<T> {
     /// It is to be told this next.
     Tell(T),
     Errand(Errand<T>),
+}
+
+/// The rows of a step's messages. A message's number is made of its step and its place there, so it is never used again.
+///
+/// # Errors
+/// More messages than a step may send.
+pub fn message_rows<M: Machine>(step: &Step<M>, at: Instant) -> Result<Vec<MessageRow>, WriteError> {
+    let row = |(message, place): (&Message, u32)| {
+        let number = step.after.version().checked_mul(MESSAGES_MAX)?.checked_add(place)?;
+        (place < MESSAGES_MAX).then(|| MessageRow { number, to: message.to, at, body: message.body.as_bytes().into() })
+    };
+    let rows: Option<Vec<MessageRow>> = step.messages.iter().zip(0..).map(row).collect();
+    rows.ok_or_else(|| WriteError::Culprit("a step sends more messages than it may".to_owned()))
 }

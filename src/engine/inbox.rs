@@ -7,15 +7,14 @@ use aws_lc_rs::digest::{SHA256, digest};
 use tokio::sync::mpsc;
 
 use super::ask::{AskError, Taken};
-use super::clock;
 use super::lane::Admission;
 use super::order::desk::Desk;
-use super::ports::{Lanes, Parked};
+use super::ports::{InboxReads, Lanes, Parked, Time};
 use super::unreadable::{Table, UnreadableRows};
-use crate::channels::{Adapter, Notice};
+use crate::channels::Notice;
 use crate::domain::event::Refusal;
 use crate::domain::id::{Account, AttemptNumber, OrderId};
-use crate::store::{InboxReason, InboxRow, Store, StoreError, Unit};
+use crate::store::{InboxReason, InboxRow, StoreError, Unit};
 
 /// Orders with parked callbacks that are delivered to at once.
 const AT_ONCE: u32 = 1_000;
@@ -50,7 +49,8 @@ impl Parked for Bell {
 }
 
 pub struct Inbox {
-    store: Arc<dyn Store>,
+    time: Arc<dyn Time>,
+    reads: Arc<dyn InboxReads>,
     lanes: Arc<dyn Lanes>,
     desk: Desk,
     unreadable: Arc<UnreadableRows>,
@@ -62,34 +62,34 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Starts delivering to orders that come back.
-    pub fn start(
-        store: Arc<dyn Store>,
+    pub fn new(
+        time: Arc<dyn Time>,
+        reads: Arc<dyn InboxReads>,
         lanes: Arc<dyn Lanes>,
         desk: Desk,
         unreadable: Arc<UnreadableRows>,
         parked_max: i64,
-        rung: Rung,
-    ) -> Arc<Self> {
-        let Rung { parked, mut back } = rung;
-        let inbox = Arc::new(Inbox { store, lanes, desk, unreadable, parked, parked_max, looked_to: Mutex::default() });
-        let delivering = inbox.clone();
-        actix::spawn(async move {
-            while let Some(order) = back.recv().await {
-                delivering.deliver(order).await;
-            }
-        });
-        inbox
+        rung: &Rung,
+    ) -> Self {
+        let parked = rung.parked.clone();
+        Inbox { time, reads, lanes, desk, unreadable, parked, parked_max, looked_to: Mutex::default() }
+    }
+
+    /// Delivers to orders that come back, for as long as somebody may say so.
+    pub async fn serve(&self, mut rung: Rung) {
+        while let Some(order) = rung.back.recv().await {
+            self.deliver(order).await;
+        }
     }
 
     /// Takes a verified callback to its order; returns once what follows from it is durable.
     ///
     /// # Errors
     /// [`AskError`]; then it must not be acknowledged.
-    pub async fn take(&self, adapter: &dyn Adapter, notice: Notice, raw: &[u8]) -> Result<Taken, AskError> {
+    pub async fn take(&self, account: &Account, notice: Notice, raw: &[u8]) -> Result<Taken, AskError> {
         let number = notice.number.parse::<AttemptNumber>();
         let taken = match number {
-            Ok(number) => self.desk.notice(number, adapter.account(), &notice).await,
+            Ok(number) => self.desk.notice(number, account, &notice).await,
             Err(_) => Err(AskError::NotFound),
         };
         let held = |number: AttemptNumber| self.desk.directory().quarantine().holds(number.order.as_u128());
@@ -102,8 +102,8 @@ impl Inbox {
             Err(AskError::OutcomeUnknown) if number.is_ok_and(held) => InboxReason::OrderQuarantined,
             Err(error) => return Err(error),
         };
-        self.park(adapter.account().clone(), reason, number.ok(), &notice, raw).await?;
-        tracing::error!(account = %adapter.account(), number = notice.number.as_str(),
+        self.park(account.clone(), reason, number.ok(), &notice, raw).await?;
+        tracing::error!(%account, number = notice.number.as_str(),
             "a verified callback of money that no order could take lies in the inbox");
         Ok(Taken::ByInbox)
     }
@@ -131,7 +131,7 @@ impl Inbox {
             body: serde_json::to_vec(notice).map_err(unwritable)?,
             raw: raw.to_vec(),
             digest: digest(&SHA256, &told).as_ref().try_into().map_err(|_| AskError::StoreAway)?,
-            at: clock::now(),
+            at: self.time.now(),
         };
         self.lanes.write(Admission::Existing, Unit::Inbox(Box::new(row))).await?;
         self.parked.fetch_add(1, Ordering::Relaxed);
@@ -144,7 +144,7 @@ impl Inbox {
     /// # Errors
     /// [`StoreError`].
     pub async fn measure(&self) -> Result<(), StoreError> {
-        let parked = self.store.inbox_size().await?;
+        let parked = self.reads.size().await?;
         self.parked.store(parked, Ordering::Relaxed);
         metrics::gauge!("tongbao_inbox_waiting").set(parked as f64);
         Ok(())
@@ -154,7 +154,7 @@ impl Inbox {
     /// for ever.
     pub async fn look_through(&self) {
         let after = *self.looked_to();
-        let orders = match self.store.inbox_orders(after, AT_ONCE).await {
+        let orders = match self.reads.orders(after, AT_ONCE).await {
             Ok(orders) => orders,
             Err(error) => return tracing::warn!(%error, "the inbox cannot be read"),
         };
@@ -176,15 +176,15 @@ impl Inbox {
     /// Gives an order the callbacks that came while it could not be spoken to. A row goes only once what follows from it
     /// is durable.
     async fn deliver(&self, order: OrderId) {
-        let rows = match self.store.inbox(order).await {
+        let rows = match self.reads.of(order).await {
             Ok(rows) => rows,
             Err(error) => return tracing::warn!(%order, %error, "the inbox cannot be read"),
         };
-        for stored in self.unreadable.pass_over(Table::Inbox, rows, ToString::to_string, clock::now()) {
+        for stored in self.unreadable.pass_over(Table::Inbox, rows, ToString::to_string, self.time.now()) {
             let (number, notice) = match read_kept(&stored.row) {
                 Ok(kept) => kept,
                 Err(error) => {
-                    self.unreadable.met(Table::Inbox, Some(stored.id.to_string()), &error, clock::now());
+                    self.unreadable.met(Table::Inbox, Some(stored.id.to_string()), &error, self.time.now());
                     continue;
                 }
             };

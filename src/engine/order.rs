@@ -29,7 +29,9 @@ use crate::domain::pay_link::PayLinks;
 use crate::domain::step::{Target, wake};
 use crate::domain::time::Instant;
 use crate::domain::validation::{check_switch, validate};
-use crate::store::{Claim, OutboxRow, Reply, Request, StepUnit, StoreError, Unit};
+use crate::store::{
+    Claim, MessageKey, OutboxRow, Reply, Request, StepUnit, StoreError, StoredMessage, TakenMessage, Unit,
+};
 
 /// Somebody who waits for the channel's answer.
 pub type Follower = oneshot::Sender<Placed>;
@@ -56,6 +58,8 @@ pub enum What {
     Switch { channel: Channel, method: Method, details: Arc<Details> },
     /// The store is away, so nothing could be looked up for the channel that was chosen.
     ChoiceFailed,
+    /// Another stream's message.
+    Message { key: MessageKey, body: Box<str> },
     /// Something has come due.
     Timer,
 }
@@ -89,6 +93,8 @@ pub struct Beside {
     /// Who is named to pay from now on.
     payer: Option<Arc<str>>,
     claim: Option<Box<Claim>>,
+    /// The message that this turn takes.
+    taken: Option<TakenMessage>,
     /// The attempt that this turn opens.
     opened: Option<Opened>,
     /// What this turn tells the platform.
@@ -213,6 +219,11 @@ impl Host for Orders {
         What::Timer.into()
     }
 
+    fn received(&self, message: &StoredMessage) -> Option<Told> {
+        let body = std::str::from_utf8(&message.body).ok()?.into();
+        Some(What::Message { key: message.key, body }.into())
+    }
+
     fn activated(&self, id: u128) {
         self.parked.is_back(OrderId::from_u128(id));
     }
@@ -229,6 +240,10 @@ impl Host for Orders {
                 (vec![self.event(fact)], Beside { next_action, ..Beside::default() })
             }
             What::Timer => (vec![self.event(self.timer(order, now))], Beside::default()),
+            What::Message { key: MessageKey { from, number, .. }, body } => {
+                let beside = Beside { taken: Some(TakenMessage { from, number }), ..Beside::default() };
+                (vec![self.event(Fact::MessageTaken { from, number, body })], beside)
+            }
             What::Choice { channel, method, details, payer } => {
                 let facts = self.accounts.facts(order.platform, (channel, method), &details);
                 if let Err(refusal) = check_switch(order, &facts, now) {

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ask::Details;
 use super::clock::course::Certainty;
@@ -18,14 +19,21 @@ use crate::domain::routing::Outlook;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 use crate::domain::validation::Facts;
-use crate::store::{Reply, StoredOrder, Unit};
+use crate::store::{Due, MessageKey, Reply, Seen, StoredInboxRow, StoredMessage, StoredOrder, Unit};
 
 /// The clock, and which take-over of the store this is.
 pub trait Time: Send + Sync + 'static {
     fn now(&self) -> Instant;
     fn certainty(&self) -> Certainty;
     fn incarnation(&self) -> Incarnation;
+    /// For spans within this process: it never steps.
+    fn steady(&self) -> Instant;
+    /// By how much instants that were stored may lie ahead of now, in all: it grows with each step back.
+    fn behind_ms(&self) -> i64;
+    fn sleep(&self, span: Duration) -> Sleep;
 }
+
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What became of a unit.
 pub type Verdict<'a> = Pin<Box<dyn Future<Output = Result<(), WriteError>> + Send + 'a>>;
@@ -40,6 +48,26 @@ pub trait Lanes: Send + Sync + 'static {
 /// What is read of orders.
 pub trait OrderReads: Send + Sync + 'static {
     fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>>;
+}
+
+/// What is read to find what is due.
+pub trait DueReads: Send + Sync + 'static {
+    /// Streams that are due after the place `after` and not later than `until`, in order of (due_at, stream).
+    fn due(&self, after: Option<Due>, until: Instant, limit: u32) -> Reply<'_, Vec<Due>>;
+}
+
+/// What is read of messages.
+pub trait MessageReads: Send + Sync + 'static {
+    /// Messages that were not taken yet, by their key, after the place `after`.
+    fn messages(&self, after: Option<MessageKey>, limit: u32) -> Reply<'_, Vec<Seen<MessageKey, StoredMessage>>>;
+}
+
+/// What is read of the inbox.
+pub trait InboxReads: Send + Sync + 'static {
+    fn of(&self, order: OrderId) -> Reply<'_, Vec<Seen<i64, StoredInboxRow>>>;
+    /// Orders for which callbacks lie there because they could not be spoken to, by id, after the place `after`.
+    fn orders(&self, after: Option<OrderId>, limit: u32) -> Reply<'_, Vec<OrderId>>;
+    fn size(&self) -> Reply<'_, i64>;
 }
 
 /// Our accounts at the channels.

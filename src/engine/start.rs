@@ -10,8 +10,10 @@ use super::advice::{Advice, RoutingStats};
 use super::carrier::Threads;
 use super::clock;
 use super::clock::course::Certainty;
+use super::courier::Courier;
 use super::directory::{Bounds, Directory, Gauge, SWEEP_EVERY};
 use super::finder::Finder;
+use super::homes::Homes;
 use super::inbox::{self, Inbox};
 use super::lane::{Admission, Lanes};
 use super::order::Orders;
@@ -25,7 +27,7 @@ use crate::domain::id::{Incarnation, OrderId};
 use crate::domain::pay_link::PayLinks;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
-use crate::store::{Reply, Store, StoreError, StoredOrder, Unit};
+use crate::store::{Due, MessageKey, Reply, Seen, Store, StoreError, StoredInboxRow, StoredMessage, StoredOrder, Unit};
 
 /// The handles by which others come to the engine.
 pub struct Engine {
@@ -35,6 +37,7 @@ pub struct Engine {
     pub inbox: Arc<Inbox>,
     pub lanes: Lanes,
     pub unreadable: Arc<UnreadableRows>,
+    homes: Arc<Homes>,
     store: Arc<dyn Store>,
 }
 
@@ -53,9 +56,11 @@ impl Engine {
         let advice = Arc::new(Advice::new(stats, accounts.clone(), store.clone()));
         let webhooks = WebhookDispatcher::start(config, store.clone(), lanes.clone(), unreadable.clone());
         let (bell, rung) = inbox::bell();
+        let time: Arc<dyn ports::Time> = Arc::new(Wall { incarnation: lanes.incarnation() });
+        let reads = Arc::new(Stored(store.clone()));
         let orders = Orders {
-            time: Arc::new(Wall { incarnation: lanes.incarnation() }),
-            reads: Arc::new(Stored(store.clone())),
+            time: time.clone(),
+            reads: reads.clone(),
             lanes: Arc::new(lanes.clone()),
             accounts: accounts.clone(),
             advice: advice.clone(),
@@ -69,15 +74,23 @@ impl Engine {
         let directory = Directory::new(Arc::new(orders), carrier, Arc::new(lanes.clone()), bounds, retry_ms);
         let desk = Desk::new(directory, Duration::from_millis(config.server.first_answer_wait_ms));
         let (parked_max, ways) = (config.orders.inbox_max, Arc::new(lanes.clone()));
-        let inbox = Inbox::start(store.clone(), ways, desk.clone(), unreadable.clone(), parked_max, rung);
-        actix::spawn(tick(desk.directory().clone()));
-        Engine { desk, accounts, advice, inbox, lanes, unreadable, store }
+        let inbox = Inbox::new(time, reads, ways, desk.clone(), unreadable.clone(), parked_max, &rung);
+        let inbox = Arc::new(inbox);
+        let serving = inbox.clone();
+        actix::spawn(async move { serving.serve(rung).await });
+        let homes = Homes::new(vec![desk.directory().clone()]);
+        actix::spawn(tick(homes.clone()));
+        Engine { desk, accounts, advice, inbox, lanes, unreadable, homes, store }
     }
 
     /// Starts to find what is due, once all accounts are served.
     pub fn find(&self, config: &Config) {
-        let finder = Finder::new(self.store.clone(), self.desk.clone(), self.inbox.clone(), config.orders.clone());
-        actix::spawn(finder.run());
+        let time = Arc::new(Wall { incarnation: self.lanes.incarnation() });
+        let reads = Arc::new(Stored(self.store.clone()));
+        let courier = Courier::new(time.clone(), reads.clone(), self.homes.clone());
+        actix::spawn(courier.run());
+        let finder = Finder::new(time, reads, self.homes.clone(), &config.orders);
+        actix::spawn(finder.run(self.inbox.clone(), Duration::from_millis(config.orders.scan_ms)));
     }
 
     /// Measures what is counted by looking.
@@ -96,7 +109,7 @@ impl Engine {
 }
 
 /// Wakes what is due, and lets go what is idle.
-async fn tick(directory: Arc<Directory<Orders>>) {
+async fn tick(homes: Arc<Homes>) {
     let mut behind_ms = clock::behind_ms();
     let mut swept = clock::steady();
     loop {
@@ -104,20 +117,20 @@ async fn tick(directory: Arc<Directory<Orders>>) {
         let now_behind_ms = clock::behind_ms();
         let back_ms = now_behind_ms - std::mem::replace(&mut behind_ms, now_behind_ms);
         if back_ms > 0 {
-            directory.set_back(back_ms);
+            homes.all().for_each(|home| home.set_back(back_ms));
         }
-        directory.tick(clock::now());
+        homes.all().for_each(|home| home.tick(clock::now()));
         let steady = clock::steady();
         if steady.since_ms(swept) >= i64::try_from(SWEEP_EVERY.as_millis()).unwrap_or(i64::MAX) {
             swept = steady;
-            directory.sweep();
+            homes.all().for_each(|home| home.sweep());
         }
     }
 }
 
 /// The clock of the server.
-struct Wall {
-    incarnation: Incarnation,
+pub struct Wall {
+    pub incarnation: Incarnation,
 }
 
 impl ports::Time for Wall {
@@ -132,10 +145,49 @@ impl ports::Time for Wall {
     fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
+
+    fn steady(&self) -> Instant {
+        clock::steady()
+    }
+
+    fn behind_ms(&self) -> i64 {
+        clock::behind_ms()
+    }
+
+    fn sleep(&self, span: Duration) -> ports::Sleep {
+        Box::pin(tokio::time::sleep(span))
+    }
 }
 
-/// Orders as the store has them.
-struct Stored(Arc<dyn Store>);
+/// What is read of the store.
+/// The store, as the engine reads it.
+pub struct Stored(pub Arc<dyn Store>);
+
+impl ports::MessageReads for Stored {
+    fn messages(&self, after: Option<MessageKey>, limit: u32) -> Reply<'_, Vec<Seen<MessageKey, StoredMessage>>> {
+        self.0.messages_due(after, limit)
+    }
+}
+
+impl ports::DueReads for Stored {
+    fn due(&self, after: Option<Due>, until: Instant, limit: u32) -> Reply<'_, Vec<Due>> {
+        self.0.due(after, until, limit)
+    }
+}
+
+impl ports::InboxReads for Stored {
+    fn of(&self, order: OrderId) -> Reply<'_, Vec<Seen<i64, StoredInboxRow>>> {
+        self.0.inbox(order)
+    }
+
+    fn orders(&self, after: Option<OrderId>, limit: u32) -> Reply<'_, Vec<OrderId>> {
+        self.0.inbox_orders(after, limit)
+    }
+
+    fn size(&self) -> Reply<'_, i64> {
+        self.0.inbox_size()
+    }
+}
 
 impl ports::OrderReads for Stored {
     fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>> {

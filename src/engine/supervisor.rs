@@ -645,7 +645,8 @@ fn reading(fact: &Fact) -> (&'static str, Option<Sign>) {
         | Fact::CancelAsked
         | Fact::DeadlinePassed
         | Fact::TimerFired
-        | Fact::OperatorResolved { .. } => ("no_call", None),
+        | Fact::OperatorResolved { .. }
+        | Fact::MessageTaken { .. } => ("no_call", None),
     }
 }
 

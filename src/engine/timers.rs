@@ -85,6 +85,11 @@ impl Timers {
         self.shard(id).by_order.get(&id).copied().map(Instant)
     }
 
+    /// The earliest deadline.
+    pub fn first(&self) -> Option<Instant> {
+        self.shards.iter().filter_map(|shard| lock(shard).by_time.first().map(|(at, _)| Instant(*at))).min()
+    }
+
     /// Deadlines in memory.
     pub fn count(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).by_time.len()).sum()
@@ -111,12 +116,13 @@ mod tests {
         for (id, at) in [(1, 30), (2, 10), (17, 20), (33, 40)] {
             timers.arm(id, Instant(at));
         }
+        assert_eq!(timers.first(), Some(Instant(10)));
         let mut due = timers.due(Instant(30));
         due.sort();
         assert_eq!(due, [1, 2, 17]);
         assert!(timers.due(Instant(39)).is_empty());
         assert_eq!(timers.due(Instant(40)), [33]);
-        assert_eq!(timers.count(), 0);
+        assert_eq!((timers.count(), timers.first()), (0, None));
     }
 
     #[test]

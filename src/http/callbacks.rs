@@ -82,7 +82,7 @@ async fn receive(
             return Err(app.limits.failure(sender, unbelieved(error)));
         }
     };
-    let taken = app.inbox.take(adapter.as_ref(), notice, &body).await;
+    let taken = app.inbox.take(adapter.account(), notice, &body).await;
     count(channel, verdict(&taken));
     match taken {
         Ok(Taken::ByOrder | Taken::ByInbox) => Ok(acknowledged(adapter.acknowledgement())),

@@ -28,15 +28,15 @@ use super::writer::{Bench, SHOP};
 type Answer = Result<Placed, AskError>;
 
 /// An engine with threads of its own, from which it is asked.
-struct Hall {
+pub struct Hall {
     bench: Bench,
-    engine: Engine,
-    store: Arc<dyn Store>,
+    pub engine: Engine,
+    pub store: Arc<dyn Store>,
     threads: Vec<ArbiterHandle>,
 }
 
 impl Hall {
-    async fn new(place: &Place) -> Self {
+    pub async fn new(place: &Place) -> Self {
         let bench = Bench::new(place, 10_000).await;
         let patient = store::open(&SecretString::from(place.url.clone()), 4, Duration::from_secs(10));
         let threads: Vec<ArbiterHandle> = (0..3).map(|_| Arbiter::new().handle()).collect();
@@ -48,12 +48,12 @@ impl Hall {
         Hall { bench, engine, store, threads }
     }
 
-    fn directory(&self) -> &Arc<Directory<Orders>> {
+    pub fn directory(&self) -> &Arc<Directory<Orders>> {
         self.engine.desk.directory()
     }
 
     /// An order that lies in the store and not in memory.
-    async fn stored(&self, name: &str) -> OrderId {
+    pub async fn stored(&self, name: &str) -> OrderId {
         let order = new_order(SHOP, name);
         let id = order.id;
         self.bench.write(order).await.expect("it is written");

@@ -93,7 +93,7 @@ async fn by(args: &CheckoutArgs, way: Way, mut rounds: Vec<Round>) -> Result<Rep
     };
     let receiving = tokio::spawn(Arc::new(receiver).run(listener));
 
-    let watch = Watch { server: super::server_pid(common), gateway: super::found_at(&common.gateway) };
+    let watch = Watch { gateway: super::found_at(&common.gateway), ..super::watch(common) };
     let progress = super::show("checkout", pattern.warm_up() + pattern.length(), &checkout.load);
     let measured = watch.stretch(from, until, || checkout.ledger.ended());
     let (stretch, driven) = match pattern {

@@ -6,7 +6,6 @@ use crate::cli::HoldArgs;
 use crate::drive::{self, Load, Until};
 use crate::mix::{Mix, Script};
 use crate::order::{AnswerWhen, Orders, Terms};
-use crate::process::Watch;
 use crate::report::{Bound, Goal, Memory, Report, Round};
 use crate::tally::Tally;
 use crate::way::Way;
@@ -33,7 +32,7 @@ pub async fn run(args: &HoldArgs) -> Result<Report, Problem> {
 
     let resident_before = server.resident_bytes()?;
     let progress = super::show("hold", LENGTH_MAX, &load);
-    let watch = Watch { server: Some(server), gateway: None };
+    let watch = super::watch(common);
     let until = Until::Accepted(args.orders, begin + LENGTH_MAX);
     let posting = drive::closed(&load, connections, until);
     let stretch = watch.during(|| load.tally().accepted(), posting).await;

@@ -25,6 +25,8 @@ use crate::tally::{Summary, Tally};
 
 pub type Problem = Box<dyn std::error::Error>;
 
+/// Of a closed loop that is told of none.
+const CLOSED_WARM_UP: Duration = Duration::from_secs(1);
 const CEILING_WARM_UP: Duration = Duration::from_millis(500);
 const CEILING_LENGTH: Duration = Duration::from_secs(3);
 const OFFERED_SHARE_MIN: f64 = 0.98;
@@ -48,6 +50,11 @@ fn server_pid(common: &Common) -> Option<Pid> {
     common.server_pid.map(Pid).or_else(|| found_at(&common.target))
 }
 
+/// The server and, where its process is named, its database.
+fn watch(common: &Common) -> Watch {
+    Watch { server: server_pid(common), gateway: None, database: common.database_pid.map(Pid) }
+}
+
 fn found_at(endpoint: &Endpoint) -> Option<Pid> {
     endpoint.is_loopback().then(|| Pid::listening(endpoint.address())).flatten()
 }
@@ -62,6 +69,7 @@ fn terms(common: &Common, endpoint: &Endpoint) -> Terms {
         webhook_url: None,
         answer: AnswerWhen::ChannelAnswered,
         expires_in: None,
+        ids: common.ids,
     }
 }
 
@@ -76,12 +84,18 @@ impl Pattern {
     /// `saturating`: how many are in flight where neither a rate nor a number was given.
     fn of(shape: &Shape, saturating: Option<usize>) -> Result<Self, Problem> {
         match (shape.rate, shape.connections.map(|slots| slots as usize).or(saturating)) {
-            (Some(rate), _) => Ok(Self::Open {
-                schedule: Schedule::new(rate, shape.length),
-                warm_up: Duration::ZERO,
-                in_flight_max: shape.in_flight_max as usize,
-            }),
-            (None, Some(slots)) => Ok(Self::Closed { slots, warm_up: shape.warm_up, length: shape.length }),
+            (Some(rate), _) => {
+                let warm_up = shape.warm_up.unwrap_or_default();
+                Ok(Self::Open {
+                    schedule: Schedule::new(rate, warm_up + shape.length),
+                    warm_up,
+                    in_flight_max: shape.in_flight_max as usize,
+                })
+            }
+            (None, Some(slots)) => {
+                let warm_up = shape.warm_up.unwrap_or(CLOSED_WARM_UP);
+                Ok(Self::Closed { slots, warm_up, length: shape.length })
+            }
             (None, None) => Err("either --rate or --connections".into()),
         }
     }
@@ -121,7 +135,7 @@ async fn acceptance(common: &Common, of: &'static str, pattern: Pattern, sockets
     let until = from + pattern.length();
     let orders = Orders::new(&terms(common, &common.target), Mix::only(Script::Plain));
     let load = Load::new(common.target.clone(), orders, Tally::new(from), common.patience, sockets);
-    let watch = Watch { server: server_pid(common), gateway: None };
+    let watch = watch(common);
     let progress = show(of, pattern.warm_up() + pattern.length(), &load);
     let stretch = match pattern {
         Pattern::Closed { slots, .. } => acceptance_round(&load, watch, slots, from, until).await,
@@ -163,7 +177,7 @@ async fn ceiling(common: &Common, connections: usize, length: Duration) -> Resul
     let from = Instant::now() + CEILING_WARM_UP;
     let orders = Orders::new(&terms(common, baseline.endpoint()), Mix::only(Script::Plain));
     let load = Load::new(baseline.endpoint().clone(), orders, Tally::new(from), common.patience, connections);
-    let watch = Watch { server: baseline.pid(), gateway: None };
+    let watch = Watch { server: baseline.pid(), ..Watch::default() };
     let stretch = acceptance_round(&load, watch, connections, from, from + length).await;
     let summary = load.tally().summary();
     if !summary.refused.is_empty() || !summary.broken.is_empty() {

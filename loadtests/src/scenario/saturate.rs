@@ -6,7 +6,6 @@ use crate::cli::{SaturateArgs, Store};
 use crate::drive::Load;
 use crate::mix::{Mix, Script};
 use crate::order::Orders;
-use crate::process::Watch;
 use crate::report::{Bound, Goal, Report, Round, median};
 use crate::tally::Tally;
 
@@ -20,7 +19,7 @@ pub async fn run(args: &SaturateArgs) -> Result<Report, Problem> {
     let orders = Orders::new(&super::terms(common, &common.target), Mix::only(Script::Plain));
     let tally = Tally::new(Instant::now() + WARM_UP);
     let load = Load::new(common.target.clone(), orders, tally, common.patience, connections);
-    let watch = Watch { server: super::server_pid(common), gateway: None };
+    let watch = super::watch(common);
 
     let mut rounds = Vec::new();
     let whole = (WARM_UP + args.round) * args.rounds;

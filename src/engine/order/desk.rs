@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use tokio::sync::oneshot;
 
 use super::{Memory, Orders, Told, What, details};
@@ -15,7 +16,6 @@ use crate::domain::step::create;
 use crate::domain::validation::validate;
 use crate::engine::ask::{AskError, Command, NewOrder, Patience, Placed, Resolution};
 use crate::engine::cell::Cell;
-use crate::engine::clock;
 use crate::engine::directory::Directory;
 use crate::engine::letter::Letter;
 use crate::engine::request;
@@ -62,7 +62,7 @@ impl Desk {
         if self.is_draining() {
             return Err(AskError::Overloaded);
         }
-        let (orders, now) = (self.orders(), clock::now());
+        let (orders, now) = (self.orders(), self.orders().time.now());
         let order = create(&new.facts, now);
         let event = |fact| Event { at: now, incarnation: orders.time.incarnation(), fact };
         let mut events = vec![event(Fact::Created(Box::new(new.facts)))];
@@ -112,7 +112,7 @@ impl Desk {
         let closing = order.open_attempt().filter(is_closing).map(|attempt| attempt.ordinal);
         let placed = self.first_answer(order, answer).await;
         let closing = closing.filter(|_| is_payment);
-        let held_back = closing.and_then(|ordinal| placed.order.held_back_by(ordinal, clock::now()));
+        let held_back = closing.and_then(|ordinal| placed.order.held_back_by(ordinal, self.orders().time.now()));
         held_back.map_or(Ok(placed), |refusal| Err(AskError::Refused(refusal)))
     }
 
@@ -145,7 +145,10 @@ impl Desk {
     /// Waits for the channel's answer, within the bound; what is then known is answered.
     async fn first_answer(&self, order: Order, answer: Option<oneshot::Receiver<Placed>>) -> Placed {
         let answered = match answer {
-            Some(answer) => tokio::time::timeout(self.first_answer_wait, answer).await.ok().and_then(Result::ok),
+            Some(answer) => match select(answer, self.orders().time.sleep(self.first_answer_wait)).await {
+                Either::Left((answered, _)) => answered.ok(),
+                Either::Right(_) => None,
+            },
             None => None,
         };
         answered.unwrap_or(Placed { order, next_action: None })

@@ -9,6 +9,7 @@ use crate::domain::machine::Step;
 use crate::domain::order::{Order, Purpose};
 use crate::domain::view;
 use crate::engine::ask::Known;
+use crate::engine::host::message_rows;
 use crate::engine::lane::WriteError;
 use crate::engine::request::Original;
 use crate::store::{
@@ -73,8 +74,8 @@ pub async fn of(
         rows,
         entries,
         webhooks,
-        messages: Vec::new(),
-        taken: None,
+        messages: message_rows(step, order.last_at)?,
+        taken: beside.taken.take(),
         claim: beside.claim.take(),
     })
 }

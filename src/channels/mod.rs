@@ -8,6 +8,8 @@ pub mod bill;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod joined;
+#[cfg(any(test, fuzzing))]
+mod properties;
 #[cfg(test)]
 mod reversed;
 pub mod sender;

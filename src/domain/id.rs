@@ -54,6 +54,12 @@ impl OrderId {
         Partition::from_low_bits(self.0)
     }
 
+    /// The partition of an order of this name: the first ten bits of SHA-256 over the platform's number (four bytes,
+    /// the highest first) and the merchant order id as it came.
+    pub fn partition_of(platform: PlatformId, merchant_order_id: &str) -> Partition {
+        Partition::of_hash(&[&platform.0.to_be_bytes(), merchant_order_id.as_bytes()])
+    }
+
     /// The 122 bits that tell orders apart, in their order.
     const fn free_bits(self) -> u128 {
         (self.0 >> 80) << 74 | (self.0 >> 64 & 0xFFF) << 62 | self.0 & ((1 << 62) - 1)
@@ -401,6 +407,25 @@ mod tests {
             assert_eq!(number.to_string().parse::<AttemptNumber>().unwrap().order.partition(), partition);
             assert_eq!(id.to_string().parse(), Ok(id));
         }
+    }
+
+    /// By another program. They are stored in ids, so they never change.
+    #[test]
+    fn partitions_of_names_are_fixed_for_ever() {
+        let names = [(1, "order-1", 536), (1, "order-2", 303), (2, "order-1", 404), (u32::MAX, "订单/7", 405)];
+        for (platform, name, partition) in names {
+            assert_eq!(OrderId::partition_of(PlatformId(platform), name).index(), partition, "{platform} {name}");
+        }
+    }
+
+    #[test]
+    fn names_spread_over_all_partitions() {
+        let mut names = [0_u32; Partition::COUNT as usize];
+        for number in 0..100_000 {
+            names[usize::from(OrderId::partition_of(PlatformId(1), &format!("order-{number}")).index())] += 1;
+        }
+        let (least, most) = (names.iter().min(), names.iter().max());
+        assert!(least > Some(&50) && most < Some(&150), "{least:?} to {most:?} of about 98");
     }
 
     #[test]

@@ -520,3 +520,6 @@ impl Attempt {
         book.channel(self.channel()).closing != Closing::Impossible
     }
 }
+
+#[cfg(test)]
+pub(crate) mod example;

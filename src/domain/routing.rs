@@ -6,15 +6,11 @@
 //! what lies within one step is chance. A channel with too few samples counts as neutral, with a rate of its own in the
 //! configuration: one that is known to do well stands before it, one that is known to fail stands behind it.
 
-mod shown;
-
 use super::channel::Channel;
 use super::order::{Attempt, FeeBearer, Order, Quote};
 use super::success::{BasisPoints, Tally};
 use super::time::Instant;
 use super::validation::{Health, Unsuited, price};
-
-pub use shown::{RouteView, reason_view, route_view};
 
 /// How rates are judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

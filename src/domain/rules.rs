@@ -132,4 +132,4 @@ impl Rulebook {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::domain) mod tests;

@@ -8,6 +8,8 @@ mod asked;
 mod ends;
 mod money;
 mod time;
+#[cfg(test)]
+mod versions;
 
 use super::event::{Created, Effect, Event, Fact, Refusal, Step, WebhookKind, Write};
 use super::id::Incarnation;

@@ -1,5 +1,7 @@
 //! How an order looks from outside: in answers and in webhooks. Pure translation, in the order of the contract.
 
+mod routes;
+
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
@@ -14,8 +16,10 @@ use super::order::{
     SuspenseReason,
 };
 use super::pay_link::PayLinks;
-use super::routing::{self, Outlook, RouteView};
+use super::routing::{self, Outlook};
 use super::time::Instant;
+
+pub use routes::{RouteView, reason_view};
 
 /// The platform's own pairs, given back as they came.
 pub type Metadata = BTreeMap<String, String>;
@@ -196,7 +200,7 @@ fn view<'a, M: ?Sized>(
         failure: order.failure.map(order_failure),
         retry_url: beside.links.url(order.id),
         alternative_channels: routing::alternatives(&routes),
-        routing: explained.iter().map(|route| routing::route_view(order, route)).collect(),
+        routing: explained.iter().map(|route| routes::route_view(order, route)).collect(),
         suspense: order.captures.iter().filter_map(|capture| suspense_view(order, capture)).collect(),
         amount_refunded: money(0),
         metadata: beside.metadata,
@@ -330,72 +334,13 @@ fn optional_text<S: Serializer>(rate: &Option<Rate>, serializer: S) -> Result<S:
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::super::id::{Account, Incarnation, PlatformId, Round};
-    use super::super::order::{CloseStage, Reach, Webhooks};
-    use super::super::retry::Pace;
+    use super::super::id::{Incarnation, Round};
+    use super::super::order::example::{AT, order};
     use super::super::routing::{Policy, Standing};
-    use super::super::rules::RulesVersion;
     use super::super::success::{BasisPoints, Tally};
-    use super::super::time::TimeScale;
     use super::super::validation::Health;
     use super::*;
     use serde_json::{Value, json};
-
-    const AT: Instant = Instant(1_767_225_600_123);
-
-    pub(crate) fn order() -> Order {
-        let rates = ["0.003", "0.003", "0.005", "0.006", "0.029"];
-        Order {
-            id: OrderId::from_u128(0x0194_0000_1111_7222_8333_4444_5555_6666),
-            platform: PlatformId(1),
-            version: 1,
-            state: State::Submitted,
-            currency: Currency::parse("CNY").unwrap(),
-            amount_minor: 20_000,
-            rates: rates.map(|rate| Rate::new(rate.parse().unwrap()).unwrap()).into(),
-            rules: RulesVersion::CURRENT,
-            fee_bearer: FeeBearer::Payer,
-            pace: Pace::Sandbox,
-            time_scale: TimeScale::TRUE,
-            webhooks: Webhooks::Wanted,
-            attempts_max: 5,
-            created_at: AT,
-            expires_at: AT.plus_ms(7_200_000),
-            finished_at: None,
-            watched_from: None,
-            last_at: AT,
-            failure: None,
-            last_failure: None,
-            wish: None,
-            sequence: 0,
-            attempts: vec![attempt(0, AttemptState::Open)],
-            captures: Vec::new(),
-            messages_taken: 0,
-        }
-    }
-
-    fn attempt(ordinal: u8, state: AttemptState) -> Attempt {
-        Attempt {
-            ordinal,
-            incarnation: Incarnation::default(),
-            account: Account::new(Channel::Wechat, "default"),
-            method: Method::Native,
-            payable_minor: 20_060,
-            fee_minor: 60,
-            state,
-            opened_at: AT,
-            expires_at: AT,
-            paced_from: AT,
-            sends: 1,
-            answered: 1,
-            reach: Reach::Shown,
-            close: CloseStage::NotAsked,
-            claimed_at: None,
-            watched: 0,
-            failure: None,
-            reference: None,
-        }
-    }
 
     fn links() -> PayLinks {
         PayLinks::new("https://pay.example", &[7; 32])

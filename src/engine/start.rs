@@ -159,7 +159,6 @@ impl ports::Time for Wall {
     }
 }
 
-/// What is read of the store.
 /// The store, as the engine reads it.
 pub struct Stored(pub Arc<dyn Store>);
 

@@ -1,10 +1,6 @@
 //! Whose money: the channels, and the accounts that merchants have there.
 
-use std::sync::Arc;
-
 use serde::Serialize;
-
-use super::wire::Wire;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -60,29 +56,5 @@ pub struct AccountId {
 impl AccountId {
     pub(super) fn index(self) -> usize {
         usize::from(self.place)
-    }
-}
-
-/// The accounts that the gateway answers for, in the order in which the far ends enlist them at the start.
-#[derive(Default)]
-pub struct Roster {
-    pub(super) accounts: Vec<Enlisted>,
-}
-
-pub struct Enlisted {
-    pub channel: Channel,
-    pub name: String,
-    pub wire: Arc<dyn Wire>,
-}
-
-impl Roster {
-    /// Adds an account, and the wire that tells its merchant of money.
-    ///
-    /// # Panics
-    /// More accounts than a configuration can name in earnest.
-    pub fn enlist(&mut self, channel: Channel, name: &str, wire: Arc<dyn Wire>) -> AccountId {
-        let place = u16::try_from(self.accounts.len()).expect("accounts are few");
-        self.accounts.push(Enlisted { channel, name: name.to_owned(), wire });
-        AccountId { channel, place }
     }
 }

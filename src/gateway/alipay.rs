@@ -21,7 +21,8 @@ mod wire;
 use std::sync::Arc;
 
 use super::GatewayError;
-use super::accounts::{AccountId, Channel, Roster};
+use super::accounts::{AccountId, Channel};
+use super::roster::Roster;
 use super::wire::TimeScale;
 use crate::config::{Config, sandbox};
 use bill::Links;

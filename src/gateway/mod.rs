@@ -5,7 +5,7 @@
 //! on one side has to show on the other.
 //!
 //! `alipay`, `simpay`, `stripe` and `unionpay` are the far ends of one channel each; all else serves every channel. A far
-//! end opens its accounts ([`accounts::Roster`]), has its routes (`http`), keeps its payments in the `books`, and is a
+//! end opens its accounts ([`roster::Roster`]), has its routes (`http`), keeps its payments in the `books`, and is a
 //! [`wire::Wire`] for each account, which is how the gateway tells merchants of money.
 
 pub mod accounts;
@@ -19,6 +19,8 @@ mod http;
 mod journal;
 mod nonces;
 mod payer;
+mod replies;
+pub mod roster;
 mod simpay;
 mod stripe;
 mod unionpay;
@@ -39,13 +41,14 @@ use rand::distr::Alphanumeric;
 use tokio::task::JoinSet;
 
 use crate::config::{Config, ConfigError};
-use accounts::{AccountId, Enlisted, Roster};
+use accounts::AccountId;
 use agenda::{Agenda, Deed, Delivery, PaymentId};
 use alipay::Alipay;
 use books::{Acted, Books, CloseRule, Closing, PendingWhat, Refusal};
 use callbacks::Sender;
 use faults::{Fault, Faults};
 use payer::{Conduct, Notices, Payer, Script};
+use roster::{Enlisted, Roster};
 use simpay::Simpay;
 use stripe::Stripe;
 use unionpay::Unionpay;

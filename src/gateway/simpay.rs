@@ -1,5 +1,6 @@
 //! The far end of the channel `simpay`: its calls, their bodies and their answers.
 
+mod callers;
 pub mod routes;
 mod signing;
 mod wire;
@@ -11,12 +12,13 @@ use actix_web::http::StatusCode;
 use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
-use super::accounts::{AccountId, Channel, Roster};
+use super::accounts::{AccountId, Channel};
 use super::address::Address;
 use super::books::{Asked, CloseRule, Refund, Refusal, State, Taken};
 use super::faults::Fault;
 use super::nonces::Nonces;
 use super::payer::{Conduct, Script};
+use super::roster::Roster;
 use super::{Gateway, GatewayError, alphanumeric};
 use crate::config::{Config, sandbox};
 use crate::domain::money::Currency;

@@ -18,6 +18,7 @@ mod intents;
 mod listing;
 mod objects;
 mod refunds;
+mod reply;
 pub mod routes;
 #[cfg(test)]
 mod tests;
@@ -31,17 +32,19 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::accounts::{AccountId, Channel, Roster};
+use super::accounts::{AccountId, Channel};
 use super::books::Books;
 use super::faults::Fault;
 use super::payer::Conduct;
+use super::roster::Roster;
 use super::wire::TimeScale;
 use super::{Gateway, GatewayError, alphanumeric};
 use crate::config::{Config, sandbox};
 use failure::Failure;
 use form::Params;
-use idempotency::{Claim, Keys, Reply};
+use idempotency::{Claim, Keys};
 use objects::MadeBy;
+use reply::Reply;
 use wire::StripeWire;
 
 /// Longer keys are refused.
@@ -90,7 +93,7 @@ impl Stripe {
                     Conduct::Fails => Failure::broken().reply(),
                     Conduct::Answers | Conduct::Hangs => {
                         // Only its own create names its key, and that answered before anybody confirmed or cancelled.
-                        reply(&objects::Intent::fresh(data, view.asked_minor, view.currency).json())
+                        Reply::ok(&objects::Intent::fresh(data, view.asked_minor, view.currency).json())
                     }
                 };
                 self.keys.recall(*account, &key, request, view.created_at, reply);
@@ -102,7 +105,7 @@ impl Stripe {
                 };
                 let intent = line.payment_reference.as_deref().unwrap_or_default();
                 let body = objects::refund(&line.refund_number, intent, &line.refund);
-                self.keys.recall(*account, &key, request, line.refund.at, reply(&body));
+                self.keys.recall(*account, &key, request, line.refund.at, Reply::ok(&body));
             }
         }
     }
@@ -286,7 +289,7 @@ fn carry_out(gateway: &Gateway, asking: &Asking<'_>, params: Params, asked: Fing
                 Some(number) => gateway.fault(account, number, call.name(), done.conduct),
                 None => Fault::NONE,
             };
-            (Outcome { reply: reply(&done.body), fault, replayed: false }, Began::Executing)
+            (Outcome { reply: Reply::ok(&done.body), fault, replayed: false }, Began::Executing)
         }
         Err(failure) => {
             let began = failure.began;
@@ -305,10 +308,6 @@ fn fingerprint(call: Call<'_>, params: &Params) -> Fingerprint {
 
 fn id(prefix: &str) -> String {
     format!("{prefix}_{}", String::from_utf8_lossy(&alphanumeric::<ID_LENGTH>()))
-}
-
-fn reply(body: &Value) -> Reply {
-    Reply { status: 200, body: body.to_string().into() }
 }
 
 fn made_by(made_by: &MadeBy) -> Option<(String, Fingerprint)> {

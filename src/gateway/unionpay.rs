@@ -6,6 +6,7 @@
 
 mod calls;
 mod clock;
+mod failure;
 mod fields;
 mod file;
 mod form;
@@ -19,7 +20,8 @@ mod tests;
 use std::sync::Arc;
 
 use super::GatewayError;
-use super::accounts::{AccountId, Channel, Roster};
+use super::accounts::{AccountId, Channel};
+use super::roster::Roster;
 use super::wire::TimeScale;
 use crate::config::{Config, sandbox};
 use signing::{Merchant, Signer};

@@ -21,7 +21,8 @@ use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 
-use super::accounts::{AccountId, Channel, Roster};
+use super::accounts::{AccountId, Channel};
+use super::roster::Roster;
 use super::wire::TimeScale;
 use super::{GatewayError, alphanumeric};
 use crate::config::{Config, sandbox};

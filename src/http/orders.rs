@@ -20,7 +20,6 @@ use super::schema;
 use crate::domain::event::{Created, Refusal};
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::{Order, Webhooks};
-use crate::domain::partition::Partition;
 use crate::domain::payer::PayerMark;
 use crate::domain::rules::RulesVersion;
 use crate::domain::view::{self, Beside, Metadata};
@@ -230,7 +229,7 @@ impl App {
     /// Makes a new order of the draft.
     async fn place(&self, platform: &Platform, draft: &Draft, patience: Patience) -> Result<HttpResponse, ApiError> {
         let created_at = clock::now();
-        let id = clock::fresh_order_id(Partition::of_name(platform.id, &draft.merchant_order_id));
+        let id = clock::fresh_order_id(OrderId::partition_of(platform.id, &draft.merchant_order_id));
         let request = draft.request(platform.webhook_url.as_deref())?;
         let payer: Arc<[PayerMark]> = self.advice.stats().marks(platform.id, request.payer.as_deref()).into();
         let trace = draft.trace.unwrap_or(Trace(id.as_u128()));

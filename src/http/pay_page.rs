@@ -194,7 +194,7 @@ fn offer(order: &Order, route: &Route) -> Option<Offer> {
     Some(Offer {
         channel: route.channel.name(),
         name: channel_words(route.channel),
-        reason: routing::reason_view(route.reason.for_payer(order.fee_bearer)).message,
+        reason: view::reason_view(route.reason.for_payer(order.fee_bearer)).message,
         fee: priced(order, quote.payable_minor - order.amount_minor),
         payable: priced(order, quote.payable_minor),
     })
@@ -408,7 +408,7 @@ mod tests {
 
     #[test]
     fn channels_are_offered_in_order_with_their_reasons() {
-        let mut order = view::tests::order();
+        let mut order = crate::domain::order::example::order();
         order.attempts.clear();
         order.state = State::Created;
         let outlook = view::tests::outlook();

@@ -154,4 +154,35 @@ mod tests {
         }
         assert_eq!(answer.headers().get("cache-control").unwrap(), "no-store");
     }
+
+    #[test]
+    fn every_route_is_in_the_document_and_nothing_else_is() {
+        let document: Value = serde_json::from_str(&docs::DOCUMENT).unwrap();
+        assert_eq!(document["openapi"], "3.1.0");
+        let routes = TABLE.iter().filter(|entry| !entry.path.starts_with("/docs"));
+        let mut count = 0;
+        for entry in routes {
+            let operation = &document["paths"][entry.path][entry.method.to_lowercase()];
+            assert!(operation.is_object(), "{} {}", entry.method, entry.path);
+            count += 1;
+        }
+        let paths = document["paths"].as_object().unwrap();
+        assert_eq!(paths.values().map(|item| item.as_object().unwrap().len()).sum::<usize>(), count);
+    }
+
+    #[actix_web::test]
+    async fn the_reader_is_served_with_its_own_files_only() {
+        let service = init_service(actix_web::App::new().configure(|config| table(config, Audience::All))).await;
+        let get = async |path: &str| call_service(&service, TestRequest::with_uri(path).to_request()).await;
+        assert_eq!(get("/docs").await.headers().get("location").unwrap(), "/docs/");
+        for path in ["/docs/", "/docs/swagger-ui-bundle.js", "/docs/swagger-initializer.js"] {
+            let answer = get(path).await;
+            assert_eq!(answer.status().as_u16(), 200, "{path}");
+            assert_eq!(answer.headers().get("content-security-policy"), Some(&docs::POLICY));
+        }
+        assert_eq!(get("/docs/../secret").await.status().as_u16(), 404);
+        let answer = get("/openapi.json").await;
+        assert_eq!(answer.headers().get("content-type").unwrap(), "application/json");
+        assert_eq!(read_body(answer).await, docs::DOCUMENT.as_bytes());
+    }
 }

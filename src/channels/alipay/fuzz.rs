@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use super::keys::Keys;
 use super::{Alipay, Credentials, Trust, bill as statement, callback, requests, wire, yuan};
-use crate::channels::fuzz::{NOW, ask, attempt, is_sound_bill, is_sound_notice, never_believed, never_heard, read_all};
+use crate::channels::properties::{
+    NOW, ask, attempt, is_sound_bill, is_sound_notice, never_believed, never_heard, read_all,
+};
 use crate::channels::{Adapter, Answer};
 use crate::domain::channel::Method;
 use crate::domain::event::{Finding, RefundOutcome, SendOutcome};

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::Simpay;
-use crate::channels::fuzz::{
+use crate::channels::properties::{
     NOW, ask, attempt, is_sound_notice, never_believed, never_heard, read_all, stamp, stand_once, value,
 };
 use crate::channels::{Adapter, Answer, Received};

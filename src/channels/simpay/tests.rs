@@ -61,7 +61,8 @@ fn trap_09_repeated_keys_and_amounts_that_are_no_integers_are_refused() {
 /// The row of the certainly dead table, as far as answers go.
 #[test]
 fn dead_is_what_was_closed_and_what_a_query_says_is_declined_or_closed() {
-    let (simpay, attempt, stamp) = (simpay(), crate::channels::fuzz::attempt("CNY"), crate::channels::fuzz::stamp());
+    let (simpay, attempt, stamp) =
+        (simpay(), crate::channels::properties::attempt("CNY"), crate::channels::properties::stamp());
     let answer = |status: u16, body: String| {
         let timestamp = (stamp.at.0 / 1_000).to_string();
         let tag = simpay.sign(&["ANSWER", &status.to_string(), "default", &timestamp, &stamp.nonce], body.as_bytes());

@@ -9,7 +9,9 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::{Credentials, Stripe, bill as statement, webhook as events};
-use crate::channels::fuzz::{NOW, ask, attempt, is_sound_bill, is_sound_notice, message, read_all, stand_once, value};
+use crate::channels::properties::{
+    NOW, ask, attempt, is_sound_bill, is_sound_notice, message, read_all, stand_once, value,
+};
 use crate::channels::{Adapter, Answer, Received};
 use crate::domain::channel::Method;
 use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, SendOutcome};

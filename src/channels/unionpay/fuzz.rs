@@ -12,7 +12,9 @@ use time::macros::date;
 use super::message::{self, Fields};
 use super::signature::Signer;
 use super::{Credentials, Unionpay, amount, bill as statement};
-use crate::channels::fuzz::{NOW, ask, is_sound_bill, is_sound_notice, never_believed, never_heard, number, read_all};
+use crate::channels::properties::{
+    NOW, ask, is_sound_bill, is_sound_notice, never_believed, never_heard, number, read_all,
+};
 use crate::channels::{Adapter, Answer, Received};
 use crate::domain::channel::Method;
 use crate::domain::event::{Finding, RefundOutcome};

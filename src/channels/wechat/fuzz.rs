@@ -14,7 +14,7 @@ use super::keys::PlatformKey;
 use super::pay::Order;
 use super::wire::{Asked, Created, Product, parse};
 use super::{Credentials, PublicKey, Wechat, bill as statement};
-use crate::channels::fuzz::{
+use crate::channels::properties::{
     NOW, attempt, is_sound_bill, is_sound_finding, is_sound_notice, is_sound_submitted, never_believed, never_heard,
     refund_ask, stamp, stand_once, value,
 };
@@ -46,7 +46,7 @@ static WECHAT: LazyLock<Wechat> = LazyLock::new(|| {
 /// Headers and body of a notification, and of an answer, in front of the signature.
 pub fn notification(data: &[u8]) {
     never_heard(&*WECHAT, data);
-    let frozen = WECHAT.freeze(&crate::channels::fuzz::ask(crate::domain::channel::Method::Native, "CNY"));
+    let frozen = WECHAT.freeze(&crate::channels::properties::ask(crate::domain::channel::Method::Native, "CNY"));
     never_believed(&*WECHAT, &frozen, "CNY", data);
 }
 

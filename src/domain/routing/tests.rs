@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::super::id::Account;
 use super::super::money::{Currency, Rate};
+use super::super::order::example::order;
 use super::super::order::{AttemptFailure, AttemptState, State};
-use super::super::view::tests::order;
 use super::*;
 
 const POLICY: Policy =
@@ -125,7 +125,7 @@ fn what_the_payer_used_last_leads_where_it_can() {
     assert_eq!(told(&order, &down).last(), Some(&(Channel::Stripe, Reason::Down)));
     assert_eq!(told(&order, &down)[0].0, Channel::Simpay);
     // It has just refused this very order.
-    order.attempts = super::super::view::tests::order().attempts;
+    order.attempts = super::super::order::example::order().attempts;
     let attempt = &mut order.attempts[0];
     (attempt.account, attempt.state) = (Account::new(Channel::Stripe, "default"), AttemptState::Dead);
     attempt.failure = Some(AttemptFailure::ChannelDeclined);

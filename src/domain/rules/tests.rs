@@ -3,17 +3,10 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::channel::Method;
-use crate::domain::event::{Created, Event, Fact, Finding, SendOutcome, Verdict, journal};
-use crate::domain::id::{Account, Incarnation, OrderId, PlatformId};
-use crate::domain::money::{Currency, Rate};
-use crate::domain::order::{AttemptState, FeeBearer, Order, Purpose, State, Webhooks};
-use crate::domain::step;
-use crate::domain::time::Instant;
 
-const START: Instant = Instant(1_800_000_000_000);
+/// [`V2`] as orders name it.
+pub(in crate::domain) const NEXT: RulesVersion = RulesVersion(&V2);
 const MINUTE: i64 = 60_000;
-const HOUR: i64 = 60 * MINUTE;
 
 /// A version that might come: every table differs from version 1.
 static V2: Tables = Tables {
@@ -23,78 +16,10 @@ static V2: Tables = Tables {
     refunds: |_| &[8_000],
     refund_rounds: |_| &[9_000, 9_000],
     watches: &[11_000],
-    claim_stands_ms: HOUR,
+    claim_stands_ms: 60 * MINUTE,
 };
 static V2_RULES: LazyLock<[Rules; Channel::COUNT]> =
     LazyLock::new(|| Channel::ALL.map(|channel| Rules { grace_ms: 30 * MINUTE, ..*channel::rules_1(channel) }));
-
-fn creation(version: RulesVersion) -> Created {
-    Created {
-        id: OrderId::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001),
-        platform: PlatformId(7),
-        currency: Currency::parse("CNY").unwrap(),
-        amount_minor: 20_000,
-        rates: [Rate::new(rust_decimal::Decimal::ZERO).unwrap(); Channel::COUNT].into(),
-        rules: version,
-        fee_bearer: FeeBearer::Payer,
-        pace: Pace::Production,
-        time_scale: TimeScale::TRUE,
-        webhooks: Webhooks::Wanted,
-        attempts_max: 5,
-        expires_at: START.plus_ms(2 * HOUR),
-    }
-}
-
-/// An order that WeChat Pay was asked for and nobody paid, up to the answer of a query six minutes after its end.
-fn unpaid() -> Vec<(i64, Fact)> {
-    let (channel, method) = (Channel::Wechat, Method::Native);
-    let verdict = Verdict::Suitable { account: Account::new(channel, "default"), expires_at: START.plus_ms(2 * HOUR) };
-    let asked_at = START.plus_ms(2 * HOUR + 6 * MINUTE);
-    vec![
-        (0, Fact::ChannelChosen { channel, method }),
-        (0, Fact::Validated { channel, method, verdict }),
-        (100, Fact::SendAnswered { ordinal: 0, send: 1, outcome: SendOutcome::Accepted { reference: None } }),
-        (2 * HOUR, Fact::DeadlinePassed),
-        (2 * HOUR + 6 * MINUTE, Fact::QueryAnswered { ordinal: 0, finding: Finding::NotExist, asked_at }),
-    ]
-}
-
-fn event(after_ms: i64, fact: Fact) -> Event {
-    Event { at: START.plus_ms(after_ms), incarnation: Incarnation::default(), fact }
-}
-
-fn commits(version: RulesVersion, facts: Vec<(i64, Fact)>) -> Vec<Vec<u8>> {
-    let creation = event(0, Fact::Created(Box::new(creation(version))));
-    let rest = facts.into_iter().map(|(after_ms, fact)| event(after_ms, fact));
-    [creation].into_iter().chain(rest).map(|event| journal(&[event]).unwrap()).collect()
-}
-
-/// What a list of events leads to, none of them having been stored.
-fn walked(version: RulesVersion, facts: Vec<(i64, Fact)>) -> Order {
-    let creation = creation(version);
-    let first = event(0, Fact::Created(Box::new(creation.clone())));
-    let order = step::decide(&step::create(&creation, START), &[first]).unwrap().after;
-    facts
-        .into_iter()
-        .fold(order, |order, (after_ms, fact)| step::decide(&order, &[event(after_ms, fact)]).unwrap().after)
-}
-
-fn replayed(commits: &[Vec<u8>]) -> Order {
-    let mut order: Option<Order> = None;
-    for commit in commits {
-        let events: Vec<Event> = serde_json::from_slice(commit).unwrap();
-        let before = order.take().unwrap_or_else(|| match &events[0].fact {
-            Fact::Created(facts) => step::create(facts, events[0].at),
-            other => panic!("a journal begins with its creation, not with {other:?}"),
-        });
-        order = Some(step::decide(&before, &events).unwrap().after);
-    }
-    order.unwrap()
-}
-
-fn due_in_ms(order: &Order) -> Option<i64> {
-    order.next_due_at(order.last_at).map(|due_at| due_at.since_ms(order.last_at))
-}
 
 #[test]
 fn a_version_is_stored_as_its_number_and_an_unknown_one_is_refused() {
@@ -106,44 +31,4 @@ fn a_version_is_stored_as_its_number_and_an_unknown_one_is_refused() {
     }
     let numbers = RulesVersion::KNOWN.map(RulesVersion::number);
     assert!(numbers.is_sorted_by(|one, other| one < other) && numbers.last() == Some(&RulesVersion::CURRENT.number()));
-}
-
-#[test]
-fn a_journal_is_replayed_by_the_version_that_its_order_began_with() {
-    let (first, second) = (RulesVersion(&V1), RulesVersion(&V2));
-    let order = replayed(&commits(first, unpaid()));
-    assert_eq!((order.state, order.attempts[0].state), (State::Failed, AttemptState::Dead));
-    assert_eq!(order, walked(first, unpaid()));
-
-    // By the longer grace of the second version the same answer proves nothing yet.
-    let order = walked(second, unpaid());
-    assert_eq!((order.state, order.attempts[0].state), (State::Submitted, AttemptState::Closing));
-}
-
-#[test]
-fn whatever_an_order_waits_for_is_by_its_own_version() {
-    let accepted = |version| walked(version, unpaid().drain(..3).collect());
-    let then = |order: &Order, after_ms, fact| step::decide(order, &[event(after_ms, fact)]).unwrap().after;
-    let found = |reference: &str, amount_minor| Finding::Paid { reference: reference.into(), amount_minor };
-    let answered =
-        |after_ms, finding| (after_ms, Fact::QueryAnswered { ordinal: 0, finding, asked_at: START.plus_ms(after_ms) });
-    let mut dues = Vec::new();
-    for version in [RulesVersion(&V1), RulesVersion(&V2)] {
-        let order = accepted(version);
-        let query = due_in_ms(&order);
-        let (after_ms, fact) = answered(1_000, found("ref-1", 1));
-        let owed = then(&order, after_ms, fact);
-        let outcome = crate::domain::event::RefundOutcome::Unknown { why: "no answer".into() };
-        let tried = then(&owed, 1_000, Fact::RefundAnswered { capture: 0, round: Round::FIRST, outcome });
-        let refund = due_in_ms(&tried);
-        let outcome = crate::domain::event::RefundOutcome::Dead { code: "CLOSED".into() };
-        let dead = then(&owed, 1_000, Fact::RefundAnswered { capture: 0, round: Round::FIRST, outcome });
-        let round = due_in_ms(&dead);
-        assert!(matches!(dead.captures[0].purpose, Purpose::Suspense { round: Round(1), .. }));
-        let cancelled = then(&order, 1_000, Fact::CancelAsked);
-        let (after_ms, fact) = answered(2_000, Finding::Closed);
-        let watch = due_in_ms(&then(&cancelled, after_ms, fact));
-        dues.push([query, refund, round, watch].map(|due| due.expect("something is due")));
-    }
-    assert_eq!(dues, [[5_000, 10_000, 60_000, 60_000], [7_000, 8_000, 9_000, 11_000]]);
 }

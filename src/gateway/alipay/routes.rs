@@ -10,7 +10,7 @@ use super::request::{Carrier, Disbelief, Method, Request, Trust};
 use super::wire::Kept;
 use super::{calls, cashier};
 use crate::gateway::books::BillRefund;
-use crate::gateway::http::{befall, elsewhere};
+use crate::gateway::replies::{befall, elsewhere};
 use crate::gateway::{Gateway, now_ms};
 
 pub fn routes(service: &mut web::ServiceConfig) {

@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 
 use super::form::{self, Parameters};
 use super::signing::{AppKey, SigningKey, signed_text};
-use super::units;
+use super::{routes, units};
 use crate::config::{Config, sandbox};
 use crate::gateway::agenda::PaymentId;
-use crate::gateway::{Gateway, http, now_ms};
+use crate::gateway::{Gateway, now_ms};
 
 /// Keys take time to make: one set serves all tests, as names and contents of its files.
 static KEYS: LazyLock<Vec<(OsString, Vec<u8>)>> = LazyLock::new(|| {
@@ -110,7 +110,9 @@ impl Sandbox {
 
     async fn fetch(&self, request: test::TestRequest, query: &str, body: String) -> Answer {
         let data = web::Data::from(Arc::clone(&self.gateway));
-        let app = test::init_service(App::new().app_data(data).configure(http::routes)).await;
+        let app =
+            test::init_service(App::new().app_data(data).service(web::scope("/alipay").configure(routes::routes)))
+                .await;
         let request = request.uri(&format!("/alipay/gateway.do?{query}")).set_payload(body).to_request();
         let mut response = test::call_service(&app, request).await;
         if let Some(address) = response.headers().get("location").map(|address| address.to_str().unwrap().to_owned()) {

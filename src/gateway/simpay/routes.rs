@@ -4,9 +4,10 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 
-use super::signing::{self, Caller, Disbelief, NONCE, SIGNATURE, TIMESTAMP};
+use super::callers::{self, Caller, Disbelief};
+use super::signing::{NONCE, SIGNATURE, TIMESTAMP};
 use super::{Call, answer, error_body};
-use crate::gateway::http::befall;
+use crate::gateway::replies::befall;
 use crate::gateway::{Gateway, now_ms};
 
 pub fn routes(service: &mut web::ServiceConfig) {
@@ -41,7 +42,7 @@ async fn query_refund(gateway: web::Data<Gateway>, request: HttpRequest, body: w
 async fn serve(gateway: &Gateway, request: &HttpRequest, body: &[u8], call: Call) -> HttpResponse {
     let now = now_ms();
     let now_s = (now / 1000).unsigned_abs();
-    let caller = match signing::verify(&gateway.simpay, request, body, now_s) {
+    let caller = match callers::verify(&gateway.simpay, request, body, now_s) {
         Ok(caller) => caller,
         Err(disbelief) => return disbelieve(disbelief),
     };

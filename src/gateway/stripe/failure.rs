@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Began;
-use super::idempotency::Reply;
+use super::reply::Reply;
 use crate::gateway::books::Refusal;
 
 #[derive(Debug)]

@@ -1,24 +1,17 @@
 //! Keys of requests that change something: the first answer is kept for a day and repeated, errors included.
 
-use std::sync::Arc;
-
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use super::Fingerprint;
 use super::failure::Failure;
+use super::reply::Reply;
 use crate::gateway::accounts::AccountId;
 
 /// After this the same key acts anew.
 pub const KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Answers have about two kilobytes.
 const KEYS_MAX: usize = 50_000;
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
-    pub status: u16,
-    pub body: Arc<str>,
-}
 
 /// In memory; the keys of what was made stand in the books, and are recalled from there after a restart.
 #[derive(Default)]
@@ -88,8 +81,11 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::gateway::accounts::{Channel, Roster};
+    use crate::gateway::accounts::Channel;
+    use crate::gateway::roster::Roster;
     use crate::gateway::stripe::wire::StripeWire;
     use crate::gateway::wire::TimeScale;
 

@@ -7,11 +7,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::failure::Failure;
-use super::idempotency::Reply;
+use super::reply::Reply;
 use super::{Asking, Call, Kind, answer, id};
 use crate::config::accounts::STRIPE_VERSION;
 use crate::gateway::accounts::AccountId;
-use crate::gateway::http::befall;
+use crate::gateway::replies::befall;
 use crate::gateway::{Gateway, now_ms};
 
 const VERSION: &str = "stripe-version";

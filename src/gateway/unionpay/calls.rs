@@ -3,9 +3,9 @@
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::clock;
+use super::failure::Failure;
 use super::fields::{
-    AMOUNT_DIFFERS, DUPLICATE, FAILED, Kept, MALFORMED, NO_BALANCE, NO_ORIGINAL, NOT_FOUND, PENDING, Refused, Request,
-    SUCCESS,
+    DUPLICATE, FAILED, Kept, MALFORMED, NO_BALANCE, NO_ORIGINAL, NOT_FOUND, PENDING, Refused, Request, SUCCESS,
 };
 use super::form::{self, Fields};
 use super::wire::{UnionpayWire, paid, query_id};
@@ -13,7 +13,7 @@ use super::{Unionpay, file};
 use crate::domain::money::Currency;
 use crate::gateway::Gateway;
 use crate::gateway::accounts::AccountId;
-use crate::gateway::books::{Asked, Capture, Refund, Refunding, Refusal, State, Taken, View};
+use crate::gateway::books::{Asked, Capture, Refund, Refunding, State, Taken, View};
 use crate::gateway::faults::Fault;
 use crate::gateway::payer::{Conduct, Script};
 
@@ -54,43 +54,11 @@ pub enum Shown {
     Refused(Refused),
 }
 
-/// Why a call is not carried out.
-pub enum Failure {
-    Refused(Refused),
-    /// The books do not take it.
-    Broken,
-}
-
-impl From<Refused> for Failure {
-    fn from(refused: Refused) -> Self {
-        Failure::Refused(refused)
-    }
-}
-
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        Failure::Refused(match refusal {
-            Refusal::NumberUsed | Refusal::AlreadyPaid => DUPLICATE,
-            Refusal::PaymentClosed | Refusal::Refused | Refusal::Expired => FAILED,
-            Refusal::NotExist => NO_ORIGINAL,
-            Refusal::RefundExceeds => AMOUNT_DIFFERS,
-            Refusal::Broken => return Failure::Broken,
-        })
-    }
-}
-
-/// Who calls: the account, and how it is spoken to.
-pub struct Caller<'a> {
-    pub account: AccountId,
-    pub wire: &'a UnionpayWire,
-}
-
 /// Carries out whatever a form asks for.
 pub fn answer(gateway: &Gateway, unionpay: &Unionpay, call: Call, body: &[u8], now: i64) -> Outcome {
     let Some(fields) = form::parse(body) else { return Outcome::Stranger };
     let mer_id = fields.get("merId").map(String::as_str).unwrap_or_default();
     let Some((account, wire)) = unionpay.wire(mer_id) else { return Outcome::Stranger };
-    let caller = Caller { account, wire };
     let order_id = fields.get("orderId").cloned().unwrap_or_default();
     let request = match Request::verify(fields, &wire.merchant) {
         Ok(request) => request,
@@ -113,9 +81,9 @@ pub fn answer(gateway: &Gateway, unionpay: &Unionpay, call: Call, body: &[u8], n
                 Err(Failure::Broken) => Outcome::Broken,
             };
         }
-        Call::Query => query(gateway, &caller, &request, now),
-        Call::Back => refund(gateway, &caller, &request, now),
-        Call::File => file::answer(gateway, &caller, &request, now),
+        Call::Query => query(gateway, account, &request, now),
+        Call::Back => refund(gateway, account, &request, now),
+        Call::File => file::answer(gateway, account, &wire.merchant.mer_id, &request, now),
     };
     match done {
         Ok((said, fault)) => {
@@ -181,7 +149,7 @@ fn front(gateway: &Gateway, account: AccountId, request: &Request, now: i64) -> 
 }
 
 /// What became of a transaction, a purchase or a refund, which its number and its time name together.
-fn query(gateway: &Gateway, caller: &Caller<'_>, request: &Request, now: i64) -> Result<(Fields, Fault), Failure> {
+fn query(gateway: &Gateway, account: AccountId, request: &Request, now: i64) -> Result<(Fields, Fault), Failure> {
     // Real requests of both kinds of business were answered.
     for (name, allowed) in [("txnType", ["00"].as_slice()), ("txnSubType", &["00"]), ("bizType", &["000201", "000000"])]
     {
@@ -189,20 +157,20 @@ fn query(gateway: &Gateway, caller: &Caller<'_>, request: &Request, now: i64) ->
     }
     let (order_id, txn_time) = (request.order_id()?, request.txn_time()?);
     let is_named = |data: Option<&str>| Kept::read(data).is_some_and(|kept| kept.txn_time == txn_time);
-    if let Some(view) = gateway.books.view(caller.account, order_id, now) {
+    if let Some(view) = gateway.books.view(account, order_id, now) {
         if !is_named(view.data.as_deref()) {
             return Err(NOT_FOUND.into());
         }
-        let fault = gateway.fault_after_browser(caller.account, order_id, "query", view.script);
+        let fault = gateway.fault_after_browser(account, order_id, "query", view.script);
         return Ok((purchase(&view, reserved(view.data.as_deref())), fault));
     }
-    let refund = gateway.books.refunded(caller.account, order_id).filter(|refund| is_named(refund.data.as_deref()));
+    let refund = gateway.books.refunded(account, order_id).filter(|refund| is_named(refund.data.as_deref()));
     let refund = refund.ok_or(NOT_FOUND)?;
     let reference = refund.reference.clone().ok_or(NOT_FOUND)?;
     let mut fields = paid(&Capture { reference, amount_minor: refund.amount_minor, at: refund.at });
     fields.extend(found(["04", "00"], SUCCESS));
     fields.extend(reserved(refund.data.as_deref()));
-    let fault = gateway.fault(caller.account, &refund.number, "query_refund", Conduct::Answers);
+    let fault = gateway.fault(account, &refund.number, "query_refund", Conduct::Answers);
     Ok((fields, fault))
 }
 
@@ -235,7 +203,7 @@ fn found([txn_type, txn_sub_type]: [&str; 2], said: Refused) -> Fields {
 }
 
 /// Gives back a part of a purchase. 00 says that it was taken; the notification and queries say that it was done.
-fn refund(gateway: &Gateway, caller: &Caller<'_>, request: &Request, now: i64) -> Result<(Fields, Fault), Failure> {
+fn refund(gateway: &Gateway, account: AccountId, request: &Request, now: i64) -> Result<(Fields, Fault), Failure> {
     for (name, allowed) in [
         ("txnType", ["04"].as_slice()),
         ("txnSubType", &["00"]),
@@ -253,10 +221,10 @@ fn refund(gateway: &Gateway, caller: &Caller<'_>, request: &Request, now: i64) -
     let kept = Kept { txn_time: request.fresh_txn_time(now)?.to_owned(), reserved };
     let notify_url = request.address("backUrl")?;
     let original = request.needed("origQryId")?;
-    if gateway.books.view(caller.account, order_id, now).is_some() {
+    if gateway.books.view(account, order_id, now).is_some() {
         return Err(DUPLICATE.into());
     }
-    let number = gateway.books.referred(caller.account, original).ok_or(NO_ORIGINAL)?;
+    let number = gateway.books.referred(account, original).ok_or(NO_ORIGINAL)?;
     let reference = query_id(now);
     let asked = Refund {
         refund_number: order_id,
@@ -267,12 +235,12 @@ fn refund(gateway: &Gateway, caller: &Caller<'_>, request: &Request, now: i64) -
         notify_url: Some(notify_url),
         data: Some(&kept.text()),
     };
-    match gateway.books.refund(caller.account, &asked, now)? {
-        Refunding::New(_) => gateway.tell_refund(caller.account, &number, order_id, now),
+    match gateway.books.refund(account, &asked, now)? {
+        Refunding::New(_) => gateway.tell_refund(account, &number, order_id, now),
         // Unlike elsewhere, a repeat is no question: its answer says nothing of the first.
         Refunding::Again(_) => return Err(DUPLICATE.into()),
     }
-    let fault = gateway.fault(caller.account, &number, "refund", Conduct::Answers);
+    let fault = gateway.fault(account, &number, "refund", Conduct::Answers);
     Ok((Fields::from([("queryId".to_owned(), reference)]), fault))
 }
 

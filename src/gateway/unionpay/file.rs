@@ -12,12 +12,13 @@ use flate2::write::ZlibEncoder;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use super::calls::{Caller, Failure};
 use super::clock;
+use super::failure::Failure;
 use super::fields::{MALFORMED, NO_FILE, Request};
 use super::form::Fields;
 use super::wire::trace_no;
 use crate::gateway::Gateway;
+use crate::gateway::accounts::AccountId;
 use crate::gateway::books::{BillCapture, BillRefund};
 use crate::gateway::faults::Fault;
 
@@ -45,18 +46,23 @@ struct Line<'a> {
     side: char,
 }
 
-pub fn answer(gateway: &Gateway, caller: &Caller<'_>, request: &Request, now: i64) -> Result<(Fields, Fault), Failure> {
+pub fn answer(
+    gateway: &Gateway,
+    account: AccountId,
+    mer_id: &str,
+    request: &Request,
+    now: i64,
+) -> Result<(Fields, Fault), Failure> {
     for (name, value) in [("txnType", "76"), ("txnSubType", "01"), ("bizType", "000000"), ("fileType", "00")] {
         request.exact(name, &[value])?;
     }
     request.txn_time()?;
     let (from, until) = clock::day(request.needed("settleDate")?, now).ok_or(MALFORMED)?;
-    let captures = gateway.books.captured_between(caller.account, from, until);
-    let refunds = gateway.books.refunded_between(caller.account, from, until);
+    let captures = gateway.books.captured_between(account, from, until);
+    let refunds = gateway.books.refunded_between(account, from, until);
     if captures.is_empty() && refunds.is_empty() {
         return Err(NO_FILE.into());
     }
-    let mer_id = &caller.wire.merchant.mer_id;
     let day = clock::file_day(from);
     let detail = detail(&captures, &refunds, mer_id);
     let content = packed(&format!("INN{day}88ZM_{mer_id}"), detail.as_bytes()).map_err(|_| Failure::Broken)?;

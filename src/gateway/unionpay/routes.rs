@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::calls::{Call, Outcome, Page, Shown, answer};
 use crate::domain::money::{Currency, format_minor};
-use crate::gateway::http::{befall, elsewhere};
+use crate::gateway::replies::{befall, elsewhere};
 use crate::gateway::{Gateway, now_ms};
 
 pub fn routes(service: &mut web::ServiceConfig) {

@@ -5,13 +5,10 @@ use serde_json::{Value, json};
 use super::bodies::{self, Refund as Request};
 use super::calls::{Caller, Done, yuan};
 use super::failure::Failure;
-use super::wire::{clock, numbered};
+use super::wire::{clock, done_at, numbered};
 use crate::gateway::Gateway;
 use crate::gateway::books::{Refund, Refunded, Refunding, View};
 use crate::gateway::payer::Conduct;
-
-/// How long a refund is PROCESSING.
-const TAKES_MS: i64 = 1_000;
 
 pub fn refund(gateway: &Gateway, caller: Caller<'_>, body: &[u8], now: i64) -> Result<Done, Failure> {
     let request: Request = bodies::read(body)?;
@@ -88,9 +85,4 @@ fn shown(refund_number: &str, refunded: &Refunded, view: &View, now: i64) -> Res
         shown["success_time"] = clock(done_at).into();
     }
     Ok(shown)
-}
-
-/// When the money is with the payer again.
-pub fn done_at(refunded: &Refunded) -> i64 {
-    refunded.at.saturating_add(TAKES_MS)
 }

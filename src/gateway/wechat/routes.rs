@@ -11,7 +11,7 @@ use super::signing::{Claim, Disbelief, Request, Signer};
 use super::wire::fresh_nonce;
 use super::{refunds, statement};
 use crate::gateway::faults::Fault;
-use crate::gateway::http::befall;
+use crate::gateway::replies::befall;
 use crate::gateway::{Gateway, alphanumeric, now_ms};
 
 /// Where this far end stands in the simulated gateway.

@@ -23,7 +23,7 @@ use crate::config::{Config, sandbox};
 use crate::gateway::agenda::PaymentId;
 use crate::gateway::books::{BillCapture, BillRefund, Capture, Notice, Refunded, Told};
 use crate::gateway::wire::{Callback, Wire};
-use crate::gateway::{Gateway, http, now_ms};
+use crate::gateway::{Gateway, now_ms};
 
 const TRADES: &str = "/wechat/v3/pay/transactions";
 
@@ -113,7 +113,8 @@ impl Sent {
     }
 
     async fn go_as(&self, authorization: &str) -> Answer {
-        let app = http_test::init_service(App::new().app_data(world().gateway.clone()).configure(http::routes)).await;
+        let routes = web::scope("/wechat").configure(super::routes::routes);
+        let app = http_test::init_service(App::new().app_data(world().gateway.clone()).service(routes)).await;
         let mut request = http_test::TestRequest::with_uri(&self.path)
             .method(self.verb.parse().unwrap())
             .insert_header(("authorization", authorization))

@@ -11,12 +11,11 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::offset;
 
 use super::bodies::Product;
-use super::refunds::done_at;
 use super::sealing::{Sealed, Sealing};
 use super::signing::{Merchant, Signer, valid_s};
 use crate::config::sandbox;
 use crate::gateway::alphanumeric;
-use crate::gateway::books::{Capture, Notice, RefundNotice};
+use crate::gateway::books::{Capture, Notice, RefundNotice, Refunded};
 use crate::gateway::wire::{Callback, TimeScale, Wire};
 
 const SECOND_MS: i64 = 1_000;
@@ -40,6 +39,8 @@ const RETRY_MS: [i64; 15] = [
     6 * HOUR_MS,
     6 * HOUR_MS,
 ];
+/// How long a refund is PROCESSING.
+const REFUND_TAKES_MS: i64 = SECOND_MS;
 const NONCE_LENGTH: usize = 32;
 /// The one payer of the sandbox, where a request names none.
 const OPENID: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o";
@@ -309,6 +310,11 @@ fn stable_id(of: &str) -> String {
     let digest = digest(&SHA256, of.as_bytes());
     let hex: String = digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+/// When the money is with the payer again.
+pub fn done_at(refunded: &Refunded) -> i64 {
+    refunded.at.saturating_add(REFUND_TAKES_MS)
 }
 
 /// RFC 3339 in Beijing's time, to the second.

@@ -163,7 +163,8 @@ async fn a_bill_is_fetched_from_the_address_that_was_given() {
     let address = given["bill_download_url"].as_str().unwrap();
     let path = address.strip_prefix("http://localhost:8080").unwrap_or_else(|| panic!("{address}"));
     let data = web::Data::from(Arc::clone(&sandbox.gateway));
-    let app = test::init_service(App::new().app_data(data).configure(http::routes)).await;
+    let app =
+        test::init_service(App::new().app_data(data).service(web::scope("/alipay").configure(routes::routes))).await;
     let response = test::call_service(&app, test::TestRequest::get().uri(path).to_request()).await;
     let mut archive = zip::ZipArchive::new(Cursor::new(test::read_body(response).await.to_vec())).unwrap();
     let mut bytes = Vec::new();

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::{Reason, Route};
+use super::Message;
 use crate::domain::channel::Channel;
 use crate::domain::money::format_minor;
 use crate::domain::order::Order;
+use crate::domain::routing::{Reason, Route};
 use crate::domain::success::BasisPoints;
 use crate::domain::validation::{Health, Unsuited};
-use crate::domain::view::Message;
 
 /// A channel in its place, as the order's platform reads it.
 #[derive(Serialize)]

@@ -22,6 +22,7 @@ pub mod lane;
 pub mod lease;
 pub mod letter;
 pub mod order;
+pub mod outbox;
 pub mod ports;
 pub mod quarantine;
 pub mod request;

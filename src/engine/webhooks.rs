@@ -1,11 +1,11 @@
-//! The outbox: what platforms are told, by the Standard Webhooks specification (<https://www.standardwebhooks.com>).
+//! What platforms are told, by the Standard Webhooks specification (<https://www.standardwebhooks.com>).
 //!
-//! One webhook per fact, stable over its tries; a receiver that fails or hangs never holds back another one's.
+//! One webhook per fact, stable over its tries; a receiver that fails or hangs never holds back another one's. What goes
+//! out when is decided by [`super::outbox`]; this actor carries it.
 
 mod addresses;
-mod room;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,29 +18,25 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::sync::Semaphore;
 
 use addresses::{PublicOnly, is_public, literal_address};
-use room::{Entrance, Room};
 
 use super::ask::Trace;
 use super::clock;
 use super::lane::{Admission, Lanes};
+use super::outbox::{Found, Key, Look, Outbox, Post, ROOM, Rules};
 use super::supervisor::traceparent;
 use super::unreadable::{Table, UnreadableRows};
 use crate::channels::sender;
 use crate::config::{self, Config};
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::retry::Pace;
-use crate::store::{Delivery, OutboxItem, OutboxPlace, OutboxRow, Seen, Store, Unit};
+use crate::store::{Delivery, OutboxRow, Store, Unit};
 
 /// How often the outbox is looked through for what is due again or was never delivered.
 const SCAN_EVERY: Duration = Duration::from_secs(1);
-/// Pages per look; the next look goes on where this one ended, so that it passes any number of rows in the end.
-const SCAN_PAGES: u32 = 20;
 /// Webhooks that were just committed and not yet looked at; one more is found by the next look instead.
 const HANDED_OVER_MAX: usize = 8_192;
 /// What a webhook secret begins with.
 const SECRET_PREFIX: &str = "whsec_";
-
-type Key = (OrderId, u32);
 
 /// The way to the dispatcher.
 #[derive(Clone)]
@@ -68,16 +64,6 @@ pub struct Letter {
     pub row: OutboxRow,
 }
 
-/// A webhook on its way.
-struct Post {
-    key: Key,
-    row: OutboxRow,
-    /// Tries before this one.
-    tries: u32,
-    /// `whsec_…`
-    secret: Rc<str>,
-}
-
 /// What every delivery shares.
 struct Desk {
     store: Arc<dyn Store>,
@@ -86,6 +72,7 @@ struct Desk {
     /// How often the secrets are read.
     secrets_every: Duration,
     settings: config::Webhooks,
+    rules: Rules,
     pace: Pace,
     client: reqwest::Client,
     places: Semaphore,
@@ -96,20 +83,8 @@ pub struct WebhookDispatcher {
     handed_over: Arc<AtomicUsize>,
     /// Webhook secrets, read anew every now and then.
     secrets: HashMap<PlatformId, Rc<str>>,
-    room: Room,
-    lately: Lately,
+    outbox: Outbox,
     hosts: HashMap<String, Rc<Semaphore>>,
-    /// How far the outbox has been looked through; none: from its start.
-    looked_to: Option<OutboxPlace>,
-    /// What was seen of [`clock::behind_ms`].
-    behind_ms: i64,
-    loading: Loading,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Loading {
-    Idle,
-    Busy,
 }
 
 impl WebhookDispatcher {
@@ -125,10 +100,14 @@ impl WebhookDispatcher {
         let handed_over = Arc::new(AtomicUsize::new(0));
         let counter = handed_over.clone();
         let address = WebhookDispatcher::start_in_arbiter(&Arbiter::new().handle(), move |_| {
+            let (batch_max, retry_ms) = (settings.batch_max, settings.retry_ms.clone());
+            let rules = Rules { batch_max, retry_ms, room: ROOM };
             let client = client(pace).expect("a client with built-in roots can always be made");
             WebhookDispatcher {
+                outbox: Outbox::new(rules.clone()),
                 desk: Rc::new(Desk {
                     places: Semaphore::new(settings.concurrency),
+                    rules,
                     store,
                     lanes,
                     unreadable,
@@ -139,12 +118,7 @@ impl WebhookDispatcher {
                 }),
                 handed_over: counter,
                 secrets: HashMap::new(),
-                room: Room::default(),
-                lately: Lately::default(),
                 hosts: HashMap::new(),
-                looked_to: None,
-                behind_ms: 0,
-                loading: Loading::Idle,
             }
         });
         WebhookHandle { address, handed_over }
@@ -169,165 +143,80 @@ impl WebhookDispatcher {
 
     fn scan(&mut self, context: &mut Context<Self>) {
         self.hosts.retain(|_, places| Rc::strong_count(places) > 1);
-        if self.loading == Loading::Busy {
-            return;
+        if let Some(look) = self.outbox.look(clock::behind_ms()) {
+            self.ask(look, context);
         }
-        self.loading = Loading::Busy;
-        self.lately.age();
-        let behind_ms = clock::behind_ms();
-        if behind_ms > self.behind_ms { self.hasten(behind_ms, context) } else { self.scan_page(SCAN_PAGES, context) }
     }
 
-    /// The clock was set back: tries that were put off while it ran ahead are due as much earlier. One that was put off
-    /// before is made once too early, which does no harm.
-    fn hasten(&mut self, behind_ms: i64, context: &mut Context<Self>) {
-        let (desk, by_ms) = (self.desk.clone(), behind_ms - self.behind_ms);
-        let work = async move { desk.store.hasten_outbox(by_ms, clock::now()).await };
-        context.spawn(work.into_actor(self).map(move |hastened, actor, context| {
-            match hastened {
-                Ok(_) => {
-                    actor.behind_ms = behind_ms;
-                    actor.looked_to = None;
-                }
-                Err(error) => tracing::warn!(%error, "webhooks wait for a clock that was set back"),
-            }
-            actor.scan_page(SCAN_PAGES, context);
-        }));
-    }
-
-    fn scan_page(&mut self, pages: u32, context: &mut Context<Self>) {
+    /// Asks the store what a look needs.
+    fn ask(&mut self, look: Look, context: &mut Context<Self>) {
         let desk = self.desk.clone();
-        let (after, limit) = (self.looked_to, desk.settings.batch_max);
-        let work = async move { desk.store.outbox(clock::now(), after, limit).await };
-        context.spawn(work.into_actor(self).map(move |items, actor, context| {
-            let more = match items {
-                Ok(items) => actor.look_through(items, limit, context),
-                Err(error) => {
-                    tracing::warn!(%error, "the outbox cannot be read");
-                    More::No
-                }
-            };
-            match more {
-                More::Yes if pages > 1 => actor.scan_page(pages - 1, context),
-                More::Yes | More::No => actor.loading = Loading::Idle,
+        match look {
+            Look::Hasten { by_ms } => {
+                let work = async move { desk.store.hasten_outbox(by_ms, clock::now()).await };
+                context.spawn(work.into_actor(self).map(|done, actor, context| {
+                    if let Err(error) = &done {
+                        tracing::warn!(%error, "webhooks wait for a clock that was set back");
+                    }
+                    let look = actor.outbox.hastened(&done);
+                    actor.ask(look, context);
+                }));
             }
-        }));
-    }
-
-    /// Takes a page up as far as there is room. Rows of a host that has its share are passed, and so are those that
-    /// cannot be read: after the outbox's end the next look begins at its start again.
-    fn look_through(
-        &mut self,
-        items: Vec<Seen<OutboxPlace, OutboxItem>>,
-        limit: u32,
-        context: &mut Context<Self>,
-    ) -> More {
-        // A page of rows without a single place leads nowhere.
-        let full = items.len() == limit as usize && items.iter().any(|item| item.key.is_some());
-        for Seen { key, value } in items {
-            let item = match value {
-                Ok(item) => item,
-                Err(error) => {
-                    let name = key.map(|(_, order, sequence)| webhook_id(order, sequence));
-                    self.desk.unreadable.met(Table::Outbox, name, &error, clock::now());
-                    self.looked_to = key.or(self.looked_to);
-                    continue;
-                }
-            };
-            let place = (item.next_at, item.order_id, item.row.sequence);
-            if !self.lately.has(&(item.order_id, item.row.sequence)) {
-                match self.admit(post_of(item), context) {
-                    Entrance::Free | Entrance::Inside | Entrance::HostFull => {}
-                    Entrance::Full => return More::No,
-                }
+            Look::Page { after, limit } => {
+                let work = async move { desk.store.outbox(clock::now(), after, limit).await };
+                context.spawn(work.into_actor(self).map(|page, actor, context| {
+                    if let Err(error) = &page {
+                        tracing::warn!(%error, "the outbox cannot be read");
+                    }
+                    let found = actor.outbox.page(page);
+                    actor.take(found, context);
+                }));
             }
-            self.looked_to = Some(place);
-        }
-        if full {
-            More::Yes
-        } else {
-            self.looked_to = None;
-            More::No
         }
     }
 
-    /// Sends a webhook out if there is room for it.
-    fn admit(&mut self, post: Post, context: &mut Context<Self>) -> Entrance {
-        let url = url::Url::parse(&post.row.url);
-        let host = url.as_ref().map(host_of).unwrap_or_default();
-        let entrance = self.room.enter(post.key, &host);
-        match entrance {
-            Entrance::Free => self.deliver(post, url, host, context),
-            Entrance::Inside | Entrance::HostFull | Entrance::Full => {}
+    fn take(&mut self, found: Found, context: &mut Context<Self>) {
+        let Found { posts, unreadable, next } = found;
+        for (key, error) in unreadable {
+            let name = key.map(|(order, sequence)| webhook_id(order, sequence));
+            self.desk.unreadable.met(Table::Outbox, name, &error, clock::now());
         }
-        entrance
+        for (post, secret) in posts {
+            self.deliver(post, Rc::from(secret), context);
+        }
+        if let Some(look) = next {
+            self.ask(look, context);
+        }
     }
 
-    fn deliver(
-        &mut self,
-        post: Post,
-        url: Result<url::Url, url::ParseError>,
-        host: String,
-        context: &mut Context<Self>,
-    ) {
+    fn deliver(&mut self, post: Post, secret: Rc<str>, context: &mut Context<Self>) {
         let per_host = self.desk.settings.concurrency_per_host;
-        let host_places = self.hosts.entry(host.clone()).or_insert_with(|| Rc::new(Semaphore::new(per_host))).clone();
-        let (desk, address, key) = (self.desk.clone(), context.address(), post.key);
+        let host_places = self.hosts.entry(post.host.clone());
+        let host_places = host_places.or_insert_with(|| Rc::new(Semaphore::new(per_host))).clone();
+        let desk = self.desk.clone();
+        let done = Done { post, address: context.address() };
         // A task of its own: a future of this actor's context would be polled at every message.
         actix::spawn(async move {
-            let _done = Done { key, host, address };
             let sent = {
                 let _host_place = host_places.acquire().await;
                 let _place = desk.places.acquire().await;
-                match url {
-                    Ok(url) => send(&desk, &post, url).await,
-                    Err(error) => Err(error.to_string()),
-                }
+                send(&desk, &done.post, &secret).await
             };
             // Nobody's place is held while the outcome is being committed.
-            note(&desk, &post, sent).await;
+            note(&desk, &done.post, sent).await;
         });
     }
 }
 
-/// Webhooks that were seen to within the last look or two: a page that was read before, or a letter that waited
-/// longer, may still speak of them as new.
-#[derive(Default)]
-struct Lately {
-    now: HashSet<Key>,
-    before: HashSet<Key>,
-}
-
-impl Lately {
-    fn add(&mut self, key: Key) {
-        self.now.insert(key);
-    }
-
-    fn has(&self, key: &Key) -> bool {
-        self.now.contains(key) || self.before.contains(key)
-    }
-
-    fn age(&mut self) {
-        self.before = std::mem::take(&mut self.now);
-    }
-}
-
-/// Whether there may be more to look through at once.
-enum More {
-    Yes,
-    No,
-}
-
 /// Tells the dispatcher that a delivery is over, however it ended.
 struct Done {
-    key: Key,
-    host: String,
+    post: Post,
     address: Addr<WebhookDispatcher>,
 }
 
 impl Drop for Done {
     fn drop(&mut self) {
-        self.address.do_send(Over { key: self.key, host: std::mem::take(&mut self.host) });
+        self.address.do_send(Over { key: self.post.key, host: std::mem::take(&mut self.post.host) });
     }
 }
 
@@ -355,14 +244,11 @@ impl Handler<Letter> for WebhookDispatcher {
     fn handle(&mut self, letter: Letter, context: &mut Self::Context) {
         self.handed_over.fetch_sub(1, Ordering::Relaxed);
         let Letter { order, row } = letter;
-        let key = (order, row.sequence);
-        if self.lately.has(&key) {
-            return;
-        }
         // A platform that is so new that its secret was not read yet waits for the next look.
-        if let Some(secret) = self.secrets.get(&row.platform).cloned() {
-            // Where there is no room, the next look finds it.
-            self.admit(Post { key, row, tries: 0, secret }, context);
+        if let Some(secret) = self.secrets.get(&row.platform).cloned()
+            && let Some(post) = self.outbox.written(Post::new(order, row))
+        {
+            self.deliver(post, secret, context);
         }
     }
 }
@@ -371,54 +257,39 @@ impl Handler<Over> for WebhookDispatcher {
     type Result = ();
 
     fn handle(&mut self, over: Over, _: &mut Self::Context) {
-        self.lately.add(over.key);
-        self.room.leave(over.key, &over.host);
+        self.outbox.over(over.key, &over.host);
     }
-}
-
-/// A webhook as the outbox holds it.
-fn post_of(item: OutboxItem) -> Post {
-    let OutboxItem { order_id, row, tries, next_at: _, secret } = item;
-    Post { key: (order_id, row.sequence), row, tries, secret: Rc::from(secret) }
-}
-
-fn host_of(url: &url::Url) -> String {
-    format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
 }
 
 /// Makes durable what became of a try.
 async fn note(desk: &Desk, post: &Post, sent: Result<(), String>) {
-    let ((order, sequence), tries) = (post.key, post.tries + 1);
-    let lag_s = clock::now().since_ms(post.row.at) as f64 / 1_000.0;
-    let (delivery, outcome) = match sent {
-        Ok(()) => {
+    let now = clock::now();
+    let delivery = desk.rules.delivery(post, sent, now, |gap_ms| rand::random_range(0..=gap_ms / 10));
+    let outcome = match &delivery {
+        Delivery::Delivered { .. } => {
+            let lag_s = now.since_ms(post.row.at) as f64 / 1_000.0;
             metrics::histogram!("tongbao_webhook_lag_seconds").record(lag_s);
-            (Delivery::Delivered { order, sequence }, "delivered")
+            "delivered"
         }
-        Err(why) => {
-            let gap = desk.settings.retry_ms.get(post.tries as usize);
-            match gap {
-                Some(gap_ms) => {
-                    let jittered = gap_ms + rand::random_range(0..=gap_ms / 10);
-                    let next_at = clock::now().plus_ms(i64::try_from(jittered).unwrap_or(i64::MAX));
-                    tracing::info!(%order, sequence, tries, why, "webhook not delivered");
-                    (Delivery::Failed { order, sequence, tries, next_at, why: why.into() }, "failed")
-                }
-                None => {
-                    tracing::error!(%order, sequence, tries, why, "webhook given up; it can be replayed");
-                    (Delivery::Dead { order, sequence, tries, why: why.into() }, "dead")
-                }
-            }
+        Delivery::Failed { order, sequence, tries, why, .. } => {
+            tracing::info!(%order, sequence, tries, why, "webhook not delivered");
+            "failed"
+        }
+        Delivery::Dead { order, sequence, tries, why } => {
+            tracing::error!(%order, sequence, tries, why, "webhook given up; it can be replayed");
+            "dead"
         }
     };
     metrics::counter!("tongbao_webhooks_total", "outcome" => outcome).increment(1);
     // If this is lost the webhook goes out once more, under the same id.
     if let Err(error) = desk.lanes.write(Admission::Existing, Unit::Delivery(delivery)).await {
+        let (order, sequence) = post.key;
         tracing::warn!(%order, sequence, ?error, "a delivery was not noted");
     }
 }
 
-async fn send(desk: &Desk, post: &Post, url: url::Url) -> Result<(), String> {
+async fn send(desk: &Desk, post: &Post, secret: &str) -> Result<(), String> {
+    let url = url::Url::parse(&post.row.url).map_err(|error| error.to_string())?;
     match desk.pace {
         Pace::Production if url.scheme() != "https" => return Err("plain http is refused".into()),
         Pace::Production | Pace::Sandbox => {}
@@ -430,7 +301,7 @@ async fn send(desk: &Desk, post: &Post, url: url::Url) -> Result<(), String> {
     let (order, sequence) = post.key;
     let id = webhook_id(order, sequence);
     let timestamp = clock::now().0.div_euclid(1_000);
-    let signature = sign(&post.secret, &id, timestamp, &post.row.body)?;
+    let signature = sign(secret, &id, timestamp, &post.row.body)?;
     let response = desk
         .client
         .post(url)

@@ -4,16 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tongbao::domain::channel::{Channel, Lapse, Unclosed};
-use tongbao::domain::event::Refusal;
-use tongbao::domain::id::{Account, AttemptNumber};
+use tongbao::domain::event::{Fact, Refusal};
+use tongbao::domain::id::{Account, AttemptNumber, OrderId};
 use tongbao::domain::ledger::{EntryKind, LedgerAccount};
 use tongbao::domain::order::{Attempt, AttemptState, CloseStage, Order, Purpose, Reach, RefundStage, State};
 use tongbao::domain::time::Instant;
+use tongbao::engine::ask::AskError;
+use tongbao::store::{CaptureRow, InboxReason, InboxRow, OutboxRow, PutOff, Row as UnitRow, StepUnit, Unit};
 
 use crate::gateways::{Gateways, Honesty, Payment};
-use crate::process::{Call, Notice, Phase, Question};
+use crate::life::{Call, Life, Notice, Question};
+use crate::scene::lock;
 use crate::sights::{self, Sight};
-use crate::store::{Row, Store, Unit};
+use crate::store::{self, Row, Store, order_of};
 use crate::world::{HOUR, MINUTE, SECOND, World};
 
 /// The longest that a channel may change its mind after the end of an attempt.
@@ -38,6 +41,12 @@ pub fn noted(store: &Store, order: &Order) {
     assert_eq!(row.order, *order, "what is noted is what is stored");
 }
 
+/// This webhook is about to go out, so it must lie in the outbox, byte for byte.
+pub fn posted(store: &Store, order: OrderId, row: &OutboxRow) {
+    let posted = store.outbox.get(&(order, row.sequence)).expect("what goes out lies in the outbox");
+    assert_eq!(posted.row, *row, "a webhook goes out as it is stored");
+}
+
 /// A gateway will not tell this again.
 pub fn callback_acknowledged(store: &Store, notice: &Notice) {
     let row = store.row(notice.number.order).expect("the order of an acknowledged callback is stored");
@@ -50,11 +59,20 @@ pub fn callback_acknowledged(store: &Store, notice: &Notice) {
     assert!(is_booked || attempt.claimed_at.is_some(), "a callback was acknowledged and nothing holds its money");
 }
 
-/// A request leaves for a gateway: its intent must be durable at this moment.
-pub fn departs(store: &Store, call: &Call) {
-    let row = store.row(call.number.order).expect("a request leaves only for a stored order");
-    let attempt = row.order.attempt(call.number.ordinal).expect("a request leaves only for a stored attempt");
-    let is_intended = match call.question {
+/// The same where the order could not be spoken to: then the inbox holds it.
+pub fn callback_parked(store: &Store, notice: &Notice) {
+    let is_parked = store.inbox().any(|stored| {
+        let (number, told) = store::parked(&stored.row);
+        (number, told.reference, told.amount_minor) == (notice.number, notice.reference.clone(), notice.amount_minor)
+    });
+    assert!(is_parked, "a callback was acknowledged and lies in no inbox");
+}
+
+/// The engine asks for a call: its intent must be durable at this moment.
+pub fn departs(store: &Store, number: AttemptNumber, question: Question) {
+    let row = store.row(number.order).expect("a request leaves only for a stored order");
+    let attempt = row.order.attempt(number.ordinal).expect("a request leaves only for a stored attempt");
+    let is_intended = match question {
         Question::Submit { send } => attempt.sends >= send,
         Question::Query => true,
         Question::Close => match attempt.state {
@@ -68,7 +86,12 @@ pub fn departs(store: &Store, call: &Call) {
             })
         }
     };
-    assert!(is_intended, "{:?} leaves before its intent is durable", call.question);
+    assert!(is_intended, "{question:?} leaves before its intent is durable");
+}
+
+/// A request leaves for a gateway.
+pub fn leaves(store: &Store, call: &Call) {
+    departs(store, call.number, call.question);
 }
 
 /// A create made something that can be paid: an attempt that was declared dead cannot begin any more.
@@ -97,11 +120,74 @@ fn state_of(store: &Store, number: AttemptNumber) -> Option<AttemptState> {
     Some(attempt.state)
 }
 
+/// What a unit finds in the store.
+pub struct Before {
+    row: Option<Row>,
+    parked: Option<InboxRow>,
+}
+
+impl Before {
+    pub fn of(store: &Store, unit: &Unit) -> Self {
+        let (row, parked) = match unit {
+            Unit::Step(step) => (store.row(order_of(step)).cloned(), None),
+            Unit::InboxDone { id } => (None, store.inbox_row(*id).cloned()),
+            Unit::PutOff(_) | Unit::Answer(_) | Unit::Inbox(_) | Unit::Delivery(_) => (None, None),
+        };
+        Before { row, parked }
+    }
+}
+
 /// A unit has become durable.
-pub fn committed(world: &World, unit: &Unit, before: Option<&Row>) {
-    let order = &unit.order;
-    let row = world.store.row(order.id).expect("what was committed is stored");
-    assert_eq!(u32::try_from(row.journal.len()), Ok(order.version), "one row of the journal for each version");
+pub fn committed(world: &World, unit: &Unit, before: &Before) {
+    match unit {
+        Unit::Step(step) => stepped(world, step, before.row.as_ref()),
+        Unit::PutOff(put_off) => was_put_off(world, put_off),
+        Unit::InboxDone { .. } => {
+            if let Some(row) = &before.parked {
+                sights::note(Sight::CallbackDelivered);
+                delivered(&world.store(), row);
+            }
+        }
+        Unit::Answer(_) | Unit::Inbox(_) | Unit::Delivery(_) => {}
+    }
+}
+
+/// A callback goes from the inbox only once its order has heard of the money, now or before.
+fn delivered(store: &Store, row: &InboxRow) {
+    let (number, told) = store::parked(row);
+    let row = store.row(number.order).expect("the order of a parked callback is stored");
+    let is_booked = row.order.captures.iter().any(|capture| *capture.reference == *told.reference);
+    let is_journaled = row.events().iter().any(|event| match &event.fact {
+        Fact::CallbackVerified { ordinal, .. } => *ordinal == number.ordinal,
+        Fact::Created(_)
+        | Fact::ChannelChosen { .. }
+        | Fact::Validated { .. }
+        | Fact::SendAnswered { .. }
+        | Fact::QueryAnswered { .. }
+        | Fact::CloseAnswered { .. }
+        | Fact::RefundAnswered { .. }
+        | Fact::CancelAsked
+        | Fact::DeadlinePassed
+        | Fact::TimerFired
+        | Fact::OperatorResolved { .. }
+        | Fact::MessageTaken { .. } => false,
+    });
+    assert!(is_booked || is_journaled, "a callback has left the inbox, and its order knows nothing of it");
+}
+
+fn was_put_off(world: &World, put_off: &PutOff) {
+    let store = world.store();
+    let row = put_off.stream.order().and_then(|id| store.row(id)).expect("what is put off is stored");
+    if row.order.version == put_off.version {
+        let due_at = row.order.next_due_at(world.now());
+        assert!(due_at.is_some_and(|due_at| put_off.next_due_at <= due_at), "it is put off to when it is due");
+    }
+}
+
+fn stepped(world: &World, step: &StepUnit, before: Option<&Row>) {
+    let row = world.store().row(order_of(step)).cloned().expect("what was committed is stored");
+    let order = &row.order;
+    assert_eq!(row.version(), order.version, "one row of the journal for each version");
     if let Some(before) = before {
         follows(&before.order, order);
     }
@@ -112,18 +198,19 @@ pub fn committed(world: &World, unit: &Unit, before: Option<&Row>) {
         assert!(row.next_due_at.is_some(), "what is not final has something due");
     }
     if order.state.is_final() {
-        assert_eq!(row.shown, None, "nothing is shown of a final order");
+        assert_eq!(row.next_action, None, "nothing is shown of a final order");
     }
-    for entry in &unit.entries {
+    for entry in &step.entries {
         assert_eq!(entry.lines().iter().map(|(_, amount)| amount).sum::<i64>(), 0, "an entry sums to zero");
     }
-    let taken = unit.entries.iter().filter(|entry| match entry.kind() {
+    let taken = step.entries.iter().filter(|entry| match entry.kind() {
         EntryKind::Payment | EntryKind::Suspense => true,
         EntryKind::SuspenseRefund => false,
     });
-    assert_eq!(taken.count(), unit.captures.len(), "one entry for each capture");
-    for index in &unit.captures {
-        really_taken(world, order, *index);
+    let captures: Vec<_> = step.rows.iter().filter_map(capture).collect();
+    assert_eq!(taken.count(), captures.len(), "one entry for each capture");
+    for capture in captures {
+        really_taken(world, order, capture);
     }
     let opened = before.map_or(0, |row| row.order.attempts.len());
     if order.attempts.len() > opened {
@@ -133,9 +220,15 @@ pub fn committed(world: &World, unit: &Unit, before: Option<&Row>) {
     deaths(world, order, before.map(|row| &row.order));
 }
 
+fn capture(row: &UnitRow) -> Option<&CaptureRow> {
+    match row {
+        UnitRow::Capture(capture) => Some(capture),
+        UnitRow::Order(_) | UnitRow::Payer(_) | UnitRow::Attempt(_) | UnitRow::PaidBy(_) => None,
+    }
+}
+
 /// What is booked was taken by the gateway, that much of it and under that name.
-fn really_taken(world: &World, order: &Order, index: u16) {
-    let booked = &order.captures[usize::from(index)];
+fn really_taken(world: &World, order: &Order, booked: &CaptureRow) {
     let attempt = order.attempt(booked.ordinal).expect("a capture belongs to an attempt");
     let truth = world.gateways.payment(order.number(attempt)).and_then(|payment| payment.capture.as_ref());
     let is_true =
@@ -143,16 +236,51 @@ fn really_taken(world: &World, order: &Order, index: u16) {
     assert!(is_true, "{booked:?} is booked, and the gateway's truth is {truth:?}");
 }
 
+/// Somebody who asked was told that nothing comes of it.
+pub fn refused(life: &Life, store: &Store, id: OrderId, error: &AskError, now: Instant) {
+    match error {
+        AskError::Refused(refusal) => told_to_wait(store, id, refusal, now),
+        AskError::OutcomeUnknown => {
+            sights::note(Sight::OutcomeUnknown);
+            let is_unknown = lock(&life.ship.unknown).contains(&id);
+            assert!(is_unknown, "{id} was told something, and nobody knows what became of it");
+        }
+        AskError::NotFound => panic!("{id} is stored and was not found"),
+        AskError::Duplicate | AskError::Overloaded | AskError::StoreAway | AskError::Quarantined => {}
+    }
+}
+
 /// A payer was told to wait until an attempt that cannot be closed has ended: not longer than that takes.
-pub fn refused(order: &Order, refusal: &Refusal, now: Instant) {
+fn told_to_wait(store: &Store, id: OrderId, refusal: &Refusal, now: Instant) {
     let Refusal::AttemptOpen { retry_after_ms, until } = refusal else { return };
     sights::note(Sight::ToldToWait);
-    let attempt = order.open_attempt().expect("what is said to be open is open");
+    // It may have ended since this was said.
+    let Some(attempt) = store.row(id).and_then(|row| row.order.open_attempt()) else { return };
     let lapses_at = attempt.expires_at.plus_ms(LAPSE_MAX_MS);
     assert!(*retry_after_ms > 0, "a payer is told to come back at once");
     assert!(until.is_none_or(|until| until <= lapses_at), "a payer is told of a later end than {attempt:?} has");
     let is_right = now.plus_ms(*retry_after_ms) <= lapses_at.max(now.plus_ms(SECOND));
     assert!(is_right, "a payer is told to wait {retry_after_ms} ms for {attempt:?}");
+}
+
+/// A panic ends a cell and nothing else in the server; here it is a fault that was found.
+pub fn nobody_panicked(life: &Life) {
+    let quarantine = life.directory.quarantine();
+    if quarantine.count() > 0 {
+        let panicked = quarantine.list(None, usize::MAX).into_iter().find(|(_, held)| held.why.contains("panicked"));
+        assert!(panicked.is_none(), "{panicked:?}");
+    }
+}
+
+/// Cells have left memory: none of them with a call in flight, unless it was lost.
+pub fn left(life: &Life) {
+    for way in life.yard.left() {
+        let is_lost = lock(&life.ship.lost).contains(&way);
+        let calls: Vec<_> = life.calls.values().filter(|call| call.way == Some(way)).collect();
+        // Answers to a cell that was lost count as answers to the next one's calls.
+        let heard_anothers = calls.iter().any(|call| lock(&life.ship.ever_lost).contains(&call.number.order));
+        assert!(is_lost || heard_anothers || calls.is_empty(), "a cell has left with a call in flight: {calls:?}");
+    }
 }
 
 /// What never changes from one version of an order to the next.
@@ -205,31 +333,44 @@ fn deaths(world: &World, order: &Order, before: Option<&Order>) {
 }
 
 /// After everything that happens.
-pub fn look(world: &World) {
+pub fn look(world: &mut World) {
     let now = world.now();
-    let Some(process) = &world.process else { return };
-    for (id, actor) in &process.actors {
-        let Phase::Resting(turn) = &actor.phase else { continue };
-        let order = turn.machine();
-        if order.version > 0 {
-            acknowledged(&world.store, order);
+    let scene = world.scene.clone();
+    let Some(life) = &mut world.life else { return };
+    assert_eq!(life.yard.alive(), life.directory.active(), "one live cell for each order in memory");
+    let store = scene.store();
+    for row in store.rows() {
+        let id = row.order.id;
+        if life.is_active(id) {
+            life.active_since.entry(id).or_insert(now);
+        } else if life.active_since.remove(&id).is_some() && !row.order.may_leave(now) {
+            sights::note(Sight::WaitsElsewhere);
         }
-        let is_armed = actor.armed.is_some_and(|armed| armed >= now);
-        let is_busy = is_armed || !actor.mailbox.is_empty() || process.is_calling(*id);
-        assert!(is_busy || order.may_leave(now) || order.version == 0, "{id} waits for nothing: {order:?}");
+    }
+    drop(store);
+    let (Some(life), store) = (&world.life, world.store()) else { return };
+    // While it looks, its place is on its way.
+    let place = lock(&life.finder).as_ref().map(tongbao::engine::finder::Finder::place);
+    for row in store.rows() {
+        let (order, id) = (&row.order, row.order.id);
         for attempt in order.attempts.iter().filter(|attempt| attempt.is_open()) {
             ends_in_time(world, order, attempt);
         }
-        let is_switching = order.state == State::Created && order.wish.is_some();
-        let waits_ms = now.since_ms(actor.since.max(order.last_at));
-        assert!(!is_switching || waits_ms < CHOICE_MAX_MS, "{id} waits in vain for its next channel: {order:?}");
-    }
-    for row in world.store.rows() {
-        let id = row.order.id;
-        let Some(due_at) = row.next_due_at else { continue };
-        let will_be_found = process.cursor.is_none_or(|cursor| (due_at, id) > cursor);
-        let is_kept = process.actors.contains_key(&id) || process.retries.contains(&id);
-        assert!(will_be_found || is_kept, "{id} is due at {due_at:?} and nobody will look: {:?}", row.order);
+        if let Some(since) = life.active_since.get(&id) {
+            // One that is overdue already comes up at the next tick.
+            let is_armed = life.directory.armed_at(id.as_u128()).is_some();
+            let is_busy = is_armed || life.is_at_work(id) || life.is_calling(id);
+            assert!(is_busy || order.may_leave(now), "{id} waits for nothing: {order:?}");
+            let is_switching = order.state == State::Created && order.wish.is_some();
+            let waits_ms = now.since_ms(order.last_at.max(*since));
+            assert!(!is_switching || waits_ms < CHOICE_MAX_MS, "{id} waits in vain for its next channel: {order:?}");
+        }
+        if let (Some(due_at), Some(place)) = (row.next_due_at, place) {
+            let reached = place.map(|due| (due.due_at, due.stream.order()));
+            let will_be_found = reached.is_none_or(|reached| (due_at, Some(id)) > reached);
+            let is_kept = life.is_active(id) || life.directory.is_retried(id.as_u128());
+            assert!(will_be_found || is_kept, "{id} is due at {due_at:?} and nobody will look: {order:?}");
+        }
     }
 }
 
@@ -256,7 +397,8 @@ fn ends_in_time(world: &World, order: &Order, attempt: &Attempt) {
 pub fn at_the_end(world: &World) {
     let now = world.now();
     let mut booked = BTreeSet::new();
-    for row in world.store.rows() {
+    let store = world.store();
+    for row in store.rows() {
         let order = row.load();
         assert!(order.state.is_final() && order.may_leave(now), "{} has not come to its end: {order:?}", order.id);
         assert_eq!(row.next_due_at, None, "{} still has something due: {order:?}", order.id);
@@ -265,7 +407,13 @@ pub fn at_the_end(world: &World) {
             booked.insert((attempt.account.clone(), capture.reference.to_string(), capture.amount_minor));
         }
         settled(world, row);
+        let unheard = row.webhooks.iter().find(|(_, sequence)| !world.received.contains(&(order.id, *sequence)));
+        assert_eq!(unheard, None, "{} has a webhook that its platform never got", order.id);
     }
+    assert!(store.outbox.is_empty(), "what was delivered leaves the outbox: {:?}", store.outbox);
+    let parked = store.inbox().find(|stored| stored.row.reason == InboxReason::OrderQuarantined);
+    assert_eq!(parked, None, "a callback lies in the inbox for good");
+    drop(store);
     let truth: BTreeSet<_> = world
         .gateways
         .payments()
@@ -308,7 +456,7 @@ fn books(world: &World) {
         *held.entry(payment.account.clone()).or_default() += payment.net_minor();
     }
     let mut sums: BTreeMap<LedgerAccount, i64> = BTreeMap::new();
-    for (account, amount_minor) in world.store.entries.iter().flat_map(|entry| entry.lines()) {
+    for (account, amount_minor) in world.store().entries.iter().flat_map(|entry| entry.lines()) {
         *sums.entry(account.clone()).or_default() += amount_minor;
     }
     assert_eq!(sums.values().sum::<i64>(), 0, "the books sum to zero");

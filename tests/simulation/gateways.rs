@@ -42,6 +42,7 @@ pub enum Request {
 pub struct Terms {
     pub amount_minor: i64,
     pub expires_at: Instant,
+    pub method: Method,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,18 +1,24 @@
 //! Platforms that post orders, payers who choose and pay, and now and then an operator. All of them act at random.
 
 use tongbao::domain::channel::{Channel, Lapse, Method};
-use tongbao::domain::event::{Created, Event, Fact, Finding};
+use tongbao::domain::event::{Created, Finding};
 use tongbao::domain::id::{OrderId, PlatformId};
 use tongbao::domain::money::{Currency, Rate};
-use tongbao::domain::order::{Attempt, AttemptState, FeeBearer, Order, Webhooks};
+use tongbao::domain::order::{Attempt, AttemptState, FeeBearer, Webhooks};
+use tongbao::domain::partition::Partition;
 use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
-use tongbao::domain::step;
 use tongbao::domain::time::{Instant, TimeScale};
+use tongbao::domain::view::Metadata;
+use tongbao::engine::ask::{Command, Details, Known, NewOrder, Patience, Resolution, Trace};
+use tongbao::engine::request;
+use tongbao::store::{Request, UniqueName};
 
-use crate::gateways::{Shown, Terms, is_carried};
-use crate::process::{Asker, Letter};
+use crate::gateways::{Shown, is_carried};
+use crate::life::Heard;
+use crate::ports::thaw;
 use crate::sights::{self, Sight};
+use crate::store;
 use crate::world::{DAY, HOUR, MINUTE, SECOND, What, World};
 
 pub const CURRENCY: &str = "CNY";
@@ -28,6 +34,15 @@ pub struct Buyer {
     /// Everything that was ever shown to this payer.
     pub seen: Vec<Shown>,
 }
+
+impl Buyer {
+    /// What the platform calls the order.
+    pub fn name(&self) -> UniqueName {
+        UniqueName { platform: PLATFORM, merchant_order_id: format!("order-{}", self.merchant).into() }
+    }
+}
+
+const PLATFORM: PlatformId = PlatformId(1);
 
 /// Puts everybody's plans on the agenda; tells when trouble ends.
 pub fn arrive(world: &mut World) -> Instant {
@@ -56,7 +71,7 @@ pub fn arrive(world: &mut World) -> Instant {
 }
 
 fn plan(world: &mut World, buyer: usize, window_ms: i64) {
-    let begins_ms = world.dice.between((0, world.dice.clone().pick(&[SECOND, window_ms / 2])));
+    let begins_ms = world.dice.between((0, world.dice.pick(&[SECOND, window_ms / 2])));
     for _ in 0..world.dice.pick(&[1, 1, 2, 3]) {
         let repeat_ms = world.dice.between((0, 2 * SECOND));
         world.agenda.after(begins_ms + repeat_ms, What::Create { buyer });
@@ -75,20 +90,28 @@ fn plan(world: &mut World, buyer: usize, window_ms: i64) {
         let at_ms = begins_ms + world.dice.between((0, hurry_ms));
         world.agenda.after(at_ms, What::Cancel { buyer });
     }
+    for _ in 0..3 {
+        let at_ms = begins_ms + world.dice.between((0, hurry_ms));
+        if world.dice.happens(world.weather.damage) {
+            world.agenda.after(at_ms, What::Damage { buyer });
+        }
+    }
 }
 
 /// The platform posts the order; what is stored under its number answers a repeat.
 pub fn create(world: &mut World, buyer: usize) {
     let buyer = world.buyers[buyer].clone();
-    if world.store.by_merchant(buyer.merchant).is_some() || world.process.is_none() {
+    let name = buyer.name();
+    if world.store().by_name(&name).is_some() || world.life.is_none() {
         return;
     }
     world.orders += 1;
     let now = world.now();
     let rate = |text: &str| Rate::new(text.parse().expect("a rate is a decimal")).expect("a rate lies between 0 and 1");
+    let partition = OrderId::partition_of(PLATFORM, &name.merchant_order_id);
     let facts = Created {
-        id: OrderId::from_u128(world.orders),
-        platform: PlatformId(1),
+        id: OrderId::from_u128(world.orders << Partition::BITS).within(partition),
+        platform: PLATFORM,
         currency: Currency::parse(CURRENCY).expect("CNY is a currency"),
         amount_minor: buyer.amount_minor,
         rates: ["0.003", "0.003", "0.005", "0.006", "0.029"].map(rate).into(),
@@ -100,52 +123,87 @@ pub fn create(world: &mut World, buyer: usize) {
         attempts_max: buyer.attempts_max,
         expires_at: now.plus_ms(buyer.lives_ms),
     };
-    let order = step::create(&facts, now);
-    let mut events = vec![Event { at: now, incarnation: world.incarnation(), fact: Fact::Created(Box::new(facts)) }];
-    if world.dice.happens(700) {
-        let (channel, method) = any_way(world);
-        events.extend(world.choice(&order, channel, method));
-    }
-    world.open(order, events, buyer.merchant);
+    let request = Request {
+        merchant_order_id: name.merchant_order_id,
+        body: "{}".into(),
+        webhook_url: Some("https://platform.test/webhooks".into()),
+        payer: None,
+    };
+    let known = Known {
+        trace: Trace(facts.id.as_u128()),
+        addressee: request::addressee(&request, &Metadata::new()),
+        payer: [].into(),
+    };
+    let details = Details {
+        description: "tea".into(),
+        return_url: None,
+        named: None,
+        payer_id: None,
+        payer: tongbao::channels::Payer::default(),
+    };
+    let choice = world.dice.happens(700).then(|| any_way(world));
+    let new = NewOrder { facts, request, details: details.into(), choice, known };
+    let patience = patience(world);
+    let Some(life) = &mut world.life else { return };
+    let desk = life.desk.clone();
+    life.ask(async move { Heard::Created(desk.create(new, patience).await) });
+}
+
+fn patience(world: &World) -> Patience {
+    world.dice.pick(&[Patience::Durable, Patience::FirstAnswer])
 }
 
 /// The payer chooses a channel: the first one, another one, or the same once more.
 pub fn pay(world: &mut World, buyer: usize) {
-    let Some(id) = world.store.by_merchant(world.buyers[buyer].merchant) else { return };
-    let open = world.store.row(id).and_then(|row| row.order.open_attempt());
-    let current = open.map(|attempt| (attempt.channel(), attempt.method));
+    let Some(id) = order_of(world, buyer) else { return };
+    let current = world.store().row(id).and_then(|row| {
+        let open = row.order.open_attempt()?;
+        Some((open.channel(), open.method))
+    });
     let (channel, method) = match current {
         Some(current) if world.dice.happens(300) => current,
         Some(_) | None => any_way(world),
     };
-    world.tell(id, Letter::Choice { channel, method, asker: Asker::Client });
+    ask(world, id, Command::Pay { channel, method, payer: None });
 }
 
 pub fn cancel(world: &mut World, buyer: usize) {
-    let Some(id) = world.store.by_merchant(world.buyers[buyer].merchant) else { return };
-    world.tell(id, Letter::Fact { fact: Fact::CancelAsked, shown: None, asker: Asker::Client });
+    if let Some(id) = order_of(world, buyer) {
+        ask(world, id, Command::Cancel);
+    }
+}
+
+fn ask(world: &mut World, id: OrderId, command: Command) {
+    let patience = patience(world);
+    let Some(life) = &mut world.life else { return };
+    let desk = life.desk.clone();
+    life.ask(async move { Heard::Asked(id, desk.ask(id, command, patience, None).await) });
+}
+
+fn order_of(world: &World, buyer: usize) -> Option<OrderId> {
+    world.store().by_name(&world.buyers[buyer].name())
 }
 
 /// A channel and one of its ways to pay.
-fn any_way(world: &mut World) -> (Channel, Method) {
+fn any_way(world: &World) -> (Channel, Method) {
     let channel = world.dice.pick(&Channel::ALL);
     (channel, world.dice.pick(channel.rules().methods))
 }
 
 /// Something can be shown from now on; what is carried may be brought by a browser from now on.
-pub fn shown(world: &mut World, order: &Order, shown: Shown) {
+pub fn shown(world: &mut World, id: OrderId, shown: Shown) {
     let now = world.now();
+    let Some(order) = world.store().row(id).map(|row| row.order.clone()) else { return };
     let Some(attempt) = order.attempt(shown.number.ordinal) else { return };
     if is_carried(attempt.channel(), attempt.method) {
-        let whose = (shown.number, &attempt.account);
-        world.gateways.hand_out(whose, Terms::of(attempt), now);
+        let frozen = world.store().frozen(shown.number).expect("the request of an attempt is stored");
+        world.gateways.hand_out((shown.number, &attempt.account), thaw(&frozen.request), now);
     }
     if world.dice.happens(world.weather.last_moment) {
         let early_ms = world.dice.between((1, 1_500));
         world.agenda.at(attempt.expires_at.plus_ms(-early_ms), What::LastMoment { shown });
     }
-    let merchants = world.buyers.iter().map(|buyer| buyer.merchant);
-    let buyer = merchants.into_iter().position(|merchant| world.store.by_merchant(merchant) == Some(order.id));
+    let buyer = (0..world.buyers.len()).find(|buyer| order_of(world, *buyer) == Some(id));
     if let Some(buyer) = buyer.filter(|_| world.dice.happens(world.weather.last_moment)) {
         let span = world.dice.pick(&[(-500, 1_500), (-2 * HOUR, 0)]);
         let early_ms = world.dice.between(span);
@@ -169,8 +227,9 @@ enum Doing {
 
 /// The payer looks at the order and agrees to pay what is shown, or something that was shown before.
 pub fn agree(world: &mut World, buyer: usize) {
-    let Some(id) = world.store.by_merchant(world.buyers[buyer].merchant) else { return };
-    if let Some(shown) = world.store.row(id).and_then(|row| row.shown)
+    let Some(id) = order_of(world, buyer) else { return };
+    let shown = world.store().row(id).and_then(store::Row::shown);
+    if let Some(shown) = shown
         && !world.buyers[buyer].seen.contains(&shown)
     {
         world.buyers[buyer].seen.push(shown);
@@ -235,7 +294,7 @@ pub enum Extent {
 pub fn resolve(world: &mut World, extent: Extent) {
     let now = world.now();
     let mut resolved = Vec::new();
-    for row in world.store.rows() {
+    for row in world.store().rows() {
         let is_meant = |attempt: &&Attempt| match extent {
             Extent::All => true,
             Extent::Endless => {
@@ -255,12 +314,14 @@ pub fn resolve(world: &mut World, extent: Extent) {
             }
             None => Finding::Closed,
         };
-        let fact = Fact::OperatorResolved {
+        let resolution = Resolution {
             ordinal: number.ordinal,
             finding,
             operator: "li".into(),
             evidence: "the channel's statement".into(),
         };
-        world.tell(number.order, Letter::Fact { fact, shown: None, asker: Asker::Client });
+        let Some(life) = &mut world.life else { return };
+        let (desk, id) = (life.desk.clone(), number.order);
+        life.ask(async move { Heard::Resolved(id, desk.resolve(id, resolution).await) });
     }
 }

@@ -34,10 +34,23 @@ pub enum Sight {
     RefundedAnew,
     /// A create that never arrived was found to be nowhere, by asking long enough.
     NowhereForGood,
+    /// A group whose outcome was open was found to have been written.
+    ReadBackAsWritten,
+    /// An order has left memory that still waits for something.
+    WaitsElsewhere,
+    /// A stored due time was moved without a step.
+    PutOff,
+    /// A callback was parked because its order was quarantined, and then taken.
+    CallbackParked,
+    CallbackDelivered,
+    /// A webhook that was refused was taken later.
+    WebhookRepeated,
+    /// Somebody asked for an order that nobody knew whether it was written.
+    OutcomeUnknown,
 }
 
 impl Sight {
-    pub const ALL: [Sight; 12] = [
+    pub const ALL: [Sight; 19] = [
         Sight::TakenInTheLastMoment,
         Sight::ToldToWait,
         Sight::PaidAfterNotExist,
@@ -50,6 +63,13 @@ impl Sight {
         Sight::BrowserLate,
         Sight::RefundedAnew,
         Sight::NowhereForGood,
+        Sight::ReadBackAsWritten,
+        Sight::WaitsElsewhere,
+        Sight::PutOff,
+        Sight::CallbackParked,
+        Sight::CallbackDelivered,
+        Sight::WebhookRepeated,
+        Sight::OutcomeUnknown,
     ];
 }
 

@@ -1,6 +1,8 @@
 //! What can go wrong in a run, and how often: drawn once per run, so that some runs are calm, some have one trouble
 //! and some have all of them.
 
+use tongbao::store::Doubt;
+
 use crate::dice::Dice;
 
 /// A span in milliseconds, both ends included.
@@ -47,10 +49,14 @@ pub struct Weather {
     pub callback_twice: u32,
     pub callback_late: u32,
     pub acknowledgement_lost: u32,
+    /// A platform's server does not take a webhook.
+    pub webhook_refused: u32,
     pub commit_ms: Span,
     pub group_unavailable: u32,
     pub group_in_doubt: u32,
     pub away_ms: Span,
+    /// An order's row cannot be read or written for a while.
+    pub damage: u32,
     /// After each event.
     pub crash: u32,
     pub down_ms: Span,
@@ -85,18 +91,20 @@ impl Weather {
             callback_twice: 0,
             callback_late: 0,
             acknowledgement_lost: 0,
+            webhook_refused: 0,
             commit_ms: (1, 20),
             group_unavailable: 0,
             group_in_doubt: 0,
             away_ms: (0, 0),
+            damage: 0,
             crash: 0,
             down_ms: (0, 0),
         }
     }
 
-    pub fn draw(dice: &mut Dice) -> Self {
+    pub fn draw(dice: &Dice) -> Self {
         let mut weather = Weather::calm();
-        let mut trouble = |often: u32| if dice.happens(400) { often } else { 0 };
+        let trouble = |often: u32| if dice.happens(400) { often } else { 0 };
         weather.not_sent = trouble(100);
         weather.request_lost = trouble(150);
         weather.request_late = trouble(80);
@@ -119,8 +127,10 @@ impl Weather {
         weather.callback_twice = trouble(300);
         weather.callback_late = trouble(200);
         weather.acknowledgement_lost = trouble(200);
+        weather.webhook_refused = trouble(300);
         weather.group_unavailable = trouble(40);
         weather.group_in_doubt = trouble(80);
+        weather.damage = trouble(400);
         weather.crash = trouble(8);
         weather.timeout_ms = dice.pick(&[1_000, 3_000, 10_000, 30_000]);
         weather.latency_ms = dice.pick(&[(1, 20), (10, 500), (50, 4_000)]);
@@ -129,5 +139,31 @@ impl Weather {
         weather.away_ms = dice.pick(&[(100, 1_000), (1_000, 60_000)]);
         weather.down_ms = dice.pick(&[(100, 2_000), (1_000, 600_000)]);
         weather
+    }
+}
+
+/// How the server of a run is set up.
+#[derive(Debug, Clone)]
+pub struct Habits {
+    pub lanes: usize,
+    /// What a lane does about a commit whose outcome is open.
+    pub doubt: Doubt,
+    pub idle_ms: i64,
+    pub in_memory_max: usize,
+    pub new_orders_max: usize,
+    /// Due rows that are looked at together.
+    pub page: u32,
+}
+
+impl Habits {
+    pub fn draw(dice: &Dice) -> Self {
+        Habits {
+            lanes: dice.pick(&[1, 1, 2, 3]),
+            doubt: dice.pick(&[Doubt::ReadBack, Doubt::ReadBack, Doubt::Stop]),
+            idle_ms: dice.pick(&[100, 2_000, 60_000, 600_000]),
+            in_memory_max: dice.pick(&[2, 100, 100]),
+            new_orders_max: dice.pick(&[1, 100, 100]),
+            page: dice.pick(&[1, 2, 1_000]),
+        }
     }
 }

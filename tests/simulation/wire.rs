@@ -1,16 +1,28 @@
 //! Calls from the supervisors to the gateways and back, with all that can befall them on the way, and the money that
 //! gateways take and tell of.
 
-use tongbao::domain::breaker::{Admission, Sign};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tongbao::channels::{self, NextAction, RefundAsk};
+use tongbao::domain::breaker::{Admission as Entry, Sign};
 use tongbao::domain::channel::Channel;
-use tongbao::domain::event::{CloseAnswer, Effect, Fact, Fault, Finding, RefundOutcome, SendOutcome};
-use tongbao::domain::id::{Account, AttemptNumber};
-use tongbao::domain::order::{Attempt, Order, Purpose, State};
+use tongbao::domain::event::{CloseAnswer, Fact, Fault, Finding, RefundOutcome, SendOutcome};
+use tongbao::domain::id::{Account, AttemptNumber, OrderId};
+use tongbao::domain::order::State;
+use tongbao::engine::lane::Admission;
+use tongbao::engine::ports::Lanes;
+use tongbao::engine::supervisor::{self, Answers};
+use tongbao::store::{Delivery, Unit};
 
 use crate::auditor;
-use crate::gateways::{Honesty, Mood, Reply, Request, Shown, Terms, is_carried};
+use crate::crew::WayNumber;
+use crate::gateways::{Honesty, Mood, Reply, Request, is_carried};
+use crate::life::{Call, Heard, Look, Notice, Question};
 use crate::people;
-use crate::process::{Asker, Call, Letter, Notice, Question};
+use crate::ports::{Port, thaw};
+use crate::scene::lock;
+use crate::sights::{self, Sight};
 use crate::trace;
 use crate::world::{Copy, HOUR, MINUTE, SECOND, What, World};
 
@@ -20,93 +32,81 @@ const CALLBACK_RETRY_MS: [i64; 10] = [1_000, 2_000, 4_000, 8_000, 15_000, 15_000
 
 impl World {
     /// Puts a call into its supervisor's queue.
-    pub fn call(&mut self, order: &Order, effect: Effect) {
-        let Some(process) = &mut self.process else { return };
-        let attempt = |ordinal| order.attempt(ordinal).expect("an attempt is there before a channel hears of it");
-        let refund = |capture: u16| {
-            let taken = &order.captures[usize::from(capture)];
-            let Purpose::Suspense { round, .. } = taken.purpose else { panic!("{taken:?} is not to be given back") };
-            (taken, round, order.refund_number(capture).expect("it goes back"))
-        };
-        let (ordinal, question, request) = match effect {
-            Effect::ArmTimer { .. } | Effect::Choose { .. } => return,
-            Effect::Submit { ordinal, send } => {
-                (ordinal, Question::Submit { send }, Request::Submit(Terms::of(attempt(ordinal))))
+    pub fn call(&mut self, way: Option<WayNumber>, account: Account, call: supervisor::Call) {
+        trace::note(|| format!("         → {:?} of {}", call.question, call.attempt.number));
+        let refund = |ask: RefundAsk| (ask.refund_number, ask.amount_minor);
+        let (question, request, withdrawn) = match call.question {
+            supervisor::Question::Submit { send, original, withdrawn } => {
+                let terms = original.map(|original| Request::Submit(thaw(&original.frozen)));
+                (Question::Submit { send }, terms, withdrawn)
             }
-            Effect::Query { ordinal } => (ordinal, Question::Query, Request::Query),
-            Effect::Close { ordinal } => (ordinal, Question::Close, Request::Close),
-            Effect::Refund { capture } => {
-                let (taken, round, refund_number) = refund(capture);
-                let request = Request::Refund { refund_number, amount_minor: taken.amount_minor };
-                (taken.ordinal, Question::Refund { capture, round }, request)
+            supervisor::Question::Query => (Question::Query, Some(Request::Query), Arc::default()),
+            supervisor::Question::Close => (Question::Close, Some(Request::Close), Arc::default()),
+            supervisor::Question::Refund { capture, round, ask } => {
+                let (refund_number, amount_minor) = refund(ask);
+                let request = Request::Refund { refund_number, amount_minor };
+                (Question::Refund { capture, round }, Some(request), Arc::default())
             }
-            Effect::QueryRefund { capture } => {
-                let (taken, round, refund_number) = refund(capture);
-                (taken.ordinal, Question::QueryRefund { capture, round }, Request::QueryRefund { refund_number })
+            supervisor::Question::QueryRefund { capture, round, ask } => {
+                let request = Request::QueryRefund { refund_number: refund(ask).0 };
+                (Question::QueryRefund { capture, round }, Some(request), Arc::default())
             }
         };
-        let asked_at = self.agenda.now;
-        let call = Call {
-            number: order.number(attempt(ordinal)),
-            method: attempt(ordinal).method,
-            account: attempt(ordinal).account.clone(),
-            question,
-            request,
-            withdrawn: false,
-            tries: 0,
-            asked_at,
-        };
+        let (number, asked_at) = (call.attempt.number, self.agenda.now);
+        let call = Call { number, account, question, request, withdrawn, tries: 0, asked_at, way };
+        let Some(life) = &mut self.life else { return };
         self.calls += 1;
         let id = self.calls;
-        process.calls.insert(id, call);
+        life.calls.insert(id, call);
         let queue_ms = if self.dice.happens(100) { self.dice.between((0, 5_000)) } else { self.dice.between((0, 20)) };
         self.later(queue_ms, |life| What::Depart { life, call: id });
     }
 
-    pub fn withdraw(&mut self, number: AttemptNumber) {
-        let Some(process) = &mut self.process else { return };
-        for call in process.calls.values_mut().filter(|call| call.number == number) {
-            match call.question {
-                Question::Submit { .. } => call.withdrawn = true,
-                Question::Query | Question::Close | Question::Refund { .. } | Question::QueryRefund { .. } => {}
-            }
-        }
+    /// The attempt's request, which the store has where the call does not bring it along.
+    fn request_of(&self, call: &Call) -> Option<Request> {
+        call.request.clone().or_else(|| {
+            let frozen = if self.scene.is_out() { None } else { self.store().frozen(call.number) };
+            frozen.map(|frozen| Request::Submit(thaw(&frozen.request)))
+        })
     }
 
     pub fn depart(&mut self, id: u64) {
         let now = self.now();
-        let Some(process) = &mut self.process else { return };
-        let Some(call) = process.calls.get(&id).cloned() else { return };
-        if call.withdrawn {
-            return self.tell_answer(id, not_sent(&call.request));
-        }
-        if let (Question::Submit { .. }, true) = (call.question, is_carried(call.account.channel(), call.method)) {
-            auditor::departs(&self.store, &call);
+        let Some(life) = &self.life else { return };
+        let Some(call) = life.calls.get(&id).cloned() else { return };
+        let ship = life.ship.clone();
+        let Some(request) = self.request_of(&call).filter(|_| !call.withdrawn.load(Ordering::Acquire)) else {
+            return self.tell_answer(id, held_back(call.question));
+        };
+        if let Request::Submit(terms) = &request
+            && is_carried(call.account.channel(), terms.method)
+        {
+            auditor::leaves(&self.store(), &call);
             return self.tell_answer(id, Reply::Submit(SendOutcome::Accepted { reference: None }, 0));
         }
         // A create says nothing of an end to Stripe, so its adapter lets none leave after it.
-        let is_over = match (&call.request, call.account.channel()) {
+        let is_over = match (&request, call.account.channel()) {
             (Request::Submit(terms), Channel::Stripe) => now >= terms.expires_at,
             (Request::Submit(_), Channel::Simpay | Channel::Wechat | Channel::Alipay | Channel::Unionpay)
             | (Request::Query | Request::Close | Request::Refund { .. } | Request::QueryRefund { .. }, _) => false,
         };
         if is_over {
-            return self.tell_answer(id, not_sent(&call.request));
+            return self.tell_answer(id, not_sent(&request));
         }
-        let is_down = process.breaker(&call.account).admit(now) != Admission::Go;
+        let is_down = ship.breaker(&call.account, |breaker| breaker.admit(now)) != Entry::Go;
         if is_down || self.dice.happens(self.weather.not_sent) {
             let Some(gap_ms) = CALL_RETRY_MS.get(call.tries) else {
-                return self.tell_answer(id, not_sent(&call.request));
+                return self.tell_answer(id, not_sent(&request));
             };
-            if let Some(call) = process.calls.get_mut(&id) {
+            if let Some(call) = self.life.as_mut().and_then(|life| life.calls.get_mut(&id)) {
                 call.tries += 1;
             }
             return self.later(*gap_ms, |life| What::Depart { life, call: id });
         }
-        if let Some(call) = process.calls.get_mut(&id) {
-            call.asked_at = now;
+        if let Some(call) = self.life.as_mut().and_then(|life| life.calls.get_mut(&id)) {
+            (call.asked_at, call.request) = (now, Some(request.clone()));
         }
-        auditor::departs(&self.store, &call);
+        auditor::leaves(&self.store(), &call);
         self.later(self.weather.timeout_ms, |life| What::TimeOut { life, call: id });
         if self.dice.happens(self.weather.request_lost) {
             return;
@@ -115,7 +115,7 @@ impl World {
         if self.dice.happens(self.weather.request_late) {
             way_ms += self.dice.between((0, 10 * MINUTE));
         }
-        let Call { number, account, request, .. } = call;
+        let Call { number, account, .. } = call;
         self.later(way_ms, |life| What::Arrive { number, account, request, copy: Copy::First { life, call: id } });
     }
 
@@ -144,7 +144,7 @@ impl World {
                 let was_known = self.gateways.payment(number).is_some();
                 let reply = self.gateways.serve((number, &whose.1), request, now, mood);
                 if !was_known {
-                    auditor::begun(&self.store, &self.gateways, number, now);
+                    auditor::begun(&self.scene.store(), &self.gateways, number, now);
                 }
                 auditor::served(&self.gateways, number);
                 if copy != Copy::Second && self.dice.happens(self.weather.request_twice) {
@@ -200,23 +200,26 @@ impl World {
     /// The end of a call: an answer, or none within its time.
     pub fn answer(&mut self, id: u64, reply: Option<Reply>) {
         let now = self.now();
-        let Some(process) = &mut self.process else { return };
+        let Some(life) = &self.life else { return };
         // It has ended already: the answer comes too late, or this is the time-out of a call that was answered.
-        let Some(call) = process.calls.get(&id) else { return };
-        let account = call.account.clone();
-        let reply = reply.unwrap_or_else(|| unknown(&call.request));
-        process.breaker(&account).record(sign(&reply), now);
+        let Some(call) = life.calls.get(&id) else { return };
+        let request = call.request.as_ref().expect("it has left");
+        let reply = reply.unwrap_or_else(|| unknown(request));
+        life.ship.breaker(&call.account, |breaker| breaker.record(sign(&reply), now));
         self.tell_answer(id, reply);
     }
 
     fn tell_answer(&mut self, id: u64, reply: Reply) {
-        let Some(call) = self.process.as_mut().and_then(|process| process.calls.remove(&id)) else { return };
+        let Some(life) = &mut self.life else { return };
+        let Some(call) = life.calls.remove(&id) else { return };
         let ordinal = call.number.ordinal;
-        let mut shown = None;
+        let mut next_action = None;
         let fact = match (call.question, reply) {
             (Question::Submit { send }, Reply::Submit(outcome, code)) => {
-                let is_accepted = matches!(outcome, SendOutcome::Accepted { .. });
-                shown = is_accepted.then_some(Shown { number: call.number, code });
+                if let SendOutcome::Accepted { .. } = outcome {
+                    let qr_code = format!("{}/{code}", call.number);
+                    next_action = Some(NextAction::QrCode { qr_code, expires_at: self.agenda.now });
+                }
                 Fact::SendAnswered { ordinal, send, outcome }
             }
             (Question::Query, Reply::Query(finding)) => {
@@ -229,8 +232,7 @@ impl World {
             ) => Fact::RefundAnswered { capture, round, outcome },
             (question, reply) => unreachable!("{reply:?} does not answer {question:?}"),
         };
-        // An order that has left does not hear it.
-        self.put(call.number.order, Letter::Fact { fact, shown, asker: Asker::Nobody });
+        life.directory.clone().answered(call.number, fact, next_action);
     }
 
     // --- money -----------------------------------------------------------------------------------------------------
@@ -248,7 +250,7 @@ impl World {
         if taken.is_none() {
             return;
         }
-        auditor::taken(&self.store, &self.gateways, number);
+        auditor::taken(&self.scene.store(), &self.gateways, number);
         if !self.dice.happens(self.weather.callback_lost) {
             self.call_back(number);
         }
@@ -262,7 +264,7 @@ impl World {
             return;
         }
         // Nothing but a watch finds a lie that is not told; watches end after a day, and only failed orders have them.
-        let is_watched = self.store.row(number.order).is_some_and(|row| {
+        let is_watched = self.store().row(number.order).is_some_and(|row| {
             row.order.state == State::Failed && row.order.finished_at.is_some_and(|at| now.since_ms(at) < 20 * HOUR)
         });
         if !(is_watched && self.dice.happens(500)) {
@@ -312,23 +314,65 @@ impl World {
             let gap_ms = CALLBACK_RETRY_MS.get(tries).copied().unwrap_or(HOUR);
             self.agenda.after(gap_ms, What::Notify { notice: Notice { tries: tries + 1, ..notice.clone() } });
         }
-        let fact = Fact::CallbackVerified {
-            ordinal: notice.number.ordinal,
-            opened_in: notice.number.incarnation,
-            account: notice.account.clone(),
-            reference: notice.reference.as_str().into(),
+        let told = channels::Notice {
+            number: notice.number.to_string(),
+            reference: notice.reference.clone(),
             amount_minor: notice.amount_minor,
             currency: people::CURRENCY.into(),
         };
-        let order = notice.number.order;
-        self.tell(order, Letter::Fact { fact, shown: None, asker: Asker::Gateway(notice) });
+        let Some(life) = &mut self.life else { return };
+        let inbox = life.inbox.clone();
+        life.ask(async move {
+            let end = inbox.take(&notice.account, told, b"as it came").await;
+            Heard::Notified(notice, end)
+        });
     }
-}
 
-impl Terms {
-    /// What an attempt asks of its gateway.
-    pub fn of(attempt: &Attempt) -> Self {
-        Terms { amount_minor: attempt.payable_minor, expires_at: attempt.expires_at }
+    // --- webhooks --------------------------------------------------------------------------------------------------
+
+    /// A webhook that is durable is on its way to its platform.
+    pub fn post(&mut self, key: (OrderId, u32)) {
+        let Some(posted) = self.store().outbox.get(&key).cloned() else { return };
+        let Some(life) = &mut self.life else { return };
+        if !life.delivering.insert(key) {
+            return;
+        }
+        let (order, sequence) = key;
+        let is_refused = self.dice.happens(self.weather.webhook_refused);
+        let delivery = if is_refused {
+            let next_at = self.agenda.now.plus_ms(self.dice.between((SECOND, HOUR)));
+            Delivery::Failed { order, sequence, tries: posted.tries + 1, next_at, why: "answered 500".into() }
+        } else {
+            if posted.tries > 0 {
+                sights::note(Sight::WebhookRepeated);
+            }
+            self.received.insert(key);
+            Delivery::Delivered { order, sequence }
+        };
+        let (port, ship) = (Port(life.ship.clone()), life.ship.clone());
+        life.crew.add(Box::pin(async move {
+            // If this is lost the webhook goes out once more.
+            let _ = port.write(Admission::Existing, Unit::Delivery(delivery)).await;
+            lock(&ship.delivered).push(key);
+        }));
+    }
+
+    /// Finds what is due again or was never sent.
+    pub fn look_into_outbox(&mut self) {
+        let now = self.now();
+        let due: Vec<_> = {
+            let store = self.store();
+            let due = store.outbox.iter().filter(|(_, posted)| posted.next_at <= now);
+            due.map(|(key, _)| *key).collect()
+        };
+        let next_at = self.store().outbox.values().map(|posted| posted.next_at).min();
+        if let Some(life) = &mut self.life {
+            life.looks_into_outbox = Look::Needless;
+        }
+        if let Some(next_at) = next_at {
+            self.plan_outbox(next_at.since_ms(now).max(10 * SECOND));
+        }
+        due.into_iter().for_each(|key| self.post(key));
     }
 }
 
@@ -362,6 +406,18 @@ fn sign(reply: &Reply) -> Sign {
             | RefundOutcome::NotSent { .. }
             | RefundOutcome::NotExist,
         ) => Sign::Healthy,
+    }
+}
+
+/// Nothing was even built of it.
+fn held_back(question: Question) -> Reply {
+    let why = "held back";
+    match question {
+        Question::Submit { .. } => Reply::Submit(SendOutcome::HeldBack { why: why.into() }, 0),
+        Question::Query => Reply::Query(Finding::Unknown { why: why.into() }),
+        Question::Close => Reply::Close(CloseAnswer::Unknown { why: why.into() }),
+        Question::Refund { .. } => Reply::Refund(RefundOutcome::NotSent { why: why.into() }),
+        Question::QueryRefund { .. } => Reply::Refund(RefundOutcome::Unknown { why: why.into() }),
     }
 }
 

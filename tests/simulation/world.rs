@@ -1,38 +1,40 @@
 //! One run: the server, its store, the gateways and the people, on one clock.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, MutexGuard};
 
-use tongbao::domain::channel::{Channel, Method};
-use tongbao::domain::event::{Effect, Event, Fact};
-use tongbao::domain::id::{Account, AttemptNumber, Incarnation, OrderId};
-use tongbao::domain::order::{Order, State};
-use tongbao::domain::step::{self, Target};
+use tongbao::domain::id::{Account, AttemptNumber, OrderId};
 use tongbao::domain::time::Instant;
-use tongbao::domain::validation::{Facts, Health, validate};
-use tongbao::engine::lane::WriteError;
-use tongbao::engine::turn::{Turn, TurnError};
+use tongbao::engine::ask::{AskError, Placed, Taken};
+use tongbao::engine::finder::Found;
 
 use crate::agenda::Agenda;
 use crate::auditor;
 use crate::dice::Dice;
 use crate::gateways::{Gateways, Mood, Reply, Request, Shown};
+use crate::lanes::{self, LateGroup};
+use crate::life::{Asked, Heard, Life, Look, Notice};
 use crate::people::{self, Buyer, Extent};
-use crate::process::{Actor, Asker, End, Letter, Notice, Phase, Process, Way, poll};
-use crate::shell::{Act, SimulatedShell};
-use crate::store::{Store, Unit};
+use crate::ports::incarnation;
+use crate::scene::{Scene, lock};
+use crate::sights::{self, Sight};
+use crate::store::Store;
 use crate::trace;
-use crate::weather::Weather;
+use crate::weather::{Habits, Weather};
 
 pub const SECOND: i64 = 1_000;
 pub const MINUTE: i64 = 60 * SECOND;
 pub const HOUR: i64 = 60 * MINUTE;
 pub const DAY: i64 = 24 * HOUR;
-const START: Instant = Instant(1_800_000_000_000);
+pub const START: Instant = Instant(1_800_000_000_000);
 /// When whatever has not come to rest after the last trouble is declared stuck.
 const REST_MAX_MS: i64 = 20 * DAY;
 /// More than any run needs; beyond it something turns in circles.
-const HAPPENINGS_MAX: u32 = 60_000;
-const TAKE_UP_AGAIN_MS: i64 = 1_000;
+const HAPPENINGS_MAX: u32 = 120_000;
+/// More than ever go on at one instant.
+const STIRS_MAX: u32 = 20_000;
+/// How often callbacks are looked for in the inbox while some lie there.
+const INBOX_EVERY_MS: i64 = 30 * SECOND;
 
 /// What can happen. What belongs to one life of the server carries its number, and is nothing after that life.
 #[derive(Debug, Clone)]
@@ -60,25 +62,21 @@ pub enum What {
     Resolve {
         extent: Extent,
     },
-    Timer {
+    /// A timer, a sweep, a lane or a sleeper comes up.
+    Wake {
         life: u32,
-        id: OrderId,
-    },
-    Load {
-        life: u32,
-        id: OrderId,
-    },
-    TakeUp {
-        life: u32,
-        id: OrderId,
-    },
-    Choose {
-        life: u32,
-        id: OrderId,
-        channel: Channel,
-        method: Method,
     },
     Scan {
+        life: u32,
+    },
+    LookIntoInbox {
+        life: u32,
+    },
+    Post {
+        life: u32,
+        key: (OrderId, u32),
+    },
+    LookIntoOutbox {
         life: u32,
     },
     Depart {
@@ -100,13 +98,18 @@ pub enum What {
         request: Request,
         copy: Copy,
     },
-    GroupEnds {
+    StoreAnswers {
         life: u32,
-    },
-    StoreBack {
-        life: u32,
+        lane: usize,
     },
     Land,
+    /// An order's row can neither be read nor written, and later it can again.
+    Damage {
+        buyer: usize,
+    },
+    Repair {
+        id: OrderId,
+    },
     Take {
         number: AttemptNumber,
     },
@@ -136,48 +139,55 @@ pub enum Copy {
 }
 
 pub struct World {
-    pub dice: Dice,
+    pub dice: Arc<Dice>,
+    pub scene: Arc<Scene>,
     pub weather: Weather,
+    habits: Habits,
     pub agenda: Agenda<What>,
-    pub store: Store,
     pub gateways: Gateways,
-    pub process: Option<Process>,
+    pub life: Option<Life>,
     pub buyers: Vec<Buyer>,
     lives: u32,
     /// Calls and orders so far, for their numbers.
     pub calls: u64,
     pub orders: u128,
-    /// Groups whose commit was told as lost and that may still be written.
-    pub late_groups: Vec<Vec<Unit>>,
+    pub late_groups: Vec<LateGroup>,
+    /// A lane has said that this process must not go on.
+    pub is_stopping: bool,
     /// When trouble ends.
     pub calm_at: Instant,
-    /// Until when the store answers nobody.
-    pub outage_until: Instant,
     /// Captures whose callback the gateway knows to have been heard.
     pub heard: BTreeSet<(AttemptNumber, String)>,
+    /// Webhooks that their receivers have taken.
+    pub received: BTreeSet<(OrderId, u32)>,
 }
 
 /// One whole run of a seed.
 pub fn run(seed: u64) {
-    let mut dice = Dice::new(seed);
-    let weather = Weather::draw(&mut dice);
-    trace::note(|| format!("{weather:?}"));
+    let dice = Arc::new(Dice::new(seed));
+    let weather = Weather::draw(&dice);
+    let habits = Habits::draw(&dice);
+    trace::note(|| format!("{weather:?} {habits:?}"));
+    let scene = Scene::new(dice.clone(), START, Store::new(habits.lanes, START));
     let mut world = World {
         agenda: Agenda::new(START),
-        store: Store::default(),
+        scene,
         gateways: Gateways::default(),
-        process: Some(Process::new(1)),
+        life: None,
         buyers: Vec::new(),
-        lives: 1,
+        lives: 0,
         calls: 0,
         orders: 0,
         late_groups: Vec::new(),
-        outage_until: START,
+        is_stopping: false,
         calm_at: START,
         heard: BTreeSet::new(),
+        received: BTreeSet::new(),
         dice,
         weather,
+        habits,
     };
+    world.begin_life();
     let calm_at = people::arrive(&mut world);
     world.calm_at = calm_at;
     world.agenda.at(calm_at, What::Calm);
@@ -190,30 +200,36 @@ impl World {
         self.agenda.now
     }
 
+    pub fn store(&self) -> MutexGuard<'_, Store> {
+        self.scene.store()
+    }
+
     fn live(&mut self) {
         let mut happenings = 0;
         while let Some(what) = self.agenda.next() {
             if self.now() > self.calm_at.plus_ms(REST_MAX_MS) {
                 break;
             }
-            let now = self.now();
             if what.life().is_some_and(|life| !self.is_alive(life)) {
                 continue;
             }
+            let now = self.now();
+            self.scene.go_to(now);
             happenings += 1;
             assert!(happenings < HAPPENINGS_MAX, "the run does not come to rest");
             trace::note(|| format!("+{:>10} ms  {what:?}", now.since_ms(START)));
             self.happen(what);
             self.stir();
             auditor::look(self);
-            if self.dice.happens(self.weather.crash) {
+            if self.is_stopping || self.dice.happens(self.weather.crash) {
                 self.crash();
             }
+            self.plan();
         }
     }
 
     fn is_alive(&self, life: u32) -> bool {
-        self.process.as_ref().is_some_and(|process| process.life == life)
+        self.life.as_ref().is_some_and(|alive| alive.number == life)
     }
 
     fn happen(&mut self, what: What) {
@@ -228,21 +244,21 @@ impl World {
             }
             What::LastMoment { shown } => people::hurry(self, shown),
             What::Resolve { extent } => people::resolve(self, extent),
-            // An order that has left has no timers.
-            What::Timer { id, .. } => self.put(id, Letter::Timer),
-            What::Load { id, .. } => self.load(id),
-            What::TakeUp { id, .. } => self.take_up(id),
-            What::Choose { id, channel, method, .. } => self.look_up_and_choose(id, channel, method),
+            What::Wake { .. } => self.wake(),
             What::Scan { .. } => self.scan(),
+            What::LookIntoInbox { .. } => self.look_into_inbox(),
+            What::Post { key, .. } => self.post(key),
+            What::LookIntoOutbox { .. } => self.look_into_outbox(),
             What::Depart { call, .. } => self.depart(call),
             What::TimeOut { call, .. } => self.answer(call, None),
             What::Answer { call, reply, .. } => self.answer(call, Some(reply)),
             What::Arrive { number, account, request, copy } => {
                 self.arrive((number, account), &request, copy);
             }
-            What::GroupEnds { .. } => self.end_group(),
-            What::StoreBack { .. } => self.store_back(),
+            What::StoreAnswers { lane, .. } => self.store_answers(lane),
             What::Land => self.land(),
+            What::Damage { buyer } => self.damage(buyer),
+            What::Repair { id } => drop(self.store().damaged.remove(&id)),
             What::Take { number } => self.take(number),
             What::Decline { number } => {
                 let mood = if self.dice.happens(300) { Mood::Other } else { Mood::Plain };
@@ -253,7 +269,8 @@ impl World {
             What::Restart => self.restart(),
             What::Calm => {
                 self.weather = Weather::calm();
-                self.outage_until = self.now();
+                self.scene.end_outage_at(self.now());
+                self.store().damaged.clear();
                 // What no rule can end is for a person to end, with the channel's word in hand.
                 for wait_ms in [HOUR, DAY, 2 * DAY, 3 * DAY, 4 * DAY] {
                     self.agenda.after(wait_ms, What::Resolve { extent: Extent::Endless });
@@ -264,384 +281,252 @@ impl World {
 
     /// Something that belongs to the life of the server that now is.
     pub fn later(&mut self, span_ms: i64, what: impl FnOnce(u32) -> What) {
-        if let Some(process) = &self.process {
-            self.agenda.after(span_ms, what(process.life));
+        if let Some(life) = &self.life {
+            self.agenda.after(span_ms, what(life.number));
         }
     }
 
-    pub fn actor(&mut self, id: OrderId) -> Option<&mut Actor> {
-        self.process.as_mut()?.actors.get_mut(&id)
+    fn damage(&mut self, buyer: usize) {
+        let Some(id) = self.store().by_name(&self.buyers[buyer].name()) else { return };
+        self.store().damaged.insert(id);
+        let span_ms = self.dice.pick(&[100, 2 * SECOND, MINUTE, 20 * MINUTE]);
+        self.agenda.after(span_ms, What::Repair { id });
     }
 
     // --- life and death --------------------------------------------------------------------------------------------
 
     fn crash(&mut self) {
-        let Some(mut process) = self.process.take() else { return };
+        self.is_stopping = false;
+        let Some(mut life) = self.life.take() else { return };
         trace::note(|| "         the process crashes".to_owned());
-        if let Some(group) = process.committing.take() {
-            self.late_groups.push(group.into_iter().map(|pending| pending.unit).collect());
+        for (lane, asked) in std::mem::take(&mut life.asked) {
+            match asked {
+                Asked::Commit(group) => self.late_groups.push((lane, group)),
+                Asked::Beat { .. } | Asked::FindLosers(_) => {}
+            }
         }
+        drop(life);
+        self.scene.forget_sleepers();
         let down_ms = self.dice.between(self.weather.down_ms);
         self.agenda.after(down_ms, What::Restart);
     }
 
-    /// Of the store in this life of the server: another one in each.
-    pub fn incarnation(&self) -> Incarnation {
-        let life = u16::try_from(self.lives).expect("a server has few lives");
-        Incarnation::default().another(life)
-    }
-
     fn restart(&mut self) {
         // Taking the store over waits for what was under way there, and fences the rest out.
-        for group in std::mem::take(&mut self.late_groups) {
+        for (lane, group) in std::mem::take(&mut self.late_groups) {
             if self.dice.happens(500) {
-                self.write_late(&group);
+                self.write_late(lane, &group);
             }
         }
-        self.lives += 1;
-        self.process = Some(Process::new(self.lives));
+        self.begin_life();
         self.later(10, |life| What::Scan { life });
-        let dues: Vec<Instant> = self.store.rows().filter_map(|row| row.next_due_at).collect();
+        self.plan_inbox(10);
+        self.plan_outbox(10);
+        let dues: Vec<Instant> = self.store().rows().filter_map(|row| row.next_due_at).collect();
         let now = self.now();
         for due_at in dues {
             self.later(due_at.since_ms(now).max(0) + SECOND, |life| What::Scan { life });
         }
     }
 
-    // --- orders in memory ------------------------------------------------------------------------------------------
+    fn begin_life(&mut self) {
+        self.lives += 1;
+        let owners = self.store().take_over(incarnation(self.lives));
+        self.life = Some(Life::begin(self.lives, &self.scene, owners, &self.habits, START));
+    }
 
-    /// Puts a letter into the mailbox of an order that is in memory.
-    pub fn put(&mut self, id: OrderId, letter: Letter) {
-        if let Some(actor) = self.actor(id) {
-            actor.mailbox.push_back(letter);
+    // --- what goes on ----------------------------------------------------------------------------------------------
+
+    /// Lets everything go on that can, until nothing moves at this instant any more.
+    fn stir(&mut self) {
+        for _ in 0..STIRS_MAX {
+            let Some(life) = &mut self.life else { return };
+            match life.crew.choose() {
+                Some((number, way)) => {
+                    *lock(&life.ship.at_work) = way;
+                    life.crew.go_on(number);
+                    *lock(&life.ship.at_work) = None;
+                    life.moved_at = self.agenda.now;
+                    auditor::nobody_panicked(life);
+                    self.follow();
+                }
+                None if self.lanes_proceed() => {}
+                None => return,
+            }
+        }
+        panic!("it does not come to rest at this instant");
+    }
+
+    /// Takes up what the engine did to the world.
+    fn follow(&mut self) {
+        let Some(life) = &mut self.life else { return };
+        let calls = std::mem::take(&mut *lock(&life.ship.called));
+        let posted = std::mem::take(&mut *lock(&life.ship.posted));
+        let heard = std::mem::take(&mut *lock(&life.heard));
+        for key in std::mem::take(&mut *lock(&life.ship.delivered)) {
+            life.delivering.remove(&key);
+        }
+        auditor::left(life);
+        for (way, account, call) in calls {
+            self.call(way, account, call);
+        }
+        for key in posted {
+            let way_ms = self.dice.between((1, 500));
+            self.later(way_ms, |life| What::Post { life, key });
+        }
+        for heard in heard {
+            self.hear(heard);
         }
     }
 
-    /// Puts a letter into an order's mailbox, taking the order up if it is not in memory.
-    pub fn tell(&mut self, id: OrderId, letter: Letter) {
-        match self.actor(id) {
-            Some(actor) => actor.mailbox.push_back(letter),
-            None => self.activate(id, Some(letter)),
+    fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Created(Ok(placed)) => self.answered(&placed),
+            Heard::Asked(_, Ok(placed)) => self.answered(&placed),
+            Heard::Resolved(_, Ok(order)) => auditor::acknowledged(&self.store(), &order),
+            Heard::Created(Err(error)) => trace::note(|| format!("         refused: {error:?}")),
+            Heard::Asked(id, Err(error)) | Heard::Resolved(id, Err(error)) => self.refused(id, &error),
+            Heard::Notified(notice, end) => self.notified(notice, end),
+            Heard::Looked(found) => match found {
+                Found::More => self.later(50, |life| What::Scan { life }),
+                Found::NoMore if self.scene.is_out() => self.later(SECOND, |life| What::Scan { life }),
+                Found::NoMore => {}
+            },
         }
     }
 
-    fn activate(&mut self, id: OrderId, letter: Option<Letter>) {
-        let now = self.now();
-        let Some(process) = &mut self.process else { return };
-        process.actors.insert(id, Actor::loading(letter, now));
-        let load_ms = self.dice.between((0, 20));
-        self.later(load_ms, |life| What::Load { life, id });
+    fn answered(&self, placed: &Placed) {
+        auditor::acknowledged(&self.store(), &placed.order);
     }
 
-    /// A new order, not durable yet.
-    pub fn open(&mut self, order: Order, events: Vec<Event>, merchant: u32) {
-        let now = self.now();
-        let Some(process) = &mut self.process else { return };
-        let id = order.id;
-        let mut actor = Actor::loading(Some(Letter::Open { events, merchant }), now);
-        actor.phase = Phase::Resting(Box::new(Turn::new(order)));
-        process.actors.insert(id, actor);
+    fn refused(&self, id: OrderId, error: &AskError) {
+        trace::note(|| format!("         {id} refuses: {error:?}"));
+        let life = self.life.as_ref().expect("it has just answered");
+        auditor::refused(life, &self.store(), id, error, self.now());
     }
 
-    fn load(&mut self, id: OrderId) {
-        let now = self.now();
-        // Readers have connections of their own: some still reach the store, and see what may be about to change.
-        let is_away = now < self.outage_until && self.dice.happens(500);
-        let Some(process) = &mut self.process else { return };
-        if is_away {
-            process.actors.remove(&id);
-            return self.take_up_later(id);
+    fn notified(&mut self, notice: Notice, end: Result<Taken, AskError>) {
+        match end {
+            Ok(Taken::ByOrder) => auditor::callback_acknowledged(&self.store(), &notice),
+            Ok(Taken::ByInbox) => {
+                sights::note(Sight::CallbackParked);
+                auditor::callback_parked(&self.store(), &notice);
+                self.plan_inbox(INBOX_EVERY_MS);
+            }
+            Err(error) => return self.refused(notice.number.order, &error),
         }
-        let Some(order) = self.store.row(id).map(|row| row.load()) else {
-            process.actors.remove(&id);
+        if !self.dice.happens(self.weather.acknowledgement_lost) {
+            self.heard.insert((notice.number, notice.reference));
+        }
+    }
+
+    // --- time ------------------------------------------------------------------------------------------------------
+
+    /// Has the world woken when the engine next waits for time.
+    fn plan(&mut self) {
+        let now = self.now();
+        let Some(life) = &mut self.life else { return };
+        let lanes = life.ship.lanes.iter().filter_map(|lane| lanes::wakes_at(&lock(lane)));
+        let times =
+            lanes.chain(self.scene.wakes_at()).chain(life.directory.wakes_at()).chain(sweeps_at(life, &self.habits));
+        let Some(wakes_at) = times.min().map(|at| at.max(now.plus_ms(1))) else { return };
+        life.wakes.retain(|at| *at > now);
+        // Whoever wakes earlier plans again.
+        if life.wakes.first().is_none_or(|first| *first > wakes_at) {
+            life.wakes.insert(wakes_at);
+            let life = life.number;
+            self.agenda.at(wakes_at, What::Wake { life });
+        }
+    }
+
+    fn wake(&mut self) {
+        let now = self.now();
+        self.lanes_tick();
+        let Some(life) = &mut self.life else { return };
+        if life.directory.wakes_at().is_some_and(|at| at <= now) {
+            life.directory.tick(now);
+        }
+        if sweeps_at(life, &self.habits).is_none_or(|at| at > now) {
             return;
-        };
-        let Some(actor) = process.actors.get_mut(&id) else { return };
-        let mut turn = Box::new(Turn::new(order));
-        let mut shell = SimulatedShell { desk: process.desk.clone(), merchant: None, shown: None };
-        turn.resume(now, &mut shell);
-        if turn.machine().may_leave(now) {
-            actor.mailbox.push_back(Letter::Leave);
         }
-        actor.phase = Phase::Resting(turn);
-    }
-
-    fn take_up_later(&mut self, id: OrderId) {
-        if let Some(process) = &mut self.process {
-            process.retries.insert(id);
-        }
-        self.later(TAKE_UP_AGAIN_MS, |life| What::TakeUp { life, id });
-    }
-
-    fn take_up(&mut self, id: OrderId) {
-        let Some(process) = &mut self.process else { return };
-        if process.way == Way::Away {
-            return self.take_up_later(id);
-        }
-        process.retries.remove(&id);
-        if !process.actors.contains_key(&id) {
-            self.activate(id, None);
+        self.stir();
+        let Some(life) = &mut self.life else { return };
+        let moved_at = life.moved_at;
+        life.swept_at = now;
+        life.directory.sweep();
+        self.stir();
+        // A cell that was asked to leave and stays was told nothing by that.
+        if let Some(life) = &mut self.life {
+            life.moved_at = moved_at;
         }
     }
 
     fn scan(&mut self) {
-        let now = self.now();
-        let Some(process) = &mut self.process else { return };
-        if now < self.outage_until {
-            return self.later(SECOND, |life| What::Scan { life });
-        }
-        let mut due: Vec<(Instant, OrderId)> = self
-            .store
-            .rows()
-            .filter_map(|row| Some((row.next_due_at?, row.order.id)))
-            .filter(|place| place.0 <= now && process.cursor.is_none_or(|cursor| *place > cursor))
-            .collect();
-        due.sort_unstable();
-        process.cursor = due.last().copied().or(process.cursor);
-        for (_, id) in due {
-            if self.actor(id).is_none() {
-                self.activate(id, None);
-            }
-        }
-    }
-
-    /// Lets everything go on that can, until nothing moves at this instant any more.
-    fn stir(&mut self) {
-        loop {
-            self.perform_acts();
-            let Some(process) = &self.process else { return };
-            let ids: Vec<OrderId> = process.actors.keys().copied().collect();
-            let mut moved = false;
-            for id in ids {
-                moved |= self.advance(id) == Motion::Moved;
-                self.perform_acts();
-            }
-            moved |= self.begin_group() == Motion::Moved;
-            if !moved {
-                return;
-            }
-        }
-    }
-
-    fn advance(&mut self, id: OrderId) -> Motion {
-        let Some(actor) = self.actor(id) else { return Motion::Still };
-        match std::mem::replace(&mut actor.phase, Phase::Loading) {
-            Phase::Loading => Motion::Still,
-            Phase::Working { mut work, letter } => match poll(&mut work) {
-                None => {
-                    actor.phase = Phase::Working { work, letter };
-                    Motion::Still
-                }
-                Some((turn, end)) => {
-                    self.finish(id, turn, end, *letter);
-                    Motion::Moved
-                }
-            },
-            Phase::Resting(turn) => match actor.mailbox.pop_front() {
-                None => {
-                    actor.phase = Phase::Resting(turn);
-                    Motion::Still
-                }
-                Some(letter) => {
-                    self.begin(id, turn, letter);
-                    Motion::Moved
-                }
-            },
-        }
-    }
-
-    fn begin(&mut self, id: OrderId, mut turn: Box<Turn<Order>>, letter: Letter) {
-        let now = self.now();
-        let incarnation = self.incarnation();
-        let event = |fact| Event { at: now, incarnation, fact };
-        let (mut merchant_number, mut next_action) = (None, None);
-        let events = match &letter {
-            Letter::Open { events, merchant } => {
-                merchant_number = Some(*merchant);
-                events.clone()
-            }
-            Letter::Fact { fact, shown, .. } => {
-                next_action = *shown;
-                vec![event(fact.clone())]
-            }
-            Letter::Choice { channel, method, .. } => self.choice(turn.machine(), *channel, *method),
-            Letter::Timer => vec![event(step::wake(turn.machine(), now))],
-            Letter::ChoiceFailed | Letter::Leave => Vec::new(),
+        let Some(life) = &mut self.life else { return };
+        // One that is looking now will not see what has come due meanwhile.
+        let Some(mut finder) = lock(&life.finder).take() else {
+            return self.later(50, |life| What::Scan { life });
         };
-        let Some(process) = &mut self.process else { return };
-        let armed = process.actors.get(&id).and_then(|actor| actor.armed);
-        let phase = match &letter {
-            Letter::Leave if turn.machine().may_leave(now) => {
-                process.actors.remove(&id);
-                return;
-            }
-            Letter::Leave => Phase::Resting(turn),
-            Letter::ChoiceFailed => {
-                turn.give_up(Target::Choice);
-                Phase::Resting(turn)
-            }
-            // A timer that was armed anew is not this one.
-            Letter::Timer if armed.is_none_or(|armed| armed > now) => Phase::Resting(turn),
-            Letter::Open { .. } | Letter::Fact { .. } | Letter::Choice { .. } | Letter::Timer => {
-                let work = process.work(turn, events, (merchant_number, next_action));
-                Phase::Working { work, letter: Box::new(letter) }
-            }
-        };
-        if let Some(actor) = process.actors.get_mut(&id) {
-            actor.phase = phase;
+        let place = life.finder.clone();
+        life.ask(async move {
+            let found = finder.slice().await;
+            *lock(&place) = Some(finder);
+            Heard::Looked(found)
+        });
+    }
+
+    fn plan_inbox(&mut self, wait_ms: i64) {
+        let Some(life) = &mut self.life else { return };
+        if std::mem::replace(&mut life.looks_into_inbox, Look::Planned) == Look::Needless {
+            self.later(wait_ms, |life| What::LookIntoInbox { life });
         }
     }
 
-    /// What a choice of a channel means to this order, as the server's actor puts it together.
-    pub fn choice(&mut self, order: &Order, channel: Channel, method: Method) -> Vec<Event> {
-        let now = self.now();
-        let incarnation = self.incarnation();
-        let event = |fact| Event { at: now, incarnation, fact };
-        let mut events = vec![event(Fact::ChannelChosen { channel, method })];
-        match order.state {
-            State::Created => {
-                let account = Account::new(channel, self.dice.pick(&["default", "second"]));
-                let risk = self.dice.happens(5).then(|| "refused_payer".into());
-                let waits = self.process.as_mut().and_then(|process| process.breaker(&account).is_open(now));
-                let health = if waits.is_some() { Health::Down } else { Health::Up };
-                let facts = Facts { channel, method, account: Some(account), health, risk };
-                let verdict = validate(order, &facts, now);
-                events.push(event(Fact::Validated { channel, method, verdict }));
-            }
-            State::Validating | State::Submitted | State::Succeeded | State::Failed => {}
-        }
-        events
-    }
-
-    fn finish(&mut self, id: OrderId, turn: Box<Turn<Order>>, end: End, letter: Letter) {
-        let asker = match letter {
-            Letter::Open { .. } => Asker::Client,
-            Letter::Fact { asker, .. } | Letter::Choice { asker, .. } => asker,
-            Letter::ChoiceFailed | Letter::Timer | Letter::Leave => Asker::Nobody,
-        };
-        match end {
-            Ok(()) => {
-                self.answer_asker(turn.machine(), asker);
-                let now = self.now();
-                let Some(actor) = self.actor(id) else { return };
-                if turn.machine().may_leave(now) {
-                    actor.mailbox.push_back(Letter::Leave);
-                }
-                actor.phase = Phase::Resting(turn);
-            }
-            Err(TurnError::Refused(refusal)) => {
-                trace::note(|| format!("         refused: {refusal:?}"));
-                auditor::refused(turn.machine(), &refusal, self.now());
-                if let Some(actor) = self.actor(id) {
-                    actor.phase = Phase::Resting(turn);
-                }
-            }
-            Err(TurnError::Lost(error)) => {
-                trace::note(|| format!("         {id} is lost: {error:?}"));
-                if let Some(process) = &mut self.process {
-                    process.actors.remove(&id);
-                }
-                match (error, turn.machine().version) {
-                    (WriteError::Culprit(why), _) => panic!("a unit was refused: {why}"),
-                    (WriteError::ReferenceTaken, _) => panic!("the gateways give no reference twice"),
-                    (
-                        WriteError::Overloaded | WriteError::Duplicate | WriteError::Away | WriteError::Conflict(_),
-                        0,
-                    ) => {}
-                    (
-                        WriteError::Overloaded
-                        | WriteError::Duplicate
-                        | WriteError::Away
-                        | WriteError::Conflict(_)
-                        | WriteError::Unknown,
-                        _,
-                    ) => self.take_up_later(id),
-                }
-            }
+    pub fn plan_outbox(&mut self, wait_ms: i64) {
+        let Some(life) = &mut self.life else { return };
+        if std::mem::replace(&mut life.looks_into_outbox, Look::Planned) == Look::Needless {
+            self.later(wait_ms, |life| What::LookIntoOutbox { life });
         }
     }
 
-    fn answer_asker(&mut self, order: &Order, asker: Asker) {
-        match asker {
-            Asker::Nobody => {}
-            Asker::Client => auditor::acknowledged(&self.store, order),
-            Asker::Gateway(notice) => {
-                auditor::acknowledged(&self.store, order);
-                auditor::callback_acknowledged(&self.store, &notice);
-                if !self.dice.happens(self.weather.acknowledgement_lost) {
-                    self.heard.insert((notice.number, notice.reference));
-                }
-            }
+    fn look_into_inbox(&mut self) {
+        let is_empty = self.store().inbox().next().is_none();
+        let Some(life) = &mut self.life else { return };
+        life.looks_into_inbox = Look::Needless;
+        if is_empty {
+            return;
         }
-    }
-
-    fn perform_acts(&mut self) {
-        let Some(process) = &self.process else { return };
-        let acts = std::mem::take(&mut process.desk.borrow_mut().acts);
-        for (order, act) in acts {
-            match act {
-                Act::Note => auditor::noted(&self.store, &order),
-                Act::Perform(effect) => self.perform(&order, effect),
-                Act::Withdraw { ordinal } => {
-                    let attempt = order.attempt(ordinal).expect("what is withdrawn is an attempt");
-                    self.withdraw(order.number(attempt));
-                }
-            }
-        }
-    }
-
-    fn perform(&mut self, order: &Order, effect: Effect) {
-        trace::note(|| format!("         → {effect:?} of {}", order.id));
-        let id = order.id;
-        match effect {
-            Effect::ArmTimer { at } => {
-                let now = self.now();
-                // What is due before its commit ended comes up at once.
-                let at = at.max(now);
-                if let Some(actor) = self.actor(id) {
-                    actor.armed = Some(at);
-                }
-                self.later(at.since_ms(now), |life| What::Timer { life, id });
-            }
-            Effect::Choose { channel, method } => {
-                let look_ms = self.dice.between((1, 50));
-                self.later(look_ms, |life| What::Choose { life, id, channel, method });
-            }
-            Effect::Submit { .. }
-            | Effect::Query { .. }
-            | Effect::Close { .. }
-            | Effect::Refund { .. }
-            | Effect::QueryRefund { .. } => self.call(order, effect),
-        }
-    }
-
-    fn look_up_and_choose(&mut self, id: OrderId, channel: Channel, method: Method) {
-        let is_away = self.now() < self.outage_until;
-        let found = Letter::Choice { channel, method, asker: Asker::Nobody };
-        self.put(id, if is_away { Letter::ChoiceFailed } else { found });
+        self.plan_inbox(INBOX_EVERY_MS);
+        let Some(life) = &mut self.life else { return };
+        let inbox = life.inbox.clone();
+        life.crew.add(Box::pin(async move {
+            // It is told of orders that are back only while something is known to lie there.
+            let _ = inbox.measure().await;
+            inbox.look_through().await;
+        }));
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Motion {
-    Moved,
-    Still,
+/// When cells are next asked to leave, while there are some that may have become idle since they were last.
+fn sweeps_at(life: &Life, habits: &Habits) -> Option<Instant> {
+    let span_ms = habits.idle_ms + SECOND;
+    let may_be_idle = life.directory.active() > 0 && life.moved_at.plus_ms(span_ms) > life.swept_at;
+    may_be_idle.then(|| life.swept_at.plus_ms(span_ms))
 }
 
 impl What {
     /// The life of the server that it belongs to.
     fn life(&self) -> Option<u32> {
         match self {
-            What::Timer { life, .. }
-            | What::Load { life, .. }
-            | What::TakeUp { life, .. }
-            | What::Choose { life, .. }
+            What::Wake { life }
             | What::Scan { life }
+            | What::LookIntoInbox { life }
+            | What::Post { life, .. }
+            | What::LookIntoOutbox { life }
             | What::Depart { life, .. }
             | What::TimeOut { life, .. }
             | What::Answer { life, .. }
-            | What::GroupEnds { life }
-            | What::StoreBack { life } => Some(*life),
+            | What::StoreAnswers { life, .. } => Some(*life),
             What::Create { .. }
             | What::Pay { .. }
             | What::Cancel { .. }
@@ -651,6 +536,8 @@ impl What {
             | What::Resolve { .. }
             | What::Arrive { .. }
             | What::Land
+            | What::Damage { .. }
+            | What::Repair { .. }
             | What::Take { .. }
             | What::Decline { .. }
             | What::Lie { .. }

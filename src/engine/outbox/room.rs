@@ -4,15 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use super::Key;
 
-/// Webhooks in memory at once, waiting or under way (some 3 KiB each).
-const ROOM: usize = 8_192;
 /// A host may have this part of what is left, so that dozens of dead hosts that come one after the other leave room
 /// for one that lives, and as webhooks leave, all come to have the same.
 const SHARE: usize = 8;
 
-/// Bounded by `ROOM`.
-#[derive(Default)]
+#[derive(Debug)]
 pub struct Room {
+    places: usize,
     inside: HashSet<Key>,
     by_host: HashMap<String, usize>,
 }
@@ -30,8 +28,12 @@ pub enum Entrance {
 }
 
 impl Room {
+    pub fn new(places: usize) -> Self {
+        Room { places, inside: HashSet::new(), by_host: HashMap::new() }
+    }
+
     pub fn left(&self) -> usize {
-        ROOM.saturating_sub(self.inside.len())
+        self.places.saturating_sub(self.inside.len())
     }
 
     pub fn enter(&mut self, key: Key, host: &str) -> Entrance {
@@ -67,6 +69,7 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ROOM;
     use super::*;
     use crate::domain::id::OrderId;
 
@@ -81,7 +84,7 @@ mod tests {
 
     #[test]
     fn dozens_of_dead_hosts_leave_room_for_another() {
-        let mut room = Room::default();
+        let mut room = Room::new(ROOM);
         assert_eq!(fill(&mut room, 0), ROOM / (SHARE + 1));
         for host in 1..40 {
             assert!(fill(&mut room, host) > 0, "host {host}");
@@ -91,7 +94,7 @@ mod tests {
 
     #[test]
     fn who_leaves_makes_room_for_its_host() {
-        let mut room = Room::default();
+        let mut room = Room::new(ROOM);
         fill(&mut room, 7);
         assert_eq!(room.enter(key(7, 20_000), "7"), Entrance::HostFull);
         assert_eq!(room.enter(key(7, 0), "7"), Entrance::Inside);
@@ -107,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_full_room_is_told_from_a_host_that_has_its_share() {
-        let mut room = Room::default();
+        let mut room = Room::new(ROOM);
         for host in 0..ROOM {
             room.enter(key(host, 0), &host.to_string());
         }

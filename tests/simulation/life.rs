@@ -1,0 +1,236 @@
+//! One life of the server: the true engine on the world's ports, and whatever of it waits for something. All of it dies
+//! with the process.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tongbao::config;
+use tongbao::domain::id::{Account, AttemptNumber, OrderId, Round};
+use tongbao::domain::order::Order;
+use tongbao::domain::pay_link::PayLinks;
+use tongbao::domain::time::Instant;
+use tongbao::engine::ask::{AskError, Placed, Taken};
+use tongbao::engine::directory::{Bounds, Directory};
+use tongbao::engine::finder::{Finder, Found};
+use tongbao::engine::homes::Homes;
+use tongbao::engine::inbox::{self, Inbox};
+use tongbao::engine::lane::{self, Lane, Try};
+use tongbao::engine::order::Orders;
+use tongbao::engine::order::desk::Desk;
+use tongbao::engine::supervisor;
+use tongbao::engine::unreadable::UnreadableRows;
+use tongbao::store::{Owner, Unit};
+
+use crate::crew::{Crew, Porter, WayNumber, Yard};
+use crate::gateways::Request;
+use crate::ports::{Port, Ship, Verdict};
+use crate::scene::{Scene, lock};
+use crate::weather::Habits;
+
+/// A callback on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    pub number: AttemptNumber,
+    pub account: Account,
+    pub reference: String,
+    pub amount_minor: i64,
+    pub tries: usize,
+}
+
+/// A call to a channel, from the moment the engine made it.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub number: AttemptNumber,
+    pub account: Account,
+    pub question: Question,
+    /// None: the attempt's request is to be read from the store first.
+    pub request: Option<Request>,
+    pub withdrawn: Arc<AtomicBool>,
+    pub tries: usize,
+    /// When it left, as far as it did.
+    pub asked_at: Instant,
+    /// Whose cell made it.
+    pub way: Option<WayNumber>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    Submit { send: u32 },
+    Query,
+    Close,
+    Refund { capture: u16, round: Round },
+    QueryRefund { capture: u16, round: Round },
+}
+
+impl From<&supervisor::Question> for Question {
+    fn from(asked: &supervisor::Question) -> Self {
+        match asked {
+            supervisor::Question::Submit { send, .. } => Question::Submit { send: *send },
+            supervisor::Question::Query => Question::Query,
+            supervisor::Question::Close => Question::Close,
+            supervisor::Question::Refund { capture, round, .. } => {
+                Question::Refund { capture: *capture, round: *round }
+            }
+            supervisor::Question::QueryRefund { capture, round, .. } => {
+                Question::QueryRefund { capture: *capture, round: *round }
+            }
+        }
+    }
+}
+
+/// What somebody outside hears of what they asked.
+pub enum Heard {
+    Created(Result<Placed, AskError>),
+    Asked(OrderId, Result<Placed, AskError>),
+    Resolved(OrderId, Result<Order, AskError>),
+    Notified(Notice, Result<Taken, AskError>),
+    Looked(Found),
+}
+
+/// What a lane has asked the store.
+pub enum Asked {
+    Commit(Try<Unit>),
+    Beat { epoch: i64 },
+    FindLosers(Try<Unit>),
+}
+
+pub struct Life {
+    pub number: u32,
+    pub ship: Arc<Ship>,
+    pub crew: Crew,
+    pub yard: Arc<Yard>,
+    pub directory: Arc<Directory<Orders>>,
+    pub desk: Desk,
+    pub inbox: Arc<Inbox>,
+    /// None while it looks.
+    pub finder: Arc<Mutex<Option<Finder>>>,
+    pub heard: Arc<Mutex<Vec<Heard>>>,
+    pub asked: BTreeMap<usize, Asked>,
+    pub calls: BTreeMap<u64, Call>,
+    /// Since when orders are in memory.
+    pub active_since: BTreeMap<OrderId, Instant>,
+    /// When something last went on, and until when the sweeps have looked.
+    pub moved_at: Instant,
+    pub swept_at: Instant,
+    /// Wakes that are on the agenda.
+    pub wakes: BTreeSet<Instant>,
+    /// Webhooks that are on their way to their receivers.
+    pub delivering: BTreeSet<(OrderId, u32)>,
+    /// Whether a look is on the agenda already.
+    pub looks_into_outbox: Look,
+    pub looks_into_inbox: Look,
+}
+
+/// A look that is repeated while there is anything to be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Look {
+    #[default]
+    Needless,
+    Planned,
+}
+
+impl Life {
+    pub fn begin(number: u32, scene: &Arc<Scene>, owners: Vec<Owner>, habits: &Habits, start: Instant) -> Self {
+        let now = scene.now();
+        let bounds =
+            lane::Bounds { group_max: 8, new_streams_max: habits.new_orders_max, beat: Duration::from_secs(2) };
+        let since = Duration::from_millis(u64::try_from(now.since_ms(start)).expect("time goes on"));
+        let lane = |owner| Mutex::new(Lane::<Unit, oneshot::Sender<Verdict>>::new(owner, bounds, habits.doubt, since));
+        let ship = Arc::new(Ship {
+            scene: scene.clone(),
+            life: number,
+            epochs: owners.iter().map(|owner| owner.epoch).collect(),
+            lanes: owners.into_iter().map(lane).collect(),
+            called: Mutex::default(),
+            posted: Mutex::default(),
+            delivered: Mutex::default(),
+            breakers: Mutex::default(),
+            at_work: Mutex::default(),
+            lost: Mutex::default(),
+            ever_lost: Mutex::default(),
+            whose: Mutex::default(),
+            unknown: Mutex::default(),
+            writing: Mutex::default(),
+        });
+        let port = Arc::new(Port(ship.clone()));
+        let (bell, rung) = inbox::bell();
+        let orders = Orders {
+            time: port.clone(),
+            reads: port.clone(),
+            lanes: port.clone(),
+            accounts: port.clone(),
+            advice: port.clone(),
+            outbox: port.clone(),
+            parked: Arc::new(bell),
+            links: Arc::new(PayLinks::new("https://pay.test", &[7; 32])),
+        };
+        let yard = Arc::<Yard>::default();
+        let bounds = Bounds { in_memory_max: habits.in_memory_max, idle_ms: habits.idle_ms };
+        let porter = Box::new(Porter(yard.clone()));
+        let directory = Directory::new(Arc::new(orders), porter, port.clone(), bounds, vec![1_000, 5_000, 300_000]);
+        let desk = Desk::new(directory.clone(), Duration::from_secs(3));
+        let unreadable = Arc::<UnreadableRows>::default();
+        let inbox = Inbox::new(port.clone(), port.clone(), port.clone(), desk.clone(), unreadable, 1_000, &rung);
+        let inbox = Arc::new(inbox);
+        let settings = config::Orders {
+            scan_ms: 1_000,
+            scan_page: habits.page,
+            takeup_per_second: 20 * habits.page,
+            inbox_max: 1_000,
+            idle_ms: habits.idle_ms,
+            in_memory_max: habits.in_memory_max,
+            quarantine_retry_ms: vec![1_000],
+        };
+        let homes = Homes::new(vec![directory.clone()]);
+        let finder = Finder::new(port.clone(), port, homes, &settings);
+        let mut crew = Crew::new(yard.clone(), scene.dice.clone());
+        let serving = inbox.clone();
+        crew.add(Box::pin(async move { serving.serve(rung).await }));
+        Life {
+            number,
+            ship,
+            crew,
+            yard,
+            directory,
+            desk,
+            inbox,
+            finder: Arc::new(Mutex::new(Some(finder))),
+            heard: Arc::default(),
+            asked: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            active_since: BTreeMap::new(),
+            moved_at: now,
+            swept_at: now,
+            wakes: BTreeSet::new(),
+            delivering: BTreeSet::new(),
+            looks_into_outbox: Look::default(),
+            looks_into_inbox: Look::default(),
+        }
+    }
+
+    /// Has something asked from outside, and heard once it is answered.
+    pub fn ask(&mut self, asking: impl Future<Output = Heard> + 'static) {
+        let heard = self.heard.clone();
+        self.crew.add(Box::pin(async move {
+            let end = asking.await;
+            lock(&heard).push(end);
+        }));
+    }
+
+    /// Whether a call about this order is under way.
+    pub fn is_calling(&self, id: OrderId) -> bool {
+        self.calls.values().any(|call| call.number.order == id)
+    }
+
+    /// Whether its cell is at work, or waits for the store in the middle of it.
+    pub fn is_at_work(&self, id: OrderId) -> bool {
+        lock(&self.ship.whose).iter().any(|(way, whose)| *whose == id && self.crew.is_busy(*way))
+    }
+
+    pub fn is_active(&self, id: OrderId) -> bool {
+        self.directory.is_active(id.as_u128())
+    }
+}

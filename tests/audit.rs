@@ -12,16 +12,18 @@ use sqlx::Connection;
 use tokio::process::Command;
 use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::event::{Created, Event, Fact, Finding, RefundOutcome, SendOutcome, Verdict, Write};
+use tongbao::domain::form::Form;
 use tongbao::domain::id::{Account, AttemptNumber, Incarnation, OrderId, PlatformId, Round};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
+use tongbao::domain::request::{Asked, Request};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
 use tongbao::domain::step::{create, decide};
 use tongbao::domain::time::{Instant, TimeScale};
+use tongbao::domain::view::Metadata;
 use tongbao::store::{
-    self, AttemptRow, CaptureRow, Group, Head, NextActionChange, OrderRow, Request, Row, StepUnit, Store, UniqueName,
-    Unit,
+    self, AttemptRow, CaptureRow, Group, Head, NextActionChange, OrderRow, Row, StepUnit, Store, UniqueName, Unit,
 };
 
 const START: Instant = Instant(1_760_000_000_000);
@@ -101,8 +103,21 @@ impl Writing<'_> {
         };
         let request = Request {
             merchant_order_id: format!("m{digit}").into(),
-            body: "{}".into(),
             webhook_url: None,
+            asked: Asked {
+                amount: "200.00".into(),
+                attempts_max: 5,
+                channel: None,
+                currency: Currency::parse("CNY").expect("a currency"),
+                description: "tea".into(),
+                expires_in: 3_600,
+                form: Form,
+                metadata: Metadata::new(),
+                method: None,
+                return_url: None,
+                trace: None,
+                webhook_url: None,
+            },
             payer: None,
         };
         let order = create(&facts, START);
@@ -205,7 +220,7 @@ async fn right_books_pass() {
 /// Every kind of damage is found, and said what it is.
 #[actix_web::test]
 async fn tampered_stores_are_found_out() {
-    let table: [(&str, &'static str, &str); 12] = [
+    let table: [(&str, &'static str, &str); 13] = [
         (
             "an entry out of balance",
             "UPDATE entries SET lines = replace(lines, '20060', '20061') WHERE entry = 'payment'",
@@ -241,6 +256,7 @@ async fn tampered_stores_are_found_out() {
             "UPDATE journal SET body = CAST(replace(CAST(body AS TEXT), '20060', '20059') AS BLOB) WHERE version = 4",
             "another order than is stored",
         ),
+        ("an unreadable request", "UPDATE orders SET request = '{}' WHERE merchant_order_id = 'm3'", "cannot be read"),
         ("an unreadable journal", "UPDATE journal SET body = x'5b' WHERE version = 3", "cannot be read"),
         ("an order that nobody would find", "UPDATE heads SET next_due_at = NULL", "would be found"),
     ];

@@ -15,7 +15,7 @@ use support::postgres;
 use support::process::{Kind, Site};
 use support::proxy::{Cut, Proxy};
 use support::receiver::DELIVERY;
-use support::{app, eventually, seconds};
+use support::{app, eventually, seconds, unique};
 use tokio::task::JoinHandle;
 use tongbao::domain::id::OrderId;
 
@@ -165,6 +165,63 @@ async fn rule_15_an_io_error_at_commit_stops_the_process() {
         assert_eq!(client.order(id).await["state"], "created");
     }
     app.finish().await;
+}
+
+/// An order whose request or payer cannot be read is nobody's guess: it rests until a person has repaired the row.
+async fn a_damaged_request_or_payer_quarantines_its_order(kind: Kind) {
+    const SETTINGS: &str = "[orders]\nquarantine_retry_ms = [300]\n";
+    let mut app = app::start_with(kind, SETTINGS).await;
+    let client = app.client();
+    // It is asked for every few seconds.
+    let open = with(an_order("sim:never"), json!({ "payer": { "id": "u-1" } }));
+    let create =
+        async || client.create(&with(open.clone(), json!({ "merchant_order_id": unique("m") }))).await.order(201);
+    let (by_request, by_payer) = (create().await, create().await);
+    let ids = [text(&by_request, "id"), text(&by_payer, "id")];
+    app.server.stop().await;
+    let mut beside = Beside::of(&app.site).await;
+    let name = text(&by_request, "merchant_order_id");
+    beside.run(&format!("UPDATE orders SET request = '?' || request WHERE merchant_order_id = '{name}'")).await;
+    let name = text(&by_payer, "merchant_order_id");
+    let its = format!("order_id IN (SELECT id FROM orders WHERE merchant_order_id = '{name}')");
+    beside.run(&format!("UPDATE payers SET payer = '?' || payer WHERE {its}")).await;
+    app.restart();
+    app.ready().await;
+    eventually("both are held back", seconds(15), || async {
+        (app.metric("tongbao_orders_quarantined", "").await == 2.0).then_some(())
+    })
+    .await;
+    for id in ids {
+        assert_eq!(client.get(&format!("/v1/orders/{id}")).await.status, 500, "nothing is said of what cannot be read");
+    }
+    let other = client.create(&an_order("tea")).await.order(201);
+    client.reaches(text(&other, "id"), "succeeded", seconds(10)).await;
+
+    beside.run("UPDATE orders SET request = substr(request, 2) WHERE request LIKE '?%'").await;
+    beside.run("UPDATE payers SET payer = substr(payer, 2) WHERE payer LIKE '?%'").await;
+    beside.close().await;
+    for id in ids {
+        eventually("it is taken up again", seconds(10), || async {
+            matches!(client.cancel(id).await.status, 200 | 202).then_some(())
+        })
+        .await;
+        client.reaches(id, "failed", seconds(15)).await;
+    }
+    eventually("both are released", seconds(10), || async {
+        (app.metric("tongbao_orders_quarantined", "").await == 0.0).then_some(())
+    })
+    .await;
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn rule_16_a_damaged_request_or_payer_quarantines_its_order_on_sqlite() {
+    a_damaged_request_or_payer_quarantines_its_order(Kind::Sqlite).await;
+}
+
+#[actix_web::test]
+async fn rule_16_a_damaged_request_or_payer_quarantines_its_order_on_postgres() {
+    a_damaged_request_or_payer_quarantines_its_order(Kind::Postgres).await;
 }
 
 /// An order whose row cannot be read any more is held back. What its gateway says of it meanwhile is kept, and proves

@@ -4,6 +4,8 @@
 mod book;
 #[path = "store/cases.rs"]
 mod cases;
+#[path = "store/damage.rs"]
+mod damage;
 #[path = "store/directory.rs"]
 mod directory;
 #[path = "store/doubt.rs"]

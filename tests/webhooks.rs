@@ -12,14 +12,17 @@ use support::process::{Kind, Site};
 use support::{books, eventually, seconds};
 use tongbao::domain::channel::Channel;
 use tongbao::domain::event::{Created, Event, Fact, Write};
+use tongbao::domain::form::Form;
 use tongbao::domain::id::{Incarnation, OrderId, PlatformId};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Webhooks};
+use tongbao::domain::request::{Asked, Request};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
 use tongbao::domain::step;
 use tongbao::domain::time::{Instant, TimeScale};
-use tongbao::store::{Group, Head, NextActionChange, OrderRow, OutboxRow, Request, Row, StepUnit, UniqueName, Unit};
+use tongbao::domain::view::Metadata;
+use tongbao::store::{Group, Head, NextActionChange, OrderRow, OutboxRow, Row, StepUnit, UniqueName, Unit};
 
 /// More than a dispatcher looks through at once.
 const BACKLOG: u32 = 12_000;
@@ -68,8 +71,21 @@ fn cancelled(number: u32, at: Instant, webhook_url: &str) -> StepUnit {
     };
     let request = Request {
         merchant_order_id: format!("backlog-{number}").into(),
-        body: r#"{"amount":"200.00","currency":"CNY","description":"tea","metadata":{}}"#.into(),
         webhook_url: Some(webhook_url.into()),
+        asked: Asked {
+            amount: "200.00".into(),
+            attempts_max: 5,
+            channel: None,
+            currency: Currency::parse("CNY").expect("a currency"),
+            description: "tea".into(),
+            expires_in: 3_600,
+            form: Form,
+            metadata: Metadata::new(),
+            method: None,
+            return_url: None,
+            trace: None,
+            webhook_url: None,
+        },
         payer: None,
     };
     let order = &step.after;

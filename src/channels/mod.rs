@@ -26,10 +26,11 @@ use serde::{Deserialize, Serialize};
 use time::Date;
 
 use self::bill::Bill;
-use crate::domain::channel::Method;
+use crate::domain::channel::{Method, PayerFact};
 use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::{Account, AttemptNumber};
 use crate::domain::money::Currency;
+use crate::domain::payer;
 use crate::domain::time::Instant;
 use crate::domain::view::rfc3339;
 
@@ -133,6 +134,14 @@ pub struct Payer {
     pub openid: Option<String>,
     /// Where the payer's browser is.
     pub ip: Option<String>,
+}
+
+impl Payer {
+    /// Of who is stored to pay; nothing where nobody was named, or who was is erased.
+    pub fn of(stored: Option<&payer::Payer>) -> Self {
+        let told = |fact| stored.and_then(|payer| payer.told(fact));
+        Payer { openid: told(PayerFact::Openid), ip: told(PayerFact::Ip) }
+    }
 }
 
 /// Who pays is not shown.

@@ -72,6 +72,26 @@ pub(super) fn ask(method: crate::domain::channel::Method, currency: &str) -> sup
     }
 }
 
+/// Checks that an attempt's request is frozen as it always was, and that what was frozen so is still sent. The rows are
+/// kept for ever, see `tests/fixtures`.
+#[cfg(test)]
+pub(super) fn frozen_is_kept(adapter: &dyn Adapter, method: crate::domain::channel::Method, currency: &str) {
+    let name = format!("{}-{}.json", adapter.account().channel(), method.name());
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/rows-1/frozen").join(name);
+    let frozen = adapter.freeze(&ask(method, currency));
+    if std::env::var_os("WRITE_ROWS").is_some() && !path.exists() {
+        std::fs::write(&path, format!("{frozen}\n")).expect("the row is written");
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let kept = kept.trim_end();
+    assert_eq!(&*frozen, kept, "{}", path.display());
+    let completed = adapter.complete(kept, &PAYER).expect("the payer is told");
+    match adapter.submit(&completed, &stamp()) {
+        super::Submission::Call(_) => {}
+        super::Submission::Carried(carried) => assert_eq!(carried.outcome, SendOutcome::Accepted { reference: None }),
+    }
+}
+
 /// Headers as lines of `name: value` up to an empty one, and the body behind it.
 pub(super) fn message(data: &[u8]) -> (Vec<(String, String)>, &[u8]) {
     let mut headers = Vec::new();

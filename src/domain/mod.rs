@@ -6,6 +6,7 @@
 pub mod breaker;
 pub mod channel;
 pub mod event;
+pub mod form;
 pub mod id;
 pub mod ledger;
 pub mod machine;
@@ -16,6 +17,7 @@ pub mod partition;
 pub mod pay_link;
 pub mod payer;
 pub mod rates;
+pub mod request;
 pub mod retry;
 pub mod routing;
 pub mod rules;

@@ -10,7 +10,7 @@ use super::supervisor::{Call, SupervisorHandle};
 use crate::channels::{Adapter, Ask, CallbackError, Heard, Received};
 use crate::config::Config;
 use crate::config::accounts::DEFAULT_ACCOUNT;
-use crate::domain::channel::{Channel, Method};
+use crate::domain::channel::{Channel, Method, PayerFact};
 use crate::domain::id::{Account, PlatformId};
 use crate::domain::validation::{Facts, Health};
 
@@ -73,10 +73,11 @@ impl Accounts {
 
     /// The risk rule that a payer breaks, if any.
     fn broken_rule(&self, details: &Details) -> Option<Box<str>> {
-        let listed = |list: &[String], value: &Option<String>| value.as_ref().is_some_and(|value| list.contains(value));
-        if listed(&self.config.risk.refused_payers, &details.payer_id) {
+        let payer = details.payer.as_deref()?;
+        let risk = &self.config.risk;
+        if risk.refused_payers.contains(&payer.id) {
             Some("refused_payer".into())
-        } else if listed(&self.config.risk.refused_ips, &details.payer.ip) {
+        } else if payer.told(PayerFact::Ip).is_some_and(|ip| risk.refused_ips.contains(&ip)) {
             Some("refused_ip".into())
         } else {
             None

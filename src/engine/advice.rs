@@ -19,7 +19,7 @@ use crate::domain::channel::Channel;
 use crate::domain::id::{Account, PlatformId};
 use crate::domain::note::{AttemptEnd, Note};
 use crate::domain::order::Order;
-use crate::domain::payer::{PayerMark, PayerMarks};
+use crate::domain::payer::{Payer, PayerMark, PayerMarks};
 use crate::domain::routing::{Outlook, Policy, Standing, awaits_choice};
 use crate::domain::success::{BasisPoints, Ending, Tally, Window};
 use crate::domain::time::Instant;
@@ -86,8 +86,8 @@ impl RoutingStats {
         }
     }
 
-    /// The payer's marks; `payer` as the store keeps it.
-    pub fn marks(&self, platform: PlatformId, payer: Option<&str>) -> Vec<PayerMark> {
+    /// The payer's marks.
+    pub fn marks(&self, platform: PlatformId, payer: Option<&Payer>) -> Vec<PayerMark> {
         self.marks.of(platform, payer)
     }
 
@@ -131,9 +131,9 @@ impl Advice {
         Outlook { at, policy: self.stats.policy, channels: Channel::ALL.map(standing), last_channel: None }
     }
 
-    /// What the choice of a channel for this order rests on; `payer` as the store keeps it. What the payer used last is
+    /// What the choice of a channel for this order rests on. What the payer used last is
     /// looked up while somebody is to choose, and only then: orders that are being paid are most of all answers.
-    pub async fn outlook_for(&self, order: &Order, payer: Option<&str>) -> Outlook {
+    pub async fn outlook_for(&self, order: &Order, payer: Option<&Payer>) -> Outlook {
         let marks = if awaits_choice(order) { self.stats.marks(order.platform, payer) } else { Vec::new() };
         self.outlook_by(order, &marks).await
     }
@@ -196,7 +196,7 @@ impl ports::Advice for Advice {
         }
     }
 
-    fn marks(&self, platform: PlatformId, payer: Option<&str>) -> Vec<PayerMark> {
+    fn marks(&self, platform: PlatformId, payer: Option<&Payer>) -> Vec<PayerMark> {
         self.stats.marks(platform, payer)
     }
 
@@ -239,11 +239,13 @@ fn ended(notes: &[Note]) -> impl Iterator<Item = (&Account, AttemptEnd)> {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::domain::form::Form;
 
     #[test]
     fn the_newest_within_the_memory_is_the_last() {
         let stats = RoutingStats::new(&Config::load(&[]).unwrap().routing, &[7; 32]);
-        let payer = stats.marks(PlatformId(1), Some(r#"{"id":"u-1","openid":"o-1"}"#));
+        let payer = Payer { form: Form, id: "u-1".into(), ip: None, openid: Some("o-1".into()) };
+        let payer = stats.marks(PlatformId(1), Some(&payer));
         let now = Instant(1_767_225_600_000);
         let days_ago = |days: i64| now.plus_ms(-days * DAY_MS);
         let last = |payer, channel, at| LastChannel { payer, channel, at };

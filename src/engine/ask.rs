@@ -2,20 +2,16 @@
 
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
-use crate::channels::Payer;
 use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{Created, Finding, Refusal};
 use crate::domain::order::{AttemptState, Order};
-use crate::domain::payer::PayerMark;
-use crate::store::{Request, StoredOrder};
+use crate::domain::payer::{Payer, PayerMark};
+use crate::domain::request::{Asked, Request, Trace};
+use crate::store::StoredOrder;
 
 use super::letter::TellError;
-
-/// The trace that an order's calls and webhooks belong to (W3C trace context).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trace(pub u128);
 
 /// An order as a platform posted it, checked and priced.
 #[derive(Debug)]
@@ -50,25 +46,70 @@ pub struct Addressee {
     pub metadata: Box<RawValue>,
 }
 
+impl Addressee {
+    /// None where nobody wants to be told of the order.
+    pub fn of(request: &Request) -> Option<Arc<Self>> {
+        let url = request.webhook_url.as_deref()?;
+        let metadata = to_raw_value(&request.asked.metadata).expect("a map of texts is JSON");
+        Some(Arc::new(Addressee { url: url.into(), merchant_order_id: request.merchant_order_id.clone(), metadata }))
+    }
+}
+
 /// What of a request its attempts need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Details {
     pub description: String,
     pub return_url: Option<String>,
-    /// JSON of the payer who was named last; none in the details of a new order, whose request has it.
-    pub named: Option<Arc<str>>,
-    pub payer_id: Option<String>,
-    pub payer: Payer,
+    pub payer: Option<Arc<Payer>>,
+    pub kept: Kept,
+}
+
+/// Whether the payer of [`Details`] is stored for an attempt that is opened with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// With the request that creates the order.
+    ByRequest,
+    /// Only for the attempts before.
+    NotYet,
+}
+
+impl Details {
+    /// Of an order that is about to be created.
+    pub fn of_new(request: &Request) -> Self {
+        Details::of(&request.asked, request.payer.clone(), Kept::ByRequest)
+    }
+
+    /// Of an order that is there: whoever was named last pays.
+    pub fn of_stored(stored: &StoredOrder) -> Self {
+        Details::of(&stored.request.asked, stored.payer.clone(), Kept::NotYet)
+    }
+
+    fn of(asked: &Asked, payer: Option<Arc<Payer>>, kept: Kept) -> Self {
+        Details { description: asked.description.clone(), return_url: asked.return_url.clone(), payer, kept }
+    }
+
+    /// The same with another payer.
+    pub fn paid_by(&self, payer: Arc<Payer>) -> Self {
+        Details { payer: Some(payer), kept: Kept::NotYet, ..self.clone() }
+    }
+
+    /// Who is to be stored with an attempt that is opened with them.
+    pub fn to_be_kept(&self) -> Option<Arc<Payer>> {
+        match self.kept {
+            Kept::ByRequest => None,
+            Kept::NotYet => self.payer.clone(),
+        }
+    }
 }
 
 /// What is asked of an order that exists.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Command {
-    /// `payer` is JSON as the store keeps it; without it, who was named last pays.
+    /// Without a payer, who was named last pays.
     Pay {
         channel: Channel,
         method: Method,
-        payer: Option<Arc<str>>,
+        payer: Option<Arc<Payer>>,
     },
     Cancel,
 }

@@ -6,11 +6,11 @@
 use std::fmt;
 use std::io;
 
-use super::ask::Trace;
 use super::supervisor::{fresh_stamp, traceparent};
 use crate::channels::bill::{Bill, BillError, BillLine, Content};
 use crate::channels::sender::{self, Allowance, Transfer, Undelivered};
 use crate::channels::{Adapter, Answer, Outgoing};
+use crate::domain::request::Trace;
 
 /// What a bill may take.
 #[derive(Debug, Clone, Copy)]

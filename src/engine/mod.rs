@@ -25,7 +25,6 @@ pub mod order;
 pub mod outbox;
 pub mod ports;
 pub mod quarantine;
-pub mod request;
 pub mod slot;
 pub mod start;
 pub mod supervisor;

@@ -10,13 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::oneshot;
 
-use super::ask::{Details, Known, Placed};
+use super::ask::{Addressee, Details, Known, Placed};
 use super::clock::course::Certainty;
 use super::host::{Act, Errand, Hands, Hearing, Host, Loaded, Stored};
 use super::lane::{Admission, WriteError};
 use super::ports::{Accounts, Advice, Lanes, OrderReads, Outbox, Parked, Time};
-use super::request::{self, Original};
-use super::supervisor::{Call, Question, never_left};
+use super::supervisor::{Call, Original, Question, never_left};
 use super::webhooks::Letter;
 use crate::channels::NextAction;
 use crate::domain::channel::{Channel, Method};
@@ -26,12 +25,12 @@ use crate::domain::machine::Step;
 use crate::domain::note::Note;
 use crate::domain::order::{Attempt, Order, Reach, State, Wish};
 use crate::domain::pay_link::PayLinks;
+use crate::domain::payer::Payer;
+use crate::domain::request::Request;
 use crate::domain::step::{Target, wake};
 use crate::domain::time::Instant;
 use crate::domain::validation::{check_switch, validate};
-use crate::store::{
-    Claim, MessageKey, OutboxRow, Reply, Request, StepUnit, StoreError, StoredMessage, TakenMessage, Unit,
-};
+use crate::store::{Claim, MessageKey, OutboxRow, Reply, StepUnit, StoreError, StoredMessage, TakenMessage, Unit};
 
 /// Somebody who waits for the channel's answer.
 pub type Follower = oneshot::Sender<Placed>;
@@ -52,8 +51,8 @@ pub enum What {
     /// Facts from channels, payers, platforms and operators.
     Fact(Fact, Option<NextAction>),
     /// A channel was chosen; what is known of it is looked up when it is this letter's turn.
-    /// `payer` is JSON, where the choice names one.
-    Choice { channel: Channel, method: Method, details: Arc<Details>, payer: Option<Arc<str>> },
+    /// `payer` where the choice names one.
+    Choice { channel: Channel, method: Method, details: Arc<Details>, payer: Option<Arc<Payer>> },
     /// The switch that was wished for can be made; void if the wish has gone meanwhile.
     Switch { channel: Channel, method: Method, details: Arc<Details> },
     /// The store is away, so nothing could be looked up for the channel that was chosen.
@@ -91,7 +90,7 @@ pub struct Beside {
     details: Option<Arc<Details>>,
     next_action: Option<Arc<str>>,
     /// Who is named to pay from now on.
-    payer: Option<Arc<str>>,
+    payer: Option<Arc<Payer>>,
     claim: Option<Box<Claim>>,
     /// The message that this turn takes.
     taken: Option<TakenMessage>,
@@ -189,7 +188,7 @@ async fn details(reads: &dyn OrderReads, id: OrderId) -> Result<Option<Arc<Detai
     let stored = reads.order(id).await.inspect_err(|error| {
         tracing::warn!(order = %id, %error, "an order's request cannot be read");
     })?;
-    Ok(stored.map(|stored| Arc::new(request::details(&stored))))
+    Ok(stored.map(|stored| Arc::new(Details::of_stored(&stored))))
 }
 
 impl Host for Orders {
@@ -206,7 +205,7 @@ impl Host for Orders {
         let id = OrderId::from_u128(id);
         Box::pin(async move {
             let Some(stored) = self.reads.order(id).await? else { return Ok(None) };
-            let (trace, addressee) = request::trace_and_addressee(id, &stored.request);
+            let (trace, addressee) = (stored.request.asked.trace_of(id), Addressee::of(&stored.request));
             let payer = self.advice.marks(stored.order.platform, stored.payer.as_deref()).into();
             let hands = if self.lanes.is_ours(id.into(), stored.epoch) { Hands::Ours } else { Hands::Others };
             let stored_as = Stored { due_at: stored.next_due_at, hands };

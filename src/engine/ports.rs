@@ -14,7 +14,7 @@ use crate::domain::channel::{Channel, Method};
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId};
 use crate::domain::note::Note;
 use crate::domain::order::Order;
-use crate::domain::payer::PayerMark;
+use crate::domain::payer::{Payer, PayerMark};
 use crate::domain::routing::Outlook;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
@@ -88,8 +88,8 @@ pub trait Accounts: Send + Sync + 'static {
 /// How channels have done of late, and what payers paid by.
 pub trait Advice: Send + Sync + 'static {
     fn noted(&self, order: &Order, notes: &[Note]);
-    /// Hashes of the payer's identifiers; `payer` as the store keeps it.
-    fn marks(&self, platform: PlatformId, payer: Option<&str>) -> Vec<PayerMark>;
+    /// Hashes of the payer's identifiers.
+    fn marks(&self, platform: PlatformId, payer: Option<&Payer>) -> Vec<PayerMark>;
     /// What the choice of a channel rests on for an order as a step leaves it that is not committed yet.
     fn outlook_after<'a>(
         &'a self,

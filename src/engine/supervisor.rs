@@ -19,18 +19,24 @@ use actix::prelude::*;
 use gate::{Bounds, Full, Gate, Room};
 pub use renewable::Renewable;
 
-use super::ask::Trace;
 use super::clock::{self, course::Certainty};
-use super::request::Original;
 use crate::channels::sender::{self, Allowance, Undelivered};
-use crate::channels::{Adapter, Answer, Attempted, NextAction, Outgoing, Reading, RefundAsk, Stamp, Submission};
+use crate::channels::{Adapter, Answer, Attempted, NextAction, Outgoing, Payer, Reading, RefundAsk, Stamp, Submission};
 use crate::domain::breaker::{Admission, Breaker, Condition, Limits, Sign};
 use crate::domain::channel::Channel;
 use crate::domain::event::{CloseAnswer, Fact, Fault, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::{AttemptNumber, Round};
+use crate::domain::request::Trace;
 use crate::domain::time::Instant;
 use crate::domain::validation::Health;
 use crate::store::Store;
+
+/// An attempt's request, as every send of it is made from.
+#[derive(Debug)]
+pub struct Original {
+    pub frozen: Box<str>,
+    pub payer: Payer,
+}
 
 /// Where the answers go.
 pub trait Answers: Send + Sync + 'static {
@@ -288,7 +294,9 @@ async fn carry(desk: &Desk, call: &Call) -> Settled {
         Question::Submit { original: Some(original), .. } => Some(original.clone()),
         Question::Submit { original: None, .. } => {
             match desk.store.frozen(call.attempt.number.order, call.attempt.number.ordinal).await {
-                Ok(Some(frozen)) => Some(Arc::new(Original::from(frozen))),
+                Ok(Some(frozen)) => {
+                    Some(Arc::new(Original { frozen: frozen.request, payer: Payer::of(frozen.payer.as_ref()) }))
+                }
                 Ok(None) => return held_back("the attempt's request is not stored"),
                 Err(error) => return held_back(&error.to_string()),
             }

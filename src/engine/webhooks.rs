@@ -19,7 +19,6 @@ use tokio::sync::Semaphore;
 
 use addresses::{PublicOnly, is_public, literal_address};
 
-use super::ask::Trace;
 use super::clock;
 use super::lane::{Admission, Lanes};
 use super::outbox::{Found, Key, Look, Outbox, Post, ROOM, Rules};
@@ -28,6 +27,7 @@ use super::unreadable::{Table, UnreadableRows};
 use crate::channels::sender;
 use crate::config::{self, Config};
 use crate::domain::id::{OrderId, PlatformId};
+use crate::domain::request::Trace;
 use crate::domain::retry::Pace;
 use crate::store::{Delivery, OutboxRow, Store, Unit};
 

@@ -1,18 +1,16 @@
 //! An order as a platform posted it: checked field by field, completed with the defaults, comparable with its repeat.
 
-use std::net::IpAddr;
-
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 use super::address::{Addresses, URL_MAX};
 use super::json::{self, Json};
 use super::problem::{ApiError, Code};
-use crate::channels;
 use crate::domain::channel::{Channel, Method, PayerFact};
+use crate::domain::form::Form;
 use crate::domain::money::{self, Currency};
+use crate::domain::payer::Payer;
+use crate::domain::request::{Asked, Request, Trace};
 use crate::domain::view::Metadata;
-use crate::engine::ask::{Details, Trace};
-use crate::store::Request;
 
 pub const FIELDS: [&str; 12] = [
     "merchant_order_id",
@@ -42,34 +40,8 @@ const ATTEMPTS_MAX_DEFAULT: i64 = 5;
 pub struct Draft {
     pub merchant_order_id: Box<str>,
     pub amount_minor: i64,
-    pub payer: Option<Payer>,
-    pub trace: Option<Trace>,
-    pub body: Body,
-}
-
-/// What is stored of a request beside its name and its payer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Body {
-    pub amount: String,
-    pub attempts_max: u8,
-    pub channel: Option<Channel>,
-    pub currency: Currency,
-    pub description: String,
-    pub expires_in: u32,
-    pub metadata: Metadata,
-    pub method: Option<Method>,
-    pub return_url: Option<String>,
-    /// The trace that the first request belonged to; no part of what was asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trace: Option<String>,
-    pub webhook_url: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Payer {
-    pub id: String,
-    pub ip: Option<IpAddr>,
-    pub openid: Option<String>,
+    pub payer: Option<Arc<Payer>>,
+    pub asked: Asked,
 }
 
 impl Draft {
@@ -87,7 +59,7 @@ impl Draft {
                 ApiError::field(Code::DescriptionInvalid, "description", "1 to 127 characters, no control characters")
             })?,
         };
-        let payer = optional_payer(fields.take("payer"))?;
+        let payer = optional_payer(fields.take("payer"))?.map(Arc::new);
         let mut address = |name: &'static str, code| match fields.take(name) {
             Json::Null => Ok(None),
             given => address(given, addresses).map(Some).map_err(|why| ApiError::field(code, name, why)),
@@ -105,101 +77,53 @@ impl Draft {
             given => metadata(given)?,
         };
         if let Some((channel, method)) = choice {
-            require(channel, method, payer.as_ref())?;
+            require(channel, method, payer.as_deref())?;
         }
-        let body = Body {
+        let asked = Asked {
             amount: money::format_minor(amount_minor, currency),
             attempts_max,
             channel: choice.map(|(channel, _)| channel),
             currency,
             description,
             expires_in,
+            form: Form,
             metadata,
             method: choice.map(|(_, method)| method),
             return_url,
-            trace: trace.map(|Trace(id)| format!("{id:032x}")),
+            trace,
             webhook_url,
         };
-        Ok(Draft { merchant_order_id, amount_minor, payer, trace, body })
-    }
-
-    pub fn choice(&self) -> Option<(Channel, Method)> {
-        self.body.channel.zip(self.body.method)
-    }
-
-    pub fn details(&self) -> Details {
-        Details {
-            description: self.body.description.clone(),
-            return_url: self.body.return_url.clone(),
-            named: None,
-            payer_id: self.payer.as_ref().map(|payer| payer.id.clone()),
-            payer: channels::Payer {
-                openid: self.payer.as_ref().and_then(|payer| payer.openid.clone()),
-                ip: self.payer.as_ref().and_then(|payer| payer.ip).map(|ip| ip.to_string()),
-            },
-        }
+        Ok(Draft { merchant_order_id, amount_minor, payer, asked })
     }
 
     /// What the store keeps of it. Where no address was given, webhooks go to the platform's own of that time.
-    pub fn request(&self, platform_webhook_url: Option<&str>) -> Result<Request, ApiError> {
-        let json = |value: Result<String, serde_json::Error>| value.map(Box::from).map_err(|_| ApiError::internal());
-        Ok(Request {
+    pub fn request(&self, platform_webhook_url: Option<&str>) -> Request {
+        Request {
             merchant_order_id: self.merchant_order_id.clone(),
-            body: json(serde_json::to_string(&self.body))?,
-            webhook_url: self.body.webhook_url.as_deref().or(platform_webhook_url).map(Box::from),
-            payer: self.payer.as_ref().map(Payer::written).transpose()?,
-        })
+            webhook_url: self.asked.webhook_url.as_deref().or(platform_webhook_url).map(Box::from),
+            asked: self.asked.clone(),
+            payer: self.payer.clone(),
+        }
     }
 
     /// The first field in which this request differs from the stored first one under its name.
-    pub fn difference(&self, first: &Body, first_payer: Option<&Payer>) -> Option<&'static str> {
-        let body = &self.body;
+    pub fn difference(&self, stored: &Request) -> Option<&'static str> {
+        let (asked, first) = (&self.asked, &stored.asked);
         let same = [
-            ("amount", body.amount == first.amount),
-            ("currency", body.currency == first.currency),
-            ("channel", body.channel == first.channel),
-            ("method", body.method == first.method),
-            ("description", body.description == first.description),
-            ("payer", self.payer.as_ref() == first_payer),
-            ("return_url", body.return_url == first.return_url),
-            ("webhook_url", body.webhook_url == first.webhook_url),
-            ("expires_in", body.expires_in == first.expires_in),
-            ("attempts_max", body.attempts_max == first.attempts_max),
-            ("metadata", body.metadata == first.metadata),
+            ("amount", asked.amount == first.amount),
+            ("currency", asked.currency == first.currency),
+            ("channel", asked.channel == first.channel),
+            ("method", asked.method == first.method),
+            ("description", asked.description == first.description),
+            ("payer", self.payer == stored.payer),
+            ("return_url", asked.return_url == first.return_url),
+            ("webhook_url", asked.webhook_url == first.webhook_url),
+            ("expires_in", asked.expires_in == first.expires_in),
+            ("attempts_max", asked.attempts_max == first.attempts_max),
+            ("metadata", asked.metadata == first.metadata),
         ];
         same.into_iter().find(|(_, same)| !same).map(|(field, _)| field)
     }
-}
-
-impl Body {
-    /// Reads what was stored of a request.
-    pub fn stored(request: &Request) -> Result<Self, ApiError> {
-        serde_json::from_str(&request.body).map_err(|error| unreadable(&error))
-    }
-}
-
-impl Payer {
-    /// Reads what is stored of a payer.
-    pub fn stored(json: Option<&str>) -> Result<Option<Self>, ApiError> {
-        json.map(serde_json::from_str).transpose().map_err(|error| unreadable(&error))
-    }
-
-    /// As it is stored.
-    pub fn written(&self) -> Result<Box<str>, ApiError> {
-        serde_json::to_string(self).map(Box::from).map_err(|_| ApiError::internal())
-    }
-
-    pub fn told(&self, fact: PayerFact) -> Option<String> {
-        match fact {
-            PayerFact::Openid => self.openid.clone(),
-            PayerFact::Ip => self.ip.map(|ip| ip.to_string()),
-        }
-    }
-}
-
-fn unreadable(error: &serde_json::Error) -> ApiError {
-    tracing::error!(line = error.line(), column = error.column(), "a stored request cannot be read");
-    ApiError::internal()
 }
 
 pub fn currency(code: Option<&str>) -> Result<Currency, ApiError> {
@@ -307,7 +231,7 @@ fn payer(given: Json<'_>) -> Result<Payer, ApiError> {
         Json::Null => None,
         given => Some(text(given, PAYER_TEXT_MAX).ok_or_else(|| invalid("payer.openid", "1 to 128 characters"))?),
     };
-    Ok(Payer { id, ip, openid })
+    Ok(Payer { form: Form, id, ip, openid })
 }
 
 /// Checks an address and keeps it as it was written.
@@ -392,19 +316,20 @@ mod tests {
     #[test]
     fn a_request_is_kept_in_its_canonical_form() {
         let draft = read(&full()).unwrap();
-        assert_eq!((draft.amount_minor, draft.choice()), (20_000, Some((Channel::Wechat, Method::Native))));
-        let request = draft.request(None).unwrap();
+        assert_eq!((draft.amount_minor, draft.asked.choice()), (20_000, Some((Channel::Wechat, Method::Native))));
+        let request = draft.request(None);
         assert_eq!(&*request.merchant_order_id, "shop-1:A_b.c");
         assert_eq!(
-            &*request.body,
+            request.asked.written(),
             concat!(
                 r#"{"amount":"200.00","attempts_max":3,"channel":"wechat","currency":"CNY","description":"一本书","#,
-                r#""expires_in":3600,"metadata":{"cart":"7"},"method":"native","#,
+                r#""expires_in":3600,"form":1,"metadata":{"cart":"7"},"method":"native","#,
                 r#""return_url":"https://shop.example/back?a=1","webhook_url":"https://shop.example/hook"}"#
             )
         );
-        assert_eq!(request.payer.as_deref(), Some(r#"{"id":"u-1","ip":"192.0.2.7","openid":null}"#));
-        assert!(!request.body.contains("u-1"), "the payer lies in a table of its own");
+        let payer = request.payer.as_ref().map(|payer| payer.written());
+        assert_eq!(payer.as_deref(), Some(r#"{"form":1,"id":"u-1","ip":"192.0.2.7","openid":null}"#));
+        assert!(!request.asked.written().contains("u-1"), "the payer lies in a table of its own");
     }
 
     #[test]
@@ -421,17 +346,17 @@ mod tests {
             "metadata",
         ];
         let draft = read(&without(&optional)).unwrap();
-        assert_eq!(draft.choice(), None);
-        assert_eq!((draft.body.expires_in, draft.body.attempts_max), (7_200, 5));
-        assert_eq!(draft.body.description, "shop-1:A_b.c");
+        assert_eq!(draft.asked.choice(), None);
+        assert_eq!((draft.asked.expires_in, draft.asked.attempts_max), (7_200, 5));
+        assert_eq!(draft.asked.description, "shop-1:A_b.c");
         assert_eq!(draft.payer, None);
-        let own = draft.request(Some("https://platform.example/hook")).unwrap();
+        let own = draft.request(Some("https://platform.example/hook"));
         assert_eq!(own.webhook_url.as_deref(), Some("https://platform.example/hook"));
-        assert_eq!(Body::stored(&own).unwrap().webhook_url, None, "a repeat is compared with what was given");
+        assert_eq!(own.asked.webhook_url, None, "a repeat is compared with what was given");
         for field in optional {
             assert_eq!(read(&with(field, Value::Null)).is_ok(), field != "channel", "{field}: null is not given");
         }
-        assert_eq!(read(&without(&["method"])).unwrap().body.method, Some(Method::Native), "the channel's first");
+        assert_eq!(read(&without(&["method"])).unwrap().asked.method, Some(Method::Native), "the channel's first");
     }
 
     #[test]
@@ -518,11 +443,10 @@ mod tests {
     #[test]
     fn a_repeat_is_the_same_after_defaults_and_by_value() {
         let first = Draft::read(&serde_json::to_vec(&full()).unwrap(), Addresses::Public, Some(Trace(7))).unwrap();
-        let stored = first.request(None).unwrap();
-        let (body, payer) = (Body::stored(&stored).unwrap(), Payer::stored(stored.payer.as_deref()).unwrap());
-        let difference = |repeat: &Value| read(repeat).unwrap().difference(&body, payer.as_ref());
+        let stored = first.request(None);
+        let difference = |repeat: &Value| read(repeat).unwrap().difference(&stored);
 
-        assert_eq!(body.trace.as_deref(), Some("00000000000000000000000000000007"));
+        assert_eq!(stored.asked.trace, Some(Trace(7)));
         assert_eq!(difference(&full()), None, "the trace is no part of what was asked for");
         assert_eq!(difference(&with("amount", json!("200.00"))), None);
         assert_eq!(difference(&without(&["method"])), None);

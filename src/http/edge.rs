@@ -22,7 +22,8 @@ use uuid::Uuid;
 use super::connections::{After, Body, Connection};
 use super::meter::Meter;
 use super::problem::{ApiError, Code};
-use crate::engine::ask::{Patience, Trace};
+use crate::domain::request::Trace;
+use crate::engine::ask::Patience;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::App;
 use super::auth::Caller;
-use super::draft::{self, Body};
+use super::draft;
 use super::problem::{ApiError, Code};
 use super::query::Query;
 use super::schema;
@@ -18,10 +18,10 @@ use crate::domain::channel::Channel;
 use crate::domain::id::OrderId;
 use crate::domain::order::State;
 use crate::domain::time::Instant;
-use crate::domain::view::{self, Metadata};
+use crate::domain::view;
 use crate::engine::clock;
 use crate::engine::unreadable::Table;
-use crate::store::{JournalRow, OrderFilter, StoredOrder, last_key};
+use crate::store::{JournalRow, OrderFilter, last_key};
 
 const PARAMETERS: [&str; 7] =
     ["merchant_order_id", "state", "channel", "created_after", "created_before", "limit", "cursor"];
@@ -117,18 +117,14 @@ pub async fn orders(app: Data<App>, Caller(platform): Caller, request: HttpReque
     stored.truncate(limit as usize);
     // An order that cannot be read is not on the page, and the page goes on behind it.
     let next_cursor = last_key(&stored).filter(|_| more).map(write_cursor);
-    let listed = app
-        .unreadable
-        .pass_over(Table::Orders, stored, ToString::to_string, clock::now())
-        .into_iter()
-        .map(|stored| Ok((Body::stored(&stored.request)?.metadata, stored)))
-        .collect::<Result<Vec<(Metadata, StoredOrder)>, ApiError>>()?;
-    let outlooks = app.advice.outlooks_for(platform.id, listed.iter().map(|(_, stored)| stored)).await;
+    let listed = app.unreadable.pass_over(Table::Orders, stored, ToString::to_string, clock::now());
+    let outlooks = app.advice.outlooks_for(platform.id, listed.iter()).await;
     let data = listed
         .iter()
         .zip(&outlooks)
-        .map(|((metadata, stored), outlook)| {
-            let beside = app.beside(&stored.request.merchant_order_id, metadata, outlook);
+        .map(|(stored, outlook)| {
+            let request = &stored.request;
+            let beside = app.beside(&request.merchant_order_id, &request.asked.metadata, outlook);
             view::order_view(&stored.order, &beside, stored.next_action.as_deref())
         })
         .collect();

@@ -10,7 +10,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::App;
 use super::address::Addresses;
 use super::auth::Caller;
-use super::draft::{self, Body, Draft, Payer};
+use super::draft::{self, Draft};
 use super::edge;
 use super::idempotency::{self, Fingerprint};
 use super::json;
@@ -20,12 +20,11 @@ use super::schema;
 use crate::domain::event::{Created, Refusal};
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::{Order, Webhooks};
-use crate::domain::payer::PayerMark;
+use crate::domain::payer::{Payer, PayerMark};
 use crate::domain::rules::RulesVersion;
-use crate::domain::view::{self, Beside, Metadata};
-use crate::engine::ask::{AskError, Command, Known, NewOrder, Patience, Trace};
+use crate::domain::view::{self, Beside};
+use crate::engine::ask::{Addressee, AskError, Command, Details, Known, NewOrder, Patience};
 use crate::engine::clock;
-use crate::engine::request::addressee;
 use crate::store::{Claim, KeptAnswer, Platform, StoredOrder};
 
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -113,8 +112,8 @@ pub async fn pay(
     let body = json::bytes(&request, payload, &app.config.server).await?;
     let mut fields = json::object(&body, &["channel", "method", "payer"])?;
     let (channel, method) = draft::choice(fields.take("channel"), fields.take("method"))?;
-    let payer = draft::optional_payer(fields.take("payer"))?.as_ref().map(Payer::written).transpose()?;
-    let command = Command::Pay { channel, method, payer: payer.map(Arc::from) };
+    let payer = draft::optional_payer(fields.take("payer"))?.map(Arc::new);
+    let command = Command::Pay { channel, method, payer };
     take(&app, &platform, &id, &request, &body, command).await
 }
 
@@ -193,18 +192,17 @@ fn check_payer(stored: &StoredOrder, command: &Command) -> Result<(), ApiError> 
         return Ok(());
     }
     let Some(fact) = channel.needs(method) else { return Ok(()) };
-    let last = Payer::stored(stored.payer.as_deref())?;
-    let named = Payer::stored(named.as_deref())?;
+    let last = &stored.payer;
     let now = clock::now();
-    let told = |payer: &Option<Payer>| payer.as_ref().and_then(|payer| payer.told(fact));
+    let told = |payer: &Option<Arc<Payer>>| payer.as_ref().and_then(|payer| payer.told(fact));
     match stored.order.open_attempt().filter(|open| open.is_renewed_by(channel, method, now)) {
-        Some(open) if named.is_some() && told(&named) != told(&last) => {
+        Some(open) if named.is_some() && told(named) != told(last) => {
             let detail = "The open attempt was made for another payer. Pay by it, or choose another way to pay first.";
             let seconds = u64::try_from(open.expires_at.since_ms(now)).unwrap_or(0).div_ceil(1_000).max(1);
             Err(ApiError::field(Code::AttemptOpen, draft::field_of(fact), detail).retry_after(seconds))
         }
         Some(_) => Ok(()),
-        None => draft::require(channel, method, named.or(last).as_ref()),
+        None => draft::require(channel, method, named.as_ref().or(last.as_ref()).map(Arc::as_ref)),
     }
 }
 
@@ -230,15 +228,15 @@ impl App {
     async fn place(&self, platform: &Platform, draft: &Draft, patience: Patience) -> Result<HttpResponse, ApiError> {
         let created_at = clock::now();
         let id = clock::fresh_order_id(OrderId::partition_of(platform.id, &draft.merchant_order_id));
-        let request = draft.request(platform.webhook_url.as_deref())?;
+        let request = draft.request(platform.webhook_url.as_deref());
         let payer: Arc<[PayerMark]> = self.advice.stats().marks(platform.id, request.payer.as_deref()).into();
-        let trace = draft.trace.unwrap_or(Trace(id.as_u128()));
-        let addressee = addressee(&request, &draft.body.metadata);
+        let (trace, addressee) = (request.asked.trace_of(id), Addressee::of(&request));
+        let details = Arc::new(Details::of_new(&request));
         let new = NewOrder {
             facts: Created {
                 id,
                 platform: platform.id,
-                currency: draft.body.currency,
+                currency: draft.asked.currency,
                 amount_minor: draft.amount_minor,
                 rates: self.terms.rates.into(),
                 rules: RulesVersion::CURRENT,
@@ -249,18 +247,18 @@ impl App {
                     Some(_) => Webhooks::Wanted,
                     None => Webhooks::NotWanted,
                 },
-                attempts_max: draft.body.attempts_max,
-                expires_at: created_at.plus_ms(i64::from(draft.body.expires_in) * 1_000),
+                attempts_max: draft.asked.attempts_max,
+                expires_at: created_at.plus_ms(i64::from(draft.asked.expires_in) * 1_000),
             },
             request,
-            details: Arc::new(draft.details()),
-            choice: draft.choice(),
+            details,
+            choice: draft.asked.choice(),
             known: Known { trace, addressee, payer: payer.clone() },
         };
         match self.desk.create(new, patience).await {
             Ok(placed) => {
                 let outlook = self.advice.outlook_by(&placed.order, &payer).await;
-                let beside = self.beside(&draft.merchant_order_id, &draft.body.metadata, &outlook);
+                let beside = self.beside(&draft.merchant_order_id, &draft.asked.metadata, &outlook);
                 let written = write(StatusCode::CREATED, &placed.order, &beside, placed.next_action.as_deref())?;
                 let location = self.config.public_url(&format!("/v1/orders/{id}"));
                 let mut answer = written.answer();
@@ -281,13 +279,11 @@ impl App {
 
     /// The same request again: the order as it is now, if it is the same.
     async fn repeat(&self, draft: &Draft, first: &StoredOrder) -> Result<HttpResponse, ApiError> {
-        let body = Body::stored(&first.request)?;
-        let payer = Payer::stored(first.request.payer.as_deref())?;
-        if let Some(field) = draft.difference(&body, payer.as_ref()) {
+        if let Some(field) = draft.difference(&first.request) {
             let detail = format!("{} is the name of an order with another {field}.", draft.merchant_order_id);
             return Err(ApiError::field(Code::OrderConflict, field, detail));
         }
-        let written = self.write_stored(StatusCode::OK, first, &body.metadata).await?;
+        let written = self.write_stored(StatusCode::OK, first).await?;
         let mut answer = written.answer();
         answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
         Ok(answer)
@@ -349,10 +345,14 @@ impl App {
         order: &Order,
         next_action: Option<&str>,
     ) -> Result<Written, ApiError> {
-        let metadata = Body::stored(&stored.request)?.metadata;
         let status = if is_closing(order) { StatusCode::ACCEPTED } else { StatusCode::OK };
         let outlook = self.advice.outlook_for(order, stored.payer.as_deref()).await;
-        write(status, order, &self.beside(&stored.request.merchant_order_id, &metadata, &outlook), next_action)
+        write(
+            status,
+            order,
+            &self.beside(&stored.request.merchant_order_id, &stored.request.asked.metadata, &outlook),
+            next_action,
+        )
     }
 
     /// The order of this id, if it is the platform's.
@@ -363,19 +363,18 @@ impl App {
     }
 
     pub(super) async fn show_stored(&self, status: StatusCode, stored: &StoredOrder) -> Result<HttpResponse, ApiError> {
-        let metadata = Body::stored(&stored.request)?.metadata;
-        Ok(self.write_stored(status, stored, &metadata).await?.answer())
+        Ok(self.write_stored(status, stored).await?.answer())
     }
 
-    async fn write_stored(
-        &self,
-        status: StatusCode,
-        stored: &StoredOrder,
-        metadata: &Metadata,
-    ) -> Result<Written, ApiError> {
+    async fn write_stored(&self, status: StatusCode, stored: &StoredOrder) -> Result<Written, ApiError> {
         let StoredOrder { order, request, payer, next_action, .. } = stored;
         let outlook = self.advice.outlook_for(order, payer.as_deref()).await;
-        write(status, order, &self.beside(&request.merchant_order_id, metadata, &outlook), next_action.as_deref())
+        write(
+            status,
+            order,
+            &self.beside(&request.merchant_order_id, &request.asked.metadata, &outlook),
+            next_action.as_deref(),
+        )
     }
 }
 

@@ -13,7 +13,6 @@ use qrcode::{Color, QrCode};
 use serde_json::Value;
 
 use super::App;
-use super::draft::Body;
 use super::json;
 use super::pages::{Drawing, NoticePage, Offer, PayPage, Step};
 use super::problem::{ApiError, Code};
@@ -133,20 +132,20 @@ impl App {
         let StoredOrder { order, request: asked, payer, next_action, .. } = stored;
         let next_action = next_action.as_deref();
         let outlook = self.advice.outlook_for(order, payer.as_deref()).await;
-        let body = Body::stored(asked)?;
+        let asked = &asked.asked;
         let address = self.config.public_path(&format!("/pay/{token}"));
         let waiting = is_waiting(order);
         let page = PayPage {
             zh_first: prefers_chinese(request.headers()),
             address: &address,
             refresh: waiting.then_some(address.as_str()),
-            description: &body.description,
+            description: &asked.description,
             amount: &priced(order, order.amount_minor),
             state: state_words(order, next_action.is_some()),
             note: error.map(error_words).or_else(|| failure_words(order)),
             step: step(order, next_action),
             offers: offers(order, &outlook),
-            return_url: body.return_url.as_deref().filter(|_| order.state.is_final()),
+            return_url: asked.return_url.as_deref().filter(|_| order.state.is_final()),
         };
         let html = page.render().map_err(|_| ApiError::internal())?;
         Ok(self.html_answer(error, html))

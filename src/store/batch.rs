@@ -359,13 +359,15 @@ impl Batch {
                 self.payers.extend(row.request.payer.as_ref().map(|payer| PayerLine {
                     order_id,
                     ordinal: CREATED_WITH,
-                    payer: payer.clone(),
+                    payer: payer.written().into(),
                 }));
                 self.orders.push(OrderLine::of(order_id, row));
             }
-            Row::Payer(named) => {
-                self.payers.push(PayerLine { order_id, ordinal: i64::from(named.ordinal), payer: named.payer.clone() })
-            }
+            Row::Payer(named) => self.payers.push(PayerLine {
+                order_id,
+                ordinal: i64::from(named.ordinal),
+                payer: named.payer.written().into(),
+            }),
             Row::Attempt(row) => self.attempts.push(AttemptLine {
                 order_id,
                 ordinal: i64::from(row.ordinal),
@@ -492,7 +494,7 @@ impl OrderLine {
             amount_minor: row.amount_minor,
             created_at: row.created_at.0,
             expires_at: row.expires_at.0,
-            request: row.request.body.clone(),
+            request: row.request.asked.written().into(),
             webhook_url: row.request.webhook_url.clone(),
         }
     }

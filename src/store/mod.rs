@@ -29,7 +29,8 @@ use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId};
 use crate::domain::order::{FeeBearer, Order, State};
-use crate::domain::payer::PayerMark;
+use crate::domain::payer::{Payer, PayerMark};
+use crate::domain::request::Request;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 
@@ -90,37 +91,12 @@ pub struct Owner {
     pub at: Instant,
 }
 
-/// What the platform asked for, as it was first: what repeats are compared with. The payer lies in a table of its own.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Request {
-    pub merchant_order_id: Box<str>,
-    /// JSON of the request's remaining fields after defaults (description, URLs, metadata, …).
-    pub body: Box<str>,
-    pub webhook_url: Option<Box<str>>,
-    /// JSON of `payer`, as the order was created with.
-    pub payer: Option<Box<str>>,
-}
-
-/// Without the payer, who belongs in no log, and what was said of the order besides.
-impl fmt::Debug for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request").field("merchant_order_id", &self.merchant_order_id).finish_non_exhaustive()
-    }
-}
-
 /// An attempt's request as it is stored, and who pays, which lies elsewhere.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frozen {
     pub request: Box<str>,
-    /// JSON of `payer`; none where the platform named nobody, or it was erased.
-    pub payer: Option<Box<str>>,
-}
-
-/// Without the payer, who belongs in no log.
-impl fmt::Debug for Frozen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Frozen").field("request", &self.request).finish_non_exhaustive()
-    }
+    /// None where the platform named nobody, or it was erased.
+    pub payer: Option<Payer>,
 }
 
 /// A webhook to be delivered: all that its tries need but the platform's secret.
@@ -240,8 +216,8 @@ pub enum Delivery {
 pub struct StoredOrder {
     pub order: Order,
     pub request: Request,
-    /// JSON of the payer who was named last, by the create or since.
-    pub payer: Option<Box<str>>,
+    /// Who was named last, by the create or since.
+    pub payer: Option<Arc<Payer>>,
     /// JSON; none when nothing remains to be done by the payer.
     pub next_action: Option<Box<str>>,
     /// When it is next due, as the due finder sees it.

@@ -1,9 +1,9 @@
 //! How an order becomes rows: what its head says, and the rows of tables that only orders have.
 
-use super::Request;
 use super::StoreError;
 use super::unit::{AttemptRow, CaptureRow, Head, NextActionChange, OrderRow, UniqueName};
 use crate::domain::order::Order;
+use crate::domain::request::Request;
 use crate::domain::time::Instant;
 
 impl Head {

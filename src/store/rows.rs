@@ -1,6 +1,7 @@
 //! Rows as they are read, and what they mean. What cannot be read is [`StoreError::Corrupt`].
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use sqlx::FromRow;
@@ -8,14 +9,15 @@ use sqlx::types::Uuid;
 
 use super::{
     Balance, ChannelTotal, Claim, Count, DeadLetter, Due, Frozen, GivenAnswer, InboxReason, InboxRow, JournalRow,
-    KeptAnswer, KeyRow, LastChannel, MessageKey, OutboxItem, OutboxPlace, OutboxRow, Owner, Platform, Request,
-    StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
+    KeptAnswer, KeyRow, LastChannel, MessageKey, OutboxItem, OutboxPlace, OutboxRow, Owner, Platform, StoreError,
+    StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
 };
 use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId};
 use crate::domain::order::{FeeBearer, Order};
-use crate::domain::payer::PayerMark;
+use crate::domain::payer::{Payer, PayerMark};
+use crate::domain::request::{Asked, Request};
 use crate::domain::stream::{Kind, StreamId};
 use crate::domain::time::Instant;
 
@@ -106,23 +108,16 @@ impl Readable for OwnerColumns {
     }
 }
 
-#[derive(FromRow)]
-pub struct RequestColumns {
-    merchant_order_id: String,
-    request: String,
-    order_webhook_url: Option<String>,
-    payer: Option<String>,
+/// The error names the order: it is what an operator looks for.
+fn asked(text: &str, id: Uuid) -> Result<Asked, StoreError> {
+    Asked::read(text)
+        .ok_or_else(|| StoreError::Corrupt(format!("the stored request of {} cannot be read", order_id(id))))
 }
 
-impl From<RequestColumns> for Request {
-    fn from(columns: RequestColumns) -> Self {
-        Request {
-            merchant_order_id: columns.merchant_order_id.into(),
-            body: columns.request.into(),
-            webhook_url: columns.order_webhook_url.map(Into::into),
-            payer: columns.payer.map(Into::into),
-        }
-    }
+fn payer_of(text: &str, id: Uuid) -> Result<Arc<Payer>, StoreError> {
+    let payer = Payer::read(text)
+        .ok_or_else(|| StoreError::Corrupt(format!("the stored payer of {} cannot be read", order_id(id))))?;
+    Ok(Arc::new(payer))
 }
 
 #[derive(FromRow)]
@@ -132,18 +127,31 @@ pub struct OrderColumns {
     next_action: Option<String>,
     next_due_at: Option<i64>,
     epoch: i64,
+    payer: Option<String>,
     last_payer: Option<String>,
-    #[sqlx(flatten)]
-    request: RequestColumns,
+    merchant_order_id: String,
+    request: String,
+    order_webhook_url: Option<String>,
 }
 
 impl Readable for OrderColumns {
     type Value = StoredOrder;
     fn read(self) -> Result<StoredOrder, StoreError> {
+        let first = self.payer.as_deref().map(|payer| payer_of(payer, self.id)).transpose()?;
+        // Mostly nobody else was named since.
+        let last = match self.last_payer.as_deref() {
+            last if last == self.payer.as_deref() => first.clone(),
+            last => last.map(|payer| payer_of(payer, self.id)).transpose()?,
+        };
         Ok(StoredOrder {
             order: snapshot(&self.snapshot, self.id)?,
-            request: self.request.into(),
-            payer: self.last_payer.map(Into::into),
+            request: Request {
+                merchant_order_id: self.merchant_order_id.into(),
+                webhook_url: self.order_webhook_url.map(Into::into),
+                asked: asked(&self.request, self.id)?,
+                payer: first,
+            },
+            payer: last,
             next_action: self.next_action.map(Into::into),
             next_due_at: self.next_due_at.map(Instant),
             epoch: self.epoch,
@@ -527,7 +535,8 @@ impl fmt::Debug for FrozenColumns {
 impl Readable for FrozenColumns {
     type Value = Frozen;
     fn read(self) -> Result<Frozen, StoreError> {
-        Ok(Frozen { request: self.frozen.into(), payer: self.payer.map(Into::into) })
+        let payer = self.payer.map(|payer| Payer::read(&payer).ok_or_else(|| unreadable("payer"))).transpose()?;
+        Ok(Frozen { request: self.frozen.into(), payer })
     }
 }
 
@@ -597,12 +606,14 @@ impl Readable for LastChannelColumns {
 mod tests {
     use super::*;
 
+    const PAYER: &str = r#"{"form":1,"id":"hidden7Q","ip":null,"openid":null}"#;
+
     #[test]
     fn a_payer_is_not_shown_by_debug() {
-        let columns = FrozenColumns { frozen: "{\"a\":1}".into(), payer: Some("{\"openid\":\"hidden7Q\"}".into()) };
+        let columns = FrozenColumns { frozen: "{\"a\":1}".into(), payer: Some(PAYER.into()) };
         let mut shown = format!("{columns:?} {columns:#?}");
         let frozen = columns.read().unwrap();
-        assert!(frozen.payer.as_deref().is_some_and(|payer| payer.contains("hidden7Q")));
+        assert!(frozen.payer.as_ref().is_some_and(|payer| payer.id == "hidden7Q"));
         shown += &format!("{frozen:?} {frozen:#?}");
         assert!(!shown.contains("hidden7Q"), "{shown}");
         assert_eq!(shown.matches("a\\\":1").count(), 4, "{shown}");

@@ -2,13 +2,15 @@
 //! knows what kind of stream a step is of; rows of orders are tables like others.
 
 use std::fmt;
+use std::sync::Arc;
 
-use super::{Delivery, InboxRow, KeptAnswer, OutboxRow, Request};
+use super::{Delivery, InboxRow, KeptAnswer, OutboxRow};
 use crate::domain::channel::Channel;
 use crate::domain::id::{Account, OrderId, PlatformId};
 use crate::domain::ledger::Entry;
 use crate::domain::money::Currency;
-use crate::domain::payer::PayerMark;
+use crate::domain::payer::{Payer, PayerMark};
+use crate::domain::request::Request;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 
@@ -147,18 +149,10 @@ pub struct OrderRow {
 }
 
 /// Who pays from an attempt on: the attempts before it keep who they were opened for.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedPayer {
     pub ordinal: u8,
-    /// JSON, as in [`Request::payer`].
-    pub payer: Box<str>,
-}
-
-/// Without the payer, who belongs in no log.
-impl fmt::Debug for NamedPayer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NamedPayer").field("ordinal", &self.ordinal).finish_non_exhaustive()
-    }
+    pub payer: Arc<Payer>,
 }
 
 /// The request that a new attempt was opened with.

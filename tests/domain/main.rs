@@ -2,6 +2,7 @@
 //! properties of random walks against a small model of the gateways.
 
 mod dead;
+mod fixtures;
 mod gateways;
 mod notes;
 mod properties;

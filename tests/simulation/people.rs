@@ -6,13 +6,13 @@ use tongbao::domain::id::{OrderId, PlatformId};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{Attempt, AttemptState, FeeBearer, Webhooks};
 use tongbao::domain::partition::Partition;
+use tongbao::domain::request::{Asked, Form, Request};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
 use tongbao::domain::time::{Instant, TimeScale};
 use tongbao::domain::view::Metadata;
-use tongbao::engine::ask::{Command, Details, Known, NewOrder, Patience, Resolution, Trace};
-use tongbao::engine::request;
-use tongbao::store::{Request, UniqueName};
+use tongbao::engine::ask::{Addressee, Command, Details, Known, NewOrder, Patience, Resolution};
+use tongbao::store::UniqueName;
 
 use crate::gateways::{Shown, is_carried};
 use crate::life::Heard;
@@ -123,24 +123,28 @@ pub fn create(world: &mut World, buyer: usize) {
         attempts_max: buyer.attempts_max,
         expires_at: now.plus_ms(buyer.lives_ms),
     };
+    let webhook_url: Option<Box<str>> = Some("https://platform.test/webhooks".into());
     let request = Request {
         merchant_order_id: name.merchant_order_id,
-        body: "{}".into(),
-        webhook_url: Some("https://platform.test/webhooks".into()),
+        webhook_url: webhook_url.clone(),
+        asked: Asked {
+            amount: "0.00".into(),
+            attempts_max: buyer.attempts_max,
+            channel: None,
+            currency: facts.currency,
+            description: "tea".into(),
+            expires_in: 3_600,
+            form: Form,
+            metadata: Metadata::new(),
+            method: None,
+            return_url: None,
+            trace: None,
+            webhook_url: webhook_url.map(String::from),
+        },
         payer: None,
     };
-    let known = Known {
-        trace: Trace(facts.id.as_u128()),
-        addressee: request::addressee(&request, &Metadata::new()),
-        payer: [].into(),
-    };
-    let details = Details {
-        description: "tea".into(),
-        return_url: None,
-        named: None,
-        payer_id: None,
-        payer: tongbao::channels::Payer::default(),
-    };
+    let known = Known { trace: request.asked.trace_of(facts.id), addressee: Addressee::of(&request), payer: [].into() };
+    let details = Details::of_new(&request);
     let choice = world.dice.happens(700).then(|| any_way(world));
     let new = NewOrder { facts, request, details: details.into(), choice, known };
     let patience = patience(world);

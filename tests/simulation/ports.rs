@@ -284,7 +284,7 @@ impl Advice for Port {
         }
     }
 
-    fn marks(&self, _: PlatformId, _: Option<&str>) -> Vec<PayerMark> {
+    fn marks(&self, _: PlatformId, _: Option<&tongbao::domain::payer::Payer>) -> Vec<PayerMark> {
         Vec::new()
     }
 

@@ -23,7 +23,7 @@ use crate::gateways::Shown;
 pub struct Row {
     pub order: Order,
     pub name: UniqueName,
-    request: tongbao::store::Request,
+    request: tongbao::domain::request::Request,
     journal: Vec<Vec<u8>>,
     /// The version that the journal was last seen to lead to.
     proven: Cell<u32>,

@@ -128,6 +128,7 @@ pub fn again(unit: &OrderUnit) -> OrderUnit {
         captures: unit.captures.clone(),
         entries: unit.entries.clone(),
         webhooks: unit.webhooks.clone(),
+        payer: None,
         paid_by: Vec::new(),
         claim: unit.claim.clone(),
     }

@@ -1,6 +1,7 @@
 //! What either store must do.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use tongbao::domain::channel::Channel;
@@ -16,7 +17,7 @@ use tongbao::store::{
 };
 
 use super::book::{Book, again, cancel};
-use super::units::{self, HOUR_MS, OrderUnit, START, group, new_order, new_order_of, paid, request, submit};
+use super::units::{self, HOUR_MS, OrderUnit, START, group, new_order, new_order_of, paid, payer, request, submit};
 
 const SHOP: PlatformId = PlatformId(1);
 const NONE: [usize; 0] = [];
@@ -35,7 +36,7 @@ fn kind<T>(result: Result<T, StoreError>) -> &'static str {
     }
 }
 
-fn platform(name: &str) -> Platform {
+pub fn platform(name: &str) -> Platform {
     Platform {
         id: PlatformId(0),
         name: name.to_owned(),
@@ -48,7 +49,7 @@ fn platform(name: &str) -> Platform {
 pub async fn a_new_order_is_read_back_as_it_was_written(mut book: Book) {
     let mut wanted = request("order-1");
     wanted.webhook_url = Some("https://shop.example/this-order".into());
-    wanted.payer = Some(r#"{"name":"王小明"}"#.into());
+    wanted.payer = Some(payer("王小明"));
     let unit = new_order_of(SHOP, wanted.clone());
     let order = unit.order.clone();
     let journal = unit.journal.clone();
@@ -81,7 +82,7 @@ pub async fn every_step_of_a_payment_is_kept(mut book: Book) {
     assert_eq!(book.store.frozen(id, 0).await.unwrap(), None);
     book.write(vec![submitted]).await;
     let stored = book.store.frozen(id, 0).await.unwrap().unwrap();
-    assert_eq!((stored.request, stored.payer), (frozen, payer));
+    assert_eq!((stored.request, stored.payer.map(Arc::new)), (frozen, payer));
     assert_eq!(book.store.frozen(id, 1).await.unwrap(), None);
     let NextActionChange::Store(action) = accepted.next_action.clone() else { panic!("it has a next action") };
     book.write(vec![accepted]).await;
@@ -180,7 +181,7 @@ pub async fn a_taken_merchant_order_id_writes_nothing(mut book: Book) {
     let (id, order) = (first.id, first.order.clone());
     book.write(vec![first]).await;
     let mut loser = request("taken");
-    loser.payer = Some(r#"{"name":"x"}"#.into());
+    loser.payer = Some(payer("x"));
     // The loser brings a row for every table.
     let loser = with_everything(new_order_of(SHOP, loser), "L");
     let loser_id = loser.id;
@@ -822,13 +823,13 @@ pub async fn a_write_ends_though_nobody_waits_for_it(mut book: Book) {
 
 pub async fn payers_lie_apart(mut book: Book) {
     let mut wanted = request("order-1");
-    wanted.payer = Some(r#"{"name":"王小明","phone":"13800000000"}"#.into());
+    wanted.payer = Some(payer("王小明 13800000000"));
     let unit = new_order_of(SHOP, wanted);
     let id = unit.id;
     book.write(vec![unit]).await;
     let stored = book.store.order(id).await.unwrap().unwrap();
     assert!(stored.request.payer.is_some());
-    let elsewhere = format!("{:?} {}", stored.order, stored.request.body);
+    let elsewhere = format!("{:?} {}", stored.order, stored.request.asked.written());
     let journal = book.store.journal(id.into()).await.unwrap();
     for text in [elsewhere, String::from_utf8(journal[0].body.clone()).unwrap()] {
         assert!(!text.contains("13800000000") && !text.contains("王小明"), "{text}");

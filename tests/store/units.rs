@@ -1,19 +1,23 @@
 //! Units as the actors make them: decided by the order machine, nothing invented.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::event::{Created, Event, Fact, Finding, SendOutcome, Verdict, Write};
+use tongbao::domain::form::Form;
 use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId};
 use tongbao::domain::ledger::Entry;
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
+use tongbao::domain::payer::Payer;
+use tongbao::domain::request::{Asked, Request};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
 use tongbao::domain::step;
 use tongbao::domain::time::{Instant, TimeScale};
 use tongbao::store::{
-    AttemptRow, CaptureRow, Claim, Head, LastChannel, NextActionChange, OrderRow, OutboxRow, Request, Row, StepUnit,
+    AttemptRow, CaptureRow, Claim, Head, LastChannel, NamedPayer, NextActionChange, OrderRow, OutboxRow, Row, StepUnit,
     UniqueName, Unit,
 };
 
@@ -31,6 +35,8 @@ pub struct OrderUnit {
     pub captures: Vec<u16>,
     pub entries: Vec<Entry>,
     pub webhooks: Vec<OutboxRow>,
+    /// Who is named to pay from an attempt on.
+    pub payer: Option<NamedPayer>,
     pub paid_by: Vec<LastChannel>,
     pub claim: Option<Box<Claim>>,
 }
@@ -52,6 +58,7 @@ impl OrderUnit {
             name,
             rows: created
                 .into_iter()
+                .chain(self.payer.map(Row::Payer))
                 .chain(self.attempts.into_iter().map(Row::Attempt))
                 .chain(self.captures.iter().map(|index| Row::Capture(capture(index))))
                 .chain(self.paid_by.into_iter().map(Row::PaidBy))
@@ -108,13 +115,28 @@ pub fn created(platform: PlatformId, amount_minor: i64) -> Created {
 pub fn request(merchant_order_id: &str) -> Request {
     Request {
         merchant_order_id: merchant_order_id.into(),
-        body: format!(
-            r#"{{"amount":"12.34","currency":"CNY","description":"A year of reading, 1 of 2","metadata":{{"n":"{merchant_order_id}"}},"return_url":"https://shop.example/back"}}"#
-        )
-        .into(),
         webhook_url: None,
+        asked: Asked {
+            amount: "12.34".into(),
+            attempts_max: 5,
+            channel: None,
+            currency: Currency::parse("CNY").expect("a currency"),
+            description: "A year of reading, 1 of 2".into(),
+            expires_in: 3_600,
+            form: Form,
+            metadata: [("n".to_owned(), merchant_order_id.to_owned())].into(),
+            method: None,
+            return_url: Some("https://shop.example/back".into()),
+            trace: None,
+            webhook_url: None,
+        },
         payer: None,
     }
+}
+
+/// A payer of that name at its platform.
+pub fn payer(id: &str) -> Arc<Payer> {
+    Arc::new(Payer { form: Form, id: id.into(), ip: None, openid: None })
 }
 
 /// A step of `before`, as a unit.
@@ -131,6 +153,7 @@ pub fn unit(before: &Order, events: &[Event], request: Option<Request>) -> Order
         captures: Vec::new(),
         entries: Vec::new(),
         webhooks: Vec::new(),
+        payer: None,
         paid_by: Vec::new(),
         claim: None,
         order: step.after,

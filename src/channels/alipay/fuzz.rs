@@ -104,3 +104,9 @@ fn is_amount(text: &str, amount_minor: i64) {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     assert_eq!(yuan::written(amount_minor), format!("{whole}.{fraction:0<2}"));
 }
+
+#[test]
+fn a_frozen_request_is_kept_as_it_was() {
+    crate::channels::properties::frozen_is_kept(&*ALIPAY, Method::Qr, "CNY");
+    crate::channels::properties::frozen_is_kept(&*ALIPAY, Method::Page, "CNY");
+}

@@ -73,3 +73,8 @@ pub fn answer(data: &[u8]) {
         assert_eq!(value["number"], attempt("CNY").number.to_string());
     }
 }
+
+#[test]
+fn a_frozen_request_is_kept_as_it_was() {
+    crate::channels::properties::frozen_is_kept(&*SIMPAY, Method::Qr, "CNY");
+}

@@ -100,3 +100,8 @@ pub fn bill(data: &[u8]) {
         }
     }
 }
+
+#[test]
+fn a_frozen_request_is_kept_as_it_was() {
+    crate::channels::properties::frozen_is_kept(&*STRIPE, Method::Card, "USD");
+}

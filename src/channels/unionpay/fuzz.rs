@@ -154,3 +154,8 @@ fn packed(lines: &[u8]) -> String {
     encoder.write_all(&archive).expect("it is packed");
     STANDARD.encode(encoder.finish().expect("it is packed"))
 }
+
+#[test]
+fn a_frozen_request_is_kept_as_it_was() {
+    crate::channels::properties::frozen_is_kept(&WORLD.unionpay, Method::Page, "CNY");
+}

@@ -127,3 +127,10 @@ pub fn keys(data: &[u8]) {
 pub fn bill(data: &[u8]) {
     is_sound_bill(&statement::read(data, MCHID), data.len());
 }
+
+#[test]
+fn a_frozen_request_is_kept_as_it_was() {
+    crate::channels::properties::frozen_is_kept(&*WECHAT, crate::domain::channel::Method::Native, "CNY");
+    crate::channels::properties::frozen_is_kept(&*WECHAT, crate::domain::channel::Method::Jsapi, "CNY");
+    crate::channels::properties::frozen_is_kept(&*WECHAT, crate::domain::channel::Method::H5, "CNY");
+}

@@ -155,6 +155,8 @@ async fn evidence(store: &dyn Store, order: Order) -> (OrderId, Result<Read, Sto
 }
 
 async fn read_evidence(store: &dyn Store, mut order: Order) -> Result<Read, StoreError> {
+    // With its request and its payer: an order is not whole without them.
+    store.order(order.id).await?;
     for _ in 0..READS_MAX {
         let entries = store.entries(order.id.into()).await?;
         let journal = store.journal(order.id.into()).await?;

@@ -18,7 +18,6 @@ use crate::engine::ask::{AskError, Command, NewOrder, Patience, Placed, Resoluti
 use crate::engine::cell::Cell;
 use crate::engine::directory::Directory;
 use crate::engine::letter::Letter;
-use crate::engine::request;
 use crate::engine::supervisor::Answers;
 use crate::store::Claim;
 
@@ -101,7 +100,7 @@ impl Desk {
                 let read = details(self.orders().reads.as_ref(), id).await;
                 let details = read.map_err(|_| AskError::StoreAway)?.ok_or(AskError::NotFound)?;
                 let details = match payer.clone() {
-                    Some(payer) => Arc::new(request::paid_by(&details, payer)),
+                    Some(payer) => Arc::new(details.paid_by(payer)),
                     None => details,
                 };
                 What::Choice { channel, method, details, payer }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Beside, Opened, Orders};
-use crate::channels::Ask;
+use crate::channels::{Ask, Payer};
 use crate::domain::event::{Event, Write, journal};
 use crate::domain::machine::Step;
 use crate::domain::order::{Order, Purpose};
@@ -11,7 +11,7 @@ use crate::domain::view;
 use crate::engine::ask::Known;
 use crate::engine::host::message_rows;
 use crate::engine::lane::WriteError;
-use crate::engine::request::Original;
+use crate::engine::supervisor::Original;
 use crate::store::{
     AttemptRow, CaptureRow, Head, LastChannel, NamedPayer, NextActionChange, OrderRow, OutboxRow, Row, StepUnit,
     StoreError, UniqueName,
@@ -87,6 +87,7 @@ fn culprit(why: &str) -> WriteError {
 fn freeze(orders: &Orders, order: &Order, ordinal: u8, beside: &mut Beside) -> Option<AttemptRow> {
     let attempt = order.attempt(ordinal)?;
     let details = beside.details.as_ref()?;
+    let payer = Payer::of(details.payer.as_deref());
     let ask = Ask {
         number: order.number(attempt),
         method: attempt.method,
@@ -95,12 +96,12 @@ fn freeze(orders: &Orders, order: &Order, ordinal: u8, beside: &mut Beside) -> O
         description: &details.description,
         notify_url: orders.accounts.notify_url(&attempt.account),
         return_url: details.return_url.as_deref(),
-        payer: &details.payer,
+        payer: &payer,
         opened_at: attempt.opened_at,
         expires_at: attempt.expires_at,
     };
     let frozen = orders.accounts.freeze(&attempt.account, &ask)?;
-    let original = Original { frozen: frozen.clone(), payer: details.payer.clone() };
+    let original = Original { frozen: frozen.clone(), payer };
     beside.opened = Some(Opened { ordinal, original: Arc::new(original) });
     AttemptRow::of(order, ordinal, frozen)
 }
@@ -126,10 +127,10 @@ fn named(step: &Step<Order>, beside: &mut Beside) -> Option<NamedPayer> {
     });
     let named = beside.payer.take();
     let (ordinal, payer) = match opened {
-        Some(ordinal) => (ordinal, named.or_else(|| beside.details.as_ref()?.named.clone())?),
+        Some(ordinal) => (ordinal, named.or_else(|| beside.details.as_ref()?.to_be_kept())?),
         None => (u8::try_from(step.after.attempts.len()).ok()?, named?),
     };
-    Some(NamedPayer { ordinal, payer: payer.as_ref().into() })
+    Some(NamedPayer { ordinal, payer })
 }
 
 /// The webhooks of this step as they will be sent.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Connection, Desk, Room, client, fresh_stamp, traceparent};
 use crate::channels::sender::{self, Allowance, Undelivered};
-use crate::engine::ask::Trace;
+use crate::domain::request::Trace;
 
 /// How often the adapter is asked whether anything is due. To say no costs nothing, and a key that the channel signs
 /// with but nobody here knows holds up every callback.

@@ -1,0 +1,331 @@
+//! The rows that are kept in `tests/fixtures`: every version reads them, and the version that wrote them writes them
+//! byte for byte.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use tongbao::domain::channel::{Channel, Method};
+use tongbao::domain::event::{
+    CloseAnswer, Created, Event, Fact, Fault, Finding, RefundOutcome, SendOutcome, Verdict, journal,
+};
+use tongbao::domain::form::Form;
+use tongbao::domain::id::{Incarnation, Round};
+use tongbao::domain::money::Currency;
+use tongbao::domain::order::{AttemptFailure, FeeBearer, Order, State};
+use tongbao::domain::payer::Payer;
+use tongbao::domain::request::{Asked, Trace};
+use tongbao::domain::retry::Pace;
+use tongbao::domain::step;
+use tongbao::domain::time::TimeScale;
+use tongbao::domain::view::Metadata;
+
+use super::world::{
+    HOUR, MINUTE, PAYABLE, REFERENCE, SECOND, START, account, called_back, chosen, close_unclear, closed, creation,
+    found, later, no_answer, not_sent, paid, refund, refund_dead, refund_of, refund_unclear, refused, resolved, sent,
+    suitable, unclear,
+};
+
+/// What this version writes.
+const CURRENT: &str = "rows-1";
+
+fn folder(rows: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(rows)
+}
+
+fn read(rows: &str, name: &str) -> String {
+    let path = folder(rows).join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// An order's life as it is stored.
+struct History {
+    name: &'static str,
+    /// A row for each commit.
+    journal: Vec<String>,
+    order: Order,
+}
+
+impl History {
+    fn of(name: &'static str, facts: &Created, commits: Vec<(i64, Vec<Fact>)>) -> Self {
+        let mut order = step::create(facts, START);
+        let creation = (0, vec![Fact::Created(Box::new(facts.clone()))]);
+        let mut rows = Vec::new();
+        let mut at = START;
+        for (after_ms, facts) in [creation].into_iter().chain(commits) {
+            at = at.plus_ms(after_ms);
+            let incarnation = Incarnation::try_from(7).expect("an incarnation");
+            let events: Vec<Event> = facts.into_iter().map(|fact| Event { at, incarnation, fact }).collect();
+            rows.push(String::from_utf8(journal(&events).expect("events are JSON")).expect("JSON is UTF-8"));
+            order = step::decide(&order, &events).unwrap_or_else(|refusal| panic!("{name}: {refusal:?}")).after;
+        }
+        History { name, journal: rows, order }
+    }
+
+    fn replay(name: &str, rows: &str) -> Order {
+        let mut order: Option<Order> = None;
+        for row in rows.lines() {
+            let events: Vec<Event> = serde_json::from_str(row).unwrap_or_else(|error| panic!("{name}: {error}: {row}"));
+            let before = order.take().unwrap_or_else(|| match &events[0].fact {
+                Fact::Created(facts) => step::create(facts, events[0].at),
+                other => panic!("{name}: a journal begins with its creation, not with {other:?}"),
+            });
+            order = Some(step::decide(&before, &events).unwrap_or_else(|why| panic!("{name}: {why:?}: {row}")).after);
+        }
+        order.expect("a journal has rows")
+    }
+}
+
+/// The first commit's facts of a payment.
+fn paying(channel: Channel) -> Vec<Fact> {
+    vec![chosen(channel), suitable(channel, START.plus_ms(2 * HOUR))]
+}
+
+fn accepted() -> Fact {
+    sent(0, 1, SendOutcome::Accepted { reference: Some("prepay-1".into()) })
+}
+
+fn histories() -> Vec<History> {
+    let creation = creation();
+    let short = Created { expires_at: START.plus_ms(10 * MINUTE), ..creation.clone() };
+    let sandbox = Created {
+        pace: Pace::Sandbox,
+        time_scale: TimeScale::percent(2).expect("a scale"),
+        fee_bearer: FeeBearer::Platform,
+        ..creation.clone()
+    };
+    vec![
+        History::of("chosen", &creation, vec![(SECOND, paying(Channel::Wechat))]),
+        History::of(
+            "captured",
+            &creation,
+            vec![
+                (0, paying(Channel::Wechat)),
+                (SECOND, vec![accepted()]),
+                (MINUTE, vec![called_back_now(Channel::Wechat, PAYABLE)]),
+            ],
+        ),
+        History::of(
+            "suspense_refunded",
+            &creation,
+            vec![
+                (0, paying(Channel::Alipay)),
+                (SECOND, vec![accepted()]),
+                (MINUTE, vec![found(0, paid(REFERENCE, 20_000))]),
+                (SECOND, vec![refund(0, refund_dead())]),
+                (2 * MINUTE, vec![refund_of(Round(1), 0, refund_unclear())]),
+                (2 * MINUTE, vec![refund_of(Round(1), 0, RefundOutcome::Done)]),
+            ],
+        ),
+        History::of(
+            "failed",
+            &short,
+            vec![
+                (0, paying(Channel::Simpay)),
+                (SECOND, vec![sent(0, 1, no_answer())]),
+                (10 * MINUTE, vec![Fact::DeadlinePassed]),
+                (SECOND, vec![closed(0, CloseAnswer::Closed)]),
+                (2 * MINUTE, vec![found(0, Finding::Closed)]),
+            ],
+        ),
+        History::of(
+            "switching",
+            &sandbox,
+            vec![
+                (0, paying(Channel::Stripe)),
+                (SECOND, vec![accepted()]),
+                (SECOND, vec![called_back_now(Channel::Stripe, PAYABLE)]),
+                (SECOND, vec![chosen(Channel::Unionpay)]),
+                (SECOND, vec![closed(0, close_unclear())]),
+            ],
+        ),
+    ]
+}
+
+fn called_back_now(channel: Channel, amount_minor: i64) -> Fact {
+    match called_back(channel, 0, REFERENCE, amount_minor) {
+        Fact::CallbackVerified { ordinal, account, reference, amount_minor, currency, .. } => Fact::CallbackVerified {
+            ordinal,
+            opened_in: Incarnation::try_from(7).expect("an incarnation"),
+            account,
+            reference,
+            amount_minor,
+            currency,
+        },
+        other => panic!("a callback, not {other:?}"),
+    }
+}
+
+/// Every fact with every outcome that it can have.
+fn facts() -> Vec<Fact> {
+    let (channel, method) = (Channel::Wechat, Method::Jsapi);
+    let validated = |verdict| Fact::Validated { channel, method, verdict };
+    let unsuitable = |failure| validated(Verdict::Unsuitable { failure });
+    let findings = || {
+        [paid(REFERENCE, PAYABLE), Finding::Pending, Finding::NotExist, Finding::Declined, Finding::Closed, unclear()]
+    };
+    let mut facts = vec![
+        Fact::Created(Box::new(creation())),
+        Fact::Created(Box::new(Created { time_scale: TimeScale::percent(2).expect("a scale"), ..creation() })),
+        Fact::ChannelChosen { channel, method },
+        validated(Verdict::Suitable { account: account(channel), expires_at: START.plus_ms(HOUR) }),
+        validated(Verdict::RiskRefused { rule: "refused_payer".into() }),
+        called_back(channel, 0, REFERENCE, PAYABLE),
+        Fact::CancelAsked,
+        Fact::DeadlinePassed,
+        Fact::TimerFired,
+    ];
+    facts.extend(
+        [
+            AttemptFailure::AmountInsufficient,
+            AttemptFailure::AmountMismatch,
+            AttemptFailure::ChannelDeclined,
+            AttemptFailure::ChannelUnsuitable,
+            AttemptFailure::ChannelUnavailable,
+            AttemptFailure::HeldBack,
+        ]
+        .map(unsuitable),
+    );
+    facts.extend(
+        [
+            SendOutcome::Accepted { reference: None },
+            SendOutcome::Accepted { reference: Some(REFERENCE.into()) },
+            SendOutcome::Paid { reference: REFERENCE.into(), amount_minor: PAYABLE },
+            refused(Fault::Payment),
+            refused(Fault::Ours),
+            not_sent(),
+            SendOutcome::HeldBack { why: "the breaker is open".into() },
+            SendOutcome::Impossible { code: "currency_unsuitable".into() },
+            later(),
+            no_answer(),
+        ]
+        .map(|outcome| sent(0, 1, outcome)),
+    );
+    facts.extend(findings().map(|finding| found(0, finding)));
+    facts.extend(findings().map(|finding| resolved(0, finding)));
+    facts.extend(
+        [CloseAnswer::Closed, CloseAnswer::AlreadyPaid, CloseAnswer::NotExist, close_unclear()]
+            .map(|answer| closed(0, answer)),
+    );
+    facts.extend(
+        [
+            RefundOutcome::Done,
+            RefundOutcome::Rejected { code: "REFUSED".into() },
+            RefundOutcome::Spent { code: "REFUSED".into() },
+            refund_dead(),
+            RefundOutcome::Stuck { code: "ABNORMAL".into() },
+            RefundOutcome::NotSent { why: "connection refused".into() },
+            RefundOutcome::NotExist,
+            refund_unclear(),
+        ]
+        .map(|outcome| refund(0, outcome)),
+    );
+    facts.push(refund_of(Round(2), 1, RefundOutcome::Done));
+    facts
+}
+
+fn asked() -> [Asked; 2] {
+    let whole = Asked {
+        amount: "200.00".into(),
+        attempts_max: 3,
+        channel: Some(Channel::Wechat),
+        currency: Currency::parse("CNY").expect("a currency"),
+        description: "一本书".into(),
+        expires_in: 3_600,
+        form: Form,
+        metadata: Metadata::from([("cart".into(), "7".into()), ("\"quoted\"".into(), "\\".into())]),
+        method: Some(Method::Native),
+        return_url: Some("https://shop.example/back?a=1".into()),
+        trace: Some(Trace(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736)),
+        webhook_url: Some("https://shop.example/hook".into()),
+    };
+    let bare = Asked {
+        channel: None,
+        metadata: Metadata::new(),
+        method: None,
+        return_url: None,
+        trace: None,
+        webhook_url: None,
+        ..whole.clone()
+    };
+    [whole, bare]
+}
+
+fn payers() -> [Payer; 2] {
+    let whole = Payer {
+        form: Form,
+        id: "u-1".into(),
+        ip: "192.0.2.7".parse().ok(),
+        openid: Some("oUpF8uMuAJO_M2pxb1Q9zNjWeS6o".into()),
+    };
+    [whole.clone(), Payer { ip: None, openid: None, ..whole }]
+}
+
+/// Every file of the current rows and its lines.
+fn written() -> Vec<(String, Vec<String>)> {
+    let mut files = Vec::new();
+    for history in histories() {
+        let snapshot = serde_json::to_string(&history.order).expect("an order is JSON");
+        files.push((format!("{}.journal.jsonl", history.name), history.journal));
+        files.push((format!("{}.snapshot.json", history.name), vec![snapshot]));
+    }
+    let incarnation = Incarnation::try_from(7).expect("an incarnation");
+    let events = facts().into_iter().map(|fact| Event { at: START, incarnation, fact });
+    let rows = events.map(|event| journal(&[event]).expect("events are JSON"));
+    let rows = rows.map(|row| String::from_utf8(row).expect("JSON is UTF-8")).collect();
+    files.push(("facts.journal.jsonl".into(), rows));
+    files.push(("requests.jsonl".into(), asked().iter().map(Asked::written).collect()));
+    files.push(("payers.jsonl".into(), payers().iter().map(Payer::written).collect()));
+    files
+}
+
+#[test]
+fn the_histories_are_what_their_names_say() {
+    let [chosen, captured, suspense, failed, switching] = histories().try_into().ok().expect("five histories");
+    assert_eq!(chosen.order.state, State::Submitted);
+    assert_eq!((captured.order.state, captured.order.captures.len()), (State::Succeeded, 1));
+    assert_eq!((suspense.order.captures.len(), suspense.order.net_captured_minor()), (1, 0));
+    assert_eq!((failed.order.state, failed.order.attempts[0].watched), (State::Failed, 1));
+    assert!(switching.order.wish.is_some() && switching.order.attempts[0].claimed_at.is_some());
+}
+
+#[test]
+fn the_rows_of_the_first_form_are_read_and_their_journals_lead_to_their_orders() {
+    let rows = "rows-1";
+    for name in ["chosen", "captured", "suspense_refunded", "failed", "switching"] {
+        let order = History::replay(name, &read(rows, &format!("{name}.journal.jsonl")));
+        let snapshot = read(rows, &format!("{name}.snapshot.json"));
+        let stored: Order = serde_json::from_str(&snapshot).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(order, stored, "{name}");
+    }
+    for row in read(rows, "facts.journal.jsonl").lines() {
+        serde_json::from_str::<Vec<Event>>(row).unwrap_or_else(|error| panic!("{error}: {row}"));
+    }
+    for row in read(rows, "requests.jsonl").lines() {
+        assert!(Asked::read(row).is_some(), "{row}");
+    }
+    for row in read(rows, "payers.jsonl").lines() {
+        assert!(Payer::read(row).is_some(), "{row}");
+    }
+}
+
+#[test]
+fn this_version_writes_its_rows_byte_for_byte() {
+    let mut expected = BTreeSet::new();
+    for (name, lines) in written() {
+        let path = folder(CURRENT).join(&name);
+        if std::env::var_os("WRITE_ROWS").is_some() && !path.exists() {
+            std::fs::write(&path, lines.join("\n") + "\n").expect("the rows are written");
+        }
+        let stored = read(CURRENT, &name);
+        let stored: Vec<&str> = stored.lines().collect();
+        assert_eq!(
+            stored, lines,
+            "{name}: what is stored has changed, so it needs a new form and new rows beside these"
+        );
+        expected.insert(name);
+    }
+    let files = std::fs::read_dir(folder(CURRENT)).expect("the rows are there");
+    let files = files.map(|file| file.expect("a file").file_name().to_string_lossy().into_owned());
+    let rows: BTreeSet<String> = files.filter(|name| name.ends_with(".json") || name.ends_with(".jsonl")).collect();
+    assert_eq!(rows, expected);
+}

@@ -43,6 +43,8 @@ const CLOCK_STEP_MS: std::ops::RangeInclusive<i64> = 100..=60_000;
 
 /// A day: eight bytes per minute and account.
 const WINDOW_MINUTES_MAX: u16 = 1_440;
+/// Writers of a store: each is a thread and a connection, and has at least 64 partitions.
+const LANES_MAX: u16 = 16;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -109,6 +111,7 @@ pub struct Store {
     /// `sqlite://FILE` or `postgres://…`; empty: `sqlite://` + `data.dir` + `/tongbao.db`.
     pub url: SecretString,
     pub readers: u32,
+    pub lanes: u16,
     pub beat_ms: u64,
     pub missed_beats: u32,
     pub statement_timeout_ms: u64,
@@ -330,6 +333,12 @@ impl Config {
         }
         if self.writer.pending_max == 0 || self.writer.group_max == 0 {
             return refuse("writer.pending_max", "and `writer.group_max` must be at least 1");
+        }
+        if !(1..=LANES_MAX).contains(&self.store.lanes) {
+            return refuse("store.lanes", "must be 1 to 16");
+        }
+        if self.store.lanes > 1 && self.store_url().expose_secret().starts_with("sqlite:") {
+            return refuse("store.lanes", "must be 1: SQLite has one writer");
         }
         let server = &self.server;
         let bounds = [
@@ -627,6 +636,20 @@ mod tests {
         assert_eq!(config.ops.listen, None, "all is served at server.listen");
         config.ops.listen = Some(config.server.listen);
         assert!(config.check().unwrap_err().to_string().contains("`ops.listen`"));
+    }
+
+    #[test]
+    fn lanes_are_bounded_and_sqlite_has_one() {
+        let mut config = Config::load(&[]).unwrap();
+        assert_eq!(config.store.lanes, 1);
+        config.store.lanes = 2;
+        assert!(config.check().unwrap_err().to_string().contains("SQLite has one writer"));
+        config.store.url = SecretString::from("postgres://db/tongbao");
+        assert!(config.check().is_ok());
+        for lanes in [0, LANES_MAX + 1] {
+            config.store.lanes = lanes;
+            assert!(config.check().unwrap_err().to_string().contains("`store.lanes` must be 1 to 16"));
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use tongbao::domain::id::{Account, AttemptNumber, Incarnation, OrderId, Platform
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
 use tongbao::domain::request::{Asked, Request};
+use tongbao::domain::partition::LaneId;
 use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
 use tongbao::domain::step::{create, decide};
@@ -177,7 +178,8 @@ impl Writing<'_> {
         }
         self.number += 1;
         let units = [Unit::Step(Box::new(unit))];
-        self.store.commit(&Group { epoch: self.epoch, at: START, number: self.number, units: &units }).await.unwrap();
+        let (lane, epoch, number) = (LaneId::FIRST, self.epoch, self.number);
+        self.store.commit(&Group { lane, epoch, at: START, number, units: &units }).await.unwrap();
         step.after
     }
 }

@@ -56,12 +56,26 @@ const MIX: [&str; 14] = [
 
 #[actix_web::test]
 async fn killed_at_any_moment_on_sqlite() {
-    killed_under_load(Kind::Sqlite).await;
+    killed_under_load(Kind::Sqlite, &[1]).await;
 }
 
 #[actix_web::test]
 async fn killed_at_any_moment_on_postgres() {
-    killed_under_load(Kind::Postgres).await;
+    killed_under_load(Kind::Postgres, &[1]).await;
+}
+
+#[actix_web::test]
+async fn killed_at_any_moment_on_postgres_with_four_lanes() {
+    killed_under_load(Kind::Postgres, &[4]).await;
+}
+
+#[actix_web::test]
+async fn killed_at_any_moment_on_postgres_and_divided_anew() {
+    killed_under_load(Kind::Postgres, &[4, 1, 3]).await;
+}
+
+fn settings(lanes: u16) -> String {
+    format!("{SETTINGS}\n[store]\nlanes = {lanes}\n")
 }
 
 fn from_environment(name: &str) -> Option<u64> {
@@ -80,11 +94,14 @@ struct Log {
     enough: AtomicBool,
 }
 
-async fn killed_under_load(kind: Kind) {
+/// Each start has the next number of lanes.
+async fn killed_under_load(kind: Kind, lanes: &[u16]) {
     let kills = from_environment("TONGBAO_KILLS").unwrap_or(3);
     let seed = from_environment("TONGBAO_SEED").unwrap_or_else(rand::random);
-    println!("{kind:?}: TONGBAO_SEED={seed} TONGBAO_KILLS={kills}");
-    let mut app = App::start_beside_gateway(Site::new(kind, SETTINGS)).await;
+    println!("{kind:?}, {lanes:?} lanes: TONGBAO_SEED={seed} TONGBAO_KILLS={kills}");
+    let mut lanes = lanes.iter().copied().cycle().map(settings);
+    let mut next = || lanes.next().expect("they go round");
+    let mut app = App::start_beside_gateway(Site::new(kind, &next())).await;
     let log = Arc::new(Log::default());
     let senders: Vec<_> = (0..SENDERS)
         .map(|number| {
@@ -100,6 +117,7 @@ async fn killed_under_load(kind: Kind) {
     for _ in 0..kills {
         tokio::time::sleep(Duration::from_millis(random.random_range(LIFE_MS))).await;
         app.kill().await;
+        app.site.lay_over(&next());
         app.restart();
         slowest = slowest.max(app.ready().await);
     }

@@ -12,6 +12,8 @@ mod directory;
 mod doubt;
 #[path = "store/faults.rs"]
 mod faults;
+#[path = "store/lanes.rs"]
+mod lanes;
 #[path = "store/lease.rs"]
 mod lease;
 #[path = "store/measure.rs"]
@@ -91,6 +93,7 @@ on_both_stores!(
     a_beat_tells_the_last_group,
     report_the_owner_s_row_tells_the_last_instant,
     report_an_order_dated_by_a_clock_that_ran_ahead_is_due_now,
+    partitions_are_divided_anew_and_a_lane_s_number_is_given_once,
     a_group_makes_its_number_durable,
     a_taken_merchant_order_id_writes_nothing,
     the_first_of_two_in_one_group_wins,

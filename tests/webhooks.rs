@@ -17,6 +17,7 @@ use tongbao::domain::id::{Incarnation, OrderId, PlatformId};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Webhooks};
 use tongbao::domain::request::{Asked, Request};
+use tongbao::domain::partition::LaneId;
 use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
 use tongbao::domain::step;
@@ -118,7 +119,7 @@ async fn write(site: &Site, orders: Vec<StepUnit>) {
         number += 1;
         let units: Vec<Unit> = orders.by_ref().take(GROUP).collect();
         store
-            .commit(&Group { epoch: owner.epoch, at: Instant::EPOCH, number, units: &units })
+            .commit(&Group { lane: LaneId::FIRST, epoch: owner.epoch, at: Instant::EPOCH, number, units: &units })
             .await
             .expect("the group is committed");
     }

@@ -3,9 +3,10 @@
 -- Instants are milliseconds since 1970-01-01T00:00:00Z, money is in minor units, an order's id is its UUID. There
 -- are no foreign keys on the way of an order: its rows come from one step, in one commit.
 
--- One row: which process may write, and how far it has got. Every commit begins by changing it.
-CREATE TABLE owner (
-    id           BIGINT PRIMARY KEY CHECK (id = 1),
+-- One row per lane, a writer of some partitions: which process may write, and how far it has got. Every commit begins by
+-- changing its lane's row. One process has all lanes. The number of a lane that has retired is never given again.
+CREATE TABLE lanes (
+    lane         BIGINT PRIMARY KEY,
     epoch        BIGINT NOT NULL,
     beat         BIGINT NOT NULL,
     group_number BIGINT NOT NULL,
@@ -13,9 +14,18 @@ CREATE TABLE owner (
     incarnation  BIGINT NOT NULL,
     holder       TEXT   NOT NULL,
     -- When it last wrote, by its owner's clock: a start compares its own with it.
-    at           BIGINT NOT NULL
+    at           BIGINT NOT NULL,
+    -- 1: it writes nothing any more.
+    retired      BIGINT NOT NULL CHECK (retired IN (0, 1))
 );
-INSERT INTO owner (id, epoch, beat, group_number, incarnation, holder, at) VALUES (1, 0, 0, 0, 0, '', 0);
+INSERT INTO lanes (lane, epoch, beat, group_number, incarnation, holder, at, retired) VALUES (1, 0, 0, 0, 0, '', 0, 0);
+
+-- Which lane writes the streams of a partition.
+CREATE TABLE partitions (
+    number BIGINT PRIMARY KEY CHECK (number BETWEEN 0 AND 1023),
+    lane   BIGINT NOT NULL
+);
+INSERT INTO partitions (number, lane) SELECT number, 1 FROM generate_series(0, 1023) AS n (number);
 
 CREATE TABLE platforms (
     id             BIGINT PRIMARY KEY GENERATED ALWAYS AS IDENTITY,

@@ -5,9 +5,10 @@
 -- have, and lie in the order they came in, because a page that is split moves few of them. There are no foreign keys on
 -- the way of an order: its rows come from one step, in one commit.
 
--- One row: which process may write, and how far it has got. Every commit begins by changing it.
-CREATE TABLE owner (
-    id           INTEGER PRIMARY KEY CHECK (id = 1),
+-- One row per lane, a writer of some partitions: which process may write, and how far it has got. Every commit begins by
+-- changing its lane's row. One process has all lanes. The number of a lane that has retired is never given again.
+CREATE TABLE lanes (
+    lane         INTEGER PRIMARY KEY,
     epoch        INTEGER NOT NULL,
     beat         INTEGER NOT NULL,
     group_number INTEGER NOT NULL,
@@ -15,9 +16,19 @@ CREATE TABLE owner (
     incarnation  INTEGER NOT NULL,
     holder       TEXT    NOT NULL,
     -- When it last wrote, by its owner's clock: a start compares its own with it.
-    at           INTEGER NOT NULL
+    at           INTEGER NOT NULL,
+    -- 1: it writes nothing any more.
+    retired      INTEGER NOT NULL CHECK (retired IN (0, 1))
 ) STRICT;
-INSERT INTO owner (id, epoch, beat, group_number, incarnation, holder, at) VALUES (1, 0, 0, 0, 0, '', 0);
+INSERT INTO lanes (lane, epoch, beat, group_number, incarnation, holder, at, retired) VALUES (1, 0, 0, 0, 0, '', 0, 0);
+
+-- Which lane writes the streams of a partition.
+CREATE TABLE partitions (
+    number INTEGER PRIMARY KEY CHECK (number BETWEEN 0 AND 1023),
+    lane   INTEGER NOT NULL
+) STRICT;
+INSERT INTO partitions (number, lane)
+    WITH RECURSIVE n (number) AS (SELECT 0 UNION ALL SELECT number + 1 FROM n WHERE number < 1023) SELECT number, 1 FROM n;
 
 CREATE TABLE platforms (
     id             INTEGER PRIMARY KEY,

@@ -13,7 +13,7 @@ use super::Failure;
 use crate::config::Config;
 use crate::domain::retry::Pace;
 use crate::engine::lease;
-use crate::store::{self, Owner, Schema, Store};
+use crate::store::{self, Owner, Schema, Store, StoreError};
 
 /// The names under which a store keeps whose it is and which mode it was born in.
 const STORE_ID: &str = "store_id";
@@ -73,6 +73,10 @@ pub async fn take(config: &Config) -> Result<(Arc<dyn Store>, Owner), Failure> {
         Schema::Older => store.migrate().await?,
         Schema::Absent | Schema::Current | Schema::Newer => {}
     }
+    let owner = match owner.active().count() == usize::from(config.store.lanes) {
+        true => owner,
+        false => divide(store.as_ref(), &owner, config.store.lanes).await?,
+    };
     store.setting(MODE, mode(config.pace())).await?;
     // Whoever made the store at the same moment may have made it in the other mode.
     if let Err(error) = check_mode(store.as_ref(), config).await {
@@ -80,6 +84,12 @@ pub async fn take(config: &Config) -> Result<(Arc<dyn Store>, Owner), Failure> {
         return Err(error);
     }
     Ok((store, owner))
+}
+
+/// Brings the store to as many lanes as are configured.
+async fn divide(store: &dyn Store, owner: &Owner, lanes: u16) -> Result<Owner, StoreError> {
+    tracing::info!(before = owner.active().count(), lanes, "the store is divided among another number of lanes");
+    store.divide(owner.epoch, lanes).await
 }
 
 /// The configured store, not looked at yet.
@@ -153,6 +163,7 @@ pub struct Marker {
 struct Mark {
     store: String,
     epoch: i64,
+    /// Of all lanes that there ever were, together.
     group: i64,
 }
 

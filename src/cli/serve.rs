@@ -56,7 +56,7 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
         payers: kept_key(store.as_ref(), PAYER_KEY).await?,
     };
 
-    let lanes = start_lanes(&config, store.clone(), owner);
+    let lanes = start_lanes(&config, store.clone(), &owner).await?;
     let gateway = sandbox::start_gateway(&config, overlays).await?;
     actix::spawn(clock::watch(store.clone()));
     let assignments = accounts::assignments(&config, store.as_ref()).await?;
@@ -174,7 +174,7 @@ async fn kept_key(store: &dyn Store, setting: &str) -> Result<SecretString, Fail
     Ok(SecretString::from(store.setting(setting, fresh.expose_secret()).await?))
 }
 
-fn start_lanes(config: &Config, store: Arc<dyn Store>, owner: Owner) -> Lanes {
+async fn start_lanes(config: &Config, store: Arc<dyn Store>, owner: &Owner) -> Result<Lanes, StoreError> {
     let settings = &config.writer;
     let bounds = Bounds {
         group_max: settings.group_max,
@@ -185,7 +185,7 @@ fn start_lanes(config: &Config, store: Arc<dyn Store>, owner: Owner) -> Lanes {
         eprintln!("tongbao: {why}");
         std::process::exit(EXIT_STORE_LOST);
     });
-    Lanes::start(store, owner, bounds, clock::to_store, stop)
+    Lanes::start(store, owner, bounds, clock::to_store, stop).await
 }
 
 fn start_engine(config: &Arc<Config>, store: Arc<dyn Store>, lanes: Lanes, keys: &Keys) -> Result<Engine, Failure> {

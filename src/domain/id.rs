@@ -54,12 +54,6 @@ impl OrderId {
         Partition::from_low_bits(self.0)
     }
 
-    /// The partition of an order of this name: the first ten bits of SHA-256 over the platform's number (four bytes,
-    /// the highest first) and the merchant order id as it came.
-    pub fn partition_of(platform: PlatformId, merchant_order_id: &str) -> Partition {
-        Partition::of_hash(&[&platform.0.to_be_bytes(), merchant_order_id.as_bytes()])
-    }
-
     /// The 122 bits that tell orders apart, in their order.
     const fn free_bits(self) -> u128 {
         (self.0 >> 80) << 74 | (self.0 >> 64 & 0xFFF) << 62 | self.0 & ((1 << 62) - 1)
@@ -266,6 +260,14 @@ pub fn refund_number(attempt: AttemptNumber, place: u16, incarnation: Incarnatio
 #[serde(transparent)]
 pub struct PlatformId(pub u32);
 
+impl PlatformId {
+    /// Of the order that this platform calls so: the first ten bits of SHA-256 over the platform's number (four bytes,
+    /// the highest first) and the merchant order id as it came.
+    pub fn partition_of(self, merchant_order_id: &str) -> Partition {
+        Partition::of_hash(&[&self.0.to_be_bytes(), merchant_order_id.as_bytes()])
+    }
+}
+
 /// Our account at a channel: the channel and the account's name there, such as `default`: 1 to 32 of `[0-9a-z-]`. One
 /// value, because every channel may have an account of the same name, and only both together say whose key verified,
 /// where a reference was given and who holds the money. It is written `wechat:default`.
@@ -411,10 +413,10 @@ mod tests {
 
     /// By another program. They are stored in ids, so they never change.
     #[test]
-    fn partitions_of_names_are_fixed_for_ever() {
+    fn partitions_of_orders_are_fixed_for_ever() {
         let names = [(1, "order-1", 536), (1, "order-2", 303), (2, "order-1", 404), (u32::MAX, "订单/7", 405)];
         for (platform, name, partition) in names {
-            assert_eq!(OrderId::partition_of(PlatformId(platform), name).index(), partition, "{platform} {name}");
+            assert_eq!(PlatformId(platform).partition_of(name).index(), partition, "{platform} {name}");
         }
     }
 
@@ -422,7 +424,7 @@ mod tests {
     fn names_spread_over_all_partitions() {
         let mut names = [0_u32; Partition::COUNT as usize];
         for number in 0..100_000 {
-            names[usize::from(OrderId::partition_of(PlatformId(1), &format!("order-{number}")).index())] += 1;
+            names[usize::from(PlatformId(1).partition_of(&format!("order-{number}")).index())] += 1;
         }
         let (least, most) = (names.iter().min(), names.iter().max());
         assert!(least > Some(&50) && most < Some(&150), "{least:?} to {most:?} of about 98");

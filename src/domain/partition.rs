@@ -1,6 +1,23 @@
 //! Partitions: fixed shares of all streams. The store's map gives each partition its lane.
 
+use std::fmt;
+
 use aws_lc_rs::digest;
+
+/// A lane's number: one writer of the store's. It is given once and never again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneId(pub u32);
+
+impl LaneId {
+    /// The lane that every store is made with and keeps.
+    pub const FIRST: LaneId = LaneId(1);
+}
+
+impl fmt::Display for LaneId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
 
 /// One of 1,024 shares of all streams, fixed for ever: a stream never leaves its partition.
 ///
@@ -32,14 +49,14 @@ impl Partition {
         self.0
     }
 
-    /// Of a stream that has no rule of its own: the first ten bits of SHA-256 over its kind (one byte) and its id (16
-    /// bytes, the highest first).
+    /// Of a stream that has no name: the first ten bits of SHA-256 over its kind (one byte) and its id (16 bytes, the
+    /// highest first).
     pub fn of_stream(kind: u8, id: u128) -> Self {
         Partition::of_hash(&[&[kind], &id.to_be_bytes()])
     }
 
-    /// The first ten bits of SHA-256 over these, one after the other.
-    pub(super) fn of_hash(parts: &[&[u8]]) -> Self {
+    /// The first ten bits of SHA-256 over these bytes.
+    pub fn of_hash(parts: &[&[u8]]) -> Self {
         let mut context = digest::Context::new(&digest::SHA256);
         for part in parts {
             context.update(part);
@@ -56,7 +73,7 @@ mod tests {
 
     /// By another program. They are stored in ids, so they never change.
     #[test]
-    fn partitions_are_fixed_for_ever() {
+    fn partitions_of_streams_are_fixed_for_ever() {
         let streams = [(2, 7, 898), (2, 8, 973), (9, 0x1940000111172228333444455556666, 175)];
         for (kind, id, partition) in streams {
             assert_eq!(Partition::of_stream(kind, id).index(), partition, "{kind} {id}");

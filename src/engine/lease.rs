@@ -1,5 +1,6 @@
 //! Taking a store: one process owns it, and a second one is refused, saying who holds it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::store::{Owner, Store, StoreError};
@@ -28,8 +29,9 @@ impl From<StoreError> for LeaseError {
     }
 }
 
-/// A holder that was killed may have had one write under way, which the database finishes without it; there is never
-/// more than one. So a row that moves this often may be a dead holder's, and one that moves oftener is a living one's.
+/// A holder that was killed may have had one write of each lane under way, which the database finishes without it; there
+/// is never more than one. So a row that moves this often may be a dead holder's, and one that moves oftener is a living
+/// one's.
 const LAST_WRITES: u32 = 1;
 
 /// Takes the store over from nobody, or from a holder that misses `missed` beats in a row. Beats are counted, clocks
@@ -39,7 +41,7 @@ const LAST_WRITES: u32 = 1;
 /// The holder is alive, another process was faster, or the store fails.
 pub async fn acquire(store: &dyn Store, holder: &str, beat: Duration, missed: u32) -> Result<Owner, LeaseError> {
     let mut seen = store.owner().await?;
-    let mut movements = 0;
+    let mut movements = BTreeMap::new();
     loop {
         if is_silent(store, &seen, beat, missed).await?
             && let Some(owner) = store.take_over(&seen, holder).await?
@@ -47,8 +49,12 @@ pub async fn acquire(store: &dyn Store, holder: &str, beat: Duration, missed: u3
             return Ok(owner);
         }
         let now = store.owner().await?;
-        movements += 1;
-        let is_alive = movements > LAST_WRITES && !now.holder.is_empty();
+        for (row, before) in now.lanes.iter().zip(&seen.lanes) {
+            if row != before {
+                *movements.entry(row.lane).or_insert(0) += 1;
+            }
+        }
+        let is_alive = movements.values().any(|count| *count > LAST_WRITES) && !now.holder.is_empty();
         if is_alive || now.epoch != seen.epoch {
             return Err(LeaseError::Held(now.holder));
         }

@@ -227,7 +227,7 @@ impl App {
     /// Makes a new order of the draft.
     async fn place(&self, platform: &Platform, draft: &Draft, patience: Patience) -> Result<HttpResponse, ApiError> {
         let created_at = clock::now();
-        let id = clock::fresh_order_id(OrderId::partition_of(platform.id, &draft.merchant_order_id));
+        let id = clock::fresh_order_id(platform.id.partition_of(&draft.merchant_order_id));
         let request = draft.request(platform.webhook_url.as_deref());
         let payer: Arc<[PayerMark]> = self.advice.stats().marks(platform.id, request.payer.as_deref()).into();
         let (trace, addressee) = (request.asked.trace_of(id), Addressee::of(&request));

@@ -29,6 +29,7 @@ pub fn stream_key(stream: StreamId) -> (i64, Uuid) {
 
 #[derive(Debug, Default)]
 pub struct Batch {
+    pub lane: i64,
     pub epoch: i64,
     pub number: i64,
     /// By the owner's clock.
@@ -230,7 +231,8 @@ impl Batch {
     /// # Errors
     /// [`StoreError::Corrupt`] for a unit that contradicts itself.
     pub fn of(group: &Group<'_>) -> Result<Self, StoreError> {
-        let mut batch = Batch { epoch: group.epoch, number: group.number, at: group.at.0, ..Batch::default() };
+        let lane = i64::from(group.lane.0);
+        let mut batch = Batch { lane, epoch: group.epoch, number: group.number, at: group.at.0, ..Batch::default() };
         for (place, unit) in group.units.iter().enumerate() {
             match unit {
                 Unit::Step(unit) => batch.take_step(place, unit)?,

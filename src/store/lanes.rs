@@ -1,8 +1,9 @@
-//! The two ways into a database: one connection that writes, a pool that reads.
+//! The ways into a database: a connection per lane that writes, a pool that reads.
 //!
 //! Every operation is a task of the runtime that opened the store, and the caller only waits for it. So a caller that
 //! goes away cancels nothing, and no connection comes back half used.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 
 use super::{Reply, StoreError};
+use crate::domain::partition::LaneId;
 
 /// How long a read waits for a connection.
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -35,19 +37,23 @@ pub trait Engine: Send + Sync + 'static {
     /// A pool of connections that only read, opened when they are needed.
     fn readers(&self) -> Pool<Self::Database>;
 
-    /// Opens the connection that writes.
-    fn connect(&self) -> Reply<'_, Connection<Self>>;
+    /// Opens the connection by which a lane writes.
+    fn connect(&self, lane: LaneId) -> Reply<'_, Connection<Self>>;
 
-    /// Ends the connection that writes after something went wrong on it.
-    fn discard(&self, connection: Connection<Self>) -> Reply<'_, ()>;
+    /// Ends the connection by which a lane writes after something went wrong on it.
+    fn discard(&self, lane: LaneId, connection: Connection<Self>) -> Reply<'_, ()>;
 }
 
 pub type Connection<E> = <<E as Engine>::Database as Database>::Connection;
 
+/// The connection by which a lane writes, once it is open.
+type Writer<E> = Arc<Mutex<Option<Connection<E>>>>;
+
 pub struct Lanes<E: Engine> {
     runtime: Handle,
     engine: Arc<E>,
-    writer: Arc<Mutex<Option<Connection<E>>>>,
+    /// By lane, each made when it is first used.
+    writers: std::sync::Mutex<BTreeMap<LaneId, Writer<E>>>,
     readers: RwLock<Pool<E::Database>>,
     read_patience: Duration,
     failures: AtomicU32,
@@ -60,7 +66,7 @@ impl<E: Engine> Lanes<E> {
     pub fn new(engine: E, statement_timeout: Duration) -> Self {
         Lanes {
             runtime: Handle::current(),
-            writer: Arc::default(),
+            writers: std::sync::Mutex::default(),
             readers: RwLock::new(engine.readers()),
             engine: Arc::new(engine),
             read_patience: ACQUIRE_TIMEOUT + statement_timeout + READ_GRACE,
@@ -129,23 +135,28 @@ impl<E: Engine> Lanes<E> {
         }
     }
 
-    /// The way to the connection that writes. It is taken before the task that uses it begins, so that writes happen
-    /// in the order in which they were asked for, though nobody waits for them any more.
-    pub async fn lane(&self) -> OwnedMutexGuard<Option<Connection<E>>> {
-        Arc::clone(&self.writer).lock_owned().await
+    fn writer(&self, lane: LaneId) -> Writer<E> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner).entry(lane).or_default().clone()
     }
 
-    /// Runs `work` on the connection that writes, alone. The connection is kept only if nothing is wrong with it.
-    pub async fn write<T, W>(&self, work: W) -> Result<T, StoreError>
+    /// The way to the connection by which a lane writes. It is taken before the task that uses it begins, so that
+    /// writes happen in the order in which they were asked for, though nobody waits for them any more.
+    pub async fn lane(&self, lane: LaneId) -> OwnedMutexGuard<Option<Connection<E>>> {
+        self.writer(lane).lock_owned().await
+    }
+
+    /// Runs `work` on the connection by which this lane writes, alone; what is no lane's is written by the first one's.
+    /// The connection is kept only if nothing is wrong with it.
+    pub async fn write<T, W>(&self, by: LaneId, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: for<'c> FnOnce(&'c mut Connection<E>) -> Reply<'c, T> + Send + 'static,
     {
-        let (engine, mut lane) = (Arc::clone(&self.engine), self.lane().await);
+        let (engine, mut lane) = (Arc::clone(&self.engine), self.lane(by).await);
         let task = self.runtime.spawn(async move {
             let mut connection = match lane.take() {
                 Some(connection) => connection,
-                None => connect(&*engine).await?,
+                None => connect(&*engine, by).await?,
             };
             let result = match timeout(WRITE_PATIENCE, work(&mut connection)).await {
                 Ok(result) => result,
@@ -163,7 +174,7 @@ impl<E: Engine> Lanes<E> {
                 }
                 // What it ended with is told by `result`.
                 Err(StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Broken(_)) => {
-                    drop(engine.discard(connection).await);
+                    drop(engine.discard(by, connection).await);
                 }
             }
             result
@@ -174,11 +185,13 @@ impl<E: Engine> Lanes<E> {
         result
     }
 
-    /// Closes the pool and the connection that writes; they open again when they are needed.
+    /// Closes the pool and the connections that write; they open again when they are needed.
     pub async fn close(&self) -> Result<(), StoreError> {
-        let mut lane = self.lane().await;
-        if let Some(connection) = lane.take() {
-            self.engine.discard(connection).await?;
+        let writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (by, writer) in writers {
+            if let Some(connection) = writer.lock().await.take() {
+                self.engine.discard(by, connection).await?;
+            }
         }
         let fresh = {
             let _entered = self.runtime.enter();
@@ -195,14 +208,15 @@ impl<E: Engine> Lanes<E> {
         T: Send + 'static,
         W: for<'c> FnOnce(&'c mut Connection<E>) -> Reply<'c, T> + Send + 'static,
     {
-        let (engine, mut lane) = (Arc::clone(&self.engine), self.lane().await);
+        let by = LaneId::FIRST;
+        let (engine, mut lane) = (Arc::clone(&self.engine), self.lane(by).await);
         let task = self.runtime.spawn(async move {
             if let Some(connection) = lane.take() {
-                engine.discard(connection).await?;
+                engine.discard(by, connection).await?;
             }
-            let mut connection = connect(&*engine).await?;
+            let mut connection = connect(&*engine, by).await?;
             let result = work(&mut connection).await;
-            drop(engine.discard(connection).await);
+            drop(engine.discard(by, connection).await);
             result
         });
         let in_doubt = |_| StoreError::InDoubt("the runtime went away during a write".to_owned());
@@ -210,8 +224,8 @@ impl<E: Engine> Lanes<E> {
     }
 }
 
-async fn connect<E: Engine>(engine: &E) -> Result<Connection<E>, StoreError> {
-    match timeout(CONNECT_PATIENCE, engine.connect()).await {
+async fn connect<E: Engine>(engine: &E, by: LaneId) -> Result<Connection<E>, StoreError> {
+    match timeout(CONNECT_PATIENCE, engine.connect(by)).await {
         Ok(connected) => connected,
         Err(_) => Err(StoreError::Unavailable("the database does not answer".to_owned())),
     }

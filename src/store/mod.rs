@@ -1,9 +1,10 @@
 //! The store: SQL and nothing but SQL. One trait, two implementations.
 //!
 //! Everything that a stream's step makes durable arrives as [`Unit`]s in a [`Group`]; one group is one atomic commit,
-//! whose first act is the owner's row (fence, beat, number). Reads see only what is durable.
+//! whose first act is its lane's row (fence, beat, number). Reads see only what is durable.
 
 mod batch;
+mod division;
 mod lanes;
 mod line;
 mod orders;
@@ -31,6 +32,7 @@ use crate::domain::id::{Account, Incarnation, OrderId, PlatformId};
 use crate::domain::order::{FeeBearer, Order, State};
 use crate::domain::payer::{Payer, PayerMark};
 use crate::domain::request::Request;
+use crate::domain::partition::{LaneId, Partition};
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 
@@ -74,9 +76,10 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// The row of the one process that may write.
+/// The row of a lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owner {
+pub struct LaneRow {
+    pub lane: LaneId,
     /// Grows with every take-over; every group's update names it.
     pub epoch: i64,
     /// Grows with every group and every beat.
@@ -89,6 +92,50 @@ pub struct Owner {
     pub holder: String,
     /// When it last wrote, by its clock.
     pub at: Instant,
+    pub service: Service,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    Active,
+    /// It has no partition and writes nothing any more.
+    Retired,
+}
+
+/// The one process that may write: it holds all lanes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    pub epoch: i64,
+    /// Of all lanes together, as are the groups.
+    pub beat: i64,
+    pub group: i64,
+    pub incarnation: Incarnation,
+    pub holder: String,
+    /// When a lane last wrote, by its clock.
+    pub at: Instant,
+    /// All that there ever were, by number.
+    pub lanes: Vec<LaneRow>,
+}
+
+impl Owner {
+    /// # Errors
+    /// [`StoreError::Corrupt`] if no lane is there, or another process has some of them.
+    fn of(lanes: Vec<LaneRow>) -> Result<Self, StoreError> {
+        let corrupt = |why: &str| StoreError::Corrupt(format!("lanes: {why}"));
+        let first = lanes.first().ok_or_else(|| corrupt("there is none"))?;
+        let (epoch, incarnation, holder) = (first.epoch, first.incarnation, first.holder.clone());
+        if lanes.iter().any(|lane| (lane.epoch, lane.incarnation) != (epoch, incarnation)) {
+            return Err(corrupt("two processes hold some of them"));
+        }
+        let at = lanes.iter().map(|lane| lane.at).fold(first.at, Instant::max);
+        let (beat, group) = lanes.iter().fold((0, 0), |(beat, group), lane| (beat + lane.beat, group + lane.group));
+        Ok(Owner { epoch, beat, group, incarnation, holder, at, lanes })
+    }
+
+    /// The lanes that write.
+    pub fn active(&self) -> impl Iterator<Item = &LaneRow> {
+        self.lanes.iter().filter(|lane| lane.service == Service::Active)
+    }
 }
 
 /// An attempt's request as it is stored, and who pays, which lies elsewhere.
@@ -450,18 +497,24 @@ pub trait Store: Send + Sync + 'static {
     fn file(&self) -> Option<&Path>;
     /// How far the store is made, without touching it. [`StoreError::Unavailable`] where it is of no use to us.
     fn schema(&self) -> Reply<'_, Schema>;
-    /// Brings the schema up to date and makes the owner's row if it is not there.
+    /// Brings the schema up to date and makes the first lane's row if it is not there.
     fn migrate(&self) -> Reply<'_, ()>;
 
     // --- the owner -----------------------------------------------------------------------------------------
     fn owner(&self) -> Reply<'_, Owner>;
     /// What time it is at the store's server; none where it has no clock but ours.
     fn clock(&self) -> Reply<'_, Option<Instant>>;
-    /// Takes the row over if it still is as `seen`: epoch + 1, another incarnation, the new holder. None when it moved
-    /// meanwhile.
+    /// Takes all lanes over if they still are as `seen`: epoch + 1, another incarnation, the new holder. None when one of
+    /// them moved meanwhile.
     fn take_over<'a>(&'a self, seen: &'a Owner, holder: &'a str) -> Reply<'a, Option<Owner>>;
-    /// A write that beats and reads the row back; [`StoreError::Fenced`] when the epoch is another's.
-    fn beat(&self, epoch: i64, at: Instant) -> Reply<'_, Owner>;
+    /// Divides all partitions among `count` lanes, in one transaction that writes every lane's row:
+    /// [`StoreError::Fenced`] when the epoch is another's. Lanes retire, and new ones have numbers that none had.
+    fn divide(&self, epoch: i64, count: u16) -> Reply<'_, Owner>;
+    /// Which lane has each partition.
+    fn partitions(&self) -> Reply<'_, Vec<(Partition, LaneId)>>;
+    /// A write that beats and reads the lane's row back; [`StoreError::Fenced`] when the epoch is another's.
+    fn beat(&self, lane: LaneId, epoch: i64, at: Instant) -> Reply<'_, LaneRow>;
+    /// Gives all lanes back.
     fn release(&self, epoch: i64) -> Reply<'_, ()>;
 
     /// Before the first write of a start: carries the log of an embedded store over into its file, without making

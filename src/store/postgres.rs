@@ -1,30 +1,33 @@
-//! The store on PostgreSQL (14 or later): a connection of its own that writes, each group in one statement, and a
+//! The store on PostgreSQL (14 or later): a connection for each lane that writes, each group in one statement, and a
 //! pool that reads.
 
 mod commit;
 mod integrity;
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::types::Uuid;
-use sqlx::{ConnectOptions, Postgres, QueryBuilder, query, query_as, query_scalar};
+use sqlx::{ConnectOptions, Connection as _, Postgres, QueryBuilder, query, query_as, query_scalar};
 
 use super::batch::{Batch, key, stream_key};
+use super::division::Division;
 use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
 use super::rows::*;
 use super::statements::*;
 use super::{
     Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow, KeptAnswer,
-    KeyRow, LastChannel, MIGRATED, MessageKey, OrderFilter, OutboxItem, OutboxPlace, Owner, Platform, Reply, Schema,
-    Seen, Store, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
+    KeyRow, LaneRow, LastChannel, MIGRATED, MessageKey, OrderFilter, OutboxItem, OutboxPlace, Owner, Platform, Reply,
+    Schema, Seen, Store, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
 };
 use crate::domain::id::{Incarnation, OrderId, PlatformId};
 use crate::domain::order::Order;
+use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::PayerMark;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
@@ -111,10 +114,11 @@ struct Server {
     options: PgConnectOptions,
     readers: u32,
     statement_timeout: Duration,
-    sessions: Mutex<Sessions>,
+    /// By lane.
+    sessions: Mutex<BTreeMap<LaneId, Sessions>>,
 }
 
-/// The session of the writer's connection, and those that were given up and may still be at work.
+/// The session of a lane's connection, and those that were given up and may still be at work.
 #[derive(Default)]
 struct Sessions {
     current: Option<Session>,
@@ -147,14 +151,14 @@ impl Engine for Server {
 
     /// A statement whose connection was lost may still be on its way or at work. Its session is ended before anything
     /// else is written, so that what is read back by the next write stays true.
-    fn connect(&self) -> Reply<'_, PgConnection> {
+    fn connect(&self, lane: LaneId) -> Reply<'_, PgConnection> {
         Box::pin(async move {
             let away = |error: sqlx::Error| StoreError::Unavailable(lost(error));
             let mut connection = self.options.clone().options(WRITER_SESSION).connect().await.map_err(away)?;
             if is_standby(&mut connection).await.map_err(away)? {
                 return Err(StoreError::Unavailable("the server is a standby".to_owned()));
             }
-            let given_up = self.sessions().given_up.clone();
+            let given_up = self.sessions_of(lane, |sessions| sessions.given_up.clone());
             for session in given_up {
                 let ended: Vec<bool> = query_scalar(
                     "SELECT pg_terminate_backend(pid, $3) FROM pg_stat_activity \
@@ -169,31 +173,29 @@ impl Engine for Server {
                 if ended.contains(&false) {
                     return Err(StoreError::Unavailable("a session that was given up is still at work".to_owned()));
                 }
-                self.sessions().given_up.retain(|other| *other != session);
+                self.sessions_of(lane, |sessions| sessions.given_up.retain(|other| *other != session));
             }
             let session = query_as(
                 "SELECT pid, (extract(epoch FROM backend_start) * 1000000)::bigint AS started_us \
                  FROM pg_stat_activity WHERE pid = pg_backend_pid()",
             );
             let session: Session = session.fetch_one(&mut connection).await.map_err(away)?;
-            self.sessions().current = Some(session);
+            self.sessions_of(lane, |sessions| sessions.current = Some(session));
             Ok(connection)
         })
     }
 
     /// Without a farewell, which might wait for a server that is not there any more.
-    fn discard(&self, connection: PgConnection) -> Reply<'_, ()> {
+    fn discard(&self, lane: LaneId, connection: PgConnection) -> Reply<'_, ()> {
         drop(connection);
-        let mut sessions = self.sessions();
-        let session = sessions.current.take();
-        sessions.given_up.extend(session);
+        self.sessions_of(lane, |sessions| sessions.given_up.extend(sessions.current.take()));
         Box::pin(async { Ok(()) })
     }
 }
 
 impl Server {
-    fn sessions(&self) -> MutexGuard<'_, Sessions> {
-        self.sessions.lock().expect("nothing panics while it holds the sessions")
+    fn sessions_of<T>(&self, lane: LaneId, work: impl FnOnce(&mut Sessions) -> T) -> T {
+        work(self.sessions.lock().expect("nothing panics while it holds the sessions").entry(lane).or_default())
     }
 }
 
@@ -362,7 +364,7 @@ impl Store for PostgresStore {
     fn commit<'a>(&'a self, group: &'a Group<'a>) -> Reply<'a, Committed> {
         Box::pin(async move {
             let batch = Batch::of(group)?;
-            self.lanes.write(move |connection| Box::pin(commit::commit(connection, batch))).await
+            self.lanes.write(group.lane, move |connection| Box::pin(commit::commit(connection, batch))).await
         })
     }
 

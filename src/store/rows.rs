@@ -9,8 +9,8 @@ use sqlx::types::Uuid;
 
 use super::{
     Balance, ChannelTotal, Claim, Count, DeadLetter, Due, Frozen, GivenAnswer, InboxReason, InboxRow, JournalRow,
-    KeptAnswer, KeyRow, LastChannel, MessageKey, OutboxItem, OutboxPlace, OutboxRow, Owner, Platform, StoreError,
-    StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
+    KeptAnswer, KeyRow, LaneRow, LastChannel, MessageKey, OutboxItem, OutboxPlace, OutboxRow, Platform, Service,
+    StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
 };
 use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;
@@ -18,6 +18,7 @@ use crate::domain::id::{Account, Incarnation, OrderId, PlatformId};
 use crate::domain::order::{FeeBearer, Order};
 use crate::domain::payer::{Payer, PayerMark};
 use crate::domain::request::{Asked, Request};
+use crate::domain::partition::{LaneId, Partition};
 use crate::domain::stream::{Kind, StreamId};
 use crate::domain::time::Instant;
 
@@ -83,28 +84,48 @@ pub const fn fee_bearer_name(bearer: FeeBearer) -> &'static str {
     }
 }
 
-#[derive(Debug, FromRow)]
-pub struct OwnerColumns {
+#[derive(FromRow)]
+pub struct LaneColumns {
+    lane: i64,
     epoch: i64,
     beat: i64,
     group_number: i64,
     incarnation: i64,
     holder: String,
     at: i64,
+    retired: i64,
 }
 
-impl Readable for OwnerColumns {
-    type Value = Owner;
-    fn read(self) -> Result<Owner, StoreError> {
+impl Readable for LaneColumns {
+    type Value = LaneRow;
+    fn read(self) -> Result<LaneRow, StoreError> {
+        let corrupt = |what: &str| StoreError::Corrupt(format!("a lane's {what}"));
         let incarnation = u16::try_from(self.incarnation).ok().and_then(|value| Incarnation::try_from(value).ok());
-        Ok(Owner {
+        Ok(LaneRow {
+            lane: LaneId(u32::try_from(self.lane).map_err(|_| corrupt("number"))?),
             epoch: self.epoch,
             beat: self.beat,
             group: self.group_number,
-            incarnation: incarnation.ok_or_else(|| StoreError::Corrupt("the owner's incarnation".to_owned()))?,
+            incarnation: incarnation.ok_or_else(|| corrupt("incarnation"))?,
             holder: self.holder,
             at: Instant(self.at),
+            service: if self.retired == 0 { Service::Active } else { Service::Retired },
         })
+    }
+}
+
+#[derive(FromRow)]
+pub struct PartitionColumns {
+    number: i64,
+    lane: i64,
+}
+
+impl Readable for PartitionColumns {
+    type Value = (Partition, LaneId);
+    fn read(self) -> Result<(Partition, LaneId), StoreError> {
+        let partition = u16::try_from(self.number).ok().and_then(Partition::from_index);
+        let lane = u32::try_from(self.lane).ok().map(LaneId);
+        partition.zip(lane).ok_or_else(|| StoreError::Corrupt("a partition's lane".to_owned()))
     }
 }
 

@@ -20,16 +20,18 @@ use self::committer::Committer;
 use self::faults::{reading_fault, writing_fault};
 use self::reserve::Reserve;
 use super::batch::{Batch, key, stream_key};
+use super::division::Division;
 use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
 use super::rows::*;
 use super::statements::*;
 use super::{
     Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow, KeptAnswer,
-    KeyRow, LastChannel, MIGRATED, MessageKey, OrderFilter, OutboxItem, OutboxPlace, Owner, Platform, Reply, Schema,
-    Seen, Store, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
+    KeyRow, LaneRow, LastChannel, MIGRATED, MessageKey, OrderFilter, OutboxItem, OutboxPlace, Owner, Platform, Reply,
+    Schema, Seen, Store, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
 };
 use crate::domain::id::{Incarnation, OrderId, PlatformId};
 use crate::domain::order::Order;
+use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::PayerMark;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
@@ -109,7 +111,7 @@ impl Engine for File {
             .connect_lazy_with(reading)
     }
 
-    fn connect(&self) -> Reply<'_, SqliteConnection> {
+    fn connect(&self, _: LaneId) -> Reply<'_, SqliteConnection> {
         Box::pin(async move {
             make_folder(self.options.get_filename())?;
             let options = self.options.clone().create_if_missing(true);
@@ -117,7 +119,7 @@ impl Engine for File {
         })
     }
 
-    fn discard(&self, connection: SqliteConnection) -> Reply<'_, ()> {
+    fn discard(&self, _: LaneId, connection: SqliteConnection) -> Reply<'_, ()> {
         Box::pin(async move { connection.close().await.map_err(reading_fault) })
     }
 }
@@ -192,7 +194,7 @@ impl Store for SqliteStore {
     }
 
     fn commit<'a>(&'a self, group: &'a Group<'a>) -> Reply<'a, Committed> {
-        Box::pin(async move { self.committer.commit(Batch::of(group)?, self.lanes.lane().await).await })
+        Box::pin(async move { self.committer.commit(Batch::of(group)?, self.lanes.lane(group.lane).await).await })
     }
 
     fn clock(&self) -> Reply<'_, Option<Instant>> {

@@ -16,13 +16,19 @@ macro_rules! order_where {
 pub const ORDER: &str = order_where!("o.id = $1");
 pub const ORDER_BY_MERCHANT_ID: &str = order_where!("o.platform_id = $1 AND o.merchant_order_id = $2");
 pub const ORDERS_OF_PLATFORM: &str = order_where!("o.platform_id = ");
-pub const OWNER: &str = "SELECT epoch, beat, group_number, incarnation, holder, at FROM owner WHERE id = 1";
-pub const TAKE_OVER: &str = "UPDATE owner SET epoch = epoch + 1, beat = beat + 1, holder = $5, incarnation = $6 \
-     WHERE id = 1 AND epoch = $1 AND beat = $2 AND group_number = $3 AND holder = $4 \
-     RETURNING epoch, beat, group_number, incarnation, holder, at";
-pub const BEAT: &str = "UPDATE owner SET beat = beat + 1, at = $2 WHERE id = 1 AND epoch = $1 \
-     RETURNING epoch, beat, group_number, incarnation, holder, at";
-pub const RELEASE: &str = "UPDATE owner SET beat = beat + 1, holder = '' WHERE id = 1 AND epoch = $1";
+pub const LANES: &str =
+    "SELECT lane, epoch, beat, group_number, incarnation, holder, at, retired FROM lanes ORDER BY lane";
+pub const TAKE_LANE: &str = "UPDATE lanes SET epoch = epoch + 1, beat = beat + 1, holder = $6, incarnation = $7 \
+     WHERE lane = $1 AND epoch = $2 AND beat = $3 AND group_number = $4 AND holder = $5";
+pub const BEAT: &str = "UPDATE lanes SET beat = beat + 1, at = $3 WHERE lane = $1 AND epoch = $2 \
+     RETURNING lane, epoch, beat, group_number, incarnation, holder, at, retired";
+pub const BEAT_ALL: &str = "UPDATE lanes SET beat = beat + 1 WHERE epoch = $1";
+pub const RELEASE: &str = "UPDATE lanes SET beat = beat + 1, holder = '' WHERE epoch = $1";
+pub const RETIRE: &str = "UPDATE lanes SET retired = 1 WHERE lane = $1";
+pub const MAKE_LANE: &str = "INSERT INTO lanes (lane, epoch, beat, group_number, incarnation, holder, at, retired) \
+     SELECT $1, epoch, 0, 0, incarnation, holder, at, 0 FROM lanes WHERE lane = $2";
+pub const PARTITIONS: &str = "SELECT number, lane FROM partitions ORDER BY number";
+pub const GIVE_PARTITIONS: &str = "UPDATE partitions SET lane = $1 WHERE number >= $2 AND number < $3";
 pub const HEAD: &str = "SELECT version, epoch, state, facet, next_due_at, next_action, snapshot FROM heads \
      WHERE kind = $1 AND id = $2";
 pub const JOURNAL: &str = "SELECT version, at, body FROM journal WHERE kind = $1 AND id = $2 ORDER BY version";
@@ -119,6 +125,13 @@ macro_rules! questions {
             Seen { key: read_row::<K>(row).ok(), value: read_row::<C>(row) }
         }
 
+        async fn owner_within(
+            transaction: &mut sqlx::Transaction<'_, $database>,
+        ) -> Result<Owner, StoreError> {
+            let ask = query_as::<_, LaneColumns>(LANES).fetch_all(&mut **transaction);
+            Owner::of(read_all(ask.await.map_err(writing_fault)?)?)
+        }
+
         impl $store {
             fn all<C: Columns>(&self, ask: Ask<C>) -> Reply<'_, Vec<C::Value>> {
                 Box::pin(async move {
@@ -165,7 +178,7 @@ macro_rules! questions {
                 Box::pin(async move {
                     let rows: Vec<C> = self
                         .lanes
-                        .write(move |connection| {
+                        .write(LaneId::FIRST, move |connection| {
                             Box::pin(async move { ask.fetch_all(connection).await.map_err(writing_fault) })
                         })
                         .await?;
@@ -175,7 +188,7 @@ macro_rules! questions {
 
             /// Writes; how many rows.
             fn change(&self, change: Change) -> Reply<'_, u64> {
-                Box::pin(self.lanes.write(move |connection| {
+                Box::pin(self.lanes.write(LaneId::FIRST, move |connection| {
                     Box::pin(async move {
                         let done = change.execute(connection).await.map_err(writing_fault)?;
                         Ok(done.rows_affected())
@@ -196,19 +209,76 @@ macro_rules! statements {
         }
 
         fn owner(&self) -> Reply<'_, Owner> {
-            self.one(query_as::<_, OwnerColumns>(OWNER))
+            let ask = self.all(query_as::<_, LaneColumns>(LANES));
+            Box::pin(async move { Owner::of(ask.await?) })
         }
 
         fn take_over<'a>(&'a self, seen: &'a Owner, holder: &'a str) -> Reply<'a, Option<Owner>> {
-            let ask = query_as::<_, OwnerColumns>(TAKE_OVER).bind(seen.epoch).bind(seen.beat).bind(seen.group);
             let drawn = seen.incarnation.another(rand::random_range(0..Incarnation::COUNT - 1));
-            let ask = ask.bind(seen.holder.clone()).bind(holder.to_owned());
-            self.written(ask.bind(i64::from(u16::from(drawn))))
+            let (lanes, holder) = (seen.lanes.clone(), holder.to_owned());
+            Box::pin(self.lanes.write(LaneId::FIRST, move |connection| {
+                Box::pin(async move {
+                    let mut transaction = connection.begin().await.map_err(writing_fault)?;
+                    for seen in lanes {
+                        let change = query(TAKE_LANE).bind(i64::from(seen.lane.0));
+                        let change = change.bind(seen.epoch).bind(seen.beat).bind(seen.group).bind(seen.holder);
+                        let change = change.bind(holder.clone()).bind(i64::from(u16::from(drawn)));
+                        let done = change.execute(&mut *transaction).await.map_err(writing_fault)?;
+                        if done.rows_affected() == 0 {
+                            transaction.rollback().await.map_err(writing_fault)?;
+                            return Ok(None);
+                        }
+                    }
+                    let owner = owner_within(&mut transaction).await?;
+                    transaction.commit().await.map_err(writing_fault)?;
+                    Ok(Some(owner))
+                })
+            }))
         }
 
-        fn beat(&self, epoch: i64, at: Instant) -> Reply<'_, Owner> {
+        fn divide(&self, epoch: i64, count: u16) -> Reply<'_, Owner> {
+            Box::pin(self.lanes.write(LaneId::FIRST, move |connection| {
+                Box::pin(async move {
+                    let mut transaction = connection.begin().await.map_err(writing_fault)?;
+                    let beaten = query(BEAT_ALL).bind(epoch).execute(&mut *transaction).await.map_err(writing_fault)?;
+                    if beaten.rows_affected() == 0 {
+                        transaction.rollback().await.map_err(writing_fault)?;
+                        return Err(StoreError::Fenced);
+                    }
+                    let division = Division::of(&owner_within(&mut transaction).await?, count);
+                    let mut changes = Vec::new();
+                    for lane in division.retired {
+                        changes.push(query(RETIRE).bind(i64::from(lane.0)));
+                    }
+                    for lane in division.made {
+                        changes.push(query(MAKE_LANE).bind(i64::from(lane.0)).bind(i64::from(LaneId::FIRST.0)));
+                    }
+                    for (lane, share) in division.shares {
+                        let change = query(GIVE_PARTITIONS).bind(i64::from(lane.0));
+                        changes.push(change.bind(i64::from(share.start)).bind(i64::from(share.end)));
+                    }
+                    for change in changes {
+                        change.execute(&mut *transaction).await.map_err(writing_fault)?;
+                    }
+                    let owner = owner_within(&mut transaction).await?;
+                    transaction.commit().await.map_err(writing_fault)?;
+                    Ok(owner)
+                })
+            }))
+        }
+
+        fn partitions(&self) -> Reply<'_, Vec<(Partition, LaneId)>> {
+            self.all(query_as::<_, PartitionColumns>(PARTITIONS))
+        }
+
+        fn beat(&self, lane: LaneId, epoch: i64, at: Instant) -> Reply<'_, LaneRow> {
+            let ask = query_as::<_, LaneColumns>(BEAT).bind(i64::from(lane.0)).bind(epoch).bind(at.0);
+            let work = self.lanes.write(lane, move |connection| {
+                Box::pin(async move { ask.fetch_all(connection).await.map_err(writing_fault) })
+            });
             Box::pin(async move {
-                self.written(query_as::<_, OwnerColumns>(BEAT).bind(epoch).bind(at.0)).await?.ok_or(StoreError::Fenced)
+                let row = work.await?.into_iter().next().ok_or(StoreError::Fenced)?;
+                LaneColumns::read(row)
             })
         }
 

@@ -11,14 +11,17 @@ use crate::domain::ledger::Entry;
 use crate::domain::money::Currency;
 use crate::domain::payer::{Payer, PayerMark};
 use crate::domain::request::Request;
+use crate::domain::partition::{LaneId, Partition};
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 
 /// Units that are committed together or not at all.
 #[derive(Debug)]
 pub struct Group<'a> {
+    /// Whose row it changes first, and by whose connection it is written.
+    pub lane: LaneId,
     pub epoch: i64,
-    /// The number this group will have: the last one's plus one.
+    /// The number this group will have: the last one of its lane's plus one.
     pub number: i64,
     /// By the owner's clock.
     pub at: Instant,
@@ -47,6 +50,25 @@ pub enum Unit {
     InboxDone { id: i64 },
     /// What became of webhook deliveries.
     Delivery(Delivery),
+}
+
+impl Unit {
+    /// By whose lane it is written. What is of no stream's goes where the same again goes too.
+    pub fn partition(&self) -> Partition {
+        match self {
+            Unit::Step(step) => step.stream.partition(),
+            Unit::PutOff(put_off) => put_off.stream.partition(),
+            Unit::Answer(answer) => answer.claim.order.partition(),
+            Unit::Inbox(row) => match row.order {
+                Some(order) => order.partition(),
+                None => Partition::from_low_bits(u128::from(row.digest[0]) << 8 | u128::from(row.digest[1])),
+            },
+            Unit::InboxDone { id } => Partition::from_low_bits(u128::from(id.unsigned_abs())),
+            Unit::Delivery(
+                Delivery::Delivered { order, .. } | Delivery::Failed { order, .. } | Delivery::Dead { order, .. },
+            ) => order.partition(),
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -360,7 +360,7 @@ impl Halt {
             }
             Kind::Postgres => {
                 let writer = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND \
-                    pid <> pg_backend_pid() AND (query LIKE 'WITH owner_now%' OR query LIKE 'UPDATE owner%')";
+                    pid <> pg_backend_pid() AND (query LIKE 'WITH lane_now%' OR query LIKE 'UPDATE lanes%')";
                 let pids = beside.column::<i32>(writer).await;
                 let [pid] = pids.as_slice() else { panic!("one session writes: {pids:?}") };
                 beside.close().await;

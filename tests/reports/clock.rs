@@ -181,7 +181,7 @@ async fn report_a_start_behind_the_last_instant_ends_nothing_by_time_until_the_c
     let (open, over) = (text(&open, "id"), text(&over, "id"));
     app.server.stop().await;
     let mut beside = Beside::of(&app.site).await;
-    beside.run("UPDATE owner SET at = at + 120000").await;
+    beside.run("UPDATE lanes SET at = at + 120000").await;
     let past = "json_extract(snapshot, '$.created_at') - 1000";
     let ended = format!(
         "UPDATE heads SET next_due_at = {past}, \

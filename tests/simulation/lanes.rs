@@ -71,7 +71,7 @@ impl World {
     fn lane_acts(&mut self, lane: usize, act: Act<Unit, tokio::sync::oneshot::Sender<crate::ports::Verdict>>) {
         let (asked, takes) = match act {
             Act::Commit(group) => (Asked::Commit(group), self.weather.commit_ms),
-            Act::Beat { epoch } => (Asked::Beat { epoch }, (1, 20)),
+            Act::Beat { lane: _, epoch } => (Asked::Beat { epoch }, (1, 20)),
             Act::FindLosers(group) => (Asked::FindLosers(group), (1, 20)),
             Act::Tell(waiter, verdict) => {
                 trace::note(|| format!("         lane {lane} tells {verdict:?}"));
@@ -82,7 +82,7 @@ impl World {
                 self.is_stopping = true;
                 return;
             }
-            Act::Release { .. } | Act::Left => unreachable!("no lane is told to leave"),
+            Act::Left => unreachable!("no lane is told to leave"),
         };
         let takes_ms = self.dice.between(takes);
         if let Some(life) = &mut self.life {

@@ -22,7 +22,7 @@ use tongbao::engine::order::Orders;
 use tongbao::engine::order::desk::Desk;
 use tongbao::engine::supervisor;
 use tongbao::engine::unreadable::UnreadableRows;
-use tongbao::store::{Owner, Unit};
+use tongbao::store::{LaneRow, Unit};
 
 use crate::crew::{Crew, Porter, WayNumber, Yard};
 use crate::gateways::Request;
@@ -133,7 +133,7 @@ pub enum Look {
 }
 
 impl Life {
-    pub fn begin(number: u32, scene: &Arc<Scene>, owners: Vec<Owner>, habits: &Habits, start: Instant) -> Self {
+    pub fn begin(number: u32, scene: &Arc<Scene>, owners: Vec<LaneRow>, habits: &Habits, start: Instant) -> Self {
         let now = scene.now();
         let bounds =
             lane::Bounds { group_max: 8, new_streams_max: habits.new_orders_max, beat: Duration::from_secs(2) };

@@ -2,11 +2,12 @@
 
 use tongbao::domain::channel::{Channel, Lapse, Method};
 use tongbao::domain::event::{Created, Finding};
+use tongbao::domain::form::Form;
 use tongbao::domain::id::{OrderId, PlatformId};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{Attempt, AttemptState, FeeBearer, Webhooks};
 use tongbao::domain::partition::Partition;
-use tongbao::domain::request::{Asked, Form, Request};
+use tongbao::domain::request::{Asked, Request};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
 use tongbao::domain::time::{Instant, TimeScale};
@@ -108,7 +109,7 @@ pub fn create(world: &mut World, buyer: usize) {
     world.orders += 1;
     let now = world.now();
     let rate = |text: &str| Rate::new(text.parse().expect("a rate is a decimal")).expect("a rate lies between 0 and 1");
-    let partition = OrderId::partition_of(PLATFORM, &name.merchant_order_id);
+    let partition = PLATFORM.partition_of(&name.merchant_order_id);
     let facts = Created {
         id: OrderId::from_u128(world.orders << Partition::BITS).within(partition),
         platform: PLATFORM,

@@ -13,6 +13,7 @@ use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId};
 use tongbao::domain::note::Note;
 use tongbao::domain::order::Order;
+use tongbao::domain::partition::Partition;
 use tongbao::domain::payer::PayerMark;
 use tongbao::domain::routing::{Outlook, Policy};
 use tongbao::domain::stream::StreamId;
@@ -92,15 +93,11 @@ impl Ship {
     }
 
     fn lane_of(&self, unit: &Unit) -> usize {
-        match unit {
-            Unit::Step(step) => self.lane_of_stream(step.stream),
-            Unit::PutOff(put_off) => self.lane_of_stream(put_off.stream),
-            Unit::Answer(_) | Unit::Inbox(_) | Unit::InboxDone { .. } | Unit::Delivery(_) => 0,
-        }
+        self.lane_with(unit.partition())
     }
 
-    fn lane_of_stream(&self, stream: StreamId) -> usize {
-        usize::from(stream.partition().index()) % self.lanes.len()
+    fn lane_with(&self, partition: Partition) -> usize {
+        usize::from(partition.index()) % self.lanes.len()
     }
 }
 
@@ -181,7 +178,7 @@ impl Gauge for Port {
 
 impl Lanes for Port {
     fn is_ours(&self, stream: StreamId, epoch: i64) -> bool {
-        self.0.epochs[self.0.lane_of_stream(stream)] == epoch
+        self.0.epochs[self.0.lane_with(stream.partition())] == epoch
     }
 
     fn write(&self, admission: Admission, unit: Unit) -> Written<'_> {

@@ -10,11 +10,12 @@ use tongbao::domain::event::{Event, Fact, WebhookKind};
 use tongbao::domain::id::{Account, AttemptNumber, Incarnation, OrderId};
 use tongbao::domain::ledger::Entry;
 use tongbao::domain::order::Order;
+use tongbao::domain::partition::LaneId;
 use tongbao::domain::step;
 use tongbao::domain::time::Instant;
 use tongbao::store::{
-    Committed, Delivery, Due, Frozen, InboxReason, InboxRow, NextActionChange, OutboxRow, Owner, Row as UnitRow,
-    StepUnit, StoreError, StoredInboxRow, StoredOrder, UniqueName, Unit,
+    Committed, Delivery, Due, Frozen, InboxReason, InboxRow, LaneRow, NextActionChange, OutboxRow, Row as UnitRow,
+    Service, StepUnit, StoreError, StoredInboxRow, StoredOrder, UniqueName, Unit,
 };
 
 use crate::gateways::Shown;
@@ -54,15 +55,23 @@ pub struct Store {
     inbox: BTreeMap<i64, InboxRow>,
     parked: i64,
     /// One for each lane.
-    owners: Vec<Owner>,
+    owners: Vec<LaneRow>,
     /// Rows that can neither be read nor written.
     pub damaged: BTreeSet<OrderId>,
 }
 
 impl Store {
     pub fn new(lanes: usize, at: Instant) -> Self {
-        let owner =
-            Owner { epoch: 0, beat: 0, group: 0, incarnation: Incarnation::default(), holder: String::new(), at };
+        let owner = |lane| LaneRow {
+            lane: LaneId(lane),
+            epoch: 0,
+            beat: 0,
+            group: 0,
+            incarnation: Incarnation::default(),
+            holder: String::new(),
+            at,
+            service: Service::Active,
+        };
         Store {
             rows: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -71,7 +80,7 @@ impl Store {
             outbox: BTreeMap::new(),
             inbox: BTreeMap::new(),
             parked: 0,
-            owners: vec![owner; lanes],
+            owners: (1..).map(owner).take(lanes).collect(),
             damaged: BTreeSet::new(),
         }
     }
@@ -91,7 +100,7 @@ impl Store {
     // --- owners ----------------------------------------------------------------------------------------------------
 
     /// All lanes at once: whoever had them is fenced out.
-    pub fn take_over(&mut self, incarnation: Incarnation) -> Vec<Owner> {
+    pub fn take_over(&mut self, incarnation: Incarnation) -> Vec<LaneRow> {
         for owner in &mut self.owners {
             owner.epoch += 1;
             owner.beat += 1;
@@ -100,7 +109,7 @@ impl Store {
         self.owners.clone()
     }
 
-    pub fn beat(&mut self, lane: usize, epoch: i64) -> Result<Owner, StoreError> {
+    pub fn beat(&mut self, lane: usize, epoch: i64) -> Result<LaneRow, StoreError> {
         let owner = &mut self.owners[lane];
         if owner.epoch != epoch {
             return Err(StoreError::Fenced);

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use tongbao::domain::event::{Event, Fact};
 use tongbao::domain::id::{Incarnation, OrderId};
 use tongbao::domain::order::Order;
+use tongbao::domain::partition::LaneId;
 use tongbao::store::{self, Balance, Committed, Group, Store, StoreError, Unit, whole};
 
 use super::postgres;
@@ -73,7 +74,8 @@ impl Book {
     }
 
     pub async fn commit(&mut self, units: Vec<Unit>) -> Result<Committed, StoreError> {
-        let group = Group { epoch: self.epoch, at: START, number: self.number + 1, units: &units };
+        let (lane, number) = (LaneId::FIRST, self.number + 1);
+        let group = Group { lane, epoch: self.epoch, at: START, number, units: &units };
         let committed = self.store.commit(&group).await?;
         self.number += 1;
         Ok(committed)

@@ -8,12 +8,13 @@ use tongbao::domain::channel::Channel;
 use tongbao::domain::event::{Event, WebhookKind};
 use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId};
 use tongbao::domain::order::{FeeBearer, Order, State};
+use tongbao::domain::partition::{LaneId, Partition};
 use tongbao::domain::payer::PayerMark;
 use tongbao::domain::stream::{Kind, StreamId};
 use tongbao::domain::time::Instant;
 use tongbao::store::{
     Claim, Delivery, GivenAnswer, Group, Head, InboxReason, InboxRow, KeptAnswer, LastChannel, MessageRow,
-    NextActionChange, OrderFilter, Platform, PutOff, StepUnit, StoreError, TakenMessage, Unit, whole,
+    NextActionChange, OrderFilter, Owner, Platform, PutOff, StepUnit, StoreError, TakenMessage, Unit, whole,
 };
 
 use super::book::{Book, again, cancel};
@@ -116,23 +117,23 @@ pub async fn an_epoch_of_the_past_is_fenced_off(mut book: Book) {
     let before = book.picture().await;
     assert_eq!(book.commit(group(vec![new_order(SHOP, "after")])).await, Err(StoreError::Fenced));
     assert_eq!(book.commit(Vec::new()).await, Err(StoreError::Fenced));
-    assert_eq!(book.store.beat(book.epoch, START).await, Err(StoreError::Fenced));
+    assert_eq!(book.store.beat(LaneId::FIRST, book.epoch, START).await, Err(StoreError::Fenced));
     assert_eq!(book.store.release(book.epoch).await, Err(StoreError::Fenced));
     assert_eq!(book.picture().await, before);
     assert_eq!(book.store.order_by_merchant_id(SHOP, "after").await.unwrap(), None);
-    newer.store.beat(newer.epoch, START).await.expect("the newer one goes on");
+    newer.store.beat(LaneId::FIRST, newer.epoch, START).await.expect("the newer one goes on");
 }
 
 pub async fn a_store_is_taken_over_only_as_it_was_seen(book: Book) {
     let seen = book.store.owner().await.unwrap();
     assert_eq!((seen.epoch, seen.holder.as_str()), (book.epoch, "test"));
-    book.store.beat(book.epoch, START).await.unwrap();
+    book.store.beat(LaneId::FIRST, book.epoch, START).await.unwrap();
     assert_eq!(book.store.take_over(&seen, "other").await.unwrap(), None, "it beat meanwhile");
     let seen = book.store.owner().await.unwrap();
     let taken = book.store.take_over(&seen, "other").await.unwrap().expect("nothing moved");
     assert_eq!((taken.epoch, taken.holder.as_str(), taken.group), (seen.epoch + 1, "other", seen.group));
     assert_ne!(taken.incarnation, seen.incarnation, "another life, another incarnation");
-    assert_eq!(book.store.beat(taken.epoch, START).await.unwrap().incarnation, taken.incarnation);
+    assert_eq!(book.store.beat(LaneId::FIRST, taken.epoch, START).await.unwrap().incarnation, taken.incarnation);
     assert_eq!(book.store.take_over(&seen, "third").await.unwrap(), None, "another was first");
     book.store.release(taken.epoch).await.unwrap();
     let free = book.store.owner().await.unwrap();
@@ -140,18 +141,18 @@ pub async fn a_store_is_taken_over_only_as_it_was_seen(book: Book) {
 }
 
 pub async fn a_beat_tells_the_last_group(mut book: Book) {
-    let first = book.store.beat(book.epoch, START).await.unwrap();
-    let second = book.store.beat(book.epoch, START).await.unwrap();
+    let first = book.store.beat(LaneId::FIRST, book.epoch, START).await.unwrap();
+    let second = book.store.beat(LaneId::FIRST, book.epoch, START).await.unwrap();
     assert_eq!(second.beat, first.beat + 1);
     book.write(vec![new_order(SHOP, "order-1")]).await;
-    let third = book.store.beat(book.epoch, START).await.unwrap();
+    let third = book.store.beat(LaneId::FIRST, book.epoch, START).await.unwrap();
     assert_eq!((third.group, third.beat), (book.number, second.beat + 2), "a group beats too");
-    assert_eq!(book.store.owner().await.unwrap(), third);
+    assert_eq!(book.store.owner().await.unwrap().lanes, [third]);
 }
 
 pub async fn report_the_owner_s_row_tells_the_last_instant(mut book: Book) {
     let later = START.plus_ms(7_001);
-    assert_eq!(book.store.beat(book.epoch, later).await.unwrap().at, later);
+    assert_eq!(book.store.beat(LaneId::FIRST, book.epoch, later).await.unwrap().at, later);
     book.write(vec![new_order(SHOP, "order-1")]).await;
     assert_eq!(book.store.owner().await.unwrap().at, START, "a group tells it too, and it is its owner's word");
     book.store.release(book.epoch).await.unwrap();
@@ -168,6 +169,45 @@ pub async fn report_an_order_dated_by_a_clock_that_ran_ahead_is_due_now(mut book
     book.write(vec![OrderUnit { decided_at: now, ..submitted }]).await;
     let due = book.store.due(None, now, 10).await.unwrap();
     assert_eq!(due.iter().map(|due| due.stream).collect::<Vec<_>>(), [id.into()]);
+}
+
+pub async fn partitions_are_divided_anew_and_a_lane_s_number_is_given_once(mut book: Book) {
+    let store = book.store.clone();
+    let shares = || async {
+        let mut shares: BTreeMap<u32, usize> = BTreeMap::new();
+        let map = store.partitions().await.unwrap();
+        assert!(map.iter().map(|(partition, _)| *partition).eq(Partition::all()), "every partition has one lane");
+        map.into_iter().for_each(|(_, lane)| *shares.entry(lane.0).or_default() += 1);
+        shares.into_iter().collect::<Vec<_>>()
+    };
+    let active = |owner: &Owner| owner.active().map(|row| row.lane.0).collect::<Vec<_>>();
+    assert_eq!(shares().await, [(1, 1_024)]);
+    book.write(vec![new_order(SHOP, "before")]).await;
+
+    let four = store.divide(book.epoch, 4).await.unwrap();
+    assert_eq!((active(&four), four.group), (vec![1, 2, 3, 4], book.number));
+    assert_eq!(shares().await, [(1, 256), (2, 256), (3, 256), (4, 256)]);
+    assert!(four.lanes.iter().all(|row| (row.epoch, row.incarnation) == (book.epoch, four.incarnation)));
+    for row in &four.lanes {
+        assert_eq!(store.beat(row.lane, book.epoch, START).await.unwrap().beat, row.beat + 1);
+    }
+    assert_eq!(active(&store.divide(book.epoch, 2).await.unwrap()), [1, 2]);
+    assert_eq!(shares().await, [(1, 512), (2, 512)]);
+    let three = store.divide(book.epoch, 3).await.unwrap();
+    assert_eq!((active(&three), three.lanes.len()), (vec![1, 2, 5], 5));
+    assert_eq!(shares().await, [(1, 341), (2, 341), (5, 342)]);
+
+    let seen = store.owner().await.unwrap();
+    store.beat(LaneId(5), book.epoch, START).await.unwrap();
+    assert_eq!(store.take_over(&seen, "other").await.unwrap(), None, "one lane beat meanwhile");
+    let taken = Book::take(store.clone()).await;
+    for row in &three.lanes {
+        assert_eq!(store.beat(row.lane, book.epoch, START).await, Err(StoreError::Fenced), "all lanes or none");
+    }
+    assert_eq!(store.divide(book.epoch, 1).await, Err(StoreError::Fenced));
+    assert_eq!(active(&store.owner().await.unwrap()), [1, 2, 5]);
+    store.release(taken.epoch).await.unwrap();
+    assert!(store.owner().await.unwrap().lanes.iter().all(|row| row.holder.is_empty()));
 }
 
 pub async fn a_group_makes_its_number_durable(mut book: Book) {
@@ -810,13 +850,13 @@ pub async fn a_write_ends_though_nobody_waits_for_it(mut book: Book) {
     let id = unit.id;
     let units = group(vec![unit]);
     {
-        let group = Group { epoch: book.epoch, at: START, number: book.number + 1, units: &units };
+        let group = Group { lane: LaneId::FIRST, epoch: book.epoch, at: START, number: book.number + 1, units: &units };
         let mut commit = book.store.commit(&group);
         let waiting = commit.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(waiting.is_pending(), "it has begun and not ended");
     }
     book.number += 1;
-    let owner = book.store.beat(book.epoch, START).await.unwrap();
+    let owner = book.store.beat(LaneId::FIRST, book.epoch, START).await.unwrap();
     assert_eq!(owner.group, book.number, "what comes after it waits for it");
     assert_eq!(book.order(id).await.version, 1);
 }

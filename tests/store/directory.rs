@@ -141,7 +141,7 @@ fn rule_21_an_actor_stays_until_its_last_step_is_durable() {
         let place = Place::postgres();
         let hall = Hall::new(&place).await;
         let id = hall.stored("leaving").await;
-        let holder = hold(&place, "SELECT FROM owner FOR UPDATE").await;
+        let holder = hold(&place, "SELECT FROM lanes FOR UPDATE").await;
         let mut answers = hall.cancel(id, 12);
         a_while().await;
         assert!(hall.directory().is_active(id.as_u128()), "its last step is not durable");

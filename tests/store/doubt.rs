@@ -34,7 +34,7 @@ impl Line {
         let options: PgConnectOptions = self.straight.url.parse().expect("the address is PostgreSQL's");
         let mut connection = options.connect().await.expect("another comes to the database");
         query("BEGIN").execute(&mut connection).await.expect("it begins");
-        query("SELECT FROM owner FOR UPDATE").execute(&mut connection).await.expect("it holds the row");
+        query("SELECT FROM lanes FOR UPDATE").execute(&mut connection).await.expect("it holds the row");
         connection
     }
 

@@ -8,6 +8,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, query};
 use tongbao::domain::id::PlatformId;
+use tongbao::domain::partition::LaneId;
 use tongbao::store::{self, StoreError, whole};
 
 use super::book::{Book, Place};
@@ -35,12 +36,12 @@ async fn a_locked_sqlite_is_unavailable_and_then_fine() {
     for _ in 0..2 {
         let refused = book.commit(group(vec![new_order(SHOP, "order-1")])).await;
         assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-        assert!(matches!(book.store.beat(book.epoch, START).await, Err(StoreError::Unavailable(_))));
+        assert!(matches!(book.store.beat(LaneId::FIRST, book.epoch, START).await, Err(StoreError::Unavailable(_))));
     }
     assert_eq!(book.store.scan(None, 10).await, Ok(Vec::new()), "reading goes on");
     query("ROLLBACK").execute(&mut other).await.expect("it lets go");
     book.write(vec![new_order(SHOP, "order-1")]).await;
-    assert_eq!(book.store.beat(book.epoch, START).await.map(|owner| owner.group), Ok(1));
+    assert_eq!(book.store.beat(LaneId::FIRST, book.epoch, START).await.map(|owner| owner.group), Ok(1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,13 +60,13 @@ async fn a_stopped_postgres_is_unavailable_and_then_fine() {
     assert!(matches!(first, Err(StoreError::Unavailable(_) | StoreError::InDoubt(_))), "{first:?}");
     let second = book.commit(group(vec![new_order(SHOP, "during")])).await;
     assert!(matches!(second, Err(StoreError::Unavailable(_))), "{second:?}");
-    let beat = book.store.beat(book.epoch, START).await;
+    let beat = book.store.beat(LaneId::FIRST, book.epoch, START).await;
     assert!(matches!(beat, Err(StoreError::Unavailable(_))), "{beat:?}");
     let read = book.store.scan(None, 10).await;
     assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
 
     cluster.restart();
-    let owner = book.store.beat(book.epoch, START).await.expect("the writer comes back");
+    let owner = book.store.beat(LaneId::FIRST, book.epoch, START).await.expect("the writer comes back");
     assert_eq!(owner.group, book.number);
     book.write(vec![new_order(SHOP, "after")]).await;
     assert_eq!(book.store.scan(None, 10).await.expect("readers come back").len(), 2);
@@ -131,7 +132,7 @@ async fn a_group_whose_session_was_ended_is_there_or_not_at_all() {
 /// The number of the last group, by a beat that came through.
 async fn read_back(book: &Book) -> i64 {
     loop {
-        match book.store.beat(book.epoch, START).await {
+        match book.store.beat(LaneId::FIRST, book.epoch, START).await {
             Ok(owner) => return owner.group,
             Err(StoreError::Unavailable(_) | StoreError::InDoubt(_)) => {}
             Err(other) => panic!("{other}"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, query};
 use tongbao::domain::id::{OrderId, PlatformId};
+use tongbao::domain::partition::LaneId;
 use tongbao::engine::lease::{self, LeaseError};
 use tongbao::store::{Claim, GivenAnswer, KeptAnswer, Owner, Store, StoreError, Unit};
 
@@ -28,7 +29,7 @@ async fn is_inherited(mut dead: Book, (store, owner): (std::sync::Arc<dyn Store>
     let late = new_order(SHOP, "late");
     let id = late.id;
     assert_eq!(dead.commit(group(vec![late])).await, Err(StoreError::Fenced));
-    assert_eq!(dead.store.beat(dead.epoch, START).await, Err(StoreError::Fenced));
+    assert_eq!(dead.store.beat(LaneId::FIRST, dead.epoch, START).await, Err(StoreError::Fenced));
     assert_eq!(store.order(id).await, Ok(None));
     let mut heir = Book { store, epoch: owner.epoch, number: owner.group };
     heir.write(vec![new_order(SHOP, "inherited")]).await;
@@ -55,7 +56,7 @@ pub async fn rule_20_an_owner_that_is_heard_twice_is_alive(place: Place) {
     let beats = async {
         loop {
             tokio::time::sleep(BEAT).await;
-            owner.store.beat(owner.epoch, START).await.expect("nobody has taken the store");
+            owner.store.beat(LaneId::FIRST, owner.epoch, START).await.expect("nobody has taken the store");
         }
     };
     let refused = tokio::select! {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 use tongbao::domain::id::PlatformId;
+use tongbao::domain::partition::LaneId;
 use tongbao::store::{self, Delivery, Group, Store, Unit};
 
 use super::postgres;
@@ -27,7 +28,7 @@ impl Bench<'_> {
         let mut count = 0;
         for units in groups {
             self.number += 1;
-            let group = Group { epoch: self.epoch, at: START, number: self.number, units };
+            let group = Group { lane: LaneId::FIRST, epoch: self.epoch, at: START, number: self.number, units };
             let start = Instant::now();
             let committed = self.store.commit(&group).await.expect("the group is committed");
             let took = start.elapsed();

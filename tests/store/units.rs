@@ -195,7 +195,8 @@ pub fn new_order(platform: PlatformId, merchant_order_id: &str) -> OrderUnit {
 }
 
 pub fn new_order_of(platform: PlatformId, request: Request) -> OrderUnit {
-    let facts = created(platform, 1_234);
+    let mut facts = created(platform, 1_234);
+    facts.id = facts.id.within(platform.partition_of(&request.merchant_order_id));
     let order = step::create(&facts, START);
     unit(
         &order,

@@ -10,7 +10,7 @@ use tongbao::engine::clock;
 use tongbao::engine::lane::{Admission, Bounds, Lanes, WriteError};
 use tongbao::store::Store;
 
-use crate::book::Place;
+use crate::book::{Book, Place};
 use crate::units::{OrderUnit, new_order, paid, submit};
 
 pub const SHOP: PlatformId = PlatformId(1);
@@ -19,22 +19,26 @@ pub const SHOP: PlatformId = PlatformId(1);
 pub struct Bench {
     pub store: Arc<dyn Store>,
     pub writer: Lanes,
-    stops: Arc<AtomicUsize>,
+    pub stops: Arc<AtomicUsize>,
 }
 
 impl Bench {
     pub const BEAT: Duration = Duration::from_millis(50);
 
     pub async fn new(place: &Place, new_orders_max: usize) -> Self {
-        let store = place.book().await.store;
-        let owner = store.owner().await.expect("the owner's row is there");
+        Bench::with_lanes(place, 1, new_orders_max).await
+    }
+
+    pub async fn with_lanes(place: &Place, lanes: u16, new_orders_max: usize) -> Self {
+        let Book { store, epoch, .. } = place.book().await;
+        let owner = store.divide(epoch, lanes).await.expect("the store is divided");
         let stops = Arc::new(AtomicUsize::new(0));
         let counter = stops.clone();
         let stop = Arc::new(move |_: &str| {
             counter.fetch_add(1, Ordering::SeqCst);
         });
         let bounds = Bounds { group_max: 1_000, new_streams_max: new_orders_max, beat: Bench::BEAT };
-        let writer = Lanes::start(store.clone(), owner, bounds, clock::to_store, stop);
+        let writer = Lanes::start(store.clone(), &owner, bounds, clock::to_store, stop).await.expect("the lanes start");
         Bench { store, writer, stops }
     }
 

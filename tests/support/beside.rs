@@ -49,7 +49,7 @@ impl Beside {
     pub async fn hold(&mut self) {
         match self {
             Beside::Sqlite(_) => self.run("BEGIN IMMEDIATE").await,
-            Beside::Postgres(_) => self.run("BEGIN; SELECT FROM owner FOR UPDATE").await,
+            Beside::Postgres(_) => self.run("BEGIN; SELECT FROM lanes FOR UPDATE").await,
         }
     }
 

@@ -1,4 +1,4 @@
-//! What drives a lane in the server: a thread of its own that does what the lane says, and the handle to it.
+//! What drives a lane in the server: a thread of its own that does what the lane says, and the way to it.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,10 +8,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant as Monotonic;
 
 use super::{Act, Admission, Bounds, Lane, Standing, Try, Verdict, WriteError};
-use crate::domain::id::Incarnation;
-use crate::domain::stream::StreamId;
+use crate::domain::partition::LaneId;
 use crate::domain::time::Instant;
-use crate::store::{Committed, Group, Owner, Store, StoreError, Unit};
+use crate::store::{Committed, Group, LaneRow, Store, StoreError, Unit};
 
 /// What the process does when it must not go on: the store was taken over, or its disk failed at a commit.
 pub type Stop = Arc<dyn Fn(&str) + Send + Sync>;
@@ -39,49 +38,32 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The way to the lanes, for everybody.
-#[derive(Clone)]
-pub struct Lanes {
+/// The way to one lane.
+pub struct LaneEnd {
     shared: Arc<Mutex<Shared>>,
     standing: Arc<Standing>,
     /// The carrier ends when nobody can wake it any more.
     wake: mpsc::Sender<()>,
-    incarnation: Incarnation,
-    epoch: i64,
 }
 
-impl Lanes {
+impl LaneEnd {
     /// Starts a lane on a thread of its own.
     ///
     /// # Panics
     /// If the system gives no thread.
-    pub fn start(store: Arc<dyn Store>, owner: Owner, bounds: Bounds, clock: Clock, stop: Stop) -> Self {
-        let (incarnation, epoch) = (owner.incarnation, owner.epoch);
-        let lane = Lane::new(owner, bounds, store.doubt(), Duration::ZERO);
+    pub fn start(store: Arc<dyn Store>, row: LaneRow, bounds: Bounds, clock: Clock, stop: Stop) -> Self {
+        let name = format!("lane-{}", row.lane);
+        let lane = Lane::new(row, bounds, store.doubt(), Duration::ZERO);
         let standing = lane.standing().clone();
         let shared = Arc::new(Mutex::new(Shared { lane, attention: Attention::Resting, leaving: Vec::new() }));
         let (wake, woken) = mpsc::channel(1);
         let carrier = Carrier { store, shared: shared.clone(), begun: Monotonic::now(), clock, stop };
-        let thread = std::thread::Builder::new().name("lane".to_owned());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a timer is made");
+        let thread = std::thread::Builder::new().name(name);
         thread.spawn(move || runtime.block_on(carrier.run(woken))).expect("a thread is started");
-        Lanes { shared, standing, wake, incarnation, epoch }
+        LaneEnd { shared, standing, wake }
     }
 
-    /// Of the store since this process took it over: what is opened from now on is numbered by it.
-    pub fn incarnation(&self) -> Incarnation {
-        self.incarnation
-    }
-
-    /// The epoch under which a stream's lane is owned.
-    pub fn epoch_of(&self, _: StreamId) -> i64 {
-        self.epoch
-    }
-
-    /// Makes a unit durable.
-    ///
-    /// # Errors
-    /// [`WriteError`]; only [`WriteError::Unknown`] leaves open whether it was written.
     pub async fn write(&self, admission: Admission, unit: Unit) -> Verdict {
         let (reply, verdict) = oneshot::channel();
         let _seat = {
@@ -104,36 +86,24 @@ impl Lanes {
         }
     }
 
-    pub fn is_away(&self) -> bool {
-        self.standing.is_away() || self.standing.is_stopped()
+    pub fn standing(&self) -> &Standing {
+        &self.standing
     }
 
-    /// Whether the store refused lately what it should take.
-    pub fn is_broken(&self) -> bool {
-        self.standing.is_broken()
-    }
-
-    pub fn pending(&self) -> usize {
-        self.standing.pending()
-    }
-
-    /// Commits what is pending and gives the store back.
-    pub async fn stop(&self) {
-        let (done, wait) = oneshot::channel();
-        lock(&self.shared).leaving.push(done);
+    /// Commits what is queued and ends the carrier; whether it came to that.
+    pub async fn leave(&self) -> bool {
+        let (left, wait) = oneshot::channel();
+        lock(&self.shared).leaving.push(left);
         // A carrier that has ended has dropped its waker's other end.
-        if self.wake.send(()).await.is_ok() {
-            let _ = wait.await;
-        }
+        self.wake.send(()).await.is_ok() && wait.await.is_ok()
     }
 }
 
 /// What the store answered to a call of the lane's.
 enum Answer {
     Committed(Result<Committed, StoreError>),
-    Beaten(Result<Owner, StoreError>),
+    Beaten(Result<LaneRow, StoreError>),
     LosersFound(Result<Vec<usize>, StoreError>),
-    Released(Result<(), StoreError>),
 }
 
 type Call = Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -196,7 +166,6 @@ impl Carrier {
             Answer::Committed(result) => lane.committed(result, self.now()),
             Answer::Beaten(result) => lane.beaten(result, self.now()),
             Answer::LosersFound(result) => lane.losers_found(result, self.now()),
-            Answer::Released(result) => lane.released(result),
         }
     }
 
@@ -213,15 +182,22 @@ impl Carrier {
         for act in acts {
             match act {
                 Act::Commit(group) => *call = Some(Box::pin(commit(self.store.clone(), group, (self.clock)()))),
-                Act::Beat { epoch } => *call = Some(Box::pin(beat(self.store.clone(), epoch, (self.clock)()))),
+                Act::Beat { lane, epoch } => {
+                    *call = Some(Box::pin(beat(self.store.clone(), lane, epoch, (self.clock)())));
+                }
                 Act::FindLosers(group) => *call = Some(Box::pin(find_losers(self.store.clone(), group))),
-                Act::Release { epoch } => *call = Some(Box::pin(release(self.store.clone(), epoch))),
                 Act::Tell(waiter, verdict) => drop(waiter.send(verdict)),
                 Act::Stop(why) => {
                     (self.stop)(&why);
                     return Course::Ended;
                 }
-                Act::Left => return Course::Ended,
+                Act::Left => {
+                    let leaving = std::mem::take(&mut lock(&self.shared).leaving);
+                    for left in leaving {
+                        let _ = left.send(());
+                    }
+                    return Course::Ended;
+                }
             }
         }
         Course::On
@@ -230,13 +206,10 @@ impl Carrier {
 
 impl Drop for Carrier {
     fn drop(&mut self) {
-        let leaving = {
+        {
             let mut shared = lock(&self.shared);
             shared.lane.abandon();
-            std::mem::take(&mut shared.leaving)
-        };
-        for done in leaving {
-            let _ = done.send(());
+            shared.leaving.clear();
         }
         // A writer that is wrong must not be written around: the process ends and is started afresh.
         if std::thread::panicking() {
@@ -246,16 +219,12 @@ impl Drop for Carrier {
 }
 
 async fn commit(store: Arc<dyn Store>, group: Try<Unit>, at: Instant) -> Answer {
-    let group = Group { epoch: group.epoch, number: group.number, at, units: group.units() };
+    let group = Group { lane: group.lane, epoch: group.epoch, number: group.number, at, units: group.units() };
     Answer::Committed(store.commit(&group).await)
 }
 
-async fn beat(store: Arc<dyn Store>, epoch: i64, at: Instant) -> Answer {
-    Answer::Beaten(store.beat(epoch, at).await)
-}
-
-async fn release(store: Arc<dyn Store>, epoch: i64) -> Answer {
-    Answer::Released(store.release(epoch).await)
+async fn beat(store: Arc<dyn Store>, lane: LaneId, epoch: i64, at: Instant) -> Answer {
+    Answer::Beaten(store.beat(lane, epoch, at).await)
 }
 
 /// New orders that are not there: their merchant order ids were taken.

@@ -8,7 +8,8 @@
 //! their bound; steps of existing ones are never shed, and there are at most as many of them as streams in memory, since
 //! a stream waits for its step. While the store is away nothing is taken.
 
-pub mod carrier;
+mod carrier;
+mod lanes;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -19,10 +20,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use carrier::{Lanes, Stop};
+pub use carrier::{Clock, Stop};
+pub use lanes::Lanes;
 pub use standing::{Seat, Standing};
 
-use crate::store::{Committed, Doubt, Owner, StoreError};
+use crate::domain::partition::LaneId;
+use crate::store::{Committed, Doubt, LaneRow, StoreError};
 use underway::{Stage, Underway};
 
 /// A call of the store that takes longer than this is taken for a store that has halted: everybody who waits hears of
@@ -82,23 +85,22 @@ pub struct Bounds {
 pub enum Act<U, W> {
     /// Commit these units as one group; [`Lane::committed`].
     Commit(Try<U>),
-    /// Write the owner's row and read it back; [`Lane::beaten`].
-    Beat { epoch: i64 },
+    /// Write the lane's row and read it back; [`Lane::beaten`].
+    Beat { lane: LaneId, epoch: i64 },
     /// The group was committed and the answer that named its losers is lost: find them; [`Lane::losers_found`].
     FindLosers(Try<U>),
-    /// Give the lease back; [`Lane::released`].
-    Release { epoch: i64 },
     /// Tell a waiter what became of its unit.
     Tell(W, Verdict),
     /// This process must not write any more.
     Stop(String),
-    /// Everything is written, and the lease is given back.
+    /// Everything is written, and nothing more is taken.
     Left,
 }
 
 /// A group that the store is to commit as a whole or not at all.
 #[derive(Debug)]
 pub struct Try<U> {
+    pub lane: LaneId,
     pub epoch: i64,
     pub number: i64,
     units: Arc<Vec<U>>,
@@ -116,7 +118,6 @@ enum Phase<U, W> {
     Idle,
     Beating,
     Writing(Underway<U, W>),
-    Releasing,
     Stopped,
 }
 
@@ -132,7 +133,7 @@ enum Door {
 /// Times are monotonic, from any start that is the same for all of them.
 pub struct Lane<U, W> {
     /// As the store last showed it: groups are numbered from here.
-    owner: Owner,
+    row: LaneRow,
     bounds: Bounds,
     doubt: Doubt,
     standing: Arc<Standing>,
@@ -148,16 +149,18 @@ pub struct Lane<U, W> {
     broken_at: Option<Duration>,
     /// How often the store was found ill until now.
     refusals: u64,
+    /// The queue's length as metrics have it.
+    measured: usize,
     acts: VecDeque<Act<U, W>>,
 }
 
 impl<U, W> Lane<U, W> {
-    pub fn new(owner: Owner, bounds: Bounds, doubt: Doubt, now: Duration) -> Self {
+    pub fn new(row: LaneRow, bounds: Bounds, doubt: Doubt, now: Duration) -> Self {
         Lane {
-            owner,
+            row,
             bounds,
             doubt,
-            standing: Arc::default(),
+            standing: Arc::new(Standing::new()),
             door: Door::Open,
             queue: VecDeque::new(),
             phase: Phase::Idle,
@@ -166,6 +169,7 @@ impl<U, W> Lane<U, W> {
             beats_at: now + bounds.beat,
             broken_at: None,
             refusals: 0,
+            measured: 0,
             acts: VecDeque::new(),
         }
     }
@@ -205,7 +209,7 @@ impl<U, W> Lane<U, W> {
     pub fn wakes_at(&self) -> Duration {
         let again_at = match &self.phase {
             Phase::Writing(Underway { stage: Stage::Pausing { again_at, .. }, .. }) => Some(*again_at),
-            Phase::Writing(_) | Phase::Idle | Phase::Beating | Phase::Releasing | Phase::Stopped => None,
+            Phase::Writing(_) | Phase::Idle | Phase::Beating | Phase::Stopped => None,
         };
         [self.halts_at, again_at].into_iter().flatten().fold(self.beats_at, Duration::min)
     }
@@ -222,18 +226,18 @@ impl<U, W> Lane<U, W> {
             self.phase = Phase::Writing(Underway::new(self.queue.drain(..size), now));
             self.try_next(now);
         } else if self.door == Door::Closed {
-            self.phase = Phase::Releasing;
+            self.phase = Phase::Stopped;
             self.standing.stop();
-            self.acts.push_back(Act::Release { epoch: self.owner.epoch });
+            self.acts.push_back(Act::Left);
         }
     }
 
-    /// Takes nothing more, commits what is queued and gives the lease back.
+    /// Takes nothing more and commits what is queued.
     pub fn leave(&mut self, now: Duration) {
         self.door = Door::Closed;
         match self.phase {
             Phase::Stopped => self.acts.push_back(Act::Left),
-            Phase::Idle | Phase::Beating | Phase::Writing(_) | Phase::Releasing => self.proceed(now),
+            Phase::Idle | Phase::Beating | Phase::Writing(_) => self.proceed(now),
         }
     }
 
@@ -254,7 +258,7 @@ impl<U, W> Lane<U, W> {
         if let Phase::Writing(work) = &mut self.phase
             && work.looks_again(now)
         {
-            self.acts.push_back(Act::Beat { epoch: self.owner.epoch });
+            self.acts.push_back(self.a_beat());
         }
         if self.beats_at <= now {
             while self.beats_at <= now {
@@ -268,7 +272,8 @@ impl<U, W> Lane<U, W> {
     /// Once in every beat's span: what is measured, and a beat unless something else beat lately. Half a span, because
     /// a beat ends later than the tick that began it, and the next tick must beat again.
     fn look(&mut self, refusals: u64, now: Duration) {
-        metrics::gauge!("tongbao_writer_pending").set(self.queue.len() as f64);
+        let measured = std::mem::replace(&mut self.measured, self.queue.len());
+        metrics::gauge!("tongbao_writer_pending").increment(self.queue.len() as f64 - measured as f64);
         self.mended(TRY_AGAIN_AFTER, now);
         if std::mem::replace(&mut self.refusals, refusals) < refusals {
             self.broke("see what was refused", now);
@@ -276,7 +281,7 @@ impl<U, W> Lane<U, W> {
         if self.is_idle() && now.saturating_sub(self.written_at) >= self.bounds.beat / 2 {
             self.begin(now);
             self.phase = Phase::Beating;
-            self.acts.push_back(Act::Beat { epoch: self.owner.epoch });
+            self.acts.push_back(self.a_beat());
         }
     }
 
@@ -326,7 +331,7 @@ impl<U, W> Lane<U, W> {
     fn work(&mut self) -> &mut Underway<U, W> {
         match &mut self.phase {
             Phase::Writing(work) => work,
-            Phase::Idle | Phase::Beating | Phase::Releasing | Phase::Stopped => panic!("no group is under way"),
+            Phase::Idle | Phase::Beating | Phase::Stopped => panic!("no group is under way"),
         }
     }
 
@@ -340,16 +345,20 @@ impl<U, W> Lane<U, W> {
     }
 
     fn current_try(&mut self) -> Try<U> {
-        let (epoch, number) = (self.owner.epoch, self.owner.group + 1);
+        let (lane, epoch, number) = (self.row.lane, self.row.epoch, self.row.group + 1);
         let work = self.work();
-        Try { epoch, number, units: work.units().clone(), range: work.tried() }
+        Try { lane, epoch, number, units: work.units().clone(), range: work.tried() }
+    }
+
+    fn a_beat(&self) -> Act<U, W> {
+        Act::Beat { lane: self.row.lane, epoch: self.row.epoch }
     }
 
     /// What became of [`Act::Commit`].
     pub fn committed(&mut self, result: Result<Committed, StoreError>, now: Duration) {
         match result {
             Ok(committed) => {
-                self.owner.group += 1;
+                self.row.group += 1;
                 self.accepted(&committed.duplicates, now);
             }
             Err(error @ (StoreError::Conflict(_) | StoreError::ReferenceTaken(_) | StoreError::Corrupt(_))) => {
@@ -371,18 +380,18 @@ impl<U, W> Lane<U, W> {
     }
 
     /// What became of [`Act::Beat`].
-    pub fn beaten(&mut self, result: Result<Owner, StoreError>, now: Duration) {
+    pub fn beaten(&mut self, result: Result<LaneRow, StoreError>, now: Duration) {
         match self.phase {
             Phase::Beating => self.has_beaten(result, now),
             Phase::Writing(_) => self.has_read_back(result, now),
-            Phase::Idle | Phase::Releasing | Phase::Stopped => panic!("no beat is under way"),
+            Phase::Idle | Phase::Stopped => panic!("no beat is under way"),
         }
     }
 
-    fn has_beaten(&mut self, result: Result<Owner, StoreError>, now: Duration) {
+    fn has_beaten(&mut self, result: Result<LaneRow, StoreError>, now: Duration) {
         match result {
             Ok(seen) => {
-                self.owner = seen;
+                self.row = seen;
                 self.end_well(now);
             }
             Err(StoreError::Fenced) => self.end_fatal(FENCED, now),
@@ -402,25 +411,25 @@ impl<U, W> Lane<U, W> {
         }
     }
 
-    /// Finds out by a write, never by a plain read, whether the group after `owner.group` was committed.
+    /// Finds out by a write, never by a plain read, whether the group after `row.group` was committed.
     fn read_back(&mut self, why: String, now: Duration) {
         // Nobody new waits for a store that has to be found again first.
         self.standing.set_away();
-        tracing::warn!(why, group = self.owner.group + 1, "a commit's outcome is open; reading it back");
+        tracing::warn!(why, group = self.row.group + 1, "a commit's outcome is open; reading it back");
         self.work().stage = Stage::ReadingBack { why, until: now + READ_BACK_PATIENCE };
-        self.acts.push_back(Act::Beat { epoch: self.owner.epoch });
+        self.acts.push_back(self.a_beat());
     }
 
-    fn has_read_back(&mut self, result: Result<Owner, StoreError>, now: Duration) {
+    fn has_read_back(&mut self, result: Result<LaneRow, StoreError>, now: Duration) {
         match result {
             Ok(seen) => {
-                let written = seen.group == self.owner.group + 1;
+                let written = seen.group == self.row.group + 1;
                 if written {
                     let group = self.current_try();
                     self.work().stage = Stage::FindingLosers;
                     self.acts.push_back(Act::FindLosers(group));
                 }
-                self.owner = seen;
+                self.row = seen;
                 if !written {
                     // It is certain that nothing of it was written, and the store answers.
                     self.work().retry();
@@ -443,15 +452,6 @@ impl<U, W> Lane<U, W> {
             Ok(losers) => self.accepted(&losers, now),
             Err(error) => self.end_in_doubt(&error.to_string(), now),
         }
-    }
-
-    /// What became of [`Act::Release`].
-    pub fn released(&mut self, result: Result<(), StoreError>) {
-        if let Err(error) = result {
-            tracing::warn!(%error, "the store's lease was not given back; it will be taken over");
-        }
-        self.phase = Phase::Stopped;
-        self.acts.push_back(Act::Left);
     }
 
     /// The units that were tried are durable, but for the losers.

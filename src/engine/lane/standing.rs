@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Standing {
     pending: AtomicUsize,
     away: AtomicBool,
@@ -12,6 +12,18 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// The gauges count lanes: they are there from the start, and no lane sets what another one has said.
+    pub(super) fn new() -> Self {
+        metrics::gauge!("tongbao_store_away").increment(0.0);
+        metrics::gauge!("tongbao_store_broken").increment(0.0);
+        Standing {
+            pending: AtomicUsize::new(0),
+            away: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+        }
+    }
+
     /// The store does not answer, or nobody knows yet whether it took a group: nothing is taken.
     pub fn is_away(&self) -> bool {
         self.away.load(Ordering::Acquire)
@@ -33,13 +45,15 @@ impl Standing {
     }
 
     pub(super) fn set_away(&self) {
-        self.away.store(true, Ordering::Release);
-        metrics::gauge!("tongbao_store_away").set(1.0);
+        if !self.away.swap(true, Ordering::AcqRel) {
+            metrics::gauge!("tongbao_store_away").increment(1.0);
+        }
     }
 
     pub(super) fn set_back(&self) {
-        self.away.store(false, Ordering::Release);
-        metrics::gauge!("tongbao_store_away").set(0.0);
+        if self.away.swap(false, Ordering::AcqRel) {
+            metrics::gauge!("tongbao_store_away").decrement(1.0);
+        }
     }
 
     pub(super) fn stop(&self) {
@@ -47,13 +61,15 @@ impl Standing {
     }
 
     pub(super) fn set_broken(&self) {
-        self.broken.store(true, Ordering::Release);
-        metrics::gauge!("tongbao_store_broken").set(1.0);
+        if !self.broken.swap(true, Ordering::AcqRel) {
+            metrics::gauge!("tongbao_store_broken").increment(1.0);
+        }
     }
 
     pub(super) fn set_mended(&self) {
-        self.broken.store(false, Ordering::Release);
-        metrics::gauge!("tongbao_store_broken").set(0.0);
+        if self.broken.swap(false, Ordering::AcqRel) {
+            metrics::gauge!("tongbao_store_broken").decrement(1.0);
+        }
     }
 }
 

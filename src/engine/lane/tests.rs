@@ -4,8 +4,9 @@ use super::{
     Act, Admission, Bounds, COMMIT_PATIENCE, Lane, READ_BACK_GAP, READ_BACK_PATIENCE, Seat, Verdict, WriteError,
 };
 use crate::domain::id::Incarnation;
+use crate::domain::partition::LaneId;
 use crate::domain::time::Instant;
-use crate::store::{Committed, Doubt, Owner, StoreError};
+use crate::store::{Committed, Doubt, LaneRow, Service, StoreError};
 
 const BEAT: Duration = Duration::from_millis(200);
 const BOUNDS: Bounds = Bounds { group_max: 8, new_streams_max: 10, beat: BEAT };
@@ -24,14 +25,21 @@ enum Asked {
     Commit { number: i64, units: Vec<u32> },
     Beat,
     FindLosers(Vec<u32>),
-    Release,
     Stop(String),
     Left,
 }
 
-fn owner(group: i64) -> Owner {
-    let (holder, at) = ("test".to_owned(), Instant(0));
-    Owner { epoch: 7, beat: 1, group, incarnation: Incarnation::default(), holder, at }
+fn row(group: i64) -> LaneRow {
+    LaneRow {
+        lane: LaneId(3),
+        epoch: 7,
+        beat: 1,
+        group,
+        incarnation: Incarnation::default(),
+        holder: "test".to_owned(),
+        at: Instant(0),
+        service: Service::Active,
+    }
 }
 
 fn commit(number: i64, units: &[u32]) -> Vec<Asked> {
@@ -45,7 +53,7 @@ fn done() -> Result<Committed, StoreError> {
 impl Desk {
     fn new(doubt: Doubt) -> Self {
         let now = Duration::from_secs(1);
-        Desk { lane: Lane::new(owner(0), BOUNDS, doubt, now), now, seats: Vec::new(), told: Vec::new() }
+        Desk { lane: Lane::new(row(0), BOUNDS, doubt, now), now, seats: Vec::new(), told: Vec::new() }
     }
 
     fn offer(&mut self, unit: u32) -> Verdict {
@@ -74,12 +82,14 @@ impl Desk {
                     continue;
                 }
                 Act::Commit(group) => {
-                    assert_eq!(group.epoch, 7);
+                    assert_eq!((group.lane, group.epoch), (LaneId(3), 7));
                     Asked::Commit { number: group.number, units: group.units().to_vec() }
                 }
-                Act::Beat { epoch: _ } => Asked::Beat,
+                Act::Beat { lane, epoch } => {
+                    assert_eq!((lane, epoch), (LaneId(3), 7));
+                    Asked::Beat
+                }
                 Act::FindLosers(group) => Asked::FindLosers(group.units().to_vec()),
-                Act::Release { epoch: _ } => Asked::Release,
                 Act::Stop(why) => Asked::Stop(why),
                 Act::Left => Asked::Left,
             });
@@ -92,7 +102,7 @@ impl Desk {
         self.asked()
     }
 
-    fn beaten(&mut self, result: Result<Owner, StoreError>) -> Vec<Asked> {
+    fn beaten(&mut self, result: Result<LaneRow, StoreError>) -> Vec<Asked> {
         self.lane.beaten(result, self.now);
         self.asked()
     }
@@ -177,7 +187,7 @@ fn a_lost_answer_is_read_back_and_its_losers_are_found() {
     assert_eq!(desk.offer(4), Err(WriteError::Away));
     assert_eq!(desk.beaten(Err(StoreError::Unavailable("not yet".into()))), []);
     assert_eq!(desk.wait(READ_BACK_GAP), [Asked::Beat]);
-    assert_eq!(desk.beaten(Ok(owner(1))), [Asked::FindLosers(vec![1, 2])]);
+    assert_eq!(desk.beaten(Ok(row(1))), [Asked::FindLosers(vec![1, 2])]);
     assert_eq!(desk.told(), []);
     desk.lane.losers_found(Ok(vec![0]), desk.now);
     assert_eq!(desk.asked(), commit(2, &[3]));
@@ -191,7 +201,7 @@ fn a_group_that_never_arrived_is_committed_again_under_its_number() {
     desk.offer_all(&[1, 2]);
     desk.asked();
     assert_eq!(desk.committed(Err(in_doubt())), [Asked::Beat]);
-    assert_eq!(desk.beaten(Ok(owner(0))), commit(1, &[1, 2]));
+    assert_eq!(desk.beaten(Ok(row(0))), commit(1, &[1, 2]));
     assert_eq!(desk.committed(done()), []);
     assert_eq!(desk.told(), all([1, 2], &Ok(())));
 }
@@ -213,7 +223,7 @@ fn what_cannot_be_read_back_in_time_is_unknown_and_what_was_not_tried_is_away() 
     // Told when the store had halted for too long: of the group nobody knows anything then.
     assert_eq!(desk.told(), [(3, Err(WriteError::Away)), (1, Err(WriteError::Unknown)), (2, Err(WriteError::Unknown))]);
     assert_eq!(desk.wait(BEAT * 2), [Asked::Beat]);
-    assert_eq!(desk.beaten(Ok(owner(1))), []);
+    assert_eq!(desk.beaten(Ok(row(1))), []);
     desk.offer_all(&[5]);
     assert_eq!(desk.asked(), commit(2, &[5]), "groups are numbered from what was read back");
 }
@@ -224,7 +234,7 @@ fn losers_that_cannot_be_found_leave_the_group_unknown() {
     desk.offer_all(&[1]);
     desk.asked();
     desk.committed(Err(in_doubt()));
-    assert_eq!(desk.beaten(Ok(owner(1))), [Asked::FindLosers(vec![1])]);
+    assert_eq!(desk.beaten(Ok(row(1))), [Asked::FindLosers(vec![1])]);
     desk.lane.losers_found(Err(StoreError::Unavailable("gone".into())), desk.now);
     assert_eq!(desk.asked(), []);
     assert_eq!(desk.told(), [(1, Err(WriteError::Unknown))]);
@@ -260,7 +270,7 @@ fn a_store_that_is_away_is_looked_for_by_beats() {
     assert_eq!(desk.beaten(Err(StoreError::Unavailable("gone".into()))), []);
     assert!(desk.lane.standing().is_away());
     assert_eq!(desk.wait(BEAT), [Asked::Beat]);
-    assert_eq!(desk.beaten(Ok(owner(0))), []);
+    assert_eq!(desk.beaten(Ok(row(0))), []);
     assert!(!desk.lane.standing().is_away());
 }
 
@@ -310,7 +320,7 @@ fn an_idle_lane_beats_and_a_busy_one_need_not() {
     for _ in 0..3 {
         assert_eq!(desk.wait(BEAT), [Asked::Beat]);
         desk.now += Duration::from_millis(20);
-        desk.beaten(Ok(owner(0)));
+        desk.beaten(Ok(row(0)));
         desk.now -= Duration::from_millis(20);
     }
     desk.wait(BEAT * 3 / 4);
@@ -321,7 +331,7 @@ fn an_idle_lane_beats_and_a_busy_one_need_not() {
 }
 
 #[test]
-fn who_leaves_commits_what_is_queued_and_gives_the_lease_back() {
+fn who_leaves_commits_what_is_queued() {
     let mut desk = Desk::new(Doubt::ReadBack);
     desk.offer_all(&[1]);
     desk.asked();
@@ -329,11 +339,9 @@ fn who_leaves_commits_what_is_queued_and_gives_the_lease_back() {
     desk.lane.leave(desk.now);
     assert_eq!(desk.offer(3), Err(WriteError::Away));
     assert_eq!(desk.committed(done()), commit(2, &[2]));
-    assert_eq!(desk.committed(done()), [Asked::Release]);
+    assert_eq!(desk.committed(done()), [Asked::Left]);
     assert_eq!(desk.told(), all([1, 2], &Ok(())));
     assert_eq!(desk.wait(BEAT * 3), []);
-    desk.lane.released(Ok(()));
-    assert_eq!(desk.asked(), [Asked::Left]);
     desk.lane.leave(desk.now);
     assert_eq!(desk.asked(), [Asked::Left], "it has left");
 }

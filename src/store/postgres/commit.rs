@@ -1,6 +1,6 @@
 //! One group as one statement, and so as one round trip and one transaction. Rows travel as arrays, a column each.
 //!
-//! The owner's row is changed first, and everything else depends on what that returned. The final SELECT raises an
+//! The lane's row is changed first, and everything else depends on what that returned. The final SELECT raises an
 //! error if the fence or a version does not hold; then nothing of the statement happens.
 
 use std::collections::HashSet;
@@ -63,15 +63,15 @@ fn written<L: Line>(rows: &str) -> String {
     };
     match L::VERB {
         Verb::Insert(taken) => {
-            format!("INSERT INTO {table} ({}) SELECT n.* FROM owner_now, {rows} {taken}", line::names::<L>())
+            format!("INSERT INTO {table} ({}) SELECT n.* FROM lane_now, {rows} {taken}", line::names::<L>())
         }
         Verb::Update { keys } => {
             let (key, rest) = L::COLUMNS.split_at(keys);
             let (set, found) = (each(rest, "", ", "), each(key, "x.", " AND "));
-            format!("UPDATE {table} x SET {set} FROM owner_now, {rows} WHERE {found}")
+            format!("UPDATE {table} x SET {set} FROM lane_now, {rows} WHERE {found}")
         }
         Verb::Delete => {
-            format!("DELETE FROM {table} x USING owner_now, {rows} WHERE {}", each(L::COLUMNS, "x.", " AND "))
+            format!("DELETE FROM {table} x USING lane_now, {rows} WHERE {}", each(L::COLUMNS, "x.", " AND "))
         }
     }
 }
@@ -80,12 +80,12 @@ fn written<L: Line>(rows: &str) -> String {
 /// head that is there is joined with itself, to see what it said before.
 fn statement() -> String {
     let mut statement = Statement { parts: Vec::new(), parameters: 0 };
-    let (epoch, number, at) = (statement.next(), statement.next(), statement.next());
+    let [lane, epoch, number, at] = [(); 4].map(|()| statement.next());
     statement.push(
-        "owner_now",
+        "lane_now",
         format!(
-            "UPDATE owner SET beat = beat + 1, group_number = {number}, at = {at} \
-             WHERE id = 1 AND epoch = {epoch} RETURNING epoch"
+            "UPDATE lanes SET beat = beat + 1, group_number = {number}, at = {at} \
+             WHERE lane = {lane} AND epoch = {epoch} RETURNING epoch"
         ),
     );
     let new = statement.rows::<HeadLine>();
@@ -98,7 +98,7 @@ fn statement() -> String {
             "UPDATE heads h SET version = n.version, state = n.state, facet = n.facet, next_due_at = n.next_due_at, \
              epoch = n.epoch, next_action = CASE n.changes_action WHEN 1 THEN n.next_action ELSE h.next_action END, \
              snapshot = n.snapshot \
-             FROM owner_now, {moved}, heads o WHERE o.kind = n.kind AND o.id = n.id AND o.version = n.expected \
+             FROM lane_now, {moved}, heads o WHERE o.kind = n.kind AND o.id = n.id AND o.version = n.expected \
              AND h.kind = n.kind AND h.id = n.id AND h.version = n.expected \
              RETURNING h.kind, h.id, h.next_due_at, o.next_due_at AS was_due_at"
         ),
@@ -107,7 +107,7 @@ fn statement() -> String {
     statement.push(
         "put_off",
         format!(
-            "UPDATE heads h SET next_due_at = n.next_due_at, epoch = n.epoch FROM owner_now, {put_off}, heads o \
+            "UPDATE heads h SET next_due_at = n.next_due_at, epoch = n.epoch FROM lane_now, {put_off}, heads o \
              WHERE o.kind = n.kind AND o.id = n.id AND o.version = n.version \
              AND h.kind = n.kind AND h.id = n.id AND h.version = n.version \
              RETURNING h.kind, h.id, h.next_due_at, o.next_due_at AS was_due_at"
@@ -138,7 +138,7 @@ fn statement() -> String {
     let Ok(()) = Batch::default().visit(&mut statement);
     format!(
         "WITH {parts} SELECT agreed.holds FROM (SELECT CASE \
-         WHEN NOT EXISTS (SELECT FROM owner_now) THEN refuse('{FENCED}', 'another epoch') \
+         WHEN NOT EXISTS (SELECT FROM lane_now) THEN refuse('{FENCED}', 'another epoch') \
          WHEN (SELECT COUNT(*) FROM moved) <> cardinality(${first_moved}::int8[]) THEN refuse('{CONFLICT}', \
          COALESCE((SELECT n.kind || ' ' || n.id FROM unnest(${first_moved}::int8[], ${moved_id}::uuid[]) AS n (kind, id) \
          WHERE ((n.kind, n.id) IN (SELECT kind, id FROM moved)) IS NOT TRUE LIMIT 1), \
@@ -164,7 +164,7 @@ impl Visitor for Columns {
 
 fn columns(batch: &Batch) -> Result<PgArguments, BoxDynError> {
     let mut columns = Columns(PgArguments::default());
-    for value in [batch.epoch, batch.number, batch.at] {
+    for value in [batch.lane, batch.epoch, batch.number, batch.at] {
         columns.0.add(value)?;
     }
     columns.visit(batch.new_heads())?;

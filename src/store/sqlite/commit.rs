@@ -10,7 +10,7 @@ use super::super::rows::stream;
 use super::super::{Committed, StoreError};
 use super::faults::{changing_fault, writing_fault};
 
-const OWNER: &str = "UPDATE owner SET beat = beat + 1, group_number = ?, at = ? WHERE id = 1 AND epoch = ?";
+const LANE: &str = "UPDATE lanes SET beat = beat + 1, group_number = ?, at = ? WHERE lane = ? AND epoch = ?";
 const NAMED: &str = "SELECT 1 FROM orders WHERE platform_id = ? AND merchant_order_id = ?";
 const MOVED: &str = "UPDATE heads SET version = ?4, state = ?5, facet = ?6, next_due_at = ?7, epoch = ?8, \
      next_action = CASE ?9 WHEN 1 THEN ?10 ELSE next_action END, snapshot = ?11 \
@@ -48,8 +48,8 @@ fn roll_back(connection: &Connection, why: StoreError) -> StoreError {
 }
 
 fn write(connection: &Connection, mut batch: Batch) -> Result<Committed, StoreError> {
-    let mut owner = connection.prepare_cached(OWNER).map_err(changing_fault)?;
-    if owner.execute(params![batch.number, batch.at, batch.epoch]).map_err(changing_fault)? == 0 {
+    let mut lane = connection.prepare_cached(LANE).map_err(changing_fault)?;
+    if lane.execute(params![batch.number, batch.at, batch.lane, batch.epoch]).map_err(changing_fault)? == 0 {
         return Err(StoreError::Fenced);
     }
     let duplicates = batch.leave_losers_out(&taken(connection, &batch.names)?);
@@ -140,6 +140,7 @@ mod tests {
     use super::*;
     use crate::domain::channel::Channel;
     use crate::domain::id::Account;
+    use crate::domain::partition::LaneId;
     use crate::domain::time::Instant;
 
     fn callbacks(number: i64) -> Batch {
@@ -159,7 +160,7 @@ mod tests {
             at: Instant(0),
         };
         let units: Vec<Unit> = (0..16).map(|place| Unit::Inbox(Box::new(row(place)))).collect();
-        Batch::of(&Group { epoch: 0, number, at: Instant(0), units: &units }).unwrap()
+        Batch::of(&Group { lane: LaneId::FIRST, epoch: 0, number, at: Instant(0), units: &units }).unwrap()
     }
 
     /// A file that may grow no further stands for a disk that is full.
@@ -186,7 +187,7 @@ mod tests {
         };
         assert!(number > 1, "some fitted in");
         assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
-        let group = "SELECT group_number FROM owner";
+        let group = "SELECT group_number FROM lanes";
         let rows = "SELECT COUNT(*) FROM inbox";
         assert_eq!(count(&connection, group).unwrap(), number - 1);
         assert_eq!(count(&connection, rows).unwrap(), (number - 1) * 16);

@@ -23,16 +23,19 @@
 //! ([`engine::supervisor`]) submits the attempt by its channel's adapter ([`channels`]). The answer comes back as an
 //! event, takes the same way, and the platform has its `next_action`. The gateway's callback is verified, becomes an
 //! event, and one commit makes the order `succeeded`, with capture, entry and webhook. The dispatcher
-//! ([`engine::webhooks`]) delivers it, and the cell leaves memory.
+//! ([`engine::webhooks`]) delivers it, and the cell leaves memory. It leaves while it only waits, too: the finder
+//! ([`engine::finder`]) reads from the store what is due, and whatever comes for an order brings it back.
 //!
 //! # Invariants
 //!
 //! - Decide, commit, act: nothing is answered, sent or readable before its step is durable.
 //! - An order takes one event at a time; its mailbox waits during the commit.
+//! - What waits is in the store: coming back into memory does what is due and asks the channel nothing more.
+//! - A message between streams is a row of its sender's commit, delivered until it is taken, and taken once.
 //! - An outcome is certain or unknown. What is unknown is asked about until it is certain, and no attempt dies of a guess.
 //! - An order is paid once. Any further money is booked to suspense and goes back.
 //! - Entries sum to zero; a capture (channel, account, reference) is booked once.
-//! - One process writes to a store; every commit proves that by the owner's row.
+//! - One process writes to a store; every commit proves that by its lane's row.
 //! - A final state never changes.
 //! - Whatever can grow has a bound.
 

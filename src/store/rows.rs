@@ -16,9 +16,9 @@ use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId};
 use crate::domain::order::{FeeBearer, Order};
+use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::{Payer, PayerMark};
 use crate::domain::request::{Asked, Request};
-use crate::domain::partition::{LaneId, Partition};
 use crate::domain::stream::{Kind, StreamId};
 use crate::domain::time::Instant;
 

@@ -9,9 +9,9 @@ use crate::domain::channel::Channel;
 use crate::domain::id::{Account, OrderId, PlatformId};
 use crate::domain::ledger::Entry;
 use crate::domain::money::Currency;
+use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::{Payer, PayerMark};
 use crate::domain::request::Request;
-use crate::domain::partition::{LaneId, Partition};
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 

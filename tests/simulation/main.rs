@@ -54,6 +54,7 @@ use std::sync::{Mutex, PoisonError};
 use sights::Sight;
 
 const RUNS: u64 = 2_000;
+const OUTBOX_RUNS: u64 = 500;
 const THREADS: usize = 2;
 const SIGHT_RUNS_MAX: u64 = 1_000;
 
@@ -116,11 +117,11 @@ fn first_failure(run: Run, seeds: std::ops::Range<u64>) -> Option<(u64, String)>
     failure
 }
 
-/// Runs as many seeds as are asked for.
-fn try_all(run: Run) {
+/// Tries as many seeds as are asked for; `runs` where nobody asks.
+fn try_all(run: Run, runs: u64) {
     let seeds = match number("TONGBAO_SIM_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 1..1 + number("TONGBAO_SIM_RUNS").unwrap_or(RUNS),
+        None => 1..1 + number("TONGBAO_SIM_RUNS").unwrap_or(runs),
     };
     if let Some((seed, why)) = first_failure(run, seeds) {
         let story = trace::stop().join("\n");
@@ -130,18 +131,25 @@ fn try_all(run: Run) {
 
 #[test]
 fn nothing_is_lost_doubled_or_guessed_in_any_run() {
-    try_all(world::run);
+    try_all(world::run, RUNS);
 }
 
 #[test]
 fn every_webhook_is_delivered_or_given_up_in_any_run() {
-    try_all(|seed| drop(outbox::run(seed)));
+    try_all(|seed| drop(outbox::run(seed)), OUTBOX_RUNS);
 }
 
 #[test]
 fn the_runs_of_the_outbox_get_into_trouble() {
-    let seen: BTreeSet<outbox::Sight> = (1..=SIGHT_RUNS_MAX).flat_map(outbox::run).collect();
-    assert_eq!(seen, outbox::Sight::ALL.into());
+    let mut missing = BTreeSet::from(outbox::Sight::ALL);
+    for seed in 1..=SIGHT_RUNS_MAX {
+        let seen = outbox::run(seed);
+        missing.retain(|sight| !seen.contains(sight));
+        if missing.is_empty() {
+            return;
+        }
+    }
+    panic!("no run has seen {missing:?}");
 }
 
 #[test]

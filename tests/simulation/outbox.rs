@@ -6,6 +6,7 @@
 //! again what is noted as delivered, and nobody's silence keeps others waiting.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use tongbao::domain::event::WebhookKind;
 use tongbao::domain::id::{OrderId, PlatformId};
@@ -125,6 +126,8 @@ struct World {
     life: u32,
     in_flight: BTreeSet<Key>,
     table: BTreeMap<Key, Row>,
+    /// The table's index of what is to be delivered.
+    due: BTreeSet<OutboxPlace>,
     truth: BTreeMap<Key, Truth>,
     moods: Vec<Mood>,
     store_away: bool,
@@ -154,10 +157,11 @@ pub fn run(seed: u64) -> BTreeSet<Sight> {
         life: 0,
         in_flight: BTreeSet::new(),
         table: BTreeMap::new(),
+        due: BTreeSet::new(),
         truth: BTreeMap::new(),
         moods: vec![Mood::Takes; HOSTS as usize],
         store_away: false,
-        ahead_ms: dice.pick(&[0, 0, 40_000, 300_000]),
+        ahead_ms: dice.pick(&[0, 0, 40_000, 7_200_000]),
         behind_ms: 0,
         calm: false,
         bursts: 1 + dice.below(12),
@@ -188,6 +192,9 @@ impl World {
         if self.ahead_ms > 0 {
             let at = self.dice.between((0, TROUBLE_MS));
             self.agenda.after(at, What::SetBack);
+            if self.dice.happens(300) {
+                self.agenda.after(at, What::StoreAway);
+            }
         } else {
             for _ in 0..self.dice.below(3) {
                 let at = self.dice.between((0, TROUBLE_MS));
@@ -202,17 +209,13 @@ impl World {
         while let Some(what) = self.agenda.next() {
             self.happen(what);
             assert!(self.in_flight.len() <= self.rules.room, "more in memory than there is room for");
-            if self.calm && self.table.values().all(|row| row.next_at.is_none()) {
+            if self.calm && self.due.is_empty() {
                 break;
             }
             let limit = START.plus_ms(TROUBLE_MS).plus_ms(self.patience_ms());
-            assert!(self.agenda.now <= limit, "{} webhooks wait for ever", self.waiting());
+            assert!(self.agenda.now <= limit, "{} webhooks wait for ever", self.due.len());
         }
         self.audit();
-    }
-
-    fn waiting(&self) -> usize {
-        self.table.values().filter(|row| row.next_at.is_some()).count()
     }
 
     /// Every gap once more, and every webhook one second after the other thrice.
@@ -223,7 +226,7 @@ impl World {
     }
 
     fn audit(&self) {
-        let limit_ms = 60_000 + 500 * i64::try_from(self.truth.len()).expect("a few") + self.lost_ms;
+        let limit_ms = 60_000 + 100 * i64::try_from(self.truth.len()).expect("a few") + self.lost_ms;
         for (key, truth) in &self.truth {
             match self.table.get(key) {
                 None => assert!(truth.taken_at.is_some(), "{key:?} was noted as delivered and nobody took it"),
@@ -304,13 +307,24 @@ impl World {
         }
     }
 
+    /// Writes when a webhook is due; never, where it was given up.
+    fn is_due(&mut self, key: Key, next_at: Option<Instant>) -> &mut Row {
+        let row = self.table.get_mut(&key).expect("it is not delivered");
+        if let Some(before) = std::mem::replace(&mut row.next_at, next_at) {
+            self.due.remove(&(before, key.0, key.1));
+        }
+        self.due.extend(next_at.map(|next_at| (next_at, key.0, key.1)));
+        row
+    }
+
     /// Some orders tell something at once.
     fn burst(&mut self) {
         if self.store_away {
             return self.agenda.after(1_000, What::Burst);
         }
         let busy = self.dice.below(HOSTS);
-        for _ in 0..1 + self.dice.below(40) {
+        let many = if self.rules.room == AMPLE && busy != WELL { 200 } else { 40 };
+        for _ in 0..1 + self.dice.below(many) {
             let host = if self.dice.happens(600) { busy } else { self.dice.below(HOSTS) };
             let key = (OrderId::from_u128(self.truth.len() as u128), 1);
             let row = OutboxRow {
@@ -324,8 +338,8 @@ impl World {
             };
             let readable = host == WELL || !self.dice.happens(30);
             self.truth.insert(key, Truth { host, told_at: self.agenda.now, taken_at: None, failed: 0 });
-            let next_at = Some(self.now());
-            self.table.insert(key, Row { row: row.clone(), tries: 0, next_at, readable });
+            self.table.insert(key, Row { row: row.clone(), tries: 0, next_at: None, readable });
+            self.is_due(key, Some(self.now()));
             // Those that nobody hears of are found by a look.
             if self.dice.happens(700) && readable {
                 let delay_ms = self.dice.between((0, 900));
@@ -341,11 +355,9 @@ impl World {
         let answer = match look {
             Look::Hasten { by_ms } => {
                 let done = self.store().map(|()| {
-                    let now = self.now();
-                    for next_at in self.table.values_mut().filter_map(|row| row.next_at.as_mut()) {
-                        if *next_at > now {
-                            *next_at = next_at.plus_ms(-by_ms);
-                        }
+                    let late = self.due.range((self.now().plus_ms(1), OrderId::from_u128(0), 0)..);
+                    for (next_at, order, sequence) in late.copied().collect::<Vec<_>>() {
+                        self.is_due((order, sequence), Some(next_at.plus_ms(-by_ms)));
                     }
                 });
                 What::Hastened { life, done }
@@ -362,12 +374,11 @@ impl World {
 
     fn read(&self, after: Option<OutboxPlace>, limit: u32) -> Vec<Seen<OutboxPlace, OutboxItem>> {
         let now = self.now();
-        let due = self.table.iter().filter_map(|(key, row)| Some(((row.next_at?, key.0, key.1), row)));
-        let due: BTreeMap<OutboxPlace, &Row> =
-            due.filter(|(place, _)| place.0 <= now && after.is_none_or(|after| *place > after)).collect();
-        let seen = |(place, row): (OutboxPlace, &Row)| Seen {
-            key: Some(place),
-            value: match row.readable {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let due = self.due.range((after, Bound::Unbounded)).take_while(|place| place.0 <= now);
+        let seen = |place: OutboxPlace| {
+            let row = &self.table[&(place.1, place.2)];
+            let value = match row.readable {
                 false => Err(StoreError::Corrupt("damaged".to_owned())),
                 true => Ok(OutboxItem {
                     order_id: place.1,
@@ -376,9 +387,10 @@ impl World {
                     next_at: place.0,
                     secret: "whsec_".into(),
                 }),
-            },
+            };
+            Seen { key: Some(place), value }
         };
-        due.into_iter().take(limit as usize).map(seen).collect()
+        due.copied().take(limit as usize).map(seen).collect()
     }
 
     fn page(&mut self, page: Result<Vec<Seen<OutboxPlace, OutboxItem>>, StoreError>) {
@@ -438,16 +450,15 @@ impl World {
         } else {
             match delivery {
                 Delivery::Delivered { order, sequence } => {
+                    self.is_due((order, sequence), None);
                     self.table.remove(&(order, sequence));
                 }
                 Delivery::Failed { order, sequence, tries, next_at, .. } => {
-                    let row = self.table.get_mut(&(order, sequence)).expect("it is not delivered");
-                    (row.tries, row.next_at) = (tries, Some(next_at));
+                    self.is_due((order, sequence), Some(next_at)).tries = tries;
                 }
                 Delivery::Dead { order, sequence, tries, .. } => {
                     self.sights.insert(Sight::DeadLetter);
-                    let row = self.table.get_mut(&(order, sequence)).expect("it is not delivered");
-                    (row.tries, row.next_at) = (tries, None);
+                    self.is_due((order, sequence), None).tries = tries;
                 }
             }
         }

@@ -208,7 +208,7 @@ fn no_folder_has_a_circle() {
             let path: Vec<String> = path.split("::").map(str::to_owned).collect();
             let shared = module.iter().zip(&path).take_while(|(one, other)| one == other).count();
             let (Some(from), Some(to)) = (module.get(shared), path.get(shared)) else { continue };
-            if modules.contains(&[&path[..shared], &[to.clone()]].concat()) {
+            if modules.contains(&[&path[..shared], std::slice::from_ref(to)].concat()) {
                 let graph = graphs.entry(module[..shared].to_vec()).or_default();
                 graph.entry(from.clone()).or_default().insert(to.clone());
             }

@@ -39,7 +39,7 @@ impl<U, W> Underway<U, W> {
     pub fn new(pending: impl Iterator<Item = (U, W)>, now: Duration) -> Self {
         let (units, waiting): (Vec<U>, Vec<Option<W>>) = pending.map(|(unit, waiter)| (unit, Some(waiter))).unzip();
         Underway {
-            open: VecDeque::from([0..units.len()]),
+            open: std::iter::once(0..units.len()).collect(),
             units: Arc::new(units),
             waiting,
             tried: 0..0,

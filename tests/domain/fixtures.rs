@@ -16,6 +16,7 @@ use tongbao::domain::payer::Payer;
 use tongbao::domain::request::{Asked, Trace};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::step;
+use tongbao::domain::stream::{Kind, StreamId};
 use tongbao::domain::time::TimeScale;
 use tongbao::domain::view::Metadata;
 
@@ -220,7 +221,28 @@ fn facts() -> Vec<Fact> {
         .map(|outcome| refund(0, outcome)),
     );
     facts.push(refund_of(Round(2), 1, RefundOutcome::Done));
+    let senders = [StreamId::from(creation().id), StreamId { kind: Kind(200), id: 7 }];
+    facts.extend(senders.map(|from| Fact::MessageTaken { from, number: 3, body: r#"{"reminder":"tea"}"#.into() }));
     facts
+}
+
+/// A kind of fact that is added here has no row yet.
+fn kind(fact: &Fact) -> &'static str {
+    match fact {
+        Fact::Created(_) => "created",
+        Fact::ChannelChosen { .. } => "channel_chosen",
+        Fact::Validated { .. } => "validated",
+        Fact::SendAnswered { .. } => "send_answered",
+        Fact::QueryAnswered { .. } => "query_answered",
+        Fact::CloseAnswered { .. } => "close_answered",
+        Fact::CallbackVerified { .. } => "callback_verified",
+        Fact::RefundAnswered { .. } => "refund_answered",
+        Fact::CancelAsked => "cancel_asked",
+        Fact::DeadlinePassed => "deadline_passed",
+        Fact::TimerFired => "timer_fired",
+        Fact::OperatorResolved { .. } => "operator_resolved",
+        Fact::MessageTaken { .. } => "message_taken",
+    }
 }
 
 fn asked() -> [Asked; 2] {
@@ -286,6 +308,18 @@ fn the_histories_are_what_their_names_say() {
     assert_eq!((suspense.order.captures.len(), suspense.order.net_captured_minor()), (1, 0));
     assert_eq!((failed.order.state, failed.order.attempts[0].watched), (State::Failed, 1));
     assert!(switching.order.wish.is_some() && switching.order.attempts[0].claimed_at.is_some());
+}
+
+#[test]
+fn every_kind_of_fact_has_a_row() {
+    let facts = facts();
+    let kinds: BTreeSet<&str> = facts.iter().map(kind).collect();
+    assert_eq!(kinds.len(), 13);
+    for row in read(CURRENT, "facts.journal.jsonl").lines() {
+        let events: Vec<Event> = serde_json::from_str(row).expect("a row is read");
+        let name = format!(r#""type":"{}""#, kind(&events[0].fact));
+        assert!(row.contains(&name), "{row}");
+    }
 }
 
 #[test]

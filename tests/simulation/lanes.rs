@@ -14,7 +14,7 @@ use crate::scene::lock;
 use crate::sights::{self, Sight};
 use crate::store::{self, order_of};
 use crate::trace;
-use crate::world::{SECOND, START, What, World};
+use crate::world::{INBOX_EVERY_MS, SECOND, START, What, World};
 
 /// A group whose commit was told as lost and that may still be written, and its lane.
 pub type LateGroup = (usize, Try<Unit>);
@@ -190,7 +190,8 @@ impl World {
                     sights::note(Sight::PutOff);
                     self.look_when_due(put_off.stream.order().expect("all streams are orders"));
                 }
-                Unit::Answer(_) | Unit::Inbox(_) | Unit::InboxDone { .. } | Unit::Delivery(_) => {}
+                Unit::Inbox(_) => self.plan_inbox(INBOX_EVERY_MS),
+                Unit::Answer(_) | Unit::InboxDone { .. } | Unit::Delivery(_) => {}
             }
         }
         Ok(committed)

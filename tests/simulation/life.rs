@@ -26,7 +26,7 @@ use tongbao::store::{LaneRow, Unit};
 
 use crate::crew::{Crew, Porter, WayNumber, Yard};
 use crate::gateways::Request;
-use crate::ports::{Port, Ship, Verdict};
+use crate::ports::{Door, Port, Ship, Verdict};
 use crate::scene::{Scene, lock};
 use crate::weather::Habits;
 
@@ -150,6 +150,7 @@ impl Life {
             breakers: Mutex::default(),
             at_work: Mutex::default(),
             lost: Mutex::default(),
+            returning: Mutex::default(),
             ever_lost: Mutex::default(),
             whose: Mutex::default(),
             unknown: Mutex::default(),
@@ -164,7 +165,7 @@ impl Life {
             accounts: port.clone(),
             advice: port.clone(),
             outbox: port.clone(),
-            parked: Arc::new(bell),
+            parked: Arc::new(Door { bell, ship: ship.clone() }),
             links: Arc::new(PayLinks::new("https://pay.test", &[7; 32])),
         };
         let yard = Arc::<Yard>::default();

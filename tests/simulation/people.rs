@@ -100,8 +100,8 @@ fn plan(world: &mut World, buyer: usize, window_ms: i64) {
 }
 
 /// The platform posts the order; what is stored under its number answers a repeat.
-pub fn create(world: &mut World, buyer: usize) {
-    let buyer = world.buyers[buyer].clone();
+pub fn create(world: &mut World, place: usize) {
+    let buyer = world.buyers[place].clone();
     let name = buyer.name();
     if world.store().by_name(&name).is_some() || world.life.is_none() {
         return;
@@ -148,6 +148,12 @@ pub fn create(world: &mut World, buyer: usize) {
     let details = Details::of_new(&request);
     let choice = world.dice.happens(700).then(|| any_way(world));
     let new = NewOrder { facts, request, details: details.into(), choice, known };
+    if world.dice.happens(world.weather.last_moment) {
+        // Somebody who chooses late: the request may arrive when its attempt has ended.
+        let span = world.dice.pick(&[(100, 5 * SECOND), (SECOND, 2 * MINUTE)]);
+        let early_ms = world.dice.between(span);
+        world.agenda.after(buyer.lives_ms - early_ms, What::Pay { buyer: place });
+    }
     let patience = patience(world);
     let Some(life) = &mut world.life else { return };
     let desk = life.desk.clone();

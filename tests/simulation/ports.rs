@@ -23,9 +23,10 @@ use tongbao::domain::validation::{Facts, Health};
 use tongbao::engine::ask::Details;
 use tongbao::engine::clock::course::Certainty;
 use tongbao::engine::directory::Gauge;
+use tongbao::engine::inbox::Bell;
 use tongbao::engine::lane::{Admission, Lane, WriteError};
 use tongbao::engine::ports::{
-    Accounts, Advice, DueReads, InboxReads, Lanes, OrderReads, Outbox, Sleep, Time, Verdict as Written,
+    Accounts, Advice, DueReads, InboxReads, Lanes, OrderReads, Outbox, Parked, Sleep, Time, Verdict as Written,
 };
 use tongbao::engine::supervisor::Call;
 use tongbao::engine::webhooks::Letter;
@@ -36,6 +37,7 @@ use crate::crew::WayNumber;
 use crate::gateways::Terms;
 use crate::life::Question;
 use crate::scene::{Scene, lock};
+use crate::sights::{self, Sight};
 use crate::store::order_of;
 
 pub type Verdict = Result<(), WriteError>;
@@ -57,6 +59,8 @@ pub struct Ship {
     pub at_work: Mutex<Option<WayNumber>>,
     /// Ways whose cells are lost, because a commit of theirs was.
     pub lost: Mutex<BTreeSet<WayNumber>>,
+    /// Ways whose cells are coming back under the same ownership, with nothing due.
+    pub returning: Mutex<BTreeSet<WayNumber>>,
     /// Orders that a cell of was lost.
     pub ever_lost: Mutex<BTreeSet<OrderId>>,
     /// What each way's cell is of.
@@ -139,7 +143,14 @@ pub fn incarnation(life: u32) -> Incarnation {
 impl OrderReads for Port {
     fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>> {
         self.0.works_on(id);
-        Box::pin(self.0.read(move || self.0.scene.store().order(id)))
+        let way = *lock(&self.0.at_work);
+        Box::pin(async move {
+            let stored = self.0.read(move || self.0.scene.store().order(id)).await?;
+            if let (Some(way), Some(stored)) = (way, &stored) {
+                self.returns(way, stored);
+            }
+            Ok(stored)
+        })
     }
 }
 
@@ -195,14 +206,14 @@ impl Lanes for Port {
                 lock(&ship.writing).remove(&order);
                 match (&verdict, way) {
                     (Err(WriteError::ReferenceTaken), _) | (Ok(()), _) | (_, None) => {}
-                    (Err(_), Some(way)) => {
-                        lock(&ship.lost).insert(way);
-                        lock(&ship.ever_lost).insert(order);
-                    }
+                    (Err(_), Some(way)) => drop(lock(&ship.lost).insert(way)),
                 }
             }
             if let (Err(WriteError::Unknown), Some(order)) = (&verdict, about) {
                 lock(&ship.unknown).insert(order);
+            }
+            if let (Err(_), Some(order), Some(_)) = (&verdict, about, way) {
+                lock(&ship.ever_lost).insert(order);
             }
             verdict
         })
@@ -210,6 +221,16 @@ impl Lanes for Port {
 }
 
 impl Port {
+    /// The cell at work has been read from the store.
+    fn returns(&self, way: WayNumber, stored: &StoredOrder) {
+        let (id, now) = (stored.order.id, self.0.scene.now());
+        let is_ours = self.is_ours(id.into(), stored.epoch) && !lock(&self.0.ever_lost).contains(&id);
+        if is_ours && stored.next_due_at.is_some_and(|due_at| due_at > now) {
+            sights::note(Sight::CameBack);
+            lock(&self.0.returning).insert(way);
+        }
+    }
+
     async fn commit(&self, admission: Admission, unit: Unit) -> Verdict {
         let (waiter, verdict) = oneshot::channel();
         let _seat = lock(&self.0.lanes[self.0.lane_of(&unit)]).offer(admission, unit, waiter)?;
@@ -258,6 +279,10 @@ impl Accounts for Port {
     fn call(&self, account: &Account, call: Call) -> Result<(), Box<Call>> {
         auditor::departs(&self.0.scene.store(), call.attempt.number, Question::from(&call.question));
         let way = *lock(&self.0.at_work);
+        if let Some(way) = way {
+            let comes_back = lock(&self.0.returning).contains(&way);
+            assert!(!comes_back, "an order comes back, nothing is due, and it asks its channel: {call:?}");
+        }
         lock(&self.0.called).push((way, account.clone(), call));
         Ok(())
     }
@@ -297,6 +322,21 @@ impl Advice for Port {
             self.0.scene.nap(look_ms).await;
             Outlook::none(self.0.scene.now(), policy)
         })
+    }
+}
+
+/// Is told of every cell that is in memory again, before it takes its first letter.
+pub struct Door {
+    pub bell: Bell,
+    pub ship: Arc<Ship>,
+}
+
+impl Parked for Door {
+    fn is_back(&self, order: OrderId) {
+        if let Some(way) = *lock(&self.ship.at_work) {
+            lock(&self.ship.returning).remove(&way);
+        }
+        self.bell.is_back(order);
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Sight {
     ReadBackAsWritten,
     /// An order has left memory that still waits for something.
     WaitsElsewhere,
+    /// And was taken up again before anything was due.
+    CameBack,
     /// A stored due time was moved without a step.
     PutOff,
     /// A callback was parked because its order was quarantined, and then taken.
@@ -50,7 +52,7 @@ pub enum Sight {
 }
 
 impl Sight {
-    pub const ALL: [Sight; 19] = [
+    pub const ALL: [Sight; 20] = [
         Sight::TakenInTheLastMoment,
         Sight::ToldToWait,
         Sight::PaidAfterNotExist,
@@ -65,6 +67,7 @@ impl Sight {
         Sight::NowhereForGood,
         Sight::ReadBackAsWritten,
         Sight::WaitsElsewhere,
+        Sight::CameBack,
         Sight::PutOff,
         Sight::CallbackParked,
         Sight::CallbackDelivered,

@@ -107,7 +107,7 @@ impl Weather {
         let trouble = |often: u32| if dice.happens(400) { often } else { 0 };
         weather.not_sent = trouble(100);
         weather.request_lost = trouble(150);
-        weather.request_late = trouble(80);
+        weather.request_late = trouble(200);
         weather.request_twice = trouble(80);
         weather.answer_lost = trouble(200);
         weather.gateway_error = trouble(150);

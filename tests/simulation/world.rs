@@ -34,7 +34,7 @@ const HAPPENINGS_MAX: u32 = 120_000;
 /// More than ever go on at one instant.
 const STIRS_MAX: u32 = 20_000;
 /// How often callbacks are looked for in the inbox while some lie there.
-const INBOX_EVERY_MS: i64 = 30 * SECOND;
+pub const INBOX_EVERY_MS: i64 = 30 * SECOND;
 
 /// What can happen. What belongs to one life of the server carries its number, and is nothing after that life.
 #[derive(Debug, Clone)]
@@ -411,7 +411,6 @@ impl World {
             Ok(Taken::ByInbox) => {
                 sights::note(Sight::CallbackParked);
                 auditor::callback_parked(&self.store(), &notice);
-                self.plan_inbox(INBOX_EVERY_MS);
             }
             Err(error) => return self.refused(notice.number.order, &error),
         }
@@ -475,7 +474,7 @@ impl World {
         });
     }
 
-    fn plan_inbox(&mut self, wait_ms: i64) {
+    pub fn plan_inbox(&mut self, wait_ms: i64) {
         let Some(life) = &mut self.life else { return };
         if std::mem::replace(&mut life.looks_into_inbox, Look::Planned) == Look::Needless {
             self.later(wait_ms, |life| What::LookIntoInbox { life });

@@ -24,7 +24,8 @@ use tongbao::domain::step::{create, decide};
 use tongbao::domain::time::{Instant, TimeScale};
 use tongbao::domain::view::Metadata;
 use tongbao::store::{
-    self, AttemptRow, CaptureRow, Group, Head, NextActionChange, OrderRow, Row, StepUnit, Store, UniqueName, Unit,
+    self, AttemptRow, Birth, CaptureRow, Group, Head, NextActionChange, OrderRow, Row, StepUnit, Store, UniqueName,
+    Unit,
 };
 
 const START: Instant = Instant(1_760_000_000_000);
@@ -63,10 +64,11 @@ async fn fixture() -> Folder {
     let folder = Folder::new();
     let url = SecretString::from(folder.url());
     let store = store::open(&url, 1, Duration::from_secs(5)).unwrap();
-    store.migrate().await.unwrap();
+    store.migrate(Birth { mode: "sandbox", at: START }).await.unwrap();
     let seen = store.owner().await.unwrap();
     let owner = store.take_over(&seen, "fixture").await.unwrap().unwrap();
-    let mut writing = Writing { store: store.as_ref(), epoch: owner.epoch, number: owner.group };
+    let next_place = owner.lanes[0].next_place;
+    let mut writing = Writing { store: store.as_ref(), epoch: owner.epoch, number: owner.group, next_place };
     let paid = |amount_minor| Finding::Paid { reference: format!("r{amount_minor}").into(), amount_minor };
     let answered = |finding| Fact::QueryAnswered { ordinal: 0, finding, asked_at: START };
 
@@ -83,6 +85,7 @@ struct Writing<'a> {
     store: &'a dyn Store,
     epoch: i64,
     number: i64,
+    next_place: i64,
 }
 
 impl Writing<'_> {
@@ -179,7 +182,8 @@ impl Writing<'_> {
         self.number += 1;
         let units = [Unit::Step(Box::new(unit))];
         let (lane, epoch, number) = (LaneId::FIRST, self.epoch, self.number);
-        self.store.commit(&Group { lane, epoch, at: START, number, units: &units }).await.unwrap();
+        let group = Group { lane, epoch, at: START, number, first_place: self.next_place, units: &units };
+        self.next_place = self.store.commit(&group).await.unwrap().next_place;
         step.after
     }
 }
@@ -222,24 +226,35 @@ async fn right_books_pass() {
 /// Every kind of damage is found, and said what it is.
 #[actix_web::test]
 async fn tampered_stores_are_found_out() {
-    let table: [(&str, &'static str, &str); 13] = [
+    let table: [(&str, &'static str, &str); 15] = [
         (
             "an entry out of balance",
-            "UPDATE entries SET lines = replace(lines, '20060', '20061') WHERE entry = 'payment'",
+            "UPDATE lines SET amount_minor = 20061 WHERE entry_kind = 'payment' AND amount_minor = 20060",
             "does not sum to zero",
         ),
         (
             "a balanced entry that is another",
-            "UPDATE entries SET lines = replace(replace(lines, '20060', '20061'), '-20000', '-20001') \
-             WHERE entry = 'payment'",
+            "UPDATE lines SET amount_minor = amount_minor + (amount_minor > 0) * 2 - 1 \
+             WHERE entry_kind = 'payment' AND amount_minor IN (20060, -20000)",
             "its journal gives other entries",
         ),
-        ("an entry too few", "DELETE FROM entries WHERE entry = 'suspense_refund'", "its captures make the balances"),
+        (
+            "an entry too few",
+            "DELETE FROM lines WHERE entry_kind = 'suspense_refund'",
+            "its captures make the balances",
+        ),
         (
             "an entry of nobody",
-            "INSERT INTO entries SELECT kind, zeroblob(16), version, place, entry, currency, at, lines FROM entries LIMIT 1",
-            "the balances are not the sums",
+            "INSERT INTO lines SELECT kind, zeroblob(16), version, entry, line, entry_kind, account, currency, \
+             amount_minor, lane, place FROM lines WHERE entry_kind = 'payment'",
+            "the balances are not the sums of the orders' entries",
         ),
+        (
+            "a balance that is another",
+            "UPDATE balances SET amount_minor = amount_minor + 1 WHERE account = 'fees:simpay'",
+            "the balances are not the sums of the lines",
+        ),
+        ("a birth that is gone", "DELETE FROM journal WHERE kind = 0", "the journal of lane 1"),
         ("a capture too few", "DELETE FROM captures WHERE amount_minor = 20060", "the channels' totals"),
         (
             "another snapshot",

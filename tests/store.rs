@@ -108,6 +108,8 @@ on_both_stores!(
     what_is_due_is_put_off_without_a_step,
     a_message_is_delivered_until_it_is_taken_and_taken_once,
     losers_are_found_before_the_group,
+    a_place_is_given_once,
+    balances_run_along_with_the_lines,
     webhooks_live_and_die_in_the_outbox,
     dead_letters_are_erased,
     a_webhook_of_a_fact_ahead_is_due_now,

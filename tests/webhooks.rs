@@ -113,15 +113,14 @@ async fn write(site: &Site, orders: Vec<StepUnit>) {
     let store = support::books::open(site);
     let seen = store.owner().await.expect("there is an owner's row");
     let owner = store.take_over(&seen, "test").await.expect("the store answers").expect("nobody else is there");
-    let mut number = owner.group;
+    let (mut number, mut first_place) = (owner.group, owner.lanes[0].next_place);
     let mut orders = orders.into_iter().map(|unit| Unit::Step(Box::new(unit))).peekable();
     while orders.peek().is_some() {
         number += 1;
         let units: Vec<Unit> = orders.by_ref().take(GROUP).collect();
-        store
-            .commit(&Group { lane: LaneId::FIRST, epoch: owner.epoch, at: Instant::EPOCH, number, units: &units })
-            .await
-            .expect("the group is committed");
+        let (lane, epoch, at) = (LaneId::FIRST, owner.epoch, Instant::EPOCH);
+        let group = Group { lane, epoch, at, number, first_place, units: &units };
+        first_place = store.commit(&group).await.expect("the group is committed").next_place;
     }
     store.release(owner.epoch).await.expect("the store is given back");
 }

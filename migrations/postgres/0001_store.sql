@@ -15,10 +15,13 @@ CREATE TABLE lanes (
     holder       TEXT   NOT NULL,
     -- When it last wrote, by its owner's clock: a start compares its own with it.
     at           BIGINT NOT NULL,
+    -- The place that its next journal row has: they are dense. 0 is its birth.
+    next_place   BIGINT NOT NULL,
     -- 1: it writes nothing any more.
     retired      BIGINT NOT NULL CHECK (retired IN (0, 1))
 );
-INSERT INTO lanes (lane, epoch, beat, group_number, incarnation, holder, at, retired) VALUES (1, 0, 0, 0, 0, '', 0, 0);
+INSERT INTO lanes (lane, epoch, beat, group_number, incarnation, holder, at, next_place, retired)
+    VALUES (1, 0, 0, 0, 0, '', 0, 0, 0);
 
 -- Which lane writes the streams of a partition.
 CREATE TABLE partitions (
@@ -97,14 +100,18 @@ CREATE TABLE payers (
     PRIMARY KEY (order_id, ordinal)
 );
 
--- The canonical JSON of each step's events, byte for byte.
+-- The canonical JSON of each step's events, byte for byte. The place is that of the row in its lane, in the order in
+-- which rows were committed; place 0 is the lane's birth, of kind 0.
 CREATE TABLE journal (
     kind    BIGINT NOT NULL,
     id      UUID   NOT NULL,
     version BIGINT NOT NULL,
     at      BIGINT NOT NULL,
     body    BYTEA  NOT NULL,
-    PRIMARY KEY (kind, id, version)
+    lane    BIGINT NOT NULL,
+    place   BIGINT NOT NULL,
+    PRIMARY KEY (kind, id, version),
+    UNIQUE (lane, place)
 );
 
 -- The business fields that each attempt's request was first sent with. The columns beside them are for people.
@@ -132,17 +139,40 @@ CREATE TABLE captures (
     PRIMARY KEY (channel, account, reference)
 );
 
--- Balanced entries of any stream; lines is [["account", amount], …].
-CREATE TABLE entries (
-    kind     BIGINT NOT NULL,
-    id       UUID   NOT NULL,
-    version  BIGINT NOT NULL,
-    place    BIGINT NOT NULL,
-    entry    TEXT   NOT NULL,
+-- The lines of balanced entries of any stream, by the version that booked them, the entry's number there and the line's
+-- number in it. Lane and place are those of the journal's row.
+CREATE TABLE lines (
+    kind         BIGINT NOT NULL,
+    id           UUID   NOT NULL,
+    version      BIGINT NOT NULL,
+    entry        BIGINT NOT NULL,
+    line         BIGINT NOT NULL,
+    entry_kind   TEXT   NOT NULL,
+    account      TEXT   NOT NULL,
+    currency     TEXT   NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    lane         BIGINT NOT NULL,
+    place        BIGINT NOT NULL,
+    PRIMARY KEY (kind, id, version, entry, line)
+);
+
+-- The accounts that a lane has booked on.
+CREATE TABLE ledger_accounts (
+    lane     BIGINT NOT NULL,
+    account  TEXT   NOT NULL,
     currency TEXT   NOT NULL,
-    at       BIGINT NOT NULL,
-    lines    TEXT   NOT NULL,
-    PRIMARY KEY (kind, id, version, place)
+    PRIMARY KEY (lane, account, currency)
+);
+
+-- How a group left the balance of an account that it booked on: the sum of the lane's lines up to this place. The last
+-- row of each lane makes an account's balance. Rows are only ever added.
+CREATE TABLE balances (
+    lane         BIGINT NOT NULL,
+    account      TEXT   NOT NULL,
+    currency     TEXT   NOT NULL,
+    place        BIGINT NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    PRIMARY KEY (lane, account, currency, place)
 );
 
 -- Messages from stream to stream: written with the sender's step, and gone with the receiver's that takes it.

@@ -17,10 +17,13 @@ CREATE TABLE lanes (
     holder       TEXT    NOT NULL,
     -- When it last wrote, by its owner's clock: a start compares its own with it.
     at           INTEGER NOT NULL,
+    -- The place that its next journal row has: they are dense. 0 is its birth.
+    next_place   INTEGER NOT NULL,
     -- 1: it writes nothing any more.
     retired      INTEGER NOT NULL CHECK (retired IN (0, 1))
 ) STRICT;
-INSERT INTO lanes (lane, epoch, beat, group_number, incarnation, holder, at, retired) VALUES (1, 0, 0, 0, 0, '', 0, 0);
+INSERT INTO lanes (lane, epoch, beat, group_number, incarnation, holder, at, next_place, retired)
+    VALUES (1, 0, 0, 0, 0, '', 0, 0, 0);
 
 -- Which lane writes the streams of a partition.
 CREATE TABLE partitions (
@@ -93,14 +96,17 @@ CREATE TABLE payers (
     PRIMARY KEY (order_id, ordinal)
 ) STRICT, WITHOUT ROWID;
 
--- The canonical JSON of each step's events, byte for byte.
+-- The canonical JSON of each step's events, byte for byte. The place is that of the row in its lane, in the order in
+-- which rows were committed; place 0 is the lane's birth, of kind 0. There is one lane, and its places are row numbers.
 CREATE TABLE journal (
+    place   INTEGER PRIMARY KEY,
+    lane    INTEGER NOT NULL CHECK (lane = 1),
     kind    INTEGER NOT NULL,
     id      BLOB    NOT NULL,
     version INTEGER NOT NULL,
     at      INTEGER NOT NULL,
     body    BLOB    NOT NULL,
-    PRIMARY KEY (kind, id, version)
+    UNIQUE (kind, id, version)
 ) STRICT;
 
 -- The business fields that each attempt's request was first sent with. The columns beside them are for people.
@@ -128,18 +134,41 @@ CREATE TABLE captures (
     PRIMARY KEY (channel, account, reference)
 ) STRICT, WITHOUT ROWID;
 
--- Balanced entries of any stream; lines is [["account", amount], …].
-CREATE TABLE entries (
-    kind     INTEGER NOT NULL,
-    id       BLOB    NOT NULL,
-    version  INTEGER NOT NULL,
-    place    INTEGER NOT NULL,
-    entry    TEXT    NOT NULL,
+-- The lines of balanced entries of any stream, by the version that booked them, the entry's number there and the line's
+-- number in it. Lane and place are those of the journal's row.
+CREATE TABLE lines (
+    kind         INTEGER NOT NULL,
+    id           BLOB    NOT NULL,
+    version      INTEGER NOT NULL,
+    entry        INTEGER NOT NULL,
+    line         INTEGER NOT NULL,
+    entry_kind   TEXT    NOT NULL,
+    account      TEXT    NOT NULL,
+    currency     TEXT    NOT NULL,
+    amount_minor INTEGER NOT NULL,
+    lane         INTEGER NOT NULL,
+    place        INTEGER NOT NULL,
+    PRIMARY KEY (kind, id, version, entry, line)
+) STRICT, WITHOUT ROWID;
+
+-- The accounts that a lane has booked on.
+CREATE TABLE ledger_accounts (
+    lane     INTEGER NOT NULL,
+    account  TEXT    NOT NULL,
     currency TEXT    NOT NULL,
-    at       INTEGER NOT NULL,
-    lines    TEXT    NOT NULL,
-    PRIMARY KEY (kind, id, version, place)
-) STRICT;
+    PRIMARY KEY (lane, account, currency)
+) STRICT, WITHOUT ROWID;
+
+-- How a group left the balance of an account that it booked on: the sum of the lane's lines up to this place. The last
+-- row of each lane makes an account's balance. Rows are only ever added.
+CREATE TABLE balances (
+    lane         INTEGER NOT NULL,
+    account      TEXT    NOT NULL,
+    currency     TEXT    NOT NULL,
+    place        INTEGER NOT NULL,
+    amount_minor INTEGER NOT NULL,
+    PRIMARY KEY (lane, account, currency, place)
+) STRICT, WITHOUT ROWID;
 
 -- Messages from stream to stream: written with the sender's step, and gone with the receiver's that takes it.
 CREATE TABLE messages (

@@ -12,12 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::Failure;
 use crate::config::Config;
 use crate::domain::retry::Pace;
-use crate::engine::lease;
-use crate::store::{self, Owner, Schema, Store, StoreError};
+use crate::engine::{clock, lease};
+use crate::store::{self, Birth, MODE, Owner, STORE_ID, Schema, Store, StoreError};
 
-/// The names under which a store keeps whose it is and which mode it was born in.
-const STORE_ID: &str = "store_id";
-const MODE: &str = "mode";
 /// Read and written by us alone: it holds webhook secrets and what payers are called.
 const PRIVATE: u32 = 0o600;
 
@@ -60,8 +57,9 @@ pub async fn open_or_make(config: &Config) -> Result<Arc<dyn Store>, Failure> {
 pub async fn take(config: &Config) -> Result<(Arc<dyn Store>, Owner), Failure> {
     let store = connect(config)?;
     let schema = store.schema().await?;
+    let birth = Birth { mode: mode(config.pace()), at: clock::to_store() };
     match schema {
-        Schema::Absent => store.migrate().await?,
+        Schema::Absent => store.migrate(birth).await?,
         Schema::Newer => return Err(newer()),
         Schema::Older | Schema::Current => {}
     }
@@ -70,14 +68,13 @@ pub async fn take(config: &Config) -> Result<(Arc<dyn Store>, Owner), Failure> {
     let beat = Duration::from_millis(config.store.beat_ms);
     let owner = lease::acquire(store.as_ref(), &lease::holder_name(), beat, config.store.missed_beats).await?;
     match schema {
-        Schema::Older => store.migrate().await?,
+        Schema::Older => store.migrate(birth).await?,
         Schema::Absent | Schema::Current | Schema::Newer => {}
     }
     let owner = match owner.active().count() == usize::from(config.store.lanes) {
         true => owner,
         false => divide(store.as_ref(), &owner, config.store.lanes).await?,
     };
-    store.setting(MODE, mode(config.pace())).await?;
     // Whoever made the store at the same moment may have made it in the other mode.
     if let Err(error) = check_mode(store.as_ref(), config).await {
         store.release(owner.epoch).await?;
@@ -173,8 +170,7 @@ impl Marker {
     /// # Errors
     /// The store is away.
     pub async fn check(store: &dyn Store, owner: &Owner, config: &Config) -> Result<Self, Failure> {
-        let fresh = format!("{:032x}", rand::random::<u128>());
-        let id = store.setting(STORE_ID, &fresh).await?;
+        let id = store.kept_setting(STORE_ID).await?.ok_or("the store has no id")?;
         let file = config.data.dir.join("last-group.json");
         let known = fs::read(&file).ok().and_then(|text| serde_json::from_slice::<Mark>(&text).ok());
         // Taking it over moved it on by one.

@@ -14,6 +14,8 @@ use super::partition::Partition;
 pub struct Kind(pub u8);
 
 impl Kind {
+    /// Lanes of the store: the first row of a lane's journal is its birth.
+    pub const LANE: Kind = Kind(0);
     pub const ORDER: Kind = Kind(1);
 }
 

@@ -224,6 +224,7 @@ fn read_cursor(text: &str) -> Option<OrderId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::partition::LaneId;
     use serde_json::json;
 
     #[test]
@@ -249,7 +250,13 @@ mod tests {
     fn instants_within_events_are_spelled_out() {
         let body = json!([{"at": 0, "type": "validated", "verdict": {"expires_at": 1_500, "account": "default"},
             "amount_minor": 5, "list": [{"since": 1}]}]);
-        let row = JournalRow { version: 2, at: Instant(0), body: serde_json::to_vec(&body).unwrap() };
+        let row = JournalRow {
+            version: 2,
+            at: Instant(0),
+            body: serde_json::to_vec(&body).unwrap(),
+            lane: LaneId::FIRST,
+            place: 2,
+        };
         let step = serde_json::to_value(journal_step(&row).unwrap()).unwrap();
         assert_eq!(
             step,

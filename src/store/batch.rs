@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use sqlx::types::Uuid;
 
+use super::companions::{Companions, Known, Stamped};
 use super::line::{Verb, Visitor, lines};
 use super::unit::{
     CaptureRow, Claim, Group, MessageRow, NextActionChange, OrderRow, PutOff, Row, StepUnit, UniqueName, Unit,
@@ -16,6 +17,9 @@ use crate::domain::stream::StreamId;
 
 /// Stands before every attempt: who the order was created with.
 const CREATED_WITH: i64 = -1;
+
+/// Of a row that has no place yet.
+const UNPLACED: i64 = -1;
 
 /// The key of an order's rows.
 pub fn key(id: OrderId) -> Uuid {
@@ -32,6 +36,7 @@ pub struct Batch {
     pub lane: i64,
     pub epoch: i64,
     pub number: i64,
+    pub first_place: i64,
     /// By the owner's clock.
     pub at: i64,
     /// What new streams are called, in the order of the group.
@@ -45,7 +50,9 @@ pub struct Batch {
     journal: Vec<JournalLine>,
     attempts: Vec<AttemptLine>,
     captures: Vec<CaptureLine>,
-    entries: Vec<EntryLine>,
+    lines: Vec<LineLine>,
+    accounts: Vec<AccountLine>,
+    balances: Vec<BalanceLine>,
     outbox: Vec<OutboxLine>,
     messages: Vec<MessageLine>,
     inbox: Vec<InboxLine>,
@@ -121,6 +128,8 @@ lines! {
         version: i64,
         at: i64,
         body: Vec<u8>,
+        lane: i64,
+        place: i64,
     }
     struct AttemptLine in "attempts", Verb::Insert("") => {
         order_id: Uuid,
@@ -141,15 +150,30 @@ lines! {
         amount_minor: i64,
         at: i64,
     }
-    struct EntryLine in "entries", Verb::Insert("") => {
+    struct LineLine in "lines", Verb::Insert("") => {
         kind: i64,
         id: Uuid,
         version: i64,
-        place: i64,
-        entry: &'static str,
+        entry: i64,
+        line: i64,
+        entry_kind: &'static str,
+        account: Arc<str>,
         currency: &'static str,
-        at: i64,
-        lines: Box<str>,
+        amount_minor: i64,
+        lane: i64,
+        place: i64,
+    }
+    struct AccountLine in "ledger_accounts", Verb::Insert("") => {
+        lane: i64,
+        account: Arc<str>,
+        currency: Arc<str>,
+    }
+    struct BalanceLine in "balances", Verb::Insert("") => {
+        lane: i64,
+        account: Arc<str>,
+        currency: Arc<str>,
+        place: i64,
+        amount_minor: i64,
     }
     struct OutboxLine in "outbox", Verb::Insert("") => {
         order_id: Uuid,
@@ -232,7 +256,14 @@ impl Batch {
     /// [`StoreError::Corrupt`] for a unit that contradicts itself.
     pub fn of(group: &Group<'_>) -> Result<Self, StoreError> {
         let lane = i64::from(group.lane.0);
-        let mut batch = Batch { lane, epoch: group.epoch, number: group.number, at: group.at.0, ..Batch::default() };
+        let mut batch = Batch {
+            lane,
+            epoch: group.epoch,
+            number: group.number,
+            first_place: group.first_place,
+            at: group.at.0,
+            ..Batch::default()
+        };
         for (place, unit) in group.units.iter().enumerate() {
             match unit {
                 Unit::Step(unit) => batch.take_step(place, unit)?,
@@ -255,7 +286,9 @@ impl Batch {
         visitor.visit(&self.journal)?;
         visitor.visit(&self.attempts)?;
         visitor.visit(&self.captures)?;
-        visitor.visit(&self.entries)?;
+        visitor.visit(&self.lines)?;
+        visitor.visit(&self.accounts)?;
+        visitor.visit(&self.balances)?;
         visitor.visit(&self.outbox)?;
         visitor.visit(&self.messages)?;
         visitor.visit(&self.delivered)?;
@@ -307,21 +340,25 @@ impl Batch {
             TakenLine { to_kind: kind, to_id: id, from_kind, from_id, number: i64::from(taken.number) }
         }));
         self.take_head(unit);
-        self.journal.push(JournalLine { kind, id, version, at: unit.at.0, body: unit.journal.clone() });
+        let (at, body, lane) = (unit.at.0, unit.journal.clone(), self.lane);
+        self.journal.push(JournalLine { kind, id, version, at, body, lane, place: UNPLACED });
         for row in &unit.rows {
             self.take_row(id, row);
         }
-        for (entry, place) in unit.entries.iter().zip(0..) {
-            self.entries.push(EntryLine {
+        for (booked, entry) in unit.entries.iter().zip(0..) {
+            self.lines.extend(booked.lines().iter().zip(0..).map(|((account, amount_minor), line)| LineLine {
                 kind,
                 id,
                 version,
-                place,
-                entry: entry.kind().name(),
-                currency: entry.currency().code(),
-                at: unit.at.0,
-                lines: serde_json::to_string(entry.lines()).map_err(unwritable)?.into(),
-            });
+                entry,
+                line,
+                entry_kind: booked.kind().name(),
+                account: account.to_string().into(),
+                currency: booked.currency().code(),
+                amount_minor: *amount_minor,
+                lane,
+                place: UNPLACED,
+            }));
         }
         Ok(())
     }
@@ -426,7 +463,7 @@ impl Batch {
         let orders: HashSet<Uuid> = losers.iter().map(|(_, id)| *id).collect();
         self.new.retain(|row| !losers.contains(&(row.kind, row.id)));
         self.journal.retain(|row| !losers.contains(&(row.kind, row.id)));
-        self.entries.retain(|row| !losers.contains(&(row.kind, row.id)));
+        self.lines.retain(|row| !losers.contains(&(row.kind, row.id)));
         self.messages.retain(|row| !losers.contains(&(row.from_kind, row.from_id)));
         self.taken.retain(|row| !losers.contains(&(row.to_kind, row.to_id)));
         self.orders.retain(|row| !orders.contains(&row.id));
@@ -437,16 +474,50 @@ impl Batch {
         self.answers.retain(|row| !orders.contains(&row.order_id));
     }
 
-    /// Two writers that take their locks in the same order cannot wait for each other.
+    /// Gives each row of the journal its place, in the order of the group, and books the lines of its entries. Losers
+    /// are left out before.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] where a balance overflows.
+    pub fn place(&mut self, companions: &Companions) -> Result<Stamped, StoreError> {
+        let mut attempt = companions.attempt();
+        // Lines stand in the order of their steps.
+        let mut lines = self.lines.iter_mut().peekable();
+        for row in &mut self.journal {
+            row.place = attempt.place();
+            while let Some(line) = lines.next_if(|line| (line.kind, line.id) == (row.kind, row.id)) {
+                line.place = row.place;
+                attempt.book((line.account.clone(), line.currency.into()), line.amount_minor, row.place)?;
+            }
+        }
+        let (stamped, lane) = (attempt.end(), self.lane);
+        for ((account, currency), changed) in &stamped.changed {
+            match changed.account {
+                Known::Before => {}
+                Known::New => {
+                    self.accounts.push(AccountLine { lane, account: account.clone(), currency: currency.clone() });
+                }
+            }
+            self.balances.push(BalanceLine {
+                lane,
+                account: account.clone(),
+                currency: currency.clone(),
+                place: changed.place,
+                amount_minor: changed.amount_minor,
+            });
+        }
+        Ok(stamped)
+    }
+
+    /// Two writers that take their locks in the same order cannot wait for each other. What has a place is in the order
+    /// of places.
     fn sort(&mut self) {
         self.new.sort_by_key(|row| (row.kind, row.id));
         self.moved.sort_by_key(|row| (row.kind, row.id));
         self.orders.sort_by(|a, b| (a.platform_id, &a.merchant_order_id).cmp(&(b.platform_id, &b.merchant_order_id)));
         self.payers.sort_by_key(|row| (row.order_id, row.ordinal));
-        self.journal.sort_by_key(|row| (row.kind, row.id, row.version));
         self.attempts.sort_by_key(|row| (row.order_id, row.ordinal));
         self.captures.sort_by(|a, b| (a.channel, &a.account, &a.reference).cmp(&(b.channel, &b.account, &b.reference)));
-        self.entries.sort_by_key(|row| (row.kind, row.id, row.version, row.place));
         self.outbox.sort_by_key(|row| (row.order_id, row.sequence));
         self.messages.sort_by_key(|row| (row.to_kind, row.to_id, row.from_kind, row.from_id, row.number));
         self.taken.sort_by_key(|row| (row.to_kind, row.to_id, row.from_kind, row.from_id, row.number));
@@ -466,10 +537,6 @@ impl Batch {
         self.put_off.sort_by_key(|row| (row.kind, row.id));
         self.put_off.dedup_by_key(|row| (row.kind, row.id));
     }
-}
-
-fn unwritable(error: serde_json::Error) -> StoreError {
-    StoreError::Corrupt(format!("a row cannot be written: {error}"))
 }
 
 impl Name {

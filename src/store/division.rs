@@ -45,6 +45,7 @@ mod tests {
             incarnation: Incarnation::default(),
             holder: String::new(),
             at: Instant(0),
+            next_place: 1,
             service: *service,
         };
         Owner::of(lanes.iter().map(row).collect()).unwrap()

@@ -4,6 +4,7 @@
 //! whose first act is its lane's row (fence, beat, number). Reads see only what is durable.
 
 mod batch;
+mod companions;
 mod division;
 mod lanes;
 mod line;
@@ -15,6 +16,7 @@ mod statements;
 mod unit;
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::path::Path;
@@ -92,6 +94,8 @@ pub struct LaneRow {
     pub holder: String,
     /// When it last wrote, by its clock.
     pub at: Instant,
+    /// The place that its next journal row gets.
+    pub next_place: i64,
     pub service: Service,
 }
 
@@ -324,6 +328,9 @@ pub struct JournalRow {
     pub version: u32,
     pub at: Instant,
     pub body: Vec<u8>,
+    pub lane: LaneId,
+    /// In its lane: they are dense, in the order in which rows were committed.
+    pub place: i64,
 }
 
 /// Which orders of a platform a list wants, newest first.
@@ -398,12 +405,69 @@ pub struct Due {
     pub stream: StreamId,
 }
 
+/// How a store is born.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Birth {
+    /// Kept for ever: see [`MODE`].
+    pub mode: &'static str,
+    pub at: Instant,
+}
+
+/// The name under which a store keeps whose it is.
+pub const STORE_ID: &str = "store_id";
+/// The name under which a store keeps the mode that it was born in.
+pub const MODE: &str = "mode";
+
+/// One account's balance in one currency in one lane.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct LaneBalance {
+    pub lane: i64,
+    pub account: String,
+    pub currency: String,
+    pub amount_minor: i64,
+}
+
+/// One account's sum in one currency over a lane's lines of one kind of stream.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct SumOfLines {
+    pub lane: i64,
+    pub kind: i64,
+    pub account: String,
+    pub currency: String,
+    pub amount_minor: i64,
+}
+
+/// How far a lane's journal reaches. No row is missing if there are `count` of them up to place `count` - 1, and the
+/// lane's next one gets place `count`.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Places {
+    pub lane: i64,
+    pub count: i64,
+    pub first: i64,
+    pub last: i64,
+}
+
 /// One account's sum in one currency over all entries.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Balance {
     pub account: String,
     pub currency: String,
     pub amount_minor: i64,
+}
+
+impl Balance {
+    /// The sums over all lanes, by account and currency.
+    fn over_lanes(balances: Vec<LaneBalance>) -> Result<Vec<Self>, StoreError> {
+        let mut sums: BTreeMap<(String, String), i64> = BTreeMap::new();
+        for LaneBalance { lane: _, account, currency, amount_minor } in balances {
+            let overflows = || StoreError::Corrupt(format!("the balance of {account} overflows"));
+            let before = sums.get(&(account.clone(), currency.clone())).copied().unwrap_or_default();
+            let sum = before.checked_add(amount_minor).ok_or_else(overflows)?;
+            sums.insert((account, currency), sum);
+        }
+        let balance = |((account, currency), amount_minor)| Balance { account, currency, amount_minor };
+        Ok(sums.into_iter().map(balance).collect())
+    }
 }
 
 /// Captures and refunds by channel, as our books have them.
@@ -497,8 +561,9 @@ pub trait Store: Send + Sync + 'static {
     fn file(&self) -> Option<&Path>;
     /// How far the store is made, without touching it. [`StoreError::Unavailable`] where it is of no use to us.
     fn schema(&self) -> Reply<'_, Schema>;
-    /// Brings the schema up to date and makes the first lane's row if it is not there.
-    fn migrate(&self) -> Reply<'_, ()>;
+    /// Brings the schema up to date. A store that is made by this is born now: it gets its id, its mode, and the first
+    /// row of its first lane's journal, which tells both.
+    fn migrate(&self, birth: Birth) -> Reply<'_, ()>;
 
     // --- the owner -----------------------------------------------------------------------------------------
     fn owner(&self) -> Reply<'_, Owner>;
@@ -609,7 +674,14 @@ pub trait Store: Send + Sync + 'static {
     fn integrity(&self) -> Reply<'_, Integrity>;
     /// How often it was found ill since it was opened: see [`StoreError::Broken`].
     fn refusals(&self) -> u64;
+    /// Of each account, over all lanes.
     fn balances(&self) -> Reply<'_, Vec<Balance>>;
+    /// Each lane's own, as its last group left them.
+    fn balances_by_lane(&self) -> Reply<'_, Vec<LaneBalance>>;
+    /// What the balances must be: the sums over all lines.
+    fn sums_of_lines(&self) -> Reply<'_, Vec<SumOfLines>>;
+    /// How far each lane's journal reaches.
+    fn places(&self) -> Reply<'_, Vec<Places>>;
     fn channel_totals(&self) -> Reply<'_, Vec<ChannelTotal>>;
     fn counts_by_state(&self) -> Reply<'_, Vec<Count>>;
     /// All orders by id, for an audit, after the place `after`.

@@ -6,6 +6,7 @@ mod integrity;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -21,15 +22,16 @@ use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
 use super::rows::*;
 use super::statements::*;
 use super::{
-    Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow, KeptAnswer,
-    KeyRow, LaneRow, LastChannel, MIGRATED, MessageKey, OrderFilter, OutboxItem, OutboxPlace, Owner, Platform, Reply,
-    Schema, Seen, Store, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
+    Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
+    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, MIGRATED, MODE, MessageKey, OrderFilter, OutboxItem,
+    OutboxPlace, Owner, Places, Platform, Reply, STORE_ID, Schema, Seen, Store, StoreError, StoredEntry, StoredHead,
+    StoredInboxRow, StoredMessage, StoredOrder, SumOfLines,
 };
 use crate::domain::id::{Incarnation, OrderId, PlatformId};
 use crate::domain::order::Order;
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::PayerMark;
-use crate::domain::stream::StreamId;
+use crate::domain::stream::{Kind, StreamId};
 use crate::domain::time::Instant;
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");
@@ -51,21 +53,18 @@ const WRITER_SESSION: [(&str, &str); 9] = [
 /// How long PostgreSQL may take to end the session of a connection that was given up.
 const TERMINATION_MS: i64 = 2_000;
 
-const BALANCES: &str = "SELECT * FROM (SELECT l ->> 0 AS account, e.currency, \
-         SUM((l ->> 1)::bigint)::bigint AS amount_minor \
-         FROM entries e, jsonb_array_elements(e.lines::jsonb) l GROUP BY 1, 2) sums \
-     ORDER BY account COLLATE \"C\", currency COLLATE \"C\"";
 const CHANNEL_TOTALS: &str = "SELECT * FROM (SELECT channel, currency, SUM(captures)::bigint AS captures, \
          SUM(captured)::bigint AS captured_minor, SUM(refunded)::bigint AS refunded_minor \
      FROM (SELECT channel, currency, COUNT(*) AS captures, 0 AS captured, 0 AS refunded FROM captures GROUP BY 1, 2 \
-         UNION ALL SELECT split_part(l ->> 0, ':', 2), e.currency, 0, \
-             CASE WHEN e.entry IN ('payment', 'suspense') THEN GREATEST((l ->> 1)::bigint, 0) ELSE 0 END, \
-             CASE WHEN e.entry = 'suspense_refund' THEN GREATEST(-(l ->> 1)::bigint, 0) ELSE 0 END \
-         FROM entries e, jsonb_array_elements(e.lines::jsonb) l WHERE l ->> 0 LIKE 'channel:%') booked \
+         UNION ALL SELECT split_part(account, ':', 2), currency, 0, \
+             CASE WHEN entry_kind IN ('payment', 'suspense') THEN GREATEST(amount_minor, 0) ELSE 0 END, \
+             CASE WHEN entry_kind = 'suspense_refund' THEN GREATEST(-amount_minor, 0) ELSE 0 END \
+         FROM lines WHERE account LIKE 'channel:%') booked \
      GROUP BY 1, 2) sums ORDER BY channel COLLATE \"C\", currency COLLATE \"C\"";
 
 pub struct PostgresStore {
     lanes: Lanes<Server>,
+    companions: commit::Kept,
 }
 
 impl PostgresStore {
@@ -74,7 +73,7 @@ impl PostgresStore {
         let options: PgConnectOptions = address.parse().map_err(unusable)?;
         let options = verified(options, address).application_name("tongbao").disable_statement_logging();
         let server = Server { options, readers, statement_timeout, sessions: Mutex::default() };
-        Ok(PostgresStore { lanes: Lanes::new(server, statement_timeout) })
+        Ok(PostgresStore { lanes: Lanes::new(server, statement_timeout), companions: commit::Kept::default() })
     }
 }
 
@@ -350,21 +349,22 @@ impl Store for PostgresStore {
         Box::pin(self.lanes.close())
     }
 
-    fn migrate(&self) -> Reply<'_, ()> {
-        Box::pin(self.lanes.apart(|connection| {
+    fn migrate(&self, birth: Birth) -> Reply<'_, ()> {
+        Box::pin(self.lanes.apart(move |connection| {
             Box::pin(async move {
-                MIGRATOR.run_direct(None, connection, false).await.map_err(|error| match error {
+                MIGRATOR.run_direct(None, &mut *connection, false).await.map_err(|error| match error {
                     MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => writing_fault(error),
                     other => StoreError::Corrupt(other.to_string()),
-                })
+                })?;
+                give_birth(connection, birth).await
             })
         }))
     }
 
     fn commit<'a>(&'a self, group: &'a Group<'a>) -> Reply<'a, Committed> {
         Box::pin(async move {
-            let batch = Batch::of(group)?;
-            self.lanes.write(group.lane, move |connection| Box::pin(commit::commit(connection, batch))).await
+            let (batch, kept) = (Batch::of(group)?, Arc::clone(&self.companions));
+            self.lanes.write(group.lane, move |connection| Box::pin(commit::commit(connection, batch, kept))).await
         })
     }
 

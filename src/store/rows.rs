@@ -3,14 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
 use sqlx::FromRow;
 use sqlx::types::Uuid;
 
 use super::{
     Balance, ChannelTotal, Claim, Count, DeadLetter, Due, Frozen, GivenAnswer, InboxReason, InboxRow, JournalRow,
-    KeptAnswer, KeyRow, LaneRow, LastChannel, MessageKey, OutboxItem, OutboxPlace, OutboxRow, Platform, Service,
-    StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
+    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, MessageKey, OutboxItem, OutboxPlace, OutboxRow, Places,
+    Platform, Service, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, SumOfLines,
 };
 use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;
@@ -48,11 +47,6 @@ fn unreadable(what: &str) -> StoreError {
 
 fn narrow<T: TryFrom<i64>>(value: i64, what: &str) -> Result<T, StoreError> {
     T::try_from(value).map_err(|_| unreadable(what))
-}
-
-/// The error of the JSON stays out: it may quote what must not be shown.
-fn json<T: DeserializeOwned>(text: &str, what: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|_| unreadable(what))
 }
 
 fn channel(name: &str) -> Result<Channel, StoreError> {
@@ -93,6 +87,7 @@ pub struct LaneColumns {
     incarnation: i64,
     holder: String,
     at: i64,
+    next_place: i64,
     retired: i64,
 }
 
@@ -109,6 +104,7 @@ impl Readable for LaneColumns {
             incarnation: incarnation.ok_or_else(|| corrupt("incarnation"))?,
             holder: self.holder,
             at: Instant(self.at),
+            next_place: self.next_place,
             service: if self.retired == 0 { Service::Active } else { Service::Retired },
         })
     }
@@ -198,12 +194,20 @@ pub struct JournalColumns {
     version: i64,
     at: i64,
     body: Vec<u8>,
+    lane: i64,
+    place: i64,
 }
 
 impl Readable for JournalColumns {
     type Value = JournalRow;
     fn read(self) -> Result<JournalRow, StoreError> {
-        Ok(JournalRow { version: narrow(self.version, "version")?, at: Instant(self.at), body: self.body })
+        Ok(JournalRow {
+            version: narrow(self.version, "version")?,
+            at: Instant(self.at),
+            body: self.body,
+            lane: LaneId(narrow(self.lane, "lane")?),
+            place: self.place,
+        })
     }
 }
 
@@ -527,17 +531,29 @@ impl Readable for DeadLetterColumns {
 }
 
 #[derive(Debug, FromRow)]
-pub struct EntryColumns {
-    entry: String,
+pub struct LineColumns {
+    version: i64,
+    entry: i64,
+    entry_kind: String,
+    account: String,
     currency: String,
-    lines: String,
+    amount_minor: i64,
 }
 
-impl Readable for EntryColumns {
-    type Value = StoredEntry;
-    fn read(self) -> Result<StoredEntry, StoreError> {
-        Ok(StoredEntry { kind: self.entry, currency: self.currency, lines: json(&self.lines, "entry")? })
+/// Lines as the entries that they make, by version and number.
+pub fn entries(lines: Vec<LineColumns>) -> Vec<StoredEntry> {
+    let mut entries: Vec<StoredEntry> = Vec::new();
+    let mut last = None;
+    for line in lines {
+        let place = (line.version, line.entry);
+        if last.replace(place) != Some(place) {
+            entries.push(StoredEntry { kind: line.entry_kind, currency: line.currency, lines: Vec::new() });
+        }
+        if let Some(entry) = entries.last_mut() {
+            entry.lines.push((line.account, line.amount_minor));
+        }
     }
+    entries
 }
 
 #[derive(FromRow)]
@@ -603,7 +619,7 @@ macro_rules! plain {
     )*};
 }
 
-plain!(Balance, ChannelTotal, Count);
+plain!(Balance, ChannelTotal, Count, LaneBalance, Places, SumOfLines);
 
 #[derive(Debug, FromRow)]
 pub struct LastChannelColumns {

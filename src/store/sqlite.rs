@@ -25,15 +25,16 @@ use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
 use super::rows::*;
 use super::statements::*;
 use super::{
-    Balance, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow, KeptAnswer,
-    KeyRow, LaneRow, LastChannel, MIGRATED, MessageKey, OrderFilter, OutboxItem, OutboxPlace, Owner, Platform, Reply,
-    Schema, Seen, Store, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
+    Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
+    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, MIGRATED, MODE, MessageKey, OrderFilter, OutboxItem,
+    OutboxPlace, Owner, Places, Platform, Reply, STORE_ID, Schema, Seen, Store, StoreError, StoredEntry, StoredHead,
+    StoredInboxRow, StoredMessage, StoredOrder, SumOfLines,
 };
 use crate::domain::id::{Incarnation, OrderId, PlatformId};
 use crate::domain::order::Order;
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::PayerMark;
-use crate::domain::stream::StreamId;
+use crate::domain::stream::{Kind, StreamId};
 use crate::domain::time::Instant;
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -42,16 +43,13 @@ static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");
 /// page, the less is logged with a row.
 const PAGE_BYTES: u32 = 4_096;
 
-const BALANCES: &str = "SELECT l.value ->> 0 AS account, e.currency, SUM(l.value ->> 1) AS amount_minor \
-     FROM entries e, json_each(e.lines) l GROUP BY 1, 2 ORDER BY 1, 2";
 const CHANNEL_TOTALS: &str = "SELECT channel, currency, SUM(captures) AS captures, \
          SUM(captured) AS captured_minor, SUM(refunded) AS refunded_minor \
      FROM (SELECT channel, currency, COUNT(*) AS captures, 0 AS captured, 0 AS refunded FROM captures GROUP BY 1, 2 \
          UNION ALL SELECT substr(account, 9, instr(substr(account, 9), ':') - 1), currency, 0, \
-             CASE WHEN entry IN ('payment', 'suspense') THEN MAX(amount, 0) ELSE 0 END, \
-             CASE WHEN entry = 'suspense_refund' THEN MAX(-amount, 0) ELSE 0 END \
-         FROM (SELECT e.entry, e.currency, l.value ->> 0 AS account, l.value ->> 1 AS amount \
-             FROM entries e, json_each(e.lines) l) WHERE account LIKE 'channel:%') \
+             CASE WHEN entry_kind IN ('payment', 'suspense') THEN MAX(amount_minor, 0) ELSE 0 END, \
+             CASE WHEN entry_kind = 'suspense_refund' THEN MAX(-amount_minor, 0) ELSE 0 END \
+         FROM lines WHERE account LIKE 'channel:%') \
      GROUP BY 1, 2 ORDER BY 1, 2";
 
 /// The right to write, beside which nobody has it.
@@ -182,13 +180,14 @@ impl Store for SqliteStore {
         })
     }
 
-    fn migrate(&self) -> Reply<'_, ()> {
-        Box::pin(self.lanes.apart(|connection| {
+    fn migrate(&self, birth: Birth) -> Reply<'_, ()> {
+        Box::pin(self.lanes.apart(move |connection| {
             Box::pin(async move {
-                MIGRATOR.run_direct(None, connection, false).await.map_err(|error| match error {
+                MIGRATOR.run_direct(None, &mut *connection, false).await.map_err(|error| match error {
                     MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => writing_fault(error),
                     other => StoreError::Corrupt(other.to_string()),
-                })
+                })?;
+                give_birth(connection, birth).await
             })
         }))
     }

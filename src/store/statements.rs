@@ -17,23 +17,28 @@ pub const ORDER: &str = order_where!("o.id = $1");
 pub const ORDER_BY_MERCHANT_ID: &str = order_where!("o.platform_id = $1 AND o.merchant_order_id = $2");
 pub const ORDERS_OF_PLATFORM: &str = order_where!("o.platform_id = ");
 pub const LANES: &str =
-    "SELECT lane, epoch, beat, group_number, incarnation, holder, at, retired FROM lanes ORDER BY lane";
+    "SELECT lane, epoch, beat, group_number, incarnation, holder, at, next_place, retired FROM lanes ORDER BY lane";
 pub const TAKE_LANE: &str = "UPDATE lanes SET epoch = epoch + 1, beat = beat + 1, holder = $6, incarnation = $7 \
      WHERE lane = $1 AND epoch = $2 AND beat = $3 AND group_number = $4 AND holder = $5";
 pub const BEAT: &str = "UPDATE lanes SET beat = beat + 1, at = $3 WHERE lane = $1 AND epoch = $2 \
-     RETURNING lane, epoch, beat, group_number, incarnation, holder, at, retired";
+     RETURNING lane, epoch, beat, group_number, incarnation, holder, at, next_place, retired";
 pub const BEAT_ALL: &str = "UPDATE lanes SET beat = beat + 1 WHERE epoch = $1";
 pub const RELEASE: &str = "UPDATE lanes SET beat = beat + 1, holder = '' WHERE epoch = $1";
 pub const RETIRE: &str = "UPDATE lanes SET retired = 1 WHERE lane = $1";
-pub const MAKE_LANE: &str = "INSERT INTO lanes (lane, epoch, beat, group_number, incarnation, holder, at, retired) \
-     SELECT $1, epoch, 0, 0, incarnation, holder, at, 0 FROM lanes WHERE lane = $2";
+pub const MAKE_LANE: &str = "INSERT INTO lanes (lane, epoch, beat, group_number, incarnation, holder, at, next_place, retired) \
+     SELECT $1, epoch, 0, 0, incarnation, holder, at, 0, 0 FROM lanes WHERE lane = $2";
+pub const BORN: &str = "UPDATE lanes SET next_place = 1 WHERE lane = $1 AND next_place = 0";
+pub const BIRTH: &str =
+    "INSERT INTO journal (lane, place, kind, id, version, at, body) VALUES ($1, 0, $2, $3, 1, $4, $5)";
+pub const KEEP_SETTING: &str = "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
 pub const PARTITIONS: &str = "SELECT number, lane FROM partitions ORDER BY number";
 pub const GIVE_PARTITIONS: &str = "UPDATE partitions SET lane = $1 WHERE number >= $2 AND number < $3";
 pub const HEAD: &str = "SELECT version, epoch, state, facet, next_due_at, next_action, snapshot FROM heads \
      WHERE kind = $1 AND id = $2";
-pub const JOURNAL: &str = "SELECT version, at, body FROM journal WHERE kind = $1 AND id = $2 ORDER BY version";
-pub const JOURNAL_PAGE: &str = "SELECT version, at, body FROM journal WHERE kind = $1 AND id = $2 AND version > $3 \
-     ORDER BY version LIMIT $4";
+pub const JOURNAL: &str = "SELECT version, at, body, lane, place FROM journal WHERE kind = $1 AND id = $2 \
+     ORDER BY version";
+pub const JOURNAL_PAGE: &str = "SELECT version, at, body, lane, place FROM journal \
+     WHERE kind = $1 AND id = $2 AND version > $3 ORDER BY version LIMIT $4";
 pub const DUE: &str = "SELECT next_due_at, kind, id FROM due \
      WHERE next_due_at <= $1 AND (next_due_at, kind, id) > ($2, $3, $4) ORDER BY next_due_at, kind, id LIMIT $5";
 pub const MESSAGES_TO: &str = "SELECT to_kind, to_id, from_kind, from_id, number, at, body FROM messages \
@@ -92,8 +97,19 @@ pub const COUNTS_BY_STATE: &str = "SELECT state AS name, COUNT(*) AS count FROM 
      GROUP BY state ORDER BY state";
 pub const SCAN: &str = "SELECT id, snapshot FROM heads WHERE kind = 1 AND id > $1 ORDER BY id LIMIT $2";
 pub const SCAN_FROM_START: &str = "SELECT id, snapshot FROM heads WHERE kind = 1 ORDER BY id LIMIT $1";
-pub const ENTRIES: &str = "SELECT entry, currency, lines FROM entries WHERE kind = $1 AND id = $2 \
-     ORDER BY version, place";
+pub const LINES: &str = "SELECT version, entry, entry_kind, account, currency, amount_minor FROM lines \
+     WHERE kind = $1 AND id = $2 ORDER BY version, entry, line";
+pub const BALANCES: &str = "SELECT a.lane, a.account, a.currency, \
+     (SELECT b.amount_minor FROM balances b WHERE b.lane = a.lane AND b.account = a.account \
+     AND b.currency = a.currency ORDER BY b.place DESC LIMIT 1) AS amount_minor FROM ledger_accounts a";
+pub const BALANCES_OF_LANE: &str = "SELECT a.lane, a.account, a.currency, \
+     (SELECT b.amount_minor FROM balances b WHERE b.lane = a.lane AND b.account = a.account \
+     AND b.currency = a.currency ORDER BY b.place DESC LIMIT 1) AS amount_minor FROM ledger_accounts a \
+     WHERE a.lane = $1";
+pub const SUMS_OF_LINES: &str = "SELECT lane, kind, account, currency, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor \
+     FROM lines GROUP BY lane, kind, account, currency";
+pub const PLACES: &str = "SELECT lane, COUNT(*) AS count, MIN(place) AS first, MAX(place) AS last FROM journal \
+     GROUP BY lane ORDER BY lane";
 pub const OUTBOX_SIZE: &str = "SELECT COUNT(*) FROM outbox";
 pub const INBOX_SIZE: &str = "SELECT COUNT(*) FROM inbox";
 
@@ -123,6 +139,47 @@ macro_rules! questions {
 
         fn seen<K: Columns, C: Columns>(row: &<$database as sqlx::Database>::Row) -> Seen<K::Value, C::Value> {
             Seen { key: read_row::<K>(row).ok(), value: read_row::<C>(row) }
+        }
+
+        /// Writes the first row of the journals of lanes that have none yet.
+        async fn bear(
+            transaction: &mut sqlx::Transaction<'_, $database>,
+            at: Option<Instant>,
+        ) -> Result<(), StoreError> {
+            let owner = owner_within(transaction).await?;
+            let mut told = Vec::new();
+            for name in [STORE_ID, MODE] {
+                let ask = query_scalar::<_, String>(KEPT_SETTING).bind(name.to_owned());
+                told.push(ask.fetch_one(&mut **transaction).await.map_err(writing_fault)?);
+            }
+            for row in owner.lanes {
+                let lane = i64::from(row.lane.0);
+                let born = query(BORN).bind(lane).execute(&mut **transaction).await.map_err(writing_fault)?;
+                if born.rows_affected() == 0 {
+                    continue;
+                }
+                let (kind, id) = stream_key(StreamId { kind: Kind::LANE, id: u128::from(row.lane.0) });
+                let body = serde_json::json!({ "form": 1, "lane": lane, "mode": told[1], "store": told[0] });
+                let birth = query(BIRTH).bind(lane).bind(kind).bind(id).bind(at.unwrap_or(row.at).0);
+                let birth = birth.bind(body.to_string().into_bytes());
+                birth.execute(&mut **transaction).await.map_err(writing_fault)?;
+            }
+            Ok(())
+        }
+
+        /// Gives a store that was just made what it keeps for ever.
+        async fn give_birth(
+            connection: &mut <$database as sqlx::Database>::Connection,
+            birth: Birth,
+        ) -> Result<(), StoreError> {
+            let mut transaction = connection.begin().await.map_err(writing_fault)?;
+            let id = format!("{:032x}", rand::random::<u128>());
+            for (name, value) in [(STORE_ID, id), (MODE, birth.mode.to_owned())] {
+                let keep = query(KEEP_SETTING).bind(name.to_owned()).bind(value);
+                keep.execute(&mut *transaction).await.map_err(writing_fault)?;
+            }
+            bear(&mut transaction, Some(birth.at)).await?;
+            transaction.commit().await.map_err(writing_fault)
         }
 
         async fn owner_within(
@@ -199,9 +256,8 @@ macro_rules! questions {
     };
 }
 
-/// The methods of [`Store`](super::Store) that are the same for both databases: all but `migrate` and `commit`, and
-/// the sums over the lines of entries, whose statements the module has under the names `BALANCES` and
-/// `CHANNEL_TOTALS`.
+/// The methods of [`Store`](super::Store) that are the same for both databases: all but `migrate` and `commit`. The
+/// totals by channel have a statement in the module, under the name `CHANNEL_TOTALS`.
 macro_rules! statements {
     ($database:ty) => {
         fn refusals(&self) -> u64 {
@@ -260,6 +316,7 @@ macro_rules! statements {
                     for change in changes {
                         change.execute(&mut *transaction).await.map_err(writing_fault)?;
                     }
+                    bear(&mut transaction, None).await?;
                     let owner = owner_within(&mut transaction).await?;
                     transaction.commit().await.map_err(writing_fault)?;
                     Ok(owner)
@@ -523,7 +580,20 @@ macro_rules! statements {
         }
 
         fn balances(&self) -> Reply<'_, Vec<Balance>> {
-            self.all(query_as::<_, Balance>(BALANCES))
+            let ask = self.all(query_as::<_, LaneBalance>(BALANCES));
+            Box::pin(async move { Balance::over_lanes(ask.await?) })
+        }
+
+        fn balances_by_lane(&self) -> Reply<'_, Vec<LaneBalance>> {
+            self.all(query_as::<_, LaneBalance>(BALANCES))
+        }
+
+        fn sums_of_lines(&self) -> Reply<'_, Vec<SumOfLines>> {
+            self.all(query_as::<_, SumOfLines>(SUMS_OF_LINES))
+        }
+
+        fn places(&self) -> Reply<'_, Vec<Places>> {
+            self.all(query_as::<_, Places>(PLACES))
         }
 
         fn channel_totals(&self) -> Reply<'_, Vec<ChannelTotal>> {
@@ -544,7 +614,11 @@ macro_rules! statements {
 
         fn entries(&self, stream: StreamId) -> Reply<'_, Vec<StoredEntry>> {
             let (kind, id) = stream_key(stream);
-            self.all(query_as::<_, EntryColumns>(ENTRIES).bind(kind).bind(id))
+            let ask = query_as::<_, LineColumns>(LINES).bind(kind).bind(id);
+            Box::pin(async move {
+                let read = |pool| async move { ask.fetch_all(&pool).await.map_err(reading_fault) };
+                Ok(entries(self.lanes.read(read).await?))
+            })
         }
 
         fn outbox_size(&self) -> Reply<'_, i64> {

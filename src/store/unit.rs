@@ -23,6 +23,8 @@ pub struct Group<'a> {
     pub epoch: i64,
     /// The number this group will have: the last one of its lane's plus one.
     pub number: i64,
+    /// The place that its first journal row gets; the lane's row must say so too.
+    pub first_place: i64,
     /// By the owner's clock.
     pub at: Instant,
     pub units: &'a [Unit],
@@ -33,6 +35,8 @@ pub struct Group<'a> {
 pub struct Committed {
     /// Places in the group of new streams whose name was taken: nothing of them was written.
     pub duplicates: Vec<usize>,
+    /// The place that the lane's next journal row gets.
+    pub next_place: i64,
 }
 
 /// What one waiter wants durable.

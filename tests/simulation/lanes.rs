@@ -168,7 +168,7 @@ impl World {
     fn write(&mut self, lane: usize, group: &Try<Unit>) -> Result<Committed, StoreError> {
         let units = group.units();
         let before: Vec<_> = units.iter().map(|unit| auditor::Before::of(&self.scene.store(), unit)).collect();
-        let committed = self.scene.store().commit((lane, group.epoch, group.number), units)?;
+        let committed = self.scene.store().commit((lane, group.epoch, group.number, group.first_place), units)?;
         trace::note(|| format!("         lane {lane} commits {} units", units.len()));
         for (place, (unit, before)) in units.iter().zip(&before).enumerate() {
             if committed.duplicates.contains(&place) {

@@ -70,6 +70,7 @@ impl Store {
             incarnation: Incarnation::default(),
             holder: String::new(),
             at,
+            next_place: 1,
             service: Service::Active,
         };
         Store {
@@ -123,11 +124,11 @@ impl Store {
     /// Commits all units or none. New orders whose name is taken are left out; their places come back.
     pub fn commit(
         &mut self,
-        (lane, epoch, number): (usize, i64, i64),
+        (lane, epoch, number, first_place): (usize, i64, i64, i64),
         units: &[Unit],
     ) -> Result<Committed, StoreError> {
         let owner = &self.owners[lane];
-        if (owner.epoch, owner.group + 1) != (epoch, number) {
+        if (owner.epoch, owner.group + 1, owner.next_place) != (epoch, number, first_place) {
             return Err(StoreError::Fenced);
         }
         let duplicates = self.check(units)?;
@@ -137,7 +138,10 @@ impl Store {
                 self.write(unit, epoch);
             }
         }
-        Ok(Committed { duplicates })
+        let placed = |(place, unit): &(usize, &Unit)| matches!(unit, Unit::Step(_)) && !duplicates.contains(place);
+        let next_place = first_place + units.iter().enumerate().filter(placed).count() as i64;
+        self.owners[lane].next_place = next_place;
+        Ok(Committed { duplicates, next_place })
     }
 
     fn check(&self, units: &[Unit]) -> Result<Vec<usize>, StoreError> {

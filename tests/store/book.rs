@@ -10,7 +10,7 @@ use tongbao::domain::event::{Event, Fact};
 use tongbao::domain::id::{Incarnation, OrderId};
 use tongbao::domain::order::Order;
 use tongbao::domain::partition::LaneId;
-use tongbao::store::{self, Balance, Committed, Group, Store, StoreError, Unit, whole};
+use tongbao::store::{self, Balance, Birth, Committed, Group, Store, StoreError, Unit, whole};
 
 use super::postgres;
 use super::units::{self, OrderUnit, START};
@@ -46,7 +46,7 @@ impl Place {
     /// A store with a schema, owned.
     pub async fn book(&self) -> Book {
         let store = self.open();
-        store.migrate().await.expect("the schema is made");
+        store.migrate(Birth { mode: "sandbox", at: START }).await.expect("the schema is made");
         Book::take(store).await
     }
 }
@@ -64,20 +64,25 @@ pub struct Book {
     pub epoch: i64,
     /// The last group's number.
     pub number: i64,
+    /// The place of the next journal row.
+    pub next_place: i64,
 }
 
 impl Book {
     pub async fn take(store: Arc<dyn Store>) -> Self {
         let seen = store.owner().await.expect("there is an owner's row");
         let owner = store.take_over(&seen, "test").await.expect("the store answers").expect("nobody else is there");
-        Book { store, epoch: owner.epoch, number: owner.group }
+        let next_place = owner.lanes[0].next_place;
+        Book { store, epoch: owner.epoch, number: owner.group, next_place }
     }
 
     pub async fn commit(&mut self, units: Vec<Unit>) -> Result<Committed, StoreError> {
         let (lane, number) = (LaneId::FIRST, self.number + 1);
-        let group = Group { lane, epoch: self.epoch, at: START, number, units: &units };
+        let (epoch, first_place) = (self.epoch, self.next_place);
+        let group = Group { lane, epoch, at: START, number, first_place, units: &units };
         let committed = self.store.commit(&group).await?;
         self.number += 1;
+        self.next_place = committed.next_place;
         Ok(committed)
     }
 

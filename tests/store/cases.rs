@@ -13,8 +13,9 @@ use tongbao::domain::payer::PayerMark;
 use tongbao::domain::stream::{Kind, StreamId};
 use tongbao::domain::time::Instant;
 use tongbao::store::{
-    Claim, Delivery, GivenAnswer, Group, Head, InboxReason, InboxRow, KeptAnswer, LastChannel, MessageRow,
-    NextActionChange, OrderFilter, Owner, Platform, PutOff, StepUnit, StoreError, TakenMessage, Unit, whole,
+    Birth, Claim, Delivery, GivenAnswer, Group, Head, InboxReason, InboxRow, KeptAnswer, LastChannel, MessageRow,
+    NextActionChange, OrderFilter, Owner, Places, Platform, PutOff, StepUnit, Store, StoreError, TakenMessage, Unit,
+    whole,
 };
 
 use super::book::{Book, again, cancel};
@@ -515,6 +516,84 @@ pub async fn a_message_is_delivered_until_it_is_taken_and_taken_once(mut book: B
     assert!(waiting(two).await.is_empty());
 }
 
+/// Places are dense and in the order of groups and their units, and whatever was not written has none.
+pub async fn a_place_is_given_once(mut book: Book) {
+    let stored = book.store.clone();
+    let place = async |stream| {
+        let journal = stored.journal(stream).await.unwrap();
+        journal.iter().map(|row| (row.lane, row.place)).collect::<Vec<_>>()
+    };
+    let here = |places: &[i64]| places.iter().map(|place| (LaneId::FIRST, *place)).collect::<Vec<_>>();
+    let birth = StreamId { kind: Kind::LANE, id: 1 };
+    assert_eq!((place(birth).await, book.next_place), (here(&[0]), 1), "a lane is born with its first row");
+    let told = book.store.journal(birth).await.unwrap().remove(0);
+    let told: serde_json::Value = serde_json::from_slice(&told.body).unwrap();
+    let id = book.store.kept_setting("store_id").await.unwrap();
+    assert_eq!(told, serde_json::json!({ "form": 1, "lane": 1, "mode": "sandbox", "store": id.unwrap() }));
+
+    let [one, two, three] = [1, 2, 3].map(|id| StreamId { kind: TOY, id });
+    // The order of units counts, and neither ids nor kinds.
+    book.commit(vec![step(toy(2, 1)), Unit::InboxDone { id: 7 }, step(toy(1, 1))]).await.unwrap();
+    assert_eq!((place(two).await, place(one).await, book.next_place), (here(&[1]), here(&[2]), 3));
+    // Neither a group that fails nor a loser uses one up; what has no row in the journal needs none.
+    assert_eq!(kind(book.commit(vec![step(toy(3, 1)), step(toy(1, 9))]).await), "conflict");
+    let twins = [new_order(SHOP, "twin"), new_order(SHOP, "twin")];
+    let winner = StreamId::from(twins[0].id);
+    let mut units = group(twins.into());
+    units.push(step(toy(3, 1)));
+    let committed = book.commit(units).await.unwrap();
+    assert_eq!((committed.duplicates, committed.next_place), (vec![1], 5));
+    assert_eq!((place(winner).await, place(three).await), (here(&[3]), here(&[4])));
+    book.commit(vec![Unit::InboxDone { id: 7 }]).await.unwrap();
+    assert_eq!(book.store.beat(LaneId::FIRST, book.epoch, START).await.unwrap().next_place, 5);
+    assert_eq!(book.store.places().await.unwrap(), [Places { lane: 1, count: 5, first: 0, last: 4 }]);
+
+    // Whoever believes that the lane is elsewhere has not seen all of it, and writes nothing.
+    for place in [4, 6] {
+        let next_place = std::mem::replace(&mut book.next_place, place);
+        assert_eq!(kind(book.commit(vec![step(toy(1, 2))]).await), "fenced");
+        book.next_place = next_place;
+    }
+    book.commit(vec![step(toy(1, 2))]).await.unwrap();
+    assert_eq!(place(one).await, here(&[2, 5]));
+}
+
+/// A balance is what the lines make it, whatever was tried in between, and whoever goes on.
+pub async fn balances_run_along_with_the_lines(mut book: Book) {
+    let proven = async |store: &dyn Store| {
+        let mut sums: BTreeMap<(i64, String, String), i64> = BTreeMap::new();
+        for sum in store.sums_of_lines().await.unwrap() {
+            *sums.entry((sum.lane, sum.account, sum.currency)).or_default() += sum.amount_minor;
+        }
+        let balances = store.balances_by_lane().await.unwrap().into_iter();
+        let balances: BTreeMap<_, _> =
+            balances.map(|row| ((row.lane, row.account, row.currency), row.amount_minor)).collect();
+        assert_eq!(balances, sums);
+        balances.get(&(1, "channel:simpay:default".to_owned(), "CNY".to_owned())).copied().unwrap_or_default()
+    };
+    book.pay(new_order(SHOP, "first"), "T-1").await;
+    assert_eq!(proven(book.store.as_ref()).await, 1_241);
+    let created: Vec<OrderUnit> = (0..4).map(|n| new_order(PlatformId(1 + n % 2), &format!("order-{n}"))).collect();
+    let submitted: Vec<OrderUnit> = created.iter().map(|unit| submit(&unit.order)).collect();
+    let paid_by = |number: usize| paid(&submitted[number].order, &format!("R-{number}"));
+    let steps = submitted.iter().map(again).collect();
+    book.write(created).await;
+    book.write(steps).await;
+    // A group that fails at its last unit has booked nothing.
+    let stolen = paid(&submitted[2].order, "T-1");
+    assert_eq!(kind(book.commit(group(vec![paid_by(0), paid_by(1), stolen])).await), "reference taken");
+    assert_eq!(proven(book.store.as_ref()).await, 1_241);
+    book.write(vec![paid_by(0), paid_by(1)]).await;
+    assert_eq!(proven(book.store.as_ref()).await, 3 * 1_241);
+    let mut newer = Book::take(book.store.clone()).await;
+    assert_eq!(kind(book.commit(group(vec![paid_by(2)])).await), "fenced");
+    newer.write(vec![paid_by(3)]).await;
+    newer.write(vec![paid_by(2)]).await;
+    assert_eq!(proven(newer.store.as_ref()).await, 5 * 1_241);
+    let balances = newer.store.balances().await.unwrap();
+    assert_eq!(balances.iter().map(|row| row.amount_minor).sum::<i64>(), 0);
+}
+
 /// Names that are taken are found before anything is written: the rest of the group is as it would be without them.
 pub async fn losers_are_found_before_the_group(mut book: Book) {
     book.write(vec![new_order(SHOP, "taken")]).await;
@@ -850,12 +929,14 @@ pub async fn a_write_ends_though_nobody_waits_for_it(mut book: Book) {
     let id = unit.id;
     let units = group(vec![unit]);
     {
-        let group = Group { lane: LaneId::FIRST, epoch: book.epoch, at: START, number: book.number + 1, units: &units };
+        let (lane, number, first_place) = (LaneId::FIRST, book.number + 1, book.next_place);
+        let group = Group { lane, epoch: book.epoch, at: START, number, first_place, units: &units };
         let mut commit = book.store.commit(&group);
         let waiting = commit.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(waiting.is_pending(), "it has begun and not ended");
     }
     book.number += 1;
+    book.next_place += 1;
     let owner = book.store.beat(LaneId::FIRST, book.epoch, START).await.unwrap();
     assert_eq!(owner.group, book.number, "what comes after it waits for it");
     assert_eq!(book.order(id).await.version, 1);
@@ -921,6 +1002,6 @@ pub async fn what_payers_paid_by_is_kept_and_forgotten(mut book: Book) {
 pub async fn migrating_twice_changes_nothing(mut book: Book) {
     book.write(vec![new_order(SHOP, "order-1")]).await;
     let before = book.picture().await;
-    book.store.migrate().await.expect("there is nothing to do");
+    book.store.migrate(Birth { mode: "sandbox", at: START }).await.expect("there is nothing to do");
     assert_eq!(book.picture().await, before);
 }

@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, query};
 use tongbao::domain::id::PlatformId;
 use tongbao::domain::partition::LaneId;
-use tongbao::store::{self, StoreError, whole};
+use tongbao::store::{self, Birth, StoreError, whole};
 
 use super::book::{Book, Place};
 use super::postgres::{self, Cluster};
@@ -49,7 +49,7 @@ async fn a_stopped_postgres_is_unavailable_and_then_fine() {
     let cluster = Cluster::start();
     let url = SecretString::from(cluster.database());
     let store = store::open(&url, 2, Duration::from_secs(1)).expect("the store opens");
-    store.migrate().await.expect("the schema is made");
+    store.migrate(Birth { mode: "sandbox", at: START }).await.expect("the schema is made");
     let mut book = Book::take(store).await;
     book.write(vec![new_order(SHOP, "before")]).await;
     book.store.scan(None, 10).await.expect("a reader is connected");
@@ -78,7 +78,7 @@ async fn a_stopped_postgres_is_unavailable_and_then_fine() {
 async fn a_group_whose_session_was_ended_is_there_or_not_at_all() {
     let url = postgres::shared().database();
     let store = store::open(&SecretString::from(url.clone()), 2, Duration::from_secs(1)).expect("the store opens");
-    store.migrate().await.expect("the schema is made");
+    store.migrate(Birth { mode: "sandbox", at: START }).await.expect("the schema is made");
     let mut book = Book::take(store).await;
     let killer = tokio::spawn(async move {
         let options: PgConnectOptions = url.parse().expect("the address is PostgreSQL's");

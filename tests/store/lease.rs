@@ -31,7 +31,8 @@ async fn is_inherited(mut dead: Book, (store, owner): (std::sync::Arc<dyn Store>
     assert_eq!(dead.commit(group(vec![late])).await, Err(StoreError::Fenced));
     assert_eq!(dead.store.beat(LaneId::FIRST, dead.epoch, START).await, Err(StoreError::Fenced));
     assert_eq!(store.order(id).await, Ok(None));
-    let mut heir = Book { store, epoch: owner.epoch, number: owner.group };
+    let next_place = owner.lanes[0].next_place;
+    let mut heir = Book { store, epoch: owner.epoch, number: owner.group, next_place };
     heir.write(vec![new_order(SHOP, "inherited")]).await;
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use secrecy::SecretString;
 use tongbao::domain::id::PlatformId;
 use tongbao::domain::partition::LaneId;
-use tongbao::store::{self, Delivery, Group, Store, Unit};
+use tongbao::store::{self, Birth, Delivery, Group, Store, Unit};
 
 use super::postgres;
 use super::units::{self, START};
@@ -18,6 +18,7 @@ struct Bench<'a> {
     store: &'a dyn Store,
     epoch: i64,
     number: i64,
+    next_place: i64,
 }
 
 impl Bench<'_> {
@@ -28,11 +29,13 @@ impl Bench<'_> {
         let mut count = 0;
         for units in groups {
             self.number += 1;
-            let group = Group { lane: LaneId::FIRST, epoch: self.epoch, at: START, number: self.number, units };
+            let (lane, number, first_place) = (LaneId::FIRST, self.number, self.next_place);
+            let group = Group { lane, epoch: self.epoch, at: START, number, first_place, units };
             let start = Instant::now();
             let committed = self.store.commit(&group).await.expect("the group is committed");
             let took = start.elapsed();
             assert!(committed.duplicates.is_empty());
+            self.next_place = committed.next_place;
             (spent, slowest, count) = (spent + took, slowest.max(took), count + units.len());
         }
         let each = spent.as_secs_f64() / count as f64;
@@ -48,10 +51,10 @@ impl Bench<'_> {
 }
 
 async fn measure(store: &dyn Store) {
-    store.migrate().await.expect("the schema is made");
+    store.migrate(Birth { mode: "sandbox", at: START }).await.expect("the schema is made");
     let seen = store.owner().await.expect("there is an owner");
     let owner = store.take_over(&seen, "measure").await.expect("the store answers").expect("nobody else is there");
-    let mut bench = Bench { store, epoch: owner.epoch, number: owner.group };
+    let mut bench = Bench { store, epoch: owner.epoch, number: owner.group, next_place: owner.lanes[0].next_place };
     // What is measured comes after a warming up.
     for (round, groups, units) in [("warm", 8, UNITS), ("large", GROUPS, UNITS), ("small", 200, 8)] {
         let created = each(groups, units, |group, unit| {

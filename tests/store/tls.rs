@@ -9,7 +9,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, query_as};
-use tongbao::store::{self, StoreError};
+use tongbao::domain::time::Instant;
+use tongbao::store::{self, Birth, StoreError};
 
 use super::postgres::{self, Cluster};
 
@@ -42,7 +43,7 @@ async fn report_an_authority_that_is_named_is_asked_under_sslmode_require() {
 
 async fn migrate(url: &str) -> Result<std::sync::Arc<dyn store::Store>, StoreError> {
     let store = store::open(&SecretString::from(url), 2, Duration::from_secs(1))?;
-    store.migrate().await?;
+    store.migrate(Birth { mode: "sandbox", at: Instant::EPOCH }).await?;
     Ok(store)
 }
 

@@ -150,7 +150,7 @@ async fn check_journal(store: &dyn Store, order: &Order) {
     let rows = store.journal(order.id.into()).await.expect("the journal is read");
     let mut replayed: Option<Order> = None;
     // A failed order is looked at again later, perhaps since it was read.
-    for JournalRow { version, at: _, body } in rows.into_iter().filter(|row| row.version <= order.version) {
+    for JournalRow { version, body, .. } in rows.into_iter().filter(|row| row.version <= order.version) {
         let events: Vec<Event> = serde_json::from_slice(&body).expect("a journal row is events");
         let canonical = serde_json_canonicalizer::to_vec(&events).expect("events have a canonical form");
         assert_eq!(canonical, body, "a journal row of {} is canonical", order.id);

@@ -9,9 +9,10 @@ use super::report::{BalanceLine, Report, SuspenseLine, Totals, money};
 use crate::domain::id::OrderId;
 use crate::domain::ledger::LedgerAccount;
 use crate::domain::order::{Attempt, Order, Purpose, RefundStage, State, SuspenseReason, Wish};
+use crate::domain::stream::Kind;
 use crate::domain::time::Instant;
 use crate::engine::inbox::read_kept;
-use crate::store::{ChannelTotal, Due, InboxReason, Store, StoreError, last_key};
+use crate::store::{ChannelTotal, Due, InboxReason, Places, Store, StoreError, last_key};
 
 /// An order that moves between two reads is read again; no order moves this often in so short a time.
 const READS_MAX: usize = 20;
@@ -136,6 +137,18 @@ pub async fn examine_rows(reading: Reading<'_>, report: &mut Report) -> Result<(
                 InboxReason::OrderQuarantined => read_kept(&stored.row).map(|_| ()),
             });
             read.err().inspect(|error| report.unreadable_row("callback", row.key.map(|id| id.to_string()), error));
+        }
+    }
+    let mut after = None;
+    loop {
+        let page = store.messages_due(after, reading.page).await?;
+        after = last_key(&page);
+        for row in page {
+            let name = row.key.map(|key| format!("{} of {} to {}", key.number, key.from, key.to));
+            row.value.err().inspect(|error| report.unreadable_row("message", name, error));
+        }
+        if after.is_none() {
+            break;
         }
     }
     for row in store.platforms().await? {
@@ -263,7 +276,13 @@ const fn stage_name(refund: RefundStage) -> &'static str {
 
 /// The store's sums: shown, checked to be zero per currency, and kept for the comparisons.
 pub struct Sums {
-    balances: BTreeMap<(String, String), i128>,
+    /// By lane, account and currency: as they run, and as the lines make them.
+    balances: BTreeMap<(i64, String, String), i128>,
+    lines: BTreeMap<(i64, String, String), i128>,
+    /// The lines of orders alone, by account and currency.
+    of_orders: BTreeMap<(String, String), i128>,
+    places: Vec<Places>,
+    next_places: Vec<(i64, i64)>,
     pub channels: Vec<ChannelTotal>,
     states: BTreeMap<String, u64>,
     due: u64,
@@ -271,7 +290,6 @@ pub struct Sums {
 
 pub async fn read_sums(reading: Reading<'_>, report: &mut Report) -> Result<Sums, StoreError> {
     let store = reading.store;
-    let mut balances = BTreeMap::new();
     let mut by_currency: BTreeMap<String, i128> = BTreeMap::new();
     for balance in store.balances().await? {
         report.books.balances.push(BalanceLine {
@@ -279,12 +297,23 @@ pub async fn read_sums(reading: Reading<'_>, report: &mut Report) -> Result<Sums
             account: balance.account.clone(),
             currency: balance.currency.clone(),
         });
-        *by_currency.entry(balance.currency.clone()).or_default() += i128::from(balance.amount_minor);
-        balances.insert((balance.account, balance.currency), i128::from(balance.amount_minor));
+        *by_currency.entry(balance.currency).or_default() += i128::from(balance.amount_minor);
     }
     for (currency, sum) in by_currency.into_iter().filter(|(_, sum)| *sum != 0) {
         report.fault(format!("the balances in {currency} sum to {sum} minor units instead of zero"));
     }
+    let balances = store.balances_by_lane().await?.into_iter();
+    let balances = balances.map(|row| ((row.lane, row.account, row.currency), i128::from(row.amount_minor))).collect();
+    let (mut lines, mut of_orders) = (BTreeMap::new(), BTreeMap::new());
+    for sum in store.sums_of_lines().await? {
+        let amount = i128::from(sum.amount_minor);
+        if sum.kind == i64::from(Kind::ORDER.0) {
+            *of_orders.entry((sum.account.clone(), sum.currency.clone())).or_default() += amount;
+        }
+        *lines.entry((sum.lane, sum.account, sum.currency)).or_default() += amount;
+    }
+    let places = store.places().await?;
+    let next_places = store.owner().await?.lanes.iter().map(|row| (i64::from(row.lane.0), row.next_place)).collect();
     let channels = store.channel_totals().await?;
     report.books.channels = channels.iter().map(totals).collect();
     report.books.outbox = store.outbox_size().await?;
@@ -293,7 +322,8 @@ pub async fn read_sums(reading: Reading<'_>, report: &mut Report) -> Result<Sums
     let states: BTreeMap<String, u64> =
         counts.into_iter().map(|count| (count.name, u64::try_from(count.count).unwrap_or_default())).collect();
     report.orders.by_state.clone_from(&states);
-    Ok(Sums { balances, channels, states, due: count_due(reading).await? })
+    let due = count_due(reading).await?;
+    Ok(Sums { balances, lines, of_orders, places, next_places, channels, states, due })
 }
 
 fn totals(total: &ChannelTotal) -> Totals {
@@ -320,8 +350,20 @@ async fn count_due(reading: Reading<'_>) -> Result<u64, StoreError> {
 
 /// Compares the store's sums with the sums over all orders; only meaningful when nobody wrote in between.
 pub fn compare(sums: &Sums, tally: &Tally, report: &mut Report) {
-    if without_zeros(&sums.balances) != without_zeros(&tally.balances) {
+    if without_zeros(&sums.balances) != without_zeros(&sums.lines) {
+        report.fault("the balances are not the sums of the lines".to_owned());
+    }
+    if without_zeros(&sums.of_orders) != without_zeros(&tally.balances) {
         report.fault("the balances are not the sums of the orders' entries".to_owned());
+    }
+    for (lane, next_place) in &sums.next_places {
+        let found = sums.places.iter().find(|places| places.lane == *lane);
+        let (count, first, last) = found.map_or((0, 0, -1), |places| (places.count, places.first, places.last));
+        if (count, first, last) != (*next_place, 0, next_place - 1) {
+            report.fault(format!(
+                "the journal of lane {lane} has {count} rows, from place {first} to {last}, and goes on at {next_place}"
+            ));
+        }
     }
     let channels: BTreeMap<Place, (i64, i128, i128)> = sums
         .channels
@@ -342,6 +384,6 @@ pub fn compare(sums: &Sums, tally: &Tally, report: &mut Report) {
     }
 }
 
-fn without_zeros(balances: &BTreeMap<(String, String), i128>) -> BTreeMap<(String, String), i128> {
+fn without_zeros<K: Ord + Clone>(balances: &BTreeMap<K, i128>) -> BTreeMap<K, i128> {
     balances.iter().filter(|(_, amount)| **amount != 0).map(|(account, amount)| (account.clone(), *amount)).collect()
 }

@@ -219,7 +219,8 @@ impl Drop for Carrier {
 }
 
 async fn commit(store: Arc<dyn Store>, group: Try<Unit>, at: Instant) -> Answer {
-    let group = Group { lane: group.lane, epoch: group.epoch, number: group.number, at, units: group.units() };
+    let (lane, epoch, number, first_place) = (group.lane, group.epoch, group.number, group.first_place);
+    let group = Group { lane, epoch, number, first_place, at, units: group.units() };
     Answer::Committed(store.commit(&group).await)
 }
 

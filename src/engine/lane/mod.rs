@@ -103,6 +103,7 @@ pub struct Try<U> {
     pub lane: LaneId,
     pub epoch: i64,
     pub number: i64,
+    pub first_place: i64,
     units: Arc<Vec<U>>,
     range: Range<usize>,
 }
@@ -346,8 +347,9 @@ impl<U, W> Lane<U, W> {
 
     fn current_try(&mut self) -> Try<U> {
         let (lane, epoch, number) = (self.row.lane, self.row.epoch, self.row.group + 1);
+        let first_place = self.row.next_place;
         let work = self.work();
-        Try { lane, epoch, number, units: work.units().clone(), range: work.tried() }
+        Try { lane, epoch, number, first_place, units: work.units().clone(), range: work.tried() }
     }
 
     fn a_beat(&self) -> Act<U, W> {
@@ -359,6 +361,7 @@ impl<U, W> Lane<U, W> {
         match result {
             Ok(committed) => {
                 self.row.group += 1;
+                self.row.next_place = committed.next_place;
                 self.accepted(&committed.duplicates, now);
             }
             Err(error @ (StoreError::Conflict(_) | StoreError::ReferenceTaken(_) | StoreError::Corrupt(_))) => {

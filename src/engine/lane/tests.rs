@@ -38,6 +38,7 @@ fn row(group: i64) -> LaneRow {
         incarnation: Incarnation::default(),
         holder: "test".to_owned(),
         at: Instant(0),
+        next_place: 1,
         service: Service::Active,
     }
 }
@@ -47,7 +48,7 @@ fn commit(number: i64, units: &[u32]) -> Vec<Asked> {
 }
 
 fn done() -> Result<Committed, StoreError> {
-    Ok(Committed { duplicates: Vec::new() })
+    Ok(Committed { duplicates: Vec::new(), next_place: 1 })
 }
 
 impl Desk {
@@ -140,7 +141,7 @@ fn what_gathers_during_a_commit_is_the_next_group_up_to_its_bound() {
     desk.offer_all(&(2..=11).collect::<Vec<_>>());
     assert_eq!(desk.asked(), []);
     assert_eq!(desk.committed(done()), commit(2, &[2, 3, 4, 5, 6, 7, 8, 9]));
-    assert_eq!(desk.committed(Ok(Committed { duplicates: vec![1] })), commit(3, &[10, 11]));
+    assert_eq!(desk.committed(Ok(Committed { duplicates: vec![1], next_place: 1 })), commit(3, &[10, 11]));
     assert_eq!(desk.committed(done()), []);
     let mut expected = all(1..=11, &Ok(()));
     expected[2].1 = Err(WriteError::Duplicate);

@@ -3,17 +3,19 @@
 //! The lane's row is changed first, and everything else depends on what that returned. The final SELECT raises an
 //! error if the fence or a version does not hold; then nothing of the statement happens.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgConnection};
-use sqlx::{Arguments, AssertSqlSafe, query_scalar, query_scalar_with};
+use sqlx::{Arguments, AssertSqlSafe, query_as, query_scalar, query_scalar_with};
 
 use super::super::batch::{Batch, HeadLine, MovedLine, Name, PutOffLine, TakenLine};
+use super::super::companions::Companions;
 use super::super::line::{self, Line, Verb, Visitor};
-use super::super::{Committed, StoreError};
+use super::super::statements::BALANCES_OF_LANE;
+use super::super::{Committed, LaneBalance, StoreError};
 use super::{CONFLICT, FENCED, writing_fault};
 
 /// Which names are on record, by their place among those that are asked for.
@@ -80,12 +82,12 @@ fn written<L: Line>(rows: &str) -> String {
 /// head that is there is joined with itself, to see what it said before.
 fn statement() -> String {
     let mut statement = Statement { parts: Vec::new(), parameters: 0 };
-    let [lane, epoch, number, at] = [(); 4].map(|()| statement.next());
+    let [lane, epoch, number, at, first_place, next_place] = [(); 6].map(|()| statement.next());
     statement.push(
         "lane_now",
         format!(
-            "UPDATE lanes SET beat = beat + 1, group_number = {number}, at = {at} \
-             WHERE lane = {lane} AND epoch = {epoch} RETURNING epoch"
+            "UPDATE lanes SET beat = beat + 1, group_number = {number}, at = {at}, next_place = {next_place} \
+             WHERE lane = {lane} AND epoch = {epoch} AND next_place = {first_place} RETURNING epoch"
         ),
     );
     let new = statement.rows::<HeadLine>();
@@ -162,9 +164,9 @@ impl Visitor for Columns {
     }
 }
 
-fn columns(batch: &Batch) -> Result<PgArguments, BoxDynError> {
+fn columns(batch: &Batch, next_place: i64) -> Result<PgArguments, BoxDynError> {
     let mut columns = Columns(PgArguments::default());
-    for value in [batch.lane, batch.epoch, batch.number, batch.at] {
+    for value in [batch.lane, batch.epoch, batch.number, batch.at, batch.first_place, next_place] {
         columns.0.add(value)?;
     }
     columns.visit(batch.new_heads())?;
@@ -175,12 +177,45 @@ fn columns(batch: &Batch) -> Result<PgArguments, BoxDynError> {
     Ok(columns.0)
 }
 
-pub async fn commit(connection: &mut PgConnection, mut batch: Batch) -> Result<Committed, StoreError> {
+/// How the last groups of lanes left what goes along with them, where that is known.
+pub type Kept = Arc<Mutex<BTreeMap<i64, Companions>>>;
+
+fn kept(kept: &Kept) -> MutexGuard<'_, BTreeMap<i64, Companions>> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub async fn commit(connection: &mut PgConnection, mut batch: Batch, all: Kept) -> Result<Committed, StoreError> {
     let duplicates = batch.leave_losers_out(&taken(connection, &batch.names).await?);
-    let columns = columns(&batch).map_err(|error| writing_fault(sqlx::Error::Encode(error)))?;
+    let last = kept(&all).remove(&batch.lane).filter(|companions| companions.next_place == batch.first_place);
+    let mut companions = match last {
+        Some(companions) => companions,
+        None => companions_of(connection, &batch).await?,
+    };
+    let written = match batch.place(&companions) {
+        Ok(stamped) => write(connection, &batch, stamped.next_place).await.map(|()| stamped),
+        Err(error) => Err(error),
+    };
+    let written = written.map(|stamped| {
+        let next_place = stamped.next_place;
+        companions.adopt(stamped);
+        Committed { duplicates, next_place }
+    });
+    kept(&all).insert(batch.lane, companions);
+    written
+}
+
+async fn write(connection: &mut PgConnection, batch: &Batch, next_place: i64) -> Result<(), StoreError> {
+    let columns = columns(batch, next_place).map_err(|error| writing_fault(sqlx::Error::Encode(error)))?;
     let ask = query_scalar_with::<_, bool, _>(AssertSqlSafe(Arc::clone(&COMMIT)), columns);
-    ask.fetch_one(connection).await.map_err(writing_fault)?;
-    Ok(Committed { duplicates })
+    ask.fetch_one(connection).await.map(drop).map_err(writing_fault)
+}
+
+/// What goes along with a lane, as the store has it.
+async fn companions_of(connection: &mut PgConnection, batch: &Batch) -> Result<Companions, StoreError> {
+    let ask = query_as::<_, LaneBalance>(BALANCES_OF_LANE).bind(batch.lane);
+    let balances = ask.fetch_all(connection).await.map_err(writing_fault)?.into_iter();
+    let balances = balances.map(|row| ((row.account.into(), row.currency.into()), row.amount_minor)).collect();
+    Ok(Companions::new(batch.first_place, balances))
 }
 
 async fn taken(connection: &mut PgConnection, names: &[Name]) -> Result<HashSet<usize>, StoreError> {

@@ -1,26 +1,39 @@
 //! One group as one transaction. Every table has one statement, prepared once and executed row by row.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, TransactionBehavior, params};
 
 use super::super::batch::{Batch, Name};
+use super::super::companions::{Companions, Stamped};
 use super::super::line::{self, Line, Verb, Visitor};
 use super::super::rows::stream;
+use super::super::statements::BALANCES_OF_LANE;
 use super::super::{Committed, StoreError};
 use super::faults::{changing_fault, writing_fault};
 
-const LANE: &str = "UPDATE lanes SET beat = beat + 1, group_number = ?, at = ? WHERE lane = ? AND epoch = ?";
+const LANE: &str = "UPDATE lanes SET beat = beat + 1, group_number = ?, at = ?, next_place = ? \
+     WHERE lane = ? AND epoch = ? AND next_place = ?";
 const NAMED: &str = "SELECT 1 FROM orders WHERE platform_id = ? AND merchant_order_id = ?";
 const MOVED: &str = "UPDATE heads SET version = ?4, state = ?5, facet = ?6, next_due_at = ?7, epoch = ?8, \
      next_action = CASE ?9 WHEN 1 THEN ?10 ELSE next_action END, snapshot = ?11 \
      WHERE kind = ?1 AND id = ?2 AND version = ?3";
 
-pub fn commit(connection: &mut Connection, batch: Batch) -> Result<Committed, StoreError> {
+/// Commits a group; `companions` are how the last one left them, where that is known.
+pub fn commit(
+    connection: &mut Connection,
+    batch: Batch,
+    companions: &mut Option<Companions>,
+) -> Result<Committed, StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(changing_fault)?;
-    match write(&transaction, batch) {
-        Ok(committed) => match transaction.commit() {
-            Ok(()) => Ok(committed),
+    match write(&transaction, batch, companions) {
+        Ok((companions, duplicates, stamped)) => match transaction.commit() {
+            Ok(()) => {
+                let next_place = stamped.next_place;
+                companions.adopt(stamped);
+                Ok(Committed { duplicates, next_place })
+            }
             Err(error) => Err(roll_back(connection, writing_fault(error))),
         },
         Err(error) => {
@@ -47,12 +60,24 @@ fn roll_back(connection: &Connection, why: StoreError) -> StoreError {
     }
 }
 
-fn write(connection: &Connection, mut batch: Batch) -> Result<Committed, StoreError> {
+/// Writes a group; the losers, and how it leaves what goes along with its lane.
+fn write<'k>(
+    connection: &Connection,
+    mut batch: Batch,
+    kept: &'k mut Option<Companions>,
+) -> Result<(&'k mut Companions, Vec<usize>, Stamped), StoreError> {
+    let duplicates = batch.leave_losers_out(&taken(connection, &batch.names)?);
+    let companions = match kept.take_if(|companions| companions.next_place == batch.first_place) {
+        Some(companions) => companions,
+        None => companions_of(connection, &batch)?,
+    };
+    let companions = kept.insert(companions);
+    let stamped = batch.place(companions)?;
     let mut lane = connection.prepare_cached(LANE).map_err(changing_fault)?;
-    if lane.execute(params![batch.number, batch.at, batch.lane, batch.epoch]).map_err(changing_fault)? == 0 {
+    let row = params![batch.number, batch.at, stamped.next_place, batch.lane, batch.epoch, batch.first_place];
+    if lane.execute(row).map_err(changing_fault)? == 0 {
         return Err(StoreError::Fenced);
     }
-    let duplicates = batch.leave_losers_out(&taken(connection, &batch.names)?);
     let mut writer = Writer(connection);
     writer.visit(batch.new_heads())?;
     let mut moved = connection.prepare_cached(MOVED).map_err(changing_fault)?;
@@ -67,7 +92,17 @@ fn write(connection: &Connection, mut batch: Batch) -> Result<Committed, StoreEr
         return Err(StoreError::Conflict("a message that is taken is not there".to_owned()));
     }
     batch.visit(&mut writer)?;
-    Ok(Committed { duplicates })
+    Ok((companions, duplicates, stamped))
+}
+
+/// What goes along with a lane, as the store has it.
+fn companions_of(connection: &Connection, batch: &Batch) -> Result<Companions, StoreError> {
+    let mut ask = connection.prepare_cached(BALANCES_OF_LANE).map_err(changing_fault)?;
+    let balances = ask.query_map([batch.lane], |row| {
+        Ok(((row.get::<_, Arc<str>>(1)?, row.get::<_, Arc<str>>(2)?), row.get::<_, i64>(3)?))
+    });
+    let balances = balances.map_err(changing_fault)?.collect::<Result<_, _>>().map_err(changing_fault)?;
+    Ok(Companions::new(batch.first_place, balances))
 }
 
 /// Which of these names are on record, by their index.
@@ -160,7 +195,8 @@ mod tests {
             at: Instant(0),
         };
         let units: Vec<Unit> = (0..16).map(|place| Unit::Inbox(Box::new(row(place)))).collect();
-        Batch::of(&Group { lane: LaneId::FIRST, epoch: 0, number, at: Instant(0), units: &units }).unwrap()
+        let (lane, at) = (LaneId::FIRST, Instant(0));
+        Batch::of(&Group { lane, epoch: 0, number, first_place: 0, at, units: &units }).unwrap()
     }
 
     /// A file that may grow no further stands for a disk that is full.
@@ -176,11 +212,11 @@ mod tests {
         let mut connection = committer::open(&file, Duration::from_secs(1)).unwrap();
         connection.execute_batch("PRAGMA max_page_count = 200").unwrap();
         let count = |connection: &Connection, question| connection.query_row(question, [], |row| row.get::<_, i64>(0));
-        let mut number = 0;
+        let (mut number, mut companions) = (0, None);
         let refused = loop {
             number += 1;
             assert!(number < 100, "the file is never full");
-            match commit(&mut connection, callbacks(number)) {
+            match commit(&mut connection, callbacks(number), &mut companions) {
                 Ok(_) => {}
                 Err(refused) => break refused,
             }
@@ -192,7 +228,7 @@ mod tests {
         assert_eq!(count(&connection, group).unwrap(), number - 1);
         assert_eq!(count(&connection, rows).unwrap(), (number - 1) * 16);
         connection.execute_batch("PRAGMA max_page_count = 2000").unwrap();
-        commit(&mut connection, callbacks(number)).expect("there is room again");
+        commit(&mut connection, callbacks(number), &mut companions).expect("there is room again");
         assert_eq!(count(&connection, rows).unwrap(), number * 16);
         drop(connection);
         std::fs::remove_dir_all(&folder).unwrap();

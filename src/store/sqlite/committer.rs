@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::super::batch::Batch;
+use super::super::companions::Companions;
 use super::super::lanes::WRITE_PATIENCE;
 use super::super::{Committed, StoreError};
 use super::Lane;
@@ -84,11 +85,11 @@ struct File {
 
 impl File {
     fn serve(&self, todo: &mpsc::Receiver<Job>) {
-        let mut kept = None;
+        let (mut kept, mut companions) = (None, None);
         for job in todo {
             match job {
                 Job::Commit { batch, lane, reply } => {
-                    let result = self.commit(&mut kept, *batch);
+                    let result = self.commit(&mut kept, *batch, &mut companions);
                     drop(lane);
                     // Whoever does not wait any more has given the store up.
                     drop(reply.send(result));
@@ -103,12 +104,17 @@ impl File {
     }
 
     /// The connection is kept only if nothing is wrong with it.
-    fn commit(&self, kept: &mut Option<Connection>, batch: Batch) -> Result<Committed, StoreError> {
+    fn commit(
+        &self,
+        kept: &mut Option<Connection>,
+        batch: Batch,
+        companions: &mut Option<Companions>,
+    ) -> Result<Committed, StoreError> {
         let mut connection = match kept.take() {
             Some(connection) => connection,
             None => open(&self.file, self.busy_timeout).map_err(changing_fault)?,
         };
-        let result = commit(&mut connection, batch);
+        let result = commit(&mut connection, batch, companions);
         match &result {
             Ok(_)
             | Err(

@@ -108,6 +108,7 @@ on_both_stores!(
     what_is_due_is_put_off_without_a_step,
     a_message_is_delivered_until_it_is_taken_and_taken_once,
     losers_are_found_before_the_group,
+    an_order_is_read_as_it_was_committed_last,
     a_place_is_given_once,
     balances_run_along_with_the_lines,
     webhooks_live_and_die_in_the_outbox,

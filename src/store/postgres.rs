@@ -368,6 +368,14 @@ impl Store for PostgresStore {
         })
     }
 
+    fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>> {
+        self.maybe(query_as::<_, OrderColumns>(ORDER).bind(key(id)))
+    }
+
+    fn frozen(&self, id: OrderId, ordinal: u8) -> Reply<'_, Option<Frozen>> {
+        self.maybe(query_as::<_, FrozenColumns>(FROZEN).bind(key(id)).bind(i64::from(ordinal)))
+    }
+
     fn clock(&self) -> Reply<'_, Option<Instant>> {
         let ask = query_as::<_, NumberColumn>(CLOCK);
         Box::pin(async move { Ok(Some(Instant(self.one(ask).await?))) })

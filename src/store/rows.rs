@@ -151,6 +151,24 @@ pub struct OrderColumns {
     order_webhook_url: Option<String>,
 }
 
+impl OrderColumns {
+    /// The same from a row of SQLite's that was read directly.
+    pub fn of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(OrderColumns {
+            id: Uuid::from_bytes(row.get("id")?),
+            snapshot: row.get("snapshot")?,
+            next_action: row.get("next_action")?,
+            next_due_at: row.get("next_due_at")?,
+            epoch: row.get("epoch")?,
+            payer: row.get("payer")?,
+            last_payer: row.get("last_payer")?,
+            merchant_order_id: row.get("merchant_order_id")?,
+            request: row.get("request")?,
+            order_webhook_url: row.get("order_webhook_url")?,
+        })
+    }
+}
+
 impl Readable for OrderColumns {
     type Value = StoredOrder;
     fn read(self) -> Result<StoredOrder, StoreError> {
@@ -566,6 +584,13 @@ pub struct FrozenColumns {
 impl fmt::Debug for FrozenColumns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FrozenColumns").field("frozen", &self.frozen).finish_non_exhaustive()
+    }
+}
+
+impl FrozenColumns {
+    /// The same from a row of SQLite's that was read directly.
+    pub fn of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(FrozenColumns { frozen: row.get("frozen")?, payer: row.get("payer")? })
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod commit;
 mod committer;
+mod direct;
 mod faults;
 mod reserve;
 
@@ -17,6 +18,7 @@ use sqlx::{ConnectOptions, Connection as _, QueryBuilder, Sqlite, query, query_a
 use tokio::sync::OwnedMutexGuard;
 
 use self::committer::Committer;
+use self::direct::Direct;
 use self::faults::{reading_fault, writing_fault};
 use self::reserve::Reserve;
 use super::batch::{Batch, key, stream_key};
@@ -59,6 +61,8 @@ pub struct SqliteStore {
     /// For everything but groups.
     lanes: Lanes<File>,
     committer: Committer,
+    /// For what brings an order back.
+    direct: Direct,
     file: PathBuf,
     busy_timeout: Duration,
 }
@@ -78,7 +82,8 @@ impl SqliteStore {
         let file = options.get_filename().to_owned();
         let committer = Committer::start(file.clone(), statement_timeout)?;
         let lanes = Lanes::new(File { options, readers }, statement_timeout);
-        Ok(SqliteStore { lanes, committer, file, busy_timeout: statement_timeout })
+        let direct = Direct::new(file.clone());
+        Ok(SqliteStore { lanes, committer, direct, file, busy_timeout: statement_timeout })
     }
 
     /// Works on the file on a thread that may be kept waiting.
@@ -170,6 +175,7 @@ impl Store for SqliteStore {
 
     fn close(&self) -> Reply<'_, ()> {
         Box::pin(async move {
+            self.direct.close();
             self.committer.close().await;
             self.lanes.close().await?;
             if !self.file.exists() {
@@ -194,6 +200,24 @@ impl Store for SqliteStore {
 
     fn commit<'a>(&'a self, group: &'a Group<'a>) -> Reply<'a, Committed> {
         Box::pin(async move { self.committer.commit(Batch::of(group)?, self.lanes.lane(group.lane).await).await })
+    }
+
+    fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>> {
+        Box::pin(async move {
+            match self.direct.maybe(ORDER, [key(id).as_bytes()], OrderColumns::of) {
+                Some(found) => found,
+                None => self.maybe(query_as::<_, OrderColumns>(ORDER).bind(key(id))).await,
+            }
+        })
+    }
+
+    fn frozen(&self, id: OrderId, ordinal: u8) -> Reply<'_, Option<Frozen>> {
+        Box::pin(async move {
+            match self.direct.maybe(FROZEN, (key(id).as_bytes(), ordinal), FrozenColumns::of) {
+                Some(found) => found,
+                None => self.maybe(query_as::<_, FrozenColumns>(FROZEN).bind(key(id)).bind(i64::from(ordinal))).await,
+            }
+        })
     }
 
     fn clock(&self) -> Reply<'_, Option<Instant>> {

@@ -256,8 +256,8 @@ macro_rules! questions {
     };
 }
 
-/// The methods of [`Store`](super::Store) that are the same for both databases: all but `migrate` and `commit`. The
-/// totals by channel have a statement in the module, under the name `CHANNEL_TOTALS`.
+/// The methods of [`Store`](super::Store) that are the same for both databases: all but `migrate`, `commit`, and what an
+/// order is brought back by (`order`, `frozen`). The totals by channel have a statement in the module, under the name `CHANNEL_TOTALS`.
 macro_rules! statements {
     ($database:ty) => {
         fn refusals(&self) -> u64 {
@@ -348,10 +348,6 @@ macro_rules! statements {
             })
         }
 
-        fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>> {
-            self.maybe(query_as::<_, OrderColumns>(ORDER).bind(key(id)))
-        }
-
         fn order_by_merchant_id<'a>(&'a self, platform: PlatformId, id: &'a str) -> Reply<'a, Option<StoredOrder>> {
             let ask = query_as::<_, OrderColumns>(ORDER_BY_MERCHANT_ID).bind(i64::from(platform.0));
             self.maybe(ask.bind(id.to_owned()))
@@ -424,10 +420,6 @@ macro_rules! statements {
                 after.map_or(start, |after| (stream_key(after.to), stream_key(after.from), i64::from(after.number)));
             let ask = query(MESSAGES_DUE).bind(to_kind).bind(to_id).bind(from_kind).bind(from_id).bind(number);
             self.each::<MessageKeyColumns, MessageColumns>(ask.bind(i64::from(limit)))
-        }
-
-        fn frozen(&self, id: OrderId, ordinal: u8) -> Reply<'_, Option<Frozen>> {
-            self.maybe(query_as::<_, FrozenColumns>(FROZEN).bind(key(id)).bind(i64::from(ordinal)))
         }
 
         fn inbox(&self, order: OrderId) -> Reply<'_, Vec<Seen<i64, StoredInboxRow>>> {

@@ -594,6 +594,27 @@ pub async fn balances_run_along_with_the_lines(mut book: Book) {
     assert_eq!(balances.iter().map(|row| row.amount_minor).sum::<i64>(), 0);
 }
 
+/// A read of an order neither hides what was committed since, nor keeps the file from being closed and moved.
+pub async fn an_order_is_read_as_it_was_committed_last(mut book: Book) {
+    let created = new_order(SHOP, "order-1");
+    let (id, submitted) = (created.id, submit(&created.order));
+    assert_eq!(book.store.order(id).await.unwrap(), None);
+    book.write(vec![created]).await;
+    for version in 1..=2 {
+        assert_eq!(book.order(id).await.version, version);
+        assert_eq!(book.store.frozen(id, 0).await.unwrap().is_some(), version == 2);
+        if version == 1 {
+            book.write(vec![again(&submitted)]).await;
+        }
+    }
+    book.store.close().await.unwrap();
+    if let Some(file) = book.store.file() {
+        let log = std::fs::metadata(file.with_extension("db-wal")).map_or(0, |log| log.len());
+        assert_eq!(log, 0, "the file is whole");
+    }
+    assert_eq!(book.order(id).await.version, 2, "it opens again");
+}
+
 /// Names that are taken are found before anything is written: the rest of the group is as it would be without them.
 pub async fn losers_are_found_before_the_group(mut book: Book) {
     book.write(vec![new_order(SHOP, "taken")]).await;

@@ -93,7 +93,6 @@ on_both_stores!(
     a_beat_tells_the_last_group,
     report_the_owner_s_row_tells_the_last_instant,
     report_an_order_dated_by_a_clock_that_ran_ahead_is_due_now,
-    partitions_are_divided_anew_and_a_lane_s_number_is_given_once,
     a_group_makes_its_number_durable,
     a_taken_merchant_order_id_writes_nothing,
     the_first_of_two_in_one_group_wins,
@@ -128,3 +127,10 @@ on_both_stores!(
     what_payers_paid_by_is_kept_and_forgotten,
     migrating_twice_changes_nothing,
 );
+
+/// An embedded store has one lane for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_are_divided_anew_and_a_lane_s_number_is_given_once() {
+    let place = book::Place::postgres();
+    cases::partitions_are_divided_anew_and_a_lane_s_number_is_given_once(place.book().await).await;
+}

@@ -1,7 +1,7 @@
 //! A lane: one writer of the store, by group commit.
 //!
 //! [`Lane`] is a plain struct without a clock, threads or I/O. It is told what happens (a unit is offered, the store
-//! answers, time passes) and says what to do next as [`Act`]s. A [`carrier`] does it in the server; the simulation does
+//! answers, time passes) and says what to do next as [`Act`]s. A `carrier` does it in the server; the simulation does
 //! it on virtual time against a model of the store.
 //!
 //! What gathers while a group is being committed is the next group; there is no artificial delay. New streams stop at

@@ -169,7 +169,13 @@ impl<H: Host> Directory<H> {
 
     /// The same for one that is in memory; another one has nothing to learn by it.
     fn put_if_active(self: &Arc<Self>, id: u128, letter: Letter<H>) {
-        let Some(slot) = self.slots.get(&id).map(|slot| slot.value().clone()) else { return };
+        if let Some(slot) = self.slots.get(&id).map(|slot| slot.value().clone()) {
+            self.put_into(slot, letter);
+        }
+    }
+
+    /// The same for a cell, and for no other one that comes after it.
+    fn put_into(self: &Arc<Self>, slot: Arc<Slot<H>>, letter: Letter<H>) {
         match slot.put(letter, self.host.now()) {
             Put::Taken | Put::Gone(_) => {}
             Put::Woken(cell) => self.carry(slot, cell),
@@ -402,8 +408,9 @@ impl<H: Host> Directory<H> {
             Release::Yes => self.release(slot.id),
         }
         for errand in wants.errands {
-            let (directory, id) = (self.clone(), slot.id);
-            self.carrier.spawn(Box::pin(async move { directory.put_if_active(id, Letter::Errand(errand.await)) }));
+            // A cell that was lost meanwhile leaves its errands to nobody.
+            let (directory, slot) = (self.clone(), slot.clone());
+            self.carrier.spawn(Box::pin(async move { directory.put_into(slot, Letter::Errand(errand.await)) }));
         }
         for told in wants.tell {
             // Its cell is being worked on, so the letter is taken.

@@ -177,7 +177,7 @@ impl<H: Host> Cell<H> {
         let (turn, memory) = match &mut self.held {
             Held::Ready(turn, memory) => (turn, memory),
             Held::Unread | Held::Absent => {
-                reply::<H>(answer, Err(TellError::NotFound));
+                reply::<H>(answer, || Err(TellError::NotFound));
                 return Ok(wants);
             }
         };
@@ -187,11 +187,11 @@ impl<H: Host> Cell<H> {
                 if let Some(target) = over {
                     turn.give_up(target);
                 }
-                reply::<H>(answer, Ok(turn.machine().clone()));
+                reply::<H>(answer, || Ok(turn.machine().clone()));
                 return Ok(wants);
             }
             Hearing::Refused(refusal) => {
-                reply::<H>(answer, Err(TellError::Refused(refusal)));
+                reply::<H>(answer, || Err(TellError::Refused(refusal)));
                 return Ok(wants);
             }
         };
@@ -204,7 +204,7 @@ impl<H: Host> Cell<H> {
                 if let Some(due_at) = written {
                     self.stored = Stored { due_at, hands: Hands::Ours };
                 }
-                reply::<H>(answer, Ok(turn.machine().clone()));
+                reply::<H>(answer, || Ok(turn.machine().clone()));
                 host.ended(turn.machine(), memory, beside);
                 self.away += wants.errands.len();
                 if written.is_some() {
@@ -213,17 +213,17 @@ impl<H: Host> Cell<H> {
                 Ok(wants)
             }
             Err(TurnError::Refused(refusal)) => {
-                reply::<H>(answer, Err(TellError::Refused(refusal)));
+                reply::<H>(answer, || Err(TellError::Refused(refusal)));
                 Ok(Wants::nothing())
             }
             // Nothing was written, and of this aggregate nothing is wrong: it stays as it was.
             Err(TurnError::Lost(WriteError::ReferenceTaken)) => {
                 let refusal = host.refused_by_store(self.id);
-                reply::<H>(answer, Err(refusal.map_or(TellError::StoreAway, TellError::Refused)));
+                reply::<H>(answer, || Err(refusal.map_or(TellError::StoreAway, TellError::Refused)));
                 Ok(Wants::nothing())
             }
             Err(TurnError::Lost(error)) => {
-                reply::<H>(answer, Err(TellError::from(&error)));
+                reply::<H>(answer, || Err(TellError::from(&error)));
                 Err(Lost { version, error })
             }
         }
@@ -283,10 +283,10 @@ impl<H: Host> Cell<H> {
     }
 }
 
-/// Nobody may be left who waits.
-fn reply<H: Host>(answer: Option<oneshot::Sender<End<H>>>, with: End<H>) {
+/// Nobody may be left who waits; where nobody does, nothing is made for them.
+fn reply<H: Host>(answer: Option<oneshot::Sender<End<H>>>, with: impl FnOnce() -> End<H>) {
     if let Some(answer) = answer {
-        let _ = answer.send(with);
+        let _ = answer.send(with());
     }
 }
 

@@ -1,5 +1,8 @@
 //! `tongbao audit` on stores that were tampered with, and against gateways that know more or less than we do.
 
+#[path = "support/asked.rs"]
+mod asked;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -12,17 +15,15 @@ use sqlx::Connection;
 use tokio::process::Command;
 use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::event::{Created, Event, Fact, Finding, RefundOutcome, SendOutcome, Verdict, Write};
-use tongbao::domain::form::Form;
 use tongbao::domain::id::{Account, AttemptNumber, Incarnation, OrderId, PlatformId, Round};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
 use tongbao::domain::partition::LaneId;
-use tongbao::domain::request::{Asked, Request};
+use tongbao::domain::request::Request;
 use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
 use tongbao::domain::step::{create, decide};
 use tongbao::domain::time::{Instant, TimeScale};
-use tongbao::domain::view::Metadata;
 use tongbao::store::{
     self, AttemptRow, Birth, CaptureRow, Group, Head, NextActionChange, OrderRow, Row, StepUnit, Store, UniqueName,
     Unit,
@@ -108,20 +109,7 @@ impl Writing<'_> {
         let request = Request {
             merchant_order_id: format!("m{digit}").into(),
             webhook_url: None,
-            asked: Asked {
-                amount: "200.00".into(),
-                attempts_max: 5,
-                channel: None,
-                currency: Currency::parse("CNY").expect("a currency"),
-                description: "tea".into(),
-                expires_in: 3_600,
-                form: Form,
-                metadata: Metadata::new(),
-                method: None,
-                return_url: None,
-                trace: None,
-                webhook_url: None,
-            },
+            asked: asked::tea("200.00"),
             payer: None,
         };
         let order = create(&facts, START);

@@ -1,5 +1,7 @@
 //! Every operation of the store, on SQLite and on PostgreSQL.
 
+#[path = "support/asked.rs"]
+mod asked;
 #[path = "store/book.rs"]
 mod book;
 #[path = "store/cases.rs"]

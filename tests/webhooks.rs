@@ -1,5 +1,7 @@
 //! The outbox: one receiver's silence is nobody else's, and what is told stays as it was at its fact.
 
+#[path = "support/asked.rs"]
+mod asked;
 mod support;
 
 use std::net::TcpListener;
@@ -12,17 +14,15 @@ use support::process::{Kind, Site};
 use support::{books, eventually, seconds};
 use tongbao::domain::channel::Channel;
 use tongbao::domain::event::{Created, Event, Fact, Write};
-use tongbao::domain::form::Form;
 use tongbao::domain::id::{Incarnation, OrderId, PlatformId};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Webhooks};
 use tongbao::domain::partition::LaneId;
-use tongbao::domain::request::{Asked, Request};
+use tongbao::domain::request::Request;
 use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
 use tongbao::domain::step;
 use tongbao::domain::time::{Instant, TimeScale};
-use tongbao::domain::view::Metadata;
 use tongbao::store::{Group, Head, NextActionChange, OrderRow, OutboxRow, Row, StepUnit, UniqueName, Unit};
 
 /// More than a dispatcher looks through at once.
@@ -73,20 +73,7 @@ fn cancelled(number: u32, at: Instant, webhook_url: &str) -> StepUnit {
     let request = Request {
         merchant_order_id: format!("backlog-{number}").into(),
         webhook_url: Some(webhook_url.into()),
-        asked: Asked {
-            amount: "200.00".into(),
-            attempts_max: 5,
-            channel: None,
-            currency: Currency::parse("CNY").expect("a currency"),
-            description: "tea".into(),
-            expires_in: 3_600,
-            form: Form,
-            metadata: Metadata::new(),
-            method: None,
-            return_url: None,
-            trace: None,
-            webhook_url: None,
-        },
+        asked: asked::tea("200.00"),
         payer: None,
     };
     let order = &step.after;

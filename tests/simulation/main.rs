@@ -28,6 +28,8 @@
 //! A change of the model moves the seeds, not the finding.
 
 mod agenda;
+#[path = "../support/asked.rs"]
+mod asked;
 mod auditor;
 mod crew;
 mod dice;

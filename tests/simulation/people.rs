@@ -2,7 +2,6 @@
 
 use tongbao::domain::channel::{Channel, Lapse, Method};
 use tongbao::domain::event::{Created, Finding};
-use tongbao::domain::form::Form;
 use tongbao::domain::id::{OrderId, PlatformId};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{Attempt, AttemptState, FeeBearer, Webhooks};
@@ -11,10 +10,10 @@ use tongbao::domain::request::{Asked, Request};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
 use tongbao::domain::time::{Instant, TimeScale};
-use tongbao::domain::view::Metadata;
 use tongbao::engine::ask::{Addressee, Command, Details, Known, NewOrder, Patience, Resolution};
 use tongbao::store::UniqueName;
 
+use crate::asked;
 use crate::gateways::{Shown, is_carried};
 use crate::life::Heard;
 use crate::ports::thaw;
@@ -129,18 +128,9 @@ pub fn create(world: &mut World, place: usize) {
         merchant_order_id: name.merchant_order_id,
         webhook_url: webhook_url.clone(),
         asked: Asked {
-            amount: "0.00".into(),
             attempts_max: buyer.attempts_max,
-            channel: None,
-            currency: facts.currency,
-            description: "tea".into(),
-            expires_in: 3_600,
-            form: Form,
-            metadata: Metadata::new(),
-            method: None,
-            return_url: None,
-            trace: None,
             webhook_url: webhook_url.map(String::from),
+            ..asked::tea("0.00")
         },
         payer: None,
     };

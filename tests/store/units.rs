@@ -21,6 +21,8 @@ use tongbao::store::{
     UniqueName, Unit,
 };
 
+use crate::asked;
+
 /// An order's step, before it is made a unit: the tests change what it says.
 pub struct OrderUnit {
     pub decided_at: Instant,
@@ -117,18 +119,10 @@ pub fn request(merchant_order_id: &str) -> Request {
         merchant_order_id: merchant_order_id.into(),
         webhook_url: None,
         asked: Asked {
-            amount: "12.34".into(),
-            attempts_max: 5,
-            channel: None,
-            currency: Currency::parse("CNY").expect("a currency"),
             description: "A year of reading, 1 of 2".into(),
-            expires_in: 3_600,
-            form: Form,
             metadata: [("n".to_owned(), merchant_order_id.to_owned())].into(),
-            method: None,
             return_url: Some("https://shop.example/back".into()),
-            trace: None,
-            webhook_url: None,
+            ..asked::tea("12.34")
         },
         payer: None,
     }

@@ -16,6 +16,7 @@ use tokio::process::Command;
 use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::event::{Created, Event, Fact, Finding, RefundOutcome, SendOutcome, Verdict, Write};
 use tongbao::domain::id::{Account, AttemptNumber, Incarnation, OrderId, PlatformId, Round};
+use tongbao::domain::journal::{Salt, Title};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
 use tongbao::domain::partition::LaneId;
@@ -148,7 +149,9 @@ impl Writing<'_> {
             at: order.last_at,
             decided_at: order.last_at,
             head: Head::of(order, NextActionChange::Keep, order.last_at).unwrap(),
-            journal: serde_json_canonicalizer::to_vec(&events).unwrap(),
+            journal: Title::of::<Order>(order.id.as_u128(), order.version, order.last_at)
+                .write(Salt([7; 16]), &events)
+                .unwrap(),
             name: request.as_ref().map(|request| UniqueName::of(order, request)),
             rows: request.into_iter().map(|request| Row::Order(Box::new(OrderRow::of(order, request)))).collect(),
             entries: Vec::new(),
@@ -214,7 +217,7 @@ async fn right_books_pass() {
 /// Every kind of damage is found, and said what it is.
 #[actix_web::test]
 async fn tampered_stores_are_found_out() {
-    let table: [(&str, &'static str, &str); 15] = [
+    let table: [(&str, &'static str, &str); 18] = [
         (
             "an entry out of balance",
             "UPDATE lines SET amount_minor = 20061 WHERE entry_kind = 'payment' AND amount_minor = 20060",
@@ -263,6 +266,23 @@ async fn tampered_stores_are_found_out() {
         ),
         ("an unreadable request", "UPDATE orders SET request = '{}' WHERE merchant_order_id = 'm3'", "cannot be read"),
         ("an unreadable journal", "UPDATE journal SET body = x'5b' WHERE version = 3", "cannot be read"),
+        (
+            "a row of the journal at another instant",
+            "UPDATE journal SET at = at + 1 WHERE version = 3",
+            "it is a row of another instant",
+        ),
+        (
+            "a row of the journal of another order",
+            "UPDATE journal SET body = (SELECT o.body FROM journal o WHERE o.kind = 1 AND o.version = 1 \
+             AND o.id <> journal.id) WHERE kind = 1 AND version = 1",
+            "it is a row of another stream",
+        ),
+        (
+            "a row of the journal with something added",
+            "UPDATE journal SET body = CAST(replace(CAST(body AS TEXT), '\"form\":1', '\"fee\":1,\"form\":1') AS BLOB) \
+             WHERE version = 2",
+            "unknown field `fee`",
+        ),
         ("an order that nobody would find", "UPDATE heads SET next_due_at = NULL", "would be found"),
     ];
     let folder = fixture().await;

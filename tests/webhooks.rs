@@ -15,8 +15,9 @@ use support::{books, eventually, seconds};
 use tongbao::domain::channel::Channel;
 use tongbao::domain::event::{Created, Event, Fact, Write};
 use tongbao::domain::id::{Incarnation, OrderId, PlatformId};
+use tongbao::domain::journal::{Salt, Title};
 use tongbao::domain::money::{Currency, Rate};
-use tongbao::domain::order::{FeeBearer, Webhooks};
+use tongbao::domain::order::{FeeBearer, Order, Webhooks};
 use tongbao::domain::partition::LaneId;
 use tongbao::domain::request::Request;
 use tongbao::domain::retry::Pace;
@@ -84,7 +85,7 @@ fn cancelled(number: u32, at: Instant, webhook_url: &str) -> StepUnit {
         at,
         decided_at: at,
         head: Head::of(order, NextActionChange::Keep, at).expect("an order is JSON"),
-        journal: serde_json_canonicalizer::to_vec(&events).expect("events are JSON"),
+        journal: Title::of::<Order>(order.id.as_u128(), order.version, at).write(Salt([7; 16]), &events).expect("JSON"),
         name: Some(UniqueName::of(order, &request)),
         rows: vec![Row::Order(Box::new(OrderRow::of(order, request)))],
         entries: Vec::new(),

@@ -100,8 +100,9 @@ CREATE TABLE payers (
     PRIMARY KEY (order_id, ordinal)
 );
 
--- The canonical JSON of each step's events, byte for byte. The place is that of the row in its lane, in the order in
--- which rows were committed; place 0 is the lane's birth, of kind 0.
+-- A row for each step of a stream. Its body is one object in canonical JSON, byte for byte, of any kind of stream: form,
+-- kind, stream, version, at, salt and events; the columns beside it say the same. The place is that of the row in its
+-- lane, in the order in which rows were committed; place 0 is the lane's birth, of kind 0.
 CREATE TABLE journal (
     kind    BIGINT NOT NULL,
     id      UUID   NOT NULL,

@@ -96,8 +96,10 @@ CREATE TABLE payers (
     PRIMARY KEY (order_id, ordinal)
 ) STRICT, WITHOUT ROWID;
 
--- The canonical JSON of each step's events, byte for byte. The place is that of the row in its lane, in the order in
--- which rows were committed; place 0 is the lane's birth, of kind 0. There is one lane, and its places are row numbers.
+-- A row for each step of a stream. Its body is one object in canonical JSON, byte for byte, of any kind of stream: form,
+-- kind, stream, version, at, salt and events; the columns beside it say the same. The place is that of the row in its
+-- lane, in the order in which rows were committed; place 0 is the lane's birth, of kind 0. There is one
+-- lane, and its places are row numbers.
 CREATE TABLE journal (
     place   INTEGER PRIMARY KEY,
     lane    INTEGER NOT NULL CHECK (lane = 1),

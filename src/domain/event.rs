@@ -23,15 +23,6 @@ pub struct Event {
     pub fact: Fact,
 }
 
-/// The journal's row of a step: its events as canonical JSON (RFC 8785). By way of a value, whose objects are in the
-/// order of their keys; nothing in an event has a number with a fraction or a key beyond ASCII.
-///
-/// # Errors
-/// None that an event could cause.
-pub fn journal(events: &[Event]) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&serde_json::to_value(events)?)
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Fact {

@@ -4,10 +4,12 @@
 //! rows are durable the effects to perform and the notes of what happened. `resume` says what a resting order still owes the world.
 
 pub mod breaker;
+pub mod canonical;
 pub mod channel;
 pub mod event;
 pub mod form;
 pub mod id;
+pub mod journal;
 pub mod ledger;
 pub mod machine;
 pub mod money;

@@ -14,7 +14,7 @@ use super::ask::{Addressee, Details, Known, Placed};
 use super::clock::course::Certainty;
 use super::host::{Act, Errand, Hands, Hearing, Host, Loaded, Stored};
 use super::lane::{Admission, WriteError};
-use super::ports::{Accounts, Advice, Lanes, OrderReads, Outbox, Parked, Time};
+use super::ports::{Accounts, Advice, Lanes, OrderReads, Outbox, Parked, Salts, Time};
 use super::supervisor::{Call, Original, Question, never_left};
 use super::webhooks::Letter;
 use crate::channels::NextAction;
@@ -108,6 +108,7 @@ struct Opened {
 /// What orders need of the rest of the engine.
 pub struct Orders {
     pub time: Arc<dyn Time>,
+    pub salts: Arc<dyn Salts>,
     pub reads: Arc<dyn OrderReads>,
     pub lanes: Arc<dyn Lanes>,
     pub accounts: Arc<dyn Accounts>,

@@ -12,6 +12,7 @@ use super::webhooks::Letter;
 use crate::channels::Ask;
 use crate::domain::channel::{Channel, Method};
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId};
+use crate::domain::journal::Salt;
 use crate::domain::note::Note;
 use crate::domain::order::Order;
 use crate::domain::payer::{Payer, PayerMark};
@@ -34,6 +35,11 @@ pub trait Time: Send + Sync + 'static {
 }
 
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Where the salts of journal rows come from: a source that nobody can foretell.
+pub trait Salts: Send + Sync + 'static {
+    fn salt(&self) -> Salt;
+}
 
 /// What became of a unit.
 pub type Verdict<'a> = Pin<Box<dyn Future<Output = Result<(), WriteError>> + Send + 'a>>;

@@ -24,6 +24,7 @@ use super::unreadable::UnreadableRows;
 use super::webhooks::{Letter, WebhookDispatcher, WebhookHandle};
 use crate::config::Config;
 use crate::domain::id::{Incarnation, OrderId};
+use crate::domain::journal::Salt;
 use crate::domain::pay_link::PayLinks;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
@@ -60,6 +61,7 @@ impl Engine {
         let reads = Arc::new(Stored(store.clone()));
         let orders = Orders {
             time: time.clone(),
+            salts: Arc::new(Random),
             reads: reads.clone(),
             lanes: Arc::new(lanes.clone()),
             accounts: accounts.clone(),
@@ -156,6 +158,15 @@ impl ports::Time for Wall {
 
     fn sleep(&self, span: Duration) -> ports::Sleep {
         Box::pin(tokio::time::sleep(span))
+    }
+}
+
+/// The generator of this thread, which is cryptographically secure.
+pub struct Random;
+
+impl ports::Salts for Random {
+    fn salt(&self) -> Salt {
+        Salt(rand::random())
     }
 }
 

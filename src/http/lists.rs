@@ -1,5 +1,7 @@
 //! Lists: a platform's orders, an order's journal.
 
+use std::fmt::Display;
+
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
@@ -16,7 +18,7 @@ use super::query::Query;
 use super::schema;
 use crate::domain::channel::Channel;
 use crate::domain::id::OrderId;
-use crate::domain::order::State;
+use crate::domain::order::{Order, State};
 use crate::domain::time::Instant;
 use crate::domain::view;
 use crate::engine::clock;
@@ -171,11 +173,13 @@ fn read_version(text: &str) -> Option<u32> {
 }
 
 fn journal_step(row: &JournalRow) -> Result<JournalStep, ApiError> {
-    let unreadable = |_| {
-        tracing::error!(version = row.version, "a journal row cannot be read");
+    let unreadable = |error: &dyn Display| {
+        tracing::error!(%error, "a journal row cannot be read");
         ApiError::internal()
     };
-    let mut events: Vec<Value> = serde_json::from_slice(&row.body).map_err(unreadable)?;
+    let record = row.record::<Order>().map_err(|error| unreadable(&error))?;
+    let events = record.events.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>();
+    let mut events = events.map_err(|error| unreadable(&error))?;
     events.iter_mut().for_each(spell_instants);
     Ok(JournalStep { version: row.version, at: row.at, events })
 }
@@ -224,6 +228,9 @@ fn read_cursor(text: &str) -> Option<OrderId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::event::{Event, Fact};
+    use crate::domain::id::Incarnation;
+    use crate::domain::journal::{Salt, Title};
     use crate::domain::partition::LaneId;
     use serde_json::json;
 
@@ -248,25 +255,30 @@ mod tests {
 
     #[test]
     fn instants_within_events_are_spelled_out() {
-        let body = json!([{"at": 0, "type": "validated", "verdict": {"expires_at": 1_500, "account": "default"},
-            "amount_minor": 5, "list": [{"since": 1}]}]);
-        let row = JournalRow {
-            version: 2,
-            at: Instant(0),
-            body: serde_json::to_vec(&body).unwrap(),
-            lane: LaneId::FIRST,
-            place: 2,
-        };
-        let step = serde_json::to_value(journal_step(&row).unwrap()).unwrap();
+        let mut event = json!({"at": 0, "type": "validated", "verdict": {"expires_at": 1_500, "account": "default"},
+            "amount_minor": 5, "list": [{"since": 1}]});
+        spell_instants(&mut event);
         assert_eq!(
-            step,
-            json!({"version": 2, "at": "1970-01-01T00:00:00.000Z", "events": [{
+            event,
+            json!({
                 "at": "1970-01-01T00:00:00.000Z",
                 "type": "validated",
                 "verdict": {"expires_at": "1970-01-01T00:00:01.500Z", "account": "default"},
                 "amount_minor": 5,
                 "list": [{"since": "1970-01-01T00:00:00.001Z"}],
-            }]})
+            })
         );
+    }
+
+    #[test]
+    fn a_step_is_shown_without_what_else_its_row_holds() {
+        let (id, at) = (OrderId::from_u128(7), Instant(0));
+        let event = Event { at, incarnation: Incarnation::default(), fact: Fact::CancelAsked };
+        let body = Title::of::<Order>(id.as_u128(), 2, at).write(Salt([7; 16]), &[event]).unwrap();
+        let row = JournalRow { stream: id.into(), version: 2, at, body, lane: LaneId::FIRST, place: 2 };
+        let step = serde_json::to_value(journal_step(&row).unwrap()).unwrap();
+        let event = json!({"at": "1970-01-01T00:00:00.000Z", "incarnation": 0, "type": "cancel_asked"});
+        assert_eq!(step, json!({"version": 2, "at": "1970-01-01T00:00:00.000Z", "events": [event]}));
+        assert!(journal_step(&JournalRow { version: 3, ..row }).is_err(), "it is the row of another step");
     }
 }

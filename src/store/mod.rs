@@ -6,6 +6,7 @@
 mod batch;
 mod companions;
 mod division;
+mod journal;
 mod lanes;
 mod line;
 mod orders;
@@ -38,6 +39,7 @@ use crate::domain::request::Request;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 
+pub use journal::JournalRow;
 pub use unit::*;
 
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -321,16 +323,6 @@ pub struct StoredMessage {
     pub key: MessageKey,
     pub at: Instant,
     pub body: Box<[u8]>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JournalRow {
-    pub version: u32,
-    pub at: Instant,
-    pub body: Vec<u8>,
-    pub lane: LaneId,
-    /// In its lane: they are dense, in the order in which rows were committed.
-    pub place: i64,
 }
 
 /// Which orders of a platform a list wants, newest first.

@@ -209,6 +209,8 @@ impl Readable for SnapshotColumns {
 
 #[derive(Debug, FromRow)]
 pub struct JournalColumns {
+    kind: i64,
+    id: Uuid,
     version: i64,
     at: i64,
     body: Vec<u8>,
@@ -220,6 +222,7 @@ impl Readable for JournalColumns {
     type Value = JournalRow;
     fn read(self) -> Result<JournalRow, StoreError> {
         Ok(JournalRow {
+            stream: stream(self.kind, self.id)?,
             version: narrow(self.version, "version")?,
             at: Instant(self.at),
             body: self.body,

@@ -33,10 +33,11 @@ use super::{
     StoredInboxRow, StoredMessage, StoredOrder, SumOfLines,
 };
 use crate::domain::id::{Incarnation, OrderId, PlatformId};
+use crate::domain::journal::{LaneEvent, Salt, Title};
 use crate::domain::order::Order;
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::PayerMark;
-use crate::domain::stream::{Kind, StreamId};
+use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");

@@ -35,9 +35,9 @@ pub const PARTITIONS: &str = "SELECT number, lane FROM partitions ORDER BY numbe
 pub const GIVE_PARTITIONS: &str = "UPDATE partitions SET lane = $1 WHERE number >= $2 AND number < $3";
 pub const HEAD: &str = "SELECT version, epoch, state, facet, next_due_at, next_action, snapshot FROM heads \
      WHERE kind = $1 AND id = $2";
-pub const JOURNAL: &str = "SELECT version, at, body, lane, place FROM journal WHERE kind = $1 AND id = $2 \
+pub const JOURNAL: &str = "SELECT kind, id, version, at, body, lane, place FROM journal WHERE kind = $1 AND id = $2 \
      ORDER BY version";
-pub const JOURNAL_PAGE: &str = "SELECT version, at, body, lane, place FROM journal \
+pub const JOURNAL_PAGE: &str = "SELECT kind, id, version, at, body, lane, place FROM journal \
      WHERE kind = $1 AND id = $2 AND version > $3 ORDER BY version LIMIT $4";
 pub const DUE: &str = "SELECT next_due_at, kind, id FROM due \
      WHERE next_due_at <= $1 AND (next_due_at, kind, id) > ($2, $3, $4) ORDER BY next_due_at, kind, id LIMIT $5";
@@ -158,10 +158,12 @@ macro_rules! questions {
                 if born.rows_affected() == 0 {
                     continue;
                 }
-                let (kind, id) = stream_key(StreamId { kind: Kind::LANE, id: u128::from(row.lane.0) });
-                let body = serde_json::json!({ "form": 1, "lane": lane, "mode": told[1], "store": told[0] });
-                let birth = query(BIRTH).bind(lane).bind(kind).bind(id).bind(at.unwrap_or(row.at).0);
-                let birth = birth.bind(body.to_string().into_bytes());
+                let title = Title::of_birth(row.lane.0, at.unwrap_or(row.at));
+                let event = LaneEvent::Born { mode: told[1].as_str().into(), store: told[0].as_str().into() };
+                let body = title.write(Salt(rand::random()), &[event]);
+                let body = body.map_err(|error| StoreError::Corrupt(format!("a birth cannot be written: {error}")))?;
+                let (kind, id) = stream_key(title.stream);
+                let birth = query(BIRTH).bind(lane).bind(kind).bind(id).bind(title.at.0).bind(body);
                 birth.execute(&mut **transaction).await.map_err(writing_fault)?;
             }
             Ok(())

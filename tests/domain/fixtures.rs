@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use tongbao::domain::channel::{Channel, Method};
-use tongbao::domain::event::{
-    CloseAnswer, Created, Event, Fact, Fault, Finding, RefundOutcome, SendOutcome, Verdict, journal,
-};
+use tongbao::domain::event::{CloseAnswer, Created, Event, Fact, Fault, Finding, RefundOutcome, SendOutcome, Verdict};
 use tongbao::domain::form::Form;
 use tongbao::domain::id::{Incarnation, Round};
+use tongbao::domain::journal::{LaneEvent, Salt, Title};
 use tongbao::domain::money::Currency;
 use tongbao::domain::order::{AttemptFailure, FeeBearer, Order, State};
 use tongbao::domain::payer::Payer;
@@ -17,7 +16,7 @@ use tongbao::domain::request::{Asked, Trace};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::step;
 use tongbao::domain::stream::{Kind, StreamId};
-use tongbao::domain::time::TimeScale;
+use tongbao::domain::time::{Instant, TimeScale};
 use tongbao::domain::view::Metadata;
 
 use super::world::{
@@ -38,6 +37,21 @@ fn read(rows: &str, name: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// A step's row. Each has a salt of its own.
+fn row(version: u32, at: Instant, events: &[Event]) -> String {
+    let title = Title::of::<Order>(creation().id.as_u128(), version, at);
+    let salt = Salt([u8::try_from(version).expect("few steps"); 16]);
+    String::from_utf8(title.write(salt, events).expect("events are JSON")).expect("JSON is UTF-8")
+}
+
+/// What a row says, which stands under this version and under the instant of its first event.
+fn events(version: u32, row: &str) -> Vec<Event> {
+    let value: serde_json::Value = serde_json::from_str(row).expect("a row is JSON");
+    let at = Instant(value["events"][0]["at"].as_i64().expect("an instant"));
+    let title = Title::of::<Order>(creation().id.as_u128(), version, at);
+    title.read(row.as_bytes()).unwrap_or_else(|error| panic!("{error}: {row}")).events
+}
+
 /// An order's life as it is stored.
 struct History {
     name: &'static str,
@@ -56,16 +70,16 @@ impl History {
             at = at.plus_ms(after_ms);
             let incarnation = Incarnation::try_from(7).expect("an incarnation");
             let events: Vec<Event> = facts.into_iter().map(|fact| Event { at, incarnation, fact }).collect();
-            rows.push(String::from_utf8(journal(&events).expect("events are JSON")).expect("JSON is UTF-8"));
             order = step::decide(&order, &events).unwrap_or_else(|refusal| panic!("{name}: {refusal:?}")).after;
+            rows.push(row(order.version, at, &events));
         }
         History { name, journal: rows, order }
     }
 
     fn replay(name: &str, rows: &str) -> Order {
         let mut order: Option<Order> = None;
-        for row in rows.lines() {
-            let events: Vec<Event> = serde_json::from_str(row).unwrap_or_else(|error| panic!("{name}: {error}: {row}"));
+        for (row, version) in rows.lines().zip(1..) {
+            let events = events(version, row);
             let before = order.take().unwrap_or_else(|| match &events[0].fact {
                 Fact::Created(facts) => step::create(facts, events[0].at),
                 other => panic!("{name}: a journal begins with its creation, not with {other:?}"),
@@ -292,9 +306,11 @@ fn written() -> Vec<(String, Vec<String>)> {
     }
     let incarnation = Incarnation::try_from(7).expect("an incarnation");
     let events = facts().into_iter().map(|fact| Event { at: START, incarnation, fact });
-    let rows = events.map(|event| journal(&[event]).expect("events are JSON"));
-    let rows = rows.map(|row| String::from_utf8(row).expect("JSON is UTF-8")).collect();
+    let rows = events.map(|event| row(1, START, &[event])).collect();
     files.push(("facts.journal.jsonl".into(), rows));
+    let born = LaneEvent::Born { mode: "production".into(), store: "0123456789abcdef0123456789abcdef".into() };
+    let birth = Title::of_birth(1, START).write(Salt([9; 16]), &[born]).expect("a birth is JSON");
+    files.push(("birth.journal.jsonl".into(), vec![String::from_utf8(birth).expect("JSON is UTF-8")]));
     files.push(("requests.jsonl".into(), asked().iter().map(Asked::written).collect()));
     files.push(("payers.jsonl".into(), payers().iter().map(Payer::written).collect()));
     files
@@ -316,8 +332,7 @@ fn every_kind_of_fact_has_a_row() {
     let kinds: BTreeSet<&str> = facts.iter().map(kind).collect();
     assert_eq!(kinds.len(), 13);
     for row in read(CURRENT, "facts.journal.jsonl").lines() {
-        let events: Vec<Event> = serde_json::from_str(row).expect("a row is read");
-        let name = format!(r#""type":"{}""#, kind(&events[0].fact));
+        let name = format!(r#""type":"{}""#, kind(&events(1, row)[0].fact));
         assert!(row.contains(&name), "{row}");
     }
 }
@@ -332,8 +347,12 @@ fn the_rows_of_the_first_form_are_read_and_their_journals_lead_to_their_orders()
         assert_eq!(order, stored, "{name}");
     }
     for row in read(rows, "facts.journal.jsonl").lines() {
-        serde_json::from_str::<Vec<Event>>(row).unwrap_or_else(|error| panic!("{error}: {row}"));
+        assert_eq!(events(1, row).len(), 1, "{row}");
     }
+    let birth = read(rows, "birth.journal.jsonl");
+    let LaneEvent::Born { mode, .. } =
+        Title::of_birth(1, START).read(birth.trim_end().as_bytes()).expect("a birth is read").events.remove(0);
+    assert_eq!(&*mode, "production");
     for row in read(rows, "requests.jsonl").lines() {
         assert!(Asked::read(row).is_some(), "{row}");
     }

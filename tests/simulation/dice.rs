@@ -13,6 +13,11 @@ impl Dice {
         Dice(AtomicU64::new(seed))
     }
 
+    /// Another generator of the same seed, which takes nothing from this one.
+    pub fn beside(&self) -> Self {
+        Dice::new(!self.0.load(Ordering::Relaxed))
+    }
+
     pub fn roll(&self) -> u64 {
         let state = self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

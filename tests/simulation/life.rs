@@ -160,6 +160,7 @@ impl Life {
         let (bell, rung) = inbox::bell();
         let orders = Orders {
             time: port.clone(),
+            salts: port.clone(),
             reads: port.clone(),
             lanes: port.clone(),
             accounts: port.clone(),

@@ -11,6 +11,7 @@ use tongbao::channels::Ask;
 use tongbao::domain::breaker::{Breaker, Limits};
 use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId};
+use tongbao::domain::journal::Salt;
 use tongbao::domain::note::Note;
 use tongbao::domain::order::Order;
 use tongbao::domain::partition::Partition;
@@ -26,7 +27,7 @@ use tongbao::engine::directory::Gauge;
 use tongbao::engine::inbox::Bell;
 use tongbao::engine::lane::{Admission, Lane, WriteError};
 use tongbao::engine::ports::{
-    Accounts, Advice, DueReads, InboxReads, Lanes, OrderReads, Outbox, Parked, Sleep, Time, Verdict as Written,
+    Accounts, Advice, DueReads, InboxReads, Lanes, OrderReads, Outbox, Parked, Salts, Sleep, Time, Verdict as Written,
 };
 use tongbao::engine::supervisor::Call;
 use tongbao::engine::webhooks::Letter;
@@ -132,6 +133,13 @@ impl Time for Port {
 
     fn sleep(&self, span: Duration) -> Sleep {
         Box::pin(self.0.scene.nap(i64::try_from(span.as_millis()).expect("a short span")))
+    }
+}
+
+impl Salts for Port {
+    fn salt(&self) -> Salt {
+        let halves = [(); 2].map(|()| u128::from(self.0.scene.salts.roll()));
+        Salt((halves[0] << 64 | halves[1]).to_be_bytes())
     }
 }
 

@@ -13,6 +13,8 @@ use crate::store::Store;
 
 pub struct Scene {
     pub dice: Arc<Dice>,
+    /// For what changes nothing of a run.
+    pub salts: Dice,
     now: AtomicI64,
     /// Until when the store answers nobody.
     outage_until: AtomicI64,
@@ -29,6 +31,7 @@ pub fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Scene {
     pub fn new(dice: Arc<Dice>, now: Instant, store: Store) -> Arc<Self> {
         Arc::new(Scene {
+            salts: dice.beside(),
             dice,
             now: AtomicI64::new(now.0),
             outage_until: AtomicI64::new(now.0),

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tongbao::channels::Notice;
 use tongbao::domain::event::{Event, Fact, WebhookKind};
 use tongbao::domain::id::{Account, AttemptNumber, Incarnation, OrderId};
+use tongbao::domain::journal::Title;
 use tongbao::domain::ledger::Entry;
 use tongbao::domain::order::Order;
 use tongbao::domain::partition::LaneId;
@@ -25,7 +26,7 @@ pub struct Row {
     pub order: Order,
     pub name: UniqueName,
     request: tongbao::domain::request::Request,
-    journal: Vec<Vec<u8>>,
+    journal: Vec<(Title, Vec<u8>)>,
     /// The version that the journal was last seen to lead to.
     proven: Cell<u32>,
     pub next_due_at: Option<Instant>,
@@ -206,7 +207,7 @@ impl Store {
         let row = self.rows.get_mut(&id).expect("its version was checked");
         row.order = serde_json::from_str(&step.head.snapshot).expect("a written order can be read");
         row.next_due_at = step.head.next_due_at;
-        row.journal.push(step.journal.clone());
+        row.journal.push((Title::of::<Order>(id.as_u128(), step.version, step.at), step.journal.clone()));
         row.epoch = epoch;
         row.webhooks.extend(step.webhooks.iter().map(|webhook| (webhook.kind, webhook.sequence)));
         for attempt in rows(step, |row| if let UnitRow::Attempt(attempt) = row { Some(attempt) } else { None }) {
@@ -349,13 +350,13 @@ impl Row {
 
     /// All that was ever decided on.
     pub fn events(&self) -> Vec<Event> {
-        self.journal.iter().flat_map(|bytes| read(bytes)).collect()
+        self.journal.iter().flat_map(read).collect()
     }
 
     fn fold(&self) -> Order {
         let mut order: Option<Order> = None;
-        for bytes in &self.journal {
-            let events = read(bytes);
+        for written in &self.journal {
+            let events = read(written);
             let before = order.take().unwrap_or_else(|| match &events[0].fact {
                 Fact::Created(facts) => step::create(facts, events[0].at),
                 other => panic!("a journal begins with a creation, not with {other:?}"),
@@ -367,6 +368,6 @@ impl Row {
     }
 }
 
-fn read(journal: &[u8]) -> Vec<Event> {
-    serde_json::from_slice(journal).expect("written events can be read")
+fn read((title, body): &(Title, Vec<u8>)) -> Vec<Event> {
+    title.read(body).expect("written events can be read").events
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Waker};
 use tongbao::domain::channel::Channel;
 use tongbao::domain::event::{Event, WebhookKind};
 use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId};
+use tongbao::domain::journal::{LaneEvent, Title};
 use tongbao::domain::order::{FeeBearer, Order, State};
 use tongbao::domain::partition::{LaneId, Partition};
 use tongbao::domain::payer::PayerMark;
@@ -527,9 +528,9 @@ pub async fn a_place_is_given_once(mut book: Book) {
     let birth = StreamId { kind: Kind::LANE, id: 1 };
     assert_eq!((place(birth).await, book.next_place), (here(&[0]), 1), "a lane is born with its first row");
     let told = book.store.journal(birth).await.unwrap().remove(0);
-    let told: serde_json::Value = serde_json::from_slice(&told.body).unwrap();
+    let events = Title::of_birth(1, told.at).read::<LaneEvent>(&told.body).unwrap().events;
     let id = book.store.kept_setting("store_id").await.unwrap();
-    assert_eq!(told, serde_json::json!({ "form": 1, "lane": 1, "mode": "sandbox", "store": id.unwrap() }));
+    assert_eq!(events, [LaneEvent::Born { mode: "sandbox".into(), store: id.unwrap().into() }]);
 
     let [one, two, three] = [1, 2, 3].map(|id| StreamId { kind: TOY, id });
     // The order of units counts, and neither ids nor kinds.

@@ -7,8 +7,11 @@ use std::time::Duration;
 use actix::{Arbiter, ArbiterHandle};
 use serde::{Deserialize, Serialize};
 use tongbao::config::Config;
+use tongbao::domain::event::{self, Fact};
 use tongbao::domain::id::OrderId;
+use tongbao::domain::journal::Title;
 use tongbao::domain::machine::{Machine, Message, Step};
+use tongbao::domain::order::Order;
 use tongbao::domain::stream::{Kind, StreamId};
 use tongbao::domain::time::Instant;
 use tongbao::engine::carrier::Threads;
@@ -20,7 +23,8 @@ use tongbao::engine::finder::Finder;
 use tongbao::engine::homes::Homes;
 use tongbao::engine::host::{Act, Hands, Hearing, Host, Loaded, Stored, message_rows};
 use tongbao::engine::lane::{Admission, Lanes, WriteError};
-use tongbao::engine::start::{self, Wall};
+use tongbao::engine::ports::Salts;
+use tongbao::engine::start::{self, Random, Wall};
 use tongbao::store::{Head, NextActionChange, Reply, StepUnit, Store, StoreError, StoredMessage, Unit, whole};
 
 use super::book::Place;
@@ -124,6 +128,7 @@ impl Machine for Reminder {
 struct Reminders {
     store: Arc<dyn Store>,
     lanes: Lanes,
+    salts: Random,
 }
 
 impl Host for Reminders {
@@ -171,7 +176,7 @@ impl Host for Reminders {
         (): &(),
         (): &mut (),
     ) -> Result<StepUnit, WriteError> {
-        let (after, at) = (&step.after, clock::now());
+        let (after, at, salt) = (&step.after, clock::now(), self.salts.salt());
         Ok(StepUnit {
             stream: after.stream(),
             expected_version: after.version - 1,
@@ -185,7 +190,7 @@ impl Host for Reminders {
                 next_action: NextActionChange::Keep,
                 snapshot: serde_json::to_string(after).expect("a reminder is JSON").into(),
             },
-            journal: serde_json::to_vec(events).expect("events are JSON"),
+            journal: Title::of::<Reminder>(after.id, after.version, at).write(salt, events).expect("events are JSON"),
             name: None,
             rows: Vec::new(),
             entries: Vec::new(),
@@ -233,7 +238,7 @@ impl Life {
         let (store, lanes) = (hall.store.clone(), hall.engine.lanes.clone());
         let threads: Vec<ArbiterHandle> = vec![Arbiter::new().handle()];
         let bounds = Bounds { in_memory_max: 100, idle_ms: 0 };
-        let host = Arc::new(Reminders { store: store.clone(), lanes: lanes.clone() });
+        let host = Arc::new(Reminders { store: store.clone(), lanes: lanes.clone(), salts: Random });
         let carrier = Box::new(Threads::new(threads));
         let reminders = Directory::new(host, carrier, Arc::new(lanes.clone()), bounds, vec![1_000]);
         let homes = Homes::new(vec![hall.directory().clone(), reminders.clone()]);
@@ -280,8 +285,9 @@ impl Life {
     /// How many messages are in the order's journal.
     async fn taken(&self, order: OrderId) -> usize {
         let journal = self.hall.store.journal(order.into()).await.expect("the journal is read");
-        let told = |body: &[u8]| String::from_utf8_lossy(body).matches("message_taken").count();
-        journal.iter().map(|row| told(&row.body)).sum()
+        let told = |event: &&event::Event| matches!(event.fact, Fact::MessageTaken { .. });
+        let events = journal.iter().map(|row| row.record::<Order>().expect("the row is read").events);
+        events.map(|events| events.iter().filter(told).count()).sum()
     }
 }
 

@@ -7,6 +7,7 @@ use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::event::{Created, Event, Fact, Finding, SendOutcome, Verdict, Write};
 use tongbao::domain::form::Form;
 use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId};
+use tongbao::domain::journal::{Salt, Title};
 use tongbao::domain::ledger::Entry;
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
@@ -133,6 +134,12 @@ pub fn payer(id: &str) -> Arc<Payer> {
     Arc::new(Payer { form: Form, id: id.into(), ip: None, openid: None })
 }
 
+/// The row of the step that has led to this order.
+fn journal(after: &Order, events: &[Event]) -> Vec<u8> {
+    let title = Title::of::<Order>(after.id.as_u128(), after.version, after.last_at);
+    title.write(Salt([7; 16]), events).expect("events are JSON")
+}
+
 /// A step of `before`, as a unit.
 pub fn unit(before: &Order, events: &[Event], request: Option<Request>) -> OrderUnit {
     let step = step::decide(before, events).expect("the events are allowed");
@@ -140,7 +147,7 @@ pub fn unit(before: &Order, events: &[Event], request: Option<Request>) -> Order
         id: before.id,
         decided_at: step.after.last_at,
         expected_version: before.version,
-        journal: serde_json_canonicalizer::to_vec(&events).expect("events are JSON"),
+        journal: journal(&step.after, events),
         request: request.map(Box::new),
         next_action: NextActionChange::Keep,
         attempts: Vec::new(),

@@ -61,8 +61,9 @@ fn replay(journal: &[JournalRow]) -> Result<Replayed, String> {
         if row.version != version {
             return Err(format!("version {version} of its journal is missing"));
         }
-        let events: Vec<Event> = serde_json::from_slice(&row.body)
-            .map_err(|_| format!("version {version} of its journal cannot be read"))?;
+        let record = row.record::<Order>();
+        let events =
+            record.map_err(|error| format!("version {version} of its journal cannot be read: {error}"))?.events;
         let before = match order.take() {
             Some(order) => order,
             None => begin(&events).ok_or("its journal does not begin with its creation")?,

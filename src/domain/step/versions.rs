@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::domain::channel::{Channel, Method};
-use crate::domain::event::{Finding, RefundOutcome, SendOutcome, Verdict, journal};
+use crate::domain::event::{Finding, RefundOutcome, SendOutcome, Verdict};
 use crate::domain::id::{Account, OrderId, PlatformId, Round};
+use crate::domain::journal::{Salt, Title};
 use crate::domain::money::{Currency, Rate};
 use crate::domain::order::{AttemptState, FeeBearer, Purpose};
 use crate::domain::retry::Pace;
@@ -50,10 +51,16 @@ fn event(after_ms: i64, fact: Fact) -> Event {
     Event { at: START.plus_ms(after_ms), incarnation: Incarnation::default(), fact }
 }
 
-fn commits(version: RulesVersion, facts: Vec<(i64, Fact)>) -> Vec<Vec<u8>> {
+/// A row for each fact, and what stands beside it.
+fn commits(version: RulesVersion, facts: Vec<(i64, Fact)>) -> Vec<(Title, Vec<u8>)> {
+    let id = creation(version).id.as_u128();
     let creation = event(0, Fact::Created(Box::new(creation(version))));
     let rest = facts.into_iter().map(|(after_ms, fact)| event(after_ms, fact));
-    [creation].into_iter().chain(rest).map(|event| journal(&[event]).unwrap()).collect()
+    let row = |(event, version): (Event, u32)| {
+        let title = Title::of::<Order>(id, version, event.at);
+        (title, title.write(Salt([7; 16]), &[event]).unwrap())
+    };
+    [creation].into_iter().chain(rest).zip(1..).map(row).collect()
 }
 
 /// What a list of events leads to, none of them having been stored.
@@ -64,10 +71,10 @@ fn walked(version: RulesVersion, facts: Vec<(i64, Fact)>) -> Order {
     facts.into_iter().fold(order, |order, (after_ms, fact)| decide(&order, &[event(after_ms, fact)]).unwrap().after)
 }
 
-fn replayed(commits: &[Vec<u8>]) -> Order {
+fn replayed(commits: &[(Title, Vec<u8>)]) -> Order {
     let mut order: Option<Order> = None;
-    for commit in commits {
-        let events: Vec<Event> = serde_json::from_slice(commit).unwrap();
+    for (title, body) in commits {
+        let events: Vec<Event> = title.read(body).unwrap().events;
         let before = order.take().unwrap_or_else(|| match &events[0].fact {
             Fact::Created(facts) => create(facts, events[0].at),
             other => panic!("a journal begins with its creation, not with {other:?}"),

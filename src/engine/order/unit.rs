@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{Beside, Opened, Orders};
 use crate::channels::{Ask, Payer};
-use crate::domain::event::{Event, Write, journal};
+use crate::domain::event::{Event, Write};
+use crate::domain::journal::Title;
 use crate::domain::machine::Step;
 use crate::domain::order::{Order, Purpose};
 use crate::domain::view;
@@ -28,7 +29,9 @@ pub async fn of(
 ) -> Result<StepUnit, WriteError> {
     let order = &step.after;
     let decided_at = events.last().map_or(order.last_at, |event| event.at);
-    let journal = journal(events).map_err(|error| culprit(&format!("events cannot be written: {error}")))?;
+    let title = Title::of::<Order>(order.id.as_u128(), order.version, order.last_at);
+    let journal = title.write(orders.salts.salt(), events);
+    let journal = journal.map_err(|error| culprit(&format!("events cannot be written: {error}")))?;
     let (mut next_action, mut entries, mut rows) = (NextActionChange::Keep, Vec::new(), Vec::new());
     let request = beside.request.take();
     let name = request.as_ref().map(|request| UniqueName::of(order, request));

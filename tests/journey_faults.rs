@@ -212,12 +212,12 @@ async fn an_unreadable_webhook_holds_nobody_back() {
     })
     .await;
     let hexadecimal = format!("{:032x}", first.parse::<OrderId>().expect("an order's id").as_u128());
-    let at = format!("WHERE order_id = unhex('{hexadecimal}')");
-    beside.run(&format!("UPDATE outbox SET kind = 'damaged' || kind, next_at = 0 {at}")).await;
+    let at = format!("WHERE kind = 1 AND id = unhex('{hexadecimal}')");
+    beside.run(&format!("UPDATE outbox SET webhook_kind = 'damaged' || webhook_kind, next_at = 0 {at}")).await;
     app.receiver.kinds_become(second, &["order.succeeded"], seconds(10)).await;
     assert_eq!(app.receiver.of(first).len(), 0);
 
-    beside.run(&format!("UPDATE outbox SET kind = substr(kind, 8), next_at = 0 {at}")).await;
+    beside.run(&format!("UPDATE outbox SET webhook_kind = substr(webhook_kind, 8), next_at = 0 {at}")).await;
     app.receiver.kinds_become(first, &["order.succeeded"], seconds(10)).await;
     beside.close().await;
     app.finish().await;

@@ -188,23 +188,24 @@ CREATE TABLE messages (
     PRIMARY KEY (to_kind, to_id, from_kind, from_id, number)
 );
 
--- Webhooks that were not delivered yet. The body is what every try sends, rendered when the fact was committed.
+-- Webhooks that were not delivered yet, by the stream that tells something and their number among all it ever tells. The body is what every try sends, rendered when the fact was committed.
 CREATE TABLE outbox (
-    order_id    UUID   NOT NULL,
-    sequence    BIGINT NOT NULL,
-    kind        TEXT   NOT NULL,
-    at          BIGINT NOT NULL,
-    tries       BIGINT NOT NULL DEFAULT 0,
+    kind         BIGINT NOT NULL,
+    id           UUID   NOT NULL,
+    sequence     BIGINT NOT NULL,
+    webhook_kind TEXT   NOT NULL,
+    at           BIGINT NOT NULL,
+    tries        BIGINT NOT NULL DEFAULT 0,
     -- Null in a dead letter.
-    next_at     BIGINT,
-    why         TEXT   NOT NULL DEFAULT '',
-    platform_id BIGINT NOT NULL,
-    url         TEXT   NOT NULL,
-    trace       BYTEA  NOT NULL CHECK (octet_length(trace) = 16),
-    body        BYTEA  NOT NULL,
-    PRIMARY KEY (order_id, sequence)
+    next_at      BIGINT,
+    why          TEXT   NOT NULL DEFAULT '',
+    platform_id  BIGINT NOT NULL,
+    url          TEXT   NOT NULL,
+    trace        BYTEA  NOT NULL CHECK (octet_length(trace) = 16),
+    body         BYTEA  NOT NULL,
+    PRIMARY KEY (kind, id, sequence)
 );
-CREATE INDEX outbox_due ON outbox (next_at, order_id, sequence);
+CREATE INDEX outbox_due ON outbox (next_at, kind, id, sequence);
 
 -- Verified callbacks that no order could take yet: what they tell, and the bytes it was read from. The same again is
 -- kept once. A number is never used again.

@@ -184,23 +184,24 @@ CREATE TABLE messages (
     PRIMARY KEY (to_kind, to_id, from_kind, from_id, number)
 ) STRICT, WITHOUT ROWID;
 
--- Webhooks that were not delivered yet. The body is what every try sends, rendered when the fact was committed.
+-- Webhooks that were not delivered yet, by the stream that tells something and their number among all it ever tells. The body is what every try sends, rendered when the fact was committed.
 CREATE TABLE outbox (
-    order_id    BLOB    NOT NULL CHECK (length(order_id) = 16),
-    sequence    INTEGER NOT NULL,
-    kind        TEXT    NOT NULL,
-    at          INTEGER NOT NULL,
-    tries       INTEGER NOT NULL DEFAULT 0,
+    kind         INTEGER NOT NULL,
+    id           BLOB    NOT NULL CHECK (length(id) = 16),
+    sequence     INTEGER NOT NULL,
+    webhook_kind TEXT    NOT NULL,
+    at           INTEGER NOT NULL,
+    tries        INTEGER NOT NULL DEFAULT 0,
     -- Null in a dead letter.
-    next_at     INTEGER,
-    why         TEXT    NOT NULL DEFAULT '',
-    platform_id INTEGER NOT NULL,
-    url         TEXT    NOT NULL,
-    trace       BLOB    NOT NULL CHECK (length(trace) = 16),
-    body        BLOB    NOT NULL,
-    PRIMARY KEY (order_id, sequence)
+    next_at      INTEGER,
+    why          TEXT    NOT NULL DEFAULT '',
+    platform_id  INTEGER NOT NULL,
+    url          TEXT    NOT NULL,
+    trace        BLOB    NOT NULL CHECK (length(trace) = 16),
+    body         BLOB    NOT NULL,
+    PRIMARY KEY (kind, id, sequence)
 ) STRICT;
-CREATE INDEX outbox_due ON outbox (next_at, order_id, sequence);
+CREATE INDEX outbox_due ON outbox (next_at, kind, id, sequence);
 
 -- Verified callbacks that no order could take yet: what they tell, and the bytes it was read from. The same again is
 -- kept once. A number is never used again.

@@ -9,6 +9,7 @@ use super::output::say;
 use super::{Failure, opening};
 use crate::config::Config;
 use crate::domain::id::OrderId;
+use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 use crate::engine::clock;
 
@@ -37,9 +38,13 @@ pub enum WebhookCommand {
     },
 }
 
-/// The order of this id, where one was given.
-fn order_of(text: Option<String>) -> Result<Option<OrderId>, Failure> {
-    text.map(|text| text.parse().map_err(|_| format!("{text} is no order id").into())).transpose()
+/// The stream of the order of this id, where one was given.
+fn stream_of(text: Option<String>) -> Result<Option<StreamId>, Failure> {
+    let stream = |text: String| match text.parse::<OrderId>() {
+        Ok(order) => Ok(order.into()),
+        Err(_) => Err(format!("{text} is no order id").into()),
+    };
+    text.map(stream).transpose()
 }
 
 /// Asks before what cannot be undone.
@@ -55,12 +60,12 @@ pub async fn run(config: Config, command: WebhookCommand) -> Result<ExitCode, Fa
     match command {
         WebhookCommand::Dead { limit } => {
             let mut table = Table::new();
-            table.set_header(["order", "sequence", "type", "at", "tries", "last answer"]);
+            table.set_header(["of", "sequence", "type", "at", "tries", "last answer"]);
             for letter in store.dead_letters(None, limit).await? {
                 let letter = match (letter.value, letter.key) {
                     (Ok(letter), _) => letter,
-                    (Err(error), Some((order, sequence))) => {
-                        eprintln!("passed over: webhook {sequence} of {order}: {error}");
+                    (Err(error), Some((stream, sequence))) => {
+                        eprintln!("passed over: webhook {sequence} of {stream}: {error}");
                         continue;
                     }
                     (Err(error), None) => {
@@ -69,7 +74,7 @@ pub async fn run(config: Config, command: WebhookCommand) -> Result<ExitCode, Fa
                     }
                 };
                 table.add_row([
-                    letter.order.to_string(),
+                    letter.stream.to_string(),
                     letter.sequence.to_string(),
                     letter.kind.name().to_owned(),
                     letter.at.rfc3339(),
@@ -80,21 +85,21 @@ pub async fn run(config: Config, command: WebhookCommand) -> Result<ExitCode, Fa
             say!("{table}")?;
         }
         WebhookCommand::Replay { order } => {
-            say!("{} webhooks are due again", store.replay(order_of(order)?, clock::now()).await?)?;
+            say!("{} webhooks are due again", store.replay(stream_of(order)?, clock::now()).await?)?;
         }
         WebhookCommand::Erase { order, before } => {
-            let order = order_of(order)?;
+            let stream = stream_of(order)?;
             let before = match before {
                 Some(text) => {
                     Some(Instant::parse_rfc3339(&text).ok_or_else(|| format!("{text} is no instant of RFC 3339"))?)
                 }
                 None => None,
             };
-            if order.is_none() && before.is_none() && !is_confirmed()? {
+            if stream.is_none() && before.is_none() && !is_confirmed()? {
                 store.close().await?;
                 return Err("nothing was erased".into());
             }
-            let erased = store.erase_dead_letters(order, before.unwrap_or(Instant(i64::MAX))).await?;
+            let erased = store.erase_dead_letters(stream, before.unwrap_or(Instant(i64::MAX))).await?;
             say!("{erased} webhooks are erased")?;
         }
     }

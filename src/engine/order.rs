@@ -324,7 +324,7 @@ impl Host for Orders {
 
     fn ended(&self, order: &Order, memory: &mut Memory, beside: Beside) {
         for row in beside.webhooks {
-            self.outbox.written(Letter { order: order.id, row });
+            self.outbox.written(Letter { stream: order.id.into(), row });
         }
         if is_settled(order) && !memory.followers.is_empty() {
             let placed = Placed { order: order.clone(), next_action: beside.next_action };

@@ -26,9 +26,10 @@ use super::supervisor::traceparent;
 use super::unreadable::{Table, UnreadableRows};
 use crate::channels::sender;
 use crate::config::{self, Config};
-use crate::domain::id::{OrderId, PlatformId};
+use crate::domain::id::PlatformId;
 use crate::domain::request::Trace;
 use crate::domain::retry::Pace;
+use crate::domain::stream::StreamId;
 use crate::store::{Delivery, OutboxRow, Store, Unit};
 
 /// How often the outbox is looked through for what is due again or was never delivered.
@@ -60,7 +61,7 @@ impl WebhookHandle {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Letter {
-    pub order: OrderId,
+    pub stream: StreamId,
     pub row: OutboxRow,
 }
 
@@ -178,7 +179,7 @@ impl WebhookDispatcher {
     fn take(&mut self, found: Found, context: &mut Context<Self>) {
         let Found { posts, unreadable, next } = found;
         for (key, error) in unreadable {
-            let name = key.map(|(order, sequence)| webhook_id(order, sequence));
+            let name = key.map(|(stream, sequence)| webhook_id(stream, sequence));
             self.desk.unreadable.met(Table::Outbox, name, &error, clock::now());
         }
         for (post, secret) in posts {
@@ -243,10 +244,10 @@ impl Handler<Letter> for WebhookDispatcher {
 
     fn handle(&mut self, letter: Letter, context: &mut Self::Context) {
         self.handed_over.fetch_sub(1, Ordering::Relaxed);
-        let Letter { order, row } = letter;
+        let Letter { stream, row } = letter;
         // A platform that is so new that its secret was not read yet waits for the next look.
         if let Some(secret) = self.secrets.get(&row.platform).cloned()
-            && let Some(post) = self.outbox.written(Post::new(order, row))
+            && let Some(post) = self.outbox.written(Post::new(stream, row))
         {
             self.deliver(post, secret, context);
         }
@@ -271,20 +272,20 @@ async fn note(desk: &Desk, post: &Post, sent: Result<(), String>) {
             metrics::histogram!("tongbao_webhook_lag_seconds").record(lag_s);
             "delivered"
         }
-        Delivery::Failed { order, sequence, tries, why, .. } => {
-            tracing::info!(%order, sequence, tries, why, "webhook not delivered");
+        Delivery::Failed { stream, sequence, tries, why, .. } => {
+            tracing::info!(%stream, sequence, tries, why, "webhook not delivered");
             "failed"
         }
-        Delivery::Dead { order, sequence, tries, why } => {
-            tracing::error!(%order, sequence, tries, why, "webhook given up; it can be replayed");
+        Delivery::Dead { stream, sequence, tries, why } => {
+            tracing::error!(%stream, sequence, tries, why, "webhook given up; it can be replayed");
             "dead"
         }
     };
     metrics::counter!("tongbao_webhooks_total", "outcome" => outcome).increment(1);
     // If this is lost the webhook goes out once more, under the same id.
     if let Err(error) = desk.lanes.write(Admission::Existing, Unit::Delivery(delivery)).await {
-        let (order, sequence) = post.key;
-        tracing::warn!(%order, sequence, ?error, "a delivery was not noted");
+        let (stream, sequence) = post.key;
+        tracing::warn!(%stream, sequence, ?error, "a delivery was not noted");
     }
 }
 
@@ -298,8 +299,8 @@ async fn send(desk: &Desk, post: &Post, secret: &str) -> Result<(), String> {
         (Pace::Production, Some(address)) if !is_public(address) => return Err("a private address is refused".into()),
         (Pace::Production | Pace::Sandbox, _) => {}
     }
-    let (order, sequence) = post.key;
-    let id = webhook_id(order, sequence);
+    let (stream, sequence) = post.key;
+    let id = webhook_id(stream, sequence);
     let timestamp = clock::now().0.div_euclid(1_000);
     let signature = sign(secret, &id, timestamp, &post.row.body)?;
     let response = desk
@@ -318,9 +319,13 @@ async fn send(desk: &Desk, post: &Post, secret: &str) -> Result<(), String> {
     if response.status().is_success() { Ok(()) } else { Err(format!("answered {}", response.status().as_u16())) }
 }
 
-/// The id of a webhook: of its order and its place among the order's, so that it is the same over all tries.
-pub fn webhook_id(order: OrderId, sequence: u32) -> String {
-    format!("evt_{}{sequence:04}", order.to_string().trim_start_matches("ord_"))
+/// The id of a webhook: of its stream and its place among the stream's, so that it is the same over all tries. Streams
+/// of other kinds than orders stand in it with their kind, which no order's digits look like.
+pub fn webhook_id(stream: StreamId, sequence: u32) -> String {
+    match stream.order() {
+        Some(order) => format!("evt_{}{sequence:04}", order.to_string().trim_start_matches("ord_")),
+        None => format!("evt_{}_{:032x}{sequence:04}", stream.kind.0, stream.id),
+    }
 }
 
 /// `v1,` and the base64 HMAC-SHA256 of `id.timestamp.body`, by the bytes that the secret encodes.
@@ -347,13 +352,24 @@ fn client(pace: Pace) -> Result<reqwest::Client, reqwest::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::id::OrderId;
+    use crate::domain::stream::Kind;
 
     #[test]
     fn signatures_are_what_the_standard_webhooks_crate_expects() {
         let secret = "whsec_c2FuZGJveC1hLXdlYmhvb2stc2VjcmV0LTAwMDE=";
-        let (id, body) = (webhook_id(OrderId::from_u128(7), 3), b"{\"type\":\"order.succeeded\"}");
+        let (id, body) = (webhook_id(OrderId::from_u128(7).into(), 3), b"{\"type\":\"order.succeeded\"}");
         let now = clock::now().0 / 1_000;
         let oracle = standardwebhooks::Webhook::new(secret).unwrap();
         assert_eq!(sign(secret, &id, now, body).unwrap(), oracle.sign(&id, now, body).unwrap());
+    }
+
+    /// They are told to receivers, so they never change.
+    #[test]
+    fn ids_are_of_the_stream_and_its_sequence() {
+        let order = OrderId::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
+        assert_eq!(webhook_id(order.into(), 7), "evt_01J0000000E0080000000000010007");
+        let other = StreamId { kind: Kind(200), id: 7 };
+        assert_eq!(webhook_id(other, 12_345), "evt_200_0000000000000000000000000000000712345");
     }
 }

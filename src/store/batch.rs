@@ -176,11 +176,12 @@ lines! {
         amount_minor: i64,
     }
     struct OutboxLine in "outbox", Verb::Insert("") => {
-        order_id: Uuid,
+        kind: i64,
+        id: Uuid,
         sequence: i64,
-        kind: &'static str,
+        webhook_kind: &'static str,
         at: i64,
-        /// Never later than now, though its order's last instant may lie ahead.
+        /// Never later than now, though its stream's last instant may lie ahead.
         next_at: i64,
         platform_id: i64,
         url: Arc<str>,
@@ -188,12 +189,14 @@ lines! {
         body: Arc<[u8]>,
     }
     struct DeliveredLine in "outbox", Verb::Delete => {
-        order_id: Uuid,
+        kind: i64,
+        id: Uuid,
         sequence: i64,
     }
     /// A webhook that is tried again, or never.
-    struct UndeliveredLine in "outbox", Verb::Update { keys: 2 } => {
-        order_id: Uuid,
+    struct UndeliveredLine in "outbox", Verb::Update { keys: 3 } => {
+        kind: i64,
+        id: Uuid,
         sequence: i64,
         tries: i64,
         next_at: Option<i64>,
@@ -324,9 +327,10 @@ impl Batch {
         }
         self.answers.extend(unit.claim.as_deref().map(|claim| AnswerLine::of(claim, None)));
         self.outbox.extend(unit.webhooks.iter().map(|webhook| OutboxLine {
-            order_id: id,
+            kind,
+            id,
             sequence: i64::from(webhook.sequence),
-            kind: webhook.kind.name(),
+            webhook_kind: webhook.kind.name(),
             at: webhook.at.0,
             next_at: webhook.at.min(unit.decided_at).0,
             platform_id: i64::from(webhook.platform.0),
@@ -424,16 +428,21 @@ impl Batch {
     }
 
     fn take_delivery(&mut self, delivery: &Delivery) {
-        let (order, sequence, tries, next_at, why) = match delivery {
-            Delivery::Delivered { order, sequence } => {
-                self.delivered.push(DeliveredLine { order_id: key(*order), sequence: i64::from(*sequence) });
+        let (stream, sequence, tries, next_at, why) = match delivery {
+            Delivery::Delivered { stream, sequence } => {
+                let (kind, id) = stream_key(*stream);
+                self.delivered.push(DeliveredLine { kind, id, sequence: i64::from(*sequence) });
                 return;
             }
-            Delivery::Failed { order, sequence, tries, next_at, why } => (order, sequence, tries, Some(next_at.0), why),
-            Delivery::Dead { order, sequence, tries, why } => (order, sequence, tries, None, why),
+            Delivery::Failed { stream, sequence, tries, next_at, why } => {
+                (stream, sequence, tries, Some(next_at.0), why)
+            }
+            Delivery::Dead { stream, sequence, tries, why } => (stream, sequence, tries, None, why),
         };
+        let (kind, id) = stream_key(*stream);
         self.undelivered.push(UndeliveredLine {
-            order_id: key(*order),
+            kind,
+            id,
             sequence: i64::from(*sequence),
             tries: i64::from(*tries),
             next_at,
@@ -464,13 +473,13 @@ impl Batch {
         self.new.retain(|row| !losers.contains(&(row.kind, row.id)));
         self.journal.retain(|row| !losers.contains(&(row.kind, row.id)));
         self.lines.retain(|row| !losers.contains(&(row.kind, row.id)));
+        self.outbox.retain(|row| !losers.contains(&(row.kind, row.id)));
         self.messages.retain(|row| !losers.contains(&(row.from_kind, row.from_id)));
         self.taken.retain(|row| !losers.contains(&(row.to_kind, row.to_id)));
         self.orders.retain(|row| !orders.contains(&row.id));
         self.payers.retain(|row| !orders.contains(&row.order_id));
         self.attempts.retain(|row| !orders.contains(&row.order_id));
         self.captures.retain(|row| !orders.contains(&row.order_id));
-        self.outbox.retain(|row| !orders.contains(&row.order_id));
         self.answers.retain(|row| !orders.contains(&row.order_id));
     }
 
@@ -518,11 +527,11 @@ impl Batch {
         self.payers.sort_by_key(|row| (row.order_id, row.ordinal));
         self.attempts.sort_by_key(|row| (row.order_id, row.ordinal));
         self.captures.sort_by(|a, b| (a.channel, &a.account, &a.reference).cmp(&(b.channel, &b.account, &b.reference)));
-        self.outbox.sort_by_key(|row| (row.order_id, row.sequence));
+        self.outbox.sort_by_key(|row| (row.kind, row.id, row.sequence));
         self.messages.sort_by_key(|row| (row.to_kind, row.to_id, row.from_kind, row.from_id, row.number));
         self.taken.sort_by_key(|row| (row.to_kind, row.to_id, row.from_kind, row.from_id, row.number));
-        self.delivered.sort_by_key(|row| (row.order_id, row.sequence));
-        self.undelivered.sort_by_key(|row| (row.order_id, row.sequence));
+        self.delivered.sort_by_key(|row| (row.kind, row.id, row.sequence));
+        self.undelivered.sort_by_key(|row| (row.kind, row.id, row.sequence));
         // The last answer given under a key is the one that stands.
         self.answers.reverse();
         self.answers.sort_by(|a, b| (a.platform_id, &a.key).cmp(&(b.platform_id, &b.key)));

@@ -234,8 +234,8 @@ pub fn last_key<K: Copy, T>(page: &[Seen<K, T>]) -> Option<K> {
     page.iter().rev().find_map(|row| row.key)
 }
 
-/// Where a webhook stands among those that are due: when, of which order, and its sequence.
-pub type OutboxPlace = (Instant, OrderId, u32);
+/// Where a webhook stands among those that are due: when, of which stream, and its sequence.
+pub type OutboxPlace = (Instant, StreamId, u32);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredInboxRow {
@@ -246,11 +246,11 @@ pub struct StoredInboxRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
     Delivered {
-        order: OrderId,
+        stream: StreamId,
         sequence: u32,
     },
     Failed {
-        order: OrderId,
+        stream: StreamId,
         sequence: u32,
         tries: u32,
         next_at: Instant,
@@ -258,7 +258,7 @@ pub enum Delivery {
     },
     /// No more tries; kept until it is replayed.
     Dead {
-        order: OrderId,
+        stream: StreamId,
         sequence: u32,
         tries: u32,
         why: Box<str>,
@@ -362,7 +362,7 @@ pub struct KeyRow {
 /// A webhook as the dispatcher needs it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OutboxItem {
-    pub order_id: OrderId,
+    pub stream: StreamId,
     pub row: OutboxRow,
     pub tries: u32,
     pub next_at: Instant,
@@ -373,16 +373,16 @@ pub struct OutboxItem {
 /// Without the secret.
 impl fmt::Debug for OutboxItem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (order_id, row, tries, next_at) = (&self.order_id, &self.row, &self.tries, &self.next_at);
+        let (stream, row, tries, next_at) = (&self.stream, &self.row, &self.tries, &self.next_at);
         let mut shown = f.debug_struct("OutboxItem");
-        shown.field("order_id", order_id).field("row", row).field("tries", tries).field("next_at", next_at);
+        shown.field("stream", stream).field("row", row).field("tries", tries).field("next_at", next_at);
         shown.finish_non_exhaustive()
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    pub order: OrderId,
+    pub stream: StreamId,
     pub sequence: u32,
     pub kind: WebhookKind,
     pub at: Instant,
@@ -619,23 +619,23 @@ pub trait Store: Send + Sync + 'static {
     fn forget_last_channels(&self, before: Instant, limit: u32) -> Reply<'_, u64>;
 
     // --- webhooks ------------------------------------------------------------------------------------------
-    /// Undelivered webhooks that are due at `now`, oldest first, after the place `after` (next_at, order, sequence).
+    /// Undelivered webhooks that are due at `now`, oldest first, after the place `after` (next_at, stream, sequence).
     fn outbox<'a>(
         &'a self,
         now: Instant,
         after: Option<OutboxPlace>,
         limit: u32,
     ) -> Reply<'a, Vec<Seen<OutboxPlace, OutboxItem>>>;
-    /// By order and sequence, after the place `after`.
+    /// By stream and sequence, after the place `after`.
     fn dead_letters(
         &self,
-        after: Option<(OrderId, u32)>,
+        after: Option<(StreamId, u32)>,
         limit: u32,
-    ) -> Reply<'_, Vec<Seen<(OrderId, u32), DeadLetter>>>;
-    /// Makes dead letters due again; how many. `order` none: all of them.
-    fn replay(&self, order: Option<OrderId>, now: Instant) -> Reply<'_, u64>;
-    /// Erases dead letters whose facts are older than `before`; how many. `order` none: of all orders.
-    fn erase_dead_letters(&self, order: Option<OrderId>, before: Instant) -> Reply<'_, u64>;
+    ) -> Reply<'_, Vec<Seen<(StreamId, u32), DeadLetter>>>;
+    /// Makes dead letters due again; how many. `stream` none: all of them.
+    fn replay(&self, stream: Option<StreamId>, now: Instant) -> Reply<'_, u64>;
+    /// Erases dead letters whose facts are older than `before`; how many. `stream` none: of all streams.
+    fn erase_dead_letters(&self, stream: Option<StreamId>, before: Instant) -> Reply<'_, u64>;
 
     /// Makes what is due after `now` due so much earlier; how many. A clock that ran ahead put it off by as much.
     fn hasten_outbox(&self, by_ms: i64, now: Instant) -> Reply<'_, u64>;

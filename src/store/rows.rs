@@ -466,22 +466,24 @@ impl Readable for KeyColumns {
 #[derive(Debug, FromRow)]
 pub struct OutboxKey {
     next_at: i64,
-    order_id: Uuid,
+    kind: i64,
+    id: Uuid,
     sequence: i64,
 }
 
 impl Readable for OutboxKey {
     type Value = OutboxPlace;
     fn read(self) -> Result<OutboxPlace, StoreError> {
-        Ok((Instant(self.next_at), order_id(self.order_id), narrow(self.sequence, "sequence")?))
+        Ok((Instant(self.next_at), stream(self.kind, self.id)?, narrow(self.sequence, "sequence")?))
     }
 }
 
 #[derive(FromRow)]
 pub struct OutboxColumns {
-    order_id: Uuid,
+    kind: i64,
+    id: Uuid,
     sequence: i64,
-    kind: String,
+    webhook_kind: String,
     at: i64,
     tries: i64,
     next_at: i64,
@@ -497,9 +499,9 @@ impl Readable for OutboxColumns {
     type Value = OutboxItem;
     fn read(self) -> Result<OutboxItem, StoreError> {
         Ok(OutboxItem {
-            order_id: order_id(self.order_id),
+            stream: stream(self.kind, self.id)?,
             row: OutboxRow {
-                kind: webhook_kind(&self.kind)?,
+                kind: webhook_kind(&self.webhook_kind)?,
                 sequence: narrow(self.sequence, "sequence")?,
                 at: Instant(self.at),
                 platform: PlatformId(narrow(self.platform_id, "platform number")?),
@@ -516,22 +518,24 @@ impl Readable for OutboxColumns {
 
 #[derive(Debug, FromRow)]
 pub struct DeadLetterKey {
-    order_id: Uuid,
+    kind: i64,
+    id: Uuid,
     sequence: i64,
 }
 
 impl Readable for DeadLetterKey {
-    type Value = (OrderId, u32);
-    fn read(self) -> Result<(OrderId, u32), StoreError> {
-        Ok((order_id(self.order_id), narrow(self.sequence, "sequence")?))
+    type Value = (StreamId, u32);
+    fn read(self) -> Result<(StreamId, u32), StoreError> {
+        Ok((stream(self.kind, self.id)?, narrow(self.sequence, "sequence")?))
     }
 }
 
 #[derive(Debug, FromRow)]
 pub struct DeadLetterColumns {
-    order_id: Uuid,
+    kind: i64,
+    id: Uuid,
     sequence: i64,
-    kind: String,
+    webhook_kind: String,
     at: i64,
     tries: i64,
     why: String,
@@ -541,9 +545,9 @@ impl Readable for DeadLetterColumns {
     type Value = DeadLetter;
     fn read(self) -> Result<DeadLetter, StoreError> {
         Ok(DeadLetter {
-            order: order_id(self.order_id),
+            stream: stream(self.kind, self.id)?,
             sequence: narrow(self.sequence, "sequence")?,
-            kind: webhook_kind(&self.kind)?,
+            kind: webhook_kind(&self.webhook_kind)?,
             at: Instant(self.at),
             tries: narrow(self.tries, "number of tries")?,
             why: self.why,

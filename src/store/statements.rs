@@ -64,16 +64,17 @@ pub const LAST_CHANNELS: &str = "SELECT payer, channel, at FROM payer_channels W
 pub const FORGET_LAST_CHANNELS: &str = "DELETE FROM payer_channels WHERE payer IN \
      (SELECT payer FROM payer_channels WHERE at < $1 ORDER BY at LIMIT $2)";
 /// Outbox rows with all that their delivery needs; one whose platform is not there is seen all the same.
-pub const OUTBOX: &str = "SELECT x.order_id, x.sequence, x.kind, x.at, x.tries, x.next_at, x.platform_id, x.url, \
-     x.trace, x.body, f.webhook_secret FROM outbox x LEFT JOIN platforms f ON f.id = x.platform_id \
-     WHERE x.next_at <= $1 AND (x.next_at, x.order_id, x.sequence) > ($2, $3, $4) \
-     ORDER BY x.next_at, x.order_id, x.sequence LIMIT $5";
-pub const DEAD_LETTERS: &str = "SELECT order_id, sequence, kind, at, tries, why FROM outbox \
-     WHERE next_at IS NULL AND (order_id, sequence) > ($1, $2) ORDER BY order_id, sequence LIMIT $3";
+pub const OUTBOX: &str = "SELECT x.kind, x.id, x.sequence, x.webhook_kind, x.at, x.tries, x.next_at, \
+     x.platform_id, x.url, x.trace, x.body, f.webhook_secret FROM outbox x LEFT JOIN platforms f ON f.id = x.platform_id \
+     WHERE x.next_at <= $1 AND (x.next_at, x.kind, x.id, x.sequence) > ($2, $3, $4, $5) \
+     ORDER BY x.next_at, x.kind, x.id, x.sequence LIMIT $6";
+pub const DEAD_LETTERS: &str = "SELECT kind, id, sequence, webhook_kind, at, tries, why FROM outbox \
+     WHERE next_at IS NULL AND (kind, id, sequence) > ($1, $2, $3) ORDER BY kind, id, sequence LIMIT $4";
 pub const REPLAY: &str = "UPDATE outbox SET next_at = $1, tries = 0 WHERE next_at IS NULL";
-pub const REPLAY_ORDER: &str = "UPDATE outbox SET next_at = $1, tries = 0 WHERE next_at IS NULL AND order_id = $2";
+pub const REPLAY_STREAM: &str =
+    "UPDATE outbox SET next_at = $1, tries = 0 WHERE next_at IS NULL AND kind = $2 AND id = $3";
 pub const ERASE: &str = "DELETE FROM outbox WHERE next_at IS NULL AND at < $1";
-pub const ERASE_ORDER: &str = "DELETE FROM outbox WHERE next_at IS NULL AND at < $1 AND order_id = $2";
+pub const ERASE_STREAM: &str = "DELETE FROM outbox WHERE next_at IS NULL AND at < $1 AND kind = $2 AND id = $3";
 pub const HASTEN: &str = "UPDATE outbox SET next_at = next_at - $1 WHERE next_at > $2";
 pub const PLATFORM_BY_KEY: &str = "SELECT f.id AS platform_id, f.name, f.fee_bearer, f.webhook_secret, f.webhook_url \
      FROM keys k JOIN platforms f ON f.id = k.platform_id WHERE k.hash = $1 AND k.revoked_at IS NULL";
@@ -477,34 +478,36 @@ macro_rules! statements {
             after: Option<OutboxPlace>,
             limit: u32,
         ) -> Reply<'a, Vec<Seen<OutboxPlace, OutboxItem>>> {
-            let (next_at, id, sequence) = after.map_or((i64::MIN, Uuid::nil(), 0), |(next_at, id, sequence)| {
-                (next_at.0, key(id), i64::from(sequence))
-            });
-            let ask = query(OUTBOX).bind(now.0).bind(next_at).bind(id).bind(sequence);
+            let start = (i64::MIN, (0, Uuid::nil()), 0);
+            let (next_at, (kind, id), sequence) =
+                after.map_or(start, |(next_at, stream, sequence)| (next_at.0, stream_key(stream), i64::from(sequence)));
+            let ask = query(OUTBOX).bind(now.0).bind(next_at).bind(kind).bind(id).bind(sequence);
             self.each::<OutboxKey, OutboxColumns>(ask.bind(i64::from(limit)))
         }
 
         fn dead_letters(
             &self,
-            after: Option<(OrderId, u32)>,
+            after: Option<(StreamId, u32)>,
             limit: u32,
-        ) -> Reply<'_, Vec<Seen<(OrderId, u32), DeadLetter>>> {
-            let (id, sequence) = after.map_or((Uuid::nil(), -1), |(id, sequence)| (key(id), i64::from(sequence)));
-            let ask = query(DEAD_LETTERS).bind(id).bind(sequence);
+        ) -> Reply<'_, Vec<Seen<(StreamId, u32), DeadLetter>>> {
+            let start = ((0, Uuid::nil()), -1);
+            let ((kind, id), sequence) =
+                after.map_or(start, |(stream, sequence)| (stream_key(stream), i64::from(sequence)));
+            let ask = query(DEAD_LETTERS).bind(kind).bind(id).bind(sequence);
             self.each::<DeadLetterKey, DeadLetterColumns>(ask.bind(i64::from(limit)))
         }
 
-        fn replay(&self, order: Option<OrderId>, now: Instant) -> Reply<'_, u64> {
-            self.change(match order {
+        fn replay(&self, stream: Option<StreamId>, now: Instant) -> Reply<'_, u64> {
+            self.change(match stream.map(stream_key) {
                 None => query(REPLAY).bind(now.0),
-                Some(order) => query(REPLAY_ORDER).bind(now.0).bind(key(order)),
+                Some((kind, id)) => query(REPLAY_STREAM).bind(now.0).bind(kind).bind(id),
             })
         }
 
-        fn erase_dead_letters(&self, order: Option<OrderId>, before: Instant) -> Reply<'_, u64> {
-            self.change(match order {
+        fn erase_dead_letters(&self, stream: Option<StreamId>, before: Instant) -> Reply<'_, u64> {
+            self.change(match stream.map(stream_key) {
                 None => query(ERASE).bind(before.0),
-                Some(order) => query(ERASE_ORDER).bind(before.0).bind(key(order)),
+                Some((kind, id)) => query(ERASE_STREAM).bind(before.0).bind(kind).bind(id),
             })
         }
 

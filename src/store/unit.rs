@@ -69,8 +69,8 @@ impl Unit {
             },
             Unit::InboxDone { id } => Partition::from_low_bits(u128::from(id.unsigned_abs())),
             Unit::Delivery(
-                Delivery::Delivered { order, .. } | Delivery::Failed { order, .. } | Delivery::Dead { order, .. },
-            ) => order.partition(),
+                Delivery::Delivered { stream, .. } | Delivery::Failed { stream, .. } | Delivery::Dead { stream, .. },
+            ) => stream.partition(),
         }
     }
 }

@@ -39,7 +39,7 @@ async fn one_unreadable_outbox_row_stops_no_others(kind: Kind) {
     app.receiver.kinds_become(first, &["order.succeeded"], seconds(15)).await;
 
     let mut beside = Beside::of(&app.site).await;
-    let damaged = "INSERT INTO outbox (order_id, sequence, kind, at, next_at, platform_id, url, trace, body)";
+    let damaged = "INSERT INTO outbox (kind, id, sequence, webhook_kind, at, next_at, platform_id, url, trace, body)";
     let (nobody, trace, body) = match kind {
         Kind::Sqlite => ("x'00000000000000000000000000000001'", "zeroblob(16)", "x'7b7d'"),
         Kind::Postgres => {
@@ -49,12 +49,12 @@ async fn one_unreadable_outbox_row_stops_no_others(kind: Kind) {
     let url = app.receiver.url("platform-a");
     for sequence in [98, 99] {
         let unknown = format!(
-            "{damaged} SELECT id, {sequence}, 'order.teleported', 0, 0, platform_id, '{url}', {trace}, {body} FROM orders"
+            "{damaged} SELECT 1, id, {sequence}, 'order.teleported', 0, 0, platform_id, '{url}', {trace}, {body} FROM orders"
         );
         beside.run(&unknown).await;
     }
     beside
-        .run(&format!("{damaged} VALUES ({nobody}, 1, 'order.succeeded', 0, 0, 4711, '{url}', {trace}, {body})"))
+        .run(&format!("{damaged} VALUES (1, {nobody}, 1, 'order.succeeded', 0, 0, 4711, '{url}', {trace}, {body})"))
         .await;
 
     // The first try fails; only a look through the outbox finds it again.

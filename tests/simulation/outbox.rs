@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use tongbao::domain::event::WebhookKind;
-use tongbao::domain::id::{OrderId, PlatformId};
+use tongbao::domain::id::PlatformId;
+use tongbao::domain::stream::{Kind, StreamId};
 use tongbao::domain::time::Instant;
 use tongbao::engine::outbox::{Found, Key, Look, Outbox, Post, Rules};
 use tongbao::store::{Delivery, OutboxItem, OutboxPlace, OutboxRow, Seen, StoreError};
@@ -326,14 +327,14 @@ impl World {
         let many = if self.rules.room == AMPLE && busy != WELL { 200 } else { 40 };
         for _ in 0..1 + self.dice.below(many) {
             let host = if self.dice.happens(600) { busy } else { self.dice.below(HOSTS) };
-            let key = (OrderId::from_u128(self.truth.len() as u128), 1);
+            let key = (StreamId { kind: Kind::ORDER, id: self.truth.len() as u128 }, 1);
             let row = OutboxRow {
                 kind: WebhookKind::OrderSucceeded,
                 sequence: key.1,
                 at: self.now(),
                 platform: PlatformId(1),
                 url: format!("https://host-{host}.example/hook").into(),
-                trace: key.0.as_u128(),
+                trace: key.0.id,
                 body: body_of(key).into(),
             };
             let readable = host == WELL || !self.dice.happens(30);
@@ -355,9 +356,10 @@ impl World {
         let answer = match look {
             Look::Hasten { by_ms } => {
                 let done = self.store().map(|()| {
-                    let late = self.due.range((self.now().plus_ms(1), OrderId::from_u128(0), 0)..);
-                    for (next_at, order, sequence) in late.copied().collect::<Vec<_>>() {
-                        self.is_due((order, sequence), Some(next_at.plus_ms(-by_ms)));
+                    let first = StreamId { kind: Kind(0), id: 0 };
+                    let late = self.due.range((self.now().plus_ms(1), first, 0)..);
+                    for (next_at, stream, sequence) in late.copied().collect::<Vec<_>>() {
+                        self.is_due((stream, sequence), Some(next_at.plus_ms(-by_ms)));
                     }
                 });
                 What::Hastened { life, done }
@@ -381,7 +383,7 @@ impl World {
             let value = match row.readable {
                 false => Err(StoreError::Corrupt("damaged".to_owned())),
                 true => Ok(OutboxItem {
-                    order_id: place.1,
+                    stream: place.1,
                     row: row.row.clone(),
                     tries: row.tries,
                     next_at: place.0,
@@ -449,16 +451,16 @@ impl World {
             self.sights.insert(Sight::LostNote);
         } else {
             match delivery {
-                Delivery::Delivered { order, sequence } => {
-                    self.is_due((order, sequence), None);
-                    self.table.remove(&(order, sequence));
+                Delivery::Delivered { stream, sequence } => {
+                    self.is_due((stream, sequence), None);
+                    self.table.remove(&(stream, sequence));
                 }
-                Delivery::Failed { order, sequence, tries, next_at, .. } => {
-                    self.is_due((order, sequence), Some(next_at)).tries = tries;
+                Delivery::Failed { stream, sequence, tries, next_at, .. } => {
+                    self.is_due((stream, sequence), Some(next_at)).tries = tries;
                 }
-                Delivery::Dead { order, sequence, tries, .. } => {
+                Delivery::Dead { stream, sequence, tries, .. } => {
                     self.sights.insert(Sight::DeadLetter);
-                    self.is_due((order, sequence), None).tries = tries;
+                    self.is_due((stream, sequence), None).tries = tries;
                 }
             }
         }
@@ -468,6 +470,6 @@ impl World {
 }
 
 /// What is told of a webhook, which is the same at every try.
-fn body_of((order, sequence): Key) -> Vec<u8> {
-    format!("{order} {sequence}").into_bytes()
+fn body_of((stream, sequence): Key) -> Vec<u8> {
+    format!("{stream} {sequence}").into_bytes()
 }

@@ -350,7 +350,8 @@ impl Parked for Door {
 
 impl Outbox for Port {
     fn written(&self, letter: Letter) {
-        let Letter { order, row } = letter;
+        let Letter { stream, row } = letter;
+        let order = stream.order().expect("only orders tell their platforms something");
         auditor::posted(&self.0.scene.store(), order, &row);
         lock(&self.0.posted).push((order, row.sequence));
     }

@@ -13,6 +13,7 @@ use tongbao::domain::ledger::Entry;
 use tongbao::domain::order::Order;
 use tongbao::domain::partition::LaneId;
 use tongbao::domain::step;
+use tongbao::domain::stream::StreamId;
 use tongbao::domain::time::Instant;
 use tongbao::store::{
     Committed, Delivery, Due, Frozen, InboxReason, InboxRow, LaneRow, NextActionChange, OutboxRow, Row as UnitRow,
@@ -221,10 +222,11 @@ impl Store {
     }
 
     fn delivered(&mut self, delivery: &Delivery) {
+        let order = |stream: &StreamId| stream.order().expect("only orders tell their platforms something");
         match delivery {
-            Delivery::Delivered { order, sequence } => drop(self.outbox.remove(&(*order, *sequence))),
-            Delivery::Failed { order, sequence, tries, next_at, .. } => {
-                if let Some(posted) = self.outbox.get_mut(&(*order, *sequence)) {
+            Delivery::Delivered { stream, sequence } => drop(self.outbox.remove(&(order(stream), *sequence))),
+            Delivery::Failed { stream, sequence, tries, next_at, .. } => {
+                if let Some(posted) = self.outbox.get_mut(&(order(stream), *sequence)) {
                     (posted.tries, posted.next_at) = (*tries, *next_at);
                 }
             }

@@ -341,13 +341,19 @@ impl World {
         let is_refused = self.dice.happens(self.weather.webhook_refused);
         let delivery = if is_refused {
             let next_at = self.agenda.now.plus_ms(self.dice.between((SECOND, HOUR)));
-            Delivery::Failed { order, sequence, tries: posted.tries + 1, next_at, why: "answered 500".into() }
+            Delivery::Failed {
+                stream: order.into(),
+                sequence,
+                tries: posted.tries + 1,
+                next_at,
+                why: "answered 500".into(),
+            }
         } else {
             if posted.tries > 0 {
                 sights::note(Sight::WebhookRepeated);
             }
             self.received.insert(key);
-            Delivery::Delivered { order, sequence }
+            Delivery::Delivered { stream: order.into(), sequence }
         };
         let (port, ship) = (Port(life.ship.clone()), life.ship.clone());
         life.crew.add(Box::pin(async move {

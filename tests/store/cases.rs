@@ -641,38 +641,39 @@ pub async fn webhooks_live_and_die_in_the_outbox(mut book: Book) {
     let items = whole(book.store.outbox(now, None, 10).await.unwrap()).unwrap();
     assert_eq!(items.len(), 1);
     let item = &items[0];
-    assert_eq!((item.order_id, item.row.sequence, item.row.kind), (order.id, 1, WebhookKind::OrderSucceeded));
+    assert_eq!((item.stream, item.row.sequence, item.row.kind), (order.id.into(), 1, WebhookKind::OrderSucceeded));
     assert_eq!((item.row.at, item.tries, item.next_at), (now, 0, now));
     assert_eq!((&item.row, item.row.platform), (&steps[3].webhooks[0], platform_id));
     assert_eq!(*item.secret, *platform("shop").webhook_secret);
     assert_eq!(book.store.outbox_size().await.unwrap(), 1);
 
     let later = now.plus_ms(60_000);
-    let failed = Delivery::Failed { order: order.id, sequence: 1, tries: 1, next_at: later, why: "status 500".into() };
+    let failed =
+        Delivery::Failed { stream: order.id.into(), sequence: 1, tries: 1, next_at: later, why: "status 500".into() };
     book.commit(vec![Unit::Delivery(failed)]).await.unwrap();
     assert_eq!(whole(book.store.outbox(now, None, 10).await.unwrap()).unwrap(), []);
     let items = whole(book.store.outbox(later, None, 10).await.unwrap()).unwrap();
     assert_eq!((items[0].tries, items[0].next_at, &items[0].row), (1, later, &item.row), "byte for byte");
 
-    let dead = Delivery::Dead { order: order.id, sequence: 1, tries: 2, why: "gave up".into() };
+    let dead = Delivery::Dead { stream: order.id.into(), sequence: 1, tries: 2, why: "gave up".into() };
     book.commit(vec![Unit::Delivery(dead)]).await.unwrap();
     assert_eq!(whole(book.store.outbox(Instant(i64::MAX), None, 10).await.unwrap()).unwrap(), []);
     let letters = whole(book.store.dead_letters(None, 10).await.unwrap()).unwrap();
     assert_eq!(letters.len(), 1);
-    assert_eq!((letters[0].order, letters[0].sequence, letters[0].tries), (order.id, 1, 2));
+    assert_eq!((letters[0].stream, letters[0].sequence, letters[0].tries), (order.id.into(), 1, 2));
     assert_eq!((letters[0].kind, letters[0].at, letters[0].why.as_str()), (item.row.kind, now, "gave up"));
     assert_eq!(book.store.outbox_size().await.unwrap(), 1);
 
-    assert_eq!(book.store.replay(Some(units::new_id()), later).await.unwrap(), 0);
-    assert_eq!(book.store.replay(Some(order.id), later).await.unwrap(), 1);
+    assert_eq!(book.store.replay(Some(units::new_id().into()), later).await.unwrap(), 0);
+    assert_eq!(book.store.replay(Some(order.id.into()), later).await.unwrap(), 1);
     assert_eq!(book.store.replay(None, later).await.unwrap(), 0, "only dead letters are replayed");
     let items = whole(book.store.outbox(later, None, 10).await.unwrap()).unwrap();
     assert_eq!((items[0].tries, items[0].next_at), (0, later));
 
-    book.commit(vec![Unit::Delivery(Delivery::Delivered { order: order.id, sequence: 1 })]).await.unwrap();
+    book.commit(vec![Unit::Delivery(Delivery::Delivered { stream: order.id.into(), sequence: 1 })]).await.unwrap();
     assert_eq!(book.store.outbox_size().await.unwrap(), 0);
     // What is delivered already is no fault.
-    book.commit(vec![Unit::Delivery(Delivery::Delivered { order: order.id, sequence: 1 })]).await.unwrap();
+    book.commit(vec![Unit::Delivery(Delivery::Delivered { stream: order.id.into(), sequence: 1 })]).await.unwrap();
 }
 
 pub async fn dead_letters_are_erased(mut book: Book) {
@@ -684,14 +685,14 @@ pub async fn dead_letters_are_erased(mut book: Book) {
     }
     let at = orders[0].last_at;
     let dead = |order: &Order| {
-        Unit::Delivery(Delivery::Dead { order: order.id, sequence: 1, tries: 12, why: "gave up".into() })
+        Unit::Delivery(Delivery::Dead { stream: order.id.into(), sequence: 1, tries: 12, why: "gave up".into() })
     };
     book.commit(orders[..3].iter().map(dead).collect()).await.unwrap();
     let erase = async |order, before| book.store.erase_dead_letters(order, before).await.unwrap();
     assert_eq!(erase(None, at).await, 0, "none is older");
-    assert_eq!(erase(Some(orders[3].id), Instant(i64::MAX)).await, 0, "what is still to be delivered stays");
-    assert_eq!(erase(Some(orders[0].id), at).await, 0);
-    assert_eq!(erase(Some(orders[0].id), Instant(i64::MAX)).await, 1);
+    assert_eq!(erase(Some(orders[3].id.into()), Instant(i64::MAX)).await, 0, "what is still to be delivered stays");
+    assert_eq!(erase(Some(orders[0].id.into()), at).await, 0);
+    assert_eq!(erase(Some(orders[0].id.into()), Instant(i64::MAX)).await, 1);
     assert_eq!(erase(None, at.plus_ms(1)).await, 2);
     assert_eq!(book.store.outbox_size().await.unwrap(), 1);
     assert_eq!(whole(book.store.dead_letters(None, 10).await.unwrap()).unwrap(), []);
@@ -717,7 +718,7 @@ pub async fn the_outbox_turns_pages(mut book: Book) {
     let created: Vec<OrderUnit> = (0..7).map(|n| new_order(platform_id, &format!("order-{n}"))).collect();
     let submitted: Vec<OrderUnit> = created.iter().map(|unit| submit(&unit.order)).collect();
     let paid: Vec<OrderUnit> = submitted.iter().map(|unit| paid(&unit.order, &unit.id.to_string())).collect();
-    let ids: Vec<OrderId> = created.iter().map(|unit| unit.id).collect();
+    let ids: Vec<StreamId> = created.iter().map(|unit| unit.id.into()).collect();
     for steps in [created, submitted, paid] {
         book.write(steps).await;
     }
@@ -726,9 +727,9 @@ pub async fn the_outbox_turns_pages(mut book: Book) {
     loop {
         let page = whole(book.store.outbox(Instant(i64::MAX), after, 3).await.unwrap()).unwrap();
         assert!(page.len() <= 3);
-        seen.extend(page.iter().map(|item| item.order_id));
+        seen.extend(page.iter().map(|item| item.stream));
         let Some(last) = page.last() else { break };
-        after = Some((last.next_at, last.order_id, last.row.sequence));
+        after = Some((last.next_at, last.stream, last.row.sequence));
     }
     assert_eq!(seen, ids);
 }
@@ -927,7 +928,7 @@ pub async fn a_group_of_two_thousand_units_is_one_commit(mut book: Book) {
     let created: Vec<OrderUnit> = (0..2_000).map(|n| new_order(SHOP, &format!("order-{n}"))).collect();
     let submitted: Vec<OrderUnit> = created.iter().map(|unit| submit(&unit.order)).collect();
     let paid: Vec<OrderUnit> = submitted.iter().map(|unit| paid(&unit.order, &unit.id.to_string())).collect();
-    let delivered = created.iter().map(|unit| Delivery::Delivered { order: unit.id, sequence: 1 });
+    let delivered = created.iter().map(|unit| Delivery::Delivered { stream: unit.id.into(), sequence: 1 });
     let delivered: Vec<Unit> = delivered.map(Unit::Delivery).collect();
     let last: Vec<_> = paid.iter().map(|unit| unit.order.clone()).collect();
     book.write(created).await;

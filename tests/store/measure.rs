@@ -66,7 +66,7 @@ async fn measure(store: &dyn Store) {
             units::paid(order, &order.number(&order.attempts[0]).to_string())
         });
         let delivered: Vec<Vec<Unit>> = each(groups, units, |group, unit| {
-            Unit::Delivery(Delivery::Delivered { order: created[group][unit].id, sequence: 1 })
+            Unit::Delivery(Delivery::Delivered { stream: created[group][unit].id.into(), sequence: 1 })
         });
         let mut spent = Duration::ZERO;
         for (what, steps) in [("created", created), ("submitted", submitted), ("succeeded", succeeded)] {

@@ -9,7 +9,7 @@ use super::report::{BalanceLine, Report, SuspenseLine, Totals, money};
 use crate::domain::id::OrderId;
 use crate::domain::ledger::LedgerAccount;
 use crate::domain::order::{Attempt, Order, Purpose, RefundStage, State, SuspenseReason, Wish};
-use crate::domain::stream::Kind;
+use crate::domain::stream::{Kind, StreamId};
 use crate::domain::time::Instant;
 use crate::engine::inbox::read_kept;
 use crate::store::{ChannelTotal, Due, InboxReason, Places, Store, StoreError, last_key};
@@ -101,13 +101,13 @@ pub async fn examine_orders(
 /// Reads everything that waits and every platform: a row that a running server passes over is a fault here.
 pub async fn examine_rows(reading: Reading<'_>, report: &mut Report) -> Result<(), StoreError> {
     let store = reading.store;
-    let webhook = |(order, sequence): (OrderId, u32)| format!("{sequence} of {order}");
+    let webhook = |(stream, sequence): (StreamId, u32)| format!("{sequence} of {stream}");
     let mut after = None;
     loop {
         let page = store.outbox(Instant(i64::MAX), after, reading.page).await?;
         after = last_key(&page);
         for row in page {
-            let name = row.key.map(|(_, order, sequence)| webhook((order, sequence)));
+            let name = row.key.map(|(_, stream, sequence)| webhook((stream, sequence)));
             row.value.err().inspect(|error| report.unreadable_row("webhook", name, error));
         }
         if after.is_none() {

@@ -13,7 +13,7 @@ mod room;
 
 use std::collections::HashSet;
 
-use crate::domain::id::OrderId;
+use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 use crate::store::{Delivery, OutboxItem, OutboxPlace, OutboxRow, Seen, StoreError};
 use room::{Entrance, Room};
@@ -23,8 +23,8 @@ const LOOK_PAGES: u32 = 20;
 /// Webhooks in memory at once, waiting or under way (some 3 KiB each).
 pub const ROOM: usize = 8_192;
 
-/// A webhook: its order, and its place among the order's.
-pub type Key = (OrderId, u32);
+/// A webhook: its stream, and its place among the stream's.
+pub type Key = (StreamId, u32);
 
 /// What the outbox goes by.
 #[derive(Debug, Clone)]
@@ -50,12 +50,12 @@ pub struct Post {
 
 impl Post {
     /// A webhook that was just committed.
-    pub fn new(order: OrderId, row: OutboxRow) -> Self {
-        Post::again(order, row, 0)
+    pub fn new(stream: StreamId, row: OutboxRow) -> Self {
+        Post::again(stream, row, 0)
     }
 
-    fn again(order: OrderId, row: OutboxRow, tries: u32) -> Self {
-        Post { key: (order, row.sequence), host: host_of(&row.url), row, tries }
+    fn again(stream: StreamId, row: OutboxRow, tries: u32) -> Self {
+        Post { key: (stream, row.sequence), host: host_of(&row.url), row, tries }
     }
 }
 
@@ -198,14 +198,14 @@ impl Outbox {
             let item = match value {
                 Ok(item) => item,
                 Err(error) => {
-                    found.unreadable.push((key.map(|(_, order, sequence)| (order, sequence)), error));
+                    found.unreadable.push((key.map(|(_, stream, sequence)| (stream, sequence)), error));
                     self.looked_to = key.or(self.looked_to);
                     continue;
                 }
             };
-            let OutboxItem { order_id, row, tries, next_at, secret } = item;
-            let post = Post::again(order_id, row, tries);
-            let place = (next_at, order_id, post.key.1);
+            let OutboxItem { stream, row, tries, next_at, secret } = item;
+            let post = Post::again(stream, row, tries);
+            let place = (next_at, stream, post.key.1);
             if !self.lately.has(&post.key) {
                 match self.room.enter(post.key, &post.host) {
                     Entrance::Free => found.posts.push((post, secret)),
@@ -233,18 +233,18 @@ impl Rules {
         now: Instant,
         jitter: impl FnOnce(u64) -> u64,
     ) -> Delivery {
-        let ((order, sequence), tries) = (post.key, post.tries + 1);
+        let ((stream, sequence), tries) = (post.key, post.tries + 1);
         let why = match sent {
-            Ok(()) => return Delivery::Delivered { order, sequence },
+            Ok(()) => return Delivery::Delivered { stream, sequence },
             Err(why) => why.into(),
         };
         match self.retry_ms.get(post.tries as usize) {
             Some(gap_ms) => {
                 let gap_ms = gap_ms.saturating_add(jitter(*gap_ms));
                 let next_at = now.plus_ms(i64::try_from(gap_ms).unwrap_or(i64::MAX));
-                Delivery::Failed { order, sequence, tries, next_at, why }
+                Delivery::Failed { stream, sequence, tries, next_at, why }
             }
-            None => Delivery::Dead { order, sequence, tries, why },
+            None => Delivery::Dead { stream, sequence, tries, why },
         }
     }
 }

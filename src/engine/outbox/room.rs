@@ -71,10 +71,10 @@ impl Room {
 mod tests {
     use super::super::ROOM;
     use super::*;
-    use crate::domain::id::OrderId;
+    use crate::domain::stream::{Kind, StreamId};
 
     fn key(host: usize, number: usize) -> Key {
-        (OrderId::from_u128((host * 1_000_000 + number) as u128), 1)
+        (StreamId { kind: Kind(200), id: (host * 1_000_000 + number) as u128 }, 1)
     }
 
     /// How many of 10,000 webhooks of a host get in.

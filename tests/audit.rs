@@ -19,7 +19,7 @@ use tongbao::domain::id::{Account, AttemptNumber, Incarnation, OrderId, Platform
 use tongbao::domain::journal::{Salt, Title};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
-use tongbao::domain::partition::LaneId;
+use tongbao::domain::partition::{LaneId, Partition};
 use tongbao::domain::request::Request;
 use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
@@ -33,7 +33,7 @@ use tongbao::store::{
 const START: Instant = Instant(1_760_000_000_000);
 const AMOUNT: i64 = 20_000;
 const PAYABLE: i64 = 20_060;
-/// The fixture's orders, by the last digit of their ids.
+/// The fixture's orders, by the last digit of their ids before their partitions.
 const PAID: u8 = 1;
 const SHORT: u8 = 2;
 const OPEN: u8 = 3;
@@ -94,7 +94,8 @@ impl Writing<'_> {
     async fn submitted(&mut self, digit: u8) -> Order {
         let expires_at = START.plus_ms(3_600_000);
         let facts = Created {
-            id: OrderId::from_u128(u128::from(digit)),
+            id: OrderId::from_u128(u128::from(digit) << Partition::BITS)
+                .within(PlatformId(1).partition_of(&format!("m{digit}"))),
             platform: PlatformId(1),
             currency: Currency::parse("CNY").unwrap(),
             amount_minor: AMOUNT,
@@ -335,7 +336,7 @@ async fn totals(shown: Data<Shown>) -> HttpResponse {
 
 async fn order(shown: Data<Shown>, number: web::Path<String>) -> HttpResponse {
     let number: AttemptNumber = number.parse().unwrap();
-    let digit = (number.order.as_u128() & 15) as usize;
+    let digit = (number.order.as_u128() >> Partition::BITS & 15) as usize;
     let (captured, refunded) = shown[digit - 1];
     HttpResponse::Ok().json(json!({
         "asked_minor": PAYABLE, "captured_minor": captured, "refunded_minor": refunded,

@@ -18,7 +18,7 @@ use tongbao::domain::id::{Incarnation, OrderId, PlatformId};
 use tongbao::domain::journal::{Salt, Title};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
-use tongbao::domain::partition::LaneId;
+use tongbao::domain::partition::{LaneId, Partition};
 use tongbao::domain::request::Request;
 use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
@@ -32,8 +32,10 @@ const GROUP: usize = 1_000;
 
 /// An order that was created and cancelled at `at`, and whose webhook nobody took yet.
 fn cancelled(number: u32, at: Instant, webhook_url: &str) -> StepUnit {
+    let name = format!("backlog-{number}");
+    let partition = PlatformId(1).partition_of(&name);
     let created = Created {
-        id: OrderId::from_u128(u128::from(number)),
+        id: OrderId::from_u128(u128::from(number) << Partition::BITS).within(partition),
         platform: PlatformId(1),
         currency: Currency::parse("CNY").expect("a currency"),
         amount_minor: 20_000,
@@ -72,7 +74,7 @@ fn cancelled(number: u32, at: Instant, webhook_url: &str) -> StepUnit {
         | Write::WipeNextAction => None,
     };
     let request = Request {
-        merchant_order_id: format!("backlog-{number}").into(),
+        merchant_order_id: name.into(),
         webhook_url: Some(webhook_url.into()),
         asked: asked::tea("200.00"),
         payer: None,

@@ -314,6 +314,9 @@ impl Batch {
         if unit.expected_version.checked_add(1) != Some(unit.version) {
             return Err(contradiction("skips a version"));
         }
+        if !unit.is_in_place() {
+            return Err(contradiction("lies in another partition than its name"));
+        }
         let is_named = unit.rows.iter().any(|row| match row {
             Row::Order(_) => true,
             Row::Payer(_) | Row::Attempt(_) | Row::Capture(_) | Row::PaidBy(_) => false,

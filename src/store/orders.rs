@@ -3,6 +3,7 @@
 use super::StoreError;
 use super::unit::{AttemptRow, CaptureRow, Head, NextActionChange, OrderRow, UniqueName};
 use crate::domain::order::Order;
+use crate::domain::partition::Partition;
 use crate::domain::request::Request;
 use crate::domain::time::Instant;
 
@@ -28,6 +29,11 @@ impl Head {
 impl UniqueName {
     pub fn of(order: &Order, request: &Request) -> Self {
         UniqueName { platform: order.platform, merchant_order_id: request.merchant_order_id.clone() }
+    }
+
+    /// Where two that want this name meet.
+    pub fn partition(&self) -> Partition {
+        self.platform.partition_of(&self.merchant_order_id)
     }
 }
 

@@ -103,6 +103,13 @@ pub struct StepUnit {
     pub claim: Option<Box<Claim>>,
 }
 
+impl StepUnit {
+    /// Whether the stream may have its name: in another partition another lane could give the name once more.
+    pub fn is_in_place(&self) -> bool {
+        self.name.as_ref().is_none_or(|name| name.partition() == self.stream.partition())
+    }
+}
+
 /// The part of a stream that changes with every step.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Head {

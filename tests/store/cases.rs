@@ -290,8 +290,11 @@ pub async fn another_version_rolls_the_whole_group_back(mut book: Book) {
 pub async fn an_order_that_is_there_is_not_made_again(mut book: Book) {
     let unit = new_order(SHOP, "one");
     let mut twin = again(&unit);
+    // Another name of the same partition.
+    let mut names = (0..).map(|number| format!("another-{number}"));
+    let name = names.find(|name| SHOP.partition_of(name) == unit.id.partition()).expect("there are many");
     if let Some(request) = &mut twin.request {
-        request.merchant_order_id = "another".into();
+        request.merchant_order_id = name.into();
     }
     book.write(vec![unit]).await;
     let before = book.picture().await;
@@ -341,7 +344,8 @@ pub async fn a_unit_that_contradicts_itself_is_corrupt(mut book: Book) {
     without_name.name = None;
     let mut skipping = new_order(SHOP, "four").step();
     skipping.version += 1;
-    for unit in [without_request, with_request.step(), without_name, skipping] {
+    let astray = units::misplaced(SHOP, "five").step();
+    for unit in [without_request, with_request.step(), without_name, skipping, astray] {
         assert_eq!(kind(book.commit(vec![Unit::Step(Box::new(unit))]).await), "corrupt");
     }
     assert_eq!(whole(book.store.scan(None, 10).await.unwrap()).unwrap(), []);
@@ -711,6 +715,38 @@ pub async fn a_webhook_of_a_fact_ahead_is_due_now(mut book: Book) {
     }
     let items = whole(book.store.outbox(decided_at, None, 10).await.unwrap()).unwrap();
     assert_eq!(items.iter().map(|item| (item.next_at, item.row.at)).collect::<Vec<_>>(), [(decided_at, at)]);
+}
+
+/// Two streams of one id and one sequence.
+pub async fn webhooks_of_streams_of_two_kinds_are_kept_apart(mut book: Book) {
+    let platform_id = book.store.add_platform(&platform("shop")).await.unwrap();
+    let steps = book.pay(new_order(platform_id, "order-1"), "T-1").await;
+    let (order, row) = (&steps[3].order, steps[3].webhooks[0].clone());
+    let (one, other) = (StreamId::from(order.id), StreamId { kind: TOY, id: order.id.as_u128() });
+    book.commit(vec![step(StepUnit { webhooks: vec![row.clone()], ..toy(other.id, 1) })]).await.unwrap();
+    let store = book.store.clone();
+    let due = async || {
+        let items = whole(store.outbox(Instant(i64::MAX), None, 10).await.unwrap()).unwrap();
+        items.into_iter().map(|item| (item.stream, item.tries)).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(due().await, [(one, 0), (other, 0)].into());
+    let dead = |stream| Unit::Delivery(Delivery::Dead { stream, sequence: 1, tries: 12, why: "gave up".into() });
+    book.commit(vec![dead(other)]).await.unwrap();
+    assert_eq!(due().await, [(one, 0)].into());
+    book.commit(vec![dead(one)]).await.unwrap();
+    let mut after = None;
+    for stream in [one, other] {
+        let letter = whole(store.dead_letters(after, 1).await.unwrap()).unwrap().remove(0);
+        assert_eq!((letter.stream, letter.sequence, letter.kind), (stream, 1, row.kind));
+        after = Some((letter.stream, letter.sequence));
+    }
+    assert_eq!(store.dead_letters(after, 1).await.unwrap(), []);
+    assert_eq!(store.replay(Some(other), order.last_at).await.unwrap(), 1);
+    assert_eq!(due().await, [(other, 0)].into());
+    assert_eq!(store.erase_dead_letters(Some(other), Instant(i64::MAX)).await.unwrap(), 0);
+    assert_eq!(store.erase_dead_letters(Some(one), Instant(i64::MAX)).await.unwrap(), 1);
+    book.commit(vec![Unit::Delivery(Delivery::Delivered { stream: other, sequence: 1 })]).await.unwrap();
+    assert_eq!(store.outbox_size().await.unwrap(), 0);
 }
 
 pub async fn the_outbox_turns_pages(mut book: Book) {

@@ -11,6 +11,7 @@ use tongbao::domain::journal::{Salt, Title};
 use tongbao::domain::ledger::Entry;
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
+use tongbao::domain::partition::Partition;
 use tongbao::domain::payer::Payer;
 use tongbao::domain::request::{Asked, Request};
 use tongbao::domain::retry::Pace;
@@ -198,12 +199,24 @@ pub fn new_order(platform: PlatformId, merchant_order_id: &str) -> OrderUnit {
 pub fn new_order_of(platform: PlatformId, request: Request) -> OrderUnit {
     let mut facts = created(platform, 1_234);
     facts.id = facts.id.within(platform.partition_of(&request.merchant_order_id));
+    new_order_by(facts, request)
+}
+
+fn new_order_by(facts: Created, request: Request) -> OrderUnit {
     let order = step::create(&facts, START);
     unit(
         &order,
         &[Event { at: START, incarnation: Incarnation::default(), fact: Fact::Created(Box::new(facts)) }],
         Some(request),
     )
+}
+
+/// A new order that lies in another partition than its name does.
+pub fn misplaced(platform: PlatformId, merchant_order_id: &str) -> OrderUnit {
+    let mut facts = created(platform, 1_234);
+    let mut elsewhere = Partition::all().filter(|partition| *partition != platform.partition_of(merchant_order_id));
+    facts.id = facts.id.within(elsewhere.next().expect("there are many"));
+    new_order_by(facts, request(merchant_order_id))
 }
 
 /// The step that chooses a channel and opens an attempt there.

@@ -11,7 +11,7 @@ use tongbao::engine::lane::{Admission, Bounds, Lanes, WriteError};
 use tongbao::store::Store;
 
 use crate::book::{Book, Place};
-use crate::units::{OrderUnit, new_order, paid, submit};
+use crate::units::{OrderUnit, misplaced, new_order, paid, submit};
 
 pub const SHOP: PlatformId = PlatformId(1);
 
@@ -103,6 +103,21 @@ pub async fn rule_16_one_bad_row_is_found_and_the_rest_is_committed(place: Place
         assert!(bench.store.order(id).await.unwrap().is_some());
     }
     assert_eq!(bench.store.order(bad_id).await.unwrap().unwrap().order.version, 2, "nothing of it was written");
+}
+
+/// Elsewhere, another lane could give its name to another order.
+pub async fn a_new_order_outside_of_its_names_partition_is_its_own_fault(place: Place) {
+    let bench = Bench::new(&place, 10_000).await;
+    let mut units = orders(9, "bystander");
+    units.insert(4, misplaced(SHOP, "astray"));
+    let astray = units[4].id;
+    let written = bench.write_all(units).await;
+    assert!(matches!(written[4], Err(WriteError::Culprit(_))), "{:?}", written[4]);
+    assert_eq!(written.iter().filter(|one| one.is_ok()).count(), 9);
+    assert_eq!(bench.store.order(astray).await.unwrap(), None);
+    assert_eq!(bench.store.journal(astray.into()).await.unwrap(), []);
+    // The name is free.
+    bench.write(new_order(SHOP, "astray")).await.unwrap();
 }
 
 pub async fn rule_17_new_orders_stop_at_their_bound_and_steps_are_never_shed(place: Place) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use super::carrier::{Clock, LaneEnd, Stop};
-use super::{Admission, Bounds, Standing, Verdict};
+use super::{Admission, Bounds, Standing, Verdict, WriteError};
 use crate::domain::id::Incarnation;
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::stream::StreamId;
@@ -61,9 +61,13 @@ impl Lanes {
     /// Makes a unit durable.
     ///
     /// # Errors
-    /// [`WriteError`](super::WriteError); only [`WriteError::Unknown`](super::WriteError::Unknown) leaves open whether
-    /// it was written.
+    /// [`WriteError`]; only [`WriteError::Unknown`] leaves open whether it was written.
     pub async fn write(&self, admission: Admission, unit: Unit) -> Verdict {
+        if let Unit::Step(step) = &unit
+            && !step.is_in_place()
+        {
+            return Err(WriteError::Culprit(format!("{} lies in another partition than its name", step.stream)));
+        }
         let lane = self.0.routes[usize::from(unit.partition().index())];
         self.0.ends[lane].write(admission, unit).await
     }

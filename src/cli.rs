@@ -15,6 +15,7 @@ mod accounts;
 mod audit;
 mod bill;
 mod expiry;
+mod hand;
 mod opening;
 mod operator;
 mod output;

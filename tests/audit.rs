@@ -17,9 +17,11 @@ use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::event::{Created, Event, Fact, Finding, RefundOutcome, SendOutcome, Verdict, Write};
 use tongbao::domain::id::{Account, AttemptNumber, Incarnation, OrderId, PlatformId, Round};
 use tongbao::domain::journal::{Salt, Title};
+use tongbao::domain::machine::Machine;
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
 use tongbao::domain::partition::{LaneId, Partition};
+use tongbao::domain::platform::{self, Key, KeyHash, Platform, Terms};
 use tongbao::domain::request::Request;
 use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
@@ -80,6 +82,7 @@ async fn fixture() -> Folder {
     let order = writing.take(&order, answered(paid(PAYABLE - 1))).await;
     writing.take(&order, Fact::RefundAnswered { capture: 0, round: Round::FIRST, outcome: RefundOutcome::Done }).await;
     writing.submitted(OPEN).await;
+    writing.platform().await;
     folder
 }
 
@@ -171,12 +174,36 @@ impl Writing<'_> {
                 Write::Webhook { .. } | Write::StoreNextAction | Write::WipeNextAction => {}
             }
         }
+        self.write(unit).await;
+        step.after
+    }
+
+    /// With a key in force and one that was revoked.
+    async fn platform(&mut self) {
+        let key = |number| Key { hash: KeyHash([number; 32]), hint: format!("sk_{number}").into() };
+        let terms = Terms { fee_bearer: FeeBearer::Payer, name: "shop".into(), webhook_url: None };
+        let facts = [
+            (platform::Fact::Created(terms), Some("whsec_c2VjcmV0")),
+            (platform::Fact::KeyAdded(key(1)), None),
+            (platform::Fact::KeyAdded(key(2)), None),
+            (platform::Fact::KeyRevoked { hash: KeyHash([2; 32]) }, None),
+        ];
+        let mut platform = Platform::unborn(PlatformId(1));
+        for (fact, secret) in facts {
+            let events = [platform::Event { at: START, fact }];
+            let step = platform.decide(&events).unwrap();
+            self.write(tongbao::engine::platform::unit(&step, &events, Salt([7; 16]), secret.map(Into::into)).unwrap())
+                .await;
+            platform = step.after;
+        }
+    }
+
+    async fn write(&mut self, unit: StepUnit) {
         self.number += 1;
         let units = [Unit::Step(Box::new(unit))];
         let (lane, epoch, number) = (LaneId::FIRST, self.epoch, self.number);
         let group = Group { lane, epoch, at: START, number, first_place: self.next_place, units: &units };
         self.next_place = self.store.commit(&group).await.unwrap().next_place;
-        step.after
     }
 }
 
@@ -218,7 +245,23 @@ async fn right_books_pass() {
 /// Every kind of damage is found, and said what it is.
 #[actix_web::test]
 async fn tampered_stores_are_found_out() {
-    let table: [(&str, &'static str, &str); 18] = [
+    let table: [(&str, &'static str, &str); 22] = [
+        (
+            "webhooks that go elsewhere",
+            "UPDATE platforms SET webhook_url = 'https://thief.example/'",
+            "platform 1: its journal gives other terms than its row",
+        ),
+        (
+            "a revoked key in force",
+            "UPDATE keys SET revoked_at = NULL",
+            "platform 1: its journal gives other keys than their rows",
+        ),
+        (
+            "a key that nobody made",
+            "INSERT INTO keys (hash, platform_id, hint, created_at) VALUES (randomblob(32), 1, 'sk_3', 0)",
+            "platform 1: its journal gives other keys than their rows",
+        ),
+        ("a platform without its steps", "DELETE FROM heads WHERE kind = 2", "platform 1: it has no journal"),
         (
             "an entry out of balance",
             "UPDATE lines SET amount_minor = 20061 WHERE entry_kind = 'payment' AND amount_minor = 20060",

@@ -11,9 +11,10 @@ use reqwest::header::ACCEPT_LANGUAGE;
 use serde_json::{Value, json};
 use support::app::App;
 use support::client::{Answer, Client, an_order, text, with};
-use support::process::Kind;
+use support::process::{Kind, Site};
 use support::receiver::DELIVERY;
 use support::{app, eventually, seconds, unique};
+use tongbao::store::whole;
 
 /// An order whose payer chooses the channel later.
 fn undecided(description: &str) -> Value {
@@ -415,6 +416,42 @@ async fn platforms_are_made_and_their_keys_come_and_go() {
     eventually("the revoked key dies", seconds(3), refused).await;
     assert_eq!(renewed.get("/v1/orders").await.status, 200);
     assert!(!app.site.run(&["platform", "revoke", "nobody"]).await.status.success());
+    app.finish().await;
+}
+
+/// A store is changed by the process that holds it: the server where one runs, else the command itself.
+#[actix_web::test]
+async fn a_store_is_changed_by_whoever_holds_it() {
+    let mut app = App::start(Site::new(Kind::Postgres, "")).await;
+    said(&app, &["platform", "create", "by-the-server"]).await;
+
+    // Another machine comes to the database and not to the server.
+    let elsewhere = Site::at(Some(app.site.store_url.clone()), "");
+    let refused = elsewhere.run(&["platform", "create", "from-elsewhere"]).await;
+    let why = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && why.contains("the store is held by process"), "{why}");
+    assert!(why.contains("control.sock"), "it says where no server answers: {why}");
+    assert!(refused.stdout.is_empty(), "a key that is not in force is not shown");
+
+    app.server.stop().await;
+    said(&app, &["platform", "create", "by-the-command"]).await;
+    said(&app, &["platform", "rotate", "by-the-server"]).await;
+    app.restart();
+    app.ready().await;
+    // What a killed server leaves behind is no server.
+    app.kill().await;
+    assert!(app.site.folder.path().join("control.sock").exists());
+    said(&app, &["platform", "revoke", "by-the-command"]).await;
+    app.restart();
+    app.ready().await;
+
+    let store = tongbao::store::open(&app.site.store_url(), 1, seconds(5)).unwrap();
+    let mut steps = Vec::new();
+    for platform in store.platforms().await.and_then(whole).unwrap() {
+        steps.push((platform.name, store.journal(platform.id.into()).await.unwrap().len()));
+    }
+    let expected = [("platform-a", 1), ("platform-b", 1), ("by-the-server", 2), ("by-the-command", 2)];
+    assert_eq!(steps, expected.map(|(name, count)| (name.to_owned(), count)));
     app.finish().await;
 }
 

@@ -123,6 +123,7 @@ on_both_stores!(
     answers_are_kept_and_forgotten,
     a_claim_lives_and_dies_with_its_step,
     platforms_and_their_keys,
+    a_name_a_number_and_a_key_have_one_platform,
     a_setting_is_kept_as_it_was_first,
     the_books_add_up,
     a_group_of_two_thousand_units_is_one_commit,

@@ -30,8 +30,10 @@ CREATE TABLE partitions (
 );
 INSERT INTO partitions (number, lane) SELECT number, 1 FROM generate_series(0, 1023) AS n (number);
 
+-- Who posts orders. Rows of a platform and its keys are written with its steps; what it is, but for the secret, stands in
+-- its head and its journal too.
 CREATE TABLE platforms (
-    id             BIGINT PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    id             BIGINT PRIMARY KEY,
     name           TEXT   NOT NULL UNIQUE,
     fee_bearer     TEXT   NOT NULL CHECK (fee_bearer IN ('payer', 'platform')),
     webhook_secret TEXT   NOT NULL,
@@ -48,7 +50,7 @@ CREATE TABLE keys (
 );
 
 -- The changing part of every stream: what has a state, decides on events and keeps a journal of them. It is loaded from
--- its snapshot; the columns beside it are what rows are found by. Kind 1 is orders. No index has a column that a step
+-- its snapshot; the columns beside it are what rows are found by. Kind 1 is orders, kind 2 platforms. No index has a column that a step
 -- changes, and half of every page is left free: so a step's row stays on its page, and no index hears of it.
 CREATE TABLE heads (
     kind        BIGINT NOT NULL,

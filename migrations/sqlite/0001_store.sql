@@ -33,6 +33,8 @@ CREATE TABLE partitions (
 INSERT INTO partitions (number, lane)
     WITH RECURSIVE n (number) AS (SELECT 0 UNION ALL SELECT number + 1 FROM n WHERE number < 1023) SELECT number, 1 FROM n;
 
+-- Who posts orders. Rows of a platform and its keys are written with its steps; what it is, but for the secret, stands in
+-- its head and its journal too.
 CREATE TABLE platforms (
     id             INTEGER PRIMARY KEY,
     name           TEXT NOT NULL UNIQUE,
@@ -51,7 +53,7 @@ CREATE TABLE keys (
 ) STRICT, WITHOUT ROWID;
 
 -- The changing part of every stream: what has a state, decides on events and keeps a journal of them. It is loaded from
--- its snapshot; the columns beside it are what rows are found by. Kind 1 is orders.
+-- its snapshot; the columns beside it are what rows are found by. Kind 1 is orders, kind 2 platforms.
 CREATE TABLE heads (
     kind        INTEGER NOT NULL,
     id          BLOB    NOT NULL CHECK (length(id) = 16),

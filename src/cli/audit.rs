@@ -2,6 +2,7 @@
 
 mod books;
 mod gateway;
+mod platforms;
 mod replay;
 mod report;
 

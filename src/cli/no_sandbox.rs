@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::Failure;
 use crate::config::Config;
+use crate::engine::changes::Changes;
 use crate::store::Store;
 
 #[derive(Debug, Subcommand)]
@@ -20,7 +21,7 @@ pub async fn run(command: SandboxCommand, _: Config, _: &[PathBuf]) -> Result<Ex
 }
 
 /// A store keeps the mode of its first start: none that is opened here has a demo key in force.
-pub async fn settle_platforms(_: &Config, _: &dyn Store) -> Result<(), Failure> {
+pub async fn settle_platforms(_: &Config, _: &dyn Store, _: &Changes) -> Result<(), Failure> {
     Ok(())
 }
 

@@ -12,11 +12,14 @@ use serde::{Deserialize, Serialize};
 use super::Failure;
 use crate::config::Config;
 use crate::domain::retry::Pace;
+use crate::engine::lane::{Bounds, Lanes, Stop};
 use crate::engine::{clock, lease};
 use crate::store::{self, Birth, MODE, Owner, STORE_ID, Schema, Store, StoreError};
 
 /// Read and written by us alone: it holds webhook secrets and what payers are called.
 const PRIVATE: u32 = 0o600;
+/// The exit code of a process that must not write any more: a restart knows the truth.
+const EXIT_STORE_LOST: i32 = 70;
 
 /// The configured store, as its server keeps it. Nothing is made, and nothing is brought up to date.
 ///
@@ -32,22 +35,6 @@ pub async fn open(config: &Config) -> Result<Arc<dyn Store>, Failure> {
     }
     check_mode(store.as_ref(), config).await?;
     Ok(store)
-}
-
-/// The same, by a command that may be the first one: it makes a store that is not there yet.
-///
-/// # Errors
-/// As of [`open`] and [`take`].
-pub async fn open_or_make(config: &Config) -> Result<Arc<dyn Store>, Failure> {
-    let store = connect(config)?;
-    match store.schema().await? {
-        Schema::Absent => {
-            let (store, owner) = take(config).await?;
-            store.release(owner.epoch).await?;
-            Ok(store)
-        }
-        Schema::Older | Schema::Current | Schema::Newer => open(config).await,
-    }
 }
 
 /// The configured store, owned by this process: made if it is not there, and brought up to date.
@@ -81,6 +68,24 @@ pub async fn take(config: &Config) -> Result<(Arc<dyn Store>, Owner), Failure> {
         return Err(error);
     }
     Ok((store, owner))
+}
+
+/// Starts the lanes of a store that this process has taken.
+///
+/// # Errors
+/// The store does not answer, or its map of partitions is damaged.
+pub async fn start_lanes(config: &Config, store: Arc<dyn Store>, owner: &Owner) -> Result<Lanes, StoreError> {
+    let settings = &config.writer;
+    let bounds = Bounds {
+        group_max: settings.group_max,
+        new_streams_max: settings.pending_max * settings.new_orders_percent / 100,
+        beat: Duration::from_millis(config.store.beat_ms),
+    };
+    let stop: Stop = Arc::new(|why| {
+        eprintln!("tongbao: {why}");
+        std::process::exit(EXIT_STORE_LOST);
+    });
+    Lanes::start(store, owner, bounds, clock::to_store, stop).await
 }
 
 /// Brings the store to as many lanes as are configured.

@@ -8,14 +8,15 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use clap::{Subcommand, ValueEnum};
 use comfy_table::Table;
 
+use super::hand::{Absent, Hand};
 use super::output::say;
 use super::{Failure, opening};
 use crate::config::Config;
-use crate::domain::id::PlatformId;
 use crate::domain::order::FeeBearer;
-use crate::engine::clock;
+use crate::domain::platform::{Key, KeyHash, Terms};
+use crate::engine::changes::Change;
 use crate::http::address::Addresses;
-use crate::store::{Platform, Store, StoreError};
+use crate::store::Store;
 
 #[derive(Debug, Subcommand)]
 pub enum PlatformCommand {
@@ -56,12 +57,6 @@ const HINT_LENGTH: usize = 12;
 const NAME_MAX: usize = 64;
 
 pub async fn run(config: Config, command: PlatformCommand) -> Result<ExitCode, Failure> {
-    let store = match command {
-        PlatformCommand::Create { .. } => opening::open_or_make(&config).await?,
-        PlatformCommand::List | PlatformCommand::Rotate { .. } | PlatformCommand::Revoke { .. } => {
-            opening::open(&config).await?
-        }
-    };
     match command {
         PlatformCommand::Create { name, webhook_url, fee_bearer } => {
             let name_fits = name.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase() || byte == b'-');
@@ -71,53 +66,71 @@ pub async fn run(config: Config, command: PlatformCommand) -> Result<ExitCode, F
             if let Some(Err(why)) = webhook_url.as_deref().map(|url| Addresses::of(&config).check(url)) {
                 return Err(format!("--webhook-url: {why}").into());
             }
-            let webhook_secret = format!("whsec_{}", STANDARD.encode(random()?));
             let fee_bearer = match fee_bearer {
                 Bearer::Payer => FeeBearer::Payer,
                 Bearer::Platform => FeeBearer::Platform,
             };
-            let platform = Platform { id: PlatformId(0), name: name.clone(), fee_bearer, webhook_secret, webhook_url };
-            if store.platform_by_name(&name).await?.is_some() {
-                return Err(format!("there is a platform {name} already").into());
-            }
-            let key = new_key()?;
-            // Shown before it is made: a key that nobody saw would be lost for good.
-            say!("platform        {name}\nkey             {key}\nwebhook secret  {}", platform.webhook_secret)?;
-            say!("Keep both now: the key is stored hashed and is not shown again.")?;
-            let id = store.add_platform(&platform).await.map_err(not_made)?;
-            add_key(store.as_ref(), id, &key).await.map_err(not_made)?;
+            let hand = Hand::reach(&config, Absent::Make).await?;
+            let made = create(&hand, Terms { fee_bearer, name: name.into(), webhook_url: webhook_url.map(Into::into) });
+            ended(made.await, hand).await?;
         }
-        PlatformCommand::List => say!("{}", table(store.as_ref()).await?)?,
+        PlatformCommand::List => {
+            let store = opening::open(&config).await?;
+            say!("{}", table(store.as_ref()).await?)?;
+            store.close().await?;
+        }
         PlatformCommand::Rotate { name } => {
-            let platform = find(store.as_ref(), &name).await?;
-            let key = new_key()?;
-            say!("key  {key}")?;
-            say!("The older keys still work: revoke them with `tongbao platform revoke {name} --key HINT`.")?;
-            add_key(store.as_ref(), platform.id, &key).await.map_err(not_made)?;
+            let hand = Hand::reach(&config, Absent::Refuse).await?;
+            let made = rotate(&hand, name).await;
+            ended(made, hand).await?;
         }
         PlatformCommand::Revoke { name, key } => {
-            let platform = find(store.as_ref(), &name).await?;
-            let revoked = store.revoke_keys(platform.id, key.as_deref(), clock::now()).await?;
-            if revoked == 0 {
-                return Err(format!("{name} has no such key in force").into());
-            }
-            say!("{revoked} keys revoked")?;
+            let hand = Hand::reach(&config, Absent::Refuse).await?;
+            let change = Change::RevokeKeys { platform: name.into(), hint: key.map(Into::into) };
+            let made = hand.make(change).await.and_then(|done| Ok(say!("{} keys revoked", done.count)?));
+            ended(made, hand).await?;
         }
     }
-    store.close().await?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn find(store: &dyn Store, name: &str) -> Result<Platform, Failure> {
-    Ok(store.platform_by_name(name).await?.ok_or_else(|| format!("there is no platform {name}"))?)
+/// Gives the store back, whatever became of the change.
+async fn ended(made: Result<(), Failure>, hand: Hand) -> Result<(), Failure> {
+    let left = hand.leave().await;
+    made.and(left)
+}
+
+async fn create(hand: &Hand, terms: Terms) -> Result<(), Failure> {
+    let webhook_secret = format!("whsec_{}", STANDARD.encode(random()?));
+    if hand.store.platform_by_name(&terms.name).await?.is_some() {
+        return Err(format!("there is a platform {} already", terms.name).into());
+    }
+    let key = new_key()?;
+    // Shown before it is made: a key that nobody saw would be lost for good.
+    say!("platform        {}\nkey             {key}\nwebhook secret  {webhook_secret}", terms.name)?;
+    say!("Keep both now: the key is stored hashed and is not shown again.")?;
+    let change = Change::CreatePlatform { terms, key: stored(&key), webhook_secret: webhook_secret.into() };
+    hand.make(change).await.map(drop).map_err(|error| not_made(&error))
+}
+
+async fn rotate(hand: &Hand, name: String) -> Result<(), Failure> {
+    if hand.store.platform_by_name(&name).await?.is_none() {
+        return Err(format!("there is no platform {name}").into());
+    }
+    let key = new_key()?;
+    say!("key  {key}")?;
+    say!("The older keys still work: revoke them with `tongbao platform revoke {name} --key HINT`.")?;
+    let change = Change::AddKey { platform: name.into(), key: stored(&key) };
+    hand.make(change).await.map(drop).map_err(|error| not_made(&error))
+}
+
+/// A key as it is kept.
+fn stored(key: &str) -> Key {
+    Key { hash: KeyHash(key_hash(key)), hint: key[..HINT_LENGTH].into() }
 }
 
 fn new_key() -> Result<String, Failure> {
     Ok(format!("sk_{}", URL_SAFE_NO_PAD.encode(random()?)))
-}
-
-async fn add_key(store: &dyn Store, platform: PlatformId, key: &str) -> Result<(), StoreError> {
-    store.add_key(platform, &key_hash(key), &key[..HINT_LENGTH], clock::now()).await
 }
 
 /// What the store keeps of a platform's key.
@@ -127,8 +140,8 @@ pub fn key_hash(key: &str) -> [u8; 32] {
     hash
 }
 
-/// What was shown is not in force.
-fn not_made(error: StoreError) -> Failure {
+/// What was shown is not in force, or nobody knows.
+fn not_made(error: &Failure) -> Failure {
     format!("the key shown above is not in force: {error}").into()
 }
 

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::Failure;
 use crate::config::Config;
+use crate::engine::changes::Changes;
 use crate::store::Store;
 
 #[derive(Debug, Subcommand)]
@@ -33,10 +34,10 @@ pub async fn run(command: SandboxCommand, config: Config, overlays: &[PathBuf]) 
 }
 
 /// Makes the demo platforms in the sandbox. Elsewhere everybody knows their keys, so they die.
-pub async fn settle_platforms(config: &Config, store: &dyn Store) -> Result<(), Failure> {
+pub async fn settle_platforms(config: &Config, store: &dyn Store, changes: &Changes) -> Result<(), Failure> {
     match config.sandbox {
-        true => platforms::open(store).await,
-        false => platforms::close(store).await,
+        true => platforms::open(store, changes).await,
+        false => platforms::close(store, changes).await,
     }
 }
 

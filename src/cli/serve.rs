@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::signal::unix::Signal;
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 
-use super::accounts::{self, Running};
+use super::accounts::{self, Adapters, Running};
 use super::opening::{self, Marker};
 use super::{Failure, process, sandbox};
 use crate::config::Config;
@@ -20,13 +23,11 @@ use crate::domain::time::Instant;
 use crate::engine::Engine;
 use crate::engine::advice::RoutingStats;
 use crate::engine::clock::{self, course::Certainty};
-use crate::engine::lane::{Bounds, Lanes, Stop};
+use crate::engine::lane::Lanes;
 use crate::http::{self, App, PAY_LINK_KEY, PAYER_KEY};
-use crate::store::{Owner, Store, StoreError};
+use crate::store::{STORE_ID, Store, StoreError};
 use crate::telemetry;
 
-/// The exit code of a server that must not write any more: a restart knows the truth.
-const EXIT_STORE_LOST: i32 = 70;
 /// What the store has of the time to stop: its last group and the lease.
 const STORE_STOP: Duration = Duration::from_secs(2);
 /// How often histograms are folded together; without it their memory grows until somebody looks.
@@ -50,22 +51,57 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     let (store, owner) = opening::take(&config).await?;
     clock::compare(store.as_ref(), owner.at).await;
     let marker = Arc::new(Mutex::new(Marker::check(store.as_ref(), &owner, &config).await?));
-    sandbox::settle_platforms(&config, store.as_ref()).await?;
     let keys = Keys {
         links: kept_key(store.as_ref(), PAY_LINK_KEY).await?,
         payers: kept_key(store.as_ref(), PAYER_KEY).await?,
     };
 
-    let lanes = start_lanes(&config, store.clone(), &owner).await?;
-    let gateway = sandbox::start_gateway(&config, overlays).await?;
+    let lanes = opening::start_lanes(&config, store.clone(), &owner).await?;
+    let taken = Taken { store, lanes: lanes.clone(), marker, keys, adapters };
+    let signals = Signals { stop: stop_asked, hangups };
+    let served = serve(&config, overlays, taken, prometheus, signals).await;
+    if served.is_err() && tokio::time::timeout(STORE_STOP, lanes.stop()).await.is_err() {
+        tracing::warn!("the store does not answer; its lease will be taken over");
+    }
+    served
+}
+
+/// A store that this process owns, and all that is ready to work by it.
+struct Taken {
+    store: Arc<dyn Store>,
+    lanes: Lanes,
+    marker: Arc<Mutex<Marker>>,
+    keys: Keys,
+    adapters: Adapters,
+}
+
+/// What the system tells a server.
+struct Signals<S> {
+    stop: S,
+    hangups: Option<Signal>,
+}
+
+/// Starts everything that works by a store that is taken, and stops it in the other order.
+async fn serve(
+    config: &Arc<Config>,
+    overlays: &[PathBuf],
+    taken: Taken,
+    prometheus: PrometheusHandle,
+    signals: Signals<impl Future<Output = ()>>,
+) -> Result<ExitCode, Failure> {
+    let Taken { store, lanes, marker, keys, adapters } = taken;
+    let gateway = sandbox::start_gateway(config, overlays).await?;
     actix::spawn(clock::watch(store.clone()));
-    let assignments = accounts::assignments(&config, store.as_ref()).await?;
-    let engine = start_engine(&config, store.clone(), lanes.clone(), &keys)?;
+    let assignments = accounts::assignments(config, store.as_ref()).await?;
+    let engine = start_engine(config, store.clone(), lanes.clone(), &keys)?;
     for adapter in adapters {
-        accounts::serve(&config, &store, &engine, adapter);
+        accounts::serve(config, &store, &engine, adapter);
     }
     engine.accounts.assign(assignments);
-    engine.find(&config);
+    sandbox::settle_platforms(config, store.as_ref(), &engine.changes).await?;
+    // An order that comes back takes what is parked for it only where something is known to be parked.
+    engine.inbox.measure().await?;
+    engine.find(config);
     let engine = Arc::new(engine);
     actix::spawn(upkeep(prometheus.clone(), engine.clone(), store.clone(), marker.clone()));
     actix::spawn(forget(engine.clone(), store.clone(), config.limits.idempotency_keep_hours));
@@ -81,14 +117,15 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
         None => None,
     };
     let beside = beside.map(|server| (server.handle(), actix::spawn(server)));
+    let commands = serve_commands(config, store.as_ref(), &engine).await?;
     let handle = main.handle();
     let serving = actix::spawn(main);
     tracing::info!(listen = %config.server.listen, sandbox = config.sandbox, "serving");
 
-    let running = Running { config: &config, store: &store, engine: &engine };
+    let running = Running { config: config, store: &store, engine: &engine };
     tokio::select! {
-        () = stop_asked => {}
-        () = accounts::renew_when_asked(hangups, overlays, running) => {}
+        () = signals.stop => {}
+        () = accounts::renew_when_asked(signals.hangups, overlays, running) => {}
     }
     tracing::info!("stopping");
     engine.desk.drain();
@@ -98,6 +135,11 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     if let Some((handle, serving)) = beside {
         handle.stop(false).await;
         serving.await??;
+    }
+    if let Some((handle, serving)) = commands {
+        handle.stop(true).await;
+        serving.await??;
+        let _ = std::fs::remove_file(http::control::path(config));
     }
     if tokio::time::timeout(STORE_STOP, lanes.stop()).await.is_err() {
         tracing::warn!("the store does not answer; its lease will be taken over");
@@ -111,6 +153,23 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Lets commands ask this server. Payments go on where it cannot be done.
+async fn serve_commands(
+    config: &Config,
+    store: &dyn Store,
+    engine: &Engine,
+) -> Result<Option<(ServerHandle, JoinHandle<std::io::Result<()>>)>, Failure> {
+    let id = store.kept_setting(STORE_ID).await?.ok_or("the store has no id")?;
+    match http::control::serve(config, id, engine.changes.clone()) {
+        Ok(server) => Ok(Some((server.handle(), actix::spawn(server)))),
+        Err(error) => {
+            let socket = http::control::path(config);
+            tracing::warn!(%error, socket = %socket.display(), "no command can change this store while this server runs");
+            Ok(None)
+        }
+    }
 }
 
 /// Leaves the store as one whole file, with the mark of how far it is written beside it.
@@ -172,20 +231,6 @@ struct Keys {
 async fn kept_key(store: &dyn Store, setting: &str) -> Result<SecretString, Failure> {
     let fresh = http::new_key()?;
     Ok(SecretString::from(store.setting(setting, fresh.expose_secret()).await?))
-}
-
-async fn start_lanes(config: &Config, store: Arc<dyn Store>, owner: &Owner) -> Result<Lanes, StoreError> {
-    let settings = &config.writer;
-    let bounds = Bounds {
-        group_max: settings.group_max,
-        new_streams_max: settings.pending_max * settings.new_orders_percent / 100,
-        beat: Duration::from_millis(config.store.beat_ms),
-    };
-    let stop: Stop = Arc::new(|why| {
-        eprintln!("tongbao: {why}");
-        std::process::exit(EXIT_STORE_LOST);
-    });
-    Lanes::start(store, owner, bounds, clock::to_store, stop).await
 }
 
 fn start_engine(config: &Arc<Config>, store: Arc<dyn Store>, lanes: Lanes, keys: &Keys) -> Result<Engine, Failure> {

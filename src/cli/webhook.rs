@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use comfy_table::Table;
 
+use super::hand::{Absent, Hand};
 use super::output::say;
 use super::{Failure, opening};
 use crate::config::Config;
 use crate::domain::id::OrderId;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
-use crate::engine::clock;
+use crate::engine::changes::{Change, Choice};
 
 #[derive(Debug, Subcommand)]
 pub enum WebhookCommand {
@@ -56,9 +57,9 @@ fn is_confirmed() -> Result<bool, Failure> {
 }
 
 pub async fn run(config: Config, command: WebhookCommand) -> Result<ExitCode, Failure> {
-    let store = opening::open(&config).await?;
     match command {
         WebhookCommand::Dead { limit } => {
+            let store = opening::open(&config).await?;
             let mut table = Table::new();
             table.set_header(["of", "sequence", "type", "at", "tries", "last answer"]);
             for letter in store.dead_letters(None, limit).await? {
@@ -83,9 +84,12 @@ pub async fn run(config: Config, command: WebhookCommand) -> Result<ExitCode, Fa
                 ]);
             }
             say!("{table}")?;
+            store.close().await?;
         }
         WebhookCommand::Replay { order } => {
-            say!("{} webhooks are due again", store.replay(stream_of(order)?, clock::now()).await?)?;
+            let choice = Choice { stream: stream_of(order)?, before: None, after: None };
+            let count = each(&config, choice, Change::ReplayDeadLetters).await?;
+            say!("{count} webhooks are due again")?;
         }
         WebhookCommand::Erase { order, before } => {
             let stream = stream_of(order)?;
@@ -96,13 +100,32 @@ pub async fn run(config: Config, command: WebhookCommand) -> Result<ExitCode, Fa
                 None => None,
             };
             if stream.is_none() && before.is_none() && !is_confirmed()? {
-                store.close().await?;
                 return Err("nothing was erased".into());
             }
-            let erased = store.erase_dead_letters(stream, before.unwrap_or(Instant(i64::MAX))).await?;
-            say!("{erased} webhooks are erased")?;
+            let count = each(&config, Choice { stream, before, after: None }, Change::EraseDeadLetters).await?;
+            say!("{count} webhooks are erased")?;
         }
     }
-    store.close().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has a change made of all dead letters that are meant, a page at a time; how many there were.
+async fn each(config: &Config, choice: Choice, change: fn(Choice) -> Change) -> Result<u64, Failure> {
+    let hand = Hand::reach(config, Absent::Refuse).await?;
+    let counted = count(&hand, choice, change).await;
+    let left = hand.leave().await;
+    let count = counted?;
+    left.map(|()| count)
+}
+
+async fn count(hand: &Hand, mut choice: Choice, change: fn(Choice) -> Change) -> Result<u64, Failure> {
+    let mut count = 0;
+    loop {
+        let done = hand.make(change(choice.clone())).await?;
+        count += done.count;
+        match done.next {
+            Some(next) => choice.after = Some(next),
+            None => return Ok(count),
+        }
+    }
 }

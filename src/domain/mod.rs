@@ -18,6 +18,7 @@ pub mod order;
 pub mod partition;
 pub mod pay_link;
 pub mod payer;
+pub mod platform;
 pub mod rates;
 pub mod request;
 pub mod retry;

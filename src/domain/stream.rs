@@ -17,6 +17,7 @@ impl Kind {
     /// Lanes of the store: the first row of a lane's journal is its birth.
     pub const LANE: Kind = Kind(0);
     pub const ORDER: Kind = Kind(1);
+    pub const PLATFORM: Kind = Kind(2);
 }
 
 /// A kind and 16 bytes: the key of its journal, its head and all that is due for it.

@@ -326,7 +326,7 @@ impl<H: Host> Directory<H> {
     fn hold_back(&self, id: u128, why: &str) {
         let held = self.quarantine.hold(id, why, self.host.now());
         let stream = StreamId { kind: H::Machine::KIND, id };
-        tracing::error!(order = %stream, why, tries = held.tries, retry_at = held.retry_at.rfc3339(), "order quarantined");
+        tracing::error!(%stream, why, tries = held.tries, retry_at = held.retry_at.rfc3339(), "{} quarantined", H::Machine::NAME);
         metrics::counter!("tongbao_quarantines_total").increment(1);
         self.retries.arm(id, held.retry_at);
         self.count_quarantined();

@@ -1,8 +1,8 @@
 //! What moves money, whatever it is that moves it: cells that decide one step at a time, lanes that make steps durable,
 //! and what both need of the world.
 //!
-//! The loop (`turn`, `cell`, `slot`, `directory`) and the lanes know of streams and of nothing else; `order` is the first
-//! kind of stream that lives in them.
+//! The loop (`turn`, `cell`, `slot`, `directory`) and the lanes know of streams and of nothing else; `order` and
+//! `platform` are the kinds of streams that live in them.
 
 pub mod accounts;
 pub mod advice;
@@ -11,6 +11,7 @@ pub mod bills;
 pub mod carrier;
 pub mod carry;
 pub mod cell;
+pub mod changes;
 pub mod clock;
 pub mod courier;
 pub mod directory;
@@ -23,6 +24,7 @@ pub mod lease;
 pub mod letter;
 pub mod order;
 pub mod outbox;
+pub mod platform;
 pub mod ports;
 pub mod quarantine;
 pub mod slot;

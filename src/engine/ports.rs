@@ -16,11 +16,14 @@ use crate::domain::journal::Salt;
 use crate::domain::note::Note;
 use crate::domain::order::Order;
 use crate::domain::payer::{Payer, PayerMark};
+use crate::domain::platform::KeyHash;
 use crate::domain::routing::Outlook;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 use crate::domain::validation::Facts;
-use crate::store::{Due, MessageKey, Reply, Seen, StoredInboxRow, StoredMessage, StoredOrder, Unit};
+use crate::store::{
+    DeadLetter, Due, MessageKey, Reply, Seen, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, Unit,
+};
 
 /// The clock, and which take-over of the store this is.
 pub trait Time: Send + Sync + 'static {
@@ -54,6 +57,22 @@ pub trait Lanes: Send + Sync + 'static {
 /// What is read of orders.
 pub trait OrderReads: Send + Sync + 'static {
     fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>>;
+}
+
+/// What is read of platforms.
+pub trait PlatformReads: Send + Sync + 'static {
+    fn head(&self, id: PlatformId) -> Reply<'_, Option<StoredHead>>;
+    fn named<'a>(&'a self, name: &'a str) -> Reply<'a, Option<PlatformId>>;
+    /// The newest one's number.
+    fn last(&self) -> Reply<'_, Option<PlatformId>>;
+    /// Whether a platform has this key, or had it.
+    fn has_key(&self, hash: KeyHash) -> Reply<'_, bool>;
+}
+
+/// What is read of webhooks that were given up.
+pub trait DeadLetters: Send + Sync + 'static {
+    /// By stream and sequence, after the place `after`.
+    fn dead(&self, after: Option<(StreamId, u32)>, limit: u32) -> Reply<'_, Vec<Seen<(StreamId, u32), DeadLetter>>>;
 }
 
 /// What is read to find what is due.

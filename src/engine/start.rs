@@ -8,6 +8,7 @@ use actix::ArbiterHandle;
 use super::accounts::Accounts;
 use super::advice::{Advice, RoutingStats};
 use super::carrier::Threads;
+use super::changes::{Changes, Needs};
 use super::clock;
 use super::clock::course::Certainty;
 use super::courier::Courier;
@@ -23,12 +24,16 @@ use super::timers::TICK;
 use super::unreadable::UnreadableRows;
 use super::webhooks::{Letter, WebhookDispatcher, WebhookHandle};
 use crate::config::Config;
-use crate::domain::id::{Incarnation, OrderId};
+use crate::domain::id::{Incarnation, OrderId, PlatformId};
 use crate::domain::journal::Salt;
 use crate::domain::pay_link::PayLinks;
+use crate::domain::platform::KeyHash;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
-use crate::store::{Due, MessageKey, Reply, Seen, Store, StoreError, StoredInboxRow, StoredMessage, StoredOrder, Unit};
+use crate::store::{
+    DeadLetter, Due, MessageKey, Reply, Seen, Store, StoreError, StoredHead, StoredInboxRow, StoredMessage,
+    StoredOrder, Unit,
+};
 
 /// The handles by which others come to the engine.
 pub struct Engine {
@@ -36,6 +41,7 @@ pub struct Engine {
     pub accounts: Arc<Accounts>,
     pub advice: Arc<Advice>,
     pub inbox: Arc<Inbox>,
+    pub changes: Arc<Changes>,
     pub lanes: Lanes,
     pub unreadable: Arc<UnreadableRows>,
     homes: Arc<Homes>,
@@ -72,6 +78,7 @@ impl Engine {
         };
         let bounds = Bounds { in_memory_max: config.orders.in_memory_max, idle_ms: config.orders.idle_ms };
         let retry_ms = config.orders.quarantine_retry_ms.clone();
+        let beside = threads.clone();
         let carrier = Box::new(Threads::new(threads));
         let directory = Directory::new(Arc::new(orders), carrier, Arc::new(lanes.clone()), bounds, retry_ms);
         let desk = Desk::new(directory, Duration::from_millis(config.server.first_answer_wait_ms));
@@ -80,9 +87,10 @@ impl Engine {
         let inbox = Arc::new(inbox);
         let serving = inbox.clone();
         actix::spawn(async move { serving.serve(rung).await });
-        let homes = Homes::new(vec![desk.directory().clone()]);
+        let changes = start_changes(config, store.clone(), lanes.clone(), beside);
+        let homes = Homes::new(vec![desk.directory().clone(), changes.platforms().clone()]);
         actix::spawn(tick(homes.clone()));
-        Engine { desk, accounts, advice, inbox, lanes, unreadable, homes, store }
+        Engine { desk, accounts, advice, inbox, changes, lanes, unreadable, homes, store }
     }
 
     /// Starts to find what is due, once all accounts are served.
@@ -108,6 +116,26 @@ impl Engine {
         metrics::gauge!("tongbao_webhooks_waiting").set(self.store.outbox_size().await? as f64);
         self.inbox.measure().await
     }
+}
+
+/// What a process needs that does nothing but change a store for a command.
+pub fn start_changes(
+    config: &Config,
+    store: Arc<dyn Store>,
+    lanes: Lanes,
+    threads: Vec<ArbiterHandle>,
+) -> Arc<Changes> {
+    let reads = Arc::new(Stored(store));
+    Arc::new(Changes::new(Needs {
+        time: Arc::new(Wall { incarnation: lanes.incarnation() }),
+        salts: Arc::new(Random),
+        platforms: reads.clone(),
+        dead_letters: reads,
+        lanes: Arc::new(lanes.clone()),
+        gauge: Arc::new(lanes),
+        quarantine_retry: config.orders.quarantine_retry_ms.clone(),
+        threads,
+    }))
 }
 
 /// Wakes what is due, and lets go what is idle.
@@ -196,6 +224,30 @@ impl ports::InboxReads for Stored {
 
     fn size(&self) -> Reply<'_, i64> {
         self.0.inbox_size()
+    }
+}
+
+impl ports::PlatformReads for Stored {
+    fn head(&self, id: PlatformId) -> Reply<'_, Option<StoredHead>> {
+        self.0.head(id.into())
+    }
+
+    fn named<'a>(&'a self, name: &'a str) -> Reply<'a, Option<PlatformId>> {
+        Box::pin(async move { Ok(self.0.platform_by_name(name).await?.map(|platform| platform.id)) })
+    }
+
+    fn last(&self) -> Reply<'_, Option<PlatformId>> {
+        self.0.last_platform()
+    }
+
+    fn has_key(&self, hash: KeyHash) -> Reply<'_, bool> {
+        Box::pin(async move { Ok(self.0.key_owner(&hash.0).await?.is_some()) })
+    }
+}
+
+impl ports::DeadLetters for Stored {
+    fn dead(&self, after: Option<(StreamId, u32)>, limit: u32) -> Reply<'_, Vec<Seen<(StreamId, u32), DeadLetter>>> {
+        self.0.dead_letters(after, limit)
     }
 }
 

@@ -16,7 +16,7 @@ use super::App;
 use super::limits::Sender;
 use super::problem::{ApiError, Code};
 use crate::config::Config;
-use crate::store::Platform;
+use crate::store::StoredPlatform;
 
 /// Longer ones are none of ours.
 const KEY_MAX: usize = 256;
@@ -25,7 +25,7 @@ pub type KeyHash = [u8; 32];
 
 /// Keys that were good a moment ago. Only keys that exist get in, so their number bounds it.
 pub struct Keys {
-    known: DashMap<KeyHash, (Arc<Platform>, Instant)>,
+    known: DashMap<KeyHash, (Arc<StoredPlatform>, Instant)>,
     keep: Duration,
     /// Places for looking up keys that were never seen: made-up ones must not take all of the store's readers.
     strangers: Semaphore,
@@ -43,7 +43,7 @@ impl Keys {
         }
     }
 
-    fn fresh(&self, hash: &KeyHash) -> Option<Arc<Platform>> {
+    fn fresh(&self, hash: &KeyHash) -> Option<Arc<StoredPlatform>> {
         let known = self.known.get(hash)?;
         let (platform, since) = known.value();
         (since.elapsed() < self.keep).then(|| Arc::clone(platform))
@@ -51,7 +51,7 @@ impl Keys {
 }
 
 /// A platform that has shown its key and is within its limit.
-pub struct Caller(pub Arc<Platform>);
+pub struct Caller(pub Arc<StoredPlatform>);
 
 impl FromRequest for Caller {
     type Error = ApiError;
@@ -109,7 +109,7 @@ pub fn hash(key: &str) -> KeyHash {
 }
 
 impl App {
-    async fn platform(&self, hash: Option<KeyHash>, sender: Sender) -> Result<Arc<Platform>, ApiError> {
+    async fn platform(&self, hash: Option<KeyHash>, sender: Sender) -> Result<Arc<StoredPlatform>, ApiError> {
         let Some(hash) = hash else { return Err(self.limits.failure(sender, unauthenticated())) };
         if let Some(platform) = self.keys.fresh(&hash) {
             return Ok(platform);
@@ -166,7 +166,7 @@ mod tests {
         let mut config = Config::load(&[]).unwrap();
         config.limits.key_cache_ms = 20;
         let keys = Keys::new(&config);
-        let platform = Arc::new(Platform {
+        let platform = Arc::new(StoredPlatform {
             id: crate::domain::id::PlatformId(1),
             name: "shop".into(),
             fee_bearer: crate::domain::order::FeeBearer::Payer,

@@ -6,6 +6,7 @@ mod auth;
 mod callbacks;
 mod channels;
 mod connections;
+pub mod control;
 mod docs;
 mod draft;
 mod edge;

@@ -25,7 +25,7 @@ use crate::domain::rules::RulesVersion;
 use crate::domain::view::{self, Beside};
 use crate::engine::ask::{Addressee, AskError, Command, Details, Known, NewOrder, Patience};
 use crate::engine::clock;
-use crate::store::{Claim, KeptAnswer, Platform, StoredOrder};
+use crate::store::{Claim, KeptAnswer, StoredOrder, StoredPlatform};
 
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -158,7 +158,7 @@ struct Keyed {
 /// Takes a command to an order, at most once per `Idempotency-Key`.
 async fn take(
     app: &Data<App>,
-    platform: &Platform,
+    platform: &StoredPlatform,
     id: &str,
     request: &HttpRequest,
     body: &[u8],
@@ -225,7 +225,12 @@ fn held_back(order: &Order, command: &Command) -> Option<Refusal> {
 
 impl App {
     /// Makes a new order of the draft.
-    async fn place(&self, platform: &Platform, draft: &Draft, patience: Patience) -> Result<HttpResponse, ApiError> {
+    async fn place(
+        &self,
+        platform: &StoredPlatform,
+        draft: &Draft,
+        patience: Patience,
+    ) -> Result<HttpResponse, ApiError> {
         let created_at = clock::now();
         let id = clock::fresh_order_id(platform.id.partition_of(&draft.merchant_order_id));
         let request = draft.request(platform.webhook_url.as_deref());

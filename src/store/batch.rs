@@ -8,10 +8,11 @@ use sqlx::types::Uuid;
 
 use super::companions::{Companions, Known, Stamped};
 use super::line::{Verb, Visitor, lines};
+use super::rows::fee_bearer_name;
 use super::unit::{
     CaptureRow, Claim, Group, MessageRow, NextActionChange, OrderRow, PutOff, Row, StepUnit, UniqueName, Unit,
 };
-use super::{Delivery, GivenAnswer, InboxReason, InboxRow, StoreError};
+use super::{Afterlife, Delivery, GivenAnswer, InboxReason, InboxRow, StoreError, StoredPlatform};
 use crate::domain::id::OrderId;
 use crate::domain::stream::StreamId;
 
@@ -59,7 +60,10 @@ pub struct Batch {
     inbox_done: Vec<InboxDoneLine>,
     answers: Vec<AnswerLine>,
     paid_by: Vec<PaidByLine>,
-    delivered: Vec<DeliveredLine>,
+    platforms: Vec<PlatformLine>,
+    keys: Vec<KeyLine>,
+    keys_revoked: Vec<KeyRevokedLine>,
+    gone: Vec<GoneLine>,
     undelivered: Vec<UndeliveredLine>,
 }
 
@@ -188,12 +192,13 @@ lines! {
         trace: [u8; 16],
         body: Arc<[u8]>,
     }
-    struct DeliveredLine in "outbox", Verb::Delete => {
+    /// A webhook that is delivered, or never will be.
+    struct GoneLine in "outbox", Verb::Delete => {
         kind: i64,
         id: Uuid,
         sequence: i64,
     }
-    /// A webhook that is tried again, or never.
+    /// A webhook that is tried again, or no more.
     struct UndeliveredLine in "outbox", Verb::Update { keys: 3 } => {
         kind: i64,
         id: Uuid,
@@ -252,6 +257,24 @@ lines! {
         channel: &'static str,
         at: i64,
     }
+    struct PlatformLine in "platforms", Verb::Insert("") => {
+        id: i64,
+        name: Box<str>,
+        fee_bearer: &'static str,
+        webhook_secret: Box<str>,
+        webhook_url: Option<Box<str>>,
+    }
+    struct KeyLine in "keys", Verb::Insert("") => {
+        hash: [u8; 32],
+        platform_id: i64,
+        hint: Box<str>,
+        created_at: i64,
+    }
+    struct KeyRevokedLine in "keys", Verb::Update { keys: 2 } => {
+        hash: [u8; 32],
+        platform_id: i64,
+        revoked_at: i64,
+    }
 }
 
 impl Batch {
@@ -275,6 +298,7 @@ impl Batch {
                 Unit::Inbox(row) => batch.inbox.push(InboxLine::of(row)),
                 Unit::InboxDone { id } => batch.inbox_done.push(InboxDoneLine { id: *id }),
                 Unit::Delivery(delivery) => batch.take_delivery(delivery),
+                Unit::DeadLetter(afterlife) => batch.take_dead_letter(afterlife),
             }
         }
         batch.sort();
@@ -294,12 +318,16 @@ impl Batch {
         visitor.visit(&self.balances)?;
         visitor.visit(&self.outbox)?;
         visitor.visit(&self.messages)?;
-        visitor.visit(&self.delivered)?;
+        visitor.visit(&self.gone)?;
         visitor.visit(&self.undelivered)?;
         visitor.visit(&self.inbox)?;
         visitor.visit(&self.inbox_done)?;
         visitor.visit(&self.answers)?;
-        visitor.visit(&self.paid_by)
+        visitor.visit(&self.paid_by)?;
+        // A key's platform comes before it.
+        visitor.visit(&self.platforms)?;
+        visitor.visit(&self.keys)?;
+        visitor.visit(&self.keys_revoked)
     }
 
     /// The heads of new streams.
@@ -319,7 +347,13 @@ impl Batch {
         }
         let is_named = unit.rows.iter().any(|row| match row {
             Row::Order(_) => true,
-            Row::Payer(_) | Row::Attempt(_) | Row::Capture(_) | Row::PaidBy(_) => false,
+            Row::Payer(_)
+            | Row::Attempt(_)
+            | Row::Capture(_)
+            | Row::PaidBy(_)
+            | Row::Platform(_)
+            | Row::Key(_)
+            | Row::KeyRevoked(_) => false,
         });
         match (&unit.name, unit.expected_version) {
             (Some(name), 0) if is_named => self.names.push(Name::of(place, unit.stream, name)),
@@ -427,16 +461,24 @@ impl Batch {
             Row::PaidBy(last) => {
                 self.paid_by.push(PaidByLine { payer: last.payer.0, channel: last.channel.name(), at: last.at.0 })
             }
+            Row::Platform(platform) => self.platforms.push(PlatformLine::of(platform)),
+            Row::Key(added) => self.keys.push(KeyLine {
+                hash: added.key.hash.0,
+                platform_id: i64::from(added.platform.0),
+                hint: added.key.hint.clone(),
+                created_at: added.created_at.0,
+            }),
+            Row::KeyRevoked(revoked) => self.keys_revoked.push(KeyRevokedLine {
+                hash: revoked.hash.0,
+                platform_id: i64::from(revoked.platform.0),
+                revoked_at: revoked.revoked_at.0,
+            }),
         }
     }
 
     fn take_delivery(&mut self, delivery: &Delivery) {
         let (stream, sequence, tries, next_at, why) = match delivery {
-            Delivery::Delivered { stream, sequence } => {
-                let (kind, id) = stream_key(*stream);
-                self.delivered.push(DeliveredLine { kind, id, sequence: i64::from(*sequence) });
-                return;
-            }
+            Delivery::Delivered { stream, sequence } => return self.gone.push(GoneLine::of(*stream, *sequence)),
             Delivery::Failed { stream, sequence, tries, next_at, why } => {
                 (stream, sequence, tries, Some(next_at.0), why)
             }
@@ -451,6 +493,18 @@ impl Batch {
             next_at,
             why: why.clone(),
         });
+    }
+
+    fn take_dead_letter(&mut self, afterlife: &Afterlife) {
+        match afterlife {
+            Afterlife::Erased { stream, sequence } => self.gone.push(GoneLine::of(*stream, *sequence)),
+            Afterlife::Replayed { stream, sequence, at } => {
+                let (kind, id) = stream_key(*stream);
+                let (sequence, next_at) = (i64::from(*sequence), Some(at.0));
+                let why = Box::default();
+                self.undelivered.push(UndeliveredLine { kind, id, sequence, tries: 0, next_at, why });
+            }
+        }
     }
 
     /// Takes the losers out with all their rows: new streams whose name is taken, by one that is there or by one that
@@ -533,8 +587,11 @@ impl Batch {
         self.outbox.sort_by_key(|row| (row.kind, row.id, row.sequence));
         self.messages.sort_by_key(|row| (row.to_kind, row.to_id, row.from_kind, row.from_id, row.number));
         self.taken.sort_by_key(|row| (row.to_kind, row.to_id, row.from_kind, row.from_id, row.number));
-        self.delivered.sort_by_key(|row| (row.kind, row.id, row.sequence));
+        self.gone.sort_by_key(|row| (row.kind, row.id, row.sequence));
         self.undelivered.sort_by_key(|row| (row.kind, row.id, row.sequence));
+        self.platforms.sort_by(|a, b| a.name.cmp(&b.name));
+        self.keys.sort_by_key(|row| row.hash);
+        self.keys_revoked.sort_by_key(|row| row.hash);
         // The last answer given under a key is the one that stands.
         self.answers.reverse();
         self.answers.sort_by(|a, b| (a.platform_id, &a.key).cmp(&(b.platform_id, &b.key)));
@@ -577,6 +634,25 @@ impl OrderLine {
             expires_at: row.expires_at.0,
             request: row.request.asked.written().into(),
             webhook_url: row.request.webhook_url.clone(),
+        }
+    }
+}
+
+impl GoneLine {
+    fn of(stream: StreamId, sequence: u32) -> Self {
+        let (kind, id) = stream_key(stream);
+        GoneLine { kind, id, sequence: i64::from(sequence) }
+    }
+}
+
+impl PlatformLine {
+    fn of(platform: &StoredPlatform) -> Self {
+        PlatformLine {
+            id: i64::from(platform.id.0),
+            name: platform.name.as_str().into(),
+            fee_bearer: fee_bearer_name(platform.fee_bearer),
+            webhook_secret: platform.webhook_secret.as_str().into(),
+            webhook_url: platform.webhook_url.as_deref().map(Into::into),
         }
     }
 }

@@ -35,6 +35,7 @@ use crate::domain::id::{Account, Incarnation, OrderId, PlatformId};
 use crate::domain::order::{FeeBearer, Order, State};
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::{Payer, PayerMark};
+use crate::domain::platform::KeyHash;
 use crate::domain::request::Request;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
@@ -265,6 +266,15 @@ pub enum Delivery {
     },
 }
 
+/// What is done with a webhook that was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Afterlife {
+    /// It is due again, as if it had never been tried.
+    Replayed { stream: StreamId, sequence: u32, at: Instant },
+    /// It will never be sent.
+    Erased { stream: StreamId, sequence: u32 },
+}
+
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredOrder {
     pub order: Order,
@@ -339,8 +349,8 @@ pub struct OrderFilter {
     pub limit: u32,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Platform {
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredPlatform {
     pub id: PlatformId,
     /// 1..=64 of `[0-9a-z-]`.
     pub name: String,
@@ -350,9 +360,19 @@ pub struct Platform {
     pub webhook_url: Option<String>,
 }
 
+/// Without the secret.
+impl fmt::Debug for StoredPlatform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (id, name, fee_bearer) = (&self.id, &self.name, &self.fee_bearer);
+        let mut shown = f.debug_struct("StoredPlatform");
+        shown.field("id", id).field("name", name).field("fee_bearer", fee_bearer).finish_non_exhaustive()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRow {
     pub platform: PlatformId,
+    pub hash: KeyHash,
     /// The first characters, for people to tell keys apart.
     pub hint: String,
     pub created_at: Instant,
@@ -632,33 +652,23 @@ pub trait Store: Send + Sync + 'static {
         after: Option<(StreamId, u32)>,
         limit: u32,
     ) -> Reply<'_, Vec<Seen<(StreamId, u32), DeadLetter>>>;
-    /// Makes dead letters due again; how many. `stream` none: all of them.
-    fn replay(&self, stream: Option<StreamId>, now: Instant) -> Reply<'_, u64>;
-    /// Erases dead letters whose facts are older than `before`; how many. `stream` none: of all streams.
-    fn erase_dead_letters(&self, stream: Option<StreamId>, before: Instant) -> Reply<'_, u64>;
-
     /// Makes what is due after `now` due so much earlier; how many. A clock that ran ahead put it off by as much.
     fn hasten_outbox(&self, by_ms: i64, now: Instant) -> Reply<'_, u64>;
 
     // --- platforms -----------------------------------------------------------------------------------------
-    fn platform_by_key<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<Platform>>;
-    fn platform_by_name<'a>(&'a self, name: &'a str) -> Reply<'a, Option<Platform>>;
-    fn platforms(&self) -> Reply<'_, Vec<Seen<PlatformId, Platform>>>;
-    /// [`StoreError::Conflict`] when the name is taken.
-    fn add_platform<'a>(&'a self, platform: &'a Platform) -> Reply<'a, PlatformId>;
-    fn add_key<'a>(
-        &'a self,
-        platform: PlatformId,
-        key_hash: &'a [u8; 32],
-        hint: &'a str,
-        now: Instant,
-    ) -> Reply<'a, ()>;
+    fn platform_by_key<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<StoredPlatform>>;
+    fn platform_by_name<'a>(&'a self, name: &'a str) -> Reply<'a, Option<StoredPlatform>>;
+    /// The newest one's number.
+    fn last_platform(&self) -> Reply<'_, Option<PlatformId>>;
+    /// Whose key this is, in force or revoked.
+    fn key_owner<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<PlatformId>>;
+    fn platforms(&self) -> Reply<'_, Vec<Seen<PlatformId, StoredPlatform>>>;
+    /// All there ever were, by their age.
     fn keys(&self, platform: PlatformId) -> Reply<'_, Vec<KeyRow>>;
-    /// Revokes the platform's keys with this hint (none: all of them); how many.
-    fn revoke_keys<'a>(&'a self, platform: PlatformId, hint: Option<&'a str>, now: Instant) -> Reply<'a, u64>;
     /// The value kept under a name, if there is one.
     fn kept_setting<'a>(&'a self, name: &'a str) -> Reply<'a, Option<String>>;
-    /// The value kept under a name, `value` if there was none yet.
+    /// The value kept under a name, `value` if there was none yet. Settings are no part of the books: a start makes them
+    /// while it holds the store, before its lanes write.
     fn setting<'a>(&'a self, name: &'a str, value: &'a str) -> Reply<'a, String>;
 
     // --- the books -----------------------------------------------------------------------------------------

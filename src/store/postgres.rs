@@ -24,8 +24,8 @@ use super::statements::*;
 use super::{
     Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
     KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, MIGRATED, MODE, MessageKey, OrderFilter, OutboxItem,
-    OutboxPlace, Owner, Places, Platform, Reply, STORE_ID, Schema, Seen, Store, StoreError, StoredEntry, StoredHead,
-    StoredInboxRow, StoredMessage, StoredOrder, SumOfLines,
+    OutboxPlace, Owner, Places, Reply, STORE_ID, Schema, Seen, Store, StoreError, StoredEntry, StoredHead,
+    StoredInboxRow, StoredMessage, StoredOrder, StoredPlatform, SumOfLines,
 };
 use crate::domain::id::{Incarnation, OrderId, PlatformId};
 use crate::domain::journal::{LaneEvent, Salt, Title};
@@ -202,7 +202,15 @@ impl Server {
 /// The key that no reference of an account is booked twice by.
 const REFERENCES: &str = "captures_pkey";
 /// The keys that two may race for; every other constraint is one that a row never meets.
-const RACES: [&str; 5] = ["heads_pkey", "journal_pkey", "orders_pkey", "orders_by_merchant_id", "platforms_name_key"];
+const RACES: [&str; 7] = [
+    "heads_pkey",
+    "journal_pkey",
+    "orders_pkey",
+    "orders_by_merchant_id",
+    "platforms_pkey",
+    "platforms_name_key",
+    "keys_pkey",
+];
 /// What `commit` refuses by.
 const FENCED: &str = "TB001";
 const CONFLICT: &str = "TB002";

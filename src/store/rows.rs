@@ -9,7 +9,8 @@ use sqlx::types::Uuid;
 use super::{
     Balance, ChannelTotal, Claim, Count, DeadLetter, Due, Frozen, GivenAnswer, InboxReason, InboxRow, JournalRow,
     KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, MessageKey, OutboxItem, OutboxPlace, OutboxRow, Places,
-    Platform, Service, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, SumOfLines,
+    Service, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, StoredPlatform,
+    SumOfLines,
 };
 use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;
@@ -17,6 +18,7 @@ use crate::domain::id::{Account, Incarnation, OrderId, PlatformId};
 use crate::domain::order::{FeeBearer, Order};
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::{Payer, PayerMark};
+use crate::domain::platform::KeyHash;
 use crate::domain::request::{Asked, Request};
 use crate::domain::stream::{Kind, StreamId};
 use crate::domain::time::Instant;
@@ -414,14 +416,14 @@ pub struct PlatformColumns {
 }
 
 impl Readable for PlatformColumns {
-    type Value = Platform;
-    fn read(self) -> Result<Platform, StoreError> {
+    type Value = StoredPlatform;
+    fn read(self) -> Result<StoredPlatform, StoreError> {
         let fee_bearer = match self.fee_bearer.as_str() {
             "payer" => FeeBearer::Payer,
             "platform" => FeeBearer::Platform,
             _ => return Err(unreadable("fee bearer")),
         };
-        Ok(Platform {
+        Ok(StoredPlatform {
             id: PlatformId(narrow(self.platform_id, "platform number")?),
             name: self.name,
             fee_bearer,
@@ -446,6 +448,7 @@ impl Readable for PlatformKey {
 #[derive(Debug, FromRow)]
 pub struct KeyColumns {
     platform_id: i64,
+    hash: Vec<u8>,
     hint: String,
     created_at: i64,
     revoked_at: Option<i64>,
@@ -456,6 +459,7 @@ impl Readable for KeyColumns {
     fn read(self) -> Result<KeyRow, StoreError> {
         Ok(KeyRow {
             platform: PlatformId(narrow(self.platform_id, "platform number")?),
+            hash: KeyHash(self.hash.try_into().map_err(|_| unreadable("key"))?),
             hint: self.hint,
             created_at: Instant(self.created_at),
             revoked_at: self.revoked_at.map(Instant),
@@ -626,16 +630,6 @@ impl Readable for NumberColumn {
     type Value = i64;
     fn read(self) -> Result<i64, StoreError> {
         Ok(self.0)
-    }
-}
-
-#[derive(Debug, FromRow)]
-pub struct PlatformIdColumn(i64);
-
-impl Readable for PlatformIdColumn {
-    type Value = PlatformId;
-    fn read(self) -> Result<PlatformId, StoreError> {
-        Ok(PlatformId(narrow(self.0, "platform number")?))
     }
 }
 

@@ -29,8 +29,8 @@ use super::statements::*;
 use super::{
     Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
     KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, MIGRATED, MODE, MessageKey, OrderFilter, OutboxItem,
-    OutboxPlace, Owner, Places, Platform, Reply, STORE_ID, Schema, Seen, Store, StoreError, StoredEntry, StoredHead,
-    StoredInboxRow, StoredMessage, StoredOrder, SumOfLines,
+    OutboxPlace, Owner, Places, Reply, STORE_ID, Schema, Seen, Store, StoreError, StoredEntry, StoredHead,
+    StoredInboxRow, StoredMessage, StoredOrder, StoredPlatform, SumOfLines,
 };
 use crate::domain::id::{Incarnation, OrderId, PlatformId};
 use crate::domain::journal::{LaneEvent, Salt, Title};

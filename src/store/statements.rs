@@ -70,11 +70,6 @@ pub const OUTBOX: &str = "SELECT x.kind, x.id, x.sequence, x.webhook_kind, x.at,
      ORDER BY x.next_at, x.kind, x.id, x.sequence LIMIT $6";
 pub const DEAD_LETTERS: &str = "SELECT kind, id, sequence, webhook_kind, at, tries, why FROM outbox \
      WHERE next_at IS NULL AND (kind, id, sequence) > ($1, $2, $3) ORDER BY kind, id, sequence LIMIT $4";
-pub const REPLAY: &str = "UPDATE outbox SET next_at = $1, tries = 0 WHERE next_at IS NULL";
-pub const REPLAY_STREAM: &str =
-    "UPDATE outbox SET next_at = $1, tries = 0 WHERE next_at IS NULL AND kind = $2 AND id = $3";
-pub const ERASE: &str = "DELETE FROM outbox WHERE next_at IS NULL AND at < $1";
-pub const ERASE_STREAM: &str = "DELETE FROM outbox WHERE next_at IS NULL AND at < $1 AND kind = $2 AND id = $3";
 pub const HASTEN: &str = "UPDATE outbox SET next_at = next_at - $1 WHERE next_at > $2";
 pub const PLATFORM_BY_KEY: &str = "SELECT f.id AS platform_id, f.name, f.fee_bearer, f.webhook_secret, f.webhook_url \
      FROM keys k JOIN platforms f ON f.id = k.platform_id WHERE k.hash = $1 AND k.revoked_at IS NULL";
@@ -82,14 +77,10 @@ pub const PLATFORM_BY_NAME: &str = "SELECT id AS platform_id, name, fee_bearer, 
      FROM platforms WHERE name = $1";
 pub const PLATFORMS: &str = "SELECT id AS platform_id, name, fee_bearer, webhook_secret, webhook_url \
      FROM platforms ORDER BY id";
-pub const ADD_PLATFORM: &str = "INSERT INTO platforms (name, fee_bearer, webhook_secret, webhook_url) \
-     VALUES ($1, $2, $3, $4) RETURNING id";
-pub const ADD_KEY: &str = "INSERT INTO keys (hash, platform_id, hint, created_at) VALUES ($1, $2, $3, $4)";
-pub const KEYS: &str = "SELECT platform_id, hint, created_at, revoked_at FROM keys WHERE platform_id = $1 \
+pub const LAST_PLATFORM: &str = "SELECT id AS platform_id FROM platforms ORDER BY id DESC LIMIT 1";
+pub const KEY_OWNER: &str = "SELECT platform_id FROM keys WHERE hash = $1";
+pub const KEYS: &str = "SELECT platform_id, hash, hint, created_at, revoked_at FROM keys WHERE platform_id = $1 \
      ORDER BY created_at, hash";
-pub const REVOKE_KEYS: &str = "UPDATE keys SET revoked_at = $1 WHERE platform_id = $2 AND revoked_at IS NULL";
-pub const REVOKE_KEYS_BY_HINT: &str = "UPDATE keys SET revoked_at = $1 \
-     WHERE platform_id = $2 AND revoked_at IS NULL AND hint = $3";
 /// An update that changes nothing, because only a row that was written is returned.
 pub const SETTING: &str = "INSERT INTO settings (name, value) VALUES ($1, $2) \
      ON CONFLICT (name) DO UPDATE SET value = settings.value RETURNING value";
@@ -497,70 +488,32 @@ macro_rules! statements {
             self.each::<DeadLetterKey, DeadLetterColumns>(ask.bind(i64::from(limit)))
         }
 
-        fn replay(&self, stream: Option<StreamId>, now: Instant) -> Reply<'_, u64> {
-            self.change(match stream.map(stream_key) {
-                None => query(REPLAY).bind(now.0),
-                Some((kind, id)) => query(REPLAY_STREAM).bind(now.0).bind(kind).bind(id),
-            })
-        }
-
-        fn erase_dead_letters(&self, stream: Option<StreamId>, before: Instant) -> Reply<'_, u64> {
-            self.change(match stream.map(stream_key) {
-                None => query(ERASE).bind(before.0),
-                Some((kind, id)) => query(ERASE_STREAM).bind(before.0).bind(kind).bind(id),
-            })
-        }
-
         fn hasten_outbox(&self, by_ms: i64, now: Instant) -> Reply<'_, u64> {
             self.change(query(HASTEN).bind(by_ms).bind(now.0))
         }
 
-        fn platform_by_key<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<Platform>> {
+        fn platform_by_key<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<StoredPlatform>> {
             self.maybe(query_as::<_, PlatformColumns>(PLATFORM_BY_KEY).bind(key_hash.to_vec()))
         }
 
-        fn platform_by_name<'a>(&'a self, name: &'a str) -> Reply<'a, Option<Platform>> {
+        fn platform_by_name<'a>(&'a self, name: &'a str) -> Reply<'a, Option<StoredPlatform>> {
             self.maybe(query_as::<_, PlatformColumns>(PLATFORM_BY_NAME).bind(name.to_owned()))
         }
 
-        fn platforms(&self) -> Reply<'_, Vec<Seen<PlatformId, Platform>>> {
+        fn platforms(&self) -> Reply<'_, Vec<Seen<PlatformId, StoredPlatform>>> {
             self.each::<PlatformKey, PlatformColumns>(query(PLATFORMS))
         }
 
-        fn add_platform<'a>(&'a self, platform: &'a Platform) -> Reply<'a, PlatformId> {
-            let ask = query_as::<_, PlatformIdColumn>(ADD_PLATFORM)
-                .bind(platform.name.clone())
-                .bind(fee_bearer_name(platform.fee_bearer))
-                .bind(platform.webhook_secret.clone())
-                .bind(platform.webhook_url.clone());
-            Box::pin(async move {
-                let added = self.written(ask).await?;
-                added.ok_or_else(|| StoreError::Corrupt("a platform was added without a number".to_owned()))
-            })
+        fn last_platform(&self) -> Reply<'_, Option<PlatformId>> {
+            self.maybe(query_as::<_, PlatformKey>(LAST_PLATFORM))
         }
 
-        fn add_key<'a>(
-            &'a self,
-            platform: PlatformId,
-            key_hash: &'a [u8; 32],
-            hint: &'a str,
-            now: Instant,
-        ) -> Reply<'a, ()> {
-            let change = query(ADD_KEY).bind(key_hash.to_vec()).bind(i64::from(platform.0));
-            let change = change.bind(hint.to_owned()).bind(now.0);
-            Box::pin(async move { self.change(change).await.map(drop) })
+        fn key_owner<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<PlatformId>> {
+            self.maybe(query_as::<_, PlatformKey>(KEY_OWNER).bind(key_hash.to_vec()))
         }
 
         fn keys(&self, platform: PlatformId) -> Reply<'_, Vec<KeyRow>> {
             self.all(query_as::<_, KeyColumns>(KEYS).bind(i64::from(platform.0)))
-        }
-
-        fn revoke_keys<'a>(&'a self, platform: PlatformId, hint: Option<&'a str>, now: Instant) -> Reply<'a, u64> {
-            let platform = i64::from(platform.0);
-            self.change(match hint {
-                None => query(REVOKE_KEYS).bind(now.0).bind(platform),
-                Some(hint) => query(REVOKE_KEYS_BY_HINT).bind(now.0).bind(platform).bind(hint.to_owned()),
-            })
         }
 
         fn kept_setting<'a>(&'a self, name: &'a str) -> Reply<'a, Option<String>> {

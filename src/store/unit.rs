@@ -4,13 +4,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Delivery, InboxRow, KeptAnswer, OutboxRow};
+use super::{Afterlife, Delivery, InboxRow, KeptAnswer, OutboxRow, StoredPlatform};
 use crate::domain::channel::Channel;
 use crate::domain::id::{Account, OrderId, PlatformId};
 use crate::domain::ledger::Entry;
 use crate::domain::money::Currency;
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::{Payer, PayerMark};
+use crate::domain::platform::{Key, KeyHash};
 use crate::domain::request::Request;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
@@ -54,6 +55,8 @@ pub enum Unit {
     InboxDone { id: i64 },
     /// What became of webhook deliveries.
     Delivery(Delivery),
+    /// What is done with a webhook that was given up.
+    DeadLetter(Afterlife),
 }
 
 impl Unit {
@@ -71,6 +74,9 @@ impl Unit {
             Unit::Delivery(
                 Delivery::Delivered { stream, .. } | Delivery::Failed { stream, .. } | Delivery::Dead { stream, .. },
             ) => stream.partition(),
+            Unit::DeadLetter(Afterlife::Replayed { stream, .. } | Afterlife::Erased { stream, .. }) => {
+                stream.partition()
+            }
         }
     }
 }
@@ -168,6 +174,10 @@ pub enum Row {
     Attempt(AttemptRow),
     Capture(CaptureRow),
     PaidBy(LastChannel),
+    /// A new platform.
+    Platform(Box<StoredPlatform>),
+    Key(AddedKey),
+    KeyRevoked(RevokedKey),
 }
 
 /// What never changes of an order.
@@ -216,6 +226,21 @@ pub struct LastChannel {
     pub payer: PayerMark,
     pub channel: Channel,
     pub at: Instant,
+}
+
+/// A key that is in force from now on. No two platforms have the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddedKey {
+    pub platform: PlatformId,
+    pub key: Key,
+    pub created_at: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RevokedKey {
+    pub platform: PlatformId,
+    pub hash: KeyHash,
+    pub revoked_at: Instant,
 }
 
 /// That a request under an `Idempotency-Key` was carried out.

@@ -5,6 +5,7 @@ mod dead;
 mod fixtures;
 mod gateways;
 mod notes;
+mod platforms;
 mod properties;
 mod refunds;
 mod rules;

@@ -131,7 +131,9 @@ impl Before {
         let (row, parked) = match unit {
             Unit::Step(step) => (store.row(order_of(step)).cloned(), None),
             Unit::InboxDone { id } => (None, store.inbox_row(*id).cloned()),
-            Unit::PutOff(_) | Unit::Answer(_) | Unit::Inbox(_) | Unit::Delivery(_) => (None, None),
+            Unit::PutOff(_) | Unit::Answer(_) | Unit::Inbox(_) | Unit::Delivery(_) | Unit::DeadLetter(_) => {
+                (None, None)
+            }
         };
         Before { row, parked }
     }
@@ -148,7 +150,7 @@ pub fn committed(world: &World, unit: &Unit, before: &Before) {
                 delivered(&world.store(), row);
             }
         }
-        Unit::Answer(_) | Unit::Inbox(_) | Unit::Delivery(_) => {}
+        Unit::Answer(_) | Unit::Inbox(_) | Unit::Delivery(_) | Unit::DeadLetter(_) => {}
     }
 }
 
@@ -224,6 +226,7 @@ fn capture(row: &UnitRow) -> Option<&CaptureRow> {
     match row {
         UnitRow::Capture(capture) => Some(capture),
         UnitRow::Order(_) | UnitRow::Payer(_) | UnitRow::Attempt(_) | UnitRow::PaidBy(_) => None,
+        UnitRow::Platform(_) | UnitRow::Key(_) | UnitRow::KeyRevoked(_) => None,
     }
 }
 

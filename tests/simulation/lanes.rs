@@ -191,7 +191,7 @@ impl World {
                     self.look_when_due(put_off.stream.order().expect("all streams are orders"));
                 }
                 Unit::Inbox(_) => self.plan_inbox(INBOX_EVERY_MS),
-                Unit::Answer(_) | Unit::InboxDone { .. } | Unit::Delivery(_) => {}
+                Unit::Answer(_) | Unit::InboxDone { .. } | Unit::Delivery(_) | Unit::DeadLetter(_) => {}
             }
         }
         Ok(committed)

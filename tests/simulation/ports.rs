@@ -249,7 +249,12 @@ impl Port {
 fn step_of(unit: &Unit) -> Option<OrderId> {
     match unit {
         Unit::Step(step) => Some(order_of(step)),
-        Unit::PutOff(_) | Unit::Answer(_) | Unit::Inbox(_) | Unit::InboxDone { .. } | Unit::Delivery(_) => None,
+        Unit::PutOff(_)
+        | Unit::Answer(_)
+        | Unit::Inbox(_)
+        | Unit::InboxDone { .. }
+        | Unit::Delivery(_)
+        | Unit::DeadLetter(_) => None,
     }
 }
 
@@ -259,7 +264,7 @@ fn order_about(unit: &Unit) -> Option<OrderId> {
         Unit::Step(step) => Some(order_of(step)),
         Unit::PutOff(put_off) => put_off.stream.order(),
         Unit::Inbox(row) => row.order,
-        Unit::Answer(_) | Unit::InboxDone { .. } | Unit::Delivery(_) => None,
+        Unit::Answer(_) | Unit::InboxDone { .. } | Unit::Delivery(_) | Unit::DeadLetter(_) => None,
     }
 }
 

@@ -190,6 +190,7 @@ impl Store {
             }
             Unit::InboxDone { id } => drop(self.inbox.remove(id)),
             Unit::Delivery(delivery) => self.delivered(delivery),
+            Unit::DeadLetter(_) => panic!("no webhook of this world is given up"),
         }
     }
 
@@ -238,7 +239,12 @@ impl Store {
     pub fn losers(&self, units: &[Unit]) -> Vec<usize> {
         let is_missing = |unit: &Unit| match unit {
             Unit::Step(step) => !self.rows.contains_key(&order_of(step)),
-            Unit::PutOff(_) | Unit::Answer(_) | Unit::Inbox(_) | Unit::InboxDone { .. } | Unit::Delivery(_) => false,
+            Unit::PutOff(_)
+            | Unit::Answer(_)
+            | Unit::Inbox(_)
+            | Unit::InboxDone { .. }
+            | Unit::Delivery(_)
+            | Unit::DeadLetter(_) => false,
         };
         units.iter().enumerate().filter(|(_, unit)| is_missing(unit)).map(|(place, _)| place).collect()
     }

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use tongbao::domain::event::{Event, Fact};
-use tongbao::domain::id::{Incarnation, OrderId};
+use tongbao::domain::id::{Incarnation, OrderId, PlatformId};
 use tongbao::domain::order::Order;
 use tongbao::domain::partition::LaneId;
-use tongbao::store::{self, Balance, Birth, Committed, Group, Store, StoreError, Unit, whole};
+use tongbao::domain::platform::Key;
+use tongbao::store::{self, Balance, Birth, Committed, Group, Store, StoreError, StoredPlatform, Unit, whole};
 
 use super::postgres;
 use super::units::{self, OrderUnit, START};
@@ -90,6 +91,14 @@ impl Book {
     pub async fn write(&mut self, steps: Vec<OrderUnit>) {
         let committed = self.commit(units::group(steps)).await.expect("the group is committed");
         assert_eq!(committed.duplicates, Vec::<usize>::new());
+    }
+
+    /// Makes a platform with these keys; the number of what is made is the next one.
+    pub async fn platform(&mut self, wanted: &StoredPlatform, keys: &[Key]) -> PlatformId {
+        let last = self.store.last_platform().await.expect("platforms are read").map_or(0, |last| last.0);
+        let step = units::new_platform(PlatformId(last + 1), wanted, keys);
+        self.commit(vec![Unit::Step(Box::new(step))]).await.expect("the platform is made");
+        PlatformId(last + 1)
     }
 
     pub async fn order(&self, id: OrderId) -> Order {

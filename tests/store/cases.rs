@@ -11,12 +11,13 @@ use tongbao::domain::journal::{LaneEvent, Title};
 use tongbao::domain::order::{FeeBearer, Order, State};
 use tongbao::domain::partition::{LaneId, Partition};
 use tongbao::domain::payer::PayerMark;
+use tongbao::domain::platform::{Fact, KeyHash};
 use tongbao::domain::stream::{Kind, StreamId};
 use tongbao::domain::time::Instant;
 use tongbao::store::{
-    Birth, Claim, Delivery, GivenAnswer, Group, Head, InboxReason, InboxRow, KeptAnswer, LastChannel, MessageRow,
-    NextActionChange, OrderFilter, Owner, Places, Platform, PutOff, StepUnit, Store, StoreError, TakenMessage, Unit,
-    whole,
+    Afterlife, Birth, Claim, Delivery, GivenAnswer, Group, Head, InboxReason, InboxRow, KeptAnswer, LastChannel,
+    MessageRow, NextActionChange, OrderFilter, Owner, Places, PutOff, StepUnit, Store, StoreError, StoredPlatform,
+    TakenMessage, Unit, whole,
 };
 
 use super::book::{Book, again, cancel};
@@ -39,8 +40,8 @@ fn kind<T>(result: Result<T, StoreError>) -> &'static str {
     }
 }
 
-pub fn platform(name: &str) -> Platform {
-    Platform {
+pub fn platform(name: &str) -> StoredPlatform {
+    StoredPlatform {
         id: PlatformId(0),
         name: name.to_owned(),
         fee_bearer: FeeBearer::Platform,
@@ -636,7 +637,7 @@ pub async fn losers_are_found_before_the_group(mut book: Book) {
 }
 
 pub async fn webhooks_live_and_die_in_the_outbox(mut book: Book) {
-    let platform_id = book.store.add_platform(&platform("shop")).await.unwrap();
+    let platform_id = book.platform(&platform("shop"), &[]).await;
     let steps = book.pay(new_order(platform_id, "order-1"), "T-1").await;
     let order = steps[3].order.clone();
     let now = order.last_at;
@@ -668,9 +669,9 @@ pub async fn webhooks_live_and_die_in_the_outbox(mut book: Book) {
     assert_eq!((letters[0].kind, letters[0].at, letters[0].why.as_str()), (item.row.kind, now, "gave up"));
     assert_eq!(book.store.outbox_size().await.unwrap(), 1);
 
-    assert_eq!(book.store.replay(Some(units::new_id().into()), later).await.unwrap(), 0);
-    assert_eq!(book.store.replay(Some(order.id.into()), later).await.unwrap(), 1);
-    assert_eq!(book.store.replay(None, later).await.unwrap(), 0, "only dead letters are replayed");
+    let replayed = Afterlife::Replayed { stream: order.id.into(), sequence: 1, at: later };
+    book.commit(vec![Unit::DeadLetter(replayed)]).await.unwrap();
+    assert_eq!(whole(book.store.dead_letters(None, 10).await.unwrap()).unwrap(), []);
     let items = whole(book.store.outbox(later, None, 10).await.unwrap()).unwrap();
     assert_eq!((items[0].tries, items[0].next_at), (0, later));
 
@@ -681,30 +682,25 @@ pub async fn webhooks_live_and_die_in_the_outbox(mut book: Book) {
 }
 
 pub async fn dead_letters_are_erased(mut book: Book) {
-    let platform_id = book.store.add_platform(&platform("shop")).await.unwrap();
+    let platform_id = book.platform(&platform("shop"), &[]).await;
     let mut orders = Vec::new();
     for n in 0..4 {
         let steps = book.pay(new_order(platform_id, &format!("order-{n}")), &format!("T-{n}")).await;
         orders.push(steps[3].order.clone());
     }
-    let at = orders[0].last_at;
     let dead = |order: &Order| {
         Unit::Delivery(Delivery::Dead { stream: order.id.into(), sequence: 1, tries: 12, why: "gave up".into() })
     };
     book.commit(orders[..3].iter().map(dead).collect()).await.unwrap();
-    let erase = async |order, before| book.store.erase_dead_letters(order, before).await.unwrap();
-    assert_eq!(erase(None, at).await, 0, "none is older");
-    assert_eq!(erase(Some(orders[3].id.into()), Instant(i64::MAX)).await, 0, "what is still to be delivered stays");
-    assert_eq!(erase(Some(orders[0].id.into()), at).await, 0);
-    assert_eq!(erase(Some(orders[0].id.into()), Instant(i64::MAX)).await, 1);
-    assert_eq!(erase(None, at.plus_ms(1)).await, 2);
+    let erased = |order: &Order| Unit::DeadLetter(Afterlife::Erased { stream: order.id.into(), sequence: 1 });
+    book.commit(orders[..3].iter().map(erased).collect()).await.unwrap();
     assert_eq!(book.store.outbox_size().await.unwrap(), 1);
     assert_eq!(whole(book.store.dead_letters(None, 10).await.unwrap()).unwrap(), []);
 }
 
 /// An order's last instant may lie ahead of the clock; its webhook does not wait for it.
 pub async fn a_webhook_of_a_fact_ahead_is_due_now(mut book: Book) {
-    let platform_id = book.store.add_platform(&platform("shop")).await.unwrap();
+    let platform_id = book.platform(&platform("shop"), &[]).await;
     let created = new_order(platform_id, "order-1");
     let submitted = submit(&created.order);
     let mut paid = paid(&submitted.order, "T-1");
@@ -750,7 +746,7 @@ pub async fn webhooks_of_streams_of_two_kinds_are_kept_apart(mut book: Book) {
 }
 
 pub async fn the_outbox_turns_pages(mut book: Book) {
-    let platform_id = book.store.add_platform(&platform("shop")).await.unwrap();
+    let platform_id = book.platform(&platform("shop"), &[]).await;
     let created: Vec<OrderUnit> = (0..7).map(|n| new_order(platform_id, &format!("order-{n}"))).collect();
     let submitted: Vec<OrderUnit> = created.iter().map(|unit| submit(&unit.order)).collect();
     let paid: Vec<OrderUnit> = submitted.iter().map(|unit| paid(&unit.order, &unit.id.to_string())).collect();
@@ -866,42 +862,61 @@ pub async fn a_claim_lives_and_dies_with_its_step(mut book: Book) {
     assert_eq!(book.store.answer(SHOP, "key-1").await.unwrap(), Some(answered));
 }
 
-pub async fn platforms_and_their_keys(book: Book) {
-    let store = &book.store;
-    let shop = store.add_platform(&platform("shop")).await.unwrap();
+pub async fn platforms_and_their_keys(mut book: Book) {
+    let shop = book.platform(&platform("shop"), &[units::key(3)]).await;
     let mut books = platform("books");
     books.fee_bearer = FeeBearer::Payer;
     books.webhook_url = None;
-    let books_id = store.add_platform(&books).await.unwrap();
+    let books_id = book.platform(&books, &[units::key(1)]).await;
     books.id = books_id;
     assert_ne!(shop, books_id);
-    assert_eq!(kind(store.add_platform(&platform("shop")).await), "conflict");
+    let store = book.store.clone();
     assert_eq!(store.platform_by_name("books").await.unwrap(), Some(books.clone()));
     assert_eq!(store.platform_by_name("nobody").await.unwrap(), None);
+    assert_eq!(store.last_platform().await.unwrap(), Some(books_id));
     let names: Vec<String> =
         whole(store.platforms().await.unwrap()).unwrap().into_iter().map(|platform| platform.name).collect();
     assert_eq!(names, ["shop", "books"]);
 
-    store.add_key(books_id, &[1; 32], "sk_1", START).await.unwrap();
-    store.add_key(books_id, &[2; 32], "sk_2", START.plus_ms(1)).await.unwrap();
-    store.add_key(shop, &[3; 32], "sk_3", START).await.unwrap();
-    assert_ne!(kind(store.add_key(shop, &[1; 32], "sk_1", START).await), "done", "a key has one platform");
-    assert_ne!(kind(store.add_key(PlatformId(99), &[9; 32], "sk_9", START).await), "done", "and one that is there");
+    let head = store.head(books_id.into()).await.unwrap().unwrap();
+    let read = tongbao::engine::platform::read(books_id, &head.snapshot).unwrap();
+    let added = [Fact::KeyAdded(units::key(2))];
+    let (two_keys, step) = units::platform_step(&read, added, START.plus_ms(1), None);
+    book.commit(vec![Unit::Step(Box::new(step))]).await.unwrap();
     assert_eq!(store.platform_by_key(&[2; 32]).await.unwrap(), Some(books));
     assert_eq!(store.platform_by_key(&[4; 32]).await.unwrap(), None);
 
-    assert_eq!(store.revoke_keys(books_id, Some("sk_2"), START.plus_ms(5)).await.unwrap(), 1);
+    let revoked = [Fact::KeyRevoked { hash: KeyHash([2; 32]) }];
+    let (one_key, step) = units::platform_step(&two_keys, revoked, START.plus_ms(5), None);
+    book.commit(vec![Unit::Step(Box::new(step))]).await.unwrap();
     assert_eq!(store.platform_by_key(&[2; 32]).await.unwrap(), None);
     assert!(store.platform_by_key(&[1; 32]).await.unwrap().is_some());
-    assert_eq!(store.revoke_keys(books_id, None, START.plus_ms(6)).await.unwrap(), 1, "one was revoked already");
+    assert_eq!(store.key_owner(&[2; 32]).await.unwrap(), Some(books_id), "it is known for ever");
     let keys = store.keys(books_id).await.unwrap();
     let seen: Vec<_> = keys.iter().map(|key| (key.hint.as_str(), key.created_at, key.revoked_at)).collect();
-    assert_eq!(
-        seen,
-        [("sk_1", START, Some(START.plus_ms(6))), ("sk_2", START.plus_ms(1), Some(START.plus_ms(5)))],
-        "a revoked key keeps its time"
-    );
+    assert_eq!(seen, [("sk_1", START, None), ("sk_2", START.plus_ms(1), Some(START.plus_ms(5)))]);
     assert!(store.platform_by_key(&[3; 32]).await.unwrap().is_some(), "another platform's key stays");
+    assert_eq!(one_key.keys, [units::key(1)]);
+    let journal = store.journal(books_id.into()).await.unwrap();
+    assert_eq!(journal.iter().map(|row| row.version).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(journal.iter().all(|row| !String::from_utf8_lossy(&row.body).contains("whsec_")), "a secret in a journal");
+}
+
+/// The owner looks before it writes; where two have not, the second one's group fails, and nothing of it is written.
+pub async fn a_name_a_number_and_a_key_have_one_platform(mut book: Book) {
+    book.platform(&platform("shop"), &[units::key(1)]).await;
+    let twins = [
+        units::new_platform(PlatformId(7), &platform("shop"), &[units::key(2)]),
+        units::new_platform(PlatformId(1), &platform("books"), &[units::key(2)]),
+        units::new_platform(PlatformId(7), &platform("books"), &[units::key(1)]),
+    ];
+    let picture = book.picture().await;
+    for twin in twins {
+        assert_eq!(kind(book.commit(vec![Unit::Step(Box::new(twin))]).await), "conflict");
+    }
+    assert_eq!(book.picture().await, picture);
+    assert_eq!(whole(book.store.platforms().await.unwrap()).unwrap().len(), 1);
+    assert_eq!(book.store.key_owner(&[2; 32]).await.unwrap(), None);
 }
 
 pub async fn a_setting_is_kept_as_it_was_first(book: Book) {

@@ -67,7 +67,7 @@ impl Beside {
 
 async fn a_damaged_request_or_payer_makes_its_order_unreadable(place: Place) {
     let mut book = place.book().await;
-    let shop = book.store.add_platform(&platform("shop")).await.expect("a platform");
+    let shop = book.platform(&platform("shop"), &[]).await;
     let mut wanted = request("order-1");
     wanted.payer = Some(payer("u-1"));
     let created = new_order_of(shop, wanted.clone());

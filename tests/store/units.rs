@@ -9,10 +9,12 @@ use tongbao::domain::form::Form;
 use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId};
 use tongbao::domain::journal::{Salt, Title};
 use tongbao::domain::ledger::Entry;
+use tongbao::domain::machine::Machine;
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
 use tongbao::domain::partition::Partition;
 use tongbao::domain::payer::Payer;
+use tongbao::domain::platform::{self, Key, KeyHash, Platform, Terms};
 use tongbao::domain::request::{Asked, Request};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
@@ -20,7 +22,7 @@ use tongbao::domain::step;
 use tongbao::domain::time::{Instant, TimeScale};
 use tongbao::store::{
     AttemptRow, CaptureRow, Claim, Head, LastChannel, NamedPayer, NextActionChange, OrderRow, OutboxRow, Row, StepUnit,
-    UniqueName, Unit,
+    StoredPlatform, UniqueName, Unit,
 };
 
 use crate::asked;
@@ -93,6 +95,37 @@ pub fn new_id() -> OrderId {
     OrderId::from_u128(
         (START.0 as u128 + u128::from(count / 40)) << 80 | u128::from(count % 40) << 64 | u128::from(random),
     )
+}
+
+/// A platform's key of this number.
+pub fn key(number: u8) -> Key {
+    Key { hash: KeyHash([number; 32]), hint: format!("sk_{number}").into() }
+}
+
+/// The step that makes a platform.
+pub fn new_platform(id: PlatformId, wanted: &StoredPlatform, keys: &[Key]) -> StepUnit {
+    let terms = Terms {
+        fee_bearer: wanted.fee_bearer,
+        name: wanted.name.as_str().into(),
+        webhook_url: wanted.webhook_url.as_deref().map(Into::into),
+    };
+    let facts =
+        std::iter::once(platform::Fact::Created(terms)).chain(keys.iter().cloned().map(platform::Fact::KeyAdded));
+    platform_step(&Platform::unborn(id), facts, START, Some(wanted.webhook_secret.as_str().into())).1
+}
+
+/// A further step of a platform, and the platform as it is then.
+pub fn platform_step(
+    before: &Platform,
+    facts: impl IntoIterator<Item = platform::Fact>,
+    at: Instant,
+    webhook_secret: Option<Box<str>>,
+) -> (Platform, StepUnit) {
+    let events: Vec<_> = facts.into_iter().map(|fact| platform::Event { at, fact }).collect();
+    let step = before.decide(&events).expect("the platform agrees");
+    let unit = tongbao::engine::platform::unit(&step, &events, Salt([7; 16]), webhook_secret)
+        .expect("the step can be written");
+    (step.after, unit)
 }
 
 pub fn rate(billionths: i64) -> Rate {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, stream};
 
+use super::platforms::examine_platforms;
 use super::replay::{Evidence, examine};
 use super::report::{BalanceLine, Report, SuspenseLine, Totals, money};
 use crate::domain::id::OrderId;
@@ -151,10 +152,7 @@ pub async fn examine_rows(reading: Reading<'_>, report: &mut Report) -> Result<(
             break;
         }
     }
-    for row in store.platforms().await? {
-        row.value.err().inspect(|error| report.unreadable_row("platform", row.key.map(|id| id.0.to_string()), error));
-    }
-    Ok(())
+    examine_platforms(store, report).await
 }
 
 enum Read {

@@ -2,10 +2,10 @@
 
 use crate::cli::Failure;
 use crate::cli::platform::key_hash;
-use crate::domain::id::PlatformId;
 use crate::domain::order::FeeBearer;
-use crate::engine::clock;
-use crate::store::{Platform, Store};
+use crate::domain::platform::{Key, KeyHash, Terms};
+use crate::engine::changes::{Change, Changes};
+use crate::store::Store;
 
 pub struct Demo {
     name: &'static str,
@@ -18,35 +18,24 @@ pub const DEMOS: [Demo; 2] = [
     Demo { name: "platform-b", key: "sk_sandbox_b", webhook_secret: "whsec_c2FuZGJveC1iLXdlYmhvb2stc2VjcmV0LTAwMDI=" },
 ];
 
-/// Makes the demo platforms, if they are not there.
-pub async fn open(store: &dyn Store) -> Result<(), Failure> {
+/// Makes the demo platforms, if they are not there. A key that was revoked stays so.
+pub async fn open(store: &dyn Store, changes: &Changes) -> Result<(), Failure> {
     for demo in &DEMOS {
-        let hash = key_hash(demo.key);
-        let id = match store.platform_by_name(demo.name).await? {
-            Some(platform) => platform.id,
-            None => {
-                let platform = Platform {
-                    id: PlatformId(0),
-                    name: demo.name.into(),
-                    fee_bearer: FeeBearer::Payer,
-                    webhook_secret: demo.webhook_secret.into(),
-                    webhook_url: None,
-                };
-                store.add_platform(&platform).await?
-            }
-        };
-        if store.platform_by_key(&hash).await?.is_none() && store.keys(id).await?.is_empty() {
-            store.add_key(id, &hash, demo.key, clock::now()).await?;
+        if store.platform_by_name(demo.name).await?.is_none() {
+            let terms = Terms { fee_bearer: FeeBearer::Payer, name: demo.name.into(), webhook_url: None };
+            let key = Key { hash: KeyHash(key_hash(demo.key)), hint: demo.key.into() };
+            changes.make(Change::CreatePlatform { terms, key, webhook_secret: demo.webhook_secret.into() }).await?;
         }
     }
     Ok(())
 }
 
 /// Outside the sandbox everybody knows the demo keys, so they die.
-pub async fn close(store: &dyn Store) -> Result<(), Failure> {
+pub async fn close(store: &dyn Store, changes: &Changes) -> Result<(), Failure> {
     for demo in &DEMOS {
         if let Some(platform) = store.platform_by_key(&key_hash(demo.key)).await? {
-            store.revoke_keys(platform.id, Some(demo.key), clock::now()).await?;
+            let (platform, hint) = (platform.name.into(), Some(demo.key.into()));
+            changes.make(Change::RevokeKeys { platform, hint }).await?;
             tracing::warn!(platform = demo.name, "the demo key of the sandbox was revoked");
         }
     }

@@ -23,7 +23,8 @@ const TAKEN: [i32; 2] = [1_555, 2_067];
 /// Of the key that no reference of an account is booked twice by.
 const REFERENCES: &str = "captures.reference";
 /// The keys that two may race for; every other constraint is one that a row never meets.
-const RACES: [&str; 5] = ["heads.id", "journal.id", "orders.id", "orders.merchant_order_id", "platforms.name"];
+const RACES: [&str; 7] =
+    ["heads.id", "journal.id", "orders.id", "orders.merchant_order_id", "platforms.id", "platforms.name", "keys.hash"];
 
 /// An error that SQLite gave, or one that says that it gave none.
 pub enum Fault {

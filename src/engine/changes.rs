@@ -1,0 +1,268 @@
+//! What commands change in a store: the process that owns it does it for them, by its lanes. One change at a time, so that
+//! what one has read is still true when it writes.
+
+use std::sync::Arc;
+
+use actix::ArbiterHandle;
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use super::carrier::Threads;
+use super::cell::Cell;
+use super::directory::{Bounds, Directory, Gauge};
+use super::lane::{Admission, WriteError};
+use super::letter::TellError;
+use super::platform::{self, Platforms, Told};
+use super::ports::{DeadLetters, Lanes, PlatformReads, Salts, Time};
+use crate::domain::id::PlatformId;
+use crate::domain::platform::{Key, KeyHash, Platform, Refusal, Terms};
+use crate::domain::stream::StreamId;
+use crate::domain::time::Instant;
+use crate::store::{Afterlife, StoreError, Unit, last_key};
+
+/// Platforms that are told something at once; changes come one by one.
+const IN_MEMORY_MAX: usize = 64;
+/// Dead letters that one change goes through: it ends within a second or so, and the next one goes on.
+const DEAD_LETTERS_AT_ONCE: u32 = 500;
+
+/// What a command wants done.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Change {
+    /// With its first key.
+    CreatePlatform {
+        terms: Terms,
+        key: Key,
+        webhook_secret: Box<str>,
+    },
+    AddKey {
+        platform: Box<str>,
+        key: Key,
+    },
+    /// Without a hint all that are in force.
+    RevokeKeys {
+        platform: Box<str>,
+        hint: Option<Box<str>>,
+    },
+    ReplayDeadLetters(Choice),
+    EraseDeadLetters(Choice),
+}
+
+/// Which dead letters are meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Choice {
+    /// Only of this stream.
+    pub stream: Option<StreamId>,
+    /// Only what tells of facts before this instant.
+    pub before: Option<Instant>,
+    /// Those after this one: where the change before ended.
+    pub after: Option<(StreamId, u32)>,
+}
+
+/// What a change came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Done {
+    /// What changed: platforms, keys or dead letters.
+    pub count: u64,
+    /// Where the next change goes on; none when all is done.
+    pub next: Option<(StreamId, u32)>,
+}
+
+impl Done {
+    const fn whole(count: u64) -> Self {
+        Done { count, next: None }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeError {
+    /// Nothing was done, for a reason that whoever asked can do something about.
+    Refused(String),
+    /// Nothing was done: the store does not answer, or cannot be read.
+    StoreAway(String),
+    /// It may have been done.
+    OutcomeUnknown,
+}
+
+impl std::fmt::Display for ChangeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ChangeError::Refused(why) | ChangeError::StoreAway(why) => f.write_str(why),
+            ChangeError::OutcomeUnknown => f.write_str("the store went away meanwhile: look whether it was done"),
+        }
+    }
+}
+
+impl std::error::Error for ChangeError {}
+
+impl From<StoreError> for ChangeError {
+    fn from(error: StoreError) -> Self {
+        ChangeError::StoreAway(error.to_string())
+    }
+}
+
+impl From<WriteError> for ChangeError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Unknown => ChangeError::OutcomeUnknown,
+            WriteError::Culprit(why) | WriteError::Conflict(why) => ChangeError::StoreAway(why),
+            WriteError::Overloaded | WriteError::Duplicate | WriteError::Away | WriteError::ReferenceTaken => {
+                ChangeError::StoreAway("the store takes nothing at the moment".to_owned())
+            }
+        }
+    }
+}
+
+impl From<TellError<Refusal>> for ChangeError {
+    fn from(error: TellError<Refusal>) -> Self {
+        let refused = |why: &str| ChangeError::Refused(why.to_owned());
+        match error {
+            TellError::Refused(Refusal::OutOfPlace) | TellError::Duplicate => {
+                refused("there is such a platform already")
+            }
+            TellError::Refused(Refusal::TooManyKeys) => refused("it has as many keys as it may have: revoke some"),
+            TellError::Refused(Refusal::KeyUnknown) => refused("no such key is in force"),
+            TellError::Refused(Refusal::KeyTaken) => refused("the key is in force already"),
+            TellError::NotFound => refused("there is no such platform"),
+            TellError::Quarantined => refused("the stored platform is damaged: run `tongbao audit`"),
+            TellError::Overloaded | TellError::StoreAway => {
+                ChangeError::StoreAway("the store takes nothing at the moment".to_owned())
+            }
+            TellError::OutcomeUnknown => ChangeError::OutcomeUnknown,
+        }
+    }
+}
+
+/// The way to changes.
+pub struct Changes {
+    platforms: Arc<Directory<Platforms>>,
+    dead_letters: Arc<dyn DeadLetters>,
+    turn: Mutex<()>,
+}
+
+/// What changes need of the rest of the engine.
+pub struct Needs {
+    pub time: Arc<dyn Time>,
+    pub salts: Arc<dyn Salts>,
+    pub platforms: Arc<dyn PlatformReads>,
+    pub dead_letters: Arc<dyn DeadLetters>,
+    pub lanes: Arc<dyn Lanes>,
+    pub gauge: Arc<dyn Gauge>,
+    /// In milliseconds.
+    pub quarantine_retry: Vec<u64>,
+    pub threads: Vec<ArbiterHandle>,
+}
+
+impl Changes {
+    pub fn new(needs: Needs) -> Self {
+        let host = Platforms { time: needs.time, salts: needs.salts, reads: needs.platforms, lanes: needs.lanes };
+        let carrier = Box::new(Threads::new(needs.threads));
+        let bounds = Bounds { in_memory_max: IN_MEMORY_MAX, idle_ms: 0 };
+        let platforms = Directory::new(Arc::new(host), carrier, needs.gauge, bounds, needs.quarantine_retry);
+        Changes { platforms, dead_letters: needs.dead_letters, turn: Mutex::new(()) }
+    }
+
+    /// Where platforms are at home.
+    pub fn platforms(&self) -> &Arc<Directory<Platforms>> {
+        &self.platforms
+    }
+
+    /// Does what a command wants; returns once it is durable. Runs on a thread that may hold cells.
+    ///
+    /// # Errors
+    /// [`ChangeError`]; nothing was done unless it is [`ChangeError::OutcomeUnknown`].
+    pub async fn make(&self, change: Change) -> Result<Done, ChangeError> {
+        let _turn = self.turn.lock().await;
+        match change {
+            Change::CreatePlatform { terms, key, webhook_secret } => self.create(terms, key, webhook_secret).await,
+            Change::AddKey { platform, key } => {
+                let id = self.named(&platform).await?;
+                self.check_unknown(key.hash).await?;
+                self.platforms.tell(u128::from(id.0), Told::AddKey(key)).await?;
+                Ok(Done::whole(1))
+            }
+            Change::RevokeKeys { platform, hint } => self.revoke(&platform, hint.as_deref()).await,
+            Change::ReplayDeadLetters(choice) => {
+                let at = self.platforms.host().time.now();
+                self.each(choice, |(stream, sequence)| Afterlife::Replayed { stream, sequence, at }).await
+            }
+            Change::EraseDeadLetters(choice) => {
+                self.each(choice, |(stream, sequence)| Afterlife::Erased { stream, sequence }).await
+            }
+        }
+    }
+
+    fn reads(&self) -> &dyn PlatformReads {
+        self.platforms.host().reads.as_ref()
+    }
+
+    async fn create(&self, terms: Terms, key: Key, webhook_secret: Box<str>) -> Result<Done, ChangeError> {
+        if self.reads().named(&terms.name).await?.is_some() {
+            return Err(ChangeError::Refused(format!("there is a platform {} already", terms.name)));
+        }
+        self.check_unknown(key.hash).await?;
+        let last = self.reads().last().await?.map_or(0, |last| last.0);
+        let id = last.checked_add(1).map(PlatformId);
+        let id = id.ok_or_else(|| ChangeError::Refused("no further platform has a number".to_owned()))?;
+        let told = Told::Create { terms, key, webhook_secret };
+        self.platforms.create(Cell::fresh(Platform::unborn(id), ()), told).await?;
+        Ok(Done::whole(1))
+    }
+
+    async fn revoke(&self, name: &str, hint: Option<&str>) -> Result<Done, ChangeError> {
+        let id = self.named(name).await?;
+        let head = self.reads().head(id).await?;
+        let head = head.ok_or_else(|| ChangeError::Refused(format!("the platform {name} has no journal")))?;
+        let platform = platform::read(id, &head.snapshot)?;
+        let meant = platform.keys.iter().filter(|key| hint.is_none_or(|hint| *key.hint == *hint));
+        let hashes: Vec<KeyHash> = meant.map(|key| key.hash).collect();
+        if hashes.is_empty() {
+            return Err(ChangeError::Refused(format!("{name} has no such key in force")));
+        }
+        let count = hashes.len() as u64;
+        self.platforms.tell(u128::from(id.0), Told::RevokeKeys(hashes)).await?;
+        Ok(Done::whole(count))
+    }
+
+    async fn named(&self, name: &str) -> Result<PlatformId, ChangeError> {
+        let named = self.reads().named(name).await?;
+        named.ok_or_else(|| ChangeError::Refused(format!("there is no platform {name}")))
+    }
+
+    /// A key belongs to one platform, for ever.
+    async fn check_unknown(&self, hash: KeyHash) -> Result<(), ChangeError> {
+        match self.reads().has_key(hash).await? {
+            true => Err(ChangeError::Refused("the key is or was a platform's already".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    async fn each(&self, choice: Choice, fate: impl Fn((StreamId, u32)) -> Afterlife) -> Result<Done, ChangeError> {
+        // Sequences begin at 1.
+        let after = choice.after.or(choice.stream.map(|stream| (stream, 0)));
+        let page = self.dead_letters.dead(after, DEAD_LETTERS_AT_ONCE).await?;
+        let is_full = page.len() >= usize::try_from(DEAD_LETTERS_AT_ONCE).unwrap_or(usize::MAX);
+        let next = last_key(&page).filter(|(stream, _)| is_full && choice.stream.is_none_or(|only| only == *stream));
+        let meant = page.into_iter().filter_map(|row| {
+            let is_older = match (choice.before, row.value) {
+                (None, _) => true,
+                (Some(before), Ok(letter)) => letter.at < before,
+                // Nobody knows how old it is.
+                (Some(_), Err(_)) => false,
+            };
+            row.key.filter(|(stream, _)| is_older && choice.stream.is_none_or(|only| only == *stream))
+        });
+        let lanes = &self.platforms.host().lanes;
+        let writes = meant.map(|key| lanes.write(Admission::Existing, Unit::DeadLetter(fate(key))));
+        let mut count = 0;
+        for written in join_all(writes).await {
+            written?;
+            count += 1;
+        }
+        Ok(Done { count, next })
+    }
+}

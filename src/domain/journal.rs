@@ -7,14 +7,10 @@ use std::fmt;
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::canonical;
 use super::form::Form;
 use super::machine::Machine;
 use super::stream::{Kind, StreamId};
 use super::time::Instant;
-
-/// What most rows fit into.
-const BYTES: usize = 512;
 
 /// What a row says besides its events; the columns beside it say the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,15 +74,14 @@ impl Title {
         Title { kind: "lane", stream: StreamId { kind: Kind::LANE, id: u128::from(lane) }, version: 1, at }
     }
 
-    /// The row in the form that this version writes: canonical JSON.
+    /// The row in the form that this version writes: canonical JSON (RFC 8785). By way of a value, whose objects are in
+    /// the order of their keys; nothing in an event has a number with a fraction or a key beyond ASCII.
     ///
     /// # Errors
-    /// An event has no canonical form: see [`canonical::write`].
+    /// None that an event could cause.
     pub fn write(&self, salt: Salt, events: &[impl Serialize]) -> Result<Vec<u8>, serde_json::Error> {
         let Title { kind, stream, version, at } = *self;
-        let mut bytes = Vec::with_capacity(BYTES);
-        canonical::write(&First { at, events, form: Form, kind, salt, stream, version }, &mut bytes)?;
-        Ok(bytes)
+        serde_json::to_vec(&serde_json::to_value(First { at, events, form: Form, kind, salt, stream, version })?)
     }
 
     /// Reads a row of any form that was ever written.

@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::event::{CloseAnswer, Created, Event, Fact, Fault, Finding, RefundOutcome, SendOutcome, Verdict};
 use tongbao::domain::form::Form;
-use tongbao::domain::id::{Incarnation, Round};
+use tongbao::domain::id::{Incarnation, PlatformId, Round};
 use tongbao::domain::journal::{LaneEvent, Salt, Title};
+use tongbao::domain::machine::Machine;
 use tongbao::domain::money::Currency;
 use tongbao::domain::order::{AttemptFailure, FeeBearer, Order, State};
 use tongbao::domain::payer::Payer;
+use tongbao::domain::platform::{self, Key, KeyHash, Platform, Terms};
 use tongbao::domain::request::{Asked, Trace};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::step;
@@ -296,6 +298,33 @@ fn payers() -> [Payer; 2] {
     [whole.clone(), Payer { ip: None, openid: None, ..whole }]
 }
 
+/// A platform's steps with every kind of fact, and the platform after them.
+fn platform() -> (Vec<String>, Platform) {
+    let key = |number| Key { hash: KeyHash([number; 32]), hint: format!("sk_{number}").into() };
+    let terms = Terms {
+        fee_bearer: FeeBearer::Platform,
+        name: "shop".into(),
+        webhook_url: Some("https://shop.example/hook".into()),
+    };
+    let steps = [
+        vec![platform::Fact::Created(terms), platform::Fact::KeyAdded(key(1))],
+        vec![platform::Fact::KeyAdded(key(2))],
+        vec![platform::Fact::KeyRevoked { hash: key(1).hash }],
+    ];
+    let mut platform = Platform::unborn(PlatformId(7));
+    let mut rows = Vec::new();
+    for (facts, version) in steps.into_iter().zip(1..) {
+        let at = START.plus_ms(i64::from(version) * SECOND);
+        let events: Vec<_> = facts.into_iter().map(|fact| platform::Event { at, fact }).collect();
+        platform = platform.decide(&events).expect("the platform agrees").after;
+        let title = Title::of::<Platform>(platform.id(), version, at);
+        let salt = Salt([u8::try_from(version).expect("few steps"); 16]);
+        let row = title.write(salt, &events).expect("events are JSON");
+        rows.push(String::from_utf8(row).expect("JSON is UTF-8"));
+    }
+    (rows, platform)
+}
+
 /// Every file of the current rows and its lines.
 fn written() -> Vec<(String, Vec<String>)> {
     let mut files = Vec::new();
@@ -311,6 +340,9 @@ fn written() -> Vec<(String, Vec<String>)> {
     let born = LaneEvent::Born { mode: "production".into(), store: "0123456789abcdef0123456789abcdef".into() };
     let birth = Title::of_birth(1, START).write(Salt([9; 16]), &[born]).expect("a birth is JSON");
     files.push(("birth.journal.jsonl".into(), vec![String::from_utf8(birth).expect("JSON is UTF-8")]));
+    let (steps, platform) = platform();
+    files.push(("platform.journal.jsonl".into(), steps));
+    files.push(("platform.snapshot.json".into(), vec![serde_json::to_string(&platform).expect("a platform is JSON")]));
     files.push(("requests.jsonl".into(), asked().iter().map(Asked::written).collect()));
     files.push(("payers.jsonl".into(), payers().iter().map(Payer::written).collect()));
     files
@@ -353,6 +385,14 @@ fn the_rows_of_the_first_form_are_read_and_their_journals_lead_to_their_orders()
     let LaneEvent::Born { mode, .. } =
         Title::of_birth(1, START).read(birth.trim_end().as_bytes()).expect("a birth is read").events.remove(0);
     assert_eq!(&*mode, "production");
+    let mut platform = Platform::unborn(PlatformId(7));
+    for (row, version) in read(rows, "platform.journal.jsonl").lines().zip(1..) {
+        let title = Title::of::<Platform>(7, version, START.plus_ms(i64::from(version) * SECOND));
+        let events: Vec<platform::Event> = title.read(row.as_bytes()).expect("a step is read").events;
+        platform = platform.decide(&events).expect("the platform agrees").after;
+    }
+    let snapshot = read(rows, "platform.snapshot.json");
+    assert_eq!(serde_json::from_str::<Platform>(&snapshot).expect("a platform is read"), platform);
     for row in read(rows, "requests.jsonl").lines() {
         assert!(Asked::read(row).is_some(), "{row}");
     }

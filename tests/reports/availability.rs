@@ -141,7 +141,7 @@ async fn report_one_unreadable_platform_is_passed_over() {
     assert!(listed.status.success() && said.contains("platform-a") && said.contains("passed over"), "{said}");
     let (well, said) = audit(&app).await;
     assert!(!well && said.contains("fee bearer"), "{said}");
-    beside.run("UPDATE platforms SET fee_bearer = 'platform' WHERE fee_bearer = 'nobody'").await;
+    beside.run("UPDATE platforms SET fee_bearer = 'payer' WHERE fee_bearer = 'nobody'").await;
     beside.close().await;
     app.finish().await;
 }

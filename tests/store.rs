@@ -24,6 +24,8 @@ mod measure;
 mod postgres;
 #[path = "support/proxy.rs"]
 mod proxy;
+#[path = "support/reminder.rs"]
+mod reminder;
 #[path = "store/tls.rs"]
 mod tls;
 #[path = "store/toy.rs"]

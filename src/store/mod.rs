@@ -4,7 +4,7 @@
 //! whose first act is its lane's row (fence, beat, number). Reads see only what is durable.
 
 mod batch;
-mod companions;
+pub mod companions;
 mod division;
 mod journal;
 mod lanes;

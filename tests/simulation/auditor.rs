@@ -2,6 +2,7 @@
 //! quiet.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tongbao::domain::channel::{Channel, Lapse, Unclosed};
 use tongbao::domain::event::{Fact, Refusal};
@@ -12,11 +13,13 @@ use tongbao::domain::time::Instant;
 use tongbao::engine::ask::AskError;
 use tongbao::store::{CaptureRow, InboxReason, InboxRow, OutboxRow, PutOff, Row as UnitRow, StepUnit, Unit};
 
+use crate::book::Draft;
 use crate::gateways::{Gateways, Honesty, Payment};
 use crate::life::{Call, Life, Notice, Question};
+use crate::reminders;
 use crate::scene::lock;
 use crate::sights::{self, Sight};
-use crate::store::{self, Row, Store, order_of};
+use crate::store::{self, Row, Store};
 use crate::world::{HOUR, MINUTE, SECOND, World};
 
 /// The longest that a channel may change its mind after the end of an attempt.
@@ -32,13 +35,13 @@ const CHOICE_MAX_MS: i64 = 5 * MINUTE;
 pub fn acknowledged(store: &Store, order: &Order) {
     let row = store.row(order.id).expect("what was acknowledged is stored");
     assert!(row.order.version >= order.version, "version {} was acknowledged, not stored", order.version);
-    assert!(row.order.version > order.version || row.order == *order, "what was acknowledged is what is stored");
+    assert!(row.order.version > order.version || *row.order == *order, "what was acknowledged is what is stored");
 }
 
 /// What happened in this order's step is about to be counted, so it must have happened.
 pub fn noted(store: &Store, order: &Order) {
     let row = store.row(order.id).expect("what is noted is stored");
-    assert_eq!(row.order, *order, "what is noted is what is stored");
+    assert_eq!(*row.order, *order, "what is noted is what is stored");
 }
 
 /// This webhook is about to go out, so it must lie in the outbox, byte for byte.
@@ -91,7 +94,12 @@ pub fn departs(store: &Store, number: AttemptNumber, question: Question) {
 
 /// A request leaves for a gateway.
 pub fn leaves(store: &Store, call: &Call) {
-    departs(store, call.number, call.question);
+    let attempt = store.row(call.number.order).and_then(|row| row.order.attempt(call.number.ordinal));
+    // The close of a cell that was lost may leave when the next cell has asked too and given its switch up.
+    let was_asked = attempt.is_some_and(|attempt| attempt.close != CloseStage::NotAsked);
+    if call.question != Question::Close || !was_asked {
+        departs(store, call.number, call.question);
+    }
 }
 
 /// A create made something that can be paid: an attempt that was declared dead cannot begin any more.
@@ -122,27 +130,31 @@ fn state_of(store: &Store, number: AttemptNumber) -> Option<AttemptState> {
 
 /// What a unit finds in the store.
 pub struct Before {
-    row: Option<Row>,
+    order: Option<Arc<Order>>,
     parked: Option<InboxRow>,
 }
 
 impl Before {
     pub fn of(store: &Store, unit: &Unit) -> Self {
-        let (row, parked) = match unit {
-            Unit::Step(step) => (store.row(order_of(step)).cloned(), None),
+        let (order, parked) = match unit {
+            Unit::Step(step) => (step.stream.order().and_then(|id| store.row(id)).map(|row| row.order.clone()), None),
             Unit::InboxDone { id } => (None, store.inbox_row(*id).cloned()),
             Unit::PutOff(_) | Unit::Answer(_) | Unit::Inbox(_) | Unit::Delivery(_) | Unit::DeadLetter(_) => {
                 (None, None)
             }
         };
-        Before { row, parked }
+        Before { order, parked }
     }
 }
 
 /// A unit has become durable.
 pub fn committed(world: &World, unit: &Unit, before: &Before) {
     match unit {
-        Unit::Step(step) => stepped(world, step, before.row.as_ref()),
+        Unit::Step(step) => {
+            if let Some(id) = step.stream.order() {
+                stepped(world, id, step, before.order.as_deref());
+            }
+        }
         Unit::PutOff(put_off) => was_put_off(world, put_off),
         Unit::InboxDone { .. } => {
             if let Some(row) = &before.parked {
@@ -179,20 +191,23 @@ fn delivered(store: &Store, row: &InboxRow) {
 
 fn was_put_off(world: &World, put_off: &PutOff) {
     let store = world.store();
-    let row = put_off.stream.order().and_then(|id| store.row(id)).expect("what is put off is stored");
+    let Some(id) = put_off.stream.order() else { return };
+    let row = store.row(id).expect("what is put off is stored");
     if row.order.version == put_off.version {
         let due_at = row.order.next_due_at(world.now());
         assert!(due_at.is_some_and(|due_at| put_off.next_due_at <= due_at), "it is put off to when it is due");
     }
 }
 
-fn stepped(world: &World, step: &StepUnit, before: Option<&Row>) {
-    let row = world.store().row(order_of(step)).cloned().expect("what was committed is stored");
-    let order = &row.order;
+fn stepped(world: &World, id: OrderId, step: &StepUnit, before: Option<&Order>) {
+    let store = world.store();
+    let row = store.row(id).expect("what was committed is stored");
+    let order = &*row.order;
     assert_eq!(row.version(), order.version, "one row of the journal for each version");
     if let Some(before) = before {
-        follows(&before.order, order);
+        follows(before, order);
     }
+    reminders::told(step, row, before);
     let payments = order.captures.iter().filter(|capture| capture.purpose == Purpose::Payment).count();
     let is_paid = order.state == State::Succeeded;
     assert_eq!(payments, usize::from(is_paid), "an order is paid once, exactly when it has succeeded");
@@ -214,12 +229,12 @@ fn stepped(world: &World, step: &StepUnit, before: Option<&Row>) {
     for capture in captures {
         really_taken(world, order, capture);
     }
-    let opened = before.map_or(0, |row| row.order.attempts.len());
+    let opened = before.map_or(0, |before| before.attempts.len());
     if order.attempts.len() > opened {
         let still_open = order.attempts[..opened].iter().filter(|attempt| attempt.is_open()).count();
         assert_eq!(still_open, 0, "an attempt is opened only after all others have ended");
     }
-    deaths(world, order, before.map(|row| &row.order));
+    deaths(world, order, before);
 }
 
 fn capture(row: &UnitRow) -> Option<&CaptureRow> {
@@ -267,17 +282,20 @@ fn told_to_wait(store: &Store, id: OrderId, refusal: &Refusal, now: Instant) {
 }
 
 /// A panic ends a cell and nothing else in the server; here it is a fault that was found.
-pub fn nobody_panicked(life: &Life) {
-    let quarantine = life.directory.quarantine();
-    if quarantine.count() > 0 {
-        let panicked = quarantine.list(None, usize::MAX).into_iter().find(|(_, held)| held.why.contains("panicked"));
-        assert!(panicked.is_none(), "{panicked:?}");
+fn nobody_panicked(life: &Life) {
+    for quarantine in [life.directory.quarantine(), life.reminders.quarantine()] {
+        if quarantine.count() > 0 {
+            let mut held = quarantine.list(None, usize::MAX).into_iter();
+            let panicked = held.find(|(_, held)| held.why.contains("panicked"));
+            assert!(panicked.is_none(), "{panicked:?}");
+        }
     }
 }
 
 /// Cells have left memory: none of them with a call in flight, unless it was lost.
 pub fn left(life: &Life) {
     for way in life.yard.left() {
+        lock(&life.ship.whose).remove(&way);
         let is_lost = lock(&life.ship.lost).contains(&way);
         let calls: Vec<_> = life.calls.values().filter(|call| call.way == Some(way)).collect();
         // Answers to a cell that was lost count as answers to the next one's calls.
@@ -340,7 +358,10 @@ pub fn look(world: &mut World) {
     let now = world.now();
     let scene = world.scene.clone();
     let Some(life) = &mut world.life else { return };
-    assert_eq!(life.yard.alive(), life.directory.active(), "one live cell for each order in memory");
+    nobody_panicked(life);
+    let (alive, active) = (life.yard.alive(), life.active());
+    let is_right = alive == active || (alive > active && life.crew.is_on_errand());
+    assert!(is_right, "one live cell for each stream in memory: {alive} for {active}");
     let store = scene.store();
     for row in store.rows() {
         let id = row.order.id;
@@ -354,26 +375,47 @@ pub fn look(world: &mut World) {
     let (Some(life), store) = (&world.life, world.store()) else { return };
     // While it looks, its place is on its way.
     let place = lock(&life.finder).as_ref().map(tongbao::engine::finder::Finder::place);
+    let reached = place.map(|place| place.map(|due| (due.due_at, due.stream)));
+    reminders::look(life, &store, reached);
     for row in store.rows() {
-        let (order, id) = (&row.order, row.order.id);
+        let (order, id) = (&*row.order, row.order.id);
         for attempt in order.attempts.iter().filter(|attempt| attempt.is_open()) {
             ends_in_time(world, order, attempt);
         }
         if let Some(since) = life.active_since.get(&id) {
             // One that is overdue already comes up at the next tick.
             let is_armed = life.directory.armed_at(id.as_u128()).is_some();
-            let is_busy = is_armed || life.is_at_work(id) || life.is_calling(id);
+            let is_busy = is_armed || life.is_at_work(id.into()) || life.is_calling(id);
             assert!(is_busy || order.may_leave(now), "{id} waits for nothing: {order:?}");
             let is_switching = order.state == State::Created && order.wish.is_some();
             let waits_ms = now.since_ms(order.last_at.max(*since));
             assert!(!is_switching || waits_ms < CHOICE_MAX_MS, "{id} waits in vain for its next channel: {order:?}");
         }
-        if let (Some(due_at), Some(place)) = (row.next_due_at, place) {
-            let reached = place.map(|due| (due.due_at, due.stream.order()));
-            let will_be_found = reached.is_none_or(|reached| (due_at, Some(id)) > reached);
-            let is_kept = life.is_active(id) || life.directory.is_retried(id.as_u128());
+        if let (Some(due_at), Some(reached)) = (row.next_due_at, reached) {
+            let will_be_found = reached.is_none_or(|reached| (due_at, id.into()) > reached);
+            let is_kept = life.active_since.contains_key(&id) || life.directory.is_retried(id.as_u128());
             assert!(will_be_found || is_kept, "{id} is due at {due_at:?} and nobody will look: {order:?}");
         }
+    }
+}
+
+/// What was just written has the places that are next in its lane.
+pub fn placed(store: &Store, lane: usize, draft: &Draft) {
+    let (book, next_place) = store.books().nth(lane).expect("the lane is there");
+    book.has(draft, next_place);
+}
+
+/// Whatever is in the lanes' journals has its place there, and their balances say what their lines say.
+pub fn books_add_up(store: &Store) {
+    let mut seen = BTreeSet::new();
+    for (book, next_place) in store.books() {
+        book.adds_up(next_place, &mut seen);
+    }
+    let orders = store.rows().map(|row| (row.order.id.into(), row.version()));
+    let plain = store.plain().map(|(stream, plain)| (stream, plain.head.version));
+    for (stream, version) in orders.chain(plain) {
+        let first_missing = (1..=version).find(|version| !seen.contains(&(stream, *version)));
+        assert_eq!(first_missing, None, "each row of {stream}'s journal has a place");
     }
 }
 
@@ -416,6 +458,8 @@ pub fn at_the_end(world: &World) {
     assert!(store.outbox.is_empty(), "what was delivered leaves the outbox: {:?}", store.outbox);
     let parked = store.inbox().find(|stored| stored.row.reason == InboxReason::OrderQuarantined);
     assert_eq!(parked, None, "a callback lies in the inbox for good");
+    reminders::at_the_end(&store);
+    books_add_up(&store);
     drop(store);
     let truth: BTreeSet<_> = world
         .gateways
@@ -458,13 +502,14 @@ fn books(world: &World) {
     for (_, payment) in world.gateways.payments() {
         *held.entry(payment.account.clone()).or_default() += payment.net_minor();
     }
-    let mut sums: BTreeMap<LedgerAccount, i64> = BTreeMap::new();
-    for (account, amount_minor) in world.store().entries.iter().flat_map(|entry| entry.lines()) {
-        *sums.entry(account.clone()).or_default() += amount_minor;
+    let store = world.store();
+    let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
+    for (account, amount_minor) in store.books().flat_map(|(book, _)| book.balances()) {
+        *sums.entry(account).or_default() += amount_minor;
     }
     assert_eq!(sums.values().sum::<i64>(), 0, "the books sum to zero");
     for (account, amount_minor) in held {
-        let booked = |name: LedgerAccount| sums.get(&name).copied().unwrap_or_default();
+        let booked = |name: LedgerAccount| sums.get(&*name.to_string()).copied().unwrap_or_default();
         let holds = booked(LedgerAccount::Channel(account.clone()));
         assert_eq!(holds, amount_minor, "what {account} holds");
         assert_eq!(booked(LedgerAccount::Suspense(account)), 0, "all suspense was given back");

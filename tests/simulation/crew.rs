@@ -94,11 +94,28 @@ impl Wake for Bell {
     }
 }
 
+/// Whose work somebody does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Employer {
+    Cell(WayNumber),
+    /// A cell that does not wait for it standing still.
+    Errand,
+    Outside,
+}
+
 struct Hand {
-    /// Of a cell.
-    way: Option<WayNumber>,
+    employer: Employer,
     work: Done,
     waker: Waker,
+}
+
+impl Hand {
+    fn way(&self) -> Option<WayNumber> {
+        match self.employer {
+            Employer::Cell(way) => Some(way),
+            Employer::Errand | Employer::Outside => None,
+        }
+    }
 }
 
 pub struct Crew {
@@ -115,14 +132,14 @@ impl Crew {
     }
 
     pub fn add(&mut self, work: Done) {
-        self.employ(None, work);
+        self.employ(Employer::Outside, work);
     }
 
-    fn employ(&mut self, way: Option<WayNumber>, work: Done) {
+    fn employ(&mut self, employer: Employer, work: Done) {
         let number = self.next;
         self.next += 1;
         let waker = Waker::from(Arc::new(Bell { number, ready: self.ready.clone() }));
-        self.hands.insert(number, Hand { way, work, waker });
+        self.hands.insert(number, Hand { employer, work, waker });
         lock(&self.ready).push(number);
     }
 
@@ -131,11 +148,10 @@ impl Crew {
         let handed = std::mem::take(&mut *lock(&self.yard.handed));
         for work in handed {
             match work {
-                Handed::Errand(errand) => self.employ(None, errand),
+                Handed::Errand(errand) => self.employ(Employer::Errand, errand),
                 Handed::Cell(way, task) => {
-                    let is_worked_on = self.hands.values().any(|hand| hand.way == Some(way));
-                    assert!(!is_worked_on, "one task of a cell is under way at a time");
-                    self.employ(Some(way), task.run());
+                    assert!(!self.is_busy(way), "one task of a cell is under way at a time");
+                    self.employ(Employer::Cell(way), task.run());
                 }
             }
         }
@@ -149,7 +165,7 @@ impl Crew {
             let place = self.dice.place(ready.len());
             let number = ready.remove(place);
             if let Some(hand) = self.hands.get(&number) {
-                return Some((number, hand.way));
+                return Some((number, hand.way()));
             }
         }
         None
@@ -165,7 +181,12 @@ impl Crew {
 
     /// Whether a cell is at work that waits for something.
     pub fn is_busy(&self, way: WayNumber) -> bool {
-        self.hands.values().any(|hand| hand.way == Some(way))
+        self.hands.values().any(|hand| hand.employer == Employer::Cell(way))
+    }
+
+    /// Whether an errand has not come back: it keeps the way of its cell, though that was lost.
+    pub fn is_on_errand(&self) -> bool {
+        self.hands.values().any(|hand| hand.employer == Employer::Errand)
     }
 }
 

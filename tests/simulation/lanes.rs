@@ -2,22 +2,29 @@
 
 use std::time::Duration;
 
+use tongbao::domain::stream::StreamId;
 use tongbao::domain::time::Instant;
 use tongbao::engine::lane::{Act, Try};
 use tongbao::store::{Committed, NextActionChange, StoreError, Unit};
 
 use crate::auditor;
+use crate::book::Draft;
 use crate::life::Asked;
 use crate::people;
 use crate::ports::ShipLane;
 use crate::scene::lock;
 use crate::sights::{self, Sight};
-use crate::store::{self, order_of};
+use crate::store::{self, step_of};
 use crate::trace;
-use crate::world::{INBOX_EVERY_MS, SECOND, START, What, World};
+use crate::what::What;
+use crate::world::{INBOX_EVERY_MS, SECOND, START, World};
 
-/// A group whose commit was told as lost and that may still be written, and its lane.
-pub type LateGroup = (usize, Try<Unit>);
+/// A group whose commit was told as lost and that may still be written, as it was sent.
+pub struct LateGroup {
+    pub lane: usize,
+    pub group: Try<Unit>,
+    pub draft: Draft,
+}
 
 fn since_start(now: Instant) -> Duration {
     Duration::from_millis(u64::try_from(now.since_ms(START)).expect("time goes on"))
@@ -49,6 +56,7 @@ impl World {
                 acts.extend(std::iter::from_fn(|| lane.next_act()));
             }
             moved |= !acts.is_empty();
+            self.moves += acts.len() as u64;
             for act in acts {
                 self.lane_acts(place, act);
             }
@@ -70,7 +78,10 @@ impl World {
 
     fn lane_acts(&mut self, lane: usize, act: Act<Unit, tokio::sync::oneshot::Sender<crate::ports::Verdict>>) {
         let (asked, takes) = match act {
-            Act::Commit(group) => (Asked::Commit(group), self.weather.commit_ms),
+            Act::Commit(group) => match self.draft(lane, &group) {
+                Some(draft) => (Asked::Commit(group, draft), self.weather.commit_ms),
+                None => return,
+            },
             Act::Beat { lane: _, epoch } => (Asked::Beat { epoch }, (1, 20)),
             Act::FindLosers(group) => (Asked::FindLosers(group), (1, 20)),
             Act::Tell(waiter, verdict) => {
@@ -85,20 +96,26 @@ impl World {
             Act::Left => unreachable!("no lane is told to leave"),
         };
         let takes_ms = self.dice.between(takes);
+        let answered_at = self.now().plus_ms(takes_ms);
         if let Some(life) = &mut self.life {
-            let before = life.asked.insert(lane, asked);
+            let before = life.asked.insert(lane, (asked, answered_at));
             assert!(before.is_none(), "one call of the store is under way at a time");
         }
         self.later(takes_ms, |life| What::StoreAnswers { life, lane });
     }
 
+    fn draft(&mut self, lane: usize, group: &Try<Unit>) -> Option<Draft> {
+        let kept = &mut self.life.as_mut()?.companions[lane];
+        Some(self.scene.store().draft(lane, group, kept).expect("no balance overflows"))
+    }
+
     pub fn store_answers(&mut self, lane: usize) {
-        let Some(asked) = self.life.as_mut().and_then(|life| life.asked.remove(&lane)) else { return };
+        let Some((asked, _)) = self.life.as_mut().and_then(|life| life.asked.remove(&lane)) else { return };
         let now = since_start(self.now());
         let ship = self.life.as_ref().map(|life| life.ship.clone()).expect("it has asked");
         match asked {
-            Asked::Commit(group) => {
-                let result = self.commit(lane, group);
+            Asked::Commit(group, draft) => {
+                let result = self.commit(lane, group, draft);
                 lock(&ship.lanes[lane]).committed(result, now);
             }
             Asked::Beat { epoch } => {
@@ -121,7 +138,7 @@ impl World {
         if self.scene.is_out() { Err(unavailable()) } else { Ok(()) }
     }
 
-    fn commit(&mut self, lane: usize, group: Try<Unit>) -> Result<Committed, StoreError> {
+    fn commit(&mut self, lane: usize, group: Try<Unit>, draft: Draft) -> Result<Committed, StoreError> {
         self.reach()?;
         // What was under way when a connection was lost holds the owner's row: it is there before any later group.
         self.land();
@@ -132,9 +149,9 @@ impl World {
         if self.dice.happens(self.weather.group_in_doubt) {
             match self.dice.pick(&[Fate::Lost, Fate::Written, Fate::WrittenLater]) {
                 Fate::Lost => {}
-                Fate::Written => self.write_late(lane, &group),
+                Fate::Written => self.write_late(&LateGroup { lane, group, draft }),
                 Fate::WrittenLater => {
-                    self.late_groups.push((lane, group));
+                    self.late_groups.push(LateGroup { lane, group, draft });
                     let later_ms = self.dice.between((0, 20 * SECOND));
                     self.agenda.after(later_ms, What::Land);
                 }
@@ -142,11 +159,18 @@ impl World {
             self.store_goes_away();
             return Err(StoreError::InDoubt("the connection was lost".into()));
         }
-        let result = self.write(lane, &group);
-        if let Err(StoreError::Conflict(why)) = &result {
-            panic!("what this process decides on is what is stored: {why}");
+        let committed = self.write(lane, &group, &draft);
+        if let Err(StoreError::Conflict(why)) = &committed {
+            let store = self.scene.store();
+            let is_told_twice = group.units().iter().filter_map(step_of).any(|step| store.lacks_message(step));
+            assert!(is_told_twice, "what this process decides on is what is stored: {why}");
+            sights::note(Sight::ToldTwice);
         }
-        result
+        let committed = committed?;
+        if let Some(companions) = self.life.as_mut().and_then(|life| life.companions[lane].as_mut()) {
+            companions.adopt(draft.stamped);
+        }
+        Ok(committed)
     }
 
     fn store_goes_away(&mut self) {
@@ -155,21 +179,23 @@ impl World {
     }
 
     pub fn land(&mut self) {
-        for (lane, group) in std::mem::take(&mut self.late_groups) {
-            self.write_late(lane, &group);
+        for late in std::mem::take(&mut self.late_groups) {
+            self.write_late(&late);
         }
     }
 
-    pub fn write_late(&mut self, lane: usize, group: &Try<Unit>) {
-        let written = self.write(lane, group);
+    pub fn write_late(&mut self, late: &LateGroup) {
+        let written = self.write(late.lane, &late.group, &late.draft);
         trace::note(|| format!("         a group that was told as lost: {written:?}"));
     }
 
-    fn write(&mut self, lane: usize, group: &Try<Unit>) -> Result<Committed, StoreError> {
+    fn write(&mut self, lane: usize, group: &Try<Unit>, draft: &Draft) -> Result<Committed, StoreError> {
         let units = group.units();
         let before: Vec<_> = units.iter().map(|unit| auditor::Before::of(&self.scene.store(), unit)).collect();
-        let committed = self.scene.store().commit((lane, group.epoch, group.number, group.first_place), units)?;
+        let committed = self.scene.store().commit(lane, group, draft)?;
         trace::note(|| format!("         lane {lane} commits {} units", units.len()));
+        auditor::placed(&self.scene.store(), lane, draft);
+        self.moves += 1;
         for (place, (unit, before)) in units.iter().zip(&before).enumerate() {
             if committed.duplicates.contains(&place) {
                 continue;
@@ -177,18 +203,20 @@ impl World {
             auditor::committed(self, unit, before);
             match unit {
                 Unit::Step(step) => {
-                    let id = order_of(step);
-                    if let NextActionChange::Store(action) = &step.head.next_action {
+                    if let (NextActionChange::Store(action), Some(id)) = (&step.head.next_action, step.stream.order()) {
                         people::shown(self, id, store::shown(action));
+                    }
+                    if !step.messages.is_empty() {
+                        self.plan_messages(SECOND);
                     }
                     if !step.webhooks.is_empty() {
                         self.plan_outbox(10 * SECOND);
                     }
-                    self.look_when_due(id);
+                    self.look_when_due(step.stream);
                 }
                 Unit::PutOff(put_off) => {
                     sights::note(Sight::PutOff);
-                    self.look_when_due(put_off.stream.order().expect("all streams are orders"));
+                    self.look_when_due(put_off.stream);
                 }
                 Unit::Inbox(_) => self.plan_inbox(INBOX_EVERY_MS),
                 Unit::Answer(_) | Unit::InboxDone { .. } | Unit::Delivery(_) | Unit::DeadLetter(_) => {}
@@ -197,11 +225,10 @@ impl World {
         Ok(committed)
     }
 
-    fn look_when_due(&mut self, id: tongbao::domain::id::OrderId) {
-        let due_at = self.scene.store().row(id).and_then(|row| row.next_due_at);
+    fn look_when_due(&mut self, stream: StreamId) {
+        let due_at = self.scene.store().next_due_at(stream);
         if let Some(due_at) = due_at {
-            let wait_ms = due_at.since_ms(self.now()).max(0) + SECOND;
-            self.later(wait_ms, |life| What::Scan { life });
+            self.plan_scan(due_at);
         }
     }
 }

@@ -11,22 +11,28 @@ use tongbao::config;
 use tongbao::domain::id::{Account, AttemptNumber, OrderId, Round};
 use tongbao::domain::order::Order;
 use tongbao::domain::pay_link::PayLinks;
+use tongbao::domain::stream::StreamId;
 use tongbao::domain::time::Instant;
 use tongbao::engine::ask::{AskError, Placed, Taken};
+use tongbao::engine::courier::Courier;
 use tongbao::engine::directory::{Bounds, Directory};
 use tongbao::engine::finder::{Finder, Found};
 use tongbao::engine::homes::Homes;
 use tongbao::engine::inbox::{self, Inbox};
 use tongbao::engine::lane::{self, Lane, Try};
+use tongbao::engine::letter::End;
 use tongbao::engine::order::Orders;
 use tongbao::engine::order::desk::Desk;
 use tongbao::engine::supervisor;
 use tongbao::engine::unreadable::UnreadableRows;
+use tongbao::store::companions::Companions;
 use tongbao::store::{LaneRow, Unit};
 
+use crate::book::Draft;
 use crate::crew::{Crew, Porter, WayNumber, Yard};
 use crate::gateways::Request;
 use crate::ports::{Door, Port, Ship, Verdict};
+use crate::reminder::Reminders;
 use crate::scene::{Scene, lock};
 use crate::weather::Habits;
 
@@ -87,12 +93,13 @@ pub enum Heard {
     Asked(OrderId, Result<Placed, AskError>),
     Resolved(OrderId, Result<Order, AskError>),
     Notified(Notice, Result<Taken, AskError>),
+    Set(End<Reminders>),
     Looked(Found),
 }
 
 /// What a lane has asked the store.
 pub enum Asked {
-    Commit(Try<Unit>),
+    Commit(Try<Unit>, Draft),
     Beat { epoch: i64 },
     FindLosers(Try<Unit>),
 }
@@ -103,25 +110,36 @@ pub struct Life {
     pub crew: Crew,
     pub yard: Arc<Yard>,
     pub directory: Arc<Directory<Orders>>,
+    pub reminders: Arc<Directory<Reminders>>,
     pub desk: Desk,
     pub inbox: Arc<Inbox>,
     /// None while it looks.
     pub finder: Arc<Mutex<Option<Finder>>>,
+    /// Each none while it makes its round.
+    pub couriers: Vec<Arc<Mutex<Option<Courier>>>>,
+    /// By lane, how its last group left what goes along with it, where that is known.
+    pub companions: Vec<Option<Companions>>,
     pub heard: Arc<Mutex<Vec<Heard>>>,
-    pub asked: BTreeMap<usize, Asked>,
+    /// By lane, with when the store answers.
+    pub asked: BTreeMap<usize, (Asked, Instant)>,
     pub calls: BTreeMap<u64, Call>,
     /// Since when orders are in memory.
     pub active_since: BTreeMap<OrderId, Instant>,
     /// When something last went on, and until when the sweeps have looked.
     pub moved_at: Instant,
     pub swept_at: Instant,
+    /// When the next timer of a directory comes up, as it was last planned.
+    pub timers_at: Option<Instant>,
     /// Wakes that are on the agenda.
     pub wakes: BTreeSet<Instant>,
+    /// Looks of the finder that are on the agenda.
+    pub scans: BTreeSet<Instant>,
     /// Webhooks that are on their way to their receivers.
     pub delivering: BTreeSet<(OrderId, u32)>,
     /// Whether a look is on the agenda already.
     pub looks_into_outbox: Look,
     pub looks_into_inbox: Look,
+    pub looks_for_messages: Look,
 }
 
 /// A look that is repeated while there is anything to be seen.
@@ -139,6 +157,7 @@ impl Life {
             lane::Bounds { group_max: 8, new_streams_max: habits.new_orders_max, beat: Duration::from_secs(2) };
         let since = Duration::from_millis(u64::try_from(now.since_ms(start)).expect("time goes on"));
         let lane = |owner| Mutex::new(Lane::<Unit, oneshot::Sender<Verdict>>::new(owner, bounds, habits.doubt, since));
+        let companions = owners.iter().map(|_| None).collect();
         let ship = Arc::new(Ship {
             scene: scene.clone(),
             life: number,
@@ -172,7 +191,11 @@ impl Life {
         let yard = Arc::<Yard>::default();
         let bounds = Bounds { in_memory_max: habits.in_memory_max, idle_ms: habits.idle_ms };
         let porter = Box::new(Porter(yard.clone()));
-        let directory = Directory::new(Arc::new(orders), porter, port.clone(), bounds, vec![1_000, 5_000, 300_000]);
+        let retry_ms = vec![1_000, 5_000, 300_000];
+        let directory = Directory::new(Arc::new(orders), porter, port.clone(), bounds, retry_ms.clone());
+        let reminders = Reminders { time: port.clone(), salts: port.clone(), heads: port.clone(), lanes: port.clone() };
+        let porter = Box::new(Porter(yard.clone()));
+        let reminders = Directory::new(Arc::new(reminders), porter, port.clone(), bounds, retry_ms);
         let desk = Desk::new(directory.clone(), Duration::from_secs(3));
         let unreadable = Arc::<UnreadableRows>::default();
         let inbox = Inbox::new(port.clone(), port.clone(), port.clone(), desk.clone(), unreadable, 1_000, &rung);
@@ -186,7 +209,9 @@ impl Life {
             in_memory_max: habits.in_memory_max,
             quarantine_retry_ms: vec![1_000],
         };
-        let homes = Homes::new(vec![directory.clone()]);
+        let homes = Homes::new(vec![directory.clone(), reminders.clone()]);
+        let courier = || Courier::new(port.clone(), port.clone(), homes.clone());
+        let couriers = (0..habits.couriers).map(|_| Arc::new(Mutex::new(Some(courier())))).collect();
         let finder = Finder::new(port.clone(), port, homes, &settings);
         let mut crew = Crew::new(yard.clone(), scene.dice.clone());
         let serving = inbox.clone();
@@ -197,19 +222,25 @@ impl Life {
             crew,
             yard,
             directory,
+            reminders,
             desk,
             inbox,
             finder: Arc::new(Mutex::new(Some(finder))),
+            couriers,
+            companions,
             heard: Arc::default(),
             asked: BTreeMap::new(),
             calls: BTreeMap::new(),
             active_since: BTreeMap::new(),
             moved_at: now,
             swept_at: now,
+            timers_at: None,
             wakes: BTreeSet::new(),
+            scans: BTreeSet::new(),
             delivering: BTreeSet::new(),
             looks_into_outbox: Look::default(),
             looks_into_inbox: Look::default(),
+            looks_for_messages: Look::default(),
         }
     }
 
@@ -228,11 +259,21 @@ impl Life {
     }
 
     /// Whether its cell is at work, or waits for the store in the middle of it.
-    pub fn is_at_work(&self, id: OrderId) -> bool {
-        lock(&self.ship.whose).iter().any(|(way, whose)| *whose == id && self.crew.is_busy(*way))
+    pub fn is_at_work(&self, stream: StreamId) -> bool {
+        lock(&self.ship.whose).iter().any(|(way, whose)| *whose == stream && self.crew.is_busy(*way))
     }
 
     pub fn is_active(&self, id: OrderId) -> bool {
         self.directory.is_active(id.as_u128())
+    }
+
+    /// Cells in memory.
+    pub fn active(&self) -> usize {
+        self.directory.active() + self.reminders.active()
+    }
+
+    pub fn sweep(&self) {
+        self.directory.sweep();
+        self.reminders.sweep();
     }
 }

@@ -1,29 +1,49 @@
-//! The deterministic simulation: thousands of seeded runs of the true engine on virtual time. Cells, directory, timers,
-//! quarantine, lanes, due finder, inbox and desk are those of the server; the world around them is a model: a store that
-//! loses what was not committed and is away now and then, gateways that delay, lose, repeat, reorder and lie, people, and
-//! the receivers of webhooks. An auditor keeps the gateways' truth.
+//! The deterministic simulation: thousands of seeded runs of the true engine on virtual time. Cells, directories, timers,
+//! quarantine, lanes, due finder, couriers, inbox and desk are those of the server; the world around them is a model: a
+//! store that loses what was not committed and is away now and then, gateways that delay, lose, repeat, reorder and lie,
+//! people, and the receivers of webhooks. Beside orders there are reminders, a kind of stream that the engine has never
+//! heard of, which tell orders when they fall due. An auditor keeps the gateways' truth.
 //!
 //! `TONGBAO_SIM_RUNS=20000` sets how many seeds are run, `TONGBAO_SIM_SEED=17` repeats one of them.
 //!
-//! That it finds bugs was tried by planting these, one at a time, and counting the first seed that failed; none took
-//! longer than 12 s:
+//! That it finds bugs was tried by planting these, one at a time, and counting the first seed that failed. In a debug
+//! build, on one core, each took less than 2 s but those with their seconds beside the seed:
 //!
 //! | planted | seed | seen as |
 //! |---|---|---|
-//! | a send without an answer counts as refused | 3 | declared dead and can still take money |
-//! | effects go out before the commit | 1 | a request leaves only for a stored order |
-//! | a further capture is acknowledged and not booked | 21 | a callback was acknowledged and nothing holds its money |
-//! | `Turn::resume` forgets the wish that an attempt is closed for | 2 | what was acknowledged is what is stored |
-//! | the store does not check versions | 2088 | one row of the journal for each version |
+//! | a send without an answer counts as refused | 1 | declared dead and can still take money |
+//! | effects go out before the commit | 1 | a call leaves before its intent is durable |
+//! | notes go out before the commit | 1 | what is noted is stored |
+//! | a further capture is acknowledged and not booked | 276 (9 s) | a callback was acknowledged and nothing holds its money |
+//! | an order that comes back forgets the wish that an attempt is closed for | 20 | the journal leads to the snapshot |
 //! | an attempt lapses at its end, without the grace | 2 | declared dead and can still take money |
-//! | the same at Stripe alone | 705 | declared dead and then began to live |
-//! | what Alipay does not know is dead before its end | 3 | declared dead and can still take money |
+//! | the same at Stripe alone | 109 (5 s) | declared dead and then began to live |
+//! | what Alipay does not know is dead before its end | 1 | declared dead and can still take money |
 //! | a callback of UnionPay is believed | 3 | booked, and the gateway's truth is another |
-//! | a refund without an answer gets another number | 12 | paid out twice |
-//! | a refund that a query did not find gets another number | 118 | paid out twice |
+//! | a refund without an answer gets another number | 19 (16 s) | the run does not come to rest |
+//! | a refund that a query did not find gets another number | 88 (11 s) | an order does not come to its end |
+//! | a cell leaves with a call in flight | 1 | a cell has left with a call in flight |
+//! | a cell leaves where the due finder has passed its row | 1 | it is due and nobody will look |
+//! | an order asks its channel whenever it comes back | 1 | nothing is due, and it asks its channel |
+//! | a stream is taken up though it is in memory | 1 | a cell has left with a call in flight |
+//! | a timer is forgotten | 1 | an order waits for nothing |
+//! | an inbox row goes before its order is durable | 15 | a callback has left the inbox, and its order knows nothing of it |
+//! | what is in doubt is read all the same | 3 | it is due and nobody will look |
+//! | a loser is told that it was accepted | 9 | what is noted is stored |
+//! | a group that is read back as written is taken for lost | 13 | what this process decides on is what is stored |
+//! | a read-back does not bring the lane's next place | 13 | a group comes after its lane's last one |
+//! | a place is given twice | 1 | places are dense and given once |
+//! | companions are not built anew after doubt | 3 | places are dense and given once |
+//! | a companion is adopted before its commit | 39 | whether an account is new |
+//! | a message is lost | 5 | an order takes each message once |
+//! | an order takes a message and does not take it out | 5 | a message that is taken is taken out |
+//! | a message that is not there any more is taken again | 7 | an order takes each message once |
 //!
-//! Two were not planted: an attempt that was sent again after its own time made a second payment at Stripe (seed 3336),
-//! and a close that was refused for ever kept the query behind it from leaving (seed 139).
+//! Not found in 8,411 seeds: a store that does not check versions. A lane reads back before anything of it is read
+//! again, so nothing is decided on an old version; `tests/store` holds that check.
+//!
+//! Found and not planted: an attempt that was sent again after its own time made a second payment at Stripe, and a close
+//! that was refused for ever kept the query behind it from leaving.
 //!
 //! A change of the model moves the seeds, not the finding.
 
@@ -31,6 +51,7 @@ mod agenda;
 #[path = "../support/asked.rs"]
 mod asked;
 mod auditor;
+mod book;
 mod crew;
 mod dice;
 mod gateways;
@@ -39,11 +60,15 @@ mod life;
 mod outbox;
 mod people;
 mod ports;
+#[path = "../support/reminder.rs"]
+mod reminder;
+mod reminders;
 mod scene;
 mod sights;
 mod store;
 mod trace;
 mod weather;
+mod what;
 mod wire;
 mod world;
 

@@ -19,7 +19,8 @@ use crate::life::Heard;
 use crate::ports::thaw;
 use crate::sights::{self, Sight};
 use crate::store;
-use crate::world::{DAY, HOUR, MINUTE, SECOND, What, World};
+use crate::what::What;
+use crate::world::{DAY, HOUR, MINUTE, SECOND, World};
 
 pub const CURRENCY: &str = "CNY";
 
@@ -89,6 +90,12 @@ fn plan(world: &mut World, buyer: usize, window_ms: i64) {
     if world.dice.happens(200) {
         let at_ms = begins_ms + world.dice.between((0, hurry_ms));
         world.agenda.after(at_ms, What::Cancel { buyer });
+    }
+    for _ in 0..world.habits.reminders {
+        let at_ms = begins_ms + world.dice.between((0, hurry_ms));
+        let reach_ms = world.dice.pick(&[SECOND, 5 * MINUTE, window_ms]);
+        let wait_ms = world.dice.between((0, reach_ms));
+        world.agenda.after(at_ms, What::Remind { buyer, wait_ms });
     }
     for _ in 0..3 {
         let at_ms = begins_ms + world.dice.between((0, hurry_ms));
@@ -181,13 +188,14 @@ fn ask(world: &mut World, id: OrderId, command: Command) {
     life.ask(async move { Heard::Asked(id, desk.ask(id, command, patience, None).await) });
 }
 
-fn order_of(world: &World, buyer: usize) -> Option<OrderId> {
+pub fn order_of(world: &World, buyer: usize) -> Option<OrderId> {
     world.store().by_name(&world.buyers[buyer].name())
 }
 
 /// A channel and one of its ways to pay.
 fn any_way(world: &World) -> (Channel, Method) {
-    let channel = world.dice.pick(&Channel::ALL);
+    let favourite = world.habits.favourite.filter(|_| world.dice.happens(700));
+    let channel = favourite.unwrap_or_else(|| world.dice.pick(&Channel::ALL));
     (channel, world.dice.pick(channel.rules().methods))
 }
 
@@ -205,7 +213,12 @@ pub fn shown(world: &mut World, id: OrderId, shown: Shown) {
         world.agenda.at(attempt.expires_at.plus_ms(-early_ms), What::LastMoment { shown });
     }
     let buyer = (0..world.buyers.len()).find(|buyer| order_of(world, *buyer) == Some(id));
-    if let Some(buyer) = buyer.filter(|_| world.dice.happens(world.weather.last_moment)) {
+    let Some(buyer) = buyer else { return };
+    if world.dice.happens(400) {
+        let soon_ms = world.dice.between((0, MINUTE));
+        world.agenda.after(soon_ms, What::Agree { buyer });
+    }
+    if world.dice.happens(world.weather.last_moment) {
         let span = world.dice.pick(&[(-500, 1_500), (-2 * HOUR, 0)]);
         let early_ms = world.dice.between(span);
         let what = world.dice.pick(&[Doing::Pay, Doing::Cancel]);

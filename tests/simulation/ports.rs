@@ -27,19 +27,23 @@ use tongbao::engine::directory::Gauge;
 use tongbao::engine::inbox::Bell;
 use tongbao::engine::lane::{Admission, Lane, WriteError};
 use tongbao::engine::ports::{
-    Accounts, Advice, DueReads, InboxReads, Lanes, OrderReads, Outbox, Parked, Salts, Sleep, Time, Verdict as Written,
+    Accounts, Advice, DueReads, InboxReads, Lanes, MessageReads, OrderReads, Outbox, Parked, Salts, Sleep, Time,
+    Verdict as Written,
 };
 use tongbao::engine::supervisor::Call;
 use tongbao::engine::webhooks::Letter;
-use tongbao::store::{Due, Reply, Seen, StoreError, StoredInboxRow, StoredOrder, Unit};
+use tongbao::store::{
+    Due, MessageKey, Reply, Seen, StoreError, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, Unit,
+};
 
 use crate::auditor;
 use crate::crew::WayNumber;
 use crate::gateways::Terms;
 use crate::life::Question;
+use crate::reminder::Heads;
 use crate::scene::{Scene, lock};
 use crate::sights::{self, Sight};
-use crate::store::order_of;
+use crate::store::step_of;
 
 pub type Verdict = Result<(), WriteError>;
 pub type ShipLane = Lane<Unit, oneshot::Sender<Verdict>>;
@@ -65,11 +69,11 @@ pub struct Ship {
     /// Orders that a cell of was lost.
     pub ever_lost: Mutex<BTreeSet<OrderId>>,
     /// What each way's cell is of.
-    pub whose: Mutex<BTreeMap<WayNumber, OrderId>>,
+    pub whose: Mutex<BTreeMap<WayNumber, StreamId>>,
     /// Orders of which a lane has said that nobody knows whether something of theirs was written.
     pub unknown: Mutex<BTreeSet<OrderId>>,
-    /// Orders with a step on its way into the store.
-    pub writing: Mutex<BTreeSet<OrderId>>,
+    /// Streams with a step on its way into the store.
+    pub writing: Mutex<BTreeSet<StreamId>>,
 }
 
 impl Ship {
@@ -90,10 +94,10 @@ impl Ship {
         before.unwrap_or_else(look)
     }
 
-    /// The cell at work is of this order.
-    fn works_on(&self, id: OrderId) {
+    /// The cell at work is of this stream.
+    fn works_on(&self, stream: StreamId) {
         if let Some(way) = *lock(&self.at_work) {
-            lock(&self.whose).insert(way, id);
+            lock(&self.whose).insert(way, stream);
         }
     }
 
@@ -150,7 +154,7 @@ pub fn incarnation(life: u32) -> Incarnation {
 
 impl OrderReads for Port {
     fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>> {
-        self.0.works_on(id);
+        self.0.works_on(id.into());
         let way = *lock(&self.0.at_work);
         Box::pin(async move {
             let stored = self.0.read(move || self.0.scene.store().order(id)).await?;
@@ -159,6 +163,24 @@ impl OrderReads for Port {
             }
             Ok(stored)
         })
+    }
+}
+
+impl Heads for Port {
+    fn head(&self, stream: StreamId) -> Reply<'_, Option<StoredHead>> {
+        self.0.works_on(stream);
+        Box::pin(self.0.read(move || Ok(self.0.scene.store().head(stream))))
+    }
+}
+
+impl MessageReads for Port {
+    fn messages(&self, after: Option<MessageKey>, limit: u32) -> Reply<'_, Vec<Seen<MessageKey, StoredMessage>>> {
+        Box::pin(self.0.read(move || {
+            let store = self.0.scene.store();
+            let rows = store.messages.values().filter(|message| after.is_none_or(|after| message.key > after));
+            let seen = rows.map(|message| Seen { key: Some(message.key), value: Ok(message.clone()) });
+            Ok(seen.take(limit as usize).collect())
+        }))
     }
 }
 
@@ -202,16 +224,17 @@ impl Lanes for Port {
 
     fn write(&self, admission: Admission, unit: Unit) -> Written<'_> {
         let ship = &self.0;
-        let (step, about, way) = (step_of(&unit), order_about(&unit), *lock(&ship.at_work));
+        let step = step_of(&unit).map(|step| step.stream);
+        let (about, way) = (order_about(&unit), *lock(&ship.at_work));
         Box::pin(async move {
-            if let Some(order) = step {
-                ship.works_on(order);
-                let is_first = lock(&ship.writing).insert(order);
-                assert!(is_first, "{order} has two steps under way: it is active twice");
+            if let Some(stream) = step {
+                ship.works_on(stream);
+                let is_first = lock(&ship.writing).insert(stream);
+                assert!(is_first, "{stream} has two steps under way: it is active twice");
             }
             let verdict = self.commit(admission, unit).await;
-            if let Some(order) = step {
-                lock(&ship.writing).remove(&order);
+            if let Some(stream) = step {
+                lock(&ship.writing).remove(&stream);
                 match (&verdict, way) {
                     (Err(WriteError::ReferenceTaken), _) | (Ok(()), _) | (_, None) => {}
                     (Err(_), Some(way)) => drop(lock(&ship.lost).insert(way)),
@@ -246,22 +269,10 @@ impl Port {
     }
 }
 
-fn step_of(unit: &Unit) -> Option<OrderId> {
-    match unit {
-        Unit::Step(step) => Some(order_of(step)),
-        Unit::PutOff(_)
-        | Unit::Answer(_)
-        | Unit::Inbox(_)
-        | Unit::InboxDone { .. }
-        | Unit::Delivery(_)
-        | Unit::DeadLetter(_) => None,
-    }
-}
-
 /// The order that hears of it where nobody knows what became of a unit.
 fn order_about(unit: &Unit) -> Option<OrderId> {
     match unit {
-        Unit::Step(step) => Some(order_of(step)),
+        Unit::Step(step) => step.stream.order(),
         Unit::PutOff(put_off) => put_off.stream.order(),
         Unit::Inbox(row) => row.order,
         Unit::Answer(_) | Unit::InboxDone { .. } | Unit::Delivery(_) | Unit::DeadLetter(_) => None,

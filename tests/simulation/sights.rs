@@ -49,10 +49,14 @@ pub enum Sight {
     WebhookRepeated,
     /// Somebody asked for an order that nobody knew whether it was written.
     OutcomeUnknown,
+    /// A reminder's message was taken by its order.
+    MessageTaken,
+    /// A message was delivered once more when it had been taken.
+    ToldTwice,
 }
 
 impl Sight {
-    pub const ALL: [Sight; 20] = [
+    pub const ALL: [Sight; 22] = [
         Sight::TakenInTheLastMoment,
         Sight::ToldToWait,
         Sight::PaidAfterNotExist,
@@ -73,6 +77,8 @@ impl Sight {
         Sight::CallbackDelivered,
         Sight::WebhookRepeated,
         Sight::OutcomeUnknown,
+        Sight::MessageTaken,
+        Sight::ToldTwice,
     ];
 }
 

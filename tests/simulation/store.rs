@@ -1,35 +1,40 @@
 //! An in-memory store that holds what was committed and nothing else: a group of a lane is atomic and fenced, versions
 //! are checked, and two keys are unique (what a platform calls an order, and a capture).
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 use tongbao::channels::Notice;
 use tongbao::domain::event::{Event, Fact, WebhookKind};
 use tongbao::domain::id::{Account, AttemptNumber, Incarnation, OrderId};
 use tongbao::domain::journal::Title;
-use tongbao::domain::ledger::Entry;
 use tongbao::domain::order::Order;
 use tongbao::domain::partition::LaneId;
 use tongbao::domain::step;
 use tongbao::domain::stream::StreamId;
 use tongbao::domain::time::Instant;
+use tongbao::engine::lane::Try;
+use tongbao::store::companions::Companions;
 use tongbao::store::{
-    Committed, Delivery, Due, Frozen, InboxReason, InboxRow, LaneRow, NextActionChange, OutboxRow, Row as UnitRow,
-    Service, StepUnit, StoreError, StoredInboxRow, StoredOrder, UniqueName, Unit,
+    Committed, Delivery, Due, Frozen, InboxReason, InboxRow, LaneRow, MessageKey, NextActionChange, OutboxRow, PutOff,
+    Row as UnitRow, Service, StepUnit, StoreError, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
+    TakenMessage, UniqueName, Unit,
 };
 
+use crate::book::{Book, Draft};
 use crate::gateways::Shown;
+use crate::reminder::Reminder;
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Row {
-    pub order: Order,
+    pub order: Arc<Order>,
     pub name: UniqueName,
     request: tongbao::domain::request::Request,
     journal: Vec<(Title, Vec<u8>)>,
-    /// The version that the journal was last seen to lead to.
-    proven: Cell<u32>,
+    /// The order that the journal was last seen to lead to.
+    proven: RefCell<Option<Order>>,
     pub next_due_at: Option<Instant>,
     pub next_action: Option<Box<str>>,
     frozen: BTreeMap<u8, Box<str>>,
@@ -37,6 +42,13 @@ pub struct Row {
     pub webhooks: Vec<(WebhookKind, u32)>,
     /// Of the owner that last had it in hand.
     pub epoch: i64,
+}
+
+/// A stream that is no order.
+#[derive(Debug)]
+pub struct Plain {
+    pub head: StoredHead,
+    pub journal: Vec<(Title, Vec<u8>)>,
 }
 
 /// A webhook that lies in the outbox.
@@ -50,14 +62,16 @@ pub struct Posted {
 #[derive(Debug)]
 pub struct Store {
     rows: BTreeMap<OrderId, Row>,
+    plain: BTreeMap<StreamId, Plain>,
     names: BTreeMap<UniqueName, OrderId>,
     captures: BTreeSet<(Account, Box<str>)>,
-    pub entries: Vec<Entry>,
+    pub messages: BTreeMap<MessageKey, StoredMessage>,
     pub outbox: BTreeMap<(OrderId, u32), Posted>,
     inbox: BTreeMap<i64, InboxRow>,
     parked: i64,
     /// One for each lane.
     owners: Vec<LaneRow>,
+    books: Vec<Book>,
     /// Rows that can neither be read nor written.
     pub damaged: BTreeSet<OrderId>,
 }
@@ -77,13 +91,15 @@ impl Store {
         };
         Store {
             rows: BTreeMap::new(),
+            plain: BTreeMap::new(),
             names: BTreeMap::new(),
             captures: BTreeSet::new(),
-            entries: Vec::new(),
+            messages: BTreeMap::new(),
             outbox: BTreeMap::new(),
             inbox: BTreeMap::new(),
             parked: 0,
             owners: (1..).map(owner).take(lanes).collect(),
+            books: (1..).map(LaneId).map(Book::new).take(lanes).collect(),
             damaged: BTreeSet::new(),
         }
     }
@@ -94,6 +110,20 @@ impl Store {
 
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
         self.rows.values()
+    }
+
+    /// Streams that are no orders.
+    pub fn plain(&self) -> impl Iterator<Item = (StreamId, &Plain)> {
+        self.plain.iter().map(|(stream, plain)| (*stream, plain))
+    }
+
+    pub fn head(&self, stream: StreamId) -> Option<StoredHead> {
+        self.plain.get(&stream).map(|plain| plain.head.clone())
+    }
+
+    /// What each lane has written, and the place that its next row gets.
+    pub fn books(&self) -> impl Iterator<Item = (&Book, i64)> {
+        self.books.iter().zip(&self.owners).map(|(book, owner)| (book, owner.next_place))
     }
 
     pub fn by_name(&self, name: &UniqueName) -> Option<OrderId> {
@@ -123,62 +153,90 @@ impl Store {
 
     // --- groups ----------------------------------------------------------------------------------------------------
 
-    /// Commits all units or none. New orders whose name is taken are left out; their places come back.
-    pub fn commit(
-        &mut self,
-        (lane, epoch, number, first_place): (usize, i64, i64, i64),
-        units: &[Unit],
-    ) -> Result<Committed, StoreError> {
-        let owner = &self.owners[lane];
-        if (owner.epoch, owner.group + 1, owner.next_place) != (epoch, number, first_place) {
-            return Err(StoreError::Fenced);
-        }
-        let duplicates = self.check(units)?;
-        self.owners[lane].group += 1;
-        for (place, unit) in units.iter().enumerate() {
-            if !duplicates.contains(&place) {
-                self.write(unit, epoch);
-            }
-        }
-        let placed = |(place, unit): &(usize, &Unit)| matches!(unit, Unit::Step(_)) && !duplicates.contains(place);
-        let next_place = first_place + units.iter().enumerate().filter(placed).count() as i64;
-        self.owners[lane].next_place = next_place;
-        Ok(Committed { duplicates, next_place })
+    /// What a try of a group is sent as; `kept` are how the last one left what goes along with the lane, where that is
+    /// known.
+    pub fn draft(&self, lane: usize, group: &Try<Unit>, kept: &mut Option<Companions>) -> Result<Draft, StoreError> {
+        let known = kept.take_if(|companions| companions.next_place == group.first_place);
+        let companions = kept.insert(known.unwrap_or_else(|| self.books[lane].companions(group.first_place)));
+        let steps = group.units().iter().enumerate().filter_map(|(place, unit)| Some((place, step_of(unit)?)));
+        Draft::of(companions, self.duplicates(group.units()), steps)
     }
 
-    fn check(&self, units: &[Unit]) -> Result<Vec<usize>, StoreError> {
+    /// New orders whose name is taken, by one that is there or stands before them.
+    fn duplicates(&self, units: &[Unit]) -> Vec<usize> {
         let (mut duplicates, mut names) = (Vec::new(), BTreeMap::new());
+        for (place, step) in units.iter().enumerate().filter_map(|(place, unit)| Some((place, step_of(unit)?))) {
+            let (Some(name), Some(id)) = (&step.name, step.stream.order()) else { continue };
+            let taken_by = self.names.get(name).copied().unwrap_or_else(|| *names.entry(name).or_insert(id));
+            if taken_by != id {
+                duplicates.push(place);
+            }
+        }
+        duplicates
+    }
+
+    /// Commits all units or none. New orders whose name is taken are left out; their places come back.
+    pub fn commit(&mut self, lane: usize, group: &Try<Unit>, draft: &Draft) -> Result<Committed, StoreError> {
+        let (owner, units) = (&self.owners[lane], group.units());
+        if owner.epoch != group.epoch {
+            return Err(StoreError::Fenced);
+        }
+        let goes_on = (owner.group + 1, owner.next_place) == (group.number, group.first_place);
+        assert!(goes_on, "group {} at place {} comes after {owner:?}", group.number, group.first_place);
+        self.check(units, draft)?;
+        let next_place = draft.stamped.next_place;
+        let owner = &mut self.owners[lane];
+        (owner.group, owner.next_place) = (group.number, next_place);
+        self.books[lane].write(draft);
         for (place, unit) in units.iter().enumerate() {
-            let Unit::Step(step) = unit else { continue };
-            let id = order_of(step);
-            if self.damaged.contains(&id) {
+            if !draft.duplicates.contains(&place) {
+                self.write(unit, group.epoch);
+            }
+        }
+        Ok(Committed { duplicates: draft.duplicates.clone(), next_place })
+    }
+
+    fn check(&self, units: &[Unit], draft: &Draft) -> Result<(), StoreError> {
+        for (place, step) in units.iter().enumerate().filter_map(|(place, unit)| Some((place, step_of(unit)?))) {
+            let stream = step.stream;
+            if stream.order().is_some_and(|id| self.damaged.contains(&id)) {
                 return Err(StoreError::Corrupt("the row is damaged".into()));
             }
-            let stored = self.rows.get(&id).map_or(0, |row| row.order.version);
+            let stored = self.version(stream);
             if stored != step.expected_version || step.version != stored + 1 {
-                return Err(StoreError::Conflict(format!("{id} is at version {stored}")));
+                return Err(StoreError::Conflict(format!("{stream} is at version {stored}")));
             }
-            if let Some(name) = &step.name {
-                let taken_by = self.names.get(name).copied().unwrap_or_else(|| *names.entry(name).or_insert(id));
-                if taken_by != id {
-                    duplicates.push(place);
-                    continue;
-                }
+            if draft.duplicates.contains(&place) {
+                continue;
+            }
+            if self.lacks_message(step) {
+                return Err(StoreError::Conflict("a message that is taken is not there".into()));
             }
             if keys(step).any(|key| self.captures.contains(&key)) {
                 return Err(StoreError::ReferenceTaken("a capture".into()));
             }
         }
-        Ok(duplicates)
+        Ok(())
+    }
+
+    fn version(&self, stream: StreamId) -> u32 {
+        match stream.order() {
+            Some(id) => self.rows.get(&id).map_or(0, |row| row.order.version),
+            None => self.plain.get(&stream).map_or(0, |plain| plain.head.version),
+        }
+    }
+
+    /// Whether a step takes a message that was taken before.
+    pub fn lacks_message(&self, step: &StepUnit) -> bool {
+        message_taken(step).is_some_and(|key| !self.messages.contains_key(&key))
     }
 
     fn write(&mut self, unit: &Unit, epoch: i64) {
         match unit {
             Unit::Step(step) => self.step(step, epoch),
             Unit::PutOff(put_off) => {
-                let row = put_off.stream.order().and_then(|id| self.rows.get_mut(&id));
-                if let Some(row) = row.filter(|row| row.order.version == put_off.version) {
-                    (row.next_due_at, row.epoch) = (Some(put_off.next_due_at), epoch);
+                if self.version(put_off.stream) == put_off.version {
+                    self.put_off(put_off, epoch);
                 }
             }
             Unit::Answer(_) => {}
@@ -194,20 +252,66 @@ impl Store {
         }
     }
 
+    fn put_off(&mut self, put_off: &PutOff, epoch: i64) {
+        let due = Some(put_off.next_due_at);
+        match put_off.stream.order() {
+            Some(id) => {
+                let row = self.rows.get_mut(&id).expect("its version was seen");
+                (row.next_due_at, row.epoch) = (due, epoch);
+            }
+            None => {
+                let plain = self.plain.get_mut(&put_off.stream).expect("its version was seen");
+                (plain.head.next_due_at, plain.head.epoch) = (due, epoch);
+            }
+        }
+    }
+
     fn step(&mut self, step: &StepUnit, epoch: i64) {
-        let id = order_of(step);
         self.captures.extend(keys(step));
-        self.entries.extend(step.entries.iter().cloned());
+        if let Some(key) = message_taken(step) {
+            self.messages.remove(&key);
+        }
+        for message in &step.messages {
+            let key = MessageKey { to: message.to, from: step.stream, number: message.number };
+            let stored = StoredMessage { key, at: message.at, body: message.body.clone() };
+            let before = self.messages.insert(key, stored);
+            assert_eq!(before, None, "a message's number is given once");
+        }
+        match step.stream.order() {
+            Some(id) => self.step_of_order(id, step, epoch),
+            None => self.step_of_plain(step, epoch),
+        }
+    }
+
+    fn step_of_plain(&mut self, step: &StepUnit, epoch: i64) {
+        let head = StoredHead {
+            version: step.version,
+            epoch,
+            state: step.head.state.into(),
+            facet: None,
+            next_due_at: step.head.next_due_at,
+            next_action: None,
+            snapshot: step.head.snapshot.clone(),
+        };
+        let plain = self.plain.entry(step.stream).or_insert_with(|| Plain { head: head.clone(), journal: Vec::new() });
+        plain.head = head;
+        let title = Title::of::<Reminder>(step.stream.id, step.version, step.at);
+        plain.journal.push((title, step.journal.clone()));
+    }
+
+    fn step_of_order(&mut self, id: OrderId, step: &StepUnit, epoch: i64) {
         for row in &step.webhooks {
             let posted = Posted { row: row.clone(), tries: 0, next_at: row.at };
             self.outbox.insert((id, row.sequence), posted);
         }
-        if let Some(row) = created(step) {
+        let order: Order = serde_json::from_str(&step.head.snapshot).expect("a written order can be read");
+        let order = Arc::new(order);
+        if let Some(row) = created(step, order.clone()) {
             self.names.insert(row.name.clone(), id);
             self.rows.insert(id, row);
         }
         let row = self.rows.get_mut(&id).expect("its version was checked");
-        row.order = serde_json::from_str(&step.head.snapshot).expect("a written order can be read");
+        row.order = order;
         row.next_due_at = step.head.next_due_at;
         row.journal.push((Title::of::<Order>(id.as_u128(), step.version, step.at), step.journal.clone()));
         row.epoch = epoch;
@@ -238,7 +342,7 @@ impl Store {
     /// Which new orders of a group are not there: their names were taken.
     pub fn losers(&self, units: &[Unit]) -> Vec<usize> {
         let is_missing = |unit: &Unit| match unit {
-            Unit::Step(step) => !self.rows.contains_key(&order_of(step)),
+            Unit::Step(step) => self.version(step.stream) == 0,
             Unit::PutOff(_)
             | Unit::Answer(_)
             | Unit::Inbox(_)
@@ -267,12 +371,25 @@ impl Store {
     }
 
     pub fn due(&self, after: Option<Due>, until: Instant, limit: u32) -> Vec<Due> {
-        let due = self.rows.values().filter_map(|row| Some((row.next_due_at?, row.order.id)));
-        let place = after.map(|after| (after.due_at, after.stream.order().expect("all streams are orders")));
-        let mut due: Vec<_> = due.filter(|due| due.0 <= until && place.is_none_or(|place| *due > place)).collect();
+        let place = after.map(|after| (after.due_at, after.stream));
+        let mut due: Vec<_> =
+            self.dues().filter(|due| due.0 <= until && place.is_none_or(|place| *due > place)).collect();
         due.sort_unstable();
         due.truncate(limit as usize);
-        due.into_iter().map(|(due_at, id)| Due { due_at, stream: id.into() }).collect()
+        due.into_iter().map(|(due_at, stream)| Due { due_at, stream }).collect()
+    }
+
+    /// When whatever is due for anything is due.
+    pub fn dues(&self) -> impl Iterator<Item = (Instant, StreamId)> {
+        let orders = self.rows.values().filter_map(|row| Some((row.next_due_at?, row.order.id.into())));
+        orders.chain(self.plain.iter().filter_map(|(stream, plain)| Some((plain.head.next_due_at?, *stream))))
+    }
+
+    pub fn next_due_at(&self, stream: StreamId) -> Option<Instant> {
+        match stream.order() {
+            Some(id) => self.rows.get(&id)?.next_due_at,
+            None => self.plain.get(&stream)?.head.next_due_at,
+        }
     }
 
     pub fn frozen(&self, number: AttemptNumber) -> Option<Frozen> {
@@ -295,9 +412,20 @@ impl Store {
     }
 }
 
-/// The order that a step is of.
-pub fn order_of(step: &StepUnit) -> OrderId {
-    step.stream.order().expect("all streams are orders")
+pub fn step_of(unit: &Unit) -> Option<&StepUnit> {
+    match unit {
+        Unit::Step(step) => Some(step),
+        Unit::PutOff(_)
+        | Unit::Answer(_)
+        | Unit::Inbox(_)
+        | Unit::InboxDone { .. }
+        | Unit::Delivery(_)
+        | Unit::DeadLetter(_) => None,
+    }
+}
+
+fn message_taken(step: &StepUnit) -> Option<MessageKey> {
+    step.taken.map(|TakenMessage { from, number }| MessageKey { to: step.stream, from, number })
 }
 
 /// What a row of the inbox tells of which attempt.
@@ -315,14 +443,14 @@ fn keys(step: &StepUnit) -> impl Iterator<Item = (Account, Box<str>)> {
     captures.map(|capture| (capture.account.clone(), capture.reference.clone()))
 }
 
-fn created(step: &StepUnit) -> Option<Row> {
+fn created(step: &StepUnit, order: Arc<Order>) -> Option<Row> {
     let fixed = rows(step, |row| if let UnitRow::Order(fixed) = row { Some(fixed) } else { None }).next()?;
     Some(Row {
-        order: serde_json::from_str(&step.head.snapshot).expect("a written order can be read"),
+        order,
         name: step.name.clone().expect("a new order has a name"),
         request: fixed.request.clone(),
         journal: Vec::new(),
-        proven: Cell::new(0),
+        proven: RefCell::new(None),
         next_due_at: None,
         next_action: None,
         frozen: BTreeMap::new(),
@@ -350,30 +478,34 @@ impl Row {
 
     /// The order as a reader finds it, after proving that the journal's own bytes lead to it.
     pub fn load(&self) -> Order {
-        if self.proven.replace(self.order.version) < self.order.version {
-            assert_eq!(self.fold(), self.order, "the journal leads to the snapshot");
+        let mut proven = self.proven.borrow_mut();
+        let read_to = proven.as_ref().map_or(0, |order| order.version);
+        if read_to < self.version() {
+            let order = self
+                .journal
+                .iter()
+                .skip(read_to as usize)
+                .fold(proven.take(), |before, bytes| Some(led(before, bytes)));
+            assert_eq!(order.as_ref(), Some(&*self.order), "the journal leads to the snapshot");
+            *proven = order;
         }
-        self.order.clone()
+        Order::clone(&self.order)
     }
 
     /// All that was ever decided on.
     pub fn events(&self) -> Vec<Event> {
         self.journal.iter().flat_map(read).collect()
     }
+}
 
-    fn fold(&self) -> Order {
-        let mut order: Option<Order> = None;
-        for written in &self.journal {
-            let events = read(written);
-            let before = order.take().unwrap_or_else(|| match &events[0].fact {
-                Fact::Created(facts) => step::create(facts, events[0].at),
-                other => panic!("a journal begins with a creation, not with {other:?}"),
-            });
-            let decided = step::decide(&before, &events).expect("what was journaled is taken again");
-            order = Some(decided.after);
-        }
-        order.expect("a row has a journal")
-    }
+/// Where a row of the journal leads to.
+fn led(before: Option<Order>, written: &(Title, Vec<u8>)) -> Order {
+    let events = read(written);
+    let before = before.unwrap_or_else(|| match &events[0].fact {
+        Fact::Created(facts) => step::create(facts, events[0].at),
+        other => panic!("a journal begins with a creation, not with {other:?}"),
+    });
+    step::decide(&before, &events).expect("what was journaled is taken again").after
 }
 
 fn read((title, body): &(Title, Vec<u8>)) -> Vec<Event> {

@@ -1,6 +1,7 @@
 //! What can go wrong in a run, and how often: drawn once per run, so that some runs are calm, some have one trouble
 //! and some have all of them.
 
+use tongbao::domain::channel::Channel;
 use tongbao::store::Doubt;
 
 use crate::dice::Dice;
@@ -107,14 +108,14 @@ impl Weather {
         let trouble = |often: u32| if dice.happens(400) { often } else { 0 };
         weather.not_sent = trouble(100);
         weather.request_lost = trouble(150);
-        weather.request_late = trouble(200);
+        weather.request_late = trouble(300);
         weather.request_twice = trouble(80);
         weather.answer_lost = trouble(200);
         weather.gateway_error = trouble(150);
         weather.refuses_us = trouble(60);
         weather.refuses_payment = trouble(150);
         weather.payer_declined = trouble(200);
-        weather.wrong_amount = trouble(200);
+        weather.wrong_amount = trouble(400);
         weather.lies = trouble(400);
         weather.last_moment = trouble(400);
         weather.browser_again = trouble(400);
@@ -142,7 +143,7 @@ impl Weather {
     }
 }
 
-/// How the server of a run is set up.
+/// How the server of a run is set up, and what people there mostly do.
 #[derive(Debug, Clone)]
 pub struct Habits {
     pub lanes: usize,
@@ -151,6 +152,12 @@ pub struct Habits {
     pub idle_ms: i64,
     pub in_memory_max: usize,
     pub new_orders_max: usize,
+    /// Who reads the same messages at the same time.
+    pub couriers: usize,
+    /// How many reminders are set for an order.
+    pub reminders: u32,
+    /// The channel that payers mostly choose.
+    pub favourite: Option<Channel>,
     /// Due rows that are looked at together.
     pub page: u32,
 }
@@ -163,6 +170,9 @@ impl Habits {
             idle_ms: dice.pick(&[100, 2_000, 60_000, 600_000]),
             in_memory_max: dice.pick(&[2, 100, 100]),
             new_orders_max: dice.pick(&[1, 100, 100]),
+            couriers: dice.pick(&[1, 2]),
+            reminders: dice.pick(&[0, 0, 1, 3]),
+            favourite: dice.happens(600).then(|| dice.pick(&Channel::ALL)),
             page: dice.pick(&[1, 2, 1_000]),
         }
     }

@@ -24,7 +24,8 @@ use crate::ports::{Port, thaw};
 use crate::scene::lock;
 use crate::sights::{self, Sight};
 use crate::trace;
-use crate::world::{Copy, HOUR, MINUTE, SECOND, What, World};
+use crate::what::{Copy, What};
+use crate::world::{HOUR, MINUTE, SECOND, World};
 
 /// Gaps before a call that was not sent is tried again.
 const CALL_RETRY_MS: [i64; 3] = [100, 400, 1_600];

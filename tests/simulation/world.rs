@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, MutexGuard};
 
-use tongbao::domain::id::{Account, AttemptNumber, OrderId};
+use tongbao::domain::id::{AttemptNumber, OrderId};
 use tongbao::domain::time::Instant;
 use tongbao::engine::ask::{AskError, Placed, Taken};
 use tongbao::engine::finder::Found;
@@ -11,16 +11,18 @@ use tongbao::engine::finder::Found;
 use crate::agenda::Agenda;
 use crate::auditor;
 use crate::dice::Dice;
-use crate::gateways::{Gateways, Mood, Reply, Request, Shown};
+use crate::gateways::{Gateways, Mood};
 use crate::lanes::{self, LateGroup};
 use crate::life::{Asked, Heard, Life, Look, Notice};
 use crate::people::{self, Buyer, Extent};
 use crate::ports::incarnation;
+use crate::reminders;
 use crate::scene::{Scene, lock};
 use crate::sights::{self, Sight};
 use crate::store::Store;
 use crate::trace;
 use crate::weather::{Habits, Weather};
+use crate::what::What;
 
 pub const SECOND: i64 = 1_000;
 pub const MINUTE: i64 = 60 * SECOND;
@@ -36,113 +38,11 @@ const STIRS_MAX: u32 = 20_000;
 /// How often callbacks are looked for in the inbox while some lie there.
 pub const INBOX_EVERY_MS: i64 = 30 * SECOND;
 
-/// What can happen. What belongs to one life of the server carries its number, and is nothing after that life.
-#[derive(Debug, Clone)]
-pub enum What {
-    Create {
-        buyer: usize,
-    },
-    Pay {
-        buyer: usize,
-    },
-    Cancel {
-        buyer: usize,
-    },
-    Agree {
-        buyer: usize,
-    },
-    /// A browser brings what it was given.
-    Browse {
-        number: AttemptNumber,
-    },
-    /// The payer pays when there is hardly any time left.
-    LastMoment {
-        shown: Shown,
-    },
-    Resolve {
-        extent: Extent,
-    },
-    /// A timer, a sweep, a lane or a sleeper comes up.
-    Wake {
-        life: u32,
-    },
-    Scan {
-        life: u32,
-    },
-    LookIntoInbox {
-        life: u32,
-    },
-    Post {
-        life: u32,
-        key: (OrderId, u32),
-    },
-    LookIntoOutbox {
-        life: u32,
-    },
-    Depart {
-        life: u32,
-        call: u64,
-    },
-    TimeOut {
-        life: u32,
-        call: u64,
-    },
-    Answer {
-        life: u32,
-        call: u64,
-        reply: Reply,
-    },
-    Arrive {
-        number: AttemptNumber,
-        account: Account,
-        request: Request,
-        copy: Copy,
-    },
-    StoreAnswers {
-        life: u32,
-        lane: usize,
-    },
-    Land,
-    /// An order's row can neither be read nor written, and later it can again.
-    Damage {
-        buyer: usize,
-    },
-    Repair {
-        id: OrderId,
-    },
-    Take {
-        number: AttemptNumber,
-    },
-    /// The payer's bank says no.
-    Decline {
-        number: AttemptNumber,
-    },
-    Lie {
-        number: AttemptNumber,
-    },
-    Notify {
-        notice: Notice,
-    },
-    Restart,
-    Calm,
-}
-
-/// Which copy of a request arrives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Copy {
-    First {
-        life: u32,
-        call: u64,
-    },
-    /// Sent again on the way; nobody waits for its answer.
-    Second,
-}
-
 pub struct World {
     pub dice: Arc<Dice>,
     pub scene: Arc<Scene>,
     pub weather: Weather,
-    habits: Habits,
+    pub habits: Habits,
     pub agenda: Agenda<What>,
     pub gateways: Gateways,
     pub life: Option<Life>,
@@ -151,7 +51,11 @@ pub struct World {
     /// Calls and orders so far, for their numbers.
     pub calls: u64,
     pub orders: u128,
+    pub reminders: u128,
     pub late_groups: Vec<LateGroup>,
+    /// How often something of the server or its store has moved.
+    pub moves: u64,
+    waking: Waking,
     /// A lane has said that this process must not go on.
     pub is_stopping: bool,
     /// When trouble ends.
@@ -160,6 +64,13 @@ pub struct World {
     pub heard: BTreeSet<(AttemptNumber, String)>,
     /// Webhooks that their receivers have taken.
     pub received: BTreeSet<(OrderId, u32)>,
+}
+
+/// Whether it is on the agenda when the engine next waits for time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waking {
+    Planned,
+    Unplanned,
 }
 
 /// One whole run of a seed.
@@ -178,7 +89,10 @@ pub fn run(seed: u64) {
         lives: 0,
         calls: 0,
         orders: 0,
+        reminders: 0,
         late_groups: Vec::new(),
+        moves: 0,
+        waking: Waking::Unplanned,
         is_stopping: false,
         calm_at: START,
         heard: BTreeSet::new(),
@@ -218,13 +132,19 @@ impl World {
             happenings += 1;
             assert!(happenings < HAPPENINGS_MAX, "the run does not come to rest");
             trace::note(|| format!("+{:>10} ms  {what:?}", now.since_ms(START)));
+            let before = self.moves;
             self.happen(what);
             self.stir();
-            auditor::look(self);
+            // Where nothing has moved, all is as it was.
+            if self.moves > before {
+                auditor::look(self);
+            }
             if self.is_stopping || self.dice.happens(self.weather.crash) {
                 self.crash();
             }
-            self.plan();
+            if self.moves > before || self.waking == Waking::Unplanned {
+                self.plan();
+            }
         }
     }
 
@@ -238,6 +158,7 @@ impl World {
             What::Pay { buyer } => people::pay(self, buyer),
             What::Cancel { buyer } => people::cancel(self, buyer),
             What::Agree { buyer } => people::agree(self, buyer),
+            What::Remind { buyer, wait_ms } => reminders::set(self, buyer, wait_ms),
             What::Browse { number } => {
                 let now = self.now();
                 self.gateways.open(number, now);
@@ -249,6 +170,7 @@ impl World {
             What::LookIntoInbox { .. } => self.look_into_inbox(),
             What::Post { key, .. } => self.post(key),
             What::LookIntoOutbox { .. } => self.look_into_outbox(),
+            What::Deliver { .. } => self.deliver(),
             What::Depart { call, .. } => self.depart(call),
             What::TimeOut { call, .. } => self.answer(call, None),
             What::Answer { call, reply, .. } => self.answer(call, Some(reply)),
@@ -299,33 +221,34 @@ impl World {
         self.is_stopping = false;
         let Some(mut life) = self.life.take() else { return };
         trace::note(|| "         the process crashes".to_owned());
-        for (lane, asked) in std::mem::take(&mut life.asked) {
+        for (lane, (asked, _)) in std::mem::take(&mut life.asked) {
             match asked {
-                Asked::Commit(group) => self.late_groups.push((lane, group)),
+                Asked::Commit(group, draft) => self.late_groups.push(LateGroup { lane, group, draft }),
                 Asked::Beat { .. } | Asked::FindLosers(_) => {}
             }
         }
         drop(life);
         self.scene.forget_sleepers();
+        auditor::books_add_up(&self.store());
         let down_ms = self.dice.between(self.weather.down_ms);
         self.agenda.after(down_ms, What::Restart);
     }
 
     fn restart(&mut self) {
         // Taking the store over waits for what was under way there, and fences the rest out.
-        for (lane, group) in std::mem::take(&mut self.late_groups) {
+        for late in std::mem::take(&mut self.late_groups) {
             if self.dice.happens(500) {
-                self.write_late(lane, &group);
+                self.write_late(&late);
             }
         }
         self.begin_life();
         self.later(10, |life| What::Scan { life });
         self.plan_inbox(10);
         self.plan_outbox(10);
-        let dues: Vec<Instant> = self.store().rows().filter_map(|row| row.next_due_at).collect();
-        let now = self.now();
+        self.plan_messages(10);
+        let dues: Vec<Instant> = self.store().dues().map(|(due_at, _)| due_at).collect();
         for due_at in dues {
-            self.later(due_at.since_ms(now).max(0) + SECOND, |life| What::Scan { life });
+            self.plan_scan(due_at);
         }
     }
 
@@ -345,9 +268,9 @@ impl World {
                 Some((number, way)) => {
                     *lock(&life.ship.at_work) = way;
                     life.crew.go_on(number);
+                    self.moves += 1;
                     *lock(&life.ship.at_work) = None;
                     life.moved_at = self.agenda.now;
-                    auditor::nobody_panicked(life);
                     self.follow();
                 }
                 None if self.lanes_proceed() => {}
@@ -383,13 +306,15 @@ impl World {
         match heard {
             Heard::Created(Ok(placed)) => self.answered(&placed),
             Heard::Asked(_, Ok(placed)) => self.answered(&placed),
+            Heard::Set(Ok(reminder)) => reminders::is_set(&self.store(), &reminder),
+            Heard::Set(Err(error)) => trace::note(|| format!("         no reminder: {error:?}")),
             Heard::Resolved(_, Ok(order)) => auditor::acknowledged(&self.store(), &order),
             Heard::Created(Err(error)) => trace::note(|| format!("         refused: {error:?}")),
             Heard::Asked(id, Err(error)) | Heard::Resolved(id, Err(error)) => self.refused(id, &error),
             Heard::Notified(notice, end) => self.notified(notice, end),
             Heard::Looked(found) => match found {
                 Found::More => self.later(50, |life| What::Scan { life }),
-                Found::NoMore if self.scene.is_out() => self.later(SECOND, |life| What::Scan { life }),
+                Found::NoMore if self.scene.is_out() => self.plan_scan(self.now()),
                 Found::NoMore => {}
             },
         }
@@ -424,10 +349,18 @@ impl World {
     /// Has the world woken when the engine next waits for time.
     fn plan(&mut self) {
         let now = self.now();
+        self.waking = Waking::Planned;
         let Some(life) = &mut self.life else { return };
-        let lanes = life.ship.lanes.iter().filter_map(|lane| lanes::wakes_at(&lock(lane)));
-        let times =
-            lanes.chain(self.scene.wakes_at()).chain(life.directory.wakes_at()).chain(sweeps_at(life, &self.habits));
+        // Nothing wakes in the directory of reminders before there is one.
+        let reminders = if self.reminders > 0 { life.reminders.wakes_at() } else { None };
+        life.timers_at = life.directory.wakes_at().into_iter().chain(reminders).min();
+        let lanes = life.ship.lanes.iter().enumerate().filter_map(|(place, lane)| {
+            let wakes_at = lanes::wakes_at(&lock(lane))?;
+            // Once the store has answered it is looked at again.
+            let is_answered = life.asked.get(&place).is_some_and(|(_, answered_at)| *answered_at <= wakes_at);
+            (!is_answered).then_some(wakes_at)
+        });
+        let times = lanes.chain(self.scene.wakes_at()).chain(life.timers_at).chain(sweeps_at(life, &self.habits));
         let Some(wakes_at) = times.min().map(|at| at.max(now.plus_ms(1))) else { return };
         life.wakes.retain(|at| *at > now);
         // Whoever wakes earlier plans again.
@@ -440,10 +373,12 @@ impl World {
 
     fn wake(&mut self) {
         let now = self.now();
+        self.waking = Waking::Unplanned;
         self.lanes_tick();
         let Some(life) = &mut self.life else { return };
-        if life.directory.wakes_at().is_some_and(|at| at <= now) {
+        if life.timers_at.is_some_and(|at| at <= now) {
             life.directory.tick(now);
+            life.reminders.tick(now);
         }
         if sweeps_at(life, &self.habits).is_none_or(|at| at > now) {
             return;
@@ -452,7 +387,7 @@ impl World {
         let Some(life) = &mut self.life else { return };
         let moved_at = life.moved_at;
         life.swept_at = now;
-        life.directory.sweep();
+        life.sweep();
         self.stir();
         // A cell that was asked to leave and stays was told nothing by that.
         if let Some(life) = &mut self.life {
@@ -460,8 +395,21 @@ impl World {
         }
     }
 
-    fn scan(&mut self) {
+    /// Has the finder look once something is due. One look finds all that comes due within a second.
+    pub fn plan_scan(&mut self, due_at: Instant) {
+        let from = due_at.max(self.now()).plus_ms(SECOND);
         let Some(life) = &mut self.life else { return };
+        if life.scans.range(from..=from.plus_ms(SECOND)).next().is_none() {
+            life.scans.insert(from);
+            let life = life.number;
+            self.agenda.at(from, What::Scan { life });
+        }
+    }
+
+    fn scan(&mut self) {
+        let now = self.now();
+        let Some(life) = &mut self.life else { return };
+        life.scans = life.scans.split_off(&now.plus_ms(1));
         // One that is looking now will not see what has come due meanwhile.
         let Some(mut finder) = lock(&life.finder).take() else {
             return self.later(50, |life| What::Scan { life });
@@ -488,6 +436,33 @@ impl World {
         }
     }
 
+    pub fn plan_messages(&mut self, wait_ms: i64) {
+        let Some(life) = &mut self.life else { return };
+        if std::mem::replace(&mut life.looks_for_messages, Look::Planned) == Look::Needless {
+            self.later(wait_ms, |life| What::Deliver { life });
+        }
+    }
+
+    /// Has every courier make a round that is not on one.
+    fn deliver(&mut self) {
+        let is_empty = self.store().messages.is_empty();
+        let Some(life) = &mut self.life else { return };
+        life.looks_for_messages = Look::Needless;
+        if is_empty {
+            return;
+        }
+        for place in &life.couriers {
+            let Some(mut courier) = lock(place).take() else { continue };
+            let place = place.clone();
+            life.crew.add(Box::pin(async move {
+                courier.round().await;
+                *lock(&place) = Some(courier);
+            }));
+        }
+        let wait_ms = self.dice.pick(&[SECOND, SECOND, MINUTE]);
+        self.plan_messages(wait_ms);
+    }
+
     fn look_into_inbox(&mut self) {
         let is_empty = self.store().inbox().next().is_none();
         let Some(life) = &mut self.life else { return };
@@ -509,40 +484,6 @@ impl World {
 /// When cells are next asked to leave, while there are some that may have become idle since they were last.
 fn sweeps_at(life: &Life, habits: &Habits) -> Option<Instant> {
     let span_ms = habits.idle_ms + SECOND;
-    let may_be_idle = life.directory.active() > 0 && life.moved_at.plus_ms(span_ms) > life.swept_at;
+    let may_be_idle = life.yard.alive() > 0 && life.moved_at.plus_ms(span_ms) > life.swept_at;
     may_be_idle.then(|| life.swept_at.plus_ms(span_ms))
-}
-
-impl What {
-    /// The life of the server that it belongs to.
-    fn life(&self) -> Option<u32> {
-        match self {
-            What::Wake { life }
-            | What::Scan { life }
-            | What::LookIntoInbox { life }
-            | What::Post { life, .. }
-            | What::LookIntoOutbox { life }
-            | What::Depart { life, .. }
-            | What::TimeOut { life, .. }
-            | What::Answer { life, .. }
-            | What::StoreAnswers { life, .. } => Some(*life),
-            What::Create { .. }
-            | What::Pay { .. }
-            | What::Cancel { .. }
-            | What::Agree { .. }
-            | What::Browse { .. }
-            | What::LastMoment { .. }
-            | What::Resolve { .. }
-            | What::Arrive { .. }
-            | What::Land
-            | What::Damage { .. }
-            | What::Repair { .. }
-            | What::Take { .. }
-            | What::Decline { .. }
-            | What::Lie { .. }
-            | What::Notify { .. }
-            | What::Restart
-            | What::Calm => None,
-        }
-    }
 }

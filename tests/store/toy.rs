@@ -1,18 +1,15 @@
-//! A kind of stream that the engine has never heard of: a reminder falls due, and tells an order so. It goes through the
-//! loop, the store, the finder, the courier and a take-over without a line of the engine for it.
+//! The reminder over a real store, with the true finder and couriers, in two lives of a server.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Arbiter, ArbiterHandle};
-use serde::{Deserialize, Serialize};
 use tongbao::config::Config;
 use tongbao::domain::event::{self, Fact};
 use tongbao::domain::id::OrderId;
-use tongbao::domain::journal::Title;
-use tongbao::domain::machine::{Machine, Message, Step};
+use tongbao::domain::machine::Machine;
 use tongbao::domain::order::Order;
-use tongbao::domain::stream::{Kind, StreamId};
+use tongbao::domain::stream::StreamId;
 use tongbao::domain::time::Instant;
 use tongbao::engine::carrier::Threads;
 use tongbao::engine::cell::Cell;
@@ -21,206 +18,16 @@ use tongbao::engine::courier::Courier;
 use tongbao::engine::directory::{Bounds, Directory};
 use tongbao::engine::finder::Finder;
 use tongbao::engine::homes::Homes;
-use tongbao::engine::host::{Act, Hands, Hearing, Host, Loaded, Stored, message_rows};
-use tongbao::engine::lane::{Admission, Lanes, WriteError};
-use tongbao::engine::ports::Salts;
 use tongbao::engine::start::{self, Random, Wall};
-use tongbao::store::{Head, NextActionChange, Reply, StepUnit, Store, StoreError, StoredMessage, Unit, whole};
+use tongbao::store::{Reply, StoredHead, whole};
 
 use super::book::Place;
 use super::directory::Hall;
+use super::reminder::{Event, Heads, Reminder, Reminders, State};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum State {
-    Set,
-    Rung,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Reminder {
-    id: u128,
-    version: u32,
-    state: State,
-    order: OrderId,
-    due_at: Instant,
-}
-
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-enum Event {
-    Set,
-    Rang,
-}
-
-/// It is to be woken then.
-#[derive(Debug, Clone, Copy)]
-struct Wake(Instant);
-
-impl Reminder {
-    fn wakes(&self) -> Vec<Wake> {
-        match self.state {
-            State::Set => vec![Wake(self.due_at)],
-            State::Rung => Vec::new(),
-        }
-    }
-}
-
-impl Machine for Reminder {
-    const KIND: Kind = Kind(250);
-    const NAME: &'static str = "reminder";
-
-    type Event = Event;
-    type Refusal = ();
-    type Write = ();
-    type Effect = Wake;
-    type Note = ();
-    type Target = ();
-
-    fn id(&self) -> u128 {
-        self.id
-    }
-
-    fn version(&self) -> u32 {
-        self.version
-    }
-
-    fn decide(&self, events: &[Event]) -> Result<Step<Self>, ()> {
-        let (mut after, mut messages) = (self.clone(), Vec::new());
-        for event in events {
-            match (event, after.state) {
-                (Event::Set, State::Set) => {}
-                (Event::Rang, State::Set) => {
-                    after.state = State::Rung;
-                    messages.push(Message { to: self.order.into(), body: r#"{"reminder":"tea"}"#.into() });
-                }
-                (Event::Set | Event::Rang, State::Rung) => return Err(()),
-            }
-        }
-        after.version += 1;
-        let effects = after.wakes();
-        Ok(Step { after, writes: Vec::new(), effects, notes: Vec::new(), messages })
-    }
-
-    fn resume(&self, _: Instant) -> Vec<Wake> {
-        self.wakes()
-    }
-
-    fn next_due_at(&self, _: Instant) -> Option<Instant> {
-        (self.state == State::Set).then_some(self.due_at)
-    }
-
-    fn is_at_rest(&self, _: Instant) -> bool {
-        self.state == State::Rung
-    }
-
-    fn target(_: Wake) -> Option<()> {
-        None
-    }
-
-    fn answered(_: &Event) -> Option<()> {
-        None
-    }
-
-    fn takes_back(_: Wake, _: Wake) -> bool {
-        false
-    }
-}
-
-struct Reminders {
-    store: Arc<dyn Store>,
-    lanes: Lanes,
-    salts: Random,
-}
-
-impl Host for Reminders {
-    type Machine = Reminder;
-    type Told = Event;
-    type Beside = ();
-    type Memory = ();
-
-    fn now(&self) -> Instant {
-        clock::now()
-    }
-
-    fn load(&self, id: u128) -> Reply<'_, Option<Loaded<Self>>> {
-        Box::pin(async move {
-            let stream = StreamId { kind: Reminder::KIND, id };
-            let Some(head) = self.store.head(stream).await? else { return Ok(None) };
-            let machine =
-                serde_json::from_str(&head.snapshot).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-            let hands = if head.epoch == self.lanes.epoch_of(stream) { Hands::Ours } else { Hands::Others };
-            Ok(Some(Loaded { machine, memory: (), stored: Stored { due_at: head.next_due_at, hands } }))
-        })
-    }
-
-    fn woken(&self) -> Event {
-        Event::Rang
-    }
-
-    fn activated(&self, _: u128) {}
-
-    fn received(&self, _: &StoredMessage) -> Option<Event> {
-        None
-    }
-
-    fn hear(&self, reminder: &Reminder, (): &mut (), event: Event) -> Hearing<Self> {
-        match event {
-            Event::Rang if reminder.due_at > clock::now() => Hearing::Nothing { over: None },
-            Event::Rang | Event::Set => Hearing::Turn { events: vec![event], beside: () },
-        }
-    }
-
-    async fn unit(
-        &self,
-        step: &Step<Reminder>,
-        events: &[Event],
-        (): &(),
-        (): &mut (),
-    ) -> Result<StepUnit, WriteError> {
-        let (after, at, salt) = (&step.after, clock::now(), self.salts.salt());
-        Ok(StepUnit {
-            stream: after.stream(),
-            expected_version: after.version - 1,
-            version: after.version,
-            at,
-            decided_at: at,
-            head: Head {
-                state: "reminder",
-                facet: None,
-                next_due_at: after.next_due_at(at),
-                next_action: NextActionChange::Keep,
-                snapshot: serde_json::to_string(after).expect("a reminder is JSON").into(),
-            },
-            journal: Title::of::<Reminder>(after.id, after.version, at).write(salt, events).expect("events are JSON"),
-            name: None,
-            rows: Vec::new(),
-            entries: Vec::new(),
-            webhooks: Vec::new(),
-            messages: message_rows(step, at)?,
-            taken: None,
-            claim: None,
-        })
-    }
-
-    async fn write(&self, admission: Admission, unit: Unit) -> Result<(), WriteError> {
-        self.lanes.write(admission, unit).await
-    }
-
-    fn act(&self, _: &Reminder, (): &mut (), (): &(), Wake(at): Wake) -> Act<Event> {
-        Act::Wake(at)
-    }
-
-    fn take_back(&self, (): &mut (), _: Wake) {}
-
-    fn noted(&self, _: &Reminder, _: &[()]) {}
-
-    fn ended(&self, _: &Reminder, (): &mut (), (): ()) {}
-
-    fn refused_by_store(&self, _: u128) -> Option<()> {
-        None
-    }
-
-    fn is_followed(&self, (): &()) -> bool {
-        false
+impl Heads for start::Stored {
+    fn head(&self, stream: StreamId) -> Reply<'_, Option<StoredHead>> {
+        self.0.head(stream)
     }
 }
 
@@ -238,12 +45,17 @@ impl Life {
         let (store, lanes) = (hall.store.clone(), hall.engine.lanes.clone());
         let threads: Vec<ArbiterHandle> = vec![Arbiter::new().handle()];
         let bounds = Bounds { in_memory_max: 100, idle_ms: 0 };
-        let host = Arc::new(Reminders { store: store.clone(), lanes: lanes.clone(), salts: Random });
-        let carrier = Box::new(Threads::new(threads));
-        let reminders = Directory::new(host, carrier, Arc::new(lanes.clone()), bounds, vec![1_000]);
-        let homes = Homes::new(vec![hall.directory().clone(), reminders.clone()]);
         let time = Arc::new(Wall { incarnation: lanes.incarnation() });
         let reads = Arc::new(start::Stored(store));
+        let host = Reminders {
+            time: time.clone(),
+            salts: Arc::new(Random),
+            heads: reads.clone(),
+            lanes: Arc::new(lanes.clone()),
+        };
+        let carrier = Box::new(Threads::new(threads));
+        let reminders = Directory::new(Arc::new(host), carrier, Arc::new(lanes.clone()), bounds, vec![1_000]);
+        let homes = Homes::new(vec![hall.directory().clone(), reminders.clone()]);
         let settings = Config::load(&[]).expect("the defaults are right").orders;
         let finder = Finder::new(time.clone(), reads.clone(), homes.clone(), &settings);
         let courier = Courier::new(time, reads, homes);
@@ -251,7 +63,7 @@ impl Life {
     }
 
     async fn set(&self, id: u128, order: OrderId, due_at: Instant) {
-        let reminder = Reminder { id, version: 0, state: State::Set, order, due_at };
+        let reminder = Reminder::new(id, order, due_at);
         self.reminders.create(Cell::fresh(reminder, ()), Event::Set).await.expect("it is durable");
     }
 
@@ -269,7 +81,7 @@ impl Life {
             Directory::tick(&self.reminders, clock::now());
             let head = self.hall.store.head(StreamId { kind: Reminder::KIND, id }).await.expect("the head is read");
             let head = head.expect("the reminder is there");
-            if serde_json::from_str::<Reminder>(&head.snapshot).expect("a reminder").state == State::Rung {
+            if Reminder::read(&head).expect("a reminder").state == State::Rung {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

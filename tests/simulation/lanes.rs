@@ -166,6 +166,9 @@ impl World {
             assert!(is_told_twice, "what this process decides on is what is stored: {why}");
             sights::note(Sight::ToldTwice);
         }
+        if committed.is_err() && group.units().len() > 1 {
+            sights::note(Sight::GroupSplit);
+        }
         let committed = committed?;
         if let Some(companions) = self.life.as_mut().and_then(|life| life.companions[lane].as_mut()) {
             companions.adopt(draft.stamped);

@@ -22,6 +22,7 @@
 //! | a callback of UnionPay is believed | 3 | booked, and the gateway's truth is another |
 //! | a refund without an answer gets another number | 19 (16 s) | the run does not come to rest |
 //! | a refund that a query did not find gets another number | 88 (11 s) | an order does not come to its end |
+//! | a cell that was put off leaves with a letter waiting | 27 | told something, and nobody knows what became of it |
 //! | a cell leaves with a call in flight | 1 | a cell has left with a call in flight |
 //! | a cell leaves where the due finder has passed its row | 1 | it is due and nobody will look |
 //! | an order asks its channel whenever it comes back | 1 | nothing is due, and it asks its channel |
@@ -35,6 +36,7 @@
 //! | a place is given twice | 1 | places are dense and given once |
 //! | companions are not built anew after doubt | 3 | places are dense and given once |
 //! | a companion is adopted before its commit | 39 | whether an account is new |
+//! | webhooks that found no room are forgotten: no look at the outbox begins anew | 1 | webhooks wait for ever |
 //! | a message is lost | 5 | an order takes each message once |
 //! | an order takes a message and does not take it out | 5 | a message that is taken is taken out |
 //! | a message that is not there any more is taken again | 7 | an order takes each message once |

@@ -53,10 +53,12 @@ pub enum Sight {
     MessageTaken,
     /// A message was delivered once more when it had been taken.
     ToldTwice,
+    /// A group failed by one of its units, and was tried in halves.
+    GroupSplit,
 }
 
 impl Sight {
-    pub const ALL: [Sight; 22] = [
+    pub const ALL: [Sight; 23] = [
         Sight::TakenInTheLastMoment,
         Sight::ToldToWait,
         Sight::PaidAfterNotExist,
@@ -79,6 +81,7 @@ impl Sight {
         Sight::OutcomeUnknown,
         Sight::MessageTaken,
         Sight::ToldTwice,
+        Sight::GroupSplit,
     ];
 }
 

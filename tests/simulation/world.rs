@@ -31,8 +31,8 @@ pub const DAY: i64 = 24 * HOUR;
 pub const START: Instant = Instant(1_800_000_000_000);
 /// When whatever has not come to rest after the last trouble is declared stuck.
 const REST_MAX_MS: i64 = 20 * DAY;
-/// More than any run needs; beyond it something turns in circles.
-const HAPPENINGS_MAX: u32 = 120_000;
+/// More than twice what any run needs; beyond it something turns in circles.
+const HAPPENINGS_MAX: u32 = 60_000;
 /// More than ever go on at one instant.
 const STIRS_MAX: u32 = 20_000;
 /// How often callbacks are looked for in the inbox while some lie there.

@@ -76,7 +76,7 @@ impl Hand {
                 let ask = client.post(format!("http://localhost{}", control::CHANGES)).json(&wanted);
                 let answer = ask.send().await.map_err(|error| lost(&error))?;
                 if answer.status().is_success() {
-                    return Ok(answer.json().await.map_err(|error| lost(&error))?);
+                    return answer.json().await.map_err(|error| lost(&error));
                 }
                 Err(answer.json::<ChangeError>().await.map_err(|error| lost(&error))?.into())
             }

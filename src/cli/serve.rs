@@ -122,7 +122,7 @@ async fn serve(
     let serving = actix::spawn(main);
     tracing::info!(listen = %config.server.listen, sandbox = config.sandbox, "serving");
 
-    let running = Running { config: config, store: &store, engine: &engine };
+    let running = Running { config, store: &store, engine: &engine };
     tokio::select! {
         () = signals.stop => {}
         () = accounts::renew_when_asked(signals.hangups, overlays, running) => {}

@@ -1,19 +1,18 @@
 //! A group as rows, table by table, in the order of the keys that they are unique by.
 
+use sqlx::types::Uuid;
 use std::cmp::Reverse;
 use std::collections::HashSet;
-use std::sync::Arc;
-
-use sqlx::types::Uuid;
 
 use super::companions::{Companions, Known, Stamped};
-use super::line::{Verb, Visitor, lines};
-use super::rows::fee_bearer_name;
-use super::unit::{
-    CaptureRow, Claim, Group, MessageRow, NextActionChange, OrderRow, PutOff, Row, StepUnit, UniqueName, Unit,
+use super::line::Visitor;
+use super::tables::{
+    AccountLine, AnswerLine, AttemptLine, BalanceLine, CaptureLine, GoneLine, HeadLine, InboxDoneLine, InboxLine,
+    JournalLine, KeyLine, KeyRevokedLine, LineLine, MessageLine, MovedLine, OrderLine, OutboxLine, PaidByLine,
+    PayerLine, PlatformLine, PutOffLine, TakenLine, UndeliveredLine, stream_key,
 };
-use super::{Afterlife, Delivery, GivenAnswer, InboxReason, InboxRow, StoreError, StoredPlatform};
-use crate::domain::id::OrderId;
+use super::unit::{Group, NextActionChange, Row, StepUnit, UniqueName, Unit};
+use super::{Afterlife, Delivery, StoreError};
 use crate::domain::stream::StreamId;
 
 /// Stands before every attempt: who the order was created with.
@@ -21,16 +20,6 @@ const CREATED_WITH: i64 = -1;
 
 /// Of a row that has no place yet.
 const UNPLACED: i64 = -1;
-
-/// The key of an order's rows.
-pub fn key(id: OrderId) -> Uuid {
-    Uuid::from_u128(id.as_u128())
-}
-
-/// The key of a stream's rows.
-pub fn stream_key(stream: StreamId) -> (i64, Uuid) {
-    (i64::from(stream.kind.0), Uuid::from_u128(stream.id))
-}
 
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -74,207 +63,6 @@ pub struct Name {
     pub stream: StreamId,
     pub platform_id: i64,
     pub merchant_order_id: Box<str>,
-}
-
-lines! {
-    struct HeadLine in "heads", Verb::Insert("") => {
-        kind: i64,
-        id: Uuid,
-        version: i64,
-        state: &'static str,
-        facet: Option<&'static str>,
-        next_due_at: Option<i64>,
-        epoch: i64,
-        next_action: Option<Box<str>>,
-        snapshot: Box<str>,
-    }
-    /// The step of a head that is there. Both databases have a statement of their own for it.
-    struct MovedLine in "heads", Verb::Update { keys: 3 } => {
-        kind: i64,
-        id: Uuid,
-        expected: i64,
-        version: i64,
-        state: &'static str,
-        facet: Option<&'static str>,
-        next_due_at: Option<i64>,
-        epoch: i64,
-        /// 1 where `next_action` is what the row gets, 0 where it keeps its own.
-        changes_action: i64,
-        next_action: Option<Box<str>>,
-        snapshot: Box<str>,
-    }
-    struct PutOffLine in "heads", Verb::Update { keys: 3 } => {
-        kind: i64,
-        id: Uuid,
-        version: i64,
-        next_due_at: i64,
-        epoch: i64,
-    }
-    struct OrderLine in "orders", Verb::Insert("") => {
-        id: Uuid,
-        platform_id: i64,
-        merchant_order_id: Box<str>,
-        currency: &'static str,
-        amount_minor: i64,
-        created_at: i64,
-        expires_at: i64,
-        request: Box<str>,
-        webhook_url: Option<Box<str>>,
-    }
-    struct PayerLine in "payers", Verb::Insert("ON CONFLICT (order_id, ordinal) DO UPDATE SET payer = excluded.payer") => {
-        order_id: Uuid,
-        ordinal: i64,
-        payer: Box<str>,
-    }
-    struct JournalLine in "journal", Verb::Insert("") => {
-        kind: i64,
-        id: Uuid,
-        version: i64,
-        at: i64,
-        body: Vec<u8>,
-        lane: i64,
-        place: i64,
-    }
-    struct AttemptLine in "attempts", Verb::Insert("") => {
-        order_id: Uuid,
-        ordinal: i64,
-        channel: &'static str,
-        account: Box<str>,
-        payable_minor: i64,
-        opened_at: i64,
-        frozen: Box<str>,
-    }
-    struct CaptureLine in "captures", Verb::Insert("") => {
-        channel: &'static str,
-        account: Box<str>,
-        reference: Box<str>,
-        order_id: Uuid,
-        ordinal: i64,
-        currency: &'static str,
-        amount_minor: i64,
-        at: i64,
-    }
-    struct LineLine in "lines", Verb::Insert("") => {
-        kind: i64,
-        id: Uuid,
-        version: i64,
-        entry: i64,
-        line: i64,
-        entry_kind: &'static str,
-        account: Arc<str>,
-        currency: &'static str,
-        amount_minor: i64,
-        lane: i64,
-        place: i64,
-    }
-    struct AccountLine in "ledger_accounts", Verb::Insert("") => {
-        lane: i64,
-        account: Arc<str>,
-        currency: Arc<str>,
-    }
-    struct BalanceLine in "balances", Verb::Insert("") => {
-        lane: i64,
-        account: Arc<str>,
-        currency: Arc<str>,
-        place: i64,
-        amount_minor: i64,
-    }
-    struct OutboxLine in "outbox", Verb::Insert("") => {
-        kind: i64,
-        id: Uuid,
-        sequence: i64,
-        webhook_kind: &'static str,
-        at: i64,
-        /// Never later than now, though its stream's last instant may lie ahead.
-        next_at: i64,
-        platform_id: i64,
-        url: Arc<str>,
-        trace: [u8; 16],
-        body: Arc<[u8]>,
-    }
-    /// A webhook that is delivered, or never will be.
-    struct GoneLine in "outbox", Verb::Delete => {
-        kind: i64,
-        id: Uuid,
-        sequence: i64,
-    }
-    /// A webhook that is tried again, or no more.
-    struct UndeliveredLine in "outbox", Verb::Update { keys: 3 } => {
-        kind: i64,
-        id: Uuid,
-        sequence: i64,
-        tries: i64,
-        next_at: Option<i64>,
-        why: Box<str>,
-    }
-    struct MessageLine in "messages", Verb::Insert("") => {
-        to_kind: i64,
-        to_id: Uuid,
-        from_kind: i64,
-        from_id: Uuid,
-        number: i64,
-        at: i64,
-        body: Vec<u8>,
-    }
-    struct TakenLine in "messages", Verb::Delete => {
-        to_kind: i64,
-        to_id: Uuid,
-        from_kind: i64,
-        from_id: Uuid,
-        number: i64,
-    }
-    struct InboxLine in "inbox", Verb::Insert("ON CONFLICT (digest) DO NOTHING") => {
-        reason: &'static str,
-        channel: &'static str,
-        account: Box<str>,
-        number: Box<str>,
-        order_id: Option<Uuid>,
-        body: Vec<u8>,
-        raw: Vec<u8>,
-        digest: [u8; 32],
-        at: i64,
-    }
-    struct InboxDoneLine in "inbox", Verb::Delete => {
-        id: i64,
-    }
-    struct AnswerLine in "answers", Verb::Insert(
-        "ON CONFLICT (platform_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, \
-         order_id = excluded.order_id, status = excluded.status, body = excluded.body, at = excluded.at"
-    ) => {
-        platform_id: i64,
-        key: Box<str>,
-        fingerprint: [u8; 32],
-        order_id: Uuid,
-        status: Option<i64>,
-        body: Option<Box<str>>,
-        at: i64,
-    }
-    struct PaidByLine in "payer_channels", Verb::Insert(
-        "ON CONFLICT (payer) DO UPDATE SET channel = excluded.channel, at = excluded.at \
-         WHERE excluded.at >= payer_channels.at"
-    ) => {
-        payer: [u8; 16],
-        channel: &'static str,
-        at: i64,
-    }
-    struct PlatformLine in "platforms", Verb::Insert("") => {
-        id: i64,
-        name: Box<str>,
-        fee_bearer: &'static str,
-        webhook_secret: Box<str>,
-        webhook_url: Option<Box<str>>,
-    }
-    struct KeyLine in "keys", Verb::Insert("") => {
-        hash: [u8; 32],
-        platform_id: i64,
-        hint: Box<str>,
-        created_at: i64,
-    }
-    struct KeyRevokedLine in "keys", Verb::Update { keys: 2 } => {
-        hash: [u8; 32],
-        platform_id: i64,
-        revoked_at: i64,
-    }
 }
 
 impl Batch {
@@ -612,115 +400,5 @@ impl Name {
     fn of(place: usize, stream: StreamId, name: &UniqueName) -> Self {
         let platform_id = i64::from(name.platform.0);
         Name { place, stream, platform_id, merchant_order_id: name.merchant_order_id.clone() }
-    }
-}
-
-impl PutOffLine {
-    fn of(put_off: &PutOff, epoch: i64) -> Self {
-        let (kind, id) = stream_key(put_off.stream);
-        PutOffLine { kind, id, version: i64::from(put_off.version), next_due_at: put_off.next_due_at.0, epoch }
-    }
-}
-
-impl OrderLine {
-    fn of(id: Uuid, row: &OrderRow) -> Self {
-        OrderLine {
-            id,
-            platform_id: i64::from(row.platform.0),
-            merchant_order_id: row.request.merchant_order_id.clone(),
-            currency: row.currency.code(),
-            amount_minor: row.amount_minor,
-            created_at: row.created_at.0,
-            expires_at: row.expires_at.0,
-            request: row.request.asked.written().into(),
-            webhook_url: row.request.webhook_url.clone(),
-        }
-    }
-}
-
-impl GoneLine {
-    fn of(stream: StreamId, sequence: u32) -> Self {
-        let (kind, id) = stream_key(stream);
-        GoneLine { kind, id, sequence: i64::from(sequence) }
-    }
-}
-
-impl PlatformLine {
-    fn of(platform: &StoredPlatform) -> Self {
-        PlatformLine {
-            id: i64::from(platform.id.0),
-            name: platform.name.as_str().into(),
-            fee_bearer: fee_bearer_name(platform.fee_bearer),
-            webhook_secret: platform.webhook_secret.as_str().into(),
-            webhook_url: platform.webhook_url.as_deref().map(Into::into),
-        }
-    }
-}
-
-impl CaptureLine {
-    fn of(order_id: Uuid, row: &CaptureRow) -> Self {
-        CaptureLine {
-            channel: row.account.channel().name(),
-            account: row.account.name().into(),
-            reference: row.reference.clone(),
-            order_id,
-            ordinal: i64::from(row.ordinal),
-            currency: row.currency.code(),
-            amount_minor: row.amount_minor,
-            at: row.at.0,
-        }
-    }
-}
-
-impl MessageLine {
-    fn of(from: StreamId, message: &MessageRow) -> Self {
-        let ((to_kind, to_id), (from_kind, from_id)) = (stream_key(message.to), stream_key(from));
-        let (number, at) = (i64::from(message.number), message.at.0);
-        MessageLine { to_kind, to_id, from_kind, from_id, number, at, body: message.body.to_vec() }
-    }
-}
-
-impl AnswerLine {
-    fn of(claim: &Claim, given: Option<&GivenAnswer>) -> Self {
-        AnswerLine {
-            platform_id: i64::from(claim.platform.0),
-            key: claim.key.clone(),
-            fingerprint: claim.fingerprint,
-            order_id: key(claim.order),
-            status: given.map(|given| i64::from(given.status)),
-            body: given.map(|given| given.body.clone()),
-            at: claim.at.0,
-        }
-    }
-}
-
-impl InboxLine {
-    fn of(row: &InboxRow) -> Self {
-        InboxLine {
-            reason: row.reason.name(),
-            channel: row.account.channel().name(),
-            account: row.account.name().into(),
-            number: row.number.clone(),
-            order_id: row.order.map(key),
-            body: row.body.clone(),
-            raw: row.raw.clone(),
-            digest: row.digest,
-            at: row.at.0,
-        }
-    }
-}
-
-impl InboxReason {
-    const ALL: [InboxReason; 2] = [InboxReason::OrderQuarantined, InboxReason::OrderUnknown];
-
-    const fn name(self) -> &'static str {
-        match self {
-            InboxReason::OrderQuarantined => "order_quarantined",
-            InboxReason::OrderUnknown => "order_unknown",
-        }
-    }
-
-    pub(super) fn parse(name: &str) -> Option<Self> {
-        InboxReason::ALL.into_iter().find(|reason| reason.name() == name)
     }
 }

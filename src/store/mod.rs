@@ -14,6 +14,7 @@ mod postgres;
 mod rows;
 mod sqlite;
 mod statements;
+mod tables;
 mod unit;
 
 use std::cmp::Ordering;

@@ -16,11 +16,12 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSs
 use sqlx::types::Uuid;
 use sqlx::{ConnectOptions, Connection as _, Postgres, QueryBuilder, query, query_as, query_scalar};
 
-use super::batch::{Batch, key, stream_key};
+use super::batch::Batch;
 use super::division::Division;
 use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
 use super::rows::*;
 use super::statements::*;
+use super::tables::{key, stream_key};
 use super::{
     Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
     KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, MIGRATED, MODE, MessageKey, OrderFilter, OutboxItem,

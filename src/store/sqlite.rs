@@ -21,11 +21,12 @@ use self::committer::Committer;
 use self::direct::Direct;
 use self::faults::{reading_fault, writing_fault};
 use self::reserve::Reserve;
-use super::batch::{Batch, key, stream_key};
+use super::batch::Batch;
 use super::division::Division;
 use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
 use super::rows::*;
 use super::statements::*;
+use super::tables::{key, stream_key};
 use super::{
     Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
     KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, MIGRATED, MODE, MessageKey, OrderFilter, OutboxItem,

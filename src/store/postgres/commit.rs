@@ -11,10 +11,11 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::{Arguments, AssertSqlSafe, query_as, query_scalar, query_scalar_with};
 
-use super::super::batch::{Batch, HeadLine, MovedLine, Name, PutOffLine, TakenLine};
+use super::super::batch::{Batch, Name};
 use super::super::companions::Companions;
 use super::super::line::{self, Line, Verb, Visitor};
 use super::super::statements::BALANCES_OF_LANE;
+use super::super::tables::{HeadLine, MovedLine, PutOffLine, TakenLine};
 use super::super::{Committed, LaneBalance, StoreError};
 use super::{CONFLICT, FENCED, writing_fault};
 

@@ -22,6 +22,10 @@ use tongbao::domain::id::OrderId;
 /// Locks are given up soon, so that the journey need not wait for the default.
 const IMPATIENT: &str = "[store]\nstatement_timeout_ms = 500\n";
 
+fn of_lanes(lanes: u16) -> String {
+    format!("[store]\nlanes = {lanes}\n")
+}
+
 /// Tries an order until it is accepted; the answers before that.
 async fn accepted(client: &Client, within: Duration) -> (String, Vec<Answer>) {
     let order = an_order("tea");
@@ -87,15 +91,19 @@ async fn a_killed_server_is_replaced_in_time() {
 
 /// A server that is halted is taken for dead. When it goes on it writes nothing any more and ends, and its successor
 /// never notices.
-async fn a_halted_server_is_fenced(kind: Kind) {
+async fn a_halted_server_is_fenced(kind: Kind, lanes: u16) {
     const STORE_LOST: i32 = 70;
-    let mut app = App::start_beside_gateway(Site::new(kind, "[gateway]\nembedded = false\n")).await;
+    let settings = format!("[gateway]\nembedded = false\n{}", of_lanes(lanes));
+    let mut app = App::start_beside_gateway(Site::new(kind, &settings)).await;
     let before = app.client();
     let order = before.create(&an_order("sim:lost")).await.order(201);
     app.server.pause().await;
     app.site.listen = free_address();
     let mut halted = std::mem::replace(&mut app.server, app.site.start(&["serve"]));
     app.ready().await;
+    // Commands ask the heir, though the halted server's socket takes connections still.
+    let made = app.site.run(&["platform", "create", "shop"]).await;
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let client = app.client();
     let (accepted_by_heir, _) = accepted(&client, seconds(5)).await;
 
@@ -114,12 +122,13 @@ async fn a_halted_server_is_fenced(kind: Kind) {
 
 #[actix_web::test]
 async fn a_halted_server_is_fenced_on_sqlite() {
-    a_halted_server_is_fenced(Kind::Sqlite).await;
+    a_halted_server_is_fenced(Kind::Sqlite, 1).await;
 }
 
 #[actix_web::test]
 async fn a_halted_server_is_fenced_on_postgres() {
-    a_halted_server_is_fenced(Kind::Postgres).await;
+    a_halted_server_is_fenced(Kind::Postgres, 1).await;
+    a_halted_server_is_fenced(Kind::Postgres, 4).await;
 }
 
 /// SIGTERM: what was begun is answered, what was acknowledged is there, and the exit is 0 in time.
@@ -311,10 +320,10 @@ async fn a_locked_store_refuses_and_goes_on() {
 #[actix_web::test]
 async fn a_postgres_that_goes_and_comes_is_waited_for() {
     let cluster = Cluster::start();
-    for over_tcp in [false, true] {
+    for (over_tcp, lanes) in [(false, 1), (true, 1), (true, 4)] {
         let url = cluster.database();
         let url = if over_tcp { cluster.over_tcp(&url) } else { url };
-        let app = App::start(Site::at(Some(url), "")).await;
+        let app = App::start(Site::at(Some(url), &of_lanes(lanes))).await;
         away_and_back(app, async || cluster.stop(), async || cluster.restart()).await;
     }
 }
@@ -322,8 +331,8 @@ async fn a_postgres_that_goes_and_comes_is_waited_for() {
 /// What was paid while the server was dead is found when it is back.
 #[actix_web::test]
 async fn a_payment_is_made_while_the_server_is_dead() {
-    let settings = "[gateway]\nembedded = false\n";
-    let mut app = App::start_beside_gateway(Site::new(Kind::Postgres, settings)).await;
+    let settings = format!("[gateway]\nembedded = false\n{}", of_lanes(4));
+    let mut app = App::start_beside_gateway(Site::new(Kind::Postgres, &settings)).await;
     let client = app.client();
     let noted = with(an_order("tea"), json!({ "webhook_url": app.receiver.url("platform-a") }));
     let order = client.create(&noted).await.order(201);

@@ -188,7 +188,7 @@ async fn a_damaged_request_or_payer_quarantines_its_order(kind: Kind) {
     app.restart();
     app.ready().await;
     eventually("both are held back", seconds(15), || async {
-        (app.metric("tongbao_orders_quarantined", "").await == 2.0).then_some(())
+        (app.metric("tongbao_streams_quarantined", "").await == 2.0).then_some(())
     })
     .await;
     for id in ids {
@@ -208,7 +208,7 @@ async fn a_damaged_request_or_payer_quarantines_its_order(kind: Kind) {
         client.reaches(id, "failed", seconds(15)).await;
     }
     eventually("both are released", seconds(10), || async {
-        (app.metric("tongbao_orders_quarantined", "").await == 0.0).then_some(())
+        (app.metric("tongbao_streams_quarantined", "").await == 0.0).then_some(())
     })
     .await;
     app.finish().await;
@@ -255,7 +255,7 @@ quarantine_retry_ms = [300]
     })
     .await;
     assert_eq!(app.metric("tongbao_callbacks_total", "").await, 1.0, "it came once, because it was acknowledged");
-    assert_eq!(app.metric("tongbao_orders_quarantined", "").await, 1.0);
+    assert_eq!(app.metric("tongbao_streams_quarantined", "").await, 1.0);
     assert_eq!(client.get(&format!("/v1/orders/{id}")).await.status, 500, "nothing is said of what cannot be read");
     let audit = app.site.run(&["audit"]).await;
     let said = String::from_utf8_lossy(&audit.stdout) + String::from_utf8_lossy(&audit.stderr);
@@ -270,7 +270,7 @@ quarantine_retry_ms = [300]
     client.reaches(id, "succeeded", seconds(10)).await;
     eventually("the inbox is empty", seconds(5), || async { (kept().await == 0).then_some(()) }).await;
     eventually("the order is released", seconds(5), || async {
-        (app.metric("tongbao_orders_quarantined", "").await == 0.0).then_some(())
+        (app.metric("tongbao_streams_quarantined", "").await == 0.0).then_some(())
     })
     .await;
     let steps = client.get(&format!("/v1/orders/{id}/events")).await.text;

@@ -13,6 +13,7 @@ use super::Failure;
 use crate::config::Config;
 use crate::domain::retry::Pace;
 use crate::engine::lane::{Bounds, Lanes, Stop};
+use crate::engine::lease::Role;
 use crate::engine::{clock, lease};
 use crate::store::{self, Birth, MODE, Owner, STORE_ID, Schema, Store, StoreError};
 
@@ -37,11 +38,22 @@ pub async fn open(config: &Config) -> Result<Arc<dyn Store>, Failure> {
     Ok(store)
 }
 
+/// Whether the configured store was made already.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn is_there(config: &Config) -> Result<bool, Failure> {
+    match connect(config)?.schema().await? {
+        Schema::Absent => Ok(false),
+        Schema::Older | Schema::Current | Schema::Newer => Ok(true),
+    }
+}
+
 /// The configured store, owned by this process: made if it is not there, and brought up to date.
 ///
 /// # Errors
 /// Another process owns it, a later version made it, or it was born in the other mode: then nothing was changed.
-pub async fn take(config: &Config) -> Result<(Arc<dyn Store>, Owner), Failure> {
+pub async fn take(config: &Config, role: Role) -> Result<(Arc<dyn Store>, Owner), Failure> {
     let store = connect(config)?;
     let schema = store.schema().await?;
     let birth = Birth { mode: mode(config.pace()), at: clock::to_store() };
@@ -53,7 +65,7 @@ pub async fn take(config: &Config) -> Result<(Arc<dyn Store>, Owner), Failure> {
     check_mode(store.as_ref(), config).await?;
     store.make_room().await?;
     let beat = Duration::from_millis(config.store.beat_ms);
-    let owner = lease::acquire(store.as_ref(), &lease::holder_name(), beat, config.store.missed_beats).await?;
+    let owner = lease::acquire(store.as_ref(), &role.holder_name(), beat, config.store.missed_beats).await?;
     match schema {
         Schema::Older => store.migrate(birth).await?,
         Schema::Absent | Schema::Current | Schema::Newer => {}

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use clap::{Subcommand, ValueEnum};
@@ -13,8 +12,8 @@ use super::output::say;
 use super::{Failure, opening};
 use crate::config::Config;
 use crate::domain::order::FeeBearer;
-use crate::domain::platform::{Key, KeyHash, Terms};
-use crate::engine::changes::Change;
+use crate::domain::platform::{Key, KeyHash, Terms, is_name};
+use crate::engine::changes::{Change, ChangeError};
 use crate::http::address::Addresses;
 use crate::store::Store;
 
@@ -54,13 +53,11 @@ pub enum Bearer {
 const KEY_BYTES: usize = 24;
 /// Characters of a key that are kept readable, so that people can tell keys apart.
 const HINT_LENGTH: usize = 12;
-const NAME_MAX: usize = 64;
 
 pub async fn run(config: Config, command: PlatformCommand) -> Result<ExitCode, Failure> {
     match command {
         PlatformCommand::Create { name, webhook_url, fee_bearer } => {
-            let name_fits = name.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase() || byte == b'-');
-            if name.is_empty() || name.len() > NAME_MAX || !name_fits {
+            if !is_name(&name) {
                 return Err("a platform's name is 1 to 64 of 0-9, a-z and -".into());
             }
             if let Some(Err(why)) = webhook_url.as_deref().map(|url| Addresses::of(&config).check(url)) {
@@ -87,7 +84,7 @@ pub async fn run(config: Config, command: PlatformCommand) -> Result<ExitCode, F
         PlatformCommand::Revoke { name, key } => {
             let hand = Hand::reach(&config, Absent::Refuse).await?;
             let change = Change::RevokeKeys { platform: name.into(), hint: key.map(Into::into) };
-            let made = hand.make(change).await.and_then(|done| Ok(say!("{} keys revoked", done.count)?));
+            let made = revoke(&hand, change).await;
             ended(made, hand).await?;
         }
     }
@@ -110,7 +107,7 @@ async fn create(hand: &Hand, terms: Terms) -> Result<(), Failure> {
     say!("platform        {}\nkey             {key}\nwebhook secret  {webhook_secret}", terms.name)?;
     say!("Keep both now: the key is stored hashed and is not shown again.")?;
     let change = Change::CreatePlatform { terms, key: stored(&key), webhook_secret: webhook_secret.into() };
-    hand.make(change).await.map(drop).map_err(|error| not_made(&error))
+    hand.make(change).await.map(drop).map_err(not_made)
 }
 
 async fn rotate(hand: &Hand, name: String) -> Result<(), Failure> {
@@ -121,28 +118,37 @@ async fn rotate(hand: &Hand, name: String) -> Result<(), Failure> {
     say!("key  {key}")?;
     say!("The older keys still work: revoke them with `tongbao platform revoke {name} --key HINT`.")?;
     let change = Change::AddKey { platform: name.into(), key: stored(&key) };
-    hand.make(change).await.map(drop).map_err(|error| not_made(&error))
+    hand.make(change).await.map(drop).map_err(not_made)
+}
+
+async fn revoke(hand: &Hand, change: Change) -> Result<(), Failure> {
+    match hand.make(change).await?.count {
+        1 => say!("1 key revoked")?,
+        count => say!("{count} keys revoked")?,
+    }
+    Ok(())
 }
 
 /// A key as it is kept.
 fn stored(key: &str) -> Key {
-    Key { hash: KeyHash(key_hash(key)), hint: key[..HINT_LENGTH].into() }
+    Key { hash: KeyHash::of(key), hint: key[..HINT_LENGTH].into() }
 }
 
 fn new_key() -> Result<String, Failure> {
     Ok(format!("sk_{}", URL_SAFE_NO_PAD.encode(random()?)))
 }
 
-/// What the store keeps of a platform's key.
-pub fn key_hash(key: &str) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, key.as_bytes()).as_ref());
-    hash
-}
-
-/// What was shown is not in force, or nobody knows.
-fn not_made(error: &Failure) -> Failure {
-    format!("the key shown above is not in force: {error}").into()
+fn not_made(error: ChangeError) -> Failure {
+    match error {
+        ChangeError::Refused(_) | ChangeError::StoreAway(_) | ChangeError::Partly { .. } => {
+            format!("the key shown above is not in force: {error}").into()
+        }
+        ChangeError::OutcomeUnknown => format!(
+            "the key shown above may be in force ({error}): `tongbao platform list` shows its first characters if it is; \
+             revoke it if you do not use it"
+        )
+        .into(),
+    }
 }
 
 fn random() -> Result<[u8; KEY_BYTES], Failure> {

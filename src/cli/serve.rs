@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use actix_web::dev::ServerHandle;
@@ -19,17 +19,21 @@ use super::opening::{self, Marker};
 use super::{Failure, process, sandbox};
 use crate::config::Config;
 use crate::domain::pay_link::PayLinks;
-use crate::domain::time::Instant;
+use crate::domain::time;
 use crate::engine::Engine;
 use crate::engine::advice::RoutingStats;
 use crate::engine::clock::{self, course::Certainty};
 use crate::engine::lane::Lanes;
+use crate::engine::lease::{LeaseError, Role};
 use crate::http::{self, App, PAY_LINK_KEY, PAYER_KEY};
-use crate::store::{STORE_ID, Store, StoreError};
+use crate::store::{Owner, STORE_ID, Store, StoreError};
 use crate::telemetry;
 
 /// What the store has of the time to stop: its last group and the lease.
 const STORE_STOP: Duration = Duration::from_secs(2);
+/// A command has the store for moments; many of them, one after the other, must not keep a server from starting for ever.
+const COMMANDS_WITHIN: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How often histograms are folded together; without it their memory grows until somebody looks.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Kept answers that are forgotten at once, and how often: faster than they can be made by hand, and never long.
@@ -48,7 +52,7 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     let adapters = accounts::adapters(&config)?;
     accounts::tell_of_shrunk_spans(&config);
 
-    let (store, owner) = opening::take(&config).await?;
+    let (store, owner) = take(&config).await?;
     clock::compare(store.as_ref(), owner.at).await;
     let marker = Arc::new(Mutex::new(Marker::check(store.as_ref(), &owner, &config).await?));
     let keys = Keys {
@@ -64,6 +68,20 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
         tracing::warn!("the store does not answer; its lease will be taken over");
     }
     served
+}
+
+/// Takes the store, and waits for commands that have it for a moment.
+async fn take(config: &Config) -> Result<(Arc<dyn Store>, Owner), Failure> {
+    let deadline = Instant::now() + COMMANDS_WITHIN;
+    loop {
+        let taken = opening::take(config, Role::Server).await;
+        match taken.as_ref().map_err(|error| error.downcast_ref()) {
+            Err(Some(LeaseError::Held(holder))) if Role::Command.is_of(holder) && Instant::now() < deadline => {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            Ok(_) | Err(_) => return taken,
+        }
+    }
 }
 
 /// A store that this process owns, and all that is ready to work by it.
@@ -92,13 +110,13 @@ async fn serve(
     let Taken { store, lanes, marker, keys, adapters } = taken;
     let gateway = sandbox::start_gateway(config, overlays).await?;
     actix::spawn(clock::watch(store.clone()));
-    let assignments = accounts::assignments(config, store.as_ref()).await?;
     let engine = start_engine(config, store.clone(), lanes.clone(), &keys)?;
+    sandbox::settle_platforms(config, store.as_ref(), &engine.changes).await?;
+    let assignments = accounts::assignments(config, store.as_ref()).await?;
     for adapter in adapters {
         accounts::serve(config, &store, &engine, adapter);
     }
     engine.accounts.assign(assignments);
-    sandbox::settle_platforms(config, store.as_ref(), &engine.changes).await?;
     // An order that comes back takes what is parked for it only where something is known to be parked.
     engine.inbox.measure().await?;
     engine.find(config);
@@ -139,7 +157,6 @@ async fn serve(
     if let Some((handle, serving)) = commands {
         handle.stop(true).await;
         serving.await??;
-        let _ = std::fs::remove_file(http::control::path(config));
     }
     if tokio::time::timeout(STORE_STOP, lanes.stop()).await.is_err() {
         tracing::warn!("the store does not answer; its lease will be taken over");
@@ -162,10 +179,10 @@ async fn serve_commands(
     engine: &Engine,
 ) -> Result<Option<(ServerHandle, JoinHandle<std::io::Result<()>>)>, Failure> {
     let id = store.kept_setting(STORE_ID).await?.ok_or("the store has no id")?;
+    let socket = http::control::path(config, &id);
     match http::control::serve(config, id, engine.changes.clone()) {
         Ok(server) => Ok(Some((server.handle(), actix::spawn(server)))),
         Err(error) => {
-            let socket = http::control::path(config);
             tracing::warn!(%error, socket = %socket.display(), "no command can change this store while this server runs");
             Ok(None)
         }
@@ -212,7 +229,7 @@ async fn forget(engine: Arc<Engine>, store: Arc<dyn Store>, keep_hours: u64) {
     }
 }
 
-async fn forget_last_channels(store: &dyn Store, before: Instant) -> Result<(), StoreError> {
+async fn forget_last_channels(store: &dyn Store, before: time::Instant) -> Result<(), StoreError> {
     for _ in 0..FORGET_PAGES {
         if store.forget_last_channels(before, FORGET_AT_ONCE).await? < u64::from(FORGET_AT_ONCE) {
             break;

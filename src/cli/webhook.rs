@@ -119,13 +119,22 @@ async fn each(config: &Config, choice: Choice, change: fn(Choice) -> Change) -> 
 }
 
 async fn count(hand: &Hand, mut choice: Choice, change: fn(Choice) -> Change) -> Result<u64, Failure> {
-    let mut count = 0;
+    let (mut count, mut unreadable) = (0, 0);
     loop {
-        let done = hand.make(change(choice.clone())).await?;
+        let done = match hand.make(change(choice.clone())).await {
+            Ok(done) => done,
+            Err(error) if count == 0 => return Err(error.into()),
+            Err(error) => return Err(format!("{count} webhooks before this, then: {error}").into()),
+        };
         count += done.count;
+        unreadable += done.unreadable;
         match done.next {
             Some(next) => choice.after = Some(next),
-            None => return Ok(count),
+            None => break,
         }
     }
+    if unreadable > 0 {
+        eprintln!("{unreadable} webhooks cannot be read and were left as they are");
+    }
+    Ok(count)
 }

@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::Error;
@@ -19,9 +20,26 @@ use super::time::Instant;
 /// all.
 pub const KEYS_MAX: usize = 64;
 
+/// The longest name.
+pub const NAME_MAX: usize = 64;
+
+/// Whether a platform may be called so: 1 to 64 of `0-9`, `a-z` and `-`.
+pub fn is_name(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase() || byte == b'-';
+    (1..=NAME_MAX).contains(&text.len()) && text.bytes().all(fits)
+}
+
 /// SHA-256 of an API key, which is kept nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyHash(pub [u8; 32]);
+
+impl KeyHash {
+    pub fn of(key: &str) -> Self {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, key.as_bytes()).as_ref());
+        KeyHash(hash)
+    }
+}
 
 impl Serialize for KeyHash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -42,7 +60,7 @@ impl<'de> Deserialize<'de> for KeyHash {
 #[serde(deny_unknown_fields)]
 pub struct Terms {
     pub fee_bearer: FeeBearer,
-    /// No two platforms have one name. 1 to 64 of `0-9`, `a-z` and `-`.
+    /// No two platforms have one name: see [`is_name`].
     pub name: Box<str>,
     /// Where webhooks go when an order names no address.
     pub webhook_url: Option<Box<str>>,

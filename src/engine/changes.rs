@@ -16,10 +16,10 @@ use super::letter::TellError;
 use super::platform::{self, Platforms, Told};
 use super::ports::{DeadLetters, Lanes, PlatformReads, Salts, Time};
 use crate::domain::id::PlatformId;
-use crate::domain::platform::{Key, KeyHash, Platform, Refusal, Terms};
+use crate::domain::platform::{Key, KeyHash, Platform, Refusal, Terms, is_name};
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
-use crate::store::{Afterlife, StoreError, Unit, last_key};
+use crate::store::{DeadLetterChange, StoreError, Unit, last_key};
 
 /// Platforms that are told something at once; changes come one by one.
 const IN_MEMORY_MAX: usize = 64;
@@ -67,13 +67,15 @@ pub struct Choice {
 pub struct Done {
     /// What changed: platforms, keys or dead letters.
     pub count: u64,
+    /// What could not be read, and was left as it is.
+    pub unreadable: u64,
     /// Where the next change goes on; none when all is done.
     pub next: Option<(StreamId, u32)>,
 }
 
 impl Done {
     const fn whole(count: u64) -> Self {
-        Done { count, next: None }
+        Done { count, unreadable: 0, next: None }
     }
 }
 
@@ -84,6 +86,8 @@ pub enum ChangeError {
     Refused(String),
     /// Nothing was done: the store does not answer, or cannot be read.
     StoreAway(String),
+    /// It was done for so many, and the rest is as it was.
+    Partly { count: u64, why: String },
     /// It may have been done.
     OutcomeUnknown,
 }
@@ -92,6 +96,7 @@ impl std::fmt::Display for ChangeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             ChangeError::Refused(why) | ChangeError::StoreAway(why) => f.write_str(why),
+            ChangeError::Partly { count, why } => write!(f, "{count} are done, and no more: {why}"),
             ChangeError::OutcomeUnknown => f.write_str("the store went away meanwhile: look whether it was done"),
         }
     }
@@ -128,9 +133,12 @@ impl From<TellError<Refusal>> for ChangeError {
             TellError::Refused(Refusal::KeyUnknown) => refused("no such key is in force"),
             TellError::Refused(Refusal::KeyTaken) => refused("the key is in force already"),
             TellError::NotFound => refused("there is no such platform"),
-            TellError::Quarantined => refused("the stored platform is damaged: run `tongbao audit`"),
+            TellError::Quarantined => refused(
+                "the store does not take this platform's step, or what it has of the platform is damaged: see the \
+                 server's log, and run `tongbao audit`",
+            ),
             TellError::Overloaded | TellError::StoreAway => {
-                ChangeError::StoreAway("the store takes nothing at the moment".to_owned())
+                ChangeError::StoreAway("the store did not take it: try again".to_owned())
             }
             TellError::OutcomeUnknown => ChangeError::OutcomeUnknown,
         }
@@ -188,10 +196,10 @@ impl Changes {
             Change::RevokeKeys { platform, hint } => self.revoke(&platform, hint.as_deref()).await,
             Change::ReplayDeadLetters(choice) => {
                 let at = self.platforms.host().time.now();
-                self.each(choice, |(stream, sequence)| Afterlife::Replayed { stream, sequence, at }).await
+                self.each(choice, |(stream, sequence)| DeadLetterChange::Replayed { stream, sequence, at }).await
             }
             Change::EraseDeadLetters(choice) => {
-                self.each(choice, |(stream, sequence)| Afterlife::Erased { stream, sequence }).await
+                self.each(choice, |(stream, sequence)| DeadLetterChange::Erased { stream, sequence }).await
             }
         }
     }
@@ -201,6 +209,9 @@ impl Changes {
     }
 
     async fn create(&self, terms: Terms, key: Key, webhook_secret: Box<str>) -> Result<Done, ChangeError> {
+        if !is_name(&terms.name) {
+            return Err(ChangeError::Refused("a platform's name is 1 to 64 of 0-9, a-z and -".to_owned()));
+        }
         if self.reads().named(&terms.name).await?.is_some() {
             return Err(ChangeError::Refused(format!("there is a platform {} already", terms.name)));
         }
@@ -241,28 +252,47 @@ impl Changes {
         }
     }
 
-    async fn each(&self, choice: Choice, fate: impl Fn((StreamId, u32)) -> Afterlife) -> Result<Done, ChangeError> {
+    async fn each(
+        &self,
+        choice: Choice,
+        fate: impl Fn((StreamId, u32)) -> DeadLetterChange,
+    ) -> Result<Done, ChangeError> {
         // Sequences begin at 1.
         let after = choice.after.or(choice.stream.map(|stream| (stream, 0)));
         let page = self.dead_letters.dead(after, DEAD_LETTERS_AT_ONCE).await?;
         let is_full = page.len() >= usize::try_from(DEAD_LETTERS_AT_ONCE).unwrap_or(usize::MAX);
-        let next = last_key(&page).filter(|(stream, _)| is_full && choice.stream.is_none_or(|only| only == *stream));
-        let meant = page.into_iter().filter_map(|row| {
-            let is_older = match (choice.before, row.value) {
-                (None, _) => true,
-                (Some(before), Ok(letter)) => letter.at < before,
-                // Nobody knows how old it is.
-                (Some(_), Err(_)) => false,
-            };
-            row.key.filter(|(stream, _)| is_older && choice.stream.is_none_or(|only| only == *stream))
-        });
-        let lanes = &self.platforms.host().lanes;
-        let writes = meant.map(|key| lanes.write(Admission::Existing, Unit::DeadLetter(fate(key))));
-        let mut count = 0;
-        for written in join_all(writes).await {
-            written?;
-            count += 1;
+        let last = last_key(&page);
+        if is_full && last.is_none() {
+            return Err(ChangeError::StoreAway("500 dead letters in a row cannot be read".to_owned()));
         }
-        Ok(Done { count, next })
+        let is_meant = |stream: StreamId| choice.stream.is_none_or(|only| only == stream);
+        let next = last.filter(|(stream, _)| is_full && is_meant(*stream));
+        let (mut meant, mut unreadable) = (Vec::new(), 0);
+        for row in page {
+            match (row.key, row.value, choice.before) {
+                (Some((stream, _)), _, _) if !is_meant(stream) => {}
+                (Some(key), _, None) => meant.push(key),
+                (Some(key), Ok(letter), Some(before)) if letter.at < before => meant.push(key),
+                (Some(_), Ok(_), Some(_)) => {}
+                // Nobody knows how old it is, or whose.
+                (Some(_), Err(_), Some(_)) | (None, _, _) => unreadable += 1,
+            }
+        }
+        let lanes = &self.platforms.host().lanes;
+        let writes = meant.into_iter().map(|key| lanes.write(Admission::Existing, Unit::DeadLetter(fate(key))));
+        let (written, failed): (Vec<_>, Vec<_>) = join_all(writes).await.into_iter().partition(Result::is_ok);
+        let count = written.len() as u64;
+        let mut failed = failed.into_iter().filter_map(Result::err).peekable();
+        if failed.peek().is_some() {
+            let failed: Vec<_> = failed.collect();
+            let is_unknown = failed.contains(&WriteError::Unknown);
+            let error = failed.into_iter().next().map_or(ChangeError::OutcomeUnknown, ChangeError::from);
+            return Err(match (is_unknown, count) {
+                (true, _) => ChangeError::OutcomeUnknown,
+                (false, 0) => error,
+                (false, count) => ChangeError::Partly { count, why: error.to_string() },
+            });
+        }
+        Ok(Done { count, unreadable, next })
     }
 }

@@ -326,7 +326,8 @@ impl<H: Host> Directory<H> {
     fn hold_back(&self, id: u128, why: &str) {
         let held = self.quarantine.hold(id, why, self.host.now());
         let stream = StreamId { kind: H::Machine::KIND, id };
-        tracing::error!(%stream, why, tries = held.tries, retry_at = held.retry_at.rfc3339(), "{} quarantined", H::Machine::NAME);
+        let (kind, tries, retry_at) = (H::Machine::NAME, held.tries, held.retry_at.rfc3339());
+        tracing::error!(%stream, why, tries, retry_at, "{kind} quarantined");
         metrics::counter!("tongbao_quarantines_total").increment(1);
         self.retries.arm(id, held.retry_at);
         self.count_quarantined();
@@ -335,13 +336,14 @@ impl<H: Host> Directory<H> {
     fn release(&self, id: u128) {
         if self.quarantine.release(id) {
             let stream = StreamId { kind: H::Machine::KIND, id };
-            tracing::info!(order = %stream, "order released from quarantine");
+            tracing::info!(%stream, "{} released from quarantine", H::Machine::NAME);
             self.count_quarantined();
         }
     }
 
     fn count_quarantined(&self) {
-        metrics::gauge!("tongbao_orders_quarantined").set(self.quarantine.count() as f64);
+        let kind = H::Machine::NAME;
+        metrics::gauge!("tongbao_streams_quarantined", "kind" => kind).set(self.quarantine.count() as f64);
     }
 
     /// Tries a quarantined aggregate again at once, because an operator wants it.

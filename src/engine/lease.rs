@@ -78,9 +78,32 @@ async fn is_silent(store: &dyn Store, seen: &Owner, beat: Duration, missed: u32)
     Ok(true)
 }
 
-/// This process, for people.
-pub fn holder_name() -> String {
-    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
-    let host = host.trim();
-    format!("process {} on {}", std::process::id(), if host.is_empty() { "this host" } else { host })
+/// What a process holds a store for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Server,
+    /// It gives the store back within moments.
+    Command,
+}
+
+impl Role {
+    const fn of_process(self) -> &'static str {
+        match self {
+            Role::Server => "process",
+            Role::Command => "the command of process",
+        }
+    }
+
+    /// This process, for people.
+    pub fn holder_name(self) -> String {
+        let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+        let host = host.trim();
+        let host = if host.is_empty() { "this host" } else { host };
+        format!("{} {} on {host}", self.of_process(), std::process::id())
+    }
+
+    /// Whether a holder of this name has this role.
+    pub fn is_of(self, holder: &str) -> bool {
+        holder.starts_with(self.of_process())
+    }
 }

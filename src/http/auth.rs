@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use actix_web::dev::Payload;
 use actix_web::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use actix_web::{FromRequest, HttpRequest, web};
-use aws_lc_rs::{constant_time, digest};
+use aws_lc_rs::constant_time;
 use dashmap::DashMap;
 use tokio::sync::Semaphore;
 
@@ -16,6 +16,7 @@ use super::App;
 use super::limits::Sender;
 use super::problem::{ApiError, Code};
 use crate::config::Config;
+use crate::domain;
 use crate::store::StoredPlatform;
 
 /// Longer ones are none of ours.
@@ -103,9 +104,7 @@ fn bearer(request: &HttpRequest) -> Option<&str> {
 }
 
 pub fn hash(key: &str) -> KeyHash {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest::digest(&digest::SHA256, key.as_bytes()).as_ref());
-    hash
+    domain::platform::KeyHash::of(key).0
 }
 
 impl App {

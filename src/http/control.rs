@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
+use actix_web::error::{InternalError, JsonPayloadError};
 use actix_web::web::{self, Data, Json, JsonConfig};
 use actix_web::{App as Service, HttpResponse, HttpServer};
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,8 @@ use crate::engine::changes::{Change, ChangeError, Changes};
 
 /// Where changes are asked for.
 pub const CHANGES: &str = "/changes";
+/// Digits of a store's id in the name of its socket: an address has room for some 100 bytes.
+const ID_DIGITS: usize = 8;
 /// The longest change holds a URL and a secret.
 const BODY_MAX: usize = 16 * 1_024;
 /// Commands at once, all of the server's own user.
@@ -35,33 +38,32 @@ pub struct Wanted {
     pub change: Change,
 }
 
-/// Where a server with this configuration has its socket.
-pub fn path(config: &Config) -> PathBuf {
-    config.data.dir.join("control.sock")
+/// Where the server of this store has its socket: of each store its own, so that servers may share a folder.
+pub fn path(config: &Config, store: &str) -> PathBuf {
+    let id = store.get(..ID_DIGITS).unwrap_or(store);
+    config.data.dir.join(format!("control-{id}.sock"))
 }
 
-/// Binds the socket and returns the server, which runs once it is polled. The store must be this process's: then nobody
-/// who served it before is alive, and a socket that was left behind goes.
+/// Binds the socket and returns the server, which runs once it is polled. The store must be this process's: whoever
+/// served it before writes nothing any more, be it halted or dead, and its socket goes.
 ///
 /// # Errors
-/// The socket cannot be bound, or another server answers there, of another store.
+/// The socket cannot be bound.
 pub fn serve(config: &Config, store: String, changes: Arc<Changes>) -> io::Result<Server> {
-    let path = path(config);
-    if UnixStream::connect(&path).is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "the server of another store has this data folder"));
-    }
+    let path = path(config, &store);
     match fs::remove_file(&path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    // The process lets nobody else come to what it makes.
+    fs::create_dir_all(&config.data.dir)?;
+    // The umask leaves what is made to our own user alone.
     let listener = UnixListener::bind(&path)?;
     let state = Data::new(State { store, changes });
     let server = HttpServer::new(move || {
         Service::new()
             .app_data(state.clone())
-            .app_data(JsonConfig::default().limit(BODY_MAX))
+            .app_data(JsonConfig::default().limit(BODY_MAX).error_handler(|error, _| unreadable(&error)))
             .route(CHANGES, web::post().to(change))
     });
     let server = server.workers(1).max_connections(CONNECTIONS_MAX).client_request_timeout(HEAD_TIMEOUT);
@@ -71,6 +73,13 @@ pub fn serve(config: &Config, store: String, changes: Arc<Changes>) -> io::Resul
 struct State {
     store: String,
     changes: Arc<Changes>,
+}
+
+/// A command of another version wants what this one does not know.
+fn unreadable(error: &JsonPayloadError) -> actix_web::Error {
+    let why = format!("the server cannot read what is wanted; is it of another version? {error}");
+    let answer = HttpResponse::BadRequest().json(ChangeError::Refused(why));
+    InternalError::from_response(error.to_string(), answer).into()
 }
 
 async fn change(state: Data<State>, wanted: Json<Wanted>) -> HttpResponse {
@@ -85,7 +94,7 @@ async fn change(state: Data<State>, wanted: Json<Wanted>) -> HttpResponse {
     match made.unwrap_or(Err(ChangeError::OutcomeUnknown)) {
         Ok(done) => HttpResponse::Ok().json(done),
         Err(error @ ChangeError::Refused(_)) => HttpResponse::Conflict().json(error),
-        Err(error @ (ChangeError::StoreAway(_) | ChangeError::OutcomeUnknown)) => {
+        Err(error @ (ChangeError::StoreAway(_) | ChangeError::Partly { .. } | ChangeError::OutcomeUnknown)) => {
             HttpResponse::ServiceUnavailable().json(error)
         }
     }

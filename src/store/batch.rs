@@ -12,7 +12,7 @@ use super::tables::{
     PayerLine, PlatformLine, PutOffLine, TakenLine, UndeliveredLine, stream_key,
 };
 use super::unit::{Group, NextActionChange, Row, StepUnit, UniqueName, Unit};
-use super::{Afterlife, Delivery, StoreError};
+use super::{DeadLetterChange, Delivery, StoreError};
 use crate::domain::stream::StreamId;
 
 /// Stands before every attempt: who the order was created with.
@@ -21,7 +21,7 @@ const CREATED_WITH: i64 = -1;
 /// Of a row that has no place yet.
 const UNPLACED: i64 = -1;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Batch {
     pub lane: i64,
     pub epoch: i64,
@@ -51,7 +51,7 @@ pub struct Batch {
     paid_by: Vec<PaidByLine>,
     platforms: Vec<PlatformLine>,
     keys: Vec<KeyLine>,
-    keys_revoked: Vec<KeyRevokedLine>,
+    pub keys_revoked: Vec<KeyRevokedLine>,
     gone: Vec<GoneLine>,
     undelivered: Vec<UndeliveredLine>,
 }
@@ -86,15 +86,15 @@ impl Batch {
                 Unit::Inbox(row) => batch.inbox.push(InboxLine::of(row)),
                 Unit::InboxDone { id } => batch.inbox_done.push(InboxDoneLine { id: *id }),
                 Unit::Delivery(delivery) => batch.take_delivery(delivery),
-                Unit::DeadLetter(afterlife) => batch.take_dead_letter(afterlife),
+                Unit::DeadLetter(change) => batch.take_dead_letter(change),
             }
         }
         batch.sort();
         Ok(batch)
     }
 
-    /// Goes through all rows that one statement a table writes: what is written besides are heads that are there, and
-    /// messages that are taken.
+    /// Goes through all rows that one statement a table writes: what is written besides are heads that are there,
+    /// messages that are taken, and keys that are revoked.
     pub fn visit<V: Visitor>(&self, visitor: &mut V) -> Result<(), V::Fault> {
         visitor.visit(&self.orders)?;
         visitor.visit(&self.payers)?;
@@ -114,8 +114,7 @@ impl Batch {
         visitor.visit(&self.paid_by)?;
         // A key's platform comes before it.
         visitor.visit(&self.platforms)?;
-        visitor.visit(&self.keys)?;
-        visitor.visit(&self.keys_revoked)
+        visitor.visit(&self.keys)
     }
 
     /// The heads of new streams.
@@ -283,10 +282,10 @@ impl Batch {
         });
     }
 
-    fn take_dead_letter(&mut self, afterlife: &Afterlife) {
-        match afterlife {
-            Afterlife::Erased { stream, sequence } => self.gone.push(GoneLine::of(*stream, *sequence)),
-            Afterlife::Replayed { stream, sequence, at } => {
+    fn take_dead_letter(&mut self, change: &DeadLetterChange) {
+        match change {
+            DeadLetterChange::Erased { stream, sequence } => self.gone.push(GoneLine::of(*stream, *sequence)),
+            DeadLetterChange::Replayed { stream, sequence, at } => {
                 let (kind, id) = stream_key(*stream);
                 let (sequence, next_at) = (i64::from(*sequence), Some(at.0));
                 let why = Box::default();

@@ -97,7 +97,6 @@ macro_rules! lines {
         struct $line:ident in $table:literal, $verb:expr => { $($(#[$said:meta])* $column:ident: $field:ty,)+ }
     )+) => {$(
         $(#[$doc])*
-        #[derive(Debug)]
         pub struct $line {
             $($(#[$said])* pub $column: $field,)+
         }

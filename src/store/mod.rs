@@ -269,7 +269,7 @@ pub enum Delivery {
 
 /// What is done with a webhook that was given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Afterlife {
+pub enum DeadLetterChange {
     /// It is due again, as if it had never been tried.
     Replayed { stream: StreamId, sequence: u32, at: Instant },
     /// It will never be sent.

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Afterlife, Delivery, InboxRow, KeptAnswer, OutboxRow, StoredPlatform};
+use super::{DeadLetterChange, Delivery, InboxRow, KeptAnswer, OutboxRow, StoredPlatform};
 use crate::domain::channel::Channel;
 use crate::domain::id::{Account, OrderId, PlatformId};
 use crate::domain::ledger::Entry;
@@ -56,7 +56,7 @@ pub enum Unit {
     /// What became of webhook deliveries.
     Delivery(Delivery),
     /// What is done with a webhook that was given up.
-    DeadLetter(Afterlife),
+    DeadLetter(DeadLetterChange),
 }
 
 impl Unit {
@@ -74,7 +74,7 @@ impl Unit {
             Unit::Delivery(
                 Delivery::Delivered { stream, .. } | Delivery::Failed { stream, .. } | Delivery::Dead { stream, .. },
             ) => stream.partition(),
-            Unit::DeadLetter(Afterlife::Replayed { stream, .. } | Afterlife::Erased { stream, .. }) => {
+            Unit::DeadLetter(DeadLetterChange::Replayed { stream, .. } | DeadLetterChange::Erased { stream, .. }) => {
                 stream.partition()
             }
         }
@@ -92,7 +92,7 @@ pub struct StepUnit {
     /// When it was decided, by the clock: the stream's last instant may lie ahead of it.
     pub decided_at: Instant,
     pub head: Head,
-    /// The canonical JSON of the step's events.
+    /// The step's row of the journal: see [`Title::write`](crate::domain::journal::Title::write).
     pub journal: Vec<u8>,
     /// Of a new stream only: whoever comes second with it is a duplicate, of which nothing is written.
     pub name: Option<UniqueName>,

@@ -270,7 +270,7 @@ async fn report_a_damaged_index_is_the_stores_fault() {
     assert!(!is_ready(&app).await, "who refuses every order is not ready");
     assert_eq!(app.metric("tongbao_store_broken", "").await, 1.0);
     assert!(app.metric("tongbao_store_refusals_total", "").await >= 1.0);
-    assert_eq!(app.metric("tongbao_orders_quarantined", "").await, 0.0);
+    assert_eq!(app.metric("tongbao_streams_quarantined", "").await, 0.0);
     assert_eq!(client.order(&id).await["state"], "failed", "what can be read is read");
     let (well, said) = audit(&app).await;
     assert!(!well && said.contains("the database finds"), "{said}");
@@ -296,7 +296,7 @@ async fn report_a_missing_right_is_the_stores_fault() {
     client.cancel(id).await.problem(503, "store_unavailable");
     assert!(!is_ready(&app).await);
     assert_eq!(app.metric("tongbao_store_broken", "").await, 1.0);
-    assert_eq!(app.metric("tongbao_orders_quarantined", "").await, 0.0);
+    assert_eq!(app.metric("tongbao_streams_quarantined", "").await, 0.0);
     above.run(&format!("GRANT INSERT ON journal TO {role}")).await;
     eventually("it is ready once it is taken again", seconds(20), || async {
         client.create(&an_order("tea")).await.order(201);

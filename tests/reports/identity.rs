@@ -94,7 +94,7 @@ async fn report_a_reference_on_record_elsewhere_quarantines_the_second_order() {
     assert_eq!(counts(&app.site).await, before, "nothing is booked twice");
     let now = client.order(id).await;
     assert_eq!((&now["state"], &now["attempts"]), (&second["state"], &second["attempts"]));
-    assert_eq!(app.metric("tongbao_orders_quarantined", "").await, 0.0);
+    assert_eq!(app.metric("tongbao_streams_quarantined", "").await, 0.0);
     assert_eq!(app.metric("tongbao_contradictions_total", "").await, 1.0, "somebody is told");
     client.cancel(id).await;
     client.reaches(id, "failed", seconds(25)).await;

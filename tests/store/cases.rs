@@ -15,7 +15,7 @@ use tongbao::domain::platform::{Fact, KeyHash};
 use tongbao::domain::stream::{Kind, StreamId};
 use tongbao::domain::time::Instant;
 use tongbao::store::{
-    Afterlife, Birth, Claim, Delivery, GivenAnswer, Group, Head, InboxReason, InboxRow, KeptAnswer, LastChannel,
+    Birth, Claim, DeadLetterChange, Delivery, GivenAnswer, Group, Head, InboxReason, InboxRow, KeptAnswer, LastChannel,
     MessageRow, NextActionChange, OrderFilter, Owner, Places, PutOff, StepUnit, Store, StoreError, StoredPlatform,
     TakenMessage, Unit, whole,
 };
@@ -669,7 +669,7 @@ pub async fn webhooks_live_and_die_in_the_outbox(mut book: Book) {
     assert_eq!((letters[0].kind, letters[0].at, letters[0].why.as_str()), (item.row.kind, now, "gave up"));
     assert_eq!(book.store.outbox_size().await.unwrap(), 1);
 
-    let replayed = Afterlife::Replayed { stream: order.id.into(), sequence: 1, at: later };
+    let replayed = DeadLetterChange::Replayed { stream: order.id.into(), sequence: 1, at: later };
     book.commit(vec![Unit::DeadLetter(replayed)]).await.unwrap();
     assert_eq!(whole(book.store.dead_letters(None, 10).await.unwrap()).unwrap(), []);
     let items = whole(book.store.outbox(later, None, 10).await.unwrap()).unwrap();
@@ -692,7 +692,7 @@ pub async fn dead_letters_are_erased(mut book: Book) {
         Unit::Delivery(Delivery::Dead { stream: order.id.into(), sequence: 1, tries: 12, why: "gave up".into() })
     };
     book.commit(orders[..3].iter().map(dead).collect()).await.unwrap();
-    let erased = |order: &Order| Unit::DeadLetter(Afterlife::Erased { stream: order.id.into(), sequence: 1 });
+    let erased = |order: &Order| Unit::DeadLetter(DeadLetterChange::Erased { stream: order.id.into(), sequence: 1 });
     book.commit(orders[..3].iter().map(erased).collect()).await.unwrap();
     assert_eq!(book.store.outbox_size().await.unwrap(), 1);
     assert_eq!(whole(book.store.dead_letters(None, 10).await.unwrap()).unwrap(), []);
@@ -737,10 +737,10 @@ pub async fn webhooks_of_streams_of_two_kinds_are_kept_apart(mut book: Book) {
         after = Some((letter.stream, letter.sequence));
     }
     assert_eq!(store.dead_letters(after, 1).await.unwrap(), []);
-    let replayed = Afterlife::Replayed { stream: other, sequence: 1, at: order.last_at };
+    let replayed = DeadLetterChange::Replayed { stream: other, sequence: 1, at: order.last_at };
     book.commit(vec![Unit::DeadLetter(replayed)]).await.unwrap();
     assert_eq!(due().await, [(other, 0)].into());
-    book.commit(vec![Unit::DeadLetter(Afterlife::Erased { stream: one, sequence: 1 })]).await.unwrap();
+    book.commit(vec![Unit::DeadLetter(DeadLetterChange::Erased { stream: one, sequence: 1 })]).await.unwrap();
     assert_eq!(whole(store.dead_letters(None, 10).await.unwrap()).unwrap(), []);
     book.commit(vec![Unit::Delivery(Delivery::Delivered { stream: other, sequence: 1 })]).await.unwrap();
     assert_eq!(store.outbox_size().await.unwrap(), 0);

@@ -1,7 +1,6 @@
 //! The two demo platforms of the sandbox, and their absence outside it.
 
 use crate::cli::Failure;
-use crate::cli::platform::key_hash;
 use crate::domain::order::FeeBearer;
 use crate::domain::platform::{Key, KeyHash, Terms};
 use crate::engine::changes::{Change, Changes};
@@ -23,7 +22,7 @@ pub async fn open(store: &dyn Store, changes: &Changes) -> Result<(), Failure> {
     for demo in &DEMOS {
         if store.platform_by_name(demo.name).await?.is_none() {
             let terms = Terms { fee_bearer: FeeBearer::Payer, name: demo.name.into(), webhook_url: None };
-            let key = Key { hash: KeyHash(key_hash(demo.key)), hint: demo.key.into() };
+            let key = Key { hash: KeyHash::of(demo.key), hint: demo.key.into() };
             changes.make(Change::CreatePlatform { terms, key, webhook_secret: demo.webhook_secret.into() }).await?;
         }
     }
@@ -33,7 +32,7 @@ pub async fn open(store: &dyn Store, changes: &Changes) -> Result<(), Failure> {
 /// Outside the sandbox everybody knows the demo keys, so they die.
 pub async fn close(store: &dyn Store, changes: &Changes) -> Result<(), Failure> {
     for demo in &DEMOS {
-        if let Some(platform) = store.platform_by_key(&key_hash(demo.key)).await? {
+        if let Some(platform) = store.platform_by_key(&KeyHash::of(demo.key).0).await? {
             let (platform, hint) = (platform.name.into(), Some(demo.key.into()));
             changes.make(Change::RevokeKeys { platform, hint }).await?;
             tracing::warn!(platform = demo.name, "the demo key of the sandbox was revoked");

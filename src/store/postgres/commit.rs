@@ -15,7 +15,7 @@ use super::super::batch::{Batch, Name};
 use super::super::companions::Companions;
 use super::super::line::{self, Line, Verb, Visitor};
 use super::super::statements::BALANCES_OF_LANE;
-use super::super::tables::{HeadLine, MovedLine, PutOffLine, TakenLine};
+use super::super::tables::{HeadLine, KeyRevokedLine, MovedLine, PutOffLine, TakenLine};
 use super::super::{Committed, LaneBalance, StoreError};
 use super::{CONFLICT, FENCED, writing_fault};
 
@@ -138,6 +138,9 @@ fn statement() -> String {
     let first_taken = statement.parameters + 1;
     let taken = statement.rows::<TakenLine>();
     statement.push("taken", format!("{} RETURNING x.number", written::<TakenLine>(&taken)));
+    let first_revoked = statement.parameters + 1;
+    let revoked = statement.rows::<KeyRevokedLine>();
+    statement.push("revoked", format!("{} RETURNING x.hash", written::<KeyRevokedLine>(&revoked)));
     let Ok(()) = Batch::default().visit(&mut statement);
     format!(
         "WITH {parts} SELECT agreed.holds FROM (SELECT CASE \
@@ -148,6 +151,8 @@ fn statement() -> String {
          'a stream has two steps in one group')) \
          WHEN (SELECT COUNT(*) FROM taken) <> cardinality(${first_taken}::int8[]) \
          THEN refuse('{CONFLICT}', 'a message that is taken is not there') \
+         WHEN (SELECT COUNT(*) FROM revoked) <> cardinality(${first_revoked}::bytea[]) \
+         THEN refuse('{CONFLICT}', 'a key that is revoked is not there') \
          ELSE TRUE END AS holds) agreed WHERE agreed.holds",
         parts = statement.parts.join(", "),
         moved_id = first_moved + 1,
@@ -174,6 +179,7 @@ fn columns(batch: &Batch, next_place: i64) -> Result<PgArguments, BoxDynError> {
     columns.visit(&batch.moved)?;
     columns.visit(&batch.put_off)?;
     columns.visit(&batch.taken)?;
+    columns.visit(&batch.keys_revoked)?;
     batch.visit(&mut columns)?;
     Ok(columns.0)
 }

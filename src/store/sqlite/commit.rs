@@ -91,6 +91,9 @@ fn write<'k>(
     if writer.write(&batch.taken)? < batch.taken.len() {
         return Err(StoreError::Conflict("a message that is taken is not there".to_owned()));
     }
+    if writer.write(&batch.keys_revoked)? < batch.keys_revoked.len() {
+        return Err(StoreError::Conflict("a key that is revoked is not there".to_owned()));
+    }
     batch.visit(&mut writer)?;
     Ok((companions, duplicates, stamped))
 }

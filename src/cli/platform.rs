@@ -7,7 +7,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use clap::{Subcommand, ValueEnum};
 use comfy_table::Table;
 
-use super::hand::{Absent, Hand};
+use super::changer::{Absent, Changer};
 use super::output::say;
 use super::{Failure, opening};
 use crate::config::Config;
@@ -67,9 +67,10 @@ pub async fn run(config: Config, command: PlatformCommand) -> Result<ExitCode, F
                 Bearer::Payer => FeeBearer::Payer,
                 Bearer::Platform => FeeBearer::Platform,
             };
-            let hand = Hand::reach(&config, Absent::Make).await?;
-            let made = create(&hand, Terms { fee_bearer, name: name.into(), webhook_url: webhook_url.map(Into::into) });
-            ended(made.await, hand).await?;
+            let changer = Changer::reach(&config, Absent::Make).await?;
+            let made =
+                create(&changer, Terms { fee_bearer, name: name.into(), webhook_url: webhook_url.map(Into::into) });
+            ended(made.await, changer).await?;
         }
         PlatformCommand::List => {
             let store = opening::open(&config).await?;
@@ -77,29 +78,29 @@ pub async fn run(config: Config, command: PlatformCommand) -> Result<ExitCode, F
             store.close().await?;
         }
         PlatformCommand::Rotate { name } => {
-            let hand = Hand::reach(&config, Absent::Refuse).await?;
-            let made = rotate(&hand, name).await;
-            ended(made, hand).await?;
+            let changer = Changer::reach(&config, Absent::Refuse).await?;
+            let made = rotate(&changer, name).await;
+            ended(made, changer).await?;
         }
         PlatformCommand::Revoke { name, key } => {
-            let hand = Hand::reach(&config, Absent::Refuse).await?;
+            let changer = Changer::reach(&config, Absent::Refuse).await?;
             let change = Change::RevokeKeys { platform: name.into(), hint: key.map(Into::into) };
-            let made = revoke(&hand, change).await;
-            ended(made, hand).await?;
+            let made = revoke(&changer, change).await;
+            ended(made, changer).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Gives the store back, whatever became of the change.
-async fn ended(made: Result<(), Failure>, hand: Hand) -> Result<(), Failure> {
-    let left = hand.leave().await;
+async fn ended(made: Result<(), Failure>, changer: Changer) -> Result<(), Failure> {
+    let left = changer.leave().await;
     made.and(left)
 }
 
-async fn create(hand: &Hand, terms: Terms) -> Result<(), Failure> {
+async fn create(changer: &Changer, terms: Terms) -> Result<(), Failure> {
     let webhook_secret = format!("whsec_{}", STANDARD.encode(random()?));
-    if hand.store.platform_by_name(&terms.name).await?.is_some() {
+    if changer.store.platform_by_name(&terms.name).await?.is_some() {
         return Err(format!("there is a platform {} already", terms.name).into());
     }
     let key = new_key()?;
@@ -107,22 +108,22 @@ async fn create(hand: &Hand, terms: Terms) -> Result<(), Failure> {
     say!("platform        {}\nkey             {key}\nwebhook secret  {webhook_secret}", terms.name)?;
     say!("Keep both now: the key is stored hashed and is not shown again.")?;
     let change = Change::CreatePlatform { terms, key: stored(&key), webhook_secret: webhook_secret.into() };
-    hand.make(change).await.map(drop).map_err(not_made)
+    changer.make(change).await.map(drop).map_err(not_made)
 }
 
-async fn rotate(hand: &Hand, name: String) -> Result<(), Failure> {
-    if hand.store.platform_by_name(&name).await?.is_none() {
+async fn rotate(changer: &Changer, name: String) -> Result<(), Failure> {
+    if changer.store.platform_by_name(&name).await?.is_none() {
         return Err(format!("there is no platform {name}").into());
     }
     let key = new_key()?;
     say!("key  {key}")?;
     say!("The older keys still work: revoke them with `tongbao platform revoke {name} --key HINT`.")?;
     let change = Change::AddKey { platform: name.into(), key: stored(&key) };
-    hand.make(change).await.map(drop).map_err(not_made)
+    changer.make(change).await.map(drop).map_err(not_made)
 }
 
-async fn revoke(hand: &Hand, change: Change) -> Result<(), Failure> {
-    match hand.make(change).await?.count {
+async fn revoke(changer: &Changer, change: Change) -> Result<(), Failure> {
+    match changer.make(change).await?.count {
         1 => say!("1 key revoked")?,
         count => say!("{count} keys revoked")?,
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use comfy_table::Table;
 
-use super::hand::{Absent, Hand};
+use super::changer::{Absent, Changer};
 use super::output::say;
 use super::{Failure, opening};
 use crate::config::Config;
@@ -111,17 +111,17 @@ pub async fn run(config: Config, command: WebhookCommand) -> Result<ExitCode, Fa
 
 /// Has a change made of all dead letters that are meant, a page at a time; how many there were.
 async fn each(config: &Config, choice: Choice, change: fn(Choice) -> Change) -> Result<u64, Failure> {
-    let hand = Hand::reach(config, Absent::Refuse).await?;
-    let counted = count(&hand, choice, change).await;
-    let left = hand.leave().await;
+    let changer = Changer::reach(config, Absent::Refuse).await?;
+    let counted = count(&changer, choice, change).await;
+    let left = changer.leave().await;
     let count = counted?;
     left.map(|()| count)
 }
 
-async fn count(hand: &Hand, mut choice: Choice, change: fn(Choice) -> Change) -> Result<u64, Failure> {
+async fn count(changer: &Changer, mut choice: Choice, change: fn(Choice) -> Change) -> Result<u64, Failure> {
     let (mut count, mut unreadable) = (0, 0);
     loop {
-        let done = match hand.make(change(choice.clone())).await {
+        let done = match changer.make(change(choice.clone())).await {
             Ok(done) => done,
             Err(error) if count == 0 => return Err(error.into()),
             Err(error) => return Err(format!("{count} webhooks before this, then: {error}").into()),

@@ -918,6 +918,14 @@ pub async fn a_name_a_number_and_a_key_have_one_platform(mut book: Book) {
     assert_eq!(book.picture().await, picture);
     assert_eq!(whole(book.store.platforms().await.unwrap()).unwrap().len(), 1);
     assert_eq!(book.store.key_owner(&[2; 32]).await.unwrap(), None);
+
+    // What is not there cannot be revoked, whatever the platform knows of it.
+    let head = book.store.head(PlatformId(1).into()).await.unwrap().unwrap();
+    let shop = tongbao::engine::platform::read(PlatformId(1), &head.snapshot).unwrap();
+    let facts = [Fact::KeyAdded(units::key(2)), Fact::KeyRevoked { hash: KeyHash([2; 32]) }];
+    let (_, step) = units::platform_step(&shop, facts, START, None);
+    assert_eq!(kind(book.commit(vec![Unit::Step(Box::new(step))]).await), "conflict");
+    assert_eq!(book.picture().await, picture);
 }
 
 pub async fn a_setting_is_kept_as_it_was_first(book: Book) {

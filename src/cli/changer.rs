@@ -1,5 +1,4 @@
-//! Whose hand changes the store for a command: the running server's, or else this process's own, which takes the store
-//! for as long.
+//! Who changes the store for a command: the running server, or else this process, which takes the store for as long.
 
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
@@ -27,7 +26,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// What a store has that may not answer any more.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
-pub struct Hand {
+pub struct Changer {
     /// For whoever reads.
     pub store: Arc<dyn Store>,
     way: Way,
@@ -45,7 +44,7 @@ pub enum Absent {
     Refuse,
 }
 
-impl Hand {
+impl Changer {
     /// Waits for a while for a server that is starting, and for another command to end.
     ///
     /// # Errors
@@ -57,7 +56,7 @@ impl Hand {
                 Err(Unreached::Held(_)) if Instant::now() < deadline => tokio::time::sleep(LOOK_AGAIN).await,
                 Err(Unreached::Held(why)) => return Err(why.into()),
                 Err(Unreached::Failed(why)) => return Err(why),
-                Ok(hand) => return Ok(hand),
+                Ok(changer) => return Ok(changer),
             }
         }
     }
@@ -71,7 +70,7 @@ impl Hand {
             match UnixStream::connect(&socket) {
                 Ok(_) => {
                     let client = Client::builder().unix_socket(socket).timeout(PATIENCE).build()?;
-                    return Ok(Hand { store, way: Way::Server { client, store: id } });
+                    return Ok(Changer { store, way: Way::Server { client, store: id } });
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
                 Err(error) => {
@@ -94,7 +93,7 @@ impl Hand {
             }
         };
         let changes = start::start_changes(config, store.clone(), lanes.clone(), vec![Arbiter::current()]);
-        Ok(Hand { store, way: Way::Own { changes, lanes } })
+        Ok(Changer { store, way: Way::Own { changes, lanes } })
     }
 
     /// # Errors

@@ -21,6 +21,25 @@ impl<'de, const NUMBER: u8> Deserialize<'de> for Form<NUMBER> {
     }
 }
 
+/// 128 bits as they are stored: 32 hexadecimal digits in lower case.
+///
+/// # Errors
+/// The serializer's own.
+pub fn write_digits<S: Serializer>(bits: u128, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{bits:032x}"))
+}
+
+/// Reads what [`write_digits`] wrote, and nothing else.
+///
+/// # Errors
+/// It is another text.
+pub fn read_digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
+    let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+    let is_written = text.len() == 32 && text.bytes().all(|digit| b"0123456789abcdef".contains(&digit));
+    let bits = u128::from_str_radix(&text, 16).ok().filter(|_| is_written);
+    bits.ok_or_else(|| D::Error::custom("not 32 hexadecimal digits"))
+}
+
 /// Reads a field that is always written, be it null: where it is missing, the object is damaged.
 ///
 /// # Errors

@@ -1,13 +1,12 @@
 //! Rows of the journal: each is one object that says whose step it is, which, when, and what happened in it. Every kind
 //! of stream is written and read here, and nowhere else.
 
-use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeOwned, Error};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::form::Form;
+use super::form::{Form, read_digits, write_digits};
 use super::machine::Machine;
 use super::stream::{Kind, StreamId};
 use super::time::Instant;
@@ -125,28 +124,15 @@ impl fmt::Debug for Salt {
     }
 }
 
-/// 32 digits, in lower case.
 impl Serialize for Salt {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut digits = [0; 32];
-        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
-            for (digit, half) in pair.iter_mut().zip([byte >> 4, byte & 0x0f]) {
-                *digit = b"0123456789abcdef"[usize::from(half)];
-            }
-        }
-        serializer.serialize_str(std::str::from_utf8(&digits).map_err(serde::ser::Error::custom)?)
+        write_digits(u128::from_be_bytes(self.0), serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Salt {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
-        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if text.len() != 32 || !text.bytes().all(is_digit) {
-            return Err(D::Error::custom("a salt is 32 digits"));
-        }
-        let value = u128::from_str_radix(&text, 16).map_err(D::Error::custom)?;
-        Ok(Salt(value.to_be_bytes()))
+        read_digits(deserializer).map(|bits| Salt(bits.to_be_bytes()))
     }
 }
 

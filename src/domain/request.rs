@@ -8,13 +8,11 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::channel::{Channel, Method};
-use super::form::{Form, stated};
+use super::form::{Form, read_digits, stated, write_digits};
 use super::id::OrderId;
 use super::money::{self, Currency};
 use super::payer::Payer;
 use super::view::Metadata;
-
-const TRACE_DIGITS: usize = 32;
 
 /// The trace that an order's calls and webhooks belong to (W3C trace context).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,16 +20,16 @@ pub struct Trace(pub u128);
 
 impl Serialize for Trace {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{:0TRACE_DIGITS$x}", self.0))
+        write_digits(self.0, serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Trace {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        let is_written = text.len() == TRACE_DIGITS && text.bytes().all(|digit| b"0123456789abcdef".contains(&digit));
-        let trace = u128::from_str_radix(&text, 16).ok().filter(|trace| is_written && *trace != 0);
-        trace.map(Trace).ok_or_else(|| D::Error::custom("not a trace"))
+        match read_digits(deserializer)? {
+            0 => Err(D::Error::custom("not a trace")),
+            bits => Ok(Trace(bits)),
+        }
     }
 }
 

@@ -36,7 +36,7 @@ const COMMANDS_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How often histograms are folded together; without it their memory grows until somebody looks.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// Kept answers that are forgotten at once, and how often: faster than they can be made by changer, and never long.
+/// Kept answers that are forgotten at once, and how often: faster than they can be made by hand, and never long.
 const FORGET_EVERY: Duration = Duration::from_secs(10);
 const FORGET_AT_ONCE: u32 = 1_000;
 /// Pages of what payers paid by that are forgotten in a row: 2,000 payers per second, more than new ones come.

@@ -263,7 +263,7 @@ impl Changes {
         let is_full = page.len() >= usize::try_from(DEAD_LETTERS_AT_ONCE).unwrap_or(usize::MAX);
         let last = last_key(&page);
         if is_full && last.is_none() {
-            return Err(ChangeError::StoreAway("500 dead letters in a row cannot be read".to_owned()));
+            return Err(ChangeError::StoreAway(format!("{DEAD_LETTERS_AT_ONCE} dead letters in a row cannot be read")));
         }
         let is_meant = |stream: StreamId| choice.stream.is_none_or(|only| only == stream);
         let next = last.filter(|(stream, _)| is_full && is_meant(*stream));
@@ -280,19 +280,15 @@ impl Changes {
         }
         let lanes = &self.platforms.host().lanes;
         let writes = meant.into_iter().map(|key| lanes.write(Admission::Existing, Unit::DeadLetter(fate(key))));
-        let (written, failed): (Vec<_>, Vec<_>) = join_all(writes).await.into_iter().partition(Result::is_ok);
-        let count = written.len() as u64;
-        let mut failed = failed.into_iter().filter_map(Result::err).peekable();
-        if failed.peek().is_some() {
-            let failed: Vec<_> = failed.collect();
-            let is_unknown = failed.contains(&WriteError::Unknown);
-            let error = failed.into_iter().next().map_or(ChangeError::OutcomeUnknown, ChangeError::from);
-            return Err(match (is_unknown, count) {
-                (true, _) => ChangeError::OutcomeUnknown,
-                (false, 0) => error,
-                (false, count) => ChangeError::Partly { count, why: error.to_string() },
-            });
+        let verdicts = join_all(writes).await;
+        let count = verdicts.iter().filter(|verdict| verdict.is_ok()).count() as u64;
+        if verdicts.contains(&Err(WriteError::Unknown)) {
+            return Err(ChangeError::OutcomeUnknown);
         }
-        Ok(Done { count, unreadable, next })
+        match verdicts.into_iter().find_map(Result::err).map(ChangeError::from) {
+            None => Ok(Done { count, unreadable, next }),
+            Some(error) if count == 0 => Err(error),
+            Some(error) => Err(ChangeError::Partly { count, why: error.to_string() }),
+        }
     }
 }

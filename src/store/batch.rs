@@ -1,8 +1,9 @@
 //! A group as rows, table by table, in the order of the keys that they are unique by.
 
-use sqlx::types::Uuid;
 use std::cmp::Reverse;
 use std::collections::HashSet;
+
+use sqlx::types::Uuid;
 
 use super::companions::{Companions, Known, Stamped};
 use super::line::Visitor;

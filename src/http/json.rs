@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use actix_web::web::{Bytes, Payload};
+use actix_web::web::{Bytes, BytesMut, Payload};
+use futures_util::StreamExt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::connections::Connection;
@@ -41,17 +42,41 @@ pub async fn bytes(request: &HttpRequest, payload: Payload, bounds: &Server) -> 
         return Err(too_large());
     }
     let within = Duration::from_millis(bounds.body_timeout_ms);
-    match tokio::time::timeout(within, payload.to_bytes_limited(max)).await {
+    match tokio::time::timeout(within, collect(payload, max)).await {
         Err(_) => Err(ApiError::new(Code::BodyTimeout, format!("A body must arrive within {within:?}."))),
-        Ok(Err(_)) => Err(too_large()),
-        Ok(Ok(Err(_))) => Err(ApiError::new(Code::RequestInvalid, "The body ended before its time.")),
-        Ok(Ok(Ok(bytes))) => {
+        Ok(Err(Uncollected::TooLarge)) => Err(too_large()),
+        Ok(Err(Uncollected::Broken)) => Err(ApiError::new(Code::RequestInvalid, "The body ended before its time.")),
+        Ok(Ok(bytes)) => {
             if let Some(connection) = request.conn_data::<Arc<Connection>>() {
                 connection.body_came();
             }
             Ok(bytes)
         }
     }
+}
+
+enum Uncollected {
+    TooLarge,
+    Broken,
+}
+
+/// Most bodies come in one piece, which is not copied.
+async fn collect(mut payload: Payload, max: usize) -> Result<Bytes, Uncollected> {
+    let mut body = Bytes::new();
+    while let Some(piece) = payload.next().await {
+        let piece = piece.map_err(|_| Uncollected::Broken)?;
+        if body.len() + piece.len() > max {
+            return Err(Uncollected::TooLarge);
+        }
+        if body.is_empty() {
+            body = piece;
+        } else {
+            let mut joined = BytesMut::from(body);
+            joined.extend_from_slice(&piece);
+            body = joined.freeze();
+        }
+    }
+    Ok(body)
 }
 
 /// # Errors

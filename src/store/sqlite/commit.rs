@@ -168,13 +168,14 @@ fn text<L: Line>() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
     use std::time::Duration;
 
     use sqlx::sqlite::SqliteConnectOptions;
     use sqlx::{ConnectOptions, Connection as _};
 
     use super::super::super::{Group, InboxReason, InboxRow, Unit};
-    use super::super::committer;
+    use super::super::committer::{self, Committer};
     use super::*;
     use crate::domain::channel::Channel;
     use crate::domain::id::Account;
@@ -202,16 +203,50 @@ mod tests {
         Batch::of(&Group { lane, epoch: 0, number, first_place: 0, at, units: &units }).unwrap()
     }
 
-    /// A file that may grow no further stands for a disk that is full.
-    #[tokio::test]
-    async fn a_full_disk_writes_nothing_and_then_goes_on() {
-        let folder = std::env::temp_dir().join(format!("tongbao-full-{}", std::process::id()));
+    /// A new store in a folder of its own.
+    async fn made(name: &str) -> (PathBuf, PathBuf) {
+        let folder = std::env::temp_dir().join(format!("tongbao-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let file = folder.join("store.db");
         let options = SqliteConnectOptions::new().filename(&file).create_if_missing(true);
         let mut maker = options.connect().await.unwrap();
         super::super::MIGRATOR.run_direct(None, &mut maker, false).await.unwrap();
         maker.close().await.unwrap();
+        (folder, file)
+    }
+
+    /// A group of these logs some 20 pages.
+    #[tokio::test]
+    async fn the_log_stays_short_but_behind_a_long_read() {
+        let (folder, file) = made("log").await;
+        let log = folder.join("store.db-wal");
+        let pages = || std::fs::metadata(&log).unwrap().len() / 4_096;
+        let committer = Committer::start(file.clone(), Duration::from_secs(1)).unwrap();
+        let right = Arc::new(tokio::sync::Mutex::new(None));
+        let commit = async |numbers: std::ops::Range<i64>| {
+            for number in numbers {
+                committer.commit(callbacks(number), right.clone().lock_owned().await).await.unwrap();
+            }
+        };
+        commit(1..150).await;
+        assert!((400..700).contains(&pages()), "{} pages", pages());
+
+        let reader = Connection::open(&file).unwrap();
+        reader.execute_batch("BEGIN; SELECT COUNT(*) FROM inbox").unwrap();
+        commit(150..250).await;
+        assert!(pages() > 1_500, "nothing that is read is written over: {} pages", pages());
+        drop(reader);
+        let grown = pages();
+        commit(250..400).await;
+        assert!(pages() < grown + 600, "the log begins anew: {} pages after {grown}", pages());
+        committer.close().await;
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// A file that may grow no further stands for a disk that is full.
+    #[tokio::test]
+    async fn a_full_disk_writes_nothing_and_then_goes_on() {
+        let (folder, file) = made("full").await;
         let mut connection = committer::open(&file, Duration::from_secs(1)).unwrap();
         connection.execute_batch("PRAGMA max_page_count = 200").unwrap();
         let count = |connection: &Connection, question| connection.query_row(question, [], |row| row.get::<_, i64>(0));

@@ -1,6 +1,7 @@
 //! The thread that commits groups. It speaks to SQLite directly: a connection of sqlx is a thread of its own, and every
 //! statement of a group would be a message there and back, which costs more than the statement.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -18,12 +19,14 @@ use super::commit::commit;
 use super::faults::changing_fault;
 
 /// Pages that are kept in memory, in KiB, negative as SQLite wants it: the ends of all trees fit in, and not much more,
-/// because a commit looks through all that is kept once it has split a page. The log is carried
-/// over into the file after as many pages of it: the more, the fewer pages are carried twice. A log that grew longer
-/// behind a long read is cut to 64 MiB, as many pages, once it was carried over, so that it does not keep a disk full.
+/// because a commit looks through all that is kept once it has split a page. The log is carried over by [`Log`]. One
+/// that grew longer behind a long read is cut to 64 MiB once it was carried over, so that it does not keep a disk full.
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-     PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 16384; \
+     PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 0; \
      PRAGMA journal_size_limit = 67108864;";
+/// The log is carried over once it is this much longer. Nothing is committed meanwhile: of 500 pages it takes some
+/// milliseconds, of 16,000 more than a hundred, and the sum of all is hardly more, because most pages of a log are new.
+const CARRIED_PAGES: i32 = 500;
 /// Every table's statements, see `commit`.
 const STATEMENTS: usize = 64;
 
@@ -77,6 +80,41 @@ impl Committer {
     }
 }
 
+thread_local! {
+    /// How many pages the log has after this thread's last commit.
+    static LOGGED: Cell<i32> = const { Cell::new(0) };
+}
+
+/// The log as the thread carries it over into the file: between two groups, so that whoever waits for the first one is
+/// told before, and in small pieces, so that the second one waits little.
+#[derive(Default)]
+struct Log {
+    /// How long it was when it was last carried over. It begins anew unless somebody was still reading in it.
+    carried: i32,
+}
+
+impl Log {
+    fn carry_over(&mut self, connection: &Connection) {
+        let logged = LOGGED.get();
+        if logged < self.carried {
+            self.carried = 0;
+        }
+        if logged - self.carried < CARRIED_PAGES {
+            return;
+        }
+        self.carried = logged;
+        // What was committed stands in the log, and the next try carries it over too.
+        if let Err(error) = carry(connection) {
+            tracing::warn!(%error, pages = logged, "the store's log cannot be carried over");
+        }
+    }
+}
+
+/// Without making anybody wait who uses the file too.
+fn carry(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+}
+
 /// The file, as the thread opens it.
 struct File {
     file: PathBuf,
@@ -85,7 +123,7 @@ struct File {
 
 impl File {
     fn serve(&self, todo: &mpsc::Receiver<Job>) {
-        let (mut kept, mut companions) = (None, None);
+        let (mut kept, mut companions, mut log) = (None, None, Log::default());
         for job in todo {
             match job {
                 Job::Commit { batch, lane, reply } => {
@@ -93,6 +131,9 @@ impl File {
                     drop(lane);
                     // Whoever does not wait any more has given the store up.
                     drop(reply.send(result));
+                    if let Some(connection) = &kept {
+                        log.carry_over(connection);
+                    }
                 }
                 Job::Close(closed) => {
                     kept = None;
@@ -134,13 +175,15 @@ pub(super) fn open(file: &Path, busy_timeout: Duration) -> rusqlite::Result<Conn
         Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(busy_timeout)?;
     connection.execute_batch(PRAGMAS)?;
+    connection.wal_hook(Some(|_, pages| {
+        LOGGED.set(pages);
+        Ok(())
+    }));
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
 
-/// Carries the log over into the file, without making anybody wait who uses it too. The last one that closes it removes
-/// the log.
+/// Carries the log over into the file. The last one that closes it removes the log.
 pub(super) fn carry_over(file: &Path, busy_timeout: Duration) -> rusqlite::Result<()> {
-    let connection = open(file, busy_timeout)?;
-    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+    carry(&open(file, busy_timeout)?)
 }

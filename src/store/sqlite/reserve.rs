@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::posix_fallocate;
 use rusqlite::ErrorCode;
 
-/// What the file may grow by while the log is carried over. The log is 64 MiB at most between two such moments, and most
-/// of it writes pages of the file again.
+/// What the file may grow by while the log is carried over: the log has a few MiB between two such moments, unless
+/// somebody has been reading for long.
 const BYTES: i64 = 16 << 20;
 
 pub struct Reserve(PathBuf);

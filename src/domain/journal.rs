@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::canonical;
 use super::form::{Form, read_digits, write_digits};
 use super::machine::Machine;
 use super::stream::{Kind, StreamId};
@@ -73,14 +74,13 @@ impl Title {
         Title { kind: "lane", stream: StreamId { kind: Kind::LANE, id: u128::from(lane) }, version: 1, at }
     }
 
-    /// The row in the form that this version writes: canonical JSON (RFC 8785). By way of a value, whose objects are in
-    /// the order of their keys; nothing in an event has a number with a fraction or a key beyond ASCII.
+    /// The row in the form that this version writes: canonical JSON.
     ///
     /// # Errors
     /// None that an event could cause.
     pub fn write(&self, salt: Salt, events: &[impl Serialize]) -> Result<Vec<u8>, serde_json::Error> {
         let Title { kind, stream, version, at } = *self;
-        serde_json::to_vec(&serde_json::to_value(First { at, events, form: Form, kind, salt, stream, version })?)
+        canonical::to_vec(&First { at, events, form: Form, kind, salt, stream, version })
     }
 
     /// Reads a row of any form that was ever written.

@@ -2,7 +2,7 @@
 //!
 //! It must never decide anything about an aggregate: that is the cell's own turn.
 
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -236,11 +236,33 @@ impl<H: Host> Directory<H> {
         let free = i64::try_from(max.saturating_sub(active)).unwrap_or(i64::MAX);
         let idle_ms = self.bounds.idle_ms.saturating_mul(free) / i64::try_from(max).unwrap_or(i64::MAX);
         let since = now.plus_ms(-idle_ms);
-        let mut idle: Vec<u128> = self.slots.iter().filter(|slot| slot.is_idle(since)).map(|slot| slot.id).collect();
+        let idle = self.slots.iter().filter(|slot| slot.is_idle(since));
+        let mut idle: Vec<Arc<Slot<H>>> = idle.map(|slot| slot.value().clone()).collect();
         // The map has an order of its own in every process; what a run does must not hang on it.
-        idle.sort_unstable();
-        for id in idle {
-            self.put_if_active(id, Letter::Idle);
+        idle.sort_unstable_by_key(|slot| slot.id);
+        for slot in idle {
+            let Some(cell) = slot.take_idle(since) else { continue };
+            if catch_unwind(AssertUnwindSafe(|| self.let_go(&slot, cell))).is_err() {
+                self.panicked(&slot);
+            }
+        }
+    }
+
+    /// Most idle cells leave here and now: their threads have better to do.
+    fn let_go(self: &Arc<Self>, slot: &Arc<Slot<H>>, cell: Box<Cell<H>>) {
+        match cell.leaving(&self.host, Reason::Idle) {
+            Leaving::Goes if slot.leave() => self.forget(slot),
+            Leaving::Goes => self.carry(slot.clone(), cell),
+            Leaving::Stays => {
+                if let Some(back) = slot.rest(cell) {
+                    self.carry(slot.clone(), back);
+                }
+            }
+            // It waits for a commit first, and is asked where it may wait.
+            Leaving::After(..) => match slot.rest(cell) {
+                Some(back) => self.carry(slot.clone(), back),
+                None => self.put_into(slot.clone(), Letter::Idle),
+            },
         }
     }
 

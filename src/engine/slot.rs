@@ -39,6 +39,15 @@ pub enum Put<H: Host> {
     Gone(Letter<H>),
 }
 
+impl<H: Host> Inner<H> {
+    fn is_idle(&self, since: Instant) -> bool {
+        match self.phase {
+            Phase::Resting(_) => self.touched_at <= since,
+            Phase::Working | Phase::Gone => false,
+        }
+    }
+}
+
 impl<H: Host> Slot<H> {
     /// A slot whose cell is being worked on.
     pub fn new(id: u128, way: Box<dyn Way>, first: Option<Letter<H>>, now: Instant) -> Self {
@@ -101,10 +110,18 @@ impl<H: Host> Slot<H> {
 
     /// Whether it rests and was told nothing since `since`.
     pub fn is_idle(&self, since: Instant) -> bool {
-        let inner = self.inner();
-        match inner.phase {
-            Phase::Resting(_) => inner.touched_at <= since,
-            Phase::Working | Phase::Gone => false,
+        self.inner().is_idle(since)
+    }
+
+    /// Takes the cell to work on, where it is idle.
+    pub fn take_idle(&self, since: Instant) -> Option<Box<Cell<H>>> {
+        let mut inner = self.inner();
+        if !inner.is_idle(since) {
+            return None;
+        }
+        match std::mem::replace(&mut inner.phase, Phase::Working) {
+            Phase::Resting(cell) => Some(cell),
+            Phase::Working | Phase::Gone => None,
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::ser::{Formatter, Serializer};
 /// # Errors
 /// The value's own.
 pub fn to_vec(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-    let mut sorted = Sorted::default();
+    let mut sorted = Sorted::new();
     value.serialize(&mut Serializer::with_formatter(&mut sorted, Marks))?;
     Ok(sorted.text)
 }
@@ -41,12 +41,13 @@ impl Formatter for Marks {
 }
 
 /// Text that has each object put in order as soon as it is whole.
-#[derive(Default)]
 struct Sorted {
     text: Vec<u8>,
     objects: Vec<Object>,
     /// Of all objects that are open, one after the other.
     members: Vec<Member>,
+    /// The members of the last object that was not in order.
+    ordered: Vec<u8>,
 }
 
 /// An object that is open.
@@ -58,7 +59,6 @@ struct Object {
 }
 
 /// A member, by where its parts are in the text.
-#[derive(Clone, Copy)]
 struct Member {
     begin: usize,
     key_end: usize,
@@ -66,6 +66,16 @@ struct Member {
 }
 
 impl Sorted {
+    /// With room for most rows of a journal.
+    fn new() -> Self {
+        Sorted {
+            text: Vec::with_capacity(1_024),
+            objects: Vec::with_capacity(8),
+            members: Vec::with_capacity(32),
+            ordered: Vec::with_capacity(1_024),
+        }
+    }
+
     fn begin_object(&mut self) {
         self.text.push(b'{');
         self.objects.push(Object { begin: self.text.len(), first: self.members.len() });
@@ -90,18 +100,21 @@ impl Sorted {
     fn end_object(&mut self) {
         self.end_member();
         let Some(Object { begin, first }) = self.objects.pop() else { return };
-        let Sorted { text, members, .. } = self;
-        let members = members.split_off(first);
-        let key = |member: &Member| &text[member.begin..member.key_end];
-        if !members.is_sorted_by_key(key) {
-            let mut sorted = members;
-            sorted.sort_by_key(|member| &text[member.begin..member.key_end]);
-            let ordered: Vec<&[u8]> = sorted.iter().map(|member| &text[member.begin..member.end]).collect();
-            let ordered = ordered.join(&b',');
+        let Sorted { text, members, ordered, .. } = self;
+        let these = &mut members[first..];
+        if !these.is_sorted_by_key(|member| &text[member.begin..member.key_end]) {
+            these.sort_unstable_by(|a, b| text[a.begin..a.key_end].cmp(&text[b.begin..b.key_end]));
+            ordered.clear();
+            for member in these {
+                ordered.extend_from_slice(&text[member.begin..member.end]);
+                ordered.push(b',');
+            }
+            ordered.pop();
             text.truncate(begin);
-            text.extend_from_slice(&ordered);
+            text.extend_from_slice(ordered);
         }
-        self.text.push(b'}');
+        members.truncate(first);
+        text.push(b'}');
     }
 
     /// Whether the object that is open has a member already.

@@ -245,7 +245,7 @@ async fn right_books_pass() {
 /// Every kind of damage is found, and said what it is.
 #[actix_web::test]
 async fn tampered_stores_are_found_out() {
-    let table: [(&str, &'static str, &str); 22] = [
+    let table: [(&str, &'static str, &str); 23] = [
         (
             "webhooks that go elsewhere",
             "UPDATE platforms SET webhook_url = 'https://thief.example/'",
@@ -260,6 +260,11 @@ async fn tampered_stores_are_found_out() {
             "a key that nobody made",
             "INSERT INTO keys (hash, platform_id, hint, created_at) VALUES (randomblob(32), 1, 'sk_3', 0)",
             "platform 1: its journal gives other keys than their rows",
+        ),
+        (
+            "a platform without its row",
+            "DELETE FROM keys WHERE platform_id = 1; DELETE FROM platforms WHERE id = 1",
+            "platform 1: its row is gone",
         ),
         ("a platform without its steps", "DELETE FROM heads WHERE kind = 2", "platform 1: it has no journal"),
         (

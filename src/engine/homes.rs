@@ -17,8 +17,10 @@ pub trait Home: Send + Sync + 'static {
     fn receive(self: Arc<Self>, message: StoredMessage) -> Receipt;
     /// Wakes whoever is due.
     fn tick(self: Arc<Self>, now: Instant);
-    /// Lets go who is idle.
-    fn sweep(self: Arc<Self>);
+    /// Finds who is idle.
+    fn sweep(&self);
+    /// Lets the next ones of them go.
+    fn let_go(self: Arc<Self>);
     /// The clock was set back: nobody waits longer for that.
     fn set_back(&self, by_ms: i64);
 }

@@ -39,15 +39,6 @@ pub enum Put<H: Host> {
     Gone(Letter<H>),
 }
 
-impl<H: Host> Inner<H> {
-    fn is_idle(&self, since: Instant) -> bool {
-        match self.phase {
-            Phase::Resting(_) => self.touched_at <= since,
-            Phase::Working | Phase::Gone => false,
-        }
-    }
-}
-
 impl<H: Host> Slot<H> {
     /// A slot whose cell is being worked on.
     pub fn new(id: u128, way: Box<dyn Way>, first: Option<Letter<H>>, now: Instant) -> Self {
@@ -108,20 +99,24 @@ impl<H: Host> Slot<H> {
         std::mem::take(&mut inner.mailbox)
     }
 
-    /// Whether it rests and was told nothing since `since`.
-    pub fn is_idle(&self, since: Instant) -> bool {
-        self.inner().is_idle(since)
+    /// Since when nothing was told to a cell that rests.
+    pub fn rests_since(&self) -> Option<Instant> {
+        let inner = self.inner();
+        match inner.phase {
+            Phase::Resting(_) => Some(inner.touched_at),
+            Phase::Working | Phase::Gone => None,
+        }
     }
 
-    /// Takes the cell to work on, where it is idle.
+    /// Takes the cell to work on, where it rests and was told nothing since then.
     pub fn take_idle(&self, since: Instant) -> Option<Box<Cell<H>>> {
         let mut inner = self.inner();
-        if !inner.is_idle(since) {
-            return None;
-        }
         match std::mem::replace(&mut inner.phase, Phase::Working) {
-            Phase::Resting(cell) => Some(cell),
-            Phase::Working | Phase::Gone => None,
+            Phase::Resting(cell) if inner.touched_at <= since => Some(cell),
+            other @ (Phase::Resting(_) | Phase::Working | Phase::Gone) => {
+                inner.phase = other;
+                None
+            }
         }
     }
 

@@ -155,6 +155,7 @@ async fn tick(homes: Arc<Homes>) {
             swept = steady;
             homes.all().for_each(|home| home.sweep());
         }
+        homes.all().for_each(|home| home.let_go());
     }
 }
 

@@ -274,6 +274,8 @@ impl Life {
 
     pub fn sweep(&self) {
         self.directory.sweep();
+        while self.directory.let_go() {}
         self.reminders.sweep();
+        while self.reminders.let_go() {}
     }
 }

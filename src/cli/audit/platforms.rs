@@ -13,19 +13,42 @@ use crate::store::{JournalRow, KeyRow, Store, StoreError, StoredPlatform};
 /// # Errors
 /// The store is away.
 pub async fn examine_platforms(store: &dyn Store, report: &mut Report) -> Result<(), StoreError> {
-    for row in store.platforms().await? {
-        let number = row.key.map(|id| id.0.to_string());
+    let (mut next, mut rows) = (1, store.platforms().await?);
+    rows.sort_by_key(|row| row.key.map(|id| id.0));
+    for row in rows {
+        let number = row.key.map(|id| id.0);
+        if let Some(number) = number {
+            for missing in next..number {
+                examine_missing(store, PlatformId(missing), report).await?;
+            }
+            next = number.saturating_add(1);
+        }
         let examined = match row.value {
             Ok(stored) => examine_platform(store, &stored).await,
             Err(error) => Err(error),
         };
         match examined {
             Ok(faults) => faults.into_iter().for_each(|fault| report.fault(fault)),
-            Err(error @ StoreError::Corrupt(_)) => report.unreadable_row("platform", number, &error),
+            Err(error @ StoreError::Corrupt(_)) => {
+                report.unreadable_row("platform", number.map(|number| number.to_string()), &error);
+            }
             Err(error) => return Err(error),
         }
     }
+    // The last ones too, as far as they were made one after the other.
+    while examine_missing(store, PlatformId(next), report).await? {
+        next = next.saturating_add(1);
+    }
     Ok(())
+}
+
+/// A platform that has no row; whether it ever was.
+async fn examine_missing(store: &dyn Store, id: PlatformId, report: &mut Report) -> Result<bool, StoreError> {
+    let was = store.head(id.into()).await?.is_some();
+    if was {
+        report.fault(format!("platform {}: its row is gone", id.0));
+    }
+    Ok(was)
 }
 
 /// Read before its journal and after: a change between the two is not mistaken for a fault.

@@ -3,7 +3,7 @@
 //! It must never decide anything about an aggregate: that is the cell's own turn.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -261,9 +261,9 @@ impl<H: Host> Directory<H> {
         for _ in 0..LET_GO_AT_ONCE {
             let Some((since, id)) = self.leaving().pop_front() else { return false };
             let Some(slot) = self.slots.get(&id).map(|slot| slot.value().clone()) else { continue };
-            let Some(cell) = slot.take_idle(since) else { continue };
-            if catch_unwind(AssertUnwindSafe(|| self.let_leave(&slot, cell))).is_err() {
-                self.panicked(&slot);
+            // It leaves on its own thread, which gets its memory back.
+            if slot.rests_since().is_some_and(|at| at <= since) {
+                self.put_into(slot, Letter::Idle);
             }
         }
         true
@@ -271,24 +271,6 @@ impl<H: Host> Directory<H> {
 
     fn leaving(&self) -> MutexGuard<'_, VecDeque<(Instant, u128)>> {
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Most idle cells leave here and now: their threads have better to do.
-    fn let_leave(self: &Arc<Self>, slot: &Arc<Slot<H>>, cell: Box<Cell<H>>) {
-        match cell.leaving(&self.host, Reason::Idle) {
-            Leaving::Goes if slot.leave() => self.forget(slot),
-            Leaving::Goes => self.carry(slot.clone(), cell),
-            Leaving::Stays => {
-                if let Some(back) = slot.rest(cell) {
-                    self.carry(slot.clone(), back);
-                }
-            }
-            // It waits for a commit first, and is asked where it may wait.
-            Leaving::After(..) => match slot.rest(cell) {
-                Some(back) => self.carry(slot.clone(), back),
-                None => self.put_into(slot.clone(), Letter::Idle),
-            },
-        }
     }
 
     /// A commit of this aggregate was lost, so its cell goes. It is taken up again from the store, unless it was new and

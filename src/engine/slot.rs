@@ -108,18 +108,6 @@ impl<H: Host> Slot<H> {
         }
     }
 
-    /// Takes the cell to work on, where it rests and was told nothing since then.
-    pub fn take_idle(&self, since: Instant) -> Option<Box<Cell<H>>> {
-        let mut inner = self.inner();
-        match std::mem::replace(&mut inner.phase, Phase::Working) {
-            Phase::Resting(cell) if inner.touched_at <= since => Some(cell),
-            other @ (Phase::Resting(_) | Phase::Working | Phase::Gone) => {
-                inner.phase = other;
-                None
-            }
-        }
-    }
-
     fn inner(&self) -> MutexGuard<'_, Inner<H>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

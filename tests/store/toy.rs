@@ -70,6 +70,7 @@ impl Life {
     async fn leaves(&self, id: u128) {
         while self.reminders.is_active(id) {
             Directory::sweep(&self.reminders);
+            Directory::let_go(&self.reminders);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

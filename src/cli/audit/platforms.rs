@@ -1,6 +1,6 @@
 //! Every platform against its own journal: what it is known by, on what terms it orders, and where its webhooks go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::report::Report;
 use crate::domain::id::PlatformId;
@@ -13,42 +13,37 @@ use crate::store::{JournalRow, KeyRow, Store, StoreError, StoredPlatform};
 /// # Errors
 /// The store is away.
 pub async fn examine_platforms(store: &dyn Store, report: &mut Report) -> Result<(), StoreError> {
-    let (mut next, mut rows) = (1, store.platforms().await?);
-    rows.sort_by_key(|row| row.key.map(|id| id.0));
-    for row in rows {
-        let number = row.key.map(|id| id.0);
-        if let Some(number) = number {
-            for missing in next..number {
-                examine_missing(store, PlatformId(missing), report).await?;
-            }
-            next = number.saturating_add(1);
-        }
+    let mut known = BTreeSet::new();
+    for row in store.platforms().await? {
+        known.extend(row.key);
+        let number = row.key.map(|id| id.0.to_string());
         let examined = match row.value {
             Ok(stored) => examine_platform(store, &stored).await,
             Err(error) => Err(error),
         };
         match examined {
             Ok(faults) => faults.into_iter().for_each(|fault| report.fault(fault)),
-            Err(error @ StoreError::Corrupt(_)) => {
-                report.unreadable_row("platform", number.map(|number| number.to_string()), &error);
-            }
+            Err(error @ StoreError::Corrupt(_)) => report.unreadable_row("platform", number, &error),
             Err(error) => return Err(error),
         }
     }
-    // The last ones too, as far as they were made one after the other.
-    while examine_missing(store, PlatformId(next), report).await? {
-        next = next.saturating_add(1);
+    // They are numbered one after the other.
+    let mut id = PlatformId(1);
+    while known.contains(&id) || examine_missing(store, id, report).await? {
+        id = PlatformId(id.0.saturating_add(1));
     }
     Ok(())
 }
 
-/// A platform that has no row; whether it ever was.
+/// A platform that had no row; whether it has a journal. One that was made since has a row by now.
 async fn examine_missing(store: &dyn Store, id: PlatformId, report: &mut Report) -> Result<bool, StoreError> {
-    let was = store.head(id.into()).await?.is_some();
-    if was {
+    if store.head(id.into()).await?.is_none() {
+        return Ok(false);
+    }
+    if !store.platforms().await?.iter().any(|row| row.key == Some(id)) {
         report.fault(format!("platform {}: its row is gone", id.0));
     }
-    Ok(was)
+    Ok(true)
 }
 
 /// Read before its journal and after: a change between the two is not mistaken for a fault.

@@ -35,7 +35,8 @@ use super::{
 };
 pub use crate::config::credentials::{Alipay as Credentials, AlipayTrust as Trust};
 use crate::domain::channel::Channel;
-use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
+use crate::domain::dated::Dated;
+use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, Rejection, SendOutcome};
 use crate::domain::id::Account;
 use crate::domain::time::Instant;
 use keys::{Distrust, Keys, Vouched};
@@ -219,7 +220,7 @@ impl Alipay {
             if currency != attempt.currency.code() {
                 return Err("the answer is in another currency".to_owned());
             }
-            Ok(Finding::Paid { reference, amount_minor })
+            Ok(Finding::Paid { reference, amount_minor, dated: Dated::NOT_TOLD })
         };
         match fields.get("trade_status").map(String::as_str) {
             Some("WAIT_BUYER_PAY") => Ok(Finding::Pending),
@@ -238,7 +239,7 @@ impl Alipay {
             Told::Fine(fields) => {
                 is_about(&fields, ask)?;
                 match fields.get("fund_change").map(String::as_str) {
-                    Some("Y") => Ok(RefundOutcome::Done),
+                    Some("Y") => Ok(RefundOutcome::Done { reference: None, dated: Dated::NOT_TOLD }),
                     // Not by this request: perhaps by an earlier one, perhaps not yet.
                     Some(_) | None => Err("no money was moved by this request".into()),
                 }
@@ -247,7 +248,7 @@ impl Alipay {
                 Meaning::Unclear => Err(refused.name().to_owned()),
                 Meaning::Busy => Ok(RefundOutcome::NotSent { why: refused.name().into() }),
                 Meaning::Us | Meaning::This | Meaning::Absent => {
-                    Ok(RefundOutcome::Rejected { code: refused.name().into() })
+                    Ok(RefundOutcome::Rejected { class: Rejection::Ours, code: refused.name().into() })
                 }
             },
         }
@@ -271,7 +272,7 @@ impl Alipay {
                 if !ours || amount_minor != Some(ask.amount_minor) {
                     return Err("the answer speaks of another refund".into());
                 }
-                Ok(RefundOutcome::Done)
+                Ok(RefundOutcome::Done { reference: None, dated: Dated::NOT_TOLD })
             }
             // Never received, or failed: either way the same number may be sent again.
             None => Ok(RefundOutcome::NotExist),

@@ -27,7 +27,8 @@ use time::Date;
 
 use self::bill::Bill;
 use crate::domain::channel::{Method, PayerFact};
-use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, SendOutcome};
+use crate::domain::dated::Dated;
+use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, RefundWord, SendOutcome};
 use crate::domain::id::{Account, AttemptNumber};
 use crate::domain::money::Currency;
 use crate::domain::payer;
@@ -242,6 +243,17 @@ pub struct Notice {
     pub reference: String,
     pub amount_minor: i64,
     pub currency: String,
+    #[serde(default, skip_serializing_if = "Dated::is_not_told")]
+    pub dated: Dated,
+}
+
+/// A refund that a verified callback tells of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundNotice {
+    /// As given: it is a refund's of ours, or not.
+    pub number: String,
+    /// What is told of it; none where the callback is but a reason to ask.
+    pub word: Option<RefundWord>,
 }
 
 impl Notice {
@@ -254,7 +266,14 @@ impl Notice {
             reference: reference.to_owned(),
             amount_minor,
             currency: currency.to_owned(),
+            dated: Dated::NOT_TOLD,
         })
+    }
+
+    /// The same, with when the channel says that the money moved.
+    #[must_use]
+    pub fn dated(self, dated: Dated) -> Self {
+        Notice { dated, ..self }
     }
 }
 
@@ -274,6 +293,7 @@ pub fn is_showable(text: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
     Capture(Notice),
+    Refund(RefundNotice),
     /// Nothing that an order would not find out by asking.
     Nothing,
 }
@@ -324,6 +344,8 @@ pub struct RefundAsk {
     pub dated_at: Instant,
     pub captured_minor: i64,
     pub amount_minor: i64,
+    /// What the platform tells its payer of it; none of suspense.
+    pub reason: Option<Box<str>>,
     pub notify_url: String,
 }
 

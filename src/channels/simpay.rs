@@ -29,7 +29,8 @@ use super::{
     Received, RefundAsk, Stamp, Submission, Submitted, Verb, is_name, is_showable,
 };
 use crate::domain::channel::Channel;
-use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
+use crate::domain::dated::Dated;
+use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, Rejection, SendOutcome};
 use crate::domain::id::Account;
 use crate::domain::money::Currency;
 use crate::domain::time::Instant;
@@ -276,7 +277,9 @@ impl Adapter for Simpay {
                 "paid" => match read(frozen.as_bytes())
                     .and_then(|Asked { currency }| captured(&payment, payment.amount_minor, currency))
                 {
-                    Some((reference, amount_minor)) => (SendOutcome::Paid { reference, amount_minor }, None),
+                    Some((reference, amount_minor)) => {
+                        (SendOutcome::Paid { reference, amount_minor, dated: Dated::NOT_TOLD }, None)
+                    }
                     None => (unknown("the answer has no capture"), None),
                 },
                 _ => (unknown("the answer has a state that a create cannot have"), None),
@@ -310,7 +313,9 @@ impl Adapter for Simpay {
                 "declined" => Finding::Declined,
                 "closed" => Finding::Closed,
                 "paid" => match captured(&payment, payment.captured_minor, attempt.currency) {
-                    Some((reference, amount_minor)) => Finding::Paid { reference, amount_minor },
+                    Some((reference, amount_minor)) => {
+                        Finding::Paid { reference, amount_minor, dated: Dated::NOT_TOLD }
+                    }
                     None => unknown("the answer has no capture"),
                 },
                 _ => unknown("the answer has an unknown state"),
@@ -354,7 +359,7 @@ impl Adapter for Simpay {
                         && refund.refund_number == ask.refund_number
                         && refund.amount_minor == ask.amount_minor =>
                 {
-                    RefundOutcome::Done
+                    RefundOutcome::Done { reference: None, dated: Dated::NOT_TOLD }
                 }
                 Some(_) => unknown("the answer speaks of another refund"),
                 None => unknown("unreadable answer"),
@@ -363,7 +368,7 @@ impl Adapter for Simpay {
         match read::<Failure>(&answer.body) {
             Some(failure) if answer.status == 404 && failure.code == "not_exist" => RefundOutcome::NotExist,
             Some(failure) if (400..500).contains(&answer.status) => {
-                RefundOutcome::Rejected { code: failure.code.into() }
+                RefundOutcome::Rejected { class: Rejection::Ours, code: failure.code.into() }
             }
             Some(failure) => unknown(&failure.code),
             None => unknown("unreadable answer"),

@@ -37,7 +37,7 @@ use super::{
 };
 pub use crate::config::credentials::Stripe as Credentials;
 use crate::domain::channel::Channel;
-use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
+use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, Rejection, SendOutcome};
 use crate::domain::id::Account;
 use crate::domain::time::Instant;
 use frozen::Frozen;
@@ -350,8 +350,8 @@ impl Adapter for Stripe {
                     // Something was asked under this number before, and may have been done.
                     Verdict::Ours if failure.kind == "idempotency_error" => RefundOutcome::Unknown { why: code },
                     // What was looked at and refused is repeated from memory under the same key, for a day.
-                    Verdict::Payment => RefundOutcome::Spent { code },
-                    Verdict::Ours => RefundOutcome::Rejected { code },
+                    Verdict::Payment => RefundOutcome::Rejected { class: Rejection::DeadNumber, code },
+                    Verdict::Ours => RefundOutcome::Rejected { class: Rejection::Ours, code },
                     Verdict::NotSent => RefundOutcome::NotSent { why: code },
                     Verdict::Unknown => RefundOutcome::Unknown { why: code },
                 }
@@ -384,17 +384,18 @@ impl Adapter for Stripe {
         let is_ours = |refund: &&Refund| refund.metadata.refund_number.as_deref() == Some(&ask.refund_number);
         let mut outcomes: Vec<_> = page.data.iter().filter(is_ours).map(|refund| refund_outcome(refund, ask)).collect();
         outcomes.sort_by_key(|outcome| match outcome {
-            RefundOutcome::Done => 0,
-            RefundOutcome::Dead { .. } => 2,
+            RefundOutcome::Done { .. } => 0,
+            RefundOutcome::Ended { .. } => 2,
             RefundOutcome::Rejected { .. }
-            | RefundOutcome::Spent { .. }
+            | RefundOutcome::Pending { .. }
+            | RefundOutcome::Returned { .. }
             | RefundOutcome::Stuck { .. }
             | RefundOutcome::NotSent { .. }
             | RefundOutcome::NotExist
             | RefundOutcome::Unknown { .. } => 1,
         });
         match (outcomes.into_iter().next(), page.has_more) {
-            (Some(RefundOutcome::Done), _) => RefundOutcome::Done,
+            (Some(done @ RefundOutcome::Done { .. }), _) => done,
             (Some(_) | None, true) => unknown("more refunds than a page holds"),
             (Some(outcome), false) => outcome,
             (None, false) => RefundOutcome::NotExist,

@@ -41,7 +41,8 @@ use super::{
 };
 pub use crate::config::credentials::Unionpay as Credentials;
 use crate::domain::channel::{Channel, Method};
-use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, SendOutcome};
+use crate::domain::dated::Dated;
+use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, Rejection, SendOutcome};
 use crate::domain::id::Account;
 use crate::domain::time::Instant;
 
@@ -283,7 +284,9 @@ impl Adapter for Unionpay {
             (Meaning::Done, Meaning::Done) => {
                 let in_currency = fields.get("currencyCode").is_some_and(|number| number == amount::CURRENCY_NUMBER);
                 match reference_and_amount(&fields).filter(|_| in_currency) {
-                    Some((reference, amount_minor)) => Finding::Paid { reference: reference.into(), amount_minor },
+                    Some((reference, amount_minor)) => {
+                        Finding::Paid { reference: reference.into(), amount_minor, dated: Dated::NOT_TOLD }
+                    }
                     None => unknown("the answer has no capture"),
                 }
             }
@@ -328,7 +331,9 @@ impl Adapter for Unionpay {
             Meaning::Done => unknown("it was taken; a query tells whether it was done"),
             Meaning::UnderWay | Meaning::Open => unknown(told),
             // What is not found here is the purchase. A number that was refused is used up: a repeat is answered by 12.
-            Meaning::Failed | Meaning::NotFound => RefundOutcome::Spent { code: told.into() },
+            Meaning::Failed | Meaning::NotFound => {
+                RefundOutcome::Rejected { class: Rejection::DeadNumber, code: told.into() }
+            }
         }
     }
 
@@ -349,18 +354,20 @@ impl Adapter for Unionpay {
             (Meaning::NotFound, _) => match answer.not_after(stamp.at).since_ms(ask.dated_at) {
                 age_ms if age_ms <= SENT_UNTIL_MS => RefundOutcome::NotExist,
                 age_ms if age_ms <= ARRIVED_BY_MS => unknown("it is too old to be sent, and may still arrive"),
-                age_ms if age_ms <= KNOWN_UNTIL_MS => RefundOutcome::Dead { code: asked.into() },
+                age_ms if age_ms <= KNOWN_UNTIL_MS => RefundOutcome::Ended { code: asked.into() },
                 _ => RefundOutcome::Stuck { code: asked.into() },
             },
             (Meaning::Failed | Meaning::UnderWay | Meaning::Open, _) => unknown(asked),
             (Meaning::Done, _) if !is_of(&fields, REFUND) => unknown("the answer speaks of no refund"),
             (Meaning::Done, Meaning::Done) => match reference_and_amount(&fields) {
-                Some((_, amount_minor)) if amount_minor == ask.amount_minor => RefundOutcome::Done,
+                Some((_, amount_minor)) if amount_minor == ask.amount_minor => {
+                    RefundOutcome::Done { reference: None, dated: Dated::NOT_TOLD }
+                }
                 Some(_) | None => unknown("the answer has another amount"),
             },
             // Unlike a purchase, which may be paid until `payTimeout`, a refund that failed has failed, and its number
             // cannot be sent again: a repeat is answered by 12 (Form_6_5_Query and Form_6_4_Refund of the kit of 2018).
-            (Meaning::Done, Meaning::Failed) => RefundOutcome::Dead { code: found.into() },
+            (Meaning::Done, Meaning::Failed) => RefundOutcome::Ended { code: found.into() },
             (Meaning::Done, Meaning::UnderWay | Meaning::Open | Meaning::NotFound) => unknown(found),
         }
     }

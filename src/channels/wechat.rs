@@ -43,7 +43,8 @@ use super::{
 };
 pub use crate::config::credentials::{Wechat as Credentials, WechatPublicKey as PublicKey};
 use crate::domain::channel::{Channel, Method};
-use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
+use crate::domain::dated::Dated;
+use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, Rejection, SendOutcome};
 use crate::domain::id::Account;
 use crate::domain::time::Instant;
 
@@ -256,7 +257,7 @@ impl Wechat {
             Some(Trade::Declined) => Finding::Declined,
             Some(Trade::Paid) => match transaction.capture() {
                 Some((reference, amount_minor, currency)) if wire::is_in(currency, attempt.currency) => {
-                    Finding::Paid { reference: reference.into(), amount_minor }
+                    Finding::Paid { reference: reference.into(), amount_minor, dated: Dated::NOT_TOLD }
                 }
                 Some(_) => unknown("the answer has a capture in another currency"),
                 None => unknown("the answer has no capture"),
@@ -276,9 +277,9 @@ impl Wechat {
             return unknown("the answer speaks of another refund");
         }
         match &*refund.status {
-            "SUCCESS" => RefundOutcome::Done,
+            "SUCCESS" => RefundOutcome::Done { reference: None, dated: Dated::NOT_TOLD },
             // 退款关闭: it failed for good, and another try needs another number (merchant document 4013071041).
-            "CLOSED" => RefundOutcome::Dead { code: "CLOSED".into() },
+            "CLOSED" => RefundOutcome::Ended { code: "CLOSED".into() },
             "PROCESSING" => unknown("PROCESSING"),
             // The money has left and did not arrive: a person must send it on at WeChat Pay's console.
             "ABNORMAL" => RefundOutcome::Stuck { code: "ABNORMAL".into() },
@@ -371,7 +372,7 @@ impl Adapter for Wechat {
             Reply::Unbelieved(why) => RefundOutcome::Unknown { why: why.into() },
             Reply::Refused { status, code } => match of_refund(status, &code) {
                 Verdict::Declined | Verdict::OurFault | Verdict::Later => {
-                    RefundOutcome::Rejected { code: told(status, code) }
+                    RefundOutcome::Rejected { class: Rejection::Ours, code: told(status, code) }
                 }
                 Verdict::Open => RefundOutcome::Unknown { why: told(status, code) },
             },

@@ -167,6 +167,11 @@ impl Rate {
         Decimal::new(i64::from(self.0), RATE_SCALE).normalize()
     }
 
+    /// The exact share of an amount, in billionths of a minor unit.
+    pub const fn of_exactly(self, amount_minor: i64) -> i128 {
+        amount_minor as i128 * self.0 as i128
+    }
+
     /// The fee on an amount, half up to the minor unit; none where amount and fee together pass the currency's bound.
     pub fn fee(self, amount_minor: i64, currency: Currency) -> Option<i64> {
         let fee = (Decimal::from(amount_minor).checked_mul(self.decimal())?)

@@ -343,7 +343,7 @@ fn trade(status: &str, more: &str) -> String {
 }
 
 fn paid() -> Finding {
-    Finding::Paid { reference: "2026010122001".into(), amount_minor: 20060 }
+    Finding::Paid { reference: "2026010122001".into(), amount_minor: 20060, dated: Dated::NOT_TOLD }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::super::{Attempted, NextAction, RefundAsk, Submitted, is_showable};
 use super::frozen::Wanted;
 use super::objects::{self, Intent, IntentStatus, Refund, RefundStatus};
 use super::{known_id, money};
+use crate::domain::dated::Dated;
 use crate::domain::event::{Finding, RefundOutcome, SendOutcome};
 
 /// Whether an intent is the attempt's.
@@ -32,7 +33,7 @@ pub fn finding(intent: &Intent, attempt: &Attempted) -> Finding {
         IntentStatus::Canceled => Finding::Closed,
         IntentStatus::Succeeded => match money::from_wire(intent.amount_received, &intent.currency) {
             Some((amount_minor, currency)) if currency == attempt.currency => {
-                Finding::Paid { reference: intent.id.as_str().into(), amount_minor }
+                Finding::Paid { reference: intent.id.as_str().into(), amount_minor, dated: Dated::NOT_TOLD }
             }
             Some(_) => unknown("paid in another currency"),
             None => unknown("the answer has no capture"),
@@ -64,7 +65,9 @@ pub fn submitted(intent: &Intent, wanted: &Wanted) -> Submitted {
         }
         IntentStatus::Processing => accepted(None),
         IntentStatus::Succeeded => match money::from_wire(intent.amount_received, &intent.currency) {
-            Some((amount_minor, _)) => bare(SendOutcome::Paid { reference: intent.id.as_str().into(), amount_minor }),
+            Some((amount_minor, _)) => {
+                bare(SendOutcome::Paid { reference: intent.id.as_str().into(), amount_minor, dated: Dated::NOT_TOLD })
+            }
             None => unknown("the answer has no capture"),
         },
         IntentStatus::RequiresCapture | IntentStatus::Canceled | IntentStatus::Unheard => {
@@ -100,11 +103,11 @@ pub fn refund_outcome(refund: &Refund, ask: &RefundAsk) -> RefundOutcome {
     }
     let reason = refund.failure_reason.as_deref().and_then(objects::plain_code);
     match refund.status {
-        RefundStatus::Succeeded => RefundOutcome::Done,
+        RefundStatus::Succeeded => RefundOutcome::Done { reference: None, dated: Dated::NOT_TOLD },
         RefundStatus::Pending | RefundStatus::RequiresAction => unknown("the refund is under way"),
         // Both are final (docs.stripe.com/refunds), and under the same idempotency key the same refund is told of again.
-        RefundStatus::Failed => RefundOutcome::Dead { code: reason.unwrap_or("failed").into() },
-        RefundStatus::Canceled => RefundOutcome::Dead { code: reason.unwrap_or("canceled").into() },
+        RefundStatus::Failed => RefundOutcome::Ended { code: reason.unwrap_or("failed").into() },
+        RefundStatus::Canceled => RefundOutcome::Ended { code: reason.unwrap_or("canceled").into() },
         RefundStatus::Unheard => unknown("the refund has an unknown status"),
     }
 }

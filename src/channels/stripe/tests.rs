@@ -224,7 +224,10 @@ fn an_intent_is_paid_by_the_browser_with_its_secret_or_at_an_address() {
     assert!(matches!(submitted.next_action, Some(NextAction::Client { .. })), "by its secret, then");
 
     let paid = read(&intent("succeeded"));
-    assert_eq!(paid.outcome, SendOutcome::Paid { reference: "pi_1".into(), amount_minor: 2000 });
+    assert_eq!(
+        paid.outcome,
+        SendOutcome::Paid { reference: "pi_1".into(), amount_minor: 2000, dated: Dated::NOT_TOLD }
+    );
     assert_eq!(read(&intent("processing")), Submitted { outcome: reference, next_action: None });
 }
 
@@ -322,7 +325,10 @@ fn a_query_tells_the_status_of_the_attempts_own_intent() {
     {
         assert_eq!(status(open), Finding::Pending, "{open}");
     }
-    assert_eq!(status("succeeded"), Finding::Paid { reference: "pi_1".into(), amount_minor: 2000 });
+    assert_eq!(
+        status("succeeded"),
+        Finding::Paid { reference: "pi_1".into(), amount_minor: 2000, dated: Dated::NOT_TOLD }
+    );
     assert_eq!(status("canceled"), Finding::Closed);
     assert!(is_unknown(&status("a_new_status")));
     // One declined card ends nothing; the cap on tries does.
@@ -348,7 +354,10 @@ fn a_paid_finding_needs_the_right_intent_an_amount_and_the_orders_currency() {
     }
     // Less than was asked is told as it is: the order decides.
     let short = with(intent("succeeded"), "amount_received", json!(1999));
-    assert_eq!(found(&attempt, &answer(200, &short)), Finding::Paid { reference: "pi_1".into(), amount_minor: 1999 });
+    assert_eq!(
+        found(&attempt, &answer(200, &short)),
+        Finding::Paid { reference: "pi_1".into(), amount_minor: 1999, dated: Dated::NOT_TOLD }
+    );
     for status in [400, 401, 403, 404, 409, 429, 500, 503] {
         let refused = error(status, "invalid_request_error", "resource_missing");
         assert!(is_unknown(&found(&attempt, &refused)), "{status}");
@@ -372,7 +381,7 @@ fn without_an_id_the_intent_is_found_by_its_metadata() {
     let nameless = with(intent("succeeded"), "metadata", json!({}));
     let page = |data: &[Value], has_more| answer(200, &list(data, has_more));
 
-    let paid = Finding::Paid { reference: "pi_1".into(), amount_minor: 2000 };
+    let paid = Finding::Paid { reference: "pi_1".into(), amount_minor: 2000, dated: Dated::NOT_TOLD };
     assert_eq!(found(&attempt, &page(&[other("pi_9"), nameless, intent("succeeded")], true)), paid);
     assert_eq!(found(&attempt, &page(&[other("pi_9")], false)), Finding::NotExist);
     assert_eq!(found(&attempt, &page(&[], false)), Finding::NotExist);

@@ -40,11 +40,15 @@ fn assert_unknown(answer: &Answer, why: &str) {
 
 #[test]
 fn a_paid_purchase_is_found_with_its_number_and_amount() {
-    let expected = Finding::Paid { reference: "442401051450467846498".into(), amount_minor: 20_060 };
+    let expected =
+        Finding::Paid { reference: "442401051450467846498".into(), amount_minor: 20_060, dated: Dated::NOT_TOLD };
     assert_eq!(found(&answer(paid())), expected);
     assert_eq!(found(&answer(with(paid(), &[("origRespCode", "A6")]))), expected);
     let short = found(&answer(with(paid(), &[("txnAmt", "20059")])));
-    assert_eq!(short, Finding::Paid { reference: "442401051450467846498".into(), amount_minor: 20_059 });
+    assert_eq!(
+        short,
+        Finding::Paid { reference: "442401051450467846498".into(), amount_minor: 20_059, dated: Dated::NOT_TOLD }
+    );
 }
 
 #[test]

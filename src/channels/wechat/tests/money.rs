@@ -249,7 +249,7 @@ fn an_answer_is_believed_only_as_it_was_signed_and_while_it_is_fresh() {
 
 #[test]
 fn a_query_finds_what_the_trade_state_says() {
-    let paid = Finding::Paid { reference: REFERENCE.into(), amount_minor: 20_060 };
+    let paid = Finding::Paid { reference: REFERENCE.into(), amount_minor: 20_060, dated: Dated::NOT_TOLD };
     for (state, expected) in [
         ("SUCCESS", Some(paid.clone())),
         ("REFUND", Some(paid)),
@@ -285,7 +285,7 @@ fn a_query_is_read_without_what_it_need_not_say() {
     let mut paid = bare("SUCCESS");
     assert!(matches!(found(&far().answer(200, paid.clone())), Finding::Unknown { .. }));
     (paid["transaction_id"], paid["amount"]) = (json!(REFERENCE), json!({"total": 20_060}));
-    let expected = Finding::Paid { reference: REFERENCE.into(), amount_minor: 20_060 };
+    let expected = Finding::Paid { reference: REFERENCE.into(), amount_minor: 20_060, dated: Dated::NOT_TOLD };
     assert_eq!(found(&far().answer(200, paid)), expected);
 }
 

@@ -29,7 +29,7 @@ use self::bill::Bill;
 use crate::domain::channel::{Method, PayerFact};
 use crate::domain::dated::Dated;
 use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, RefundWord, SendOutcome};
-use crate::domain::id::{Account, AttemptNumber};
+use crate::domain::id::{Account, AttemptNumber, RefundId};
 use crate::domain::money::Currency;
 use crate::domain::payer;
 use crate::domain::time::Instant;
@@ -337,6 +337,8 @@ impl fmt::Display for CallbackError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundAsk {
     pub refund_number: String,
+    /// Of what a platform asked for: its reason is kept under it.
+    pub id: Option<RefundId>,
     pub attempt: Attempted,
     /// Of the capture that is given back.
     pub reference: Box<str>,

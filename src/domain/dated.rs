@@ -58,6 +58,12 @@ impl Day {
     pub const fn date(self) -> Date {
         self.0
     }
+
+    /// Its digits, as a number: 20261130.
+    pub fn as_number(self) -> i64 {
+        let month = i64::from(u8::from(self.0.month()));
+        i64::from(self.0.year()) * 10_000 + month * 100 + i64::from(self.0.day())
+    }
 }
 
 impl From<Date> for Day {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::channel::Channel;
 use super::dated::Effective;
-use super::id::{Account, PlatformId};
+use super::id::{Account, PlatformId, RefundOrdinal};
 use super::money::Currency;
 
 /// Whose money a line speaks of.
@@ -227,8 +227,8 @@ pub struct Entry {
     kind: EntryKind,
     currency: Currency,
     effective: Effective,
-    /// The place of the refund that it is about, among all of its order's.
-    refund: Option<u16>,
+    /// The refund that it is about, where a platform asked for one.
+    refund: Option<RefundOrdinal>,
     lines: Vec<Line>,
 }
 
@@ -309,15 +309,15 @@ impl Entry {
         &self.lines
     }
 
-    /// The refund that it is about, by its place among all of its order's.
-    pub fn refund(&self) -> Option<u16> {
+    /// The refund that it is about, where a platform asked for one.
+    pub fn refund(&self) -> Option<RefundOrdinal> {
         self.refund
     }
 
     /// The same, about a refund.
     #[must_use]
-    pub fn about(self, refund: u16) -> Self {
-        Entry { refund: Some(refund), ..self }
+    pub fn about(self, refund: Option<RefundOrdinal>) -> Self {
+        Entry { refund, ..self }
     }
 
     /// What an order was paid by.

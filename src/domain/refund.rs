@@ -149,6 +149,22 @@ pub enum RefundFailure {
     GivenUp,
 }
 
+impl RefundFailure {
+    pub const ALL: [RefundFailure; 3] = [RefundFailure::Refused, RefundFailure::Ended, RefundFailure::GivenUp];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            RefundFailure::Refused => "refused",
+            RefundFailure::Ended => "ended",
+            RefundFailure::GivenUp => "given_up",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        RefundFailure::ALL.into_iter().find(|failure| failure.name() == name)
+    }
+}
+
 /// What a refund waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,5 +1,6 @@
 //! How an order looks from outside: in answers and in webhooks. Pure translation, in the order of the contract.
 
+mod refunds;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -12,13 +13,14 @@ use super::event::WebhookKind;
 use super::id::OrderId;
 use super::money::{Currency, Rate, format_minor};
 use super::order::{
-    Attempt, AttemptFailure, AttemptState, Capture, FeeBearer, Order, OrderFailure, Purpose, RefundStage, State,
-    SuspenseReason,
+    Attempt, AttemptFailure, AttemptState, Capture, FeeBearer, Order, OrderFailure, Purpose, State, SuspenseReason,
 };
 use super::pay_link::PayLinks;
+use super::refund::FeePolicy;
 use super::routing::{self, Outlook};
 use super::time::Instant;
 
+pub use refunds::{PartView, RefundView, refund_failure, refund_webhook_body};
 pub use routes::{RouteView, reason_view};
 
 /// The platform's own pairs, given back as they came.
@@ -57,7 +59,10 @@ pub struct OrderView<'a, M: ?Sized = Metadata> {
     /// While a channel is to be chosen.
     pub routing: Vec<RouteView>,
     pub suspense: Vec<SuspenseView<'a>>,
+    /// Of what the order was paid by.
     pub amount_refunded: String,
+    /// What of it may still be asked for.
+    pub amount_refundable: String,
     pub metadata: &'a M,
     #[serde(serialize_with = "rfc3339")]
     pub created_at: Instant,
@@ -201,8 +206,9 @@ fn view<'a, M: ?Sized>(
         retry_url: beside.links.url(order.id),
         alternative_channels: routing::alternatives(&routes),
         routing: explained.iter().map(|route| routes::route_view(order, route)).collect(),
-        suspense: order.captures.iter().filter_map(|capture| suspense_view(order, capture)).collect(),
-        amount_refunded: money(0),
+        suspense: order.captures.iter().zip(0u16..).filter_map(|capture| suspense_view(order, capture)).collect(),
+        amount_refunded: money(order.refunded_minor()),
+        amount_refundable: money(order.refundable_minor(FeePolicy::Proportional)),
         metadata: beside.metadata,
         created_at: order.created_at,
         expires_at: order.expires_at,
@@ -225,16 +231,10 @@ fn attempt_view<'a>(order: &Order, attempt: &'a Attempt) -> AttemptView<'a> {
     }
 }
 
-fn suspense_view<'a>(order: &Order, capture: &'a Capture) -> Option<SuspenseView<'a>> {
-    let (reason, state) = match capture.purpose {
-        Purpose::Payment => return None,
-        Purpose::Suspense { reason, refund: RefundStage::Done { .. }, .. } => (reason, SuspenseState::Refunded),
-        Purpose::Suspense {
-            reason,
-            refund: RefundStage::Unconfirmed { .. } | RefundStage::Owed { .. } | RefundStage::Doubtful { .. },
-            ..
-        } => (reason, SuspenseState::Owed),
-    };
+fn suspense_view<'a>(order: &Order, (capture, index): (&'a Capture, u16)) -> Option<SuspenseView<'a>> {
+    let Purpose::Suspense(reason) = capture.purpose else { return None };
+    let is_paid = order.suspense_refund(index).is_some_and(|refund| refund.stage.is_paid());
+    let state = if is_paid { SuspenseState::Refunded } else { SuspenseState::Owed };
     Some(SuspenseView {
         reference: &capture.reference,
         amount: format_minor(capture.amount_minor, order.currency),
@@ -407,6 +407,7 @@ pub(crate) mod tests {
                 "routing": [],
                 "suspense": [],
                 "amount_refunded": "0.00",
+                "amount_refundable": "0.00",
                 "metadata": {"cart": "7"},
                 "created_at": "2026-01-01T00:00:00.123Z",
                 "expires_at": "2026-01-01T02:00:00.123Z",

@@ -8,6 +8,7 @@ use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{Created, Finding, Refusal};
 use crate::domain::order::{AttemptState, Order};
 use crate::domain::payer::{Payer, PayerMark};
+use crate::domain::refund::FeePolicy;
 use crate::domain::request::{Asked, Request, Trace};
 use crate::store::StoredOrder;
 
@@ -112,6 +113,17 @@ pub enum Command {
         payer: Option<Arc<Payer>>,
     },
     Cancel,
+}
+
+/// A refund as a platform asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundWanted {
+    pub merchant_refund_id: Box<str>,
+    /// What the payer is told.
+    pub reason: Option<Box<str>>,
+    /// None: all that is left.
+    pub amount_minor: Option<i64>,
+    pub fee_policy: FeePolicy,
 }
 
 /// What a person found out about an attempt that could not be settled by asking.

@@ -24,7 +24,7 @@ use super::timers::TICK;
 use super::unreadable::UnreadableRows;
 use super::webhooks::{Letter, WebhookDispatcher, WebhookHandle};
 use crate::config::Config;
-use crate::domain::id::{Incarnation, OrderId, PlatformId};
+use crate::domain::id::{Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::journal::Salt;
 use crate::domain::pay_link::PayLinks;
 use crate::domain::platform::KeyHash;
@@ -32,7 +32,7 @@ use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 use crate::store::{
     DeadLetter, Due, MessageKey, Reply, Seen, Store, StoreError, StoredHead, StoredInboxRow, StoredMessage,
-    StoredOrder, Unit,
+    StoredOrder, StoredRefund, Unit,
 };
 
 /// The handles by which others come to the engine.
@@ -255,6 +255,18 @@ impl ports::DeadLetters for Stored {
 impl ports::OrderReads for Stored {
     fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>> {
         self.0.order(id)
+    }
+
+    fn refund(&self, id: RefundId) -> Reply<'_, Option<StoredRefund>> {
+        self.0.refund(id)
+    }
+
+    fn platform_name(&self, id: PlatformId) -> Reply<'_, Box<str>> {
+        Box::pin(async move {
+            let platform = self.0.platform(id).await?;
+            let name = platform.map(|platform| platform.name.into());
+            name.ok_or_else(|| StoreError::Corrupt(format!("platform {} is not there", id.0)))
+        })
     }
 }
 

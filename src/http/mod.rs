@@ -3,6 +3,7 @@
 
 pub mod address;
 mod auth;
+mod balance;
 mod callbacks;
 mod channels;
 mod connections;
@@ -22,6 +23,7 @@ mod pages;
 mod pay_page;
 mod problem;
 mod query;
+mod refunds;
 mod reservations;
 pub mod routes;
 pub mod schema;
@@ -70,6 +72,7 @@ pub struct App {
     limits: limits::Limits,
     creating: reservations::Reservations,
     running: reservations::Reservations,
+    refunding: reservations::Reservations,
     terms: terms::Terms,
     metrics: RenderMetrics,
 }
@@ -95,6 +98,7 @@ impl App {
             limits: limits::Limits::new(&config),
             creating: reservations::Reservations::default(),
             running: reservations::Reservations::default(),
+            refunding: reservations::Reservations::default(),
             terms: terms::Terms::new(&config)?,
             config,
             desk: engine.desk.clone(),

@@ -15,6 +15,7 @@ use super::lists::{self, Page};
 use super::problem::{ApiError, Code};
 use super::query::Query;
 use super::schema;
+use crate::domain::dated::Dated;
 use crate::domain::event::{Finding, Refusal};
 use crate::domain::id::OrderId;
 use crate::domain::money::Currency;
@@ -176,6 +177,7 @@ fn resolution(body: &[u8], currency: Currency) -> Result<Resolution, ApiError> {
         Some("paid") => Finding::Paid {
             reference: words(reference, Code::ReferenceInvalid, "reference", REFERENCE_MAX)?,
             amount_minor: draft::amount(amount.text().as_deref(), currency)?,
+            dated: Dated::NOT_TOLD,
         },
         Some("not_paid") => {
             nothing(&reference, Code::ReferenceInvalid, "reference")?;

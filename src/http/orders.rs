@@ -27,9 +27,9 @@ use crate::engine::ask::{Addressee, AskError, Command, Details, Known, NewOrder,
 use crate::engine::clock;
 use crate::store::{Claim, KeptAnswer, StoredOrder, StoredPlatform};
 
-pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Creates an order, and sets out to pay for it if a channel is given.
 ///
@@ -254,6 +254,7 @@ impl App {
                 },
                 attempts_max: draft.asked.attempts_max,
                 expires_at: created_at.plus_ms(i64::from(draft.asked.expires_in) * 1_000),
+                splits: Box::default(),
             },
             request,
             details,
@@ -409,7 +410,7 @@ fn is_closing(order: &Order) -> bool {
     order.wish.is_some() && !order.state.is_final()
 }
 
-fn applied(headers: &mut HeaderMap, patience: Patience) {
+pub(super) fn applied(headers: &mut HeaderMap, patience: Patience) {
     match patience {
         Patience::Durable => headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static("respond-async")),
         Patience::FirstAnswer => return,

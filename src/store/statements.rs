@@ -16,6 +16,24 @@ macro_rules! order_where {
 pub const ORDER: &str = order_where!("o.id = $1");
 pub const ORDER_BY_MERCHANT_ID: &str = order_where!("o.platform_id = $1 AND o.merchant_order_id = $2");
 pub const ORDERS_OF_PLATFORM: &str = order_where!("o.platform_id = ");
+macro_rules! refund_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT order_id, ordinal, incarnation, platform_id, merchant_refund_id, currency, amount_minor, ",
+            "refundable_minor, fee_minor, fee_policy, parts, reason, channel, created_at, state, attention, failure, ",
+            "reference, finished_at FROM refunds WHERE ",
+            $condition
+        )
+    };
+}
+
+pub const REFUND: &str = refund_where!("order_id = $1 AND ordinal = $2 AND incarnation = $3");
+pub const REFUND_BY_MERCHANT_ID: &str = refund_where!("platform_id = $1 AND merchant_refund_id = $2");
+pub const REFUNDS_OF_PLATFORM: &str = refund_where!("platform_id = ");
+pub const TRANSACTIONS_OF_PLATFORM: &str = "SELECT l.at, l.kind, l.id, l.version, l.entry, l.line, l.transaction_kind, \
+     l.amount_minor, l.currency, l.refund, r.incarnation, c.name AS counterparty_name, l.effective_at FROM lines l \
+     LEFT JOIN refunds r ON l.kind = 1 AND r.order_id = l.id AND r.ordinal = l.refund \
+     LEFT JOIN platforms c ON c.id = l.counterparty WHERE l.platform_id = ";
 pub const LANES: &str =
     "SELECT lane, epoch, beat, group_number, incarnation, holder, at, next_place, retired FROM lanes ORDER BY lane";
 pub const TAKE_LANE: &str = "UPDATE lanes SET epoch = epoch + 1, beat = beat + 1, holder = $6, incarnation = $7 \
@@ -77,6 +95,8 @@ pub const PLATFORM_BY_NAME: &str = "SELECT id AS platform_id, name, fee_bearer, 
      FROM platforms WHERE name = $1";
 pub const PLATFORMS: &str = "SELECT id AS platform_id, name, fee_bearer, webhook_secret, webhook_url \
      FROM platforms ORDER BY id";
+pub const PLATFORM: &str = "SELECT id AS platform_id, name, fee_bearer, webhook_secret, webhook_url \
+     FROM platforms WHERE id = $1";
 pub const LAST_PLATFORM: &str = "SELECT id AS platform_id FROM platforms ORDER BY id DESC LIMIT 1";
 pub const KEY_OWNER: &str = "SELECT platform_id FROM keys WHERE hash = $1";
 pub const KEYS: &str = "SELECT platform_id, hash, hint, created_at, revoked_at FROM keys WHERE platform_id = $1 \
@@ -89,17 +109,29 @@ pub const COUNTS_BY_STATE: &str = "SELECT state AS name, COUNT(*) AS count FROM 
      GROUP BY state ORDER BY state";
 pub const SCAN: &str = "SELECT id, snapshot FROM heads WHERE kind = 1 AND id > $1 ORDER BY id LIMIT $2";
 pub const SCAN_FROM_START: &str = "SELECT id, snapshot FROM heads WHERE kind = 1 ORDER BY id LIMIT $1";
-pub const LINES: &str = "SELECT version, entry, entry_kind, account, currency, amount_minor FROM lines \
+pub const LINES: &str = "SELECT version, entry, entry_kind, account, currency, amount_minor, effective_at, bill_day, \
+     transaction_kind, counterparty, refund FROM lines \
      WHERE kind = $1 AND id = $2 ORDER BY version, entry, line";
-pub const BALANCES: &str = "SELECT a.lane, a.account, a.currency, \
-     (SELECT b.amount_minor FROM balances b WHERE b.lane = a.lane AND b.account = a.account \
-     AND b.currency = a.currency ORDER BY b.place DESC LIMIT 1) AS amount_minor FROM ledger_accounts a";
-pub const BALANCES_OF_LANE: &str = "SELECT a.lane, a.account, a.currency, \
-     (SELECT b.amount_minor FROM balances b WHERE b.lane = a.lane AND b.account = a.account \
-     AND b.currency = a.currency ORDER BY b.place DESC LIMIT 1) AS amount_minor FROM ledger_accounts a \
-     WHERE a.lane = $1";
-pub const SUMS_OF_LINES: &str = "SELECT lane, kind, account, currency, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor \
-     FROM lines GROUP BY lane, kind, account, currency";
+/// The last sums, of which a condition on `a` says which.
+macro_rules! balances_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT a.lane, a.account, a.currency, a.cycle, a.transaction_kind, a.counterparty, ",
+            "(SELECT b.amount_minor FROM balances b WHERE b.lane = a.lane AND b.account = a.account ",
+            "AND b.currency = a.currency AND b.cycle = a.cycle AND b.transaction_kind = a.transaction_kind ",
+            "AND b.counterparty = a.counterparty ORDER BY b.place DESC LIMIT 1) AS amount_minor ",
+            "FROM ledger_accounts a",
+            $condition
+        )
+    };
+}
+
+pub const BALANCES: &str = balances_where!("");
+pub const BALANCES_OF_LANE: &str = balances_where!(" WHERE a.lane = $1");
+pub const BALANCES_OF_ACCOUNT: &str = balances_where!(" WHERE a.lane IN (SELECT lane FROM lanes) AND a.account = $1");
+pub const SUMS_OF_LINES: &str = "SELECT lane, kind, account, currency, cycle, COALESCE(transaction_kind, '') AS transaction_kind, \
+     COALESCE(counterparty, 0) AS counterparty, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor \
+     FROM lines GROUP BY lane, kind, account, currency, cycle, transaction_kind, counterparty";
 pub const PLACES: &str = "SELECT lane, COUNT(*) AS count, MIN(place) AS first, MAX(place) AS last FROM journal \
      GROUP BY lane ORDER BY lane";
 pub const OUTBOX_SIZE: &str = "SELECT COUNT(*) FROM outbox";
@@ -374,6 +406,97 @@ macro_rules! statements {
                 let rows = self.lanes.read(read).await?;
                 Ok(rows.iter().map(seen::<IdColumn, OrderColumns>).collect())
             })
+        }
+
+        fn refund(&self, id: RefundId) -> Reply<'_, Option<StoredRefund>> {
+            let ask = query_as::<_, RefundColumns>(REFUND).bind(key(id.order)).bind(i64::from(u8::from(id.ordinal)));
+            self.maybe(ask.bind(i64::from(u16::from(id.incarnation))))
+        }
+
+        fn refund_by_merchant_id<'a>(&'a self, platform: PlatformId, id: &'a str) -> Reply<'a, Option<StoredRefund>> {
+            let ask = query_as::<_, RefundColumns>(REFUND_BY_MERCHANT_ID).bind(i64::from(platform.0));
+            self.maybe(ask.bind(id.to_owned()))
+        }
+
+        fn refunds<'a>(&'a self, filter: &'a RefundFilter) -> Reply<'a, Vec<Seen<RefundPlace, StoredRefund>>> {
+            let mut ask = QueryBuilder::<$database>::new(REFUNDS_OF_PLATFORM);
+            ask.push_bind(i64::from(filter.platform.0));
+            if let Some(id) = &filter.merchant_refund_id {
+                ask.push(" AND merchant_refund_id = ").push_bind(id.clone());
+            }
+            if let Some(order) = filter.order {
+                ask.push(" AND order_id = ").push_bind(key(order));
+            }
+            if let Some(state) = filter.state {
+                ask.push(" AND state = ").push_bind(state.name());
+            }
+            if let Some(after) = filter.created_after {
+                ask.push(" AND created_at > ").push_bind(after.0);
+            }
+            if let Some(before) = filter.created_before {
+                ask.push(" AND created_at < ").push_bind(before.0);
+            }
+            if let Some((created_at, order, ordinal)) = filter.before {
+                ask.push(" AND (created_at, order_id, ordinal) < (").push_bind(created_at.0);
+                ask.push(", ").push_bind(key(order)).push(", ").push_bind(i64::from(u8::from(ordinal))).push(")");
+            }
+            ask.push(" ORDER BY created_at DESC, order_id DESC, ordinal DESC LIMIT ");
+            ask.push_bind(i64::from(filter.limit));
+            Box::pin(async move {
+                let read = |pool| async move { ask.build().fetch_all(&pool).await.map_err(reading_fault) };
+                let rows = self.lanes.read(read).await?;
+                Ok(rows.iter().map(seen::<RefundKeyColumns, RefundColumns>).collect())
+            })
+        }
+
+        fn balances_of<'a>(&'a self, account: &'a LedgerAccount) -> Reply<'a, Vec<LaneBalance>> {
+            self.all(query_as::<_, LaneBalance>(BALANCES_OF_ACCOUNT).bind(account.to_string()))
+        }
+
+        fn transactions<'a>(
+            &'a self,
+            filter: &'a TransactionFilter,
+        ) -> Reply<'a, Vec<Seen<TransactionPlace, StoredTransaction>>> {
+            let mut ask = QueryBuilder::<$database>::new(TRANSACTIONS_OF_PLATFORM);
+            ask.push_bind(i64::from(filter.platform.0));
+            if let Some(kind) = filter.kind {
+                ask.push(" AND l.transaction_kind = ").push_bind(kind.name());
+            }
+            let order = filter.order.into_iter().chain(filter.refund.map(|refund| refund.order));
+            for order in order {
+                let (kind, id) = stream_key(order.into());
+                ask.push(" AND l.kind = ").push_bind(kind).push(" AND l.id = ").push_bind(id);
+            }
+            if let Some(refund) = filter.refund {
+                ask.push(" AND l.refund = ").push_bind(i64::from(u8::from(refund.ordinal)));
+                ask.push(" AND r.incarnation = ").push_bind(i64::from(u16::from(refund.incarnation)));
+            }
+            if let Some(after) = filter.created_after {
+                ask.push(" AND l.at > ").push_bind(after.0);
+            }
+            if let Some(before) = filter.created_before {
+                ask.push(" AND l.at < ").push_bind(before.0);
+            }
+            if let Some((at, place)) = filter.before {
+                let (kind, id) = stream_key(place.stream);
+                ask.push(" AND (l.at, l.kind, l.id, l.version, l.entry, l.line) < (").push_bind(at.0);
+                ask.push(", ").push_bind(kind).push(", ").push_bind(id);
+                for number in [place.version, place.entry, place.line] {
+                    ask.push(", ").push_bind(i64::from(number));
+                }
+                ask.push(")");
+            }
+            ask.push(" ORDER BY l.at DESC, l.kind DESC, l.id DESC, l.version DESC, l.entry DESC, l.line DESC LIMIT ");
+            ask.push_bind(i64::from(filter.limit));
+            Box::pin(async move {
+                let read = |pool| async move { ask.build().fetch_all(&pool).await.map_err(reading_fault) };
+                let rows = self.lanes.read(read).await?;
+                Ok(rows.iter().map(seen::<LineKeyColumns, TransactionColumns>).collect())
+            })
+        }
+
+        fn platform(&self, id: PlatformId) -> Reply<'_, Option<StoredPlatform>> {
+            self.maybe(query_as::<_, PlatformColumns>(PLATFORM).bind(i64::from(id.0)))
         }
 
         fn head(&self, stream: StreamId) -> Reply<'_, Option<StoredHead>> {

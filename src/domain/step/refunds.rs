@@ -523,7 +523,7 @@ impl Draft {
         let capture = self.order.captures.get(usize::from(refund.capture)).ok_or(Refusal::OutOfPlace)?;
         let attempt = self.order.attempt(capture.ordinal).ok_or(Refusal::AttemptUnknown)?;
         let (booking, plausible) = self.order.booking(attempt, (dated, capture.effective_at, self.at));
-        let entry = entry(&booking).about(index);
+        let entry = entry(&booking).about(refund.asked().map(|asked| asked.ordinal));
         self.note_implausible(plausible);
         self.book(entry);
         Ok(())

@@ -336,6 +336,7 @@ fn optional_text<S: Serializer>(rate: &Option<Rate>, serializer: S) -> Result<S:
 pub(crate) mod tests {
     use super::super::id::{Incarnation, Round};
     use super::super::order::example::{AT, order};
+    use super::super::refund::{Cause, PaidFrom, Refund, Stage};
     use super::super::routing::{Policy, Standing};
     use super::super::success::{BasisPoints, Tally};
     use super::super::validation::Health;
@@ -459,24 +460,30 @@ pub(crate) mod tests {
         order.failure = Some(OrderFailure::Expired);
         order.finished_at = Some(AT);
         order.attempts[0].state = AttemptState::Dead;
-        let capture = |reference: &str, refund| Capture {
+        let capture = |reference: &str, purpose| Capture {
             ordinal: 0,
             reference: reference.into(),
             amount_minor: 20_060,
             at: AT,
-            purpose: Purpose::Suspense {
-                reason: SuspenseReason::TooLate,
-                round: Round::FIRST,
-                incarnation: Incarnation::default(),
-                dated_at: AT,
-                refund,
-            },
+            effective_at: AT,
+            bill_day: Channel::Wechat.day_of(AT),
+            purpose,
         };
-        order.captures = vec![
-            capture("c-1", RefundStage::Owed { tries: 0, due_at: AT }),
-            capture("c-2", RefundStage::Done { at: AT }),
-            Capture { purpose: Purpose::Payment, ..capture("c-3", RefundStage::Done { at: AT }) },
-        ];
+        let late = Purpose::Suspense(SuspenseReason::TooLate);
+        order.captures = vec![capture("c-1", late), capture("c-2", late), capture("c-3", Purpose::Payment)];
+        let refund = |capture, stage| Refund {
+            capture,
+            cause: Cause::Suspense,
+            amount_minor: 20_060,
+            incarnation: Incarnation::default(),
+            round: Round::FIRST,
+            dated_at: AT,
+            stage,
+            attention: None,
+            reference: None,
+        };
+        let paid = Stage::Succeeded { at: AT, looks: 0, paid_from: PaidFrom::Channel };
+        order.refunds = vec![refund(0, Stage::Owed { tries: 0, due_at: AT }), refund(1, paid)];
         let shown = shown(&order, None);
         let number = order.number(&order.attempts[0]).to_string();
         assert_eq!(

@@ -255,7 +255,10 @@ mod tests {
     fn a_resolution_is_read() {
         let paid = read(&full()).unwrap();
         assert_eq!(paid.ordinal, 1);
-        assert_eq!(paid.finding, Finding::Paid { reference: "4200".into(), amount_minor: 20_060 });
+        assert_eq!(
+            paid.finding,
+            Finding::Paid { reference: "4200".into(), amount_minor: 20_060, dated: Dated::NOT_TOLD }
+        );
         let not_paid = json!({"attempt": 1, "finding": "not_paid", "operator": "li", "evidence": "call 7"});
         assert_eq!(read(&not_paid).unwrap().finding, Finding::Closed);
     }

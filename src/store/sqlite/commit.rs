@@ -182,6 +182,8 @@ mod tests {
 
     use super::super::super::{Group, InboxReason, InboxRow, Unit};
     use super::super::committer::{self, Committer};
+    use std::sync::Arc;
+
     use super::*;
     use crate::domain::channel::Channel;
     use crate::domain::id::Account;

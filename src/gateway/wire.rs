@@ -30,7 +30,7 @@ pub trait Wire: Send + Sync {
     /// The same fields, signed by a key that nobody trusts.
     fn forged(&self, notice: &Notice, sent_at: i64) -> Callback;
 
-    /// The callback that tells of a refund; none where the channel sends none.
+    /// The callback that tells of what became of a refund; none where the channel sends none of it.
     fn refund_callback(&self, _notice: &RefundNotice, _sent_at: i64) -> Option<Callback> {
         None
     }

@@ -4,6 +4,8 @@ mod callers;
 mod refunds;
 pub mod routes;
 mod signing;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::borrow::Cow;

@@ -214,7 +214,9 @@ impl Gateway {
     /// Puts on the agenda what will be told of a refund that was just taken, where its request named an address.
     fn arrange_refund(&self, account: AccountId, refund_number: &str, refund: &BookedRefund) {
         let payment = PaymentId { account, number: Arc::clone(&refund.number) };
-        for News { state, at } in refund.history().filter(|_| refund.address.is_some()) {
+        let wire = self.wire(account);
+        let told = refund.history().filter(|news| refund.address.is_some() && wire.tells(news.state));
+        for News { state, at } in told {
             let delivery = Delivery::Refund { refund_number: refund_number.into(), news: state, tries: 0 };
             self.agenda.arrange(at, payment.clone(), Deed::Deliver(delivery));
         }
@@ -328,7 +330,8 @@ impl Gateway {
                     self.arrange_rest_of_callbacks(&payment, script, sent, acknowledged, now);
                 }
                 PendingWhat::RefundCallback { refund_number, news, sent } => {
-                    if self.has_tries_left(payment.account, sent) {
+                    let is_told = self.wire(payment.account).tells(news.state);
+                    if is_told && self.has_tries_left(payment.account, sent) {
                         let delivery = Delivery::Refund { refund_number, news: news.state, tries: sent };
                         self.agenda.arrange(now.max(news.at), payment, Deed::Deliver(delivery));
                     }

@@ -204,10 +204,14 @@ impl Wire for AlipayWire {
         }
     }
 
-    /// Only of money that the payer has. What is given back in part leaves the trade as it is; all of it closes the
-    /// trade.
+    /// Only of money that the payer has.
+    fn tells(&self, state: RefundState) -> bool {
+        state == RefundState::Refunded
+    }
+
+    /// What is given back in part leaves the trade as it is; all of it closes the trade.
     fn refund_callback(&self, notice: &RefundNotice, sent_at: i64) -> Option<Callback> {
-        let news = Some(notice.news).filter(|news| news.state == RefundState::Refunded)?;
+        let news = Some(notice.news).filter(|news| self.tells(news.state))?;
         let capture = notice.payment.capture.as_ref()?;
         let kept = Kept::read(notice.payment.data.as_deref());
         let is_whole = notice.payment.refunded_minor == capture.amount_minor;

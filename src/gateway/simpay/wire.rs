@@ -66,8 +66,12 @@ impl Wire for SimpayWire {
     }
 
     /// Of what is over; whoever waits for more asks.
+    fn tells(&self, state: RefundState) -> bool {
+        is_finished(state)
+    }
+
     fn refund_callback(&self, notice: &RefundNotice, sent_at: i64) -> Option<Callback> {
-        let news = Some(notice.news).filter(|news| is_finished(news.state))?;
+        let news = Some(notice.news).filter(|news| self.tells(news.state))?;
         let body = RefundCallbackBody {
             refund_number: &notice.refund_number,
             number: &notice.number,

@@ -46,6 +46,11 @@ impl Wire for StripeWire {
         callback(&hmac::Key::new(hmac::HMAC_SHA256, &alphanumeric::<ID_LENGTH>()), &paid(notice), sent_at)
     }
 
+    /// Every turn is an event.
+    fn tells(&self, _state: RefundState) -> bool {
+        true
+    }
+
     fn refund_callback(&self, notice: &RefundNotice, sent_at: i64) -> Option<Callback> {
         let intent_id = notice.payment.reference.as_deref()?;
         let news = notice.news;

@@ -144,17 +144,21 @@ impl Wire for UnionpayWire {
         self.callback_by(self.forger.get_or_init(|| self.signer.forger()), self.purchase(notice))
     }
 
-    fn refund_callback(&self, notice: &RefundNotice, _sent_at: i64) -> Option<Callback> {
-        // Purchases are told of when they succeed; of what merchants ask for themselves failures are told too.
-        match notice.news.state {
-            RefundState::Refunded | RefundState::Ended => {}
-            RefundState::Pending | RefundState::Stuck | RefundState::Returned => return None,
+    /// Purchases are told of when they succeed; of what merchants ask for themselves failures are told too.
+    fn tells(&self, state: RefundState) -> bool {
+        match state {
+            RefundState::Refunded | RefundState::Ended => true,
+            RefundState::Pending | RefundState::Stuck | RefundState::Returned => false,
         }
+    }
+
+    fn refund_callback(&self, notice: &RefundNotice, _sent_at: i64) -> Option<Callback> {
+        let news = Some(notice.news).filter(|news| self.tells(news.state))?;
         let kept = Kept::read(notice.refund.data.as_deref());
         let mut fields = self.told(&notice.refund_number, "04", "00", kept);
-        let said = said(notice.news.state);
+        let said = said(news.state);
         fields.extend([("respCode".into(), said.code.into()), ("respMsg".into(), said.message.into())]);
-        fields.extend(moved(&notice.refund, notice.news.state)?);
+        fields.extend(moved(&notice.refund, news.state)?);
         let original = notice.payment.reference.as_deref().map(|text| ("origQryId".to_owned(), text.to_owned()));
         fields.extend(original);
         Some(self.callback_by(&self.signer, fields))

@@ -121,6 +121,17 @@ enum Event {
     Abnormal,
 }
 
+impl Event {
+    const fn of_refund(state: RefundState) -> Option<Self> {
+        match state {
+            RefundState::Refunded => Some(Event::Refunded),
+            RefundState::Ended => Some(Event::Closed),
+            RefundState::Stuck => Some(Event::Abnormal),
+            RefundState::Pending | RefundState::Returned => None,
+        }
+    }
+}
+
 impl WechatWire {
     /// None if a key or certificate is malformed.
     pub fn new(account: &sandbox::Wechat, time_scale: TimeScale) -> Option<Self> {
@@ -255,14 +266,13 @@ impl Wire for WechatWire {
         callback
     }
 
+    fn tells(&self, state: RefundState) -> bool {
+        Event::of_refund(state).is_some()
+    }
+
     fn refund_callback(&self, notice: &RefundNotice, sent_at: i64) -> Option<Callback> {
         let capture = notice.payment.capture.as_ref()?;
-        let event = match notice.news.state {
-            RefundState::Refunded => Event::Refunded,
-            RefundState::Ended => Event::Closed,
-            RefundState::Stuck => Event::Abnormal,
-            RefundState::Pending | RefundState::Returned => return None,
-        };
+        let event = Event::of_refund(notice.news.state)?;
         let mut content = json!({
             "mchid": self.merchant.mchid,
             "out_trade_no": &*notice.number,

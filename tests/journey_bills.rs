@@ -46,8 +46,8 @@ struct Way {
 
 const WAYS: &[Way] = &[
     Way { channel: "wechat", method: "native", currency: "CNY", fee_per_1000: 6, returns_fee: true },
-    Way { channel: "alipay", method: "page", currency: "CNY", fee_per_1000: 0, returns_fee: true },
-    Way { channel: "unionpay", method: "page", currency: "CNY", fee_per_1000: 0, returns_fee: true },
+    Way { channel: "alipay", method: "page", currency: "CNY", fee_per_1000: 6, returns_fee: true },
+    Way { channel: "unionpay", method: "page", currency: "CNY", fee_per_1000: 6, returns_fee: true },
     Way { channel: "stripe", method: "card", currency: "USD", fee_per_1000: 29, returns_fee: false },
 ];
 

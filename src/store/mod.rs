@@ -58,7 +58,8 @@ pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Sen
 pub enum StoreError {
     /// Another version or another owner was first: discard what was decided and look again.
     Conflict(String),
-    /// A capture's reference is on record at its account, by another order: nothing was written.
+    /// What is given once is on record by another order: a capture's reference at its account, or what a platform calls
+    /// a refund. Nothing was written.
     ReferenceTaken(String),
     /// Nothing of it happened; later it may.
     Unavailable(String),

@@ -204,8 +204,8 @@ impl Server {
     }
 }
 
-/// The key that no reference of an account is booked twice by.
-const REFERENCES: &str = "captures_pkey";
+/// The keys by which no reference of an account is booked twice, and no two refunds of a platform have one name.
+const GIVEN_ONCE: [&str; 2] = ["captures_pkey", "refunds_by_merchant_id"];
 /// The keys that two may race for; every other constraint is one that a row never meets.
 const RACES: [&str; 7] = [
     "heads_pkey",
@@ -308,7 +308,7 @@ fn judge(fault: &dyn DatabaseError, doing: Doing) -> StoreError {
     if code == FENCED {
         return StoreError::Fenced;
     }
-    if fault.is_unique_violation() && fault.constraint() == Some(REFERENCES) {
+    if fault.is_unique_violation() && fault.constraint().is_some_and(|key| GIVEN_ONCE.contains(&key)) {
         return StoreError::ReferenceTaken(text);
     }
     let race = fault.is_unique_violation() && fault.constraint().is_some_and(|key| RACES.contains(&key));

@@ -8,7 +8,7 @@ use super::{
     Adapter, Answer, Attempted, Heard, NextAction, Notice, Payer, Reading, Received, RefundAsk, Stamp, Submitted,
 };
 use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, SendOutcome};
-use crate::domain::id::{AttemptNumber, Incarnation, OrderId, Round, refund_number};
+use crate::domain::id::{AttemptNumber, Incarnation, OrderId, RefundNumber, RefundOrdinal, RefundSubject, Round};
 use crate::domain::money::{Currency, format_minor, parse_minor};
 use crate::domain::time::Instant;
 
@@ -40,15 +40,22 @@ pub(super) fn attempt(currency: &str) -> Attempted {
     }
 }
 
+/// The number of the first refund that a platform asks for.
+pub(super) fn first_refund(attempt: AttemptNumber) -> String {
+    let subject = RefundSubject::Asked(RefundOrdinal::after(0).expect("there is a first"));
+    RefundNumber { attempt, subject, incarnation: Incarnation::default(), round: Round::FIRST }.to_string()
+}
+
 /// All of a capture goes back.
 pub(super) fn refund_ask(currency: &str, reference: &str) -> RefundAsk {
     RefundAsk {
-        refund_number: refund_number(number(), 0, Incarnation::default(), Round::FIRST),
+        refund_number: first_refund(number()),
         attempt: attempt(currency),
         reference: reference.into(),
         dated_at: NOW,
         captured_minor: 20_060,
         amount_minor: 20_060,
+        reason: None,
         notify_url: "https://pay.example/v1/callbacks".into(),
     }
 }
@@ -177,7 +184,7 @@ pub(super) fn is_sound_notice(heard: &Heard) -> Option<&Notice> {
 
 pub(super) fn is_sound_finding(finding: &Finding, currency: Currency) {
     match finding {
-        Finding::Paid { reference, amount_minor, dated: Dated::NOT_TOLD } => {
+        Finding::Paid { reference, amount_minor, dated: _ } => {
             is_name(reference);
             is_money(*amount_minor, currency);
         }
@@ -187,7 +194,7 @@ pub(super) fn is_sound_finding(finding: &Finding, currency: Currency) {
 
 pub(super) fn is_sound_submitted(submitted: &Submitted, currency: Currency) {
     match &submitted.outcome {
-        SendOutcome::Paid { reference, amount_minor, dated: Dated::NOT_TOLD } => {
+        SendOutcome::Paid { reference, amount_minor, dated: _ } => {
             is_name(reference);
             is_money(*amount_minor, currency);
         }

@@ -121,6 +121,7 @@ fn attempted() -> Attempted {
 fn refund_ask() -> RefundAsk {
     RefundAsk {
         refund_number: crate::channels::properties::first_refund(number()),
+        id: None,
         attempt: attempted(),
         reference: "2026010122001".into(),
         dated_at: NOW,

@@ -73,6 +73,7 @@ fn attempted(reference: Option<&str>) -> Attempted {
 fn refund_ask() -> RefundAsk {
     RefundAsk {
         refund_number: crate::channels::properties::first_refund(number()),
+        id: None,
         attempt: attempted(Some("pi_1")),
         reference: "pi_1".into(),
         dated_at: NOW,

@@ -123,6 +123,7 @@ fn attempt() -> Attempted {
 fn refund_ask() -> RefundAsk {
     RefundAsk {
         refund_number: crate::channels::properties::first_refund(number()),
+        id: None,
         attempt: attempt(),
         reference: "782209081322060674028".into(),
         dated_at: OPENED_AT.plus_ms(60_000),

@@ -120,6 +120,7 @@ fn refund_ask() -> RefundAsk {
     let attempt = attempt();
     RefundAsk {
         refund_number: crate::channels::properties::first_refund(attempt.number),
+        id: None,
         attempt,
         reference: REFERENCE.into(),
         dated_at: NOW,

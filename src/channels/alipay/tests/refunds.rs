@@ -31,7 +31,7 @@ fn done() -> String {
 fn a_refund_says_what_is_asked_and_why_the_same_in_every_try() {
     let (alipay, ask) = (alipay(), refund_ask());
     let first = alipay.refund(&ask, &stamp());
-    let number = "0000000000000000000000008000P01000";
+    let number = "0000000000000000000000008000P00000";
     assert_eq!(
         called(&first)["biz_content"],
         format!(
@@ -129,7 +129,7 @@ fn a_refund_is_found_by_its_number_and_amount() {
         unsigned(requests::REFUND_QUERY, absent),
         unsigned(requests::REFUND_QUERY, &done),
         signed(requests::REFUND_QUERY, &done.replace("0.60", "0.61")),
-        signed(requests::REFUND_QUERY, &done.replace("P01", "P02")),
+        signed(requests::REFUND_QUERY, &done.replace("P00", "P01")),
         signed(requests::REFUND_QUERY, &done.replace("2026010122001", "2026010122002")),
         signed(requests::REFUND_QUERY, &done.replace("REFUND_SUCCESS", "REFUND_WAIT")),
         signed(requests::REFUND_QUERY, &refusal("40004", "ACQ.SYSTEM_ERROR")),

@@ -45,7 +45,8 @@ fn a_refund_is_asked_for_under_its_number_the_same_in_every_try() {
     let silent = RefundAsk { reason: None, ..refund_ask() };
     assert_eq!(body(&stripe.refund(&silent, &stamp())), expected);
     let long = RefundAsk { reason: Some("a".repeat(600).into()), ..refund_ask() };
-    assert_eq!(body(&stripe.refund(&long, &stamp())).matches('a').count() - expected.matches('a').count(), 502);
+    let long = body(&stripe.refund(&long, &stamp()));
+    assert!(long.ends_with(&format!("={}", "a".repeat(500))), "{long}");
 }
 
 #[test]

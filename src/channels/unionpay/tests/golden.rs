@@ -37,7 +37,10 @@ fn a_genuine_notification_is_believed() {
         reference: "782209081322060674028".into(),
         amount_minor: 1,
         currency: "CNY".into(),
-        dated: Dated { effective_at: None, bill_day: crate::domain::dated::Day::new(2022, 9, 8) },
+        dated: Dated {
+            effective_at: Instant::parse_rfc3339("2022-09-08T13:22:06+08:00"),
+            bill_day: crate::domain::dated::Day::new(2022, 9, 8),
+        },
     };
     let unionpay = at_the_test_gateway();
     assert_eq!(unionpay.callback(&received, then()), Ok(Heard::Capture(notice)));

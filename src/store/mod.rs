@@ -697,6 +697,10 @@ pub trait Store: Send + Sync + 'static {
     fn key_owner<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<PlatformId>>;
     fn platforms(&self) -> Reply<'_, Vec<Seen<PlatformId, StoredPlatform>>>;
     fn platform(&self, id: PlatformId) -> Reply<'_, Option<StoredPlatform>>;
+    /// The platform of this name, if it gets shares from that one.
+    fn share_receiver<'a>(&'a self, name: &'a str, from: PlatformId) -> Reply<'a, Option<PlatformId>>;
+    /// From whom platforms get shares: who gets them and from whom.
+    fn share_consents(&self) -> Reply<'_, Vec<(PlatformId, PlatformId)>>;
     /// All there ever were, by their age.
     fn keys(&self, platform: PlatformId) -> Reply<'_, Vec<KeyRow>>;
     /// The value kept under a name, if there is one.

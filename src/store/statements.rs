@@ -97,6 +97,9 @@ pub const PLATFORMS: &str = "SELECT id AS platform_id, name, fee_bearer, webhook
      FROM platforms ORDER BY id";
 pub const PLATFORM: &str = "SELECT id AS platform_id, name, fee_bearer, webhook_secret, webhook_url \
      FROM platforms WHERE id = $1";
+pub const SHARE_RECEIVER: &str = "SELECT f.id AS platform_id FROM platforms f \
+     JOIN share_consents c ON c.platform_id = f.id AND c.from_id = $2 WHERE f.name = $1";
+pub const SHARE_CONSENTS: &str = "SELECT platform_id, from_id FROM share_consents ORDER BY platform_id, from_id";
 pub const LAST_PLATFORM: &str = "SELECT id AS platform_id FROM platforms ORDER BY id DESC LIMIT 1";
 pub const KEY_OWNER: &str = "SELECT platform_id FROM keys WHERE hash = $1";
 pub const KEYS: &str = "SELECT platform_id, hash, hint, created_at, revoked_at FROM keys WHERE platform_id = $1 \
@@ -629,6 +632,15 @@ macro_rules! statements {
 
         fn last_platform(&self) -> Reply<'_, Option<PlatformId>> {
             self.maybe(query_as::<_, PlatformKey>(LAST_PLATFORM))
+        }
+
+        fn share_receiver<'a>(&'a self, name: &'a str, from: PlatformId) -> Reply<'a, Option<PlatformId>> {
+            let ask = query_as::<_, PlatformKey>(SHARE_RECEIVER).bind(name.to_owned());
+            self.maybe(ask.bind(i64::from(from.0)))
+        }
+
+        fn share_consents(&self) -> Reply<'_, Vec<(PlatformId, PlatformId)>> {
+            self.all(query_as::<_, ConsentColumns>(SHARE_CONSENTS))
         }
 
         fn key_owner<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<PlatformId>> {

@@ -42,7 +42,7 @@ pub(super) fn told(alipay: &Alipay, fields: &Parameters, now: Instant) -> Result
         },
         // Closed without a payment, or by a refund in full that may have overtaken the payment's own notification: a
         // query tells.
-        Some("TRADE_CLOSED") => refund.map_or(Ok(Heard::Nothing), |number| asked_about(number)),
+        Some("TRADE_CLOSED") => refund.map_or(Ok(Heard::Nothing), asked_about),
         Some("WAIT_BUYER_PAY") => Ok(Heard::Nothing),
         Some(_) | None => Err(CallbackError::Unreadable),
     }

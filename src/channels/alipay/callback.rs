@@ -49,7 +49,7 @@ pub(super) fn told(alipay: &Alipay, fields: &Parameters, now: Instant) -> Result
 }
 
 /// The number of the refund because of which the trade is told of once more, as a refund of a part does
-/// (opendocs.alipay.com open/270/105902, `out_biz_no`). `refund_fee` beside it is of all refunds of the trade.
+/// (the page on notifications, `out_biz_no`). `refund_fee` beside it is of all refunds of the trade.
 fn refund(fields: &Parameters) -> Option<&str> {
     let told = |name: &str| fields.get(name).map(String::as_str).filter(|text| !text.is_empty());
     told("out_biz_no").filter(|_| told("gmt_refund").or(told("refund_fee")).is_some())

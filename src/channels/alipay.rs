@@ -238,7 +238,11 @@ impl Alipay {
         match self.told(requests::REFUND, stamp, answer)? {
             Told::Fine(fields) => {
                 is_about(&fields, ask)?;
-                // `refund_fee` beside it is of all refunds of the trade, and says nothing of this one.
+                // It is of all refunds of the trade, so that it can contradict this one and does not prove it.
+                let total_minor = fields.get("refund_fee").and_then(|text| yuan::read(text));
+                if total_minor.is_some_and(|total_minor| total_minor < ask.amount_minor) {
+                    return Err("the answer has another amount".into());
+                }
                 match fields.get("fund_change").map(String::as_str) {
                     Some("Y") => Ok(done(&fields)),
                     // Not by this request: perhaps by an earlier one, perhaps not yet.
@@ -305,7 +309,13 @@ fn captured(fields: &Parameters) -> Result<(Box<str>, i64), String> {
 fn is_about(fields: &Parameters, ask: &RefundAsk) -> Result<(), String> {
     let ours = fields.get("trade_no").map(String::as_str) == Some(&*ask.reference)
         && fields.get("out_trade_no") == Some(&ask.attempt.number.to_string());
-    if ours { Ok(()) } else { Err("the answer speaks of another payment".into()) }
+    let currency = fields.get("refund_currency").filter(|code| !code.is_empty());
+    let in_currency = currency.map_or(yuan::currency().code(), String::as_str) == ask.attempt.currency.code();
+    match (ours, in_currency) {
+        (true, true) => Ok(()),
+        (true, false) => Err("the answer is in another currency".into()),
+        (false, _) => Err("the answer speaks of another payment".into()),
+    }
 }
 
 /// A refund that was made. Alipay gives it no name of its own.

@@ -272,7 +272,18 @@ impl Adapter for Stripe {
         Reading::Told(match objects::told(answer) {
             Ok(Told::Intent(intent)) => finding(&intent, attempt),
             Ok(Told::Page(page)) => match self.look_through(attempt, stamp, page) {
-                Looked::Found(intent) => finding(&intent, attempt),
+                Looked::Found(intent) => match finding(&intent, attempt) {
+                    // A page does not say when it was paid.
+                    Finding::Paid { dated, .. } if dated.is_not_told() => {
+                        return Reading::Ask(self.intent(&intent.id));
+                    }
+                    found @ (Finding::Paid { .. }
+                    | Finding::Pending
+                    | Finding::NotExist
+                    | Finding::Declined
+                    | Finding::Closed
+                    | Finding::Unknown { .. }) => found,
+                },
                 // While its key lives, the create that is sent again finds its intent faster than a search through all.
                 Looked::Further(_) if stamp.at < attempt.expires_at => Finding::NotExist,
                 Looked::Further(outgoing) => return Reading::Ask(outgoing),

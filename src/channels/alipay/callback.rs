@@ -42,14 +42,14 @@ pub(super) fn told(alipay: &Alipay, fields: &Parameters, now: Instant) -> Result
         },
         // Closed without a payment, or by a refund in full that may have overtaken the payment's own notification: a
         // query tells.
-        Some("TRADE_CLOSED") => refund.map_or(Ok(Heard::Nothing), |number| asked_about(number)),
+        Some("TRADE_CLOSED") => refund.map_or(Ok(Heard::Nothing), asked_about),
         Some("WAIT_BUYER_PAY") => Ok(Heard::Nothing),
         Some(_) | None => Err(CallbackError::Unreadable),
     }
 }
 
 /// The number of the refund because of which the trade is told of once more, as a refund of a part does
-/// (opendocs.alipay.com open/270/105902, `out_biz_no`). `refund_fee` beside it is of all refunds of the trade.
+/// (the page on notifications, `out_biz_no`). `refund_fee` beside it is of all refunds of the trade.
 fn refund(fields: &Parameters) -> Option<&str> {
     let told = |name: &str| fields.get(name).map(String::as_str).filter(|text| !text.is_empty());
     told("out_biz_no").filter(|_| told("gmt_refund").or(told("refund_fee")).is_some())

@@ -113,7 +113,7 @@ const SUB_CODES: &[(&str, Meaning)] = &[
 /// The rest of what is certain is answered to other calls; if one of those ever came here, a person has to look: it is
 /// no word on this money. No number dies by a refusal, since Alipay wants a retry under the same one.
 ///
-/// Source: opendocs.alipay.com open/02ekfk and 028sm9 (alipay.trade.refund, business error codes).
+/// Source: the error table of alipay.trade.refund as above, with the remedies that public libraries keep of it.
 const REFUNDS: &[(&str, Rejection)] = &[
     ("ACQ.SELLER_BALANCE_NOT_ENOUGH", Rejection::Poor),
     ("ACQ.NOT_ALLOW_PARTIAL_REFUND", Rejection::Refused),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, dated, json, read};
-use crate::channels::{Answer, RefundAsk, RefundNotice, cut};
+use crate::channels::{Answer, RefundAsk, RefundNotice, cut, is_name};
 use crate::domain::event::{Hold, RefundOutcome, RefundWord, Rejection};
 use crate::domain::money::Currency;
 
@@ -79,7 +79,8 @@ pub(super) fn sent(ask: &RefundAsk, answer: &Answer) -> RefundOutcome {
     if answer.status == 200 {
         return told(ask, answer);
     }
-    let Some(Failure { code }) = read(&answer.body) else { return unknown("unreadable answer") };
+    let failure = read::<Failure>(&answer.body).filter(|failure| is_name(&failure.code));
+    let Some(Failure { code }) = failure else { return unknown("unreadable answer") };
     let known = REFUSALS.iter().find(|(status, known, _)| (*status, *known) == (answer.status, code.as_str()));
     match known {
         Some((_, _, class)) => RefundOutcome::Rejected { class: *class, code: code.into() },
@@ -142,8 +143,7 @@ impl RefundCallback {
         }
         let word = RefundWord { amount_minor: self.amount_minor, currency: currency.code().into(), outcome };
         // The payment's number is no word of its own: a refund's number is of one payment alone.
-        crate::channels::is_name(&self.number).then_some(())?;
-        RefundNotice::of(&self.refund_number, Some(word))
+        is_name(&self.number).then(|| RefundNotice::of(&self.refund_number, Some(word)))?
     }
 }
 

@@ -193,6 +193,9 @@ fn a_refused_refund_has_its_class() {
     assert_eq!(sent(&refused(409, "number_used")), RefundOutcome::Unknown { why: "number_used".into() });
     assert_eq!(sent(&refused(500, "not_enough")), RefundOutcome::Unknown { why: "not_enough".into() });
     assert_eq!(found(&refused(404, "not_exist")), RefundOutcome::NotExist);
+    for unreadable in ["", "a\\u0000b", &"A".repeat(256)] {
+        assert!(matches!(sent(&refused(409, unreadable)), RefundOutcome::Unknown { .. }), "{unreadable}");
+    }
     let unsigned = Answer { headers: Vec::new(), ..refused(409, "refund_refused") };
     assert!(matches!(sent(&unsigned), RefundOutcome::Unknown { .. }));
 }

@@ -171,7 +171,7 @@ pub struct Failure {
     #[serde(default)]
     pub message_code: Option<String>,
     #[serde(default)]
-    pub payment_intent: Option<Intent>,
+    pub payment_intent: Option<Box<Intent>>,
 }
 
 #[derive(Deserialize)]

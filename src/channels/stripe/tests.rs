@@ -412,13 +412,20 @@ fn without_an_id_the_intent_is_found_by_its_metadata() {
     let nameless = with(intent("succeeded"), "metadata", json!({}));
     let page = |data: &[Value], has_more| answer(200, &list(data, has_more));
 
+    // It is looked at by itself, with the charge that tells when it was paid.
+    let asks = |data: &[Value], has_more| match stripe.read_query(&attempt, &stamp(), &page(data, has_more)) {
+        Reading::Ask(next) => next.url,
+        Reading::Told(finding) => panic!("{finding:?}"),
+    };
+    assert_eq!(asks(&[other("pi_9"), nameless, intent("succeeded")], true), INTENT);
     let paid = Finding::Paid { reference: "pi_1".into(), amount_minor: 2000, dated: Dated::NOT_TOLD };
-    assert_eq!(found(&attempt, &page(&[other("pi_9"), nameless, intent("succeeded")], true)), paid);
+    assert_eq!(found(&attempt, &answer(200, &intent("succeeded"))), paid);
+    assert_eq!(found(&attempt, &page(&[other("pi_9"), intent("processing")], true)), Finding::Pending);
     assert_eq!(found(&attempt, &page(&[other("pi_9")], false)), Finding::NotExist);
     assert_eq!(found(&attempt, &page(&[], false)), Finding::NotExist);
     assert!(is_unknown(&found(&attempt, &page(&[], true))));
     let dead = with(intent("canceled"), "id", json!("pi_0"));
-    assert_eq!(found(&attempt, &page(&[dead, intent("succeeded")], false)), paid);
+    assert_eq!(asks(&[dead, intent("succeeded")], false), INTENT);
 
     // While the create can be sent again it finds the intent by its key; only after its end all must be looked through.
     let elsewhere = page(&[other("pi_9"), other("pi_8")], true);

@@ -45,8 +45,8 @@ const MEANINGS: &[(&str, &str, Meaning)] = &[
     ("A6", "A6", Meaning::Done),
 ];
 
-/// Of a transaction that is not carried out yet: UnionPay has it, and it is to be asked about. 03 and 04 say that nobody
-/// knows, and 06 that nobody looked.
+/// Of a transaction that is not carried out yet: UnionPay has it, and it is to be asked about (05, 交易已受理). 03 and 04
+/// say that nobody knows, and 06 that nobody looked.
 const TAKEN: &[&str] = &["05"];
 
 pub fn is_taken(code: &str) -> bool {

@@ -35,8 +35,8 @@ const CREATE: &[(&str, Verdict)] = &[
     ("SIGN_ERROR", Verdict::OurFault),
 ];
 
-/// Codes of a refund, all that its page has (merchant document 4013071036, the table of 2025), and whose affair each is.
-/// What is not here, and every status of 500 and above, is open; so is `SYSTEM_ERROR`, and a rate limit, because the
+/// Codes of a refund, and whose affair each is: those of its page's table (merchant document 4013071036), which the Java
+/// library `com.egzosn.pay` keeps beside its `WxRefundResult` (v3). What is not here, and every status of 500 and above, is open; so is `SYSTEM_ERROR`, and a rate limit, because the
 /// refund may be under way. No number dies by a refusal: the page wants a retry under the same one.
 ///
 /// `INVALID_REQUEST` is what breaks a rule of the business: a year has passed, or less is left of the payment. The page
@@ -52,7 +52,8 @@ const REFUND: &[(&str, Rejection)] = &[
     ("USER_ACCOUNT_ABNORMAL", Rejection::Refused),
 ];
 
-/// What a refund's `status` says; notifications call it `refund_status` (merchant documents 4013071041, 4013071238).
+/// What a refund's `status` says; notifications call it `refund_status` (merchant document 4013071041;
+/// pay.weixin.qq.com/wiki/doc/apiv3/apis/chapter3_1_11.shtml).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RefundStatus {
     /// Taken, and not paid yet.

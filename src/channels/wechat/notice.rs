@@ -29,7 +29,7 @@ struct Envelope<'a> {
 }
 
 /// A refund as a notification tells it: without a currency, because there is one, and without the day on which it was
-/// taken (merchant document 4013071238).
+/// taken (pay.weixin.qq.com/wiki/doc/apiv3/apis/chapter3_1_11.shtml).
 #[derive(Deserialize)]
 struct Refund<'a> {
     #[serde(borrow)]

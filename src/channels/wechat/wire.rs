@@ -244,8 +244,8 @@ pub(super) struct Refunded<'a> {
 }
 
 impl Refunded<'_> {
-    /// The trade bill has a refund on the day on which it was taken, and not on that of its success (merchant document
-    /// 4013071227).
+    /// The trade bill has a refund on the day on which it was taken, and not on that of its success (the page
+    /// of the trade bill).
     pub(super) fn dated(&self) -> Dated {
         Dated {
             effective_at: Time::instant(self.success_time.as_ref()),

@@ -66,6 +66,8 @@ fn a_refund_is_done_only_if_money_moved() {
         signed(requests::REFUND, &done().replace("\"fund_change\":\"Y\",", "")),
         signed(requests::REFUND, &done().replace("2026010122001", "2026010122002")),
         signed(requests::REFUND, &done().replace(&number().to_string(), "other")),
+        signed(requests::REFUND, &done().replace("1.20", "0.59")),
+        signed(requests::REFUND, &done().replace("{", r#"{"refund_currency":"USD","#)),
         signed(requests::REFUND, &refusal("40004", "ACQ.SYSTEM_ERROR")),
         signed(requests::REFUND, &refusal("40004", "ACQ.DISCORDANT_REPEAT_REQUEST")),
         signed(requests::REFUND, &refusal("40004", "ACQ.NEVER_SEEN_BEFORE")),

@@ -141,7 +141,7 @@ fn a_refused_refund_has_its_class_and_a_refused_question_tells_nothing() {
     assert!(is_unknown(&sent(&unsigned(403, "<html>"))));
 }
 
-/// As the page of the notification shows it (merchant document 4013071238): no currency, and not when it was taken.
+/// As the page of the notification shows it (`wiki/doc/apiv3/apis/chapter3_1_11.shtml`): no currency, and not when it was taken.
 fn notified(status: &str) -> Value {
     json!({
         "mchid": MCHID, "transaction_id": REFERENCE, "out_trade_no": attempt().number.to_string(),

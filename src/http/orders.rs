@@ -233,7 +233,7 @@ impl App {
         draft: &Draft,
         patience: Patience,
     ) -> Result<HttpResponse, ApiError> {
-        let splits = self.splits(platform.id, &draft.asked).await?;
+        let splits = self.splits(platform, &draft.asked).await?;
         let created_at = clock::now();
         let id = clock::fresh_order_id(platform.id.partition_of(&draft.merchant_order_id));
         let request = draft.request(platform.webhook_url.as_deref());
@@ -287,14 +287,15 @@ impl App {
     }
 
     /// The shares of an order, by the numbers of who gets them: each must have agreed to get shares from this platform.
-    async fn splits(&self, from: PlatformId, asked: &Asked) -> Result<Box<[Split]>, ApiError> {
+    async fn splits(&self, seller: &StoredPlatform, asked: &Asked) -> Result<Box<[Split]>, ApiError> {
         let mut splits = Vec::with_capacity(asked.splits.len());
         for (split, place) in asked.splits.iter().zip(0u32..) {
-            let invalid = || {
-                let why = "no platform of this name accepts shares from you";
-                ApiError::field(Code::SplitInvalid, format!("splits[{place}].to"), why)
-            };
-            let to = self.store.share_receiver(&split.to, from).await?.ok_or_else(invalid)?;
+            let invalid = |why: &'static str| ApiError::field(Code::SplitInvalid, format!("splits[{place}].to"), why);
+            if *split.to == *seller.name {
+                return Err(invalid("what is not given away is yours already"));
+            }
+            let to = self.store.share_receiver(&split.to, seller.id).await?;
+            let to = to.ok_or_else(|| invalid("no platform of this name accepts shares from you"))?;
             let share = split.share(asked.currency).ok_or_else(ApiError::internal)?;
             splits.push(Split { to, share });
         }

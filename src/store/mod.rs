@@ -48,7 +48,7 @@ use companions::Purse;
 pub use journal::JournalRow;
 pub use orders::RefundName;
 pub use refunds::{RefundFilter, RefundPlace, StoredRefund};
-pub use transactions::{LineKey, StoredTransaction, TransactionFilter, TransactionPlace};
+pub use transactions::{LedgerLine, LineKey, StoredTransaction, TransactionFilter, TransactionPlace};
 pub use unit::*;
 
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -716,6 +716,10 @@ pub trait Store: Send + Sync + 'static {
     fn refusals(&self) -> u64;
     /// Of each account, over all lanes.
     fn balances(&self) -> Reply<'_, Vec<Balance>>;
+    /// Of each account, over all lanes, by the lines that were booked at that instant or before.
+    fn balances_at(&self, at: Instant) -> Reply<'_, Vec<Balance>>;
+    /// The lines of an account that were booked at that instant or before, the newest first.
+    fn ledger_lines<'a>(&'a self, account: &'a LedgerAccount, at: Instant, limit: u32) -> Reply<'a, Vec<LedgerLine>>;
     /// Of one account, in all lanes, as their last groups left them.
     fn balances_of<'a>(&'a self, account: &'a LedgerAccount) -> Reply<'a, Vec<LaneBalance>>;
     /// What changed a platform's balance.

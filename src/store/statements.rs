@@ -135,6 +135,11 @@ pub const BALANCES_OF_ACCOUNT: &str = balances_where!(" WHERE a.lane IN (SELECT 
 pub const SUMS_OF_LINES: &str = "SELECT lane, kind, account, currency, cycle, COALESCE(transaction_kind, '') AS transaction_kind, \
      COALESCE(counterparty, 0) AS counterparty, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor \
      FROM lines GROUP BY lane, kind, account, currency, cycle, transaction_kind, counterparty";
+pub const BALANCES_AT: &str = "SELECT account, currency, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor FROM lines \
+     WHERE at <= $1 GROUP BY account, currency ORDER BY account, currency";
+pub const LEDGER_LINES: &str = "SELECT kind, id, version, entry_kind, transaction_kind, counterparty, currency, amount_minor, \
+     at, effective_at, bill_day FROM lines WHERE account = $1 AND at <= $2 \
+     ORDER BY at DESC, kind DESC, id DESC, version DESC, entry DESC, line DESC LIMIT $3";
 pub const PLACES: &str = "SELECT lane, COUNT(*) AS count, MIN(place) AS first, MAX(place) AS last FROM journal \
      GROUP BY lane ORDER BY lane";
 pub const OUTBOX_SIZE: &str = "SELECT COUNT(*) FROM outbox";
@@ -450,6 +455,20 @@ macro_rules! statements {
                 let rows = self.lanes.read(read).await?;
                 Ok(rows.iter().map(seen::<RefundKeyColumns, RefundColumns>).collect())
             })
+        }
+
+        fn balances_at(&self, at: Instant) -> Reply<'_, Vec<Balance>> {
+            self.all(query_as::<_, Balance>(BALANCES_AT).bind(at.0))
+        }
+
+        fn ledger_lines<'a>(
+            &'a self,
+            account: &'a LedgerAccount,
+            at: Instant,
+            limit: u32,
+        ) -> Reply<'a, Vec<LedgerLine>> {
+            let ask = query_as::<_, LedgerLineColumns>(LEDGER_LINES).bind(account.to_string()).bind(at.0);
+            self.all(ask.bind(i64::from(limit)))
         }
 
         fn balances_of<'a>(&'a self, account: &'a LedgerAccount) -> Reply<'a, Vec<LaneBalance>> {

@@ -111,6 +111,12 @@ impl Order {
         self.left().map_or(0, |left| left.refundable_minor(policy))
     }
 
+    /// What the seller would give to a refund of this amount; none where so much is not left.
+    pub fn seller_part(&self, amount_minor: i64, policy: FeePolicy) -> Option<i64> {
+        let (parts, _) = self.left()?.give(amount_minor, policy)?;
+        parts.first().copied()
+    }
+
     /// Those who were given a share, with the parts that stand behind the seller's.
     pub(in crate::domain) fn others(&self, parts: &[i64]) -> Vec<(PlatformId, i64)> {
         self.splits.iter().map(|split| split.to).zip(parts.iter().skip(1).copied()).collect()

@@ -49,6 +49,13 @@ CREATE TABLE keys (
     revoked_at  BIGINT
 );
 
+-- From whom a platform has agreed to get shares. Its head and its journal say so too.
+CREATE TABLE share_consents (
+    platform_id BIGINT NOT NULL,
+    from_id     BIGINT NOT NULL,
+    PRIMARY KEY (platform_id, from_id)
+);
+
 -- The changing part of every stream: what has a state, decides on events and keeps a journal of them. It is loaded from
 -- its snapshot; the columns beside it are what rows are found by. Kind 1 is orders, kind 2 platforms. No index has a column that a step
 -- changes, and half of every page is left free: so a step's row stays on its page, and no index hears of it.

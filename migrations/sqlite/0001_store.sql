@@ -52,6 +52,13 @@ CREATE TABLE keys (
     revoked_at  INTEGER
 ) STRICT, WITHOUT ROWID;
 
+-- From whom a platform has agreed to get shares. Its head and its journal say so too.
+CREATE TABLE share_consents (
+    platform_id INTEGER NOT NULL,
+    from_id     INTEGER NOT NULL,
+    PRIMARY KEY (platform_id, from_id)
+) STRICT, WITHOUT ROWID;
+
 -- The changing part of every stream: what has a state, decides on events and keeps a journal of them. It is loaded from
 -- its snapshot; the columns beside it are what rows are found by. Kind 1 is orders, kind 2 platforms.
 CREATE TABLE heads (

@@ -256,6 +256,13 @@ pub struct RefundNotice {
     pub word: Option<RefundWord>,
 }
 
+impl RefundNotice {
+    /// None where the number is nothing that may be kept: see [`is_name`].
+    pub fn of(number: &str, word: Option<RefundWord>) -> Option<Self> {
+        is_name(number).then(|| RefundNotice { number: number.to_owned(), word })
+    }
+}
+
 impl Notice {
     /// None where a part of it is nothing that may be kept: see [`is_name`] and [`Currency::can_be`].
     pub fn of(number: &str, reference: &str, amount_minor: i64, currency: &str) -> Option<Self> {
@@ -281,6 +288,11 @@ impl Notice {
 /// store could not keep a NUL.
 pub fn is_name(text: &str) -> bool {
     (1..=NAME_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+/// A text as far as so many characters of it go.
+fn cut(text: &str, characters_max: usize) -> &str {
+    text.char_indices().nth(characters_max).map_or(text, |(end, _)| &text[..end])
 }
 
 /// Whether a foreign text may be handed to a payer, as a code, an address or a parameter: 1 to 2,048 visible ASCII

@@ -131,6 +131,15 @@ pub enum Absence {
     Nothing,
 }
 
+/// By what its bills date a refund, where the channel does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BilledBy {
+    /// When it was asked for.
+    Acceptance,
+    /// When it was paid.
+    Payment,
+}
+
 /// How a channel gives money back.
 #[derive(Debug, Clone, Copy)]
 pub struct Refunding {
@@ -140,6 +149,7 @@ pub struct Refunding {
     pub pause_ms: i64,
     pub window: Window,
     pub absence: Absence,
+    pub billed_by: BilledBy,
     /// How long a send may take to arrive there.
     pub arrives_ms: i64,
     /// When it is asked again whether the money of a refund came back, counted from when it was paid.
@@ -197,6 +207,7 @@ static SIMPAY: Rules = Rules {
         pause_ms: 0,
         window: Window::Always,
         absence: Absence::Certain,
+        billed_by: BilledBy::Payment,
         arrives_ms: REFUND_ARRIVES_MS,
         looks_ms: &[],
     },
@@ -215,12 +226,14 @@ static WECHAT: Rules = Rules {
     // written without its fraction of a second, and the request waits for its commit and its place, takes its time on
     // the way, and meets a clock that is not ours: all of that comes out of these ten seconds.
     live_min_ms: MINUTE + 10 * SECOND,
-    // Within 365 days, at most 50 parts, a minute apart (pay.weixin.qq.com, merchant document 4013071036).
+    // Within 365 days, at most 50 parts, a minute apart (pay.weixin.qq.com, merchant document 4013071036). Its trade bill
+    // dates a refund by when it was asked for.
     refunding: Refunding {
         most: 50,
         pause_ms: MINUTE,
         window: Window::Days(365),
         absence: Absence::Certain,
+        billed_by: BilledBy::Acceptance,
         arrives_ms: REFUND_ARRIVES_MS,
         looks_ms: &[],
     },
@@ -243,6 +256,7 @@ static ALIPAY: Rules = Rules {
         pause_ms: 3 * SECOND,
         window: Window::Months(12),
         absence: Absence::Nothing,
+        billed_by: BilledBy::Payment,
         arrives_ms: REFUND_ARRIVES_MS,
         looks_ms: &[],
     },
@@ -264,6 +278,7 @@ static UNIONPAY: Rules = Rules {
         pause_ms: 0,
         window: Window::Months(11),
         absence: Absence::Certain,
+        billed_by: BilledBy::Payment,
         arrives_ms: REFUND_ARRIVES_MS,
         looks_ms: &[],
     },
@@ -307,6 +322,7 @@ static STRIPE: Rules = Rules {
         pause_ms: 0,
         window: Window::Always,
         absence: Absence::Certain,
+        billed_by: BilledBy::Payment,
         arrives_ms: REFUND_ARRIVES_MS,
         looks_ms: &[24 * HOUR, 7 * 24 * HOUR, 30 * 24 * HOUR],
     },

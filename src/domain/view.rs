@@ -17,7 +17,9 @@ use super::order::{
 };
 use super::pay_link::PayLinks;
 use super::refund::FeePolicy;
+use super::request::AskedSplit;
 use super::routing::{self, Outlook};
+use super::splits;
 use super::time::Instant;
 
 pub use refunds::{PartView, RefundView, refund_failure, refund_webhook_body};
@@ -30,6 +32,8 @@ pub type Metadata = BTreeMap<String, String>;
 pub struct Beside<'a, M: ?Sized = Metadata> {
     pub merchant_order_id: &'a str,
     pub metadata: &'a M,
+    /// The shares as they were asked for, in the order's order.
+    pub splits: &'a [AskedSplit],
     pub links: &'a PayLinks,
     pub outlook: &'a Outlook,
 }
@@ -63,6 +67,7 @@ pub struct OrderView<'a, M: ?Sized = Metadata> {
     pub amount_refunded: String,
     /// What of it may still be asked for.
     pub amount_refundable: String,
+    pub splits: Vec<SplitView<'a>>,
     pub metadata: &'a M,
     #[serde(serialize_with = "rfc3339")]
     pub created_at: Instant,
@@ -209,12 +214,30 @@ fn view<'a, M: ?Sized>(
         suspense: order.captures.iter().zip(0u16..).filter_map(|capture| suspense_view(order, capture)).collect(),
         amount_refunded: money(order.refunded_minor()),
         amount_refundable: money(order.refundable_minor(FeePolicy::Proportional)),
+        splits: split_views(order, beside.splits),
         metadata: beside.metadata,
         created_at: order.created_at,
         expires_at: order.expires_at,
         finished_at: order.finished_at,
         sequence,
     }
+}
+
+/// A share of the order; its amount is null until the order is paid.
+#[derive(Serialize)]
+pub struct SplitView<'a> {
+    pub to: &'a str,
+    pub amount: Option<String>,
+    #[serde(serialize_with = "optional_text")]
+    pub rate: Option<Rate>,
+}
+
+fn split_views<'a>(order: &Order, asked: &'a [AskedSplit]) -> Vec<SplitView<'a>> {
+    let parts = order.payment().and_then(|_| splits::divide(order.amount_minor, &order.splits));
+    let amount = |place: usize| Some(format_minor(*parts.as_ref()?.get(place + 1)?, order.currency));
+    let view =
+        |(place, split): (usize, &'a AskedSplit)| SplitView { to: &split.to, amount: amount(place), rate: split.rate };
+    asked.iter().enumerate().map(view).collect()
 }
 
 fn attempt_view<'a>(order: &Order, attempt: &'a Attempt) -> AttemptView<'a> {
@@ -365,7 +388,8 @@ pub(crate) mod tests {
     pub(crate) fn shown(order: &Order, next_action: Option<&str>) -> Value {
         let (links, metadata) = (links(), Metadata::from([("cart".into(), "7".into())]));
         let outlook = outlook();
-        let beside = Beside { merchant_order_id: "shop-1", metadata: &metadata, links: &links, outlook: &outlook };
+        let beside =
+            Beside { merchant_order_id: "shop-1", metadata: &metadata, splits: &[], links: &links, outlook: &outlook };
         serde_json::to_value(order_view(order, &beside, next_action)).unwrap()
     }
 
@@ -409,6 +433,7 @@ pub(crate) mod tests {
                 "suspense": [],
                 "amount_refunded": "0.00",
                 "amount_refundable": "0.00",
+                "splits": [],
                 "metadata": {"cart": "7"},
                 "created_at": "2026-01-01T00:00:00.123Z",
                 "expires_at": "2026-01-01T02:00:00.123Z",
@@ -502,7 +527,8 @@ pub(crate) mod tests {
     #[test]
     fn a_webhook_holds_its_place_and_no_next_action() {
         let (order, links, metadata, outlook) = (order(), links(), Metadata::new(), outlook());
-        let beside = Beside { merchant_order_id: "shop-1", metadata: &metadata, links: &links, outlook: &outlook };
+        let beside =
+            Beside { merchant_order_id: "shop-1", metadata: &metadata, splits: &[], links: &links, outlook: &outlook };
         let body = webhook_body(WebhookKind::OrderSucceeded, 3, AT, &order, &beside).unwrap();
         let told: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(
@@ -520,8 +546,8 @@ pub(crate) mod tests {
         let metadata = Metadata::from([("n".into(), "\"\u{7f}/茶".into()), ("cart".into(), "7".into())]);
         let raw = serde_json::value::to_raw_value(&metadata).unwrap();
         let (links, outlook) = (&links, &outlook);
-        let map = Beside { merchant_order_id: "shop-1", metadata: &metadata, links, outlook };
-        let json = Beside { merchant_order_id: "shop-1", metadata: &*raw, links, outlook };
+        let map = Beside { merchant_order_id: "shop-1", metadata: &metadata, splits: &[], links, outlook };
+        let json = Beside { merchant_order_id: "shop-1", metadata: &*raw, splits: &[], links, outlook };
         let kind = WebhookKind::OrderFailed;
         assert_eq!(webhook_body(kind, 1, AT, &order, &map).unwrap(), webhook_body(kind, 1, AT, &order, &json).unwrap());
     }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::domain::channel::{Channel, Method};
-use crate::domain::event::{Created, Finding, Refusal};
+use crate::domain::event::{Created, Finding, RefundResolution, Refusal};
 use crate::domain::order::{AttemptState, Order};
 use crate::domain::payer::{Payer, PayerMark};
 use crate::domain::refund::FeePolicy;
-use crate::domain::request::{Asked, Request, Trace};
+use crate::domain::request::{Asked, AskedSplit, Request, Trace};
 use crate::store::StoredOrder;
 
 use super::letter::TellError;
@@ -45,6 +45,7 @@ pub struct Addressee {
     ///
     /// [`Metadata`]: crate::domain::view::Metadata
     pub metadata: Box<RawValue>,
+    pub splits: Box<[AskedSplit]>,
 }
 
 impl Addressee {
@@ -52,7 +53,8 @@ impl Addressee {
     pub fn of(request: &Request) -> Option<Arc<Self>> {
         let url = request.webhook_url.as_deref()?;
         let metadata = to_raw_value(&request.asked.metadata).expect("a map of texts is JSON");
-        Some(Arc::new(Addressee { url: url.into(), merchant_order_id: request.merchant_order_id.clone(), metadata }))
+        let (merchant_order_id, splits) = (request.merchant_order_id.clone(), request.asked.splits.as_slice().into());
+        Some(Arc::new(Addressee { url: url.into(), merchant_order_id, metadata, splits }))
     }
 }
 
@@ -131,6 +133,17 @@ pub struct RefundWanted {
 pub struct Resolution {
     pub ordinal: u8,
     pub finding: Finding,
+    pub operator: Box<str>,
+    /// What shows it, for the journal: nothing personal.
+    pub evidence: Box<str>,
+}
+
+/// How a person ended a refund.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundResolved {
+    /// Its place among the order's refunds.
+    pub refund: u16,
+    pub resolution: RefundResolution,
     pub operator: Box<str>,
     /// What shows it, for the journal: nothing personal.
     pub evidence: Box<str>,

@@ -45,6 +45,16 @@ pub enum Change {
         platform: Box<str>,
         hint: Option<Box<str>>,
     },
+    /// A platform gets shares from another one, from now on.
+    AcceptShares {
+        platform: Box<str>,
+        from: Box<str>,
+    },
+    /// And no more. Orders that were created before keep their shares.
+    RefuseShares {
+        platform: Box<str>,
+        from: Box<str>,
+    },
     ReplayDeadLetters(Choice),
     EraseDeadLetters(Choice),
 }
@@ -132,6 +142,9 @@ impl From<TellError<Refusal>> for ChangeError {
             TellError::Refused(Refusal::TooManyKeys) => refused("it has as many keys as it may have: revoke some"),
             TellError::Refused(Refusal::KeyUnknown) => refused("no such key is in force"),
             TellError::Refused(Refusal::KeyTaken) => refused("the key is in force already"),
+            TellError::Refused(Refusal::SharesUnacceptable) => {
+                refused("a platform gets shares from at most 1,000 others, and none from itself")
+            }
             TellError::NotFound => refused("there is no such platform"),
             TellError::Quarantined => refused(
                 "the store does not take this platform's step, or what it has of the platform is damaged: see the \
@@ -194,6 +207,16 @@ impl Changes {
                 Ok(Done::whole(1))
             }
             Change::RevokeKeys { platform, hint } => self.revoke(&platform, hint.as_deref()).await,
+            Change::AcceptShares { platform, from } => {
+                let (id, from) = (self.named(&platform).await?, self.named(&from).await?);
+                self.platforms.tell(u128::from(id.0), Told::AcceptShares(from)).await?;
+                Ok(Done::whole(1))
+            }
+            Change::RefuseShares { platform, from } => {
+                let (id, from) = (self.named(&platform).await?, self.named(&from).await?);
+                self.platforms.tell(u128::from(id.0), Told::RefuseShares(from)).await?;
+                Ok(Done::whole(1))
+            }
             Change::ReplayDeadLetters(choice) => {
                 let at = self.platforms.host().time.now();
                 self.each(choice, |(stream, sequence)| DeadLetterChange::Replayed { stream, sequence, at }).await

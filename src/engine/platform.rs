@@ -13,7 +13,8 @@ use crate::domain::machine::Machine;
 use crate::domain::platform::{Event, Fact, Key, KeyHash, Platform, Refusal, Step, Terms, Write};
 use crate::domain::time::Instant;
 use crate::store::{
-    AddedKey, Head, NextActionChange, Reply, RevokedKey, Row, StepUnit, StoreError, StoredMessage, StoredPlatform, Unit,
+    AddedKey, Head, NextActionChange, Reply, RevokedKey, Row, ShareConsent, StepUnit, StoreError, StoredMessage,
+    StoredPlatform, Unit,
 };
 
 pub enum Told {
@@ -26,6 +27,8 @@ pub enum Told {
     AddKey(Key),
     /// All of them or none.
     RevokeKeys(Vec<KeyHash>),
+    AcceptShares(PlatformId),
+    RefuseShares(PlatformId),
     /// A platform never is.
     Due,
 }
@@ -98,6 +101,8 @@ fn row(write: &Write, after: &Platform, webhook_secret: &mut Option<Box<str>>) -
             }))
         }
         Write::AddKey(key) => Row::Key(AddedKey { platform, key: key.clone(), created_at: at }),
+        Write::AcceptShares(from) => Row::SharesAccepted(ShareConsent { platform, from: *from }),
+        Write::RefuseShares(from) => Row::SharesRefused(ShareConsent { platform, from: *from }),
         Write::RevokeKey(hash) => Row::KeyRevoked(RevokedKey { platform, hash: *hash, revoked_at: at }),
     })
 }
@@ -149,6 +154,8 @@ impl Host for Platforms {
                 let events = hashes.into_iter().map(|hash| event(Fact::KeyRevoked { hash })).collect();
                 (events, Beside::default())
             }
+            Told::AcceptShares(from) => (vec![event(Fact::SharesAccepted { from })], Beside::default()),
+            Told::RefuseShares(from) => (vec![event(Fact::SharesRefused { from })], Beside::default()),
             Told::Due => return Hearing::Nothing { over: None },
         };
         Hearing::Turn { events, beside }

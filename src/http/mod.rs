@@ -38,8 +38,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::{Config, ConfigError};
 use crate::domain::pay_link::PayLinks;
+use crate::domain::request::Asked;
 use crate::domain::routing::Outlook;
-use crate::domain::view::{Beside, Metadata};
+use crate::domain::view::Beside;
 use crate::engine::accounts::Accounts;
 use crate::engine::advice::Advice;
 use crate::engine::inbox::Inbox;
@@ -111,8 +112,9 @@ impl App {
         })
     }
 
-    fn beside<'a>(&'a self, merchant_order_id: &'a str, metadata: &'a Metadata, outlook: &'a Outlook) -> Beside<'a> {
-        Beside { merchant_order_id, metadata, links: &self.links, outlook }
+    fn beside<'a>(&'a self, merchant_order_id: &'a str, asked: &'a Asked, outlook: &'a Outlook) -> Beside<'a> {
+        let Asked { metadata, splits, .. } = asked;
+        Beside { merchant_order_id, metadata, splits, links: &self.links, outlook }
     }
 }
 

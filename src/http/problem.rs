@@ -96,6 +96,8 @@ codes! {
     CursorInvalid = 422, "cursor_invalid", "The cursor is not valid";
     IdempotencyKeyInvalid = 422, "idempotency_key_invalid", "The Idempotency-Key is not valid";
     IdempotencyKeyReused = 422, "idempotency_key_reused", "The Idempotency-Key was used for another request";
+    SplitInvalid = 422, "split_invalid", "A share is not valid";
+    SplitsExceedAmount = 422, "splits_exceed_amount", "The shares are more than the amount";
     RateLimited = 429, "rate_limited", "Too many requests";
     Internal = 500, "internal", "Something went wrong on our side";
     Overloaded = 503, "overloaded", "Too much to do at the moment";

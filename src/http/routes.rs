@@ -48,6 +48,7 @@ pub const TABLE: &[Entry] = &[
     get ("/v1/orders/{id}/events",             || web::get().to(lists::events)),
     get ("/v1/channels",                       || web::get().to(channels::channels)),
     get ("/v1/quote",                          || web::get().to(channels::quote)),
+    post("/v1/operator/orders/{id}/refunds/resolve", || web::post().to(operator::resolve_refund)),
     post("/v1/operator/orders/{id}/resolve",   || web::post().to(operator::resolve)),
     get ("/v1/operator/quarantine",            || web::get().to(operator::quarantine)),
     get ("/v1/operator/unreadable",            || web::get().to(operator::unreadable)),

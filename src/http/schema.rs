@@ -40,6 +40,23 @@ pub struct NewOrder {
     pub attempts_max: Option<u8>,
     /// At most 20 pairs, keys of 1 to 40 characters, 4 KiB in all.
     pub metadata: Option<BTreeMap<String, String>>,
+    /// Shares for other platforms, which agreed to get them; together at most the amount. The rest is the seller's.
+    #[schema(max_items = 20)]
+    pub splits: Option<Vec<NewSplit>>,
+}
+
+/// A fixed amount or a rate of the order's amount.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSplit {
+    /// The other platform's name.
+    #[schema(min_length = 1, max_length = 64, pattern = "^[0-9a-z-]+$", example = "platform-b")]
+    pub to: String,
+    #[schema(example = "5.00")]
+    pub amount: Option<String>,
+    /// More than 0 and less than 1, at most 6 decimals.
+    #[schema(pattern = r"^0\.[0-9]{1,6}$", example = "0.10")]
+    pub rate: Option<String>,
 }
 
 /// Who pays; kept apart from the order.
@@ -144,6 +161,7 @@ pub struct Order {
     pub amount_refunded: String,
     /// What may still be refunded.
     pub amount_refundable: String,
+    pub splits: Vec<Split>,
     pub metadata: BTreeMap<String, String>,
     #[schema(format = DateTime)]
     pub created_at: String,
@@ -153,6 +171,17 @@ pub struct Order {
     pub finished_at: Option<String>,
     /// In webhooks only: the place of this one among the order's.
     pub sequence: Option<u32>,
+}
+
+/// A share of an order.
+#[derive(ToSchema)]
+pub struct Split {
+    pub to: String,
+    /// Null until the order is paid.
+    #[schema(required)]
+    pub amount: Option<String>,
+    #[schema(required)]
+    pub rate: Option<String>,
 }
 
 /// A channel in its place.
@@ -495,6 +524,29 @@ pub struct BalanceTransactions {
     pub data: Vec<BalanceTransaction>,
     #[schema(required)]
     pub next_cursor: Option<String>,
+}
+
+/// How an operator ended a refund.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefundResolution {
+    /// The refund's id, or its number at the channel: a refund of suspense money has no id.
+    pub refund: String,
+    pub resolution: RefundEnd,
+    /// Who did it, by an id of the staff.
+    #[schema(min_length = 1, max_length = 64)]
+    pub operator: String,
+    /// What shows it; kept in the journal, so nothing personal.
+    #[schema(min_length = 1, max_length = 500)]
+    pub evidence: String,
+}
+
+/// `failed`: the payer has nothing of it, and nothing will be paid. `paid_otherwise`: the payer has got it by other means.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundEnd {
+    Failed,
+    PaidOtherwise,
 }
 
 /// What an operator found out about an attempt.

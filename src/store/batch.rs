@@ -8,9 +8,10 @@ use sqlx::types::Uuid;
 use super::companions::{Companions, Known, Purse, Stamped};
 use super::line::Visitor;
 use super::tables::{
-    AccountLine, AnswerLine, AttemptLine, BalanceLine, CaptureLine, GoneLine, HeadLine, InboxDoneLine, InboxLine,
-    JournalLine, KeyLine, KeyRevokedLine, LineLine, MessageLine, MovedLine, OrderLine, OutboxLine, PaidByLine,
-    PayerLine, PlatformLine, PutOffLine, RefundLine, RefundMovedLine, TakenLine, UndeliveredLine, stream_key,
+    AccountLine, AnswerLine, AttemptLine, BalanceLine, CaptureLine, ConsentGoneLine, ConsentLine, GoneLine, HeadLine,
+    InboxDoneLine, InboxLine, JournalLine, KeyLine, KeyRevokedLine, LineLine, MessageLine, MovedLine, OrderLine,
+    OutboxLine, PaidByLine, PayerLine, PlatformLine, PutOffLine, RefundLine, RefundMovedLine, TakenLine,
+    UndeliveredLine, stream_key,
 };
 use super::unit::{Group, NextActionChange, Row, StepUnit, UniqueName, Unit};
 use super::{DeadLetterChange, Delivery, StoreError};
@@ -58,6 +59,8 @@ pub struct Batch {
     platforms: Vec<PlatformLine>,
     keys: Vec<KeyLine>,
     pub keys_revoked: Vec<KeyRevokedLine>,
+    consents: Vec<ConsentLine>,
+    consents_gone: Vec<ConsentGoneLine>,
     gone: Vec<GoneLine>,
     undelivered: Vec<UndeliveredLine>,
 }
@@ -122,7 +125,9 @@ impl Batch {
         visitor.visit(&self.paid_by)?;
         // A key's platform comes before it.
         visitor.visit(&self.platforms)?;
-        visitor.visit(&self.keys)
+        visitor.visit(&self.keys)?;
+        visitor.visit(&self.consents)?;
+        visitor.visit(&self.consents_gone)
     }
 
     /// The heads of new streams.
@@ -150,7 +155,9 @@ impl Batch {
             | Row::PaidBy(_)
             | Row::Platform(_)
             | Row::Key(_)
-            | Row::KeyRevoked(_) => false,
+            | Row::KeyRevoked(_)
+            | Row::SharesAccepted(_)
+            | Row::SharesRefused(_) => false,
         });
         match (&unit.name, unit.expected_version) {
             (Some(name), 0) if is_named => self.names.push(Name::of(place, unit.stream, name)),
@@ -282,6 +289,13 @@ impl Batch {
                 platform_id: i64::from(added.platform.0),
                 hint: added.key.hint.clone(),
                 created_at: added.created_at.0,
+            }),
+            Row::SharesAccepted(consent) => self
+                .consents
+                .push(ConsentLine { platform_id: i64::from(consent.platform.0), from_id: i64::from(consent.from.0) }),
+            Row::SharesRefused(consent) => self.consents_gone.push(ConsentGoneLine {
+                platform_id: i64::from(consent.platform.0),
+                from_id: i64::from(consent.from.0),
             }),
             Row::KeyRevoked(revoked) => self.keys_revoked.push(KeyRevokedLine {
                 hash: revoked.hash.0,
@@ -422,6 +436,8 @@ impl Batch {
         self.platforms.sort_by(|a, b| a.name.cmp(&b.name));
         self.keys.sort_by_key(|row| row.hash);
         self.keys_revoked.sort_by_key(|row| row.hash);
+        self.consents.sort_by_key(|row| (row.platform_id, row.from_id));
+        self.consents_gone.sort_by_key(|row| (row.platform_id, row.from_id));
         // The last answer given under a key is the one that stands.
         self.answers.reverse();
         self.answers.sort_by(|a, b| (a.platform_id, &a.key).cmp(&(b.platform_id, &b.key)));

@@ -48,7 +48,7 @@ use companions::Purse;
 pub use journal::JournalRow;
 pub use orders::RefundName;
 pub use refunds::{RefundFilter, RefundPlace, StoredRefund};
-pub use transactions::{LineKey, StoredTransaction, TransactionFilter, TransactionPlace};
+pub use transactions::{LedgerLine, LineKey, StoredTransaction, TransactionFilter, TransactionPlace};
 pub use unit::*;
 
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -58,7 +58,8 @@ pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Sen
 pub enum StoreError {
     /// Another version or another owner was first: discard what was decided and look again.
     Conflict(String),
-    /// A capture's reference is on record at its account, by another order: nothing was written.
+    /// What is given once is on record by another order: a capture's reference at its account, or what a platform calls
+    /// a refund. Nothing was written.
     ReferenceTaken(String),
     /// Nothing of it happened; later it may.
     Unavailable(String),
@@ -696,6 +697,10 @@ pub trait Store: Send + Sync + 'static {
     fn key_owner<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<PlatformId>>;
     fn platforms(&self) -> Reply<'_, Vec<Seen<PlatformId, StoredPlatform>>>;
     fn platform(&self, id: PlatformId) -> Reply<'_, Option<StoredPlatform>>;
+    /// The platform of this name, if it gets shares from that one.
+    fn share_receiver<'a>(&'a self, name: &'a str, from: PlatformId) -> Reply<'a, Option<PlatformId>>;
+    /// From whom platforms get shares: who gets them and from whom.
+    fn share_consents(&self) -> Reply<'_, Vec<(PlatformId, PlatformId)>>;
     /// All there ever were, by their age.
     fn keys(&self, platform: PlatformId) -> Reply<'_, Vec<KeyRow>>;
     /// The value kept under a name, if there is one.
@@ -711,6 +716,10 @@ pub trait Store: Send + Sync + 'static {
     fn refusals(&self) -> u64;
     /// Of each account, over all lanes.
     fn balances(&self) -> Reply<'_, Vec<Balance>>;
+    /// Of each account, over all lanes, by the lines that were booked at that instant or before.
+    fn balances_at(&self, at: Instant) -> Reply<'_, Vec<Balance>>;
+    /// The lines of an account that were booked at that instant or before, the newest first.
+    fn ledger_lines<'a>(&'a self, account: &'a LedgerAccount, at: Instant, limit: u32) -> Reply<'a, Vec<LedgerLine>>;
     /// Of one account, in all lanes, as their last groups left them.
     fn balances_of<'a>(&'a self, account: &'a LedgerAccount) -> Reply<'a, Vec<LaneBalance>>;
     /// What changed a platform's balance.

@@ -23,12 +23,12 @@ use super::refunds::{RefundColumns, RefundKeyColumns};
 use super::rows::*;
 use super::statements::*;
 use super::tables::{key, stream_key};
-use super::transactions::{LineKeyColumns, TransactionColumns};
+use super::transactions::{LedgerLineColumns, LineKeyColumns, TransactionColumns};
 use super::{
     Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
-    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, MIGRATED, MODE, MessageKey, OrderFilter, OutboxItem,
-    OutboxPlace, Owner, Places, RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen, Store, StoreError,
-    StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, StoredPlatform, StoredRefund,
+    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, LedgerLine, MIGRATED, MODE, MessageKey, OrderFilter,
+    OutboxItem, OutboxPlace, Owner, Places, RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen, Store,
+    StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, StoredPlatform, StoredRefund,
     StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
 };
 use crate::domain::id::{Incarnation, OrderId, PlatformId, RefundId};
@@ -204,8 +204,8 @@ impl Server {
     }
 }
 
-/// The key that no reference of an account is booked twice by.
-const REFERENCES: &str = "captures_pkey";
+/// The keys by which no reference of an account is booked twice, and no two refunds of a platform have one name.
+const GIVEN_ONCE: [&str; 2] = ["captures_pkey", "refunds_by_merchant_id"];
 /// The keys that two may race for; every other constraint is one that a row never meets.
 const RACES: [&str; 7] = [
     "heads_pkey",
@@ -308,7 +308,7 @@ fn judge(fault: &dyn DatabaseError, doing: Doing) -> StoreError {
     if code == FENCED {
         return StoreError::Fenced;
     }
-    if fault.is_unique_violation() && fault.constraint() == Some(REFERENCES) {
+    if fault.is_unique_violation() && fault.constraint().is_some_and(|key| GIVEN_ONCE.contains(&key)) {
         return StoreError::ReferenceTaken(text);
     }
     let race = fault.is_unique_violation() && fault.constraint().is_some_and(|key| RACES.contains(&key));

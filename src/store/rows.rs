@@ -447,6 +447,20 @@ impl Readable for PlatformKey {
 }
 
 #[derive(Debug, FromRow)]
+pub struct ConsentColumns {
+    platform_id: i64,
+    from_id: i64,
+}
+
+impl Readable for ConsentColumns {
+    type Value = (PlatformId, PlatformId);
+    fn read(self) -> Result<(PlatformId, PlatformId), StoreError> {
+        let platform = |number| narrow(number, "platform number").map(PlatformId);
+        Ok((platform(self.platform_id)?, platform(self.from_id)?))
+    }
+}
+
+#[derive(Debug, FromRow)]
 pub struct KeyColumns {
     platform_id: i64,
     hash: Vec<u8>,

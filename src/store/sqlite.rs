@@ -28,12 +28,12 @@ use super::refunds::{RefundColumns, RefundKeyColumns};
 use super::rows::*;
 use super::statements::*;
 use super::tables::{key, stream_key};
-use super::transactions::{LineKeyColumns, TransactionColumns};
+use super::transactions::{LedgerLineColumns, LineKeyColumns, TransactionColumns};
 use super::{
     Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
-    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, MIGRATED, MODE, MessageKey, OrderFilter, OutboxItem,
-    OutboxPlace, Owner, Places, RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen, Store, StoreError,
-    StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, StoredPlatform, StoredRefund,
+    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, LedgerLine, MIGRATED, MODE, MessageKey, OrderFilter,
+    OutboxItem, OutboxPlace, Owner, Places, RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen, Store,
+    StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, StoredPlatform, StoredRefund,
     StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
 };
 use crate::domain::id::{Incarnation, OrderId, PlatformId, RefundId};

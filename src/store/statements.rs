@@ -97,6 +97,9 @@ pub const PLATFORMS: &str = "SELECT id AS platform_id, name, fee_bearer, webhook
      FROM platforms ORDER BY id";
 pub const PLATFORM: &str = "SELECT id AS platform_id, name, fee_bearer, webhook_secret, webhook_url \
      FROM platforms WHERE id = $1";
+pub const SHARE_RECEIVER: &str = "SELECT f.id AS platform_id FROM platforms f \
+     JOIN share_consents c ON c.platform_id = f.id AND c.from_id = $2 WHERE f.name = $1";
+pub const SHARE_CONSENTS: &str = "SELECT platform_id, from_id FROM share_consents ORDER BY platform_id, from_id";
 pub const LAST_PLATFORM: &str = "SELECT id AS platform_id FROM platforms ORDER BY id DESC LIMIT 1";
 pub const KEY_OWNER: &str = "SELECT platform_id FROM keys WHERE hash = $1";
 pub const KEYS: &str = "SELECT platform_id, hash, hint, created_at, revoked_at FROM keys WHERE platform_id = $1 \
@@ -132,6 +135,11 @@ pub const BALANCES_OF_ACCOUNT: &str = balances_where!(" WHERE a.lane IN (SELECT 
 pub const SUMS_OF_LINES: &str = "SELECT lane, kind, account, currency, cycle, COALESCE(transaction_kind, '') AS transaction_kind, \
      COALESCE(counterparty, 0) AS counterparty, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor \
      FROM lines GROUP BY lane, kind, account, currency, cycle, transaction_kind, counterparty";
+pub const BALANCES_AT: &str = "SELECT account, currency, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor FROM lines \
+     WHERE at <= $1 GROUP BY account, currency ORDER BY account, currency";
+pub const LEDGER_LINES: &str = "SELECT kind, id, version, entry_kind, transaction_kind, counterparty, currency, amount_minor, \
+     at, effective_at, bill_day FROM lines WHERE account = $1 AND at <= $2 \
+     ORDER BY at DESC, kind DESC, id DESC, version DESC, entry DESC, line DESC LIMIT $3";
 pub const PLACES: &str = "SELECT lane, COUNT(*) AS count, MIN(place) AS first, MAX(place) AS last FROM journal \
      GROUP BY lane ORDER BY lane";
 pub const OUTBOX_SIZE: &str = "SELECT COUNT(*) FROM outbox";
@@ -449,6 +457,20 @@ macro_rules! statements {
             })
         }
 
+        fn balances_at(&self, at: Instant) -> Reply<'_, Vec<Balance>> {
+            self.all(query_as::<_, Balance>(BALANCES_AT).bind(at.0))
+        }
+
+        fn ledger_lines<'a>(
+            &'a self,
+            account: &'a LedgerAccount,
+            at: Instant,
+            limit: u32,
+        ) -> Reply<'a, Vec<LedgerLine>> {
+            let ask = query_as::<_, LedgerLineColumns>(LEDGER_LINES).bind(account.to_string()).bind(at.0);
+            self.all(ask.bind(i64::from(limit)))
+        }
+
         fn balances_of<'a>(&'a self, account: &'a LedgerAccount) -> Reply<'a, Vec<LaneBalance>> {
             self.all(query_as::<_, LaneBalance>(BALANCES_OF_ACCOUNT).bind(account.to_string()))
         }
@@ -629,6 +651,15 @@ macro_rules! statements {
 
         fn last_platform(&self) -> Reply<'_, Option<PlatformId>> {
             self.maybe(query_as::<_, PlatformKey>(LAST_PLATFORM))
+        }
+
+        fn share_receiver<'a>(&'a self, name: &'a str, from: PlatformId) -> Reply<'a, Option<PlatformId>> {
+            let ask = query_as::<_, PlatformKey>(SHARE_RECEIVER).bind(name.to_owned());
+            self.maybe(ask.bind(i64::from(from.0)))
+        }
+
+        fn share_consents(&self) -> Reply<'_, Vec<(PlatformId, PlatformId)>> {
+            self.all(query_as::<_, ConsentColumns>(SHARE_CONSENTS))
         }
 
         fn key_owner<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<PlatformId>> {

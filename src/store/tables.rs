@@ -263,6 +263,14 @@ lines! {
         hint: Box<str>,
         created_at: i64,
     }
+    struct ConsentLine in "share_consents", Verb::Insert("") => {
+        platform_id: i64,
+        from_id: i64,
+    }
+    struct ConsentGoneLine in "share_consents", Verb::Delete => {
+        platform_id: i64,
+        from_id: i64,
+    }
     struct KeyRevokedLine in "keys", Verb::Update { keys: 2 } => {
         hash: [u8; 32],
         platform_id: i64,

@@ -118,3 +118,53 @@ impl Readable for TransactionColumns {
         })
     }
 }
+
+/// A line of the ledger, as an account's lines are looked through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerLine {
+    pub stream: StreamId,
+    pub version: u32,
+    pub entry_kind: String,
+    pub transaction_kind: Option<String>,
+    pub counterparty: Option<PlatformId>,
+    pub currency: String,
+    pub amount_minor: i64,
+    pub at: Instant,
+    pub effective_at: Instant,
+    /// As 20261130.
+    pub bill_day: i64,
+}
+
+#[derive(Debug, FromRow)]
+pub struct LedgerLineColumns {
+    kind: i64,
+    id: Uuid,
+    version: i64,
+    entry_kind: String,
+    transaction_kind: Option<String>,
+    counterparty: Option<i64>,
+    currency: String,
+    amount_minor: i64,
+    at: i64,
+    effective_at: i64,
+    bill_day: i64,
+}
+
+impl Readable for LedgerLineColumns {
+    type Value = LedgerLine;
+    fn read(self) -> Result<LedgerLine, StoreError> {
+        let counterparty = self.counterparty.map(|number| narrow(number, "platform number")).transpose()?;
+        Ok(LedgerLine {
+            stream: stream(self.kind, self.id)?,
+            version: narrow(self.version, "version")?,
+            entry_kind: self.entry_kind,
+            transaction_kind: self.transaction_kind,
+            counterparty: counterparty.map(PlatformId),
+            currency: self.currency,
+            amount_minor: self.amount_minor,
+            at: Instant(self.at),
+            effective_at: Instant(self.effective_at),
+            bill_day: self.bill_day,
+        })
+    }
+}

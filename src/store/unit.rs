@@ -194,6 +194,17 @@ pub enum Row {
     Platform(Box<StoredPlatform>),
     Key(AddedKey),
     KeyRevoked(RevokedKey),
+    /// The platform gets shares from another one, from now on.
+    SharesAccepted(ShareConsent),
+    /// And no more.
+    SharesRefused(ShareConsent),
+}
+
+/// That a platform gets shares from another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShareConsent {
+    pub platform: PlatformId,
+    pub from: PlatformId,
 }
 
 /// What never changes of an order.

@@ -15,7 +15,7 @@ use super::{Credentials, Unionpay, amount, bill as statement};
 use crate::channels::properties::{
     NOW, ask, is_sound_bill, is_sound_notice, never_believed, never_heard, number, read_all,
 };
-use crate::channels::{Adapter, Answer, Received};
+use crate::channels::{Adapter, Answer, Heard, Received};
 use crate::domain::channel::Method;
 use crate::domain::event::{Finding, RefundOutcome};
 
@@ -108,11 +108,14 @@ pub fn fields(data: &[u8]) {
         is_amount(&fields["txnAmt"], 20_060);
     }
     let form = message::write_form(&fields);
-    if let Ok(heard) = WORLD.unionpay.callback(&Received { headers: &[], body: &form }, NOW)
-        && let Some(notice) = is_sound_notice(&heard)
-    {
-        is_ours(&fields);
+    let Ok(heard) = WORLD.unionpay.callback(&Received { headers: &[], body: &form }, NOW) else { return };
+    is_ours(&fields);
+    if let Some(notice) = is_sound_notice(&heard) {
         is_amount(&fields["txnAmt"], notice.amount_minor);
+    }
+    if let Heard::Refund(notice) = &heard {
+        assert_eq!((fields["txnType"].as_str(), &fields["orderId"]), ("04", &notice.number));
+        assert_eq!(notice.word, None, "a notification is a reason to ask");
     }
 }
 

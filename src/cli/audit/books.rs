@@ -7,14 +7,14 @@ use futures_util::{StreamExt, stream};
 use super::platforms::examine_platforms;
 use super::replay::{Evidence, examine};
 use super::report::{BalanceLine, Report, SuspenseLine, Totals, money};
-use crate::domain::id::OrderId;
+use crate::domain::id::{OrderId, RefundOrdinal};
 use crate::domain::ledger::LedgerAccount;
 use crate::domain::order::{Attempt, Order, Purpose, State, SuspenseReason, Wish};
 use crate::domain::refund::Stage;
 use crate::domain::stream::{Kind, StreamId};
 use crate::domain::time::Instant;
 use crate::engine::inbox::read_kept;
-use crate::store::{ChannelTotal, Due, InboxReason, Places, Store, StoreError, last_key};
+use crate::store::{ChannelTotal, Due, InboxReason, Places, RefundFilter, Store, StoreError, StoredRefund, last_key};
 
 /// An order that moves between two reads is read again; no order moves this often in so short a time.
 const READS_MAX: usize = 20;
@@ -171,18 +171,37 @@ async fn read_evidence(store: &dyn Store, mut order: Order) -> Result<Read, Stor
     store.order(order.id).await?;
     for _ in 0..READS_MAX {
         let entries = store.entries(order.id.into()).await?;
+        let refunds = refunds(store, &order).await?;
         let journal = store.journal(order.id.into()).await?;
         let moved = journal.last().is_some_and(|row| row.version > order.version);
         match moved {
-            false => return Ok(Read::Whole(Box::new(Evidence { order, journal, entries }))),
+            false => return Ok(Read::Whole(Box::new(Evidence { order, journal, entries, refunds }))),
             true => match store.order(order.id).await? {
                 Some(now) if now.order.version > order.version => order = now.order,
                 // The journal is ahead of an order that does not move: the replay will say so.
-                Some(_) | None => return Ok(Read::Whole(Box::new(Evidence { order, journal, entries }))),
+                Some(_) | None => return Ok(Read::Whole(Box::new(Evidence { order, journal, entries, refunds }))),
             },
         }
     }
     Ok(Read::Moving(Box::new(order)))
+}
+
+/// The rows of refunds of an order that has any.
+async fn refunds(store: &dyn Store, order: &Order) -> Result<Vec<StoredRefund>, StoreError> {
+    if order.asked_refunds().next().is_none() {
+        return Ok(Vec::new());
+    }
+    let filter = RefundFilter {
+        platform: order.platform,
+        merchant_refund_id: None,
+        order: Some(order.id),
+        state: None,
+        created_after: None,
+        created_before: None,
+        before: None,
+        limit: u32::from(RefundOrdinal::COUNT),
+    };
+    store.refunds(&filter).await?.into_iter().map(|row| row.value).collect()
 }
 
 impl Tally {

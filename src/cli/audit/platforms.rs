@@ -53,6 +53,8 @@ async fn examine_platform(store: &dyn Store, stored: &StoredPlatform) -> Result<
         return Ok(vec![format!("platform {}: it has no journal", id.0)]);
     };
     let keys = store.keys(id).await?;
+    let consents = store.share_consents().await?.into_iter().filter(|(platform, _)| *platform == id);
+    let consents: BTreeSet<PlatformId> = consents.map(|(_, from)| from).collect();
     let mut journal = store.journal(id.into()).await?;
     let moved = store.head(id.into()).await?.is_some_and(|now| now.version != head.version);
     if moved {
@@ -60,7 +62,10 @@ async fn examine_platform(store: &dyn Store, stored: &StoredPlatform) -> Result<
     }
     journal.retain(|row| row.version <= head.version);
     let platform = platform::read(id, &head.snapshot)?;
-    let faults = compare(&platform, &journal, stored, &keys);
+    let mut faults = compare(&platform, &journal, stored, &keys);
+    if platform.accepts.iter().copied().collect::<BTreeSet<_>>() != consents {
+        faults.push("it gets shares from other platforms than its rows say".to_owned());
+    }
     Ok(faults.into_iter().map(|fault| format!("platform {}: {fault}", id.0)).collect())
 }
 
@@ -113,6 +118,8 @@ fn replay(id: PlatformId, journal: &[JournalRow]) -> Result<Replayed, String> {
                 Fact::KeyAdded(key) => {
                     keys.insert(key.hash, (key.hint.into(), platform.last_at, None));
                 }
+                // The platform itself keeps them.
+                Fact::SharesAccepted { .. } | Fact::SharesRefused { .. } => {}
                 Fact::KeyRevoked { hash } => {
                     keys.entry(hash).and_modify(|key| key.2 = Some(platform.last_at));
                 }

@@ -9,18 +9,20 @@ use crate::domain::order::{Order, Purpose, State};
 use crate::domain::refund::{Cause, PaidFrom, Stage};
 use crate::domain::step::{create, decide};
 use crate::domain::time::Instant;
-use crate::store::{JournalRow, StoredEntry, StoredLine};
+use crate::store::{JournalRow, RefundName, RefundRow, StoredEntry, StoredLine, StoredRefund};
 
 /// What the store holds of one order, all of the same version.
 pub struct Evidence {
     pub order: Order,
     pub journal: Vec<JournalRow>,
     pub entries: Vec<StoredEntry>,
+    /// Rows of refunds that its platform asked for.
+    pub refunds: Vec<StoredRefund>,
 }
 
 /// All that is wrong with an order.
 pub fn examine(evidence: &Evidence, now: Instant) -> Vec<String> {
-    let Evidence { order, journal, entries } = evidence;
+    let Evidence { order, journal, entries, refunds } = evidence;
     let mut faults = Vec::new();
     // A journal that somebody changed may break what the order machine asserts; an audit must survive that.
     let replayed = catch_unwind(AssertUnwindSafe(|| replay(journal)));
@@ -44,6 +46,7 @@ pub fn examine(evidence: &Evidence, now: Instant) -> Vec<String> {
         faults.push(format!("its captures make the balances {expected:?}, its entries {booked:?}"));
     }
     faults.extend(payments(order));
+    faults.extend(refund_rows(order, refunds));
     if !order.state.is_final() && order.next_due_at(now).is_none() {
         faults.push(format!("it is {} and nothing is due", order.state.name()));
     }
@@ -192,6 +195,29 @@ fn expected(order: &Order) -> Balances {
     }
     balances.retain(|_, amount| *amount != 0);
     balances
+}
+
+/// The rows of refunds against the order that says how far they have got.
+fn refund_rows(order: &Order, rows: &[StoredRefund]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (refund, asked) in order.asked_refunds() {
+        let Some(row) = rows.iter().map(|stored| &stored.row).find(|row| row.ordinal == asked.ordinal) else {
+            faults.push(format!("refund {}: its row is gone", u8::from(asked.ordinal)));
+            continue;
+        };
+        let name = RefundName {
+            merchant_refund_id: row.merchant_refund_id.clone(),
+            reason: row.reason.clone(),
+            refundable_minor: row.refundable_minor,
+        };
+        if RefundRow::of(order, refund, name, row.created_at).as_ref() != Some(row) {
+            faults.push(format!("refund {}: its row says otherwise than the order", u8::from(asked.ordinal)));
+        }
+    }
+    if rows.len() > order.asked_refunds().count() {
+        faults.push("there are rows of refunds that it has not".to_owned());
+    }
+    faults
 }
 
 /// What an order was paid, against its state.

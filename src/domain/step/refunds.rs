@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::{Asking, Draft};
-use crate::domain::channel::{Absence, Proof};
+use crate::domain::channel::{Absence, BilledBy, Proof};
 use crate::domain::dated::{Dated, Plausible};
 use crate::domain::event::{
     Effect, Hold, RefundOutcome, RefundResolution, RefundWord, Refusal, Rejection, RowChange, WebhookKind, Write,
@@ -293,8 +293,15 @@ impl Draft {
         round: Round,
         (reference, dated): (Option<&str>, Dated),
     ) -> Result<(), Refusal> {
-        let at = self.at;
+        let (at, book) = (self.at, self.order.rulebook());
+        let channel = self.order.attempt_of(self.refund(index)?).ok_or(Refusal::AttemptUnknown)?.channel();
         let refund = self.refund_mut(index)?;
+        let dated = match book.channel(channel).refunding.billed_by {
+            BilledBy::Payment => dated,
+            BilledBy::Acceptance => {
+                Dated { bill_day: dated.bill_day.or(Some(channel.day_of(refund.dated_at))), ..dated }
+            }
+        };
         refund.round = round;
         refund.stage = Stage::Succeeded { at, looks: 0, paid_from: PaidFrom::Channel };
         refund.attention = None;

@@ -15,7 +15,7 @@ use crate::domain::order::{Attempt, AttemptState, Order};
 use crate::domain::step::create;
 use crate::domain::validation::validate;
 use crate::domain::view::RefundView;
-use crate::engine::ask::{AskError, Command, NewOrder, Patience, Placed, RefundWanted, Resolution};
+use crate::engine::ask::{AskError, Command, NewOrder, Patience, Placed, RefundResolved, RefundWanted, Resolution};
 use crate::engine::cell::Cell;
 use crate::engine::directory::Directory;
 use crate::engine::letter::Letter;
@@ -162,6 +162,16 @@ impl Desk {
     pub async fn resolve(&self, id: OrderId, resolution: Resolution) -> Result<Order, AskError> {
         let Resolution { ordinal, finding, operator, evidence } = resolution;
         let fact = Fact::OperatorResolved { ordinal, finding, operator, evidence };
+        self.directory.tell(id.as_u128(), What::Fact(fact, None).into()).await
+    }
+
+    /// Takes a person's word for what became of a refund.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn resolve_refund(&self, id: OrderId, resolved: RefundResolved) -> Result<Order, AskError> {
+        let RefundResolved { refund, resolution, operator, evidence } = resolved;
+        let fact = Fact::RefundResolved { refund, resolution, operator, evidence };
         self.directory.tell(id.as_u128(), What::Fact(fact, None).into()).await
     }
 

@@ -205,6 +205,7 @@ async fn render(
                 let beside = view::Beside {
                     merchant_order_id: &addressee.merchant_order_id,
                     metadata: &*addressee.metadata,
+                    splits: &addressee.splits,
                     links: &orders.links,
                     outlook: &outlook,
                 };

@@ -178,9 +178,8 @@ impl Order {
                 Some(retry::next_tick(self.rulebook().queries(channel), since, now))
             }
             Stage::Waiting { due_at } | Stage::Owed { due_at, .. } | Stage::Doubtful { due_at, .. } => Some(due_at),
-            Stage::Succeeded { at, looks, paid_from: PaidFrom::Channel } => {
-                let channel = self.attempt_of(refund)?.channel();
-                let due_at = at.plus_ms(self.rulebook().refund_look_ms(channel, looks)?);
+            Stage::Succeeded { paid_from: PaidFrom::Channel, .. } => {
+                let (channel, due_at) = (self.attempt_of(refund)?.channel(), self.look_since(refund)?);
                 // A look that brought no answer is repeated at the pace of queries.
                 Some(if due_at > now {
                     due_at
@@ -189,6 +188,23 @@ impl Order {
                 })
             }
             Stage::Succeeded { paid_from: PaidFrom::Bank, .. } | Stage::Failed { .. } | Stage::Returned { .. } => None,
+        }
+    }
+
+    /// Since when a refund that was paid is to be looked at once more.
+    pub(in crate::domain) fn look_since(&self, refund: &Refund) -> Option<Instant> {
+        match refund.stage {
+            Stage::Succeeded { at, looks, paid_from: PaidFrom::Channel } => {
+                let channel = self.attempt_of(refund)?.channel();
+                Some(at.plus_ms(self.rulebook().refund_look_ms(channel, looks)?))
+            }
+            Stage::Unconfirmed { .. }
+            | Stage::Waiting { .. }
+            | Stage::Owed { .. }
+            | Stage::Doubtful { .. }
+            | Stage::Succeeded { paid_from: PaidFrom::Bank, .. }
+            | Stage::Failed { .. }
+            | Stage::Returned { .. } => None,
         }
     }
 

@@ -22,6 +22,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::domain::breaker::Limits;
 use crate::domain::channel::Channel;
 use crate::domain::id::Account;
+use crate::domain::ledger::LedgerAccount;
 use crate::engine::Engine;
 use crate::engine::accounts::Assignments;
 use crate::engine::clock;
@@ -165,6 +166,29 @@ pub async fn assignments(config: &Config, store: &dyn Store) -> Result<Assignmen
         }
     }
     Ok(assignments)
+}
+
+/// Every account by which money is still owed back to payers must be served.
+///
+/// # Errors
+/// The store is away, or such an account is not served.
+pub async fn check_owing(store: &dyn Store, adapters: &Adapters) -> Result<(), Failure> {
+    let mut lacking = Vec::new();
+    for balance in store.balances().await?.into_iter().filter(|balance| balance.amount_minor != 0) {
+        let Some(LedgerAccount::RefundPending(account) | LedgerAccount::Suspense(account)) =
+            LedgerAccount::parse(&balance.account)
+        else {
+            continue;
+        };
+        if !adapters.iter().any(|adapter| *adapter.account() == account) {
+            let key = format!("channels.{}.accounts.{}", account.channel(), account.name());
+            lacking.push(format!(
+                "`{key}` is not configured, but refunds are owed by it ({} in {}): give it back until they are done",
+                balance.account, balance.currency
+            ));
+        }
+    }
+    if lacking.is_empty() { Ok(()) } else { Err(lacking.join("\n").into()) }
 }
 
 /// Serves an account from now on, within the limits that the server was started with.

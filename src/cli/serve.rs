@@ -108,6 +108,7 @@ async fn serve(
     signals: Signals<impl Future<Output = ()>>,
 ) -> Result<ExitCode, Failure> {
     let Taken { store, lanes, marker, keys, adapters } = taken;
+    accounts::check_owing(store.as_ref(), &adapters).await?;
     let gateway = sandbox::start_gateway(config, overlays).await?;
     actix::spawn(clock::watch(store.clone()));
     let engine = start_engine(config, store.clone(), lanes.clone(), &keys)?;

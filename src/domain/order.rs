@@ -430,7 +430,7 @@ impl Order {
     /// Whether its actor may go: it is quiet, and no look is due whose answer must find it there.
     pub fn may_leave(&self, now: Instant) -> bool {
         let rests = |attempt: &Attempt| self.watch_since(attempt).is_none_or(|since| since > now);
-        let due = |refund: &Refund| self.refund_due_at(refund, now).is_some_and(|due_at| due_at <= now);
+        let due = |refund: &Refund| self.look_since(refund).is_some_and(|since| since <= now);
         self.is_quiet() && self.attempts.iter().all(rests) && !self.refunds.iter().any(due) && !self.lies_ahead(now)
     }
 

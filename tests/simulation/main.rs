@@ -53,6 +53,8 @@ mod agenda;
 #[path = "../support/asked.rs"]
 mod asked;
 mod auditor;
+#[path = "../domain/balances.rs"]
+mod balances;
 mod book;
 mod crew;
 mod dice;

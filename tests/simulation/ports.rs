@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tongbao::channels::Ask;
 use tongbao::domain::breaker::{Breaker, Limits};
 use tongbao::domain::channel::{Channel, Method};
-use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId};
+use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId};
 use tongbao::domain::journal::Salt;
 use tongbao::domain::note::Note;
 use tongbao::domain::order::Order;
@@ -33,7 +33,8 @@ use tongbao::engine::ports::{
 use tongbao::engine::supervisor::Call;
 use tongbao::engine::webhooks::Letter;
 use tongbao::store::{
-    Due, MessageKey, Reply, Seen, StoreError, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, Unit,
+    Due, MessageKey, Reply, Seen, StoreError, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, StoredRefund,
+    Unit,
 };
 
 use crate::auditor;
@@ -163,6 +164,14 @@ impl OrderReads for Port {
             }
             Ok(stored)
         })
+    }
+
+    fn refund(&self, id: RefundId) -> Reply<'_, Option<StoredRefund>> {
+        Box::pin(self.0.read(move || Ok(self.0.scene.store().refund(id).cloned())))
+    }
+
+    fn platform_name(&self, id: PlatformId) -> Reply<'_, Box<str>> {
+        Box::pin(self.0.read(move || Ok(format!("platform-{}", id.0).into())))
     }
 }
 

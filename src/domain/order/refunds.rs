@@ -111,6 +111,17 @@ impl Order {
         self.left().map_or(0, |left| left.refundable_minor(policy))
     }
 
+    /// By how much a refund of this amount would lower the seller's balance: its part, less the fee that it gets back.
+    /// None where so much is not left.
+    pub fn seller_gives(&self, amount_minor: i64, policy: FeePolicy) -> Option<i64> {
+        let (parts, fee_minor) = self.left()?.give(amount_minor, policy)?;
+        let fee_minor = match self.fee_bearer {
+            FeeBearer::Payer => 0,
+            FeeBearer::Platform => fee_minor,
+        };
+        parts.first()?.checked_sub(fee_minor)
+    }
+
     /// Those who were given a share, with the parts that stand behind the seller's.
     pub(in crate::domain) fn others(&self, parts: &[i64]) -> Vec<(PlatformId, i64)> {
         self.splits.iter().map(|split| split.to).zip(parts.iter().skip(1).copied()).collect()
@@ -172,9 +183,8 @@ impl Order {
                 Some(retry::next_tick(self.rulebook().queries(channel), since, now))
             }
             Stage::Waiting { due_at } | Stage::Owed { due_at, .. } | Stage::Doubtful { due_at, .. } => Some(due_at),
-            Stage::Succeeded { at, looks, paid_from: PaidFrom::Channel } => {
-                let channel = self.attempt_of(refund)?.channel();
-                let due_at = at.plus_ms(self.rulebook().refund_look_ms(channel, looks)?);
+            Stage::Succeeded { paid_from: PaidFrom::Channel, .. } => {
+                let (channel, due_at) = (self.attempt_of(refund)?.channel(), self.look_since(refund)?);
                 // A look that brought no answer is repeated at the pace of queries.
                 Some(if due_at > now {
                     due_at
@@ -183,6 +193,23 @@ impl Order {
                 })
             }
             Stage::Succeeded { paid_from: PaidFrom::Bank, .. } | Stage::Failed { .. } | Stage::Returned { .. } => None,
+        }
+    }
+
+    /// Since when a refund that was paid is to be looked at once more.
+    pub(in crate::domain) fn look_since(&self, refund: &Refund) -> Option<Instant> {
+        match refund.stage {
+            Stage::Succeeded { at, looks, paid_from: PaidFrom::Channel } => {
+                let channel = self.attempt_of(refund)?.channel();
+                Some(at.plus_ms(self.rulebook().refund_look_ms(channel, looks)?))
+            }
+            Stage::Unconfirmed { .. }
+            | Stage::Waiting { .. }
+            | Stage::Owed { .. }
+            | Stage::Doubtful { .. }
+            | Stage::Succeeded { paid_from: PaidFrom::Bank, .. }
+            | Stage::Failed { .. }
+            | Stage::Returned { .. } => None,
         }
     }
 

@@ -117,6 +117,11 @@ impl Draft {
     ) -> Result<(), Refusal> {
         let refund = self.order.refunds.get(usize::from(index)).ok_or(Refusal::RefundUnknown)?;
         match asked.cmp(&refund.round) {
+            // It is over by another of its numbers, which is the one that is kept.
+            Ordering::Greater | Ordering::Less if !refund.stage.is_under_way() => {
+                self.contradicted_if_paid(index, outcome);
+                return Ok(());
+            }
             Ordering::Greater => return Err(Refusal::OutOfPlace),
             Ordering::Equal => {}
             // A call of a round that is over was still under way. That money went back is true of any number; whatever
@@ -453,25 +458,43 @@ impl Draft {
         Ok(())
     }
 
-    /// Refunds that waited for their pause, and whose turn has come.
+    /// Refunds that waited for their pause, and whose turn has come. Several of them may be overdue: they go one after
+    /// the other all the same.
     pub(super) fn begin_refunds(&mut self) {
         let now = self.now;
-        for (refund, index) in self.order.refunds.iter_mut().zip(0u16..) {
-            match refund.stage {
-                Stage::Waiting { due_at } if due_at <= now => {
-                    refund.dated_at = now;
-                    refund.stage = Stage::Owed { tries: 0, due_at: now };
-                    self.writes.push(Write::Refund { index, change: RowChange::Changed });
-                }
-                Stage::Unconfirmed { .. }
-                | Stage::Waiting { .. }
-                | Stage::Owed { .. }
-                | Stage::Doubtful { .. }
-                | Stage::Succeeded { .. }
-                | Stage::Failed { .. }
-                | Stage::Returned { .. } => {}
+        for (place, index) in (0..self.order.refunds.len()).zip(0u16..) {
+            let is_due = |refund: &Refund| matches!(refund.stage, Stage::Waiting { due_at } if due_at <= now);
+            if !self.order.refunds.get(place).is_some_and(is_due) {
+                continue;
             }
+            let turn_at = self.refund_turn(place);
+            let Some(refund) = self.order.refunds.get_mut(place) else { continue };
+            refund.dated_at = turn_at;
+            if turn_at > now {
+                refund.stage = Stage::Waiting { due_at: turn_at };
+                continue;
+            }
+            refund.stage = Stage::Owed { tries: 0, due_at: now };
+            self.writes.push(Write::Refund { index, change: RowChange::Changed });
         }
+    }
+
+    /// The first instant from now on that keeps the pause from all others of its capture that wait for nothing.
+    fn refund_turn(&self, place: usize) -> Instant {
+        let Some(refund) = self.order.refunds.get(place) else { return self.now };
+        let channel = self.order.attempt_of(refund).map(|attempt| attempt.channel());
+        let pause_ms = channel.map_or(0, |channel| self.order.rulebook().refund_pause_ms(channel));
+        let others = self
+            .order
+            .refunds
+            .iter()
+            .filter(|other| other.capture == refund.capture && !matches!(other.stage, Stage::Waiting { .. }));
+        let mut dated: Vec<Instant> = others.map(|other| other.dated_at).collect();
+        dated.sort_unstable();
+        dated.into_iter().fold(self.now, |turn_at, dated_at| {
+            let is_near = turn_at.since_ms(dated_at).abs() < pause_ms;
+            if is_near { dated_at.plus_ms(pause_ms) } else { turn_at }
+        })
     }
 
     pub(super) fn propose_refunds(&mut self, asking: Asking) {
@@ -487,9 +510,7 @@ impl Draft {
                 (Stage::Owed { .. }, Asking::Everything) | (Stage::Doubtful { .. }, _) if is_due => {
                     self.effects.push(Effect::QueryRefund { refund: index });
                 }
-                (Stage::Succeeded { at, looks, paid_from: PaidFrom::Channel }, _)
-                    if self.is_look_due(refund, (at, looks)) =>
-                {
+                (Stage::Succeeded { .. }, _) if self.order.look_since(refund).is_some_and(|since| since <= now) => {
                     self.effects.push(Effect::QueryRefund { refund: index });
                 }
                 (
@@ -503,12 +524,6 @@ impl Draft {
                 ) => {}
             }
         }
-    }
-
-    fn is_look_due(&self, refund: &Refund, (at, looks): (Instant, u8)) -> bool {
-        let channel = self.order.attempt_of(refund).map(|attempt| attempt.channel());
-        let look_ms = channel.and_then(|channel| self.order.rulebook().refund_look_ms(channel, looks));
-        look_ms.is_some_and(|look_ms| at.plus_ms(look_ms) <= self.now)
     }
 
     fn refund(&self, index: u16) -> Result<&Refund, Refusal> {

@@ -147,9 +147,9 @@ async fn follows(app: &App, way: &Way, script: &Script) -> (String, String, &'st
 
     app.receiver.kinds_become(refund_id, script.webhooks, DELIVERY).await;
     check_webhooks(app, &ended, &what);
-    assert_eq!(client.listed(&path_of(id)).await, [ended.clone()], "{what}");
+    assert_eq!(client.listed(&path_of(id)).await, std::slice::from_ref(&ended), "{what}");
     let by_name = format!("/v1/refunds?merchant_refund_id={}", text(&asked, "merchant_refund_id"));
-    assert_eq!(client.listed(&by_name).await, [ended.clone()], "{what}");
+    assert_eq!(client.listed(&by_name).await, std::slice::from_ref(&ended), "{what}");
     // What failed or came back is the payer's to have again, the whole payment at once.
     if script.end == "failed" || script.end == "returned" {
         given_back_whole(app, id, way, &what).await;

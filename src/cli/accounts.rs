@@ -148,6 +148,23 @@ pub fn tell_of_shrunk_spans(config: &Config) {
     }
 }
 
+/// Where card networks forbid that payers are asked for the fee, the operator must have been allowed to.
+pub fn tell_of_payers_fees(config: &Config) {
+    if config.sandbox {
+        return;
+    }
+    for channel in [Channel::Unionpay, Channel::Stripe] {
+        let asks = |settings: &config::Channel| settings.enabled && !settings.fee_rate.is_zero();
+        if config.channels.get(channel.name()).is_some_and(asks) {
+            tracing::warn!(
+                channel = channel.name(),
+                "payers bear the fee on platforms whose terms say so: card networks and law may forbid to ask them for \
+                 it, so the operator must be allowed to"
+            );
+        }
+    }
+}
+
 /// Which platforms have their money taken by other accounts than the default ones.
 ///
 /// # Errors

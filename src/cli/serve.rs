@@ -51,6 +51,7 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     let prometheus = telemetry::start_metrics()?;
     let adapters = accounts::adapters(&config)?;
     accounts::tell_of_shrunk_spans(&config);
+    accounts::tell_of_payers_fees(&config);
 
     let (store, owner) = take(&config).await?;
     clock::compare(store.as_ref(), owner.at).await;

@@ -264,7 +264,7 @@ impl Host for Orders {
             What::Refund(RefundWanted { merchant_refund_id, reason, amount_minor, fee_policy, seller_max_minor }) => {
                 let refundable_minor = order.refundable_minor(fee_policy);
                 let amount_minor = amount_minor.unwrap_or(refundable_minor);
-                if seller_max_minor.is_some_and(|most| order.seller_part(amount_minor, fee_policy) > Some(most)) {
+                if seller_max_minor.is_some_and(|most| order.seller_gives(amount_minor, fee_policy) > Some(most)) {
                     return Hearing::Refused(Refusal::BalanceInsufficient);
                 }
                 let refund = Some(RefundName { merchant_refund_id, reason, refundable_minor });

@@ -254,6 +254,7 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
                 Code::CurrencyUnknown,
                 Code::CurrencyUnsuitable,
                 Code::ChannelUnknown,
+                Code::MethodUnknown,
             ],
         ],
         "resolve_attempt" => vec![

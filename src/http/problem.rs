@@ -304,7 +304,10 @@ impl From<Refusal> for ApiError {
             Refusal::RefundWindowOver => {
                 ApiError::new(Code::RefundWindowOver, "The payment is older than what the channel refunds.")
             }
-            Refusal::RefundFinal => ApiError::new(Code::RefundFinal, "Nothing can be done to a refund that is over."),
+            Refusal::RefundFinal => ApiError::new(
+                Code::RefundFinal,
+                "Nothing can be done to a refund that is over, and suspense money is never given up.",
+            ),
             Refusal::RefundUnknown => ApiError::new(Code::CallbackRefused, "The order has no such refund."),
             Refusal::AttemptUnknown => ApiError::new(Code::CallbackRefused, "The order has no such attempt."),
             Refusal::AccountDiffers => ApiError::new(Code::CallbackRefused, "The attempt belongs to another account."),

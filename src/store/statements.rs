@@ -133,7 +133,8 @@ macro_rules! balances_where {
 
 pub const BALANCES: &str = balances_where!("");
 pub const BALANCES_OF_LANE: &str = balances_where!(" WHERE a.lane = $1");
-pub const BALANCES_OF_ACCOUNT: &str = balances_where!(" WHERE a.lane IN (SELECT lane FROM lanes) AND a.account = $1");
+pub const BALANCES_OF_PLATFORM: &str =
+    balances_where!(" WHERE a.lane IN (SELECT lane FROM lanes) AND a.account IN ($1, $2)");
 pub const SUMS_OF_LINES: &str = "SELECT lane, kind, account, currency, cycle, COALESCE(transaction_kind, '') AS transaction_kind, \
      COALESCE(counterparty, 0) AS counterparty, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor \
      FROM lines GROUP BY lane, kind, account, currency, cycle, transaction_kind, counterparty";
@@ -473,8 +474,9 @@ macro_rules! statements {
             self.all(ask.bind(i64::from(limit)))
         }
 
-        fn balances_of<'a>(&'a self, account: &'a LedgerAccount) -> Reply<'a, Vec<LaneBalance>> {
-            self.all(query_as::<_, LaneBalance>(BALANCES_OF_ACCOUNT).bind(account.to_string()))
+        fn balances_of_platform(&self, platform: PlatformId) -> Reply<'_, Vec<LaneBalance>> {
+            let [open, fees] = [LedgerAccount::Platform(platform), LedgerAccount::FeesDue(platform)];
+            self.all(query_as::<_, LaneBalance>(BALANCES_OF_PLATFORM).bind(open.to_string()).bind(fees.to_string()))
         }
 
         fn transactions<'a>(

@@ -19,7 +19,7 @@ use tongbao::domain::order::{AttemptFailure, FeeBearer, Order, State};
 use tongbao::domain::payer::Payer;
 use tongbao::domain::platform::{self, Key, KeyHash, Platform, Terms};
 use tongbao::domain::refund::{FeePolicy, RefundState};
-use tongbao::domain::request::{Asked, Trace};
+use tongbao::domain::request::{Asked, AskedSplit, Trace};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::splits::{Share, Split};
 use tongbao::domain::step;
@@ -341,6 +341,10 @@ fn asked() -> [Asked; 2] {
         metadata: Metadata::from([("cart".into(), "7".into()), ("\"quoted\"".into(), "\\".into())]),
         method: Some(Method::Native),
         return_url: Some("https://shop.example/back?a=1".into()),
+        splits: vec![
+            AskedSplit { amount: None, rate: Some(rate("0.1")), to: "platform-8".into() },
+            AskedSplit { amount: Some("5.00".into()), rate: None, to: "platform-9".into() },
+        ],
         trace: Some(Trace(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736)),
         webhook_url: Some("https://shop.example/hook".into()),
     };
@@ -349,6 +353,7 @@ fn asked() -> [Asked; 2] {
         metadata: Metadata::new(),
         method: None,
         return_url: None,
+        splits: Vec::new(),
         trace: None,
         webhook_url: None,
         ..whole.clone()
@@ -378,6 +383,11 @@ fn platform() -> (Vec<String>, Platform) {
         vec![platform::Fact::Created(terms), platform::Fact::KeyAdded(key(1))],
         vec![platform::Fact::KeyAdded(key(2))],
         vec![platform::Fact::KeyRevoked { hash: key(1).hash }],
+        vec![platform::Fact::SharesAccepted { from: PlatformId(8) }],
+        vec![
+            platform::Fact::SharesAccepted { from: PlatformId(9) },
+            platform::Fact::SharesRefused { from: PlatformId(8) },
+        ],
     ];
     let mut platform = Platform::unborn(PlatformId(7));
     let mut rows = Vec::new();

@@ -309,6 +309,7 @@ fn capture(row: &UnitRow) -> Option<&CaptureRow> {
         UnitRow::Order(_) | UnitRow::Payer(_) | UnitRow::Attempt(_) | UnitRow::PaidBy(_) => None,
         UnitRow::Refund(_) | UnitRow::RefundMoved { .. } => None,
         UnitRow::Platform(_) | UnitRow::Key(_) | UnitRow::KeyRevoked(_) => None,
+        UnitRow::SharesAccepted(_) | UnitRow::SharesRefused(_) | UnitRow::DebtBound(_) => None,
     }
 }
 

@@ -271,10 +271,11 @@ impl Draft {
         let has_room = used < u32::from(book.channel(channel).refunding.most);
         match book.next_round_ms(refund.round).filter(|_| has_room) {
             Some(gap_ms) => {
+                let due_at = self.refund_turn(usize::from(index), now.plus_ms(gap_ms));
                 let refund = self.refund_mut(index)?;
                 refund.round = refund.round.next();
-                refund.dated_at = now.plus_ms(gap_ms);
-                refund.stage = Stage::Owed { tries: 0, due_at: refund.dated_at };
+                refund.dated_at = due_at;
+                refund.stage = Stage::Owed { tries: 0, due_at };
                 Ok(())
             }
             None if is_of_suspense => {
@@ -344,7 +345,16 @@ impl Draft {
     fn refund_looked_at(&mut self, index: u16, asked_at: Instant, outcome: &RefundOutcome) -> Result<(), Refusal> {
         let book = self.order.rulebook();
         match outcome {
-            RefundOutcome::Ended { .. } => return self.refund_came_back(index, Dated::NOT_TOLD),
+            // Only where a refund that succeeded can fail is that its end; elsewhere the channel contradicts itself.
+            RefundOutcome::Ended { .. } => {
+                let channel = self.order.attempt_of(self.refund(index)?).map(|attempt| attempt.channel());
+                let may_fail = |channel| !book.channel(channel).refunding.looks_ms.is_empty();
+                if channel.is_some_and(may_fail) {
+                    return self.refund_came_back(index, Dated::NOT_TOLD);
+                }
+                self.notes.push(Note::RefundContradicted { refund: index });
+                return Ok(());
+            }
             RefundOutcome::Returned { dated, .. } => return self.refund_came_back(index, *dated),
             RefundOutcome::NotSent { .. } | RefundOutcome::Unknown { .. } => return Ok(()),
             RefundOutcome::Done { .. }
@@ -467,7 +477,7 @@ impl Draft {
             if !self.order.refunds.get(place).is_some_and(is_due) {
                 continue;
             }
-            let turn_at = self.refund_turn(place);
+            let turn_at = self.refund_turn(place, now);
             let Some(refund) = self.order.refunds.get_mut(place) else { continue };
             refund.dated_at = turn_at;
             if turn_at > now {
@@ -479,19 +489,18 @@ impl Draft {
         }
     }
 
-    /// The first instant from now on that keeps the pause from all others of its capture that wait for nothing.
-    fn refund_turn(&self, place: usize) -> Instant {
-        let Some(refund) = self.order.refunds.get(place) else { return self.now };
+    /// The first instant from `from` on that keeps the pause from all others of its capture that wait for nothing.
+    fn refund_turn(&self, place: usize, from: Instant) -> Instant {
+        let Some(refund) = self.order.refunds.get(place) else { return from };
         let channel = self.order.attempt_of(refund).map(|attempt| attempt.channel());
         let pause_ms = channel.map_or(0, |channel| self.order.rulebook().refund_pause_ms(channel));
-        let others = self
-            .order
-            .refunds
-            .iter()
-            .filter(|other| other.capture == refund.capture && !matches!(other.stage, Stage::Waiting { .. }));
-        let mut dated: Vec<Instant> = others.map(|other| other.dated_at).collect();
+        let is_other = |(at, other): &(usize, &Refund)| {
+            *at != place && other.capture == refund.capture && !matches!(other.stage, Stage::Waiting { .. })
+        };
+        let others = self.order.refunds.iter().enumerate().filter(is_other);
+        let mut dated: Vec<Instant> = others.map(|(_, other)| other.dated_at).collect();
         dated.sort_unstable();
-        dated.into_iter().fold(self.now, |turn_at, dated_at| {
+        dated.into_iter().fold(from, |turn_at, dated_at| {
             let is_near = turn_at.since_ms(dated_at).abs() < pause_ms;
             if is_near { dated_at.plus_ms(pause_ms) } else { turn_at }
         })

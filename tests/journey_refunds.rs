@@ -708,7 +708,14 @@ async fn the_fee_goes_back_in_proportion_or_stays_on_both_stores() {
 
 async fn fees(kind: Kind) {
     let app = app::start_with(kind, "").await;
-    tokio::join!(borne_by_the_payer(&app), kept_of_the_payer(&app), odd_amounts(&app), borne_by_the_platform(&app));
+    tokio::join!(
+        borne_by_the_payer(&app),
+        kept_of_the_payer(&app),
+        odd_amounts(&app),
+        borne_by_the_platform(&app),
+        shares_are_given_again(&app)
+    );
+    app.client_b().balance_agrees().await;
     app.client().balance_agrees().await;
     app.finish().await;
 }
@@ -826,6 +833,46 @@ async fn borne_by_the_platform(app: &App) {
     let changes = client.transactions_of(text(&rest, "id")).await;
     assert_eq!(changes, [pair("refund", "-48.87"), pair("fee_returned", "0.44")]);
     client.balance_agrees().await;
+}
+
+/// Every party gives its part when a refund is created, and has it again when that fails or comes back.
+async fn shares_are_given_again(app: &App) {
+    let accepted = app.site.run(&["platform", "accept-shares", "platform-b", "--from", "platform-a"]).await;
+    assert!(accepted.status.success(), "{accepted:?}");
+    let (client, other) = (app.client(), app.client_b());
+    let splits = json!([{ "to": "platform-b", "rate": "0.10" }]);
+    let order = paid_as(app, simpay(), json!({ "splits": splits })).await;
+    let id = text(&order, "id");
+    let parts =
+        json!([{ "platform": "platform-a", "amount": "90.00" }, { "platform": "platform-b", "amount": "10.00" }]);
+    for (script, end, again) in
+        [("sim:refuse", "failed", "refund_failed"), ("sim:return", "returned", "refund_returned")]
+    {
+        let refund = client.refund(id, &a_refund(Some("100.30"), Some(script))).await.refund(201);
+        assert_eq!((&refund["parts"], &refund["fee_returned"]), (&parts, &json!("0.30")), "{script}");
+        client.refund_reaches(text(&refund, "id"), end, seconds(20)).await;
+        let ours = client.transactions_of(text(&refund, "id")).await;
+        let mut expected =
+            [pair("refund", "-100.00"), pair("share_back", "10.00"), pair(again, "100.00"), pair(again, "-10.00")];
+        expected.sort_unstable();
+        assert_eq!(sorted(ours), expected, "{script}");
+        let theirs = other.transactions_of(text(&refund, "id")).await;
+        assert_eq!(theirs, [pair("share_back", "-10.00"), pair(again, "10.00")], "{script}");
+        other.get(&format!("/v1/refunds/{}", text(&refund, "id"))).await.problem(404, "not_found");
+    }
+    assert_eq!(client.order(id).await["amount_refundable"], "200.60");
+    let whole = client.refund(id, &a_refund(None, None)).await.refund(201);
+    client.refund_reaches(text(&whole, "id"), "succeeded", seconds(20)).await;
+    for client in [&client, &other] {
+        let rows = client.listed(&format!("/v1/balance_transactions?order={id}")).await;
+        assert!(!rows.is_empty());
+        assert_eq!(rows.iter().map(|row| minor(text(row, "amount"))).sum::<i64>(), 0, "{rows:?}");
+    }
+}
+
+fn sorted(mut rows: Vec<(String, String)>) -> Vec<(String, String)> {
+    rows.sort_unstable();
+    rows
 }
 
 const BESIDE: &str = "[gateway]\nembedded = false\n";

@@ -64,6 +64,8 @@ pub struct Config {
     pub webhooks: Webhooks,
     pub bills: Bills,
     pub channels: BTreeMap<String, Channel>,
+    /// Besides each channel's own.
+    pub fee_rates: Vec<FeeRate>,
     /// By name; a platform that is not here uses the account `default` of every channel.
     #[serde(default)]
     pub platforms: BTreeMap<String, Platform>,
@@ -201,6 +203,18 @@ pub struct Bills {
     pub answer_max_bytes: usize,
     pub lines_max: usize,
     pub timeout_ms: u64,
+}
+
+/// A fee rate for one way to pay, one platform, or both.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeeRate {
+    pub channel: String,
+    pub method: Option<String>,
+    pub platform: Option<String>,
+    pub rate: Decimal,
+    /// RFC 3339.
+    pub from: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

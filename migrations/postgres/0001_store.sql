@@ -56,6 +56,14 @@ CREATE TABLE share_consents (
     PRIMARY KEY (platform_id, from_id)
 );
 
+-- What platforms may owe after refunds; null is any debt. Their heads and journals say so too.
+CREATE TABLE debt_bounds (
+    platform_id BIGINT NOT NULL,
+    currency    TEXT NOT NULL,
+    most_minor  BIGINT,
+    PRIMARY KEY (platform_id, currency)
+);
+
 -- The changing part of every stream: what has a state, decides on events and keeps a journal of them. It is loaded from
 -- its snapshot; the columns beside it are what rows are found by. Kind 1 is orders, kind 2 platforms. No index has a column that a step
 -- changes, and half of every page is left free: so a step's row stays on its page, and no index hears of it.

@@ -59,6 +59,14 @@ CREATE TABLE share_consents (
     PRIMARY KEY (platform_id, from_id)
 ) STRICT, WITHOUT ROWID;
 
+-- What platforms may owe after refunds; null is any debt. Their heads and journals say so too.
+CREATE TABLE debt_bounds (
+    platform_id INTEGER NOT NULL,
+    currency    TEXT NOT NULL,
+    most_minor  INTEGER,
+    PRIMARY KEY (platform_id, currency)
+) STRICT, WITHOUT ROWID;
+
 -- The changing part of every stream: what has a state, decides on events and keeps a journal of them. It is loaded from
 -- its snapshot; the columns beside it are what rows are found by. Kind 1 is orders, kind 2 platforms.
 CREATE TABLE heads (

@@ -12,6 +12,7 @@ use super::changer::{Absent, Changer};
 use super::output::say;
 use super::{Failure, opening};
 use crate::config::Config;
+use crate::domain::money::{AmountError, Currency, parse_minor};
 use crate::domain::order::FeeBearer;
 use crate::domain::platform::{Key, KeyHash, Terms, is_name};
 use crate::engine::changes::{Change, ChangeError};
@@ -47,6 +48,16 @@ pub enum PlatformCommand {
         name: String,
         #[arg(long, value_name = "PLATFORM")]
         from: String,
+    },
+    /// Bound what a platform may owe after refunds: a refund that would take its balance lower is refused
+    DebtMax {
+        name: String,
+        /// An ISO 4217 code such as CNY
+        #[arg(long, value_name = "CODE", value_parser = currency)]
+        currency: Currency,
+        /// Major units such as 1000.00, or 0; without it any debt
+        #[arg(long, value_name = "AMOUNT")]
+        amount: Option<String>,
     },
     /// Revoke a platform's keys; a running server forgets them within a second
     Revoke {
@@ -97,12 +108,21 @@ pub async fn run(config: Config, command: PlatformCommand) -> Result<ExitCode, F
             ended(made, changer).await?;
         }
         PlatformCommand::AcceptShares { name, from } => {
-            let change = Change::AcceptShares { platform: name.as_str().into(), from: from.as_str().into() };
-            consent(&config, change, &format!("{name} gets shares of {from}'s orders")).await?;
+            let wanted = Change::AcceptShares { platform: name.as_str().into(), from: from.as_str().into() };
+            change(&config, wanted, &format!("{name} gets shares of {from}'s orders")).await?;
         }
         PlatformCommand::RefuseShares { name, from } => {
-            let change = Change::RefuseShares { platform: name.as_str().into(), from: from.as_str().into() };
-            consent(&config, change, &format!("{name} gets no more shares of {from}'s orders")).await?;
+            let wanted = Change::RefuseShares { platform: name.as_str().into(), from: from.as_str().into() };
+            change(&config, wanted, &format!("{name} gets no more shares of {from}'s orders")).await?;
+        }
+        PlatformCommand::DebtMax { name, currency, amount } => {
+            let most_minor = amount.as_deref().map(|amount| debt(amount, currency)).transpose()?;
+            let done = match &amount {
+                Some(amount) => format!("{name} may owe at most {amount} {currency} after refunds"),
+                None => format!("{name} may owe any amount of {currency} after refunds"),
+            };
+            let wanted = Change::BoundDebt { platform: name.into(), currency, most_minor };
+            change(&config, wanted, &done).await?;
         }
         PlatformCommand::Revoke { name, key } => {
             let changer = Changer::reach(&config, Absent::Refuse).await?;
@@ -144,9 +164,21 @@ async fn rotate(changer: &Changer, name: String) -> Result<(), Failure> {
     changer.make(change).await.map(drop).map_err(not_made)
 }
 
-async fn consent(config: &Config, change: Change, done: &str) -> Result<(), Failure> {
+fn currency(code: &str) -> Result<Currency, String> {
+    Currency::parse(code).ok_or_else(|| "an upper-case ISO 4217 code such as CNY".to_owned())
+}
+
+fn debt(amount: &str, currency: Currency) -> Result<i64, Failure> {
+    match parse_minor(amount, currency) {
+        Ok(minor) => Ok(minor),
+        Err(AmountError::Zero) => Ok(0),
+        Err(error) => Err(format!("--amount {error}").into()),
+    }
+}
+
+async fn change(config: &Config, wanted: Change, done: &str) -> Result<(), Failure> {
     let changer = Changer::reach(config, Absent::Refuse).await?;
-    let made = changer.make(change).await.map_err(Failure::from);
+    let made = changer.make(wanted).await.map_err(Failure::from);
     ended(made.map(drop), changer).await?;
     Ok(say!("{done}")?)
 }

@@ -457,6 +457,8 @@ pub enum Refusal {
     RefundExceeds {
         remaining_minor: i64,
     },
+    /// The platform would owe more than it may.
+    BalanceInsufficient,
     /// The channel takes no more refunds of a payment.
     RefundLimit {
         most: u8,

@@ -156,6 +156,8 @@ pub struct Rate(u32);
 const RATE_SCALE: u32 = 9;
 
 impl Rate {
+    pub const ZERO: Rate = Rate(0);
+
     /// A rate, if it is at least 0, below 1 and has at most 9 decimals.
     pub fn new(rate: Decimal) -> Option<Self> {
         let billionths = rate.checked_mul(Decimal::from(10u32.pow(RATE_SCALE)))?;

@@ -329,8 +329,8 @@ impl Order {
     }
 
     /// None where it has no rate for the channel, or the price passes the currency's bound.
-    pub fn quote(&self, channel: Channel) -> Option<Quote> {
-        quote(self.amount_minor, self.currency, self.rates.of(channel)?, self.fee_bearer)
+    pub fn quote(&self, channel: Channel, method: Method) -> Option<Quote> {
+        quote(self.amount_minor, self.currency, self.rates.of(channel, method)?, self.fee_bearer)
     }
 
     pub fn attempt(&self, ordinal: u8) -> Option<&Attempt> {

@@ -2,6 +2,7 @@
 //!
 //! Its webhook secret is no part of it: secrets lie in a cell of their own, and never in a journal.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::id::PlatformId;
 use super::machine::{self, Machine};
+use super::money::Currency;
 use super::order::FeeBearer;
 use super::stream::{Kind, StreamId};
 use super::time::Instant;
@@ -84,6 +86,9 @@ pub struct Platform {
     /// From whom it gets shares.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accepts: Vec<PlatformId>,
+    /// What it may owe after refunds, in minor units by currency.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub debt_max: BTreeMap<Box<str>, i64>,
     pub id: PlatformId,
     /// Those in force, in the order in which they were added.
     pub keys: Vec<Key>,
@@ -116,6 +121,11 @@ pub enum Fact {
     SharesRefused {
         from: PlatformId,
     },
+    /// What it may owe after refunds, in a currency; without a bound any debt.
+    DebtBounded {
+        currency: Currency,
+        most_minor: Option<i64>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +149,7 @@ pub enum Write {
     RevokeKey(KeyHash),
     AcceptShares(PlatformId),
     RefuseShares(PlatformId),
+    BoundDebt(Currency, Option<i64>),
 }
 
 pub type Step = machine::Step<Platform>;
@@ -146,7 +157,15 @@ pub type Step = machine::Step<Platform>;
 impl Platform {
     /// One that is about to be created.
     pub const fn unborn(id: PlatformId) -> Self {
-        Platform { accepts: Vec::new(), id, keys: Vec::new(), last_at: Instant(0), terms: None, version: 0 }
+        Platform {
+            accepts: Vec::new(),
+            debt_max: BTreeMap::new(),
+            id,
+            keys: Vec::new(),
+            last_at: Instant(0),
+            terms: None,
+            version: 0,
+        }
     }
 
     fn take(&mut self, fact: &Fact) -> Result<Option<Write>, Refusal> {
@@ -157,9 +176,20 @@ impl Platform {
             }
             (Fact::Created(_), Some(_))
             | (
-                Fact::KeyAdded(_) | Fact::KeyRevoked { .. } | Fact::SharesAccepted { .. } | Fact::SharesRefused { .. },
+                Fact::KeyAdded(_)
+                | Fact::KeyRevoked { .. }
+                | Fact::SharesAccepted { .. }
+                | Fact::SharesRefused { .. }
+                | Fact::DebtBounded { .. },
                 None,
             ) => Err(Refusal::OutOfPlace),
+            (Fact::DebtBounded { currency, most_minor }, Some(_)) => {
+                let before = match most_minor {
+                    Some(most_minor) => self.debt_max.insert(currency.code().into(), *most_minor),
+                    None => self.debt_max.remove(currency.code()),
+                };
+                Ok((before != *most_minor).then_some(Write::BoundDebt(*currency, *most_minor)))
+            }
             (Fact::SharesAccepted { from }, Some(_)) => {
                 if self.accepts.contains(from) {
                     return Ok(None);

@@ -34,7 +34,7 @@ pub fn create(facts: &Created, at: Instant) -> Order {
         state: State::Created,
         currency: facts.currency,
         amount_minor: facts.amount_minor,
-        rates: facts.rates,
+        rates: facts.rates.clone(),
         fee_bearer: facts.fee_bearer,
         rules: facts.rules,
         pace: facts.pace,

@@ -199,7 +199,7 @@ fn view<'a, M: ?Sized>(
         amount: money(order.amount_minor),
         currency: order.currency,
         fee: current.map(|attempt| money(attempt.fee_minor)),
-        fee_rate: current.and_then(|attempt| order.rates.of(attempt.channel())),
+        fee_rate: current.and_then(|attempt| order.rates.of(attempt.channel(), attempt.method)),
         fee_bearer: order.fee_bearer,
         payable: current.map(|attempt| money(attempt.payable_minor)),
         channel: current.map(Attempt::channel),

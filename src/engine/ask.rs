@@ -126,6 +126,8 @@ pub struct RefundWanted {
     /// None: all that is left.
     pub amount_minor: Option<i64>,
     pub fee_policy: FeePolicy,
+    /// The most that the seller may give to it, where that is bounded.
+    pub seller_max_minor: Option<i64>,
 }
 
 /// What a person found out about an attempt that could not be settled by asking.

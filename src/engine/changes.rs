@@ -16,6 +16,7 @@ use super::letter::TellError;
 use super::platform::{self, Platforms, Told};
 use super::ports::{DeadLetters, Lanes, PlatformReads, Salts, Time};
 use crate::domain::id::PlatformId;
+use crate::domain::money::Currency;
 use crate::domain::platform::{Key, KeyHash, Platform, Refusal, Terms, is_name};
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
@@ -54,6 +55,12 @@ pub enum Change {
     RefuseShares {
         platform: Box<str>,
         from: Box<str>,
+    },
+    /// What a platform may owe after refunds; without an amount any debt.
+    BoundDebt {
+        platform: Box<str>,
+        currency: Currency,
+        most_minor: Option<i64>,
     },
     ReplayDeadLetters(Choice),
     EraseDeadLetters(Choice),
@@ -215,6 +222,11 @@ impl Changes {
             Change::RefuseShares { platform, from } => {
                 let (id, from) = (self.named(&platform).await?, self.named(&from).await?);
                 self.platforms.tell(u128::from(id.0), Told::RefuseShares(from)).await?;
+                Ok(Done::whole(1))
+            }
+            Change::BoundDebt { platform, currency, most_minor } => {
+                let id = self.named(&platform).await?;
+                self.platforms.tell(u128::from(id.0), Told::BoundDebt(currency, most_minor)).await?;
                 Ok(Done::whole(1))
             }
             Change::ReplayDeadLetters(choice) => {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::oneshot;
 
-use super::ask::{Addressee, Details, Known, Placed};
+use super::ask::{Addressee, Details, Known, Placed, RefundWanted};
 use super::clock::course::Certainty;
 use super::host::{Act, Errand, Hands, Hearing, Host, Loaded, Stored};
 use super::lane::{Admission, WriteError};
@@ -27,7 +27,6 @@ use crate::domain::note::Note;
 use crate::domain::order::{Attempt, Order, Reach, State, Wish};
 use crate::domain::pay_link::PayLinks;
 use crate::domain::payer::Payer;
-use crate::domain::refund::FeePolicy;
 use crate::domain::request::Request;
 use crate::domain::step::{Target, wake};
 use crate::domain::time::Instant;
@@ -76,8 +75,8 @@ pub enum What {
     Switch { channel: Channel, method: Method, details: Arc<Details> },
     /// The store is away, so nothing could be looked up for the channel that was chosen.
     ChoiceFailed,
-    /// The platform wants money back at the payer; without an amount all that is left.
-    Refund { merchant_refund_id: Box<str>, reason: Option<Box<str>>, amount_minor: Option<i64>, fee_policy: FeePolicy },
+    /// The platform wants money back at the payer.
+    Refund(RefundWanted),
     /// Another stream's message.
     Message { key: MessageKey, body: Box<str> },
     /// Something has come due.
@@ -262,9 +261,12 @@ impl Host for Orders {
                 let next_action = next_action.and_then(|action| serde_json::to_string(&action).ok()).map(Arc::from);
                 (vec![self.event(fact)], Beside { next_action, ..Beside::default() })
             }
-            What::Refund { merchant_refund_id, reason, amount_minor, fee_policy } => {
+            What::Refund(RefundWanted { merchant_refund_id, reason, amount_minor, fee_policy, seller_max_minor }) => {
                 let refundable_minor = order.refundable_minor(fee_policy);
                 let amount_minor = amount_minor.unwrap_or(refundable_minor);
+                if seller_max_minor.is_some_and(|most| order.seller_gives(amount_minor, fee_policy) > Some(most)) {
+                    return Hearing::Refused(Refusal::BalanceInsufficient);
+                }
                 let refund = Some(RefundName { merchant_refund_id, reason, refundable_minor });
                 let events = vec![self.event(Fact::RefundAsked { amount_minor, fee_policy })];
                 (events, Beside { refund, ..Beside::default() })

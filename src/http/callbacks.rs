@@ -155,6 +155,7 @@ fn refused(refusal: Refusal) -> ApiError {
         | Refusal::ChannelUnusable { .. }
         | Refusal::OrderNotPaid
         | Refusal::RefundExceeds { .. }
+        | Refusal::BalanceInsufficient
         | Refusal::RefundLimit { .. }
         | Refusal::RefundWindowOver
         | Refusal::RefundFinal

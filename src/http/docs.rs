@@ -157,6 +157,7 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
                 Code::NotFound,
                 Code::OrderNotPaid,
                 Code::RefundExceedsRemaining,
+                Code::BalanceInsufficient,
                 Code::RefundConflict,
                 Code::RefundWindowOver,
                 Code::RefundLimit,
@@ -253,6 +254,7 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
                 Code::CurrencyUnknown,
                 Code::CurrencyUnsuitable,
                 Code::ChannelUnknown,
+                Code::MethodUnknown,
             ],
         ],
         "resolve_attempt" => vec![

@@ -8,6 +8,7 @@ mod callbacks;
 mod channels;
 mod connections;
 pub mod control;
+mod debts;
 mod docs;
 mod draft;
 mod edge;
@@ -74,6 +75,7 @@ pub struct App {
     creating: reservations::Reservations,
     running: reservations::Reservations,
     refunding: reservations::Reservations,
+    debts: debts::Debts,
     terms: terms::Terms,
     metrics: RenderMetrics,
 }
@@ -100,6 +102,7 @@ impl App {
             creating: reservations::Reservations::default(),
             running: reservations::Reservations::default(),
             refunding: reservations::Reservations::default(),
+            debts: debts::Debts::default(),
             terms: terms::Terms::new(&config)?,
             config,
             desk: engine.desk.clone(),

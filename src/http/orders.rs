@@ -246,7 +246,7 @@ impl App {
                 platform: platform.id,
                 currency: draft.asked.currency,
                 amount_minor: draft.amount_minor,
-                rates: self.terms.rates.into(),
+                rates: self.terms.rates(&platform.name, created_at),
                 rules: RulesVersion::CURRENT,
                 fee_bearer: platform.fee_bearer,
                 pace: self.terms.pace,

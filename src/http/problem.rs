@@ -61,6 +61,7 @@ codes! {
     CallbackRefused = 409, "callback_refused", "The callback contradicts what is on record";
     OrderNotPaid = 409, "order_not_paid", "The order is not paid";
     RefundExceedsRemaining = 409, "refund_exceeds_remaining", "Less is left of the payment";
+    BalanceInsufficient = 409, "balance_insufficient", "The platform would owe more than it may";
     RefundConflict = 409, "refund_conflict", "The merchant refund id names a different refund";
     RefundWindowOver = 409, "refund_window_over", "The channel does not refund payments of that age";
     RefundLimit = 409, "refund_limit", "The channel takes no more refunds of this payment";
@@ -296,6 +297,7 @@ impl From<Refusal> for ApiError {
             Refusal::RefundExceeds { .. } => {
                 ApiError::field(Code::RefundExceedsRemaining, "amount", "Less is left of what the order was paid by.")
             }
+            Refusal::BalanceInsufficient => super::debts::insufficient(),
             Refusal::RefundLimit { most } => {
                 ApiError::new(Code::RefundLimit, format!("The channel takes {most} refunds of one payment."))
             }

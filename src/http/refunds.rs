@@ -93,6 +93,7 @@ impl Draft {
             reason: self.reason.clone(),
             amount_minor: self.amount_minor,
             fee_policy: self.fee_policy,
+            seller_max_minor: None,
         }
     }
 }
@@ -200,7 +201,10 @@ impl App {
             }
             return self.write_refund(StatusCode::OK, first, *patience).await;
         }
-        let opened = self.desk.refund(id, draft.wanted(), *patience, claim).await;
+        let most_minor = draft.amount_minor.unwrap_or_else(|| order.order.refundable_minor(draft.fee_policy));
+        let allowed = self.may_owe(platform.id, currency, most_minor).await?;
+        let wanted = RefundWanted { seller_max_minor: allowed.seller_max_minor, ..draft.wanted() };
+        let opened = self.desk.refund(id, wanted, *patience, (claim, || allowed.release())).await;
         let opened = opened.map_err(|error| refused(error, currency))?;
         let stored = self.store.refund(opened).await?.ok_or_else(ApiError::internal)?;
         self.write_refund(StatusCode::CREATED, stored, *patience).await

@@ -8,10 +8,10 @@ use sqlx::types::Uuid;
 use super::companions::{Companions, Known, Purse, Stamped};
 use super::line::Visitor;
 use super::tables::{
-    AccountLine, AnswerLine, AttemptLine, BalanceLine, CaptureLine, ConsentGoneLine, ConsentLine, GoneLine, HeadLine,
-    InboxDoneLine, InboxLine, JournalLine, KeyLine, KeyRevokedLine, LineLine, MessageLine, MovedLine, OrderLine,
-    OutboxLine, PaidByLine, PayerLine, PlatformLine, PutOffLine, RefundLine, RefundMovedLine, TakenLine,
-    UndeliveredLine, stream_key,
+    AccountLine, AnswerLine, AttemptLine, BalanceLine, CaptureLine, ConsentGoneLine, ConsentLine, DebtBoundLine,
+    GoneLine, HeadLine, InboxDoneLine, InboxLine, JournalLine, KeyLine, KeyRevokedLine, LineLine, MessageLine,
+    MovedLine, OrderLine, OutboxLine, PaidByLine, PayerLine, PlatformLine, PutOffLine, RefundLine, RefundMovedLine,
+    TakenLine, UndeliveredLine, stream_key,
 };
 use super::unit::{Group, NextActionChange, Row, StepUnit, UniqueName, Unit};
 use super::{DeadLetterChange, Delivery, StoreError};
@@ -60,6 +60,7 @@ pub struct Batch {
     keys: Vec<KeyLine>,
     pub keys_revoked: Vec<KeyRevokedLine>,
     consents: Vec<ConsentLine>,
+    debt_bounds: Vec<DebtBoundLine>,
     consents_gone: Vec<ConsentGoneLine>,
     gone: Vec<GoneLine>,
     undelivered: Vec<UndeliveredLine>,
@@ -127,7 +128,8 @@ impl Batch {
         visitor.visit(&self.platforms)?;
         visitor.visit(&self.keys)?;
         visitor.visit(&self.consents)?;
-        visitor.visit(&self.consents_gone)
+        visitor.visit(&self.consents_gone)?;
+        visitor.visit(&self.debt_bounds)
     }
 
     /// The heads of new streams.
@@ -157,7 +159,8 @@ impl Batch {
             | Row::Key(_)
             | Row::KeyRevoked(_)
             | Row::SharesAccepted(_)
-            | Row::SharesRefused(_) => false,
+            | Row::SharesRefused(_)
+            | Row::DebtBound(_) => false,
         });
         match (&unit.name, unit.expected_version) {
             (Some(name), 0) if is_named => self.names.push(Name::of(place, unit.stream, name)),
@@ -289,6 +292,11 @@ impl Batch {
                 platform_id: i64::from(added.platform.0),
                 hint: added.key.hint.clone(),
                 created_at: added.created_at.0,
+            }),
+            Row::DebtBound(bound) => self.debt_bounds.push(DebtBoundLine {
+                platform_id: i64::from(bound.platform.0),
+                currency: bound.currency.code(),
+                most_minor: bound.most_minor,
             }),
             Row::SharesAccepted(consent) => self
                 .consents
@@ -436,6 +444,10 @@ impl Batch {
         self.platforms.sort_by(|a, b| a.name.cmp(&b.name));
         self.keys.sort_by_key(|row| row.hash);
         self.keys_revoked.sort_by_key(|row| row.hash);
+        // Of several bounds of one purse the last one stands.
+        self.debt_bounds.reverse();
+        self.debt_bounds.sort_by_key(|row| (row.platform_id, row.currency));
+        self.debt_bounds.dedup_by_key(|row| (row.platform_id, row.currency));
         self.consents.sort_by_key(|row| (row.platform_id, row.from_id));
         self.consents_gone.sort_by_key(|row| (row.platform_id, row.from_id));
         // The last answer given under a key is the one that stands.

@@ -36,6 +36,7 @@ use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::ledger::LedgerAccount;
+use crate::domain::money::Currency;
 use crate::domain::order::{FeeBearer, Order, State};
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::{Payer, PayerMark};
@@ -701,6 +702,8 @@ pub trait Store: Send + Sync + 'static {
     fn share_receiver<'a>(&'a self, name: &'a str, from: PlatformId) -> Reply<'a, Option<PlatformId>>;
     /// From whom platforms get shares: who gets them and from whom.
     fn share_consents(&self) -> Reply<'_, Vec<(PlatformId, PlatformId)>>;
+    /// What a platform may owe after refunds; none: any debt.
+    fn debt_bound(&self, platform: PlatformId, currency: Currency) -> Reply<'_, Option<i64>>;
     /// All there ever were, by their age.
     fn keys(&self, platform: PlatformId) -> Reply<'_, Vec<KeyRow>>;
     /// The value kept under a name, if there is one.

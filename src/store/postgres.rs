@@ -34,6 +34,7 @@ use super::{
 use crate::domain::id::{Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::journal::{LaneEvent, Salt, Title};
 use crate::domain::ledger::LedgerAccount;
+use crate::domain::money::Currency;
 use crate::domain::order::Order;
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::PayerMark;

@@ -97,6 +97,8 @@ pub const PLATFORMS: &str = "SELECT id AS platform_id, name, fee_bearer, webhook
      FROM platforms ORDER BY id";
 pub const PLATFORM: &str = "SELECT id AS platform_id, name, fee_bearer, webhook_secret, webhook_url \
      FROM platforms WHERE id = $1";
+pub const DEBT_BOUND: &str = "SELECT most_minor FROM debt_bounds \
+     WHERE platform_id = $1 AND currency = $2 AND most_minor IS NOT NULL";
 pub const SHARE_RECEIVER: &str = "SELECT f.id AS platform_id FROM platforms f \
      JOIN share_consents c ON c.platform_id = f.id AND c.from_id = $2 WHERE f.name = $1";
 pub const SHARE_CONSENTS: &str = "SELECT platform_id, from_id FROM share_consents ORDER BY platform_id, from_id";
@@ -651,6 +653,11 @@ macro_rules! statements {
 
         fn last_platform(&self) -> Reply<'_, Option<PlatformId>> {
             self.maybe(query_as::<_, PlatformKey>(LAST_PLATFORM))
+        }
+
+        fn debt_bound(&self, platform: PlatformId, currency: Currency) -> Reply<'_, Option<i64>> {
+            let ask = query_as::<_, NumberColumn>(DEBT_BOUND).bind(i64::from(platform.0));
+            self.maybe(ask.bind(currency.code().to_owned()))
         }
 
         fn share_receiver<'a>(&'a self, name: &'a str, from: PlatformId) -> Reply<'a, Option<PlatformId>> {

@@ -263,6 +263,13 @@ lines! {
         hint: Box<str>,
         created_at: i64,
     }
+    struct DebtBoundLine in "debt_bounds", Verb::Insert(
+        "ON CONFLICT (platform_id, currency) DO UPDATE SET most_minor = excluded.most_minor"
+    ) => {
+        platform_id: i64,
+        currency: &'static str,
+        most_minor: Option<i64>,
+    }
     struct ConsentLine in "share_consents", Verb::Insert("") => {
         platform_id: i64,
         from_id: i64,

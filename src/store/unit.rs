@@ -198,6 +198,16 @@ pub enum Row {
     SharesAccepted(ShareConsent),
     /// And no more.
     SharesRefused(ShareConsent),
+    DebtBound(DebtBound),
+}
+
+/// What a platform may owe after refunds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DebtBound {
+    pub platform: PlatformId,
+    pub currency: Currency,
+    /// None: any debt.
+    pub most_minor: Option<i64>,
 }
 
 /// That a platform gets shares from another one.

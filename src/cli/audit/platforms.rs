@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::report::Report;
 use crate::domain::id::PlatformId;
 use crate::domain::machine::Machine;
+use crate::domain::money::Currency;
 use crate::domain::platform::{Fact, KeyHash, Platform, Terms};
 use crate::domain::time::Instant;
 use crate::engine::platform;
@@ -66,6 +67,12 @@ async fn examine_platform(store: &dyn Store, stored: &StoredPlatform) -> Result<
     if platform.accepts.iter().copied().collect::<BTreeSet<_>>() != consents {
         faults.push("it gets shares from other platforms than its rows say".to_owned());
     }
+    for (code, most_minor) in &platform.debt_max {
+        let Some(currency) = Currency::parse(code) else { continue };
+        if store.debt_bound(id, currency).await? != Some(*most_minor) {
+            faults.push(format!("it may owe another amount of {code} than its row says"));
+        }
+    }
     Ok(faults.into_iter().map(|fault| format!("platform {}: {fault}", id.0)).collect())
 }
 
@@ -119,7 +126,7 @@ fn replay(id: PlatformId, journal: &[JournalRow]) -> Result<Replayed, String> {
                     keys.insert(key.hash, (key.hint.into(), platform.last_at, None));
                 }
                 // The platform itself keeps them.
-                Fact::SharesAccepted { .. } | Fact::SharesRefused { .. } => {}
+                Fact::SharesAccepted { .. } | Fact::SharesRefused { .. } | Fact::DebtBounded { .. } => {}
                 Fact::KeyRevoked { hash } => {
                     keys.entry(hash).and_modify(|key| key.2 = Some(platform.last_at));
                 }

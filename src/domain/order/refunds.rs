@@ -111,6 +111,17 @@ impl Order {
         self.left().map_or(0, |left| left.refundable_minor(policy))
     }
 
+    /// By how much a refund of this amount would lower the seller's balance: its part, less the fee that it gets back.
+    /// None where so much is not left.
+    pub fn seller_gives(&self, amount_minor: i64, policy: FeePolicy) -> Option<i64> {
+        let (parts, fee_minor) = self.left()?.give(amount_minor, policy)?;
+        let fee_minor = match self.fee_bearer {
+            FeeBearer::Payer => 0,
+            FeeBearer::Platform => fee_minor,
+        };
+        parts.first()?.checked_sub(fee_minor)
+    }
+
     /// Those who were given a share, with the parts that stand behind the seller's.
     pub(in crate::domain) fn others(&self, parts: &[i64]) -> Vec<(PlatformId, i64)> {
         self.splits.iter().map(|split| split.to).zip(parts.iter().skip(1).copied()).collect()

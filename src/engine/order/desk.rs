@@ -116,7 +116,8 @@ impl Desk {
         held_back.map_or(Ok(placed), |refusal| Err(AskError::Refused(refusal)))
     }
 
-    /// Opens a refund of an order; its id. What changes by it is committed together with `claim`.
+    /// Opens a refund of an order; its id. What changes by it is committed together with `claim`, and then, or once it is
+    /// refused, `once_durable` is called.
     ///
     /// # Errors
     /// [`AskError`].
@@ -125,12 +126,12 @@ impl Desk {
         id: OrderId,
         wanted: RefundWanted,
         patience: Patience,
-        claim: Option<Box<Claim>>,
+        (claim, once_durable): (Option<Box<Claim>>, impl FnOnce()),
     ) -> Result<RefundId, AskError> {
         let (follower, answer) = follow(patience, Awaits::RefundAsked);
-        let RefundWanted { merchant_refund_id, reason, amount_minor, fee_policy } = wanted;
-        let what = What::Refund { merchant_refund_id, reason, amount_minor, fee_policy };
-        let order = self.directory.tell(id.as_u128(), Told { what, follower, claim }).await?;
+        let order = self.directory.tell(id.as_u128(), Told { what: What::Refund(wanted), follower, claim }).await;
+        once_durable();
+        let order = order?;
         // As the turn left it that opened the refund: the newest is this one.
         let opened = order.asked_refunds().last().and_then(|(refund, _)| order.refund_id(refund));
         self.first_answer(order, answer).await;

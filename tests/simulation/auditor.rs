@@ -280,8 +280,8 @@ fn stepped(world: &World, id: OrderId, step: &StepUnit, before: Option<&Order>) 
     if order.state.is_final() {
         assert_eq!(row.next_action, None, "nothing is shown of a final order");
     }
-    books_follow(step, before, order);
     refunds(world, &store, row, before);
+    books_follow(step, before, order);
     let taken = step.entries.iter().filter(|entry| match entry.kind() {
         EntryKind::Payment | EntryKind::Suspense => true,
         EntryKind::Refund
@@ -347,6 +347,7 @@ fn refunds(world: &World, store: &Store, row: &Row, before: Option<&Order>) {
         let left = order.left().expect("what was paid has parties");
         let (Fee::OfPayer(fee) | Fee::OfPlatform(fee)) = left.fee;
         assert!(left.parts.iter().chain([&fee]).all(|part| *part >= 0), "a party has less than nothing: {left:?}");
+        assert_eq!(left.payable_minor(), payment.amount_minor - reserved, "what is left is what is not reserved");
     }
     let named = |row: &RefundRow| RefundName {
         merchant_refund_id: row.merchant_refund_id.clone(),

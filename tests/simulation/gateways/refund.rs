@@ -9,12 +9,12 @@ use tongbao::domain::time::Instant;
 
 use super::{Gateways, LAG_MS, Mood, Payment, RefundRequest};
 use crate::sights::{self, Sight};
-use crate::world::{HOUR, MINUTE};
+use crate::world::HOUR;
 
 /// How long a refund takes that is not done at once.
 const REFUND_TAKES_MS: i64 = 90_000;
 /// The same at Alipay, where a query does not find it as long as it takes.
-const ALIPAY_TAKES_MS: i64 = 40 * MINUTE;
+const ALIPAY_TAKES_MS: i64 = 3 * HOUR;
 /// How long a refund waits for money of ours.
 const MONEY_COMES_MS: i64 = 3 * HOUR;
 /// How many numbers of a suspense refund may be used up: fewer than there are, so that every run comes to rest without a person.
@@ -74,8 +74,12 @@ impl Gateways {
         let is_new = !payment.refunds.contains_key(&asked.refund_number);
         let may_use_up = payment.may_use_up(asked);
         let (class, code) = match payment.account.channel() {
-            _ if is_for_good && is_new => (Rejection::Refused, "not_allowed"),
-            _ if is_for_good => return None,
+            // It does not look whether it has this number already.
+            Channel::Alipay if is_for_good => (Rejection::Refused, "not_allowed"),
+            Channel::Simpay | Channel::Wechat | Channel::Unionpay | Channel::Stripe if is_for_good && is_new => {
+                (Rejection::Refused, "not_allowed")
+            }
+            Channel::Simpay | Channel::Wechat | Channel::Unionpay | Channel::Stripe if is_for_good => return None,
             Channel::Simpay | Channel::Wechat | Channel::Alipay => (Rejection::Poor, "balance"),
             Channel::Unionpay | Channel::Stripe if is_new && may_use_up => {
                 payment.refunds_refused.push(asked.refund);

@@ -3,7 +3,7 @@
 use dashmap::DashMap;
 
 use super::App;
-use super::problem::{ApiError, Code};
+use super::problem::ApiError;
 use crate::domain::id::PlatformId;
 use crate::domain::money::Currency;
 
@@ -72,10 +72,4 @@ impl App {
         let seller_max_minor = most_minor.saturating_sub(owed_to_us).saturating_sub(before).max(0);
         Ok(Allowed { seller_max_minor: Some(seller_max_minor), held: Some(held) })
     }
-}
-
-/// The platform would owe more than it may.
-pub fn insufficient() -> ApiError {
-    let detail = "Your balance does not cover this refund: you would owe more than was agreed.";
-    ApiError::new(Code::BalanceInsufficient, detail)
 }

@@ -297,7 +297,10 @@ impl From<Refusal> for ApiError {
             Refusal::RefundExceeds { .. } => {
                 ApiError::field(Code::RefundExceedsRemaining, "amount", "Less is left of what the order was paid by.")
             }
-            Refusal::BalanceInsufficient => super::debts::insufficient(),
+            Refusal::BalanceInsufficient => ApiError::new(
+                Code::BalanceInsufficient,
+                "Your balance does not cover this refund: you would owe more than was agreed.",
+            ),
             Refusal::RefundLimit { most } => {
                 ApiError::new(Code::RefundLimit, format!("The channel takes {most} refunds of one payment."))
             }

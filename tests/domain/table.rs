@@ -595,14 +595,14 @@ a refund owed
 a refund in doubt
     asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
-    pending | our fault | refused | dead number | not sent | unknown -> refund 0 in doubt
+    pending | our fault | dead number | not sent | unknown -> refund 0 in doubt
     pending for money | poor -> refund 0 in doubt, waits for money; writes row of refund 0
     done | notice: done -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded; rests
+    refused | stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
     ended | ended, first number | notice: ended -> refund 0 owed, number 2
     ended, number never sent -> refused: out of place
     returned | notice: returned
         -> refund 0 returned; writes entry refund_paid, row of refund 0, refund.succeeded, entry refund_returned, row of refund 0, refund.returned; rests
-    stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
     not exist -> refund 0 in doubt; does refund 0
     not exist, much later -> refund 0 owed; does refund 0
     of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
@@ -616,13 +616,13 @@ a refund that waits for money at the channel
     asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
     pending | our fault -> refund 0 in doubt; writes row of refund 0
-    pending for money | poor | refused | dead number | not sent | unknown -> refund 0 in doubt, waits for money
+    pending for money | poor | dead number | not sent | unknown -> refund 0 in doubt, waits for money
     done | notice: done -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded; rests
+    refused | stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
     ended | ended, first number | notice: ended -> refund 0 owed, number 2, waits for money
     ended, number never sent -> refused: out of place
     returned | notice: returned
         -> refund 0 returned; writes entry refund_paid, row of refund 0, refund.succeeded, entry refund_returned, row of refund 0, refund.returned; rests
-    stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
     not exist -> refund 0 in doubt, waits for money; does refund 0
     not exist, much later -> refund 0 owed, waits for money; does refund 0
     of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
@@ -675,14 +675,14 @@ a second refund that waits for its pause, wechat
 a refund in doubt, alipay
     asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
-    pending | our fault | refused | dead number | not sent | unknown -> refund 0 in doubt
+    pending | our fault | dead number | not sent | unknown -> refund 0 in doubt
     pending for money | poor -> refund 0 in doubt, waits for money; writes row of refund 0
     done | notice: done -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded; rests
+    refused | stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
     ended | ended, first number | notice: ended -> refund 0 owed, number 2
     ended, number never sent -> refused: out of place
     returned | notice: returned
         -> refund 0 returned; writes entry refund_paid, row of refund 0, refund.succeeded, entry refund_returned, row of refund 0, refund.returned; rests
-    stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
     not exist | not exist, much later -> refund 0 in doubt; does refund 0
     of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
     notice: other amount | notice without a word | timer | timer, an hour later | timer, a month later
@@ -1268,9 +1268,9 @@ succeeded, a further capture's refund in doubt
     refund asked -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     refund done -> refund 0 paid; writes entry refund_paid, order.suspense_refunded; rests
     refund poor -> refund 0 in doubt, waits for money
-    refund refused | refund of a dead number | refund not sent | refund unknown -> refund 0 in doubt
+    refund refused | refund stuck -> refund 0 in doubt, waits for a person
+    refund of a dead number | refund not sent | refund unknown -> refund 0 in doubt
     refund ended | refund ended, first number -> refund 0 owed, number 2
-    refund stuck -> refund 0 in doubt, waits for a person
     refund not exist -> refund 0 in doubt; does refund 0
     operator: refund failed -> refused: refund final
     operator: refund paid otherwise
@@ -1322,8 +1322,8 @@ succeeded, a further capture's refund in doubt under its last number
     refund asked -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     refund done -> refund 0 paid, number 6; writes entry refund_paid, order.suspense_refunded; rests
     refund poor -> refund 0 in doubt, number 6, waits for money
-    refund refused | refund of a dead number | refund not sent | refund unknown -> refund 0 in doubt, number 6
-    refund ended | refund stuck -> refund 0 in doubt, number 6, waits for a person
+    refund refused | refund ended | refund stuck -> refund 0 in doubt, number 6, waits for a person
+    refund of a dead number | refund not sent | refund unknown -> refund 0 in doubt, number 6
     refund not exist -> refund 0 in doubt, number 6; does refund 0
     operator: refund failed -> refused: refund final
     operator: refund paid otherwise

@@ -197,8 +197,12 @@ impl Draft {
                 self.refund_waits(index, Doubt::NotOfThis, None);
                 self.notes.push(Note::RefundNotPermitted { refund: index });
             }
-            // It judges one send, and says nothing of those before it: a query tells.
-            Rejection::Refused | Rejection::DeadNumber if is_in_doubt => {
+            // It judges one send, and says nothing of those before it: a query tells. Where none ever does, a person must.
+            Rejection::Refused if is_in_doubt => {
+                self.refund_waits(index, Doubt::NotOfThis, Some(Attention::Person));
+                self.notes.push(Note::RefundStuck { refund: index });
+            }
+            Rejection::DeadNumber if is_in_doubt => {
                 let attention = self.refund(index)?.attention;
                 self.refund_waits(index, Doubt::NotOfThis, attention);
             }
@@ -226,7 +230,8 @@ impl Draft {
         let due_at = now.plus_ms(retry::gap_ms(book.refunds(), tries));
         let tries = tries.saturating_add(1);
         self.refund_mut(index)?.stage = if arrived {
-            Stage::Owed { tries, due_at }
+            // It leaves now, like everything that is owed: what nobody hears of after a crash is asked about first.
+            Stage::Owed { tries, due_at: now }
         } else {
             Stage::Doubtful { tries, due_at, sent_at, resent_at: Some(now) }
         };
@@ -406,6 +411,8 @@ impl Draft {
         let told = word.filter(|word| word.amount_minor == refund.amount_minor && *word.currency == *currency);
         match (told, book.channel(attempt.channel()).proof) {
             (Some(word), Proof::Callback) => self.refund_answered(index, round, self.now, &word.outcome),
+            // What became of a number that is over says nothing of the one that took its place.
+            (None, Proof::Callback) | (_, Proof::Query) if round != refund.round => Ok(()),
             (None, Proof::Callback) | (_, Proof::Query) => {
                 match refund.stage {
                     Stage::Unconfirmed { .. } | Stage::Waiting { .. } => return Err(Refusal::OutOfPlace),

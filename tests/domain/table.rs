@@ -372,6 +372,7 @@ fn refusal_name(refusal: Refusal) -> &'static str {
         Refusal::ChannelUnusable { .. } => "channel unusable",
         Refusal::OrderNotPaid => "order not paid",
         Refusal::RefundExceeds { .. } => "refund exceeds",
+        Refusal::BalanceInsufficient => "balance insufficient",
         Refusal::RefundLimit { .. } => "refund limit",
         Refusal::RefundWindowOver => "refund window over",
         Refusal::RefundFinal => "refund final",

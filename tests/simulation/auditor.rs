@@ -145,7 +145,7 @@ pub fn refund_refused(store: &Store, id: OrderId, name: &str, error: &AskError) 
     let AskError::Refused(refusal) = error else { return };
     let order = &store.row(id).expect("it was asked of a stored order").order;
     match refusal {
-        Refusal::OrderNotPaid => {}
+        Refusal::OrderNotPaid | Refusal::BalanceInsufficient => {}
         Refusal::RefundExceeds { remaining_minor } => {
             sights::note(Sight::RefundExceeded);
             let payable = order.payment().map_or(0, |(_, capture)| capture.amount_minor);
@@ -309,7 +309,7 @@ fn capture(row: &UnitRow) -> Option<&CaptureRow> {
         UnitRow::Order(_) | UnitRow::Payer(_) | UnitRow::Attempt(_) | UnitRow::PaidBy(_) => None,
         UnitRow::Refund(_) | UnitRow::RefundMoved { .. } => None,
         UnitRow::Platform(_) | UnitRow::Key(_) | UnitRow::KeyRevoked(_) => None,
-        UnitRow::SharesAccepted(_) | UnitRow::SharesRefused(_) => None,
+        UnitRow::SharesAccepted(_) | UnitRow::SharesRefused(_) | UnitRow::DebtBound(_) => None,
     }
 }
 

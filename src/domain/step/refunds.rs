@@ -271,9 +271,10 @@ impl Draft {
         let has_room = used < u32::from(book.channel(channel).refunding.most);
         match book.next_round_ms(refund.round).filter(|_| has_room) {
             Some(gap_ms) => {
+                let turn_at = self.refund_turn(usize::from(index), now.plus_ms(gap_ms));
                 let refund = self.refund_mut(index)?;
                 refund.round = refund.round.next();
-                refund.dated_at = now.plus_ms(gap_ms);
+                refund.dated_at = turn_at;
                 refund.stage = Stage::Owed { tries: 0, due_at: refund.dated_at };
                 Ok(())
             }
@@ -467,7 +468,7 @@ impl Draft {
             if !self.order.refunds.get(place).is_some_and(is_due) {
                 continue;
             }
-            let turn_at = self.refund_turn(place);
+            let turn_at = self.refund_turn(place, now);
             let Some(refund) = self.order.refunds.get_mut(place) else { continue };
             refund.dated_at = turn_at;
             if turn_at > now {
@@ -479,9 +480,9 @@ impl Draft {
         }
     }
 
-    /// The first instant from now on that keeps the pause from all others of its capture that wait for nothing.
-    fn refund_turn(&self, place: usize) -> Instant {
-        let Some(refund) = self.order.refunds.get(place) else { return self.now };
+    /// The first instant from this one on that keeps the pause from all numbers of its capture that wait for nothing.
+    fn refund_turn(&self, place: usize, from: Instant) -> Instant {
+        let Some(refund) = self.order.refunds.get(place) else { return from };
         let channel = self.order.attempt_of(refund).map(|attempt| attempt.channel());
         let pause_ms = channel.map_or(0, |channel| self.order.rulebook().refund_pause_ms(channel));
         let others = self
@@ -491,7 +492,7 @@ impl Draft {
             .filter(|other| other.capture == refund.capture && !matches!(other.stage, Stage::Waiting { .. }));
         let mut dated: Vec<Instant> = others.map(|other| other.dated_at).collect();
         dated.sort_unstable();
-        dated.into_iter().fold(self.now, |turn_at, dated_at| {
+        dated.into_iter().fold(from, |turn_at, dated_at| {
             let is_near = turn_at.since_ms(dated_at).abs() < pause_ms;
             if is_near { dated_at.plus_ms(pause_ms) } else { turn_at }
         })

@@ -211,6 +211,10 @@ impl Stored {
     pub fn new(store: Arc<dyn Store>) -> Self {
         Stored { store, names: DashMap::new() }
     }
+
+    pub fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
 }
 
 impl ports::MessageReads for Stored {

@@ -224,6 +224,20 @@ fn refunds_whose_turns_were_missed_keep_the_pause_all_the_same() {
     assert!(walk.order.is_quiet());
 }
 
+/// The next number of a refund keeps the pause too.
+#[test]
+fn a_next_number_goes_a_pause_after_the_refunds_beside_it() {
+    let mut walk = owing(Channel::Wechat);
+    walk.tell(refund(0, refund_unclear()));
+    walk.wait(MINUTE).tell(proportional(PART));
+    walk.tell(refund(1, refund_done()));
+    // A minute after its end would be half a minute after the other one.
+    walk.wait(-MINUTE / 2).tell(refund(0, refund_ended()));
+    let (other, next) = (&walk.order.refunds[1], &walk.order.refunds[0]);
+    assert_eq!(next.dated_at.since_ms(other.dated_at), MINUTE);
+    assert_eq!(next.round, Round(1));
+}
+
 #[test]
 fn a_channel_takes_so_many_refunds_of_a_payment_and_no_more() {
     let mut walk = Walk::paid_at(Channel::Wechat);

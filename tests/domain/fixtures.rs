@@ -372,6 +372,14 @@ fn payers() -> [Payer; 2] {
     [whole.clone(), Payer { ip: None, openid: None, ..whole }]
 }
 
+fn cny() -> Currency {
+    Currency::parse("CNY").expect("a currency")
+}
+
+fn usd() -> Currency {
+    Currency::parse("USD").expect("a currency")
+}
+
 /// A platform's steps with every kind of fact, and the platform after them.
 fn platform() -> (Vec<String>, Platform) {
     let key = |number| Key { hash: KeyHash([number; 32]), hint: format!("sk_{number}").into() };
@@ -388,6 +396,11 @@ fn platform() -> (Vec<String>, Platform) {
         vec![
             platform::Fact::SharesAccepted { from: PlatformId(9) },
             platform::Fact::SharesRefused { from: PlatformId(8) },
+        ],
+        vec![platform::Fact::DebtBounded { currency: cny(), most_minor: Some(100_000) }],
+        vec![
+            platform::Fact::DebtBounded { currency: cny(), most_minor: None },
+            platform::Fact::DebtBounded { currency: usd(), most_minor: Some(0) },
         ],
     ];
     let mut platform = Platform::unborn(PlatformId(7));

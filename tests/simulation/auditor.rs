@@ -145,7 +145,7 @@ pub fn refund_refused(store: &Store, id: OrderId, name: &str, error: &AskError) 
     let AskError::Refused(refusal) = error else { return };
     let order = &store.row(id).expect("it was asked of a stored order").order;
     match refusal {
-        Refusal::OrderNotPaid => {}
+        Refusal::OrderNotPaid | Refusal::BalanceInsufficient => {}
         Refusal::RefundExceeds { remaining_minor } => {
             sights::note(Sight::RefundExceeded);
             let payable = order.payment().map_or(0, |(_, capture)| capture.amount_minor);

@@ -209,12 +209,14 @@ pub fn refund(world: &mut World, buyer: usize, name: u32) {
         2 => Some(left_minor.max(1)),
         _ => Some(world.dice.between((1, (left_minor / 2).max(1)))),
     };
+    // A platform's debt may be bounded.
+    let seller_max_minor = world.dice.happens(100).then(|| world.dice.between((0, left_minor.max(0))));
     let wanted = RefundWanted {
         merchant_refund_id: merchant_refund_id.clone(),
         reason: None,
         amount_minor,
         fee_policy,
-        seller_max_minor: None,
+        seller_max_minor,
     };
     let patience = patience(world);
     let Some(life) = &mut world.life else { return };

@@ -154,7 +154,7 @@ postgres() {
 
 # A build from before the ledger knows neither refunds that are asked for nor shares.
 knows_refunds() { "$binary" ledger --help >/dev/null 2>&1; }
-quotient() { awk -v a="$1" -v b="$2" 'BEGIN { if (a != "" && b > 0) printf "%.3f", a / b }'; }
+percent() { awk -v a="$1" -v b="$2" 'BEGIN { if (a != "" && b > 0) printf "%.1f", 100 * a / b }'; }
 
 # Payments and then, in the same run, their refunds.
 refunds() {
@@ -170,7 +170,7 @@ refunds() {
             refund=$(figure_of "$report" refunds server_us)
             note refunds "server's processor time, µs per payment" "$payment" -
             note refunds "server's processor time, µs per refund" "$refund" -
-            note refunds "a refund's to a payment's" "$(quotient "$refund" "$payment")" -
+            note refunds "a refund's in percent of a payment's" "$(percent "$refund" "$payment")" -
             note refunds "refunds per second" "$(figure_of "$report" refunds per_second)" -
         done
     done

@@ -132,7 +132,10 @@ async fn by(args: &CheckoutArgs, way: Way, mut rounds: Vec<Round>) -> Result<Rep
     let requests = checkout.load.tally().summary();
     rounds.push(Round { of: "payments", stretch, acceptance: Some(requests.acceptance) });
     if args.refunds_after {
-        let slots = way.channel.in_flight();
+        let slots = match pattern {
+            Pattern::Closed { slots, .. } => slots,
+            Pattern::Open { .. } => way.channel.in_flight(),
+        };
         let stretch = watch.during(|| checkout.ledger.refunds_ended(), checkout.give_back_kept(slots)).await;
         rounds.push(Round { of: "refunds", stretch, acceptance: Some(checkout.refunds.summary().acceptance) });
     }
@@ -194,7 +197,7 @@ fn judge(report: &mut Report, ledger: &Ledger) {
     for (count, what) in [
         (payments.kinds.iter().map(|kind| kind.unfinished).sum(), "accepted payments never came to an end"),
         (payments.kinds.iter().map(|kind| kind.unexpected).sum(), "payments ended otherwise than scripted"),
-        (refunds.unfinished, "accepted refunds never came to an end"),
+        (refunds.unfinished, "refunds never came to an end"),
         (refunds.failed, "refunds failed"),
         (refused, "refunds were refused, and not for want of room"),
         (payments.signatures_wrong, "webhooks had a wrong signature"),
@@ -265,7 +268,15 @@ impl Checkout {
 
     /// Gives a paid order back, now or later, if its kind says so.
     async fn refund(&self, serial: u64, id: Option<Box<str>>) {
-        let (Some(refund), Some(id)) = (self.load.orders().kind(serial).refund, id) else { return };
+        let Some(refund) = self.load.orders().kind(serial).refund else { return };
+        let Some(id) = id else {
+            // The answer did not tell what the order is called: nothing of it can be asked for.
+            for number in refund.numbers() {
+                drop(self.ledger.open_refund(serial, number));
+                self.ledger.give_up_refund(serial, number);
+            }
+            return;
+        };
         let paid = Paid { serial, id, refund };
         match &self.kept {
             None => self.give_back(&paid).await,

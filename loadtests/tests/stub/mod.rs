@@ -144,7 +144,8 @@ async fn create(request: HttpRequest, order: web::Json<Value>, context: web::Dat
             let url = format!("http://{}/cashier?charset=UTF-8", request.app_config().local_addr());
             let form = json!({"type": "form", "url": url, "fields": {"subject": SUBJECT, "number": id}});
             let next_action = if context.faults.hide_forms { Value::Null } else { form };
-            return HttpResponse::Created().json(json!({"merchant_order_id": id, "next_action": next_action}));
+            return HttpResponse::Created()
+                .json(json!({"id": format!("ord_{number}"), "merchant_order_id": id, "next_action": next_action}));
         }
         pay(&context, payment, context.faults.lose_webhook_of != Some(number));
     }

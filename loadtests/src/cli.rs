@@ -145,7 +145,7 @@ pub struct CheckoutArgs {
     pub common: Common,
     #[command(flatten)]
     pub shape: Shape,
-    /// Kinds of orders by weight: [CHANNEL/]SCRIPT[+split[N]][+refund|+parts]=WEIGHT,… with the sandbox's scripts (plain,
+    /// Kinds of orders by weight: [CHANNEL/]SCRIPT[+split|+splitN][+refund|+parts]=WEIGHT,… with the sandbox's scripts (plain,
     /// sim:decline, sim:hang, …); +splitN: N platforms get a share of 1 % each; +refund: given back once it is paid; +parts:
     /// half of its amount, then the rest
     #[arg(long, default_value = "plain=1")]

@@ -71,6 +71,7 @@ fn cancelled(number: u32, at: Instant, webhook_url: &str) -> StepUnit {
         Write::OpenAttempt { .. }
         | Write::Capture { .. }
         | Write::Entry(_)
+        | Write::Refund { .. }
         | Write::StoreNextAction
         | Write::WipeNextAction => None,
     };

@@ -4,8 +4,8 @@
 /// goes, a unit each, to those with the largest fractions; of equal ones to whoever stands first.
 ///
 /// No part is more than what is left of its party, so that no sequence of divisions takes more from anyone than they
-/// had. Divided by anything but what is *left*, that fails: of shares 6, 2 and 2, ten back is 6, 2 and 2 by one refund,
-/// while one of eleven twentieths and then another could take more from a party than it got.
+/// had. Divided by what each had at first, that fails: of 6, 6 and 2, ten back is 4, 4 and 2, and eleven is 5, 5 and 1,
+/// so that a refund of one after a refund of ten would give the third party one back.
 ///
 /// None where the amount is negative, a party has less than nothing, or all of them together have less than the amount.
 pub fn allot(left: &[i64], amount: i64) -> Option<Box<[i64]>> {

@@ -10,9 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::channel::{Channel, Method};
 use super::form::{Form, read_digits, stated, write_digits};
 use super::id::OrderId;
-use super::money::{self, Currency, Rate};
+use super::money::{self, Currency};
 use super::payer::Payer;
-use super::splits::Share;
+use super::splits::AskedSplit;
 use super::view::Metadata;
 
 /// The trace that an order's calls and webhooks belong to (W3C trace context).
@@ -81,30 +81,6 @@ pub struct Asked {
     pub webhook_url: Option<String>,
 }
 
-/// A share as it was asked for: a fixed amount or a rate of the order's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AskedSplit {
-    /// In major units, with all decimals of the currency.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub amount: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rate: Option<Rate>,
-    /// The other platform's name.
-    pub to: Box<str>,
-}
-
-impl AskedSplit {
-    /// What it is a share of; none where it is damaged.
-    pub fn share(&self, currency: Currency) -> Option<Share> {
-        match (&self.amount, self.rate) {
-            (Some(amount), None) => money::parse_minor(amount, currency).ok().map(Share::AmountMinor),
-            (None, Some(rate)) => Some(Share::Rate(rate)),
-            (Some(_), Some(_)) | (None, None) => None,
-        }
-    }
-}
-
 impl Asked {
     /// Reads what [`Asked::written`] wrote; none where it is damaged or of another form.
     pub fn read(text: &str) -> Option<Self> {
@@ -135,6 +111,7 @@ impl Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::money::Rate;
     use serde_json::{Value, json};
 
     fn asked() -> Asked {

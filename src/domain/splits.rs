@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::allotment::{self, WHOLE};
 use super::id::PlatformId;
-use super::money::Rate;
+use super::money::{self, Currency, Rate};
 
 /// How many shares an order may have, by the contract.
 pub const SPLITS_MAX: usize = 20;
@@ -29,6 +29,30 @@ impl Share {
         match self {
             Share::AmountMinor(share) => i128::from(share) * WHOLE,
             Share::Rate(rate) => rate.of_exactly(amount_minor),
+        }
+    }
+}
+
+/// A share as it was asked for: a fixed amount or a rate of the order's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskedSplit {
+    /// In major units, with all decimals of the currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// The other platform's name.
+    pub to: Box<str>,
+}
+
+impl AskedSplit {
+    /// What it is a share of; none where it is damaged.
+    pub fn share(&self, currency: Currency) -> Option<Share> {
+        match (&self.amount, self.rate) {
+            (Some(amount), None) => money::parse_minor(amount, currency).ok().map(Share::AmountMinor),
+            (None, Some(rate)) => Some(Share::Rate(rate)),
+            (Some(_), Some(_)) | (None, None) => None,
         }
     }
 }

@@ -169,6 +169,7 @@ pub enum Target {
 /// What a resting order still owes the world; asked after a restart. What may have happened is queried first.
 pub fn resume(order: &Order, now: Instant) -> Vec<Effect> {
     let mut draft = Draft::of(order.clone(), now);
+    draft.order.bring_back(now);
     draft.propose_overdue(Asking::Everything);
     draft.arm();
     draft.effects

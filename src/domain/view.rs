@@ -17,9 +17,8 @@ use super::order::{
 };
 use super::pay_link::PayLinks;
 use super::refund::FeePolicy;
-use super::request::AskedSplit;
 use super::routing::{self, Outlook};
-use super::splits;
+use super::splits::{self, AskedSplit};
 use super::time::Instant;
 
 pub use refunds::{PartView, RefundView, refund_failure, refund_webhook_body};

@@ -9,7 +9,8 @@ use crate::domain::event::{Created, Finding, RefundResolution, Refusal};
 use crate::domain::order::{AttemptState, Order};
 use crate::domain::payer::{Payer, PayerMark};
 use crate::domain::refund::FeePolicy;
-use crate::domain::request::{Asked, AskedSplit, Request, Trace};
+use crate::domain::request::{Asked, Request, Trace};
+use crate::domain::splits::AskedSplit;
 use crate::store::StoredOrder;
 
 use super::letter::TellError;

@@ -388,7 +388,7 @@ async fn deliver(desk: &Desk, adapter: &dyn Adapter, call: &Call, frozen: &str, 
         };
         let end = once(desk, call.trace, connection, stamp, outgoing).await;
         connection = Connection::Fresh;
-        let gap_ms = if may_be_repeated(adapter, &end) { retries.next() } else { None };
+        let gap_ms = if may_be_repeated(adapter, &call.question, &end) { retries.next() } else { None };
         let Some(gap_ms) = gap_ms else {
             return match end {
                 End::Answered(stamp, answer) => Delivered::Answered(stamp, answer),
@@ -401,11 +401,16 @@ async fn deliver(desk: &Desk, adapter: &dyn Adapter, call: &Call, frozen: &str, 
 }
 
 /// Whether another try of the same request is harmless and may help.
-fn may_be_repeated(adapter: &dyn Adapter, end: &End) -> bool {
-    match end {
-        End::Undelivered(Undelivered::HeldBack(_) | Undelivered::NotSent(_)) => true,
-        End::Answered(_, answer) => adapter.says_later(answer),
-        End::Undelivered(Undelivered::Unknown(_)) => false,
+fn may_be_repeated(adapter: &dyn Adapter, question: &Question, end: &End) -> bool {
+    match (end, question) {
+        (End::Undelivered(Undelivered::HeldBack(_) | Undelivered::NotSent(_)), _) => true,
+        // It may have been taken all the same, and what is told of the next one says nothing of it.
+        (End::Answered(..), Question::Refund { .. }) => false,
+        (
+            End::Answered(_, answer),
+            Question::Submit { .. } | Question::Query | Question::Close | Question::QueryRefund { .. },
+        ) => adapter.says_later(answer),
+        (End::Undelivered(Undelivered::Unknown(_)), _) => false,
     }
 }
 
@@ -665,7 +670,8 @@ fn reading(fact: &Fact) -> (&'static str, Option<Sign>) {
             RefundOutcome::Pending { .. } => ("pending", HEALTHY),
             RefundOutcome::Done { .. } => ("done", HEALTHY),
             RefundOutcome::Rejected { class: Rejection::Poor, .. } => ("poor", HEALTHY),
-            RefundOutcome::Rejected { class: Rejection::Ours, .. } => ("our_fault", SICK),
+            // An alarm, but no sign of illness: it may be about this one payment.
+            RefundOutcome::Rejected { class: Rejection::Ours, .. } => ("our_fault", HEALTHY),
             RefundOutcome::Rejected { class: Rejection::Refused | Rejection::DeadNumber, .. } => ("rejected", HEALTHY),
             RefundOutcome::Ended { .. } => ("ended", HEALTHY),
             RefundOutcome::Returned { .. } => ("returned", HEALTHY),

@@ -15,7 +15,7 @@ use super::problem::{ApiError, Code};
 use super::query::Query;
 use super::schema;
 use crate::domain::id::{OrderId, RefundId};
-use crate::domain::ledger::{LedgerAccount, TransactionKind};
+use crate::domain::ledger::TransactionKind;
 use crate::domain::money::{Currency, format_minor};
 use crate::domain::stream::{Kind, StreamId};
 use crate::domain::time::Instant;
@@ -46,11 +46,9 @@ struct BalanceView {
 )]
 pub async fn balance(app: Data<App>, Caller(platform): Caller) -> Result<HttpResponse, ApiError> {
     let mut open: BTreeMap<String, i64> = BTreeMap::new();
-    for account in [LedgerAccount::Platform(platform.id), LedgerAccount::FeesDue(platform.id)] {
-        for sum in app.store.balances_of(&account).await? {
-            let before = open.entry(sum.currency).or_default();
-            *before = before.checked_sub(sum.amount_minor).ok_or_else(ApiError::internal)?;
-        }
+    for sum in app.store.balances_of_platform(platform.id).await? {
+        let before = open.entry(sum.currency).or_default();
+        *before = before.checked_sub(sum.amount_minor).ok_or_else(ApiError::internal)?;
     }
     let row = |(code, open_minor): (String, i64)| {
         let currency = Currency::parse(&code).ok_or_else(ApiError::internal)?;

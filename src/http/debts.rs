@@ -3,9 +3,8 @@
 use dashmap::DashMap;
 
 use super::App;
-use super::problem::{ApiError, Code};
+use super::problem::ApiError;
 use crate::domain::id::PlatformId;
-use crate::domain::ledger::LedgerAccount;
 use crate::domain::money::Currency;
 
 type Purse = (PlatformId, Currency);
@@ -65,20 +64,12 @@ impl App {
         };
         let held = Held { debts: &self.debts, purse, amount_minor };
         let mut owed_to_us: i64 = 0;
-        for account in [LedgerAccount::Platform(platform), LedgerAccount::FeesDue(platform)] {
-            for sum in self.store.balances_of(&account).await? {
-                if sum.currency == currency.code() {
-                    owed_to_us = owed_to_us.checked_add(sum.amount_minor).ok_or_else(ApiError::internal)?;
-                }
+        for sum in self.store.balances_of_platform(platform).await? {
+            if sum.currency == currency.code() {
+                owed_to_us = owed_to_us.checked_add(sum.amount_minor).ok_or_else(ApiError::internal)?;
             }
         }
         let seller_max_minor = most_minor.saturating_sub(owed_to_us).saturating_sub(before).max(0);
         Ok(Allowed { seller_max_minor: Some(seller_max_minor), held: Some(held) })
     }
-}
-
-/// The platform would owe more than it may.
-pub fn insufficient() -> ApiError {
-    let detail = "Your balance does not cover this refund: you would owe more than was agreed.";
-    ApiError::new(Code::BalanceInsufficient, detail)
 }

@@ -11,8 +11,8 @@ use crate::domain::id::PlatformId;
 use crate::domain::money::{self, Currency, Rate};
 use crate::domain::payer::Payer;
 use crate::domain::platform;
-use crate::domain::request::{Asked, AskedSplit, Request, Trace};
-use crate::domain::splits::{self, SPLITS_MAX, Split};
+use crate::domain::request::{Asked, Request, Trace};
+use crate::domain::splits::{self, AskedSplit, SPLITS_MAX, Split};
 use crate::domain::view::Metadata;
 
 pub const FIELDS: [&str; 13] = [

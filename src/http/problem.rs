@@ -297,14 +297,20 @@ impl From<Refusal> for ApiError {
             Refusal::RefundExceeds { .. } => {
                 ApiError::field(Code::RefundExceedsRemaining, "amount", "Less is left of what the order was paid by.")
             }
-            Refusal::BalanceInsufficient => super::debts::insufficient(),
+            Refusal::BalanceInsufficient => ApiError::new(
+                Code::BalanceInsufficient,
+                "Your balance does not cover this refund: you would owe more than was agreed.",
+            ),
             Refusal::RefundLimit { most } => {
                 ApiError::new(Code::RefundLimit, format!("The channel takes {most} refunds of one payment."))
             }
             Refusal::RefundWindowOver => {
                 ApiError::new(Code::RefundWindowOver, "The payment is older than what the channel refunds.")
             }
-            Refusal::RefundFinal => ApiError::new(Code::RefundFinal, "Nothing can be done to a refund that is over."),
+            Refusal::RefundFinal => ApiError::new(
+                Code::RefundFinal,
+                "Nothing can be done to a refund that is over, and suspense money is never given up.",
+            ),
             Refusal::RefundUnknown => ApiError::new(Code::CallbackRefused, "The order has no such refund."),
             Refusal::AttemptUnknown => ApiError::new(Code::CallbackRefused, "The order has no such attempt."),
             Refusal::AccountDiffers => ApiError::new(Code::CallbackRefused, "The attempt belongs to another account."),

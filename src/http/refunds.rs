@@ -129,7 +129,12 @@ pub async fn create(
     let draft = Draft::read(&body, order.order.currency)?;
     let asked = Asked { order, draft, patience };
     match idempotency::key(request.headers())? {
-        None => app.refund(&platform, &asked, None).await.map(Answered::answer),
+        None => {
+            let app = app.clone();
+            // A task of its own: should the client go, the refund's name stays taken until it is durable.
+            let answer = actix_web::rt::spawn(async move { app.refund(&platform, &asked, None).await }).await;
+            answer.map_err(|_| ApiError::internal())?.map(Answered::answer)
+        }
         Some(key) => {
             let fingerprint = idempotency::fingerprint(request.method().as_str(), request.path(), &body);
             let (app, key) = (app.clone(), Box::from(key));
@@ -201,7 +206,9 @@ impl App {
             }
             return self.write_refund(StatusCode::OK, first, *patience).await;
         }
-        let most_minor = draft.amount_minor.unwrap_or_else(|| order.order.refundable_minor(draft.fee_policy));
+        // Without an amount it takes what is left when it is its turn, at most all that was paid.
+        let paid = order.order.payment().map_or(0, |(_, payment)| payment.amount_minor);
+        let most_minor = draft.amount_minor.unwrap_or(paid);
         let allowed = self.may_owe(platform.id, currency, most_minor).await?;
         let wanted = RefundWanted { seller_max_minor: allowed.seller_max_minor, ..draft.wanted() };
         let opened = self.desk.refund(id, wanted, *patience, (claim, || allowed.release())).await;

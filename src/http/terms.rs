@@ -91,16 +91,17 @@ mod tests {
     use super::*;
     use crate::config::FeeRate;
 
-    fn terms(special: &[(&str, Option<&str>, Option<&str>, &str, Option<&str>)]) -> Result<Terms, ConfigError> {
+    /// Channel, way to pay, platform, rate, and from when.
+    type Given = (&'static str, Option<&'static str>, Option<&'static str>, &'static str, Option<&'static str>);
+
+    fn terms(special: &[Given]) -> Result<Terms, ConfigError> {
         let mut config = Config::load(&[]).unwrap();
-        let of = |(channel, method, platform, rate, from): &(&str, Option<&str>, Option<&str>, &str, Option<&str>)| {
-            FeeRate {
-                channel: (*channel).to_owned(),
-                method: method.map(ToOwned::to_owned),
-                platform: platform.map(ToOwned::to_owned),
-                rate: rate.parse().unwrap(),
-                from: from.map(ToOwned::to_owned),
-            }
+        let of = |(channel, method, platform, rate, from): &Given| FeeRate {
+            channel: (*channel).to_owned(),
+            method: method.map(ToOwned::to_owned),
+            platform: platform.map(ToOwned::to_owned),
+            rate: rate.parse().unwrap(),
+            from: from.map(ToOwned::to_owned),
         };
         config.fee_rates = special.iter().map(of).collect();
         Terms::new(&config)

@@ -723,8 +723,8 @@ pub trait Store: Send + Sync + 'static {
     fn balances_at(&self, at: Instant) -> Reply<'_, Vec<Balance>>;
     /// The lines of an account that were booked at that instant or before, the newest first.
     fn ledger_lines<'a>(&'a self, account: &'a LedgerAccount, at: Instant, limit: u32) -> Reply<'a, Vec<LedgerLine>>;
-    /// Of one account, in all lanes, as their last groups left them.
-    fn balances_of<'a>(&'a self, account: &'a LedgerAccount) -> Reply<'a, Vec<LaneBalance>>;
+    /// All that makes a platform's balance, in all lanes, as their last groups left it: one picture.
+    fn balances_of_platform(&self, platform: PlatformId) -> Reply<'_, Vec<LaneBalance>>;
     /// What changed a platform's balance.
     fn transactions<'a>(
         &'a self,

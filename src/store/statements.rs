@@ -29,11 +29,11 @@ macro_rules! refund_where {
 
 pub const REFUND: &str = refund_where!("order_id = $1 AND ordinal = $2 AND incarnation = $3");
 pub const REFUND_BY_MERCHANT_ID: &str = refund_where!("platform_id = $1 AND merchant_refund_id = $2");
-pub const REFUNDS_OF_PLATFORM: &str = refund_where!("platform_id = ");
-pub const TRANSACTIONS_OF_PLATFORM: &str = "SELECT l.at, l.kind, l.id, l.version, l.entry, l.line, l.transaction_kind, \
+pub const REFUNDS: &str = refund_where!("");
+pub const TRANSACTIONS: &str = "SELECT l.at, l.kind, l.id, l.version, l.entry, l.line, l.transaction_kind, \
      l.amount_minor, l.currency, l.refund, r.incarnation, c.name AS counterparty_name, l.effective_at FROM lines l \
      LEFT JOIN refunds r ON l.kind = 1 AND r.order_id = l.id AND r.ordinal = l.refund \
-     LEFT JOIN platforms c ON c.id = l.counterparty WHERE l.platform_id = ";
+     LEFT JOIN platforms c ON c.id = l.counterparty WHERE ";
 pub const LANES: &str =
     "SELECT lane, epoch, beat, group_number, incarnation, holder, at, next_place, retired FROM lanes ORDER BY lane";
 pub const TAKE_LANE: &str = "UPDATE lanes SET epoch = epoch + 1, beat = beat + 1, holder = $6, incarnation = $7 \
@@ -133,7 +133,8 @@ macro_rules! balances_where {
 
 pub const BALANCES: &str = balances_where!("");
 pub const BALANCES_OF_LANE: &str = balances_where!(" WHERE a.lane = $1");
-pub const BALANCES_OF_ACCOUNT: &str = balances_where!(" WHERE a.lane IN (SELECT lane FROM lanes) AND a.account = $1");
+pub const BALANCES_OF_PLATFORM: &str =
+    balances_where!(" WHERE a.lane IN (SELECT lane FROM lanes) AND a.account IN ($1, $2)");
 pub const SUMS_OF_LINES: &str = "SELECT lane, kind, account, currency, cycle, COALESCE(transaction_kind, '') AS transaction_kind, \
      COALESCE(counterparty, 0) AS counterparty, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor \
      FROM lines GROUP BY lane, kind, account, currency, cycle, transaction_kind, counterparty";
@@ -429,7 +430,9 @@ macro_rules! statements {
         }
 
         fn refunds<'a>(&'a self, filter: &'a RefundFilter) -> Reply<'a, Vec<Seen<RefundPlace, StoredRefund>>> {
-            let mut ask = QueryBuilder::<$database>::new(REFUNDS_OF_PLATFORM);
+            // The plus keeps an order's few refunds from being looked for among all of its platform's.
+            let mut ask = QueryBuilder::<$database>::new(REFUNDS);
+            ask.push(if filter.order.is_some() { "+platform_id = " } else { "platform_id = " });
             ask.push_bind(i64::from(filter.platform.0));
             if let Some(id) = &filter.merchant_refund_id {
                 ask.push(" AND merchant_refund_id = ").push_bind(id.clone());
@@ -473,15 +476,19 @@ macro_rules! statements {
             self.all(ask.bind(i64::from(limit)))
         }
 
-        fn balances_of<'a>(&'a self, account: &'a LedgerAccount) -> Reply<'a, Vec<LaneBalance>> {
-            self.all(query_as::<_, LaneBalance>(BALANCES_OF_ACCOUNT).bind(account.to_string()))
+        fn balances_of_platform(&self, platform: PlatformId) -> Reply<'_, Vec<LaneBalance>> {
+            let [open, fees] = [LedgerAccount::Platform(platform), LedgerAccount::FeesDue(platform)];
+            self.all(query_as::<_, LaneBalance>(BALANCES_OF_PLATFORM).bind(open.to_string()).bind(fees.to_string()))
         }
 
         fn transactions<'a>(
             &'a self,
             filter: &'a TransactionFilter,
         ) -> Reply<'a, Vec<Seen<TransactionPlace, StoredTransaction>>> {
-            let mut ask = QueryBuilder::<$database>::new(TRANSACTIONS_OF_PLATFORM);
+            // The plus keeps an order's few lines from being looked for among all of its platform's.
+            let mut ask = QueryBuilder::<$database>::new(TRANSACTIONS);
+            let is_of_order = filter.order.is_some() || filter.refund.is_some();
+            ask.push(if is_of_order { "+l.platform_id = " } else { "l.platform_id = " });
             ask.push_bind(i64::from(filter.platform.0));
             if let Some(kind) = filter.kind {
                 ask.push(" AND l.transaction_kind = ").push_bind(kind.name());

@@ -595,14 +595,14 @@ a refund owed
 a refund in doubt
     asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
-    pending | our fault | refused | dead number | not sent | unknown -> refund 0 in doubt
+    pending | our fault | dead number | not sent | unknown -> refund 0 in doubt
     pending for money | poor -> refund 0 in doubt, waits for money; writes row of refund 0
     done | notice: done -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded; rests
+    refused | stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
     ended | ended, first number | notice: ended -> refund 0 owed, number 2
     ended, number never sent -> refused: out of place
     returned | notice: returned
         -> refund 0 returned; writes entry refund_paid, row of refund 0, refund.succeeded, entry refund_returned, row of refund 0, refund.returned; rests
-    stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
     not exist -> refund 0 in doubt; does refund 0
     not exist, much later -> refund 0 owed; does refund 0
     of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
@@ -616,13 +616,13 @@ a refund that waits for money at the channel
     asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
     pending | our fault -> refund 0 in doubt; writes row of refund 0
-    pending for money | poor | refused | dead number | not sent | unknown -> refund 0 in doubt, waits for money
+    pending for money | poor | dead number | not sent | unknown -> refund 0 in doubt, waits for money
     done | notice: done -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded; rests
+    refused | stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
     ended | ended, first number | notice: ended -> refund 0 owed, number 2, waits for money
     ended, number never sent -> refused: out of place
     returned | notice: returned
         -> refund 0 returned; writes entry refund_paid, row of refund 0, refund.succeeded, entry refund_returned, row of refund 0, refund.returned; rests
-    stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
     not exist -> refund 0 in doubt, waits for money; does refund 0
     not exist, much later -> refund 0 owed, waits for money; does refund 0
     of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
@@ -675,14 +675,14 @@ a second refund that waits for its pause, wechat
 a refund in doubt, alipay
     asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
-    pending | our fault | refused | dead number | not sent | unknown -> refund 0 in doubt
+    pending | our fault | dead number | not sent | unknown -> refund 0 in doubt
     pending for money | poor -> refund 0 in doubt, waits for money; writes row of refund 0
     done | notice: done -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded; rests
+    refused | stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
     ended | ended, first number | notice: ended -> refund 0 owed, number 2
     ended, number never sent -> refused: out of place
     returned | notice: returned
         -> refund 0 returned; writes entry refund_paid, row of refund 0, refund.succeeded, entry refund_returned, row of refund 0, refund.returned; rests
-    stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
     not exist | not exist, much later -> refund 0 in doubt; does refund 0
     of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
     notice: other amount | notice without a word | timer | timer, an hour later | timer, a month later
@@ -717,10 +717,10 @@ a refund owed, unionpay
 a refund paid
     asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
-    pending | pending for money | done | poor | our fault | refused | dead number | ended, number never sent | stuck
-    | not sent | not exist | not exist, much later | unknown | notice: done | timer | timer, an hour later
-    | timer, a month later -> unchanged
-    ended | ended, first number | returned | notice: ended | notice: returned
+    pending | pending for money | done | poor | our fault | refused | dead number | ended | ended, first number
+    | ended, number never sent | stuck | not sent | not exist | not exist, much later | unknown | notice: done
+    | notice: ended | timer | timer, an hour later | timer, a month later -> unchanged
+    returned | notice: returned
         -> refund 0 returned; writes entry refund_returned, row of refund 0, refund.returned; rests
     of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
     notice: other amount | notice without a word -> unchanged; does query refund 0
@@ -1268,9 +1268,9 @@ succeeded, a further capture's refund in doubt
     refund asked -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     refund done -> refund 0 paid; writes entry refund_paid, order.suspense_refunded; rests
     refund poor -> refund 0 in doubt, waits for money
-    refund refused | refund of a dead number | refund not sent | refund unknown -> refund 0 in doubt
+    refund refused | refund stuck -> refund 0 in doubt, waits for a person
+    refund of a dead number | refund not sent | refund unknown -> refund 0 in doubt
     refund ended | refund ended, first number -> refund 0 owed, number 2
-    refund stuck -> refund 0 in doubt, waits for a person
     refund not exist -> refund 0 in doubt; does refund 0
     operator: refund failed -> refused: refund final
     operator: refund paid otherwise
@@ -1322,8 +1322,8 @@ succeeded, a further capture's refund in doubt under its last number
     refund asked -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     refund done -> refund 0 paid, number 6; writes entry refund_paid, order.suspense_refunded; rests
     refund poor -> refund 0 in doubt, number 6, waits for money
-    refund refused | refund of a dead number | refund not sent | refund unknown -> refund 0 in doubt, number 6
-    refund ended | refund stuck -> refund 0 in doubt, number 6, waits for a person
+    refund refused | refund ended | refund stuck -> refund 0 in doubt, number 6, waits for a person
+    refund of a dead number | refund not sent | refund unknown -> refund 0 in doubt, number 6
     refund not exist -> refund 0 in doubt, number 6; does refund 0
     operator: refund failed -> refused: refund final
     operator: refund paid otherwise
@@ -1335,8 +1335,9 @@ succeeded, a further capture's refund done
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | query paid as known | query pending | query not exist | query declined | query closed | query unknown
     | close closed | close already paid | close not exist | close unknown | refund done | refund poor
-    | refund refused | refund of a dead number | refund stuck | refund not sent | refund not exist | refund unknown
-    | refund ended, number never sent | deadline | timer | deadline, passed | timer, much later -> unchanged
+    | refund refused | refund of a dead number | refund ended | refund ended, first number | refund stuck
+    | refund not sent | refund not exist | refund unknown | refund ended, number never sent | deadline | timer
+    | deadline, passed | timer, much later -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund 1 owed; writes capture 2, entry suspense, entry refund; does refund 1
     callback paid -> capture 2 further, refund 1 unconfirmed; writes capture 2, entry suspense; does query #0
@@ -1345,8 +1346,6 @@ succeeded, a further capture's refund done
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
     refund asked -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
-    refund ended | refund ended, first number
-        -> refund 0 returned, waits for a person; writes entry refund_returned; rests
     operator: refund failed | operator: refund paid otherwise -> refused: refund final
 succeeded, a further capture's refund came back
     created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place

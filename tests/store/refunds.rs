@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tongbao::domain::event::{Event, Fact};
 use tongbao::domain::id::{Incarnation, PlatformId, RefundId};
-use tongbao::domain::ledger::{LedgerAccount, TransactionKind};
+use tongbao::domain::ledger::TransactionKind;
 use tongbao::domain::money::Rate;
 use tongbao::domain::order::Order;
 use tongbao::domain::refund::RefundState;
@@ -160,7 +160,7 @@ pub async fn every_line_of_a_platform_is_its_transaction(mut book: Book) {
     assert_eq!(keys.len(), 4, "two payments and two refunds, each once: {seen:?}");
     assert!(seen.is_sorted_by(|one, next| (one.at, one.key) > (next.at, next.key)));
     let sum: i64 = seen.iter().map(|line| line.amount_minor).sum();
-    let balance = book.store.balances_of(&LedgerAccount::Platform(SHOP)).await.unwrap();
+    let balance = book.store.balances_of_platform(SHOP).await.unwrap();
     assert_eq!(balance.iter().map(|line| line.amount_minor).sum::<i64>(), sum);
 
     let only = async |filter: TransactionFilter| whole(book.store.transactions(&filter).await.unwrap()).unwrap();

@@ -216,7 +216,7 @@ fn named_unit(before: &Order, events: &[Event], request: Option<Request>, name: 
             Write::Capture { index } => unit.captures.push(index),
             Write::Entry(entry) => unit.entries.push(entry),
             Write::Refund { index, change } => {
-                unit.refunds.push(refund_row(&unit.order, index, change, name.as_deref()));
+                unit.refunds.push(refund_row(&unit.order, index, change, name));
             }
             Write::Webhook { kind, sequence, .. } => {
                 let body = format!(r#"{{"type":"{}","data":{{"sequence":{sequence}}}}}"#, kind.name());

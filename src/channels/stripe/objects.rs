@@ -125,9 +125,6 @@ pub struct Refund {
     pub pending_reason: Option<String>,
     #[serde(default)]
     pub failure_reason: Option<String>,
-    /// What brought the money back to the balance after it had left (docs.stripe.com/api/refunds/object).
-    #[serde(default)]
-    pub failure_balance_transaction: Option<IgnoredAny>,
     #[serde(default)]
     pub metadata: Metadata,
 }

@@ -7,7 +7,6 @@ use super::super::{Attempted, NextAction, RefundAsk, Submitted, is_name, is_show
 use super::frozen::Wanted;
 use super::objects::{self, Intent, IntentStatus, Refund, RefundStatus};
 use super::{known_id, money};
-use crate::domain::dated::Dated;
 use crate::domain::event::{Finding, Hold, RefundOutcome, SendOutcome};
 
 /// Why a refund is pending that waits for money of ours.
@@ -119,10 +118,8 @@ pub fn refund_outcome(refund: &Refund, ask: &RefundAsk) -> RefundOutcome {
         RefundStatus::Pending => RefundOutcome::Pending { hold: Hold::Processing },
         RefundStatus::RequiresAction => RefundOutcome::Stuck { code: "requires_action".into() },
         // Both are final (docs.stripe.com/refunds), and under the same idempotency key the same refund is told of again.
-        // When it came back the refund does not say.
-        RefundStatus::Failed if refund.failure_balance_transaction.is_some() => {
-            RefundOutcome::Returned { code: code("failed"), dated: Dated::NOT_TOLD }
-        }
+        // Whether the payer had it before only our own record tells: what is reversed was taken from our balance when the
+        // refund was made.
         RefundStatus::Failed => RefundOutcome::Ended { code: code("failed") },
         RefundStatus::Canceled => RefundOutcome::Ended { code: code("canceled") },
         RefundStatus::Unheard => unknown("the refund has an unknown status"),

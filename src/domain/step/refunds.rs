@@ -197,8 +197,12 @@ impl Draft {
                 self.refund_waits(index, Doubt::NotOfThis, None);
                 self.notes.push(Note::RefundNotPermitted { refund: index });
             }
-            // It judges one send, and says nothing of those before it: a query tells.
-            Rejection::Refused | Rejection::DeadNumber if is_in_doubt => {
+            // It judges one send, and says nothing of those before it: a query tells. Where none ever does, a person must.
+            Rejection::Refused if is_in_doubt => {
+                self.refund_waits(index, Doubt::NotOfThis, Some(Attention::Person));
+                self.notes.push(Note::RefundStuck { refund: index });
+            }
+            Rejection::DeadNumber if is_in_doubt => {
                 let attention = self.refund(index)?.attention;
                 self.refund_waits(index, Doubt::NotOfThis, attention);
             }
@@ -226,7 +230,8 @@ impl Draft {
         let due_at = now.plus_ms(retry::gap_ms(book.refunds(), tries));
         let tries = tries.saturating_add(1);
         self.refund_mut(index)?.stage = if arrived {
-            Stage::Owed { tries, due_at }
+            // It leaves now, like everything that is owed: what nobody hears of after a crash is asked about first.
+            Stage::Owed { tries, due_at: now }
         } else {
             Stage::Doubtful { tries, due_at, sent_at, resent_at: Some(now) }
         };
@@ -271,11 +276,11 @@ impl Draft {
         let has_room = used < u32::from(book.channel(channel).refunding.most);
         match book.next_round_ms(refund.round).filter(|_| has_room) {
             Some(gap_ms) => {
-                let turn_at = self.refund_turn(usize::from(index), now.plus_ms(gap_ms));
+                let due_at = self.refund_turn(usize::from(index), now.plus_ms(gap_ms));
                 let refund = self.refund_mut(index)?;
                 refund.round = refund.round.next();
-                refund.dated_at = turn_at;
-                refund.stage = Stage::Owed { tries: 0, due_at: refund.dated_at };
+                refund.dated_at = due_at;
+                refund.stage = Stage::Owed { tries: 0, due_at };
                 Ok(())
             }
             None if is_of_suspense => {
@@ -345,7 +350,16 @@ impl Draft {
     fn refund_looked_at(&mut self, index: u16, asked_at: Instant, outcome: &RefundOutcome) -> Result<(), Refusal> {
         let book = self.order.rulebook();
         match outcome {
-            RefundOutcome::Ended { .. } => return self.refund_came_back(index, Dated::NOT_TOLD),
+            // Only where a refund that succeeded can fail is that its end; elsewhere the channel contradicts itself.
+            RefundOutcome::Ended { .. } => {
+                let channel = self.order.attempt_of(self.refund(index)?).map(|attempt| attempt.channel());
+                let may_fail = |channel| !book.channel(channel).refunding.looks_ms.is_empty();
+                if channel.is_some_and(may_fail) {
+                    return self.refund_came_back(index, Dated::NOT_TOLD);
+                }
+                self.notes.push(Note::RefundContradicted { refund: index });
+                return Ok(());
+            }
             RefundOutcome::Returned { dated, .. } => return self.refund_came_back(index, *dated),
             RefundOutcome::NotSent { .. } | RefundOutcome::Unknown { .. } => return Ok(()),
             RefundOutcome::Done { .. }
@@ -397,6 +411,8 @@ impl Draft {
         let told = word.filter(|word| word.amount_minor == refund.amount_minor && *word.currency == *currency);
         match (told, book.channel(attempt.channel()).proof) {
             (Some(word), Proof::Callback) => self.refund_answered(index, round, self.now, &word.outcome),
+            // What became of a number that is over says nothing of the one that took its place.
+            (None, Proof::Callback) | (_, Proof::Query) if round != refund.round => Ok(()),
             (None, Proof::Callback) | (_, Proof::Query) => {
                 match refund.stage {
                     Stage::Unconfirmed { .. } | Stage::Waiting { .. } => return Err(Refusal::OutOfPlace),
@@ -480,17 +496,16 @@ impl Draft {
         }
     }
 
-    /// The first instant from this one on that keeps the pause from all numbers of its capture that wait for nothing.
+    /// The first instant from `from` on that keeps the pause from all others of its capture that wait for nothing.
     fn refund_turn(&self, place: usize, from: Instant) -> Instant {
         let Some(refund) = self.order.refunds.get(place) else { return from };
         let channel = self.order.attempt_of(refund).map(|attempt| attempt.channel());
         let pause_ms = channel.map_or(0, |channel| self.order.rulebook().refund_pause_ms(channel));
-        let others = self
-            .order
-            .refunds
-            .iter()
-            .filter(|other| other.capture == refund.capture && !matches!(other.stage, Stage::Waiting { .. }));
-        let mut dated: Vec<Instant> = others.map(|other| other.dated_at).collect();
+        let is_other = |(at, other): &(usize, &Refund)| {
+            *at != place && other.capture == refund.capture && !matches!(other.stage, Stage::Waiting { .. })
+        };
+        let others = self.order.refunds.iter().enumerate().filter(is_other);
+        let mut dated: Vec<Instant> = others.map(|(_, other)| other.dated_at).collect();
         dated.sort_unstable();
         dated.into_iter().fold(from, |turn_at, dated_at| {
             let is_near = turn_at.since_ms(dated_at).abs() < pause_ms;

@@ -241,6 +241,9 @@ impl Gateways {
             Some(Known::Waiting | Known::Closed) => {}
         }
         let amount_minor = attempt.payable_minor + extra_minor;
+        if amount_minor == 0 {
+            return;
+        }
         self.books.insert(attempt.ordinal, Known::Paid { amount_minor });
         self.callbacks.extend(std::iter::repeat_n(attempt.ordinal, callbacks));
     }

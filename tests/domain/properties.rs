@@ -360,13 +360,17 @@ impl Run {
 
     fn resolve(&mut self, index: u16, resolution: RefundResolution) {
         let Some(refund) = self.order.refunds.get(usize::from(index)) else { return };
-        if refund.stage.is_under_way() && self.gateways.stop(index, refund.round) {
-            let is_of_suspense = refund.is_of_suspense();
-            let is_confirmed = !matches!(refund.stage, Stage::Unconfirmed { .. });
-            let taken = self.tell(vec![refund_resolved(index, resolution)]);
-            let may_be = is_confirmed && (resolution == RefundResolution::PaidOtherwise || !is_of_suspense);
-            assert_eq!(taken.is_ok(), may_be, "{:?}", self.order);
+        if !refund.stage.is_under_way() {
+            return;
         }
+        let is_confirmed = !matches!(refund.stage, Stage::Unconfirmed { .. });
+        let may_be = is_confirmed && (resolution == RefundResolution::PaidOtherwise || !refund.is_of_suspense());
+        // Nobody has a refund stopped whose end they cannot tell.
+        if may_be && !self.gateways.stop(index, refund.round) {
+            return;
+        }
+        let taken = self.tell(vec![refund_resolved(index, resolution)]);
+        assert_eq!(taken.is_ok(), may_be, "{:?}", self.order);
     }
 
     fn deliver(&mut self, ordinal: u8) {

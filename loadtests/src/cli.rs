@@ -145,9 +145,9 @@ pub struct CheckoutArgs {
     pub common: Common,
     #[command(flatten)]
     pub shape: Shape,
-    /// Kinds of orders by weight: [CHANNEL/]SCRIPT[+split|+splitN][+refund|+parts]=WEIGHT,… with the sandbox's scripts (plain,
-    /// sim:decline, sim:hang, …); +splitN: N platforms get a share of 1 % each; +refund: given back once it is paid; +parts:
-    /// half of its amount, then the rest
+    /// Kinds of orders by weight, WHAT=WEIGHT,…: WHAT is a script of the sandbox (plain, sim:decline, sim:hang, …), CHANNEL/
+    /// before it for another channel than the first. After it, +split or +splitN: N platforms get a share of 1 % each; then
+    /// +refund: given back once it is paid, or +parts: half of its amount, then the rest
     #[arg(long, default_value = "plain=1")]
     pub mix: Mix,
     /// The platforms that get shares, by turns; each must have agreed to get some of the selling platform's orders

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Six minutes of load on a fresh server, on SQLite and then on a throwaway PostgreSQL; one table at the end.
+# Eight minutes of load on a fresh server, on SQLite and then on a throwaway PostgreSQL; one table at the end.
 #
 # Needs target/release/tongbao and target/release/tongbao-load (`make bench` builds them) and, for the second half, the
 # server programs of PostgreSQL. Everything is written to a temporary folder, which goes in the end, however that comes.
@@ -12,6 +12,7 @@ cd "$(dirname "$0")/.."
 
 bin=$(realpath "${TONGBAO_BENCH_BIN:-target/release}")
 port=${TONGBAO_BENCH_PORT:-18480}
+sellers=1000
 failed=0
 . loadtests/common.sh
 
@@ -25,6 +26,27 @@ run() {
         | tee "$folder/$name.txt" || failed=1
     stop_server
     rm -rf "${folder:?}/$name"
+}
+
+# shares NAME URL: payments without shares, with some, and by many platforms, one after the other on one server.
+shares() {
+    local name=$1 url=$2
+    start_server "$bin/tongbao" "$name" "$url"
+    takers "$bin/tongbao" "$name" "$url" 20
+    sellers "$bin/tongbao" "$name" "$url" $sellers
+    shares_run "$name-none"
+    shares_run "$name-one" --mix plain+split=1 --split-to taker-1
+    shares_run "$name-twenty" --mix plain+split20=1 --split-to "$(taker_names 20)"
+    shares_run "$name-many" --platforms "$folder/$name.sellers"
+    stop_server
+    rm -rf "${folder:?}/$name"
+}
+shares_run() {
+    local name=$1
+    shift
+    say "$name: tongbao-load checkout $*"
+    "$bin/tongbao-load" checkout --connections 2800 --for 10s --no-baseline "$@" \
+        --target "http://127.0.0.1:$port" --gateway "http://127.0.0.1:$((port + 1))" | tee "$folder/$name.txt" || failed=1
 }
 
 # cell NAME ROUND COLUMN: the median over the rounds of this name in the first table of a run.
@@ -47,6 +69,8 @@ run sqlite-accept "" saturate --store-label sqlite --rounds 3 --round 4s
 run sqlite-payments "" checkout --connections 2800 --for 20s
 run sqlite-overload "" overload --for 10s
 run sqlite-hold "" hold --orders 100000 --channel simpay
+run sqlite-refunds "" checkout --connections 2800 --for 10s --no-baseline --mix plain+refund=1 --refunds-after
+shares sqlite-shares ""
 run sqlite-channels "" checkout --channel all --for 10s --no-baseline
 
 if start_postgres; then
@@ -77,6 +101,20 @@ line sqlite "orders at half saturation" "$(rate sqlite-overload half)" - "$(serv
     "$(p50 sqlite-overload half)" "$(p99 sqlite-overload half)" "open loop, 10 s, from the intended start"
 line sqlite "orders at 3 x saturation" "$(rate sqlite-overload triple)" - "$(server_us sqlite-overload triple)" \
     "$(p50 sqlite-overload triple)" "$(p99 sqlite-overload triple)" "open loop, 10 s; accepted ones, see its NOTE if any"
+line sqlite "payments, then refunds:" "$(rate sqlite-refunds payments)" - "$(server_us sqlite-refunds payments)" - - \
+    "one run of 10 s; what a payment costs, to compare the next line with"
+line sqlite "  their refunds" "$(rate sqlite-refunds refunds)" - "$(server_us sqlite-refunds refunds)" \
+    "$(p50 sqlite-refunds refunds)" "$(p99 sqlite-refunds refunds)" "whole, until none is left; latency of acceptance"
+for shares in none one twenty many; do
+    case $shares in
+        none) what="payments without shares" how="one platform sells" ;;
+        one) what="payments with 1 share" how="one platform sells" ;;
+        twenty) what="payments with 20 shares" how="one platform sells; each share is a 20th of what is more" ;;
+        many) what="payments without shares" how="$sellers platforms sell by turns" ;;
+    esac
+    line sqlite "$what" "$(rate sqlite-shares-$shares payments)" - "$(server_us sqlite-shares-$shares payments)" - - \
+        "$how; all on one server, 10 s each"
+done
 bytes=$(sed -n 's/^memory:.* orders, \([0-9]*\) each$/\1/p' "$folder/sqlite-hold.txt")
 line sqlite "waiting orders" "$(rate sqlite-hold hold)" - "$(server_us sqlite-hold hold)" - - \
     "100,000 open at simpay: ${bytes:--} resident bytes each"

@@ -82,6 +82,31 @@ start_server() {
     await "$server" "$port" "$folder/$2.log"
 }
 
+# platform BINARY NAME URL ARGUMENT…: `tongbao platform` for the server that runs on the folder of this name.
+platform() {
+    local binary=$1 name=$2 url=$3
+    shift 3
+    env TONGBAO_DATA__DIR="$folder/$name" TONGBAO_STORE__URL="$url" "$binary" platform "$@"
+}
+
+# sellers BINARY NAME URL COUNT: makes so many platforms; $folder/NAME.sellers is what --platforms reads.
+sellers() {
+    local number
+    for number in $(seq "$4"); do platform "$1" "$2" "$3" create "seller-$number"; done | awk '$1 == "key" { key = $2 } $1 == "webhook" { print key, $3 }' >"$folder/$2.sellers"
+}
+
+# takers BINARY NAME URL COUNT: makes so many platforms, which agree to get shares of platform-a's orders.
+takers() {
+    local number
+    for number in $(seq "$4"); do
+        platform "$1" "$2" "$3" create "taker-$number"
+        platform "$1" "$2" "$3" accept-shares "taker-$number" --from platform-a
+    done >/dev/null
+}
+
+# taker_names COUNT: as --split-to reads them.
+taker_names() { seq -s , -f 'taker-%g' "$1"; }
+
 # A throwaway cluster with a Unix socket and the defaults otherwise; false where there are no programs for it.
 start_postgres() {
     local programs

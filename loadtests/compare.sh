@@ -2,13 +2,15 @@
 # Two builds of the server under one load tester, this tree's: alternated on this machine, one table of medians and
 # ratios at the end. `make bench BEFORE=DIR` builds this side and calls it. loadtests/README.md says how to read it.
 #
-#   BEFORE=DIR loadtests/compare.sh [accept] [payments] [postgres] [latency] [memory]      all of them without a name
+#   BEFORE=DIR loadtests/compare.sh [accept] [payments] [postgres] [refunds] [shares] [latency] [memory]
+#                              all of them without a name
 #
 #   BEFORE                     where the other build is: DIR/target/PROFILE/tongbao, of the same profile
 #   TONGBAO_COMPARE_PROFILE    release, or dist (release)
 #   TONGBAO_COMPARE_ROUNDS     runs of each build (5)
-#   TONGBAO_COMPARE_SECONDS    of a run of accept, payments and postgres (20)
+#   TONGBAO_COMPARE_SECONDS    of a run of accept, payments, postgres, refunds and shares (20)
 #   TONGBAO_COMPARE_RATE       orders per second of latency (half of the other build's saturation, measured first)
+#   TONGBAO_COMPARE_PLATFORMS  that sell by turns, against one, in shares (1000)
 #   TONGBAO_COMPARE_ORDERS     waiting orders of memory, against 10,000 (1000000)
 #   TONGBAO_COMPARE_CHANNEL    where they wait (at no channel: for their payer's choice)
 #   TONGBAO_COMPARE_REST       before their memory is read: longer than they stay in it (90s)
@@ -25,6 +27,7 @@ profile=${TONGBAO_COMPARE_PROFILE:-release}
 rounds=${TONGBAO_COMPARE_ROUNDS:-5}
 seconds=${TONGBAO_COMPARE_SECONDS:-20}
 rate=${TONGBAO_COMPARE_RATE:-}
+platforms=${TONGBAO_COMPARE_PLATFORMS:-1000}
 many=${TONGBAO_COMPARE_ORDERS:-1000000}
 waiting_at=${TONGBAO_COMPARE_CHANNEL:-}
 rest=${TONGBAO_COMPARE_REST:-90s}
@@ -67,6 +70,9 @@ tell_noise() {
 
 # A figure of the load tester's report: the first of this name.
 figure() { sed -n "s/^ *\"$2\": \([0-9.]*\),*$/\1/p" "$1" | head -n 1; }
+
+# The same of the round of this name.
+figure_of() { sed -n "/\"of\": \"$2\"/,\$s/^ *\"$3\": \([0-9.]*\),*\$/\1/p" "$1" | head -n 1; }
 
 # note MEASUREMENT FIGURE VALUE ASKED: one value of the build in use.
 # ASKED: "ratio >= 1.5" to the other build, "after <= 2000" by itself, or "-".
@@ -142,6 +148,64 @@ postgres() {
             note postgres "whole payments per second" "$(figure "$report" per_second)" -
             note postgres "server's processor time, µs each" "$(figure "$report" server_us)" "ratio <= 0.75"
             note postgres "PostgreSQL's processor time, µs each" "$(figure "$report" database_us)" "ratio <= 0.75"
+        done
+    done
+}
+
+# A build from before the ledger knows neither refunds that are asked for nor shares.
+knows_refunds() { "$binary" ledger --help >/dev/null 2>&1; }
+percent() { awk -v a="$1" -v b="$2" 'BEGIN { if (a != "" && b > 0) printf "%.1f", 100 * a / b }'; }
+
+# Payments and then, in the same run, their refunds.
+refunds() {
+    for round in $(seq "$rounds"); do
+        for side in $(order "$round"); do
+            use "$side"
+            if ! knows_refunds; then continue; fi
+            run "refunds-$side-$round" "" 60 checkout --connections 2800 --warm-up 2s --for "${seconds}s" --no-baseline \
+                --mix plain+refund=1 --refunds-after
+            local report=$folder/refunds-$side-$round.json
+            local payment refund
+            payment=$(figure_of "$report" payments server_us)
+            refund=$(figure_of "$report" refunds server_us)
+            note refunds "server's processor time, µs per payment" "$payment" -
+            note refunds "server's processor time, µs per refund" "$refund" -
+            note refunds "a refund's in percent of a payment's" "$(percent "$refund" "$payment")" -
+            note refunds "refunds per second" "$(figure_of "$report" refunds per_second)" -
+        done
+    done
+}
+# payments_on NAME FIGURE ARGUMENT…: whole payments on the server that runs. The server's processor time each is in $each.
+payments_on() {
+    local name=$1 figure=$2
+    shift 2
+    say "$name: tongbao-load checkout $*"
+    try "$name" "" 60 checkout --connections 2800 --warm-up 2s --for "${seconds}s" --no-baseline "$@"
+    each=$(figure "$folder/$name.json" server_us)
+    note shares "$figure" "$each" -
+}
+
+# The same payments without and with shares, by one platform and by many, all on one server.
+shares() {
+    local name none
+    for round in $(seq "$rounds"); do
+        for side in $(order "$round"); do
+            use "$side"
+            if ! knows_refunds; then continue; fi
+            name=shares-$side-$round
+            tell_noise
+            start_server "$binary" "$name" "" "${own[@]}"
+            takers "$binary" "$name" "" 20
+            sellers "$binary" "$name" "" "$platforms"
+            payments_on "$name" "µs per payment without shares"
+            none=$each
+            payments_on "$name" "µs per payment with 1 share" --mix plain+split=1 --split-to taker-1
+            payments_on "$name" "µs per payment with 20 shares" --mix plain+split20=1 --split-to "$(taker_names 20)"
+            note shares "µs for each of 20 shares" \
+                "$(awk -v a="$each" -v b="$none" 'BEGIN { if (a != "" && b != "") printf "%.2f", (a - b) / 20 }')" -
+            payments_on "$name" "µs per payment, $platforms platforms sell" --platforms "$folder/$name.sellers"
+            stop_server
+            rm -rf "${folder:?}/$name"
         done
     done
 }
@@ -273,10 +337,10 @@ table() {
 }
 
 measurements=("$@")
-if [ ${#measurements[@]} = 0 ]; then measurements=(accept payments postgres latency memory); fi
+if [ ${#measurements[@]} = 0 ]; then measurements=(accept payments postgres refunds shares latency memory); fi
 for measurement in "${measurements[@]}"; do
     case $measurement in
-        accept | payments | postgres | latency | memory) ;;
+        accept | payments | postgres | refunds | shares | latency | memory) ;;
         *) echo "there is no measurement $measurement" >&2; exit 2 ;;
     esac
 done

@@ -16,6 +16,7 @@ mod audit;
 mod bill;
 mod changer;
 mod expiry;
+mod ledger;
 mod opening;
 mod operator;
 mod output;
@@ -61,6 +62,8 @@ enum Command {
     Operator(operator::OperatorCommand),
     /// Check the books against themselves and against the simulated gateway's
     Audit(audit::AuditArgs),
+    /// Show the trial balance, or an account's lines
+    Ledger(ledger::LedgerArgs),
     /// Fetch a channel's statement of a day, check it, and show or write its lines
     Bill(bill::BillArgs),
 }
@@ -99,6 +102,7 @@ impl Cli {
             Command::Webhook(command) => system.block_on(webhook::run(config, command)),
             Command::Operator(command) => system.block_on(operator::run(config, command)),
             Command::Audit(args) => system.block_on(audit::run(config, args)),
+            Command::Ledger(args) => system.block_on(ledger::run(config, args)),
             Command::Bill(args) => system.block_on(bill::run(config, args)),
         }
     }

@@ -64,6 +64,8 @@ pub struct Config {
     pub webhooks: Webhooks,
     pub bills: Bills,
     pub channels: BTreeMap<String, Channel>,
+    /// Besides each channel's own.
+    pub fee_rates: Vec<FeeRate>,
     /// By name; a platform that is not here uses the account `default` of every channel.
     #[serde(default)]
     pub platforms: BTreeMap<String, Platform>,
@@ -203,6 +205,18 @@ pub struct Bills {
     pub timeout_ms: u64,
 }
 
+/// A fee rate for one way to pay, one platform, or both.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeeRate {
+    pub channel: String,
+    pub method: Option<String>,
+    pub platform: Option<String>,
+    pub rate: Decimal,
+    /// RFC 3339.
+    pub from: Option<String>,
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Channel {
@@ -243,7 +257,19 @@ pub struct Gateway {
     pub time_scale_percent: u8,
     pub callback_timeout_ms: u64,
     pub callback_retry_ms: Vec<u64>,
+    pub cost_rate: CostRates,
     pub faults: Faults,
+}
+
+/// What the simulated channels charge us of each payment, as their bills show it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CostRates {
+    pub simpay: Decimal,
+    pub wechat: Decimal,
+    pub alipay: Decimal,
+    pub unionpay: Decimal,
+    pub stripe: Decimal,
 }
 
 /// Faults that the simulated gateway adds by chance, drawn from `seed`; all zero by default.
@@ -408,6 +434,7 @@ impl Config {
             return refuse(key, "must be at least 1");
         }
         self.check_public_url()?;
+        self.check_cost_rates()?;
         for (name, channel) in &self.channels {
             if channel.fee_rate.is_sign_negative() || channel.fee_rate >= Decimal::ONE {
                 return refuse(&format!("channels.{name}.fee_rate"), "must be at least 0 and below 1");
@@ -449,6 +476,18 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    fn check_cost_rates(&self) -> Result<(), ConfigError> {
+        let CostRates { simpay, wechat, alipay, unionpay, stripe } = self.gateway.cost_rate;
+        let rates =
+            [("simpay", simpay), ("wechat", wechat), ("alipay", alipay), ("unionpay", unionpay), ("stripe", stripe)];
+        match rates.iter().find(|(_, rate)| rate.is_sign_negative() || *rate >= Decimal::ONE) {
+            None => Ok(()),
+            Some((channel, _)) => {
+                Err(ConfigError(format!("`gateway.cost_rate.{channel}` must be at least 0 and below 1")))
+            }
+        }
     }
 
     /// Links are made by writing a path behind it, and channels and payers follow them.
@@ -666,6 +705,35 @@ mod tests {
             let error = config.check().unwrap_err().to_string();
             assert_eq!(error, format!("configuration: `bills.{key}` must be at least 1"));
         }
+    }
+
+    #[test]
+    fn a_cost_rate_out_of_bounds_is_told_by_its_own_key() {
+        let config = Config::load(&[]).unwrap();
+        let rate = |text: &str| text.parse::<Decimal>().unwrap();
+        assert_eq!((config.gateway.cost_rate.wechat, config.gateway.cost_rate.stripe), (rate("0.006"), rate("0.029")));
+        type Change = fn(&mut CostRates, Decimal);
+        let changes: [(&str, Change); 5] = [
+            ("simpay", |rates, rate| rates.simpay = rate),
+            ("wechat", |rates, rate| rates.wechat = rate),
+            ("alipay", |rates, rate| rates.alipay = rate),
+            ("unionpay", |rates, rate| rates.unionpay = rate),
+            ("stripe", |rates, rate| rates.stripe = rate),
+        ];
+        for (channel, change) in changes {
+            for (text, is_taken) in [("0", true), ("0.999999", true), ("1", false), ("-0.000001", false)] {
+                let mut config = config.clone();
+                change(&mut config.gateway.cost_rate, rate(text));
+                let said = config.check().err().map(|error| error.to_string());
+                let refusal = format!("configuration: `gateway.cost_rate.{channel}` must be at least 0 and below 1");
+                assert_eq!(said, (!is_taken).then_some(refusal), "{text}");
+            }
+        }
+        assert!(
+            with(&[("TONGBAO_GATEWAY__COST_RATE__ALIPAY", "0.0055")])
+                .is_ok_and(|config| { config.gateway.cost_rate.alipay == rate("0.0055") })
+        );
+        assert!(with(&[("TONGBAO_GATEWAY__COST_RATE__PAYPAL", "0.0055")]).is_err());
     }
 
     fn with(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use sqlx::Connection;
 use tokio::process::Command;
 use tongbao::domain::channel::{Channel, Method};
-use tongbao::domain::event::{Created, Event, Fact, Finding, RefundOutcome, SendOutcome, Verdict, Write};
+use tongbao::domain::dated::Dated;
+use tongbao::domain::event::{Created, Event, Fact, Finding, RefundOutcome, RowChange, SendOutcome, Verdict, Write};
 use tongbao::domain::id::{Account, AttemptNumber, Incarnation, OrderId, PlatformId, Round};
 use tongbao::domain::journal::{Salt, Title};
 use tongbao::domain::machine::Machine;
@@ -22,14 +23,15 @@ use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
 use tongbao::domain::partition::{LaneId, Partition};
 use tongbao::domain::platform::{self, Key, KeyHash, Platform, Terms};
+use tongbao::domain::refund::FeePolicy;
 use tongbao::domain::request::Request;
 use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
 use tongbao::domain::step::{create, decide};
 use tongbao::domain::time::{Instant, TimeScale};
 use tongbao::store::{
-    self, AttemptRow, Birth, CaptureRow, Group, Head, NextActionChange, OrderRow, Row, StepUnit, Store, UniqueName,
-    Unit,
+    self, AttemptRow, Birth, CaptureRow, Group, Head, NextActionChange, OrderRow, RefundName, RefundRow,
+    RefundStanding, Row, StepUnit, Store, UniqueName, Unit,
 };
 
 const START: Instant = Instant(1_760_000_000_000);
@@ -65,6 +67,16 @@ impl Drop for Folder {
 
 /// A store with one order that was paid, one that was underpaid and given back, and one that waits for its payer.
 async fn fixture() -> Folder {
+    fixture_of(Sold::Kept).await
+}
+
+/// What became of the paid order.
+enum Sold {
+    Kept,
+    PartlyRefunded,
+}
+
+async fn fixture_of(sold: Sold) -> Folder {
     let folder = Folder::new();
     let url = SecretString::from(folder.url());
     let store = store::open(&url, 1, Duration::from_secs(5)).unwrap();
@@ -73,18 +85,39 @@ async fn fixture() -> Folder {
     let owner = store.take_over(&seen, "fixture").await.unwrap().unwrap();
     let next_place = owner.lanes[0].next_place;
     let mut writing = Writing { store: store.as_ref(), epoch: owner.epoch, number: owner.group, next_place };
-    let paid = |amount_minor| Finding::Paid { reference: format!("r{amount_minor}").into(), amount_minor };
+    let paid = |amount_minor| Finding::Paid {
+        reference: format!("r{amount_minor}").into(),
+        amount_minor,
+        dated: Dated::NOT_TOLD,
+    };
     let answered = |finding| Fact::QueryAnswered { ordinal: 0, finding, asked_at: START };
 
     let order = writing.submitted(PAID).await;
-    writing.take(&order, answered(paid(PAYABLE))).await;
+    let order = writing.take(&order, answered(paid(PAYABLE))).await;
+    match sold {
+        Sold::Kept => {}
+        Sold::PartlyRefunded => {
+            let back = Fact::RefundAsked { amount_minor: BACK, fee_policy: FeePolicy::Proportional };
+            let order = writing.take(&order, back).await;
+            writing.take(&order, refunded()).await;
+        }
+    }
     let order = writing.submitted(SHORT).await;
     let order = writing.take(&order, answered(paid(PAYABLE - 1))).await;
-    writing.take(&order, Fact::RefundAnswered { capture: 0, round: Round::FIRST, outcome: RefundOutcome::Done }).await;
+    writing.take(&order, refunded()).await;
     writing.submitted(OPEN).await;
     writing.platform().await;
     folder
 }
+
+/// The channel has paid the order's first refund.
+fn refunded() -> Fact {
+    let outcome = RefundOutcome::Done { reference: Some("R-1".into()), dated: Dated::NOT_TOLD };
+    Fact::RefundAnswered { refund: 0, round: Round::FIRST, asked_at: START, outcome }
+}
+
+/// What of the paid order goes back.
+const BACK: i64 = 2_006;
 
 struct Writing<'a> {
     store: &'a dyn Store,
@@ -110,6 +143,7 @@ impl Writing<'_> {
             webhooks: Webhooks::NotWanted,
             attempts_max: 5,
             expires_at,
+            splits: Box::default(),
         };
         let request = Request {
             merchant_order_id: format!("m{digit}").into(),
@@ -170,6 +204,7 @@ impl Writing<'_> {
                     unit.rows.push(Row::Attempt(AttemptRow::of(order, ordinal, "{}".into()).unwrap()));
                 }
                 Write::Capture { index } => unit.rows.push(Row::Capture(CaptureRow::of(order, index).unwrap())),
+                Write::Refund { index, change } => unit.rows.push(refund_row(order, index, change)),
                 Write::Entry(entry) => unit.entries.push(entry),
                 Write::Webhook { .. } | Write::StoreNextAction | Write::WipeNextAction => {}
             }
@@ -204,6 +239,18 @@ impl Writing<'_> {
         let (lane, epoch, number) = (LaneId::FIRST, self.epoch, self.number);
         let group = Group { lane, epoch, at: START, number, first_place: self.next_place, units: &units };
         self.next_place = self.store.commit(&group).await.unwrap().next_place;
+    }
+}
+
+fn refund_row(order: &Order, index: u16, change: RowChange) -> Row {
+    let refund = &order.refunds[usize::from(index)];
+    let name = RefundName { merchant_refund_id: "back".into(), reason: None, refundable_minor: PAYABLE };
+    match change {
+        RowChange::New => Row::Refund(Box::new(RefundRow::of(order, refund, name, order.last_at).unwrap())),
+        RowChange::Changed => {
+            let ordinal = refund.asked().unwrap().ordinal;
+            Row::RefundMoved { ordinal, standing: RefundStanding::of(refund) }
+        }
     }
 }
 
@@ -278,15 +325,12 @@ async fn tampered_stores_are_found_out() {
              WHERE entry_kind = 'payment' AND amount_minor IN (20060, -20000)",
             "its journal gives other entries",
         ),
-        (
-            "an entry too few",
-            "DELETE FROM lines WHERE entry_kind = 'suspense_refund'",
-            "its captures make the balances",
-        ),
+        ("an entry too few", "DELETE FROM lines WHERE entry_kind = 'suspense'", "its captures make the balances"),
         (
             "an entry of nobody",
             "INSERT INTO lines SELECT kind, zeroblob(16), version, entry, line, entry_kind, account, currency, \
-             amount_minor, lane, place FROM lines WHERE entry_kind = 'payment'",
+             amount_minor, lane, place, at, effective_at, bill_day, cycle, transaction_kind, platform_id, counterparty, \
+             refund FROM lines WHERE entry_kind = 'payment'",
             "the balances are not the sums of the orders' entries",
         ),
         (
@@ -334,18 +378,64 @@ async fn tampered_stores_are_found_out() {
         ),
         ("an order that nobody would find", "UPDATE heads SET next_due_at = NULL", "would be found"),
     ];
-    let folder = fixture().await;
+    found(&fixture().await, &table).await;
+}
+
+/// Each change makes the audit fail, with its fault.
+async fn found(folder: &Folder, table: &[(&str, &'static str, &str)]) {
     for (what, statement, fault) in table {
         let damaged = Folder::new();
         copy(&folder.0, &damaged.0);
         let mut connection = sqlx::SqliteConnection::connect(&damaged.url()).await.unwrap();
-        let changed = sqlx::query(statement).execute(&mut connection).await.unwrap().rows_affected();
+        let changed = sqlx::query(*statement).execute(&mut connection).await.unwrap().rows_affected();
         connection.close().await.unwrap();
         assert!(changed > 0, "{what}");
         let (report, passed) = audit(&damaged.0, &["--no-gateway"]).await;
         assert!(!passed, "{what}");
         assert!(lines(&report, "faults").contains(fault), "{what}: {report}");
     }
+}
+
+#[actix_web::test]
+async fn a_refund_that_was_tampered_with_is_found() {
+    let folder = fixture_of(Sold::PartlyRefunded).await;
+    let (report, passed) = audit(&folder.0, &["--no-gateway"]).await;
+    assert!(passed, "{report}");
+    let otherwise = "its row says otherwise than the order";
+    let table = [
+        ("a refund without its row", "DELETE FROM refunds", "its row is gone"),
+        ("a refund of another amount", "UPDATE refunds SET amount_minor = 2007", otherwise),
+        ("a refund of another state", "UPDATE refunds SET state = 'failed'", otherwise),
+        ("a refund of another platform", "UPDATE refunds SET platform_id = 2", "its row is gone"),
+        ("a refund of other parts", "UPDATE refunds SET parts = '[[1,2001]]'", otherwise),
+        (
+            "a line of another kind",
+            "UPDATE lines SET transaction_kind = 'fee' WHERE transaction_kind = 'refund'",
+            "other entries",
+        ),
+        (
+            "a line of another day",
+            "UPDATE lines SET bill_day = bill_day + 1 WHERE entry_kind = 'refund_paid'",
+            "other entries",
+        ),
+        (
+            "a line of another instant",
+            "UPDATE lines SET effective_at = 0 WHERE entry_kind = 'payment'",
+            "other entries",
+        ),
+        (
+            "a line with another platform",
+            "UPDATE lines SET counterparty = 2 WHERE transaction_kind = 'refund'",
+            "other entries",
+        ),
+        (
+            "a sum of another kind",
+            "UPDATE balances SET transaction_kind = 'fee' WHERE transaction_kind = 'refund'",
+            "not the sums of the lines",
+        ),
+        ("a refund that was paid twice", "DELETE FROM lines WHERE entry_kind = 'refund_paid'", "other entries"),
+    ];
+    found(&folder, &table).await;
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -655,6 +655,11 @@ async fn malformed_requests_change_nothing() {
         ("/payments/query", json!({ "number": "short" })),
         ("/payments/close", json!({ "number": "number1", "reason": "none" })),
         ("/refunds", json!({ "refund_number": "refund1", "number": "number1", "amount_minor": 0, "currency": "CNY" })),
+        (
+            "/refunds",
+            json!({ "refund_number": "refund1", "number": "number1", "amount_minor": 1, "currency": "CNY",
+            "reason": "x".repeat(81) }),
+        ),
         ("/refunds/query", json!({})),
     ] {
         assert_eq!(caller.call(call, body).await.0, 400, "{call}");
@@ -756,9 +761,10 @@ async fn refunds_are_booked_once_and_never_exceed() {
     assert_eq!(code(refund("refund-early", 1)).await, (422, "refund_exceeds".to_owned()));
     caller.reaches(number, "paid", 1_500).await;
 
-    let done = json!({ "refund_number": "refund_1", "state": "succeeded", "amount_minor": 20000 });
+    let pending =
+        json!({ "refund_number": "refund_1", "state": "pending", "amount_minor": 20000, "finished_at": null });
     for _ in 0..2 {
-        assert_eq!(caller.call("/refunds", refund("refund_1", 20000)).await, (200, done.clone()));
+        assert_eq!(caller.call("/refunds", refund("refund_1", 20000)).await, (200, pending.clone()));
     }
     assert_eq!(code(refund("refund_1", 60)).await, (409, "number_used".to_owned()));
     assert_eq!(code(refund("refund_2", 61)).await, (422, "refund_exceeds".to_owned()));
@@ -774,12 +780,79 @@ async fn refunds_are_booked_once_and_never_exceed() {
     let outcomes = futures_util::future::join_all(calls).await;
     assert_eq!(outcomes.iter().filter(|(status, _)| *status == 200).count(), 1);
 
-    assert_eq!(caller.call("/refunds/query", json!({ "refund_number": "refund_1" })).await, (200, done));
+    eventually(1_000, || async { caller.line(number).await["refunded_minor"] == 20060 }).await;
+    let (status, done) = caller.call("/refunds/query", json!({ "refund_number": "refund_1" })).await;
+    assert_eq!((status, &done["state"]), (200, &json!("refunded")));
+    assert!(done["finished_at"].as_i64().unwrap().abs_diff(now_ms()) < 1_000);
     let (status, answer) = caller.call("/refunds/query", json!({ "refund_number": "refund_2" })).await;
     assert_eq!((status, &answer["code"]), (404, &json!("not_exist")));
-    assert_eq!(caller.line(number).await["refunded_minor"], 20060);
+    assert_eq!(receiver.of(number).len(), 1, "of the payment: nobody asked to hear of refunds");
     let expected = json!({ "captured_minor": 20060, "refunded_minor": 20060, "captures": 1 });
     assert_eq!(caller.totals().await["simpay"]["CNY"], expected);
+}
+
+/// A refund whose payer has the money for three seconds is told of twice, and the gateway may go in between.
+#[tokio::test]
+async fn a_refund_goes_on_after_a_restart() {
+    let (_folder, mut running, caller, receiver) = stage().await;
+    let payment = receiver.payment("plain");
+    let number = number(&payment);
+    caller.create(&payment).await;
+    receiver.reaches(number, 1, 1_500).await;
+    let refund = |refund_number: &str, reason: &str| {
+        json!({ "refund_number": refund_number, "number": number, "amount_minor": 10000, "currency": "CNY",
+            "reason": reason, "notify_url": receiver.url })
+    };
+    assert_eq!(caller.call("/refunds", refund("refund_1", "sim:return it")).await.1["state"], "pending");
+    let told = receiver.reaches(number, 2, 1_000).await.remove(1);
+    assert!(told.is_signed_by(&caller.key));
+    let finished_at = told.body["finished_at"].as_i64().unwrap();
+    let expected = json!({ "refund_number": "refund_1", "number": number, "state": "refunded", "amount_minor": 10000,
+        "currency": "CNY", "finished_at": finished_at });
+    assert_eq!(told.body, expected);
+    // One that is on its way when the gateway goes, and one that there is no money for yet.
+    assert_eq!(caller.call("/refunds", refund("refund_2", "the cup is broken")).await.0, 200);
+    let poor = refund("refund_3", "sim:poor");
+    assert_eq!(caller.call("/refunds", poor.clone()).await.1["code"], "refund_exceeds");
+    let (own, config) = (running.config.clone(), running.config.clone());
+    tokio::task::spawn_blocking(move || running.stop()).await.unwrap();
+
+    let _running = Running::start(config).await;
+    let caller = Caller { base: own.gateway_url(), ..caller };
+    let state = async |refund_number: &str| {
+        caller.call("/refunds/query", json!({ "refund_number": refund_number })).await.1["state"].clone()
+    };
+    let later = receiver.reaches(number, 4, 5_000).await;
+    let states: Vec<_> = later[2..].iter().map(|told| (&told.body["refund_number"], &told.body["state"])).collect();
+    assert_eq!(states, [(&json!("refund_2"), &json!("refunded")), (&json!("refund_1"), &json!("returned"))]);
+    assert_eq!(later[3].body["finished_at"], finished_at + 3_000);
+    assert_eq!([state("refund_1").await, state("refund_2").await], [json!("returned"), json!("refunded")]);
+    assert_eq!(caller.line(number).await["refunded_minor"], 10000);
+    assert_eq!(caller.totals().await["simpay"]["CNY"]["refunded_minor"], 10000);
+    assert_eq!(caller.call("/refunds", poor).await.1["code"], "not_enough", "what came back is free");
+    sleep_ms(1_000).await;
+    assert_eq!(receiver.of(number).len(), 4, "each is told once");
+}
+
+#[tokio::test]
+async fn a_refund_takes_effect_though_its_call_is_not_answered() {
+    let (_folder, _running, caller, receiver) = stage().await;
+    let payment = receiver.payment("plain");
+    let number = number(&payment);
+    caller.create(&payment).await;
+    caller.reaches(number, "paid", 1_500).await;
+    for (refund_number, reason) in [("refund_1", "sim:hang"), ("refund_2", "sim:error")] {
+        let body = json!({ "refund_number": refund_number, "number": number, "amount_minor": 1, "currency": "CNY",
+            "reason": reason });
+        let impatient = Caller { client: client(Duration::from_millis(500)), ..caller.clone() };
+        match impatient.post("/refunds", &body.to_string(), Envelope::fresh()).await {
+            Err(error) => assert!(error.is_timeout() && reason == "sim:hang", "{error}"),
+            Ok(response) => assert_eq!((response.status().as_u16(), reason), (500, "sim:error")),
+        }
+        let (status, answer) = caller.call("/refunds", body).await;
+        assert_eq!((status, &answer["refund_number"]), (200, &json!(refund_number)), "a repeat is answered");
+    }
+    eventually(1_000, || async { caller.line(number).await["refunded_minor"] == 2 }).await;
 }
 
 #[tokio::test]
@@ -832,6 +905,7 @@ async fn the_books_go_on_after_a_restart() {
         json!({ "refund_number": "refund1", "number": number(&refunded), "amount_minor": 500, "currency": "CNY" });
     assert_eq!(caller.call("/refunds", refund.clone()).await.0, 200);
     eventually(2_000, || async { caller.line(number(&unheard)).await["callbacks_sent"] == 1 }).await;
+    eventually(1_000, || async { caller.line(number(&refunded)).await["refunded_minor"] == 500 }).await;
     let late = receiver.payment("sim:late");
     caller.create(&late).await;
     let waiting = receiver.payment("pays after the restart");

@@ -21,7 +21,7 @@ use support::{app, eventually, seconds};
 use time::OffsetDateTime;
 use time::macros::{format_description, offset};
 use tongbao::config::sandbox;
-use tongbao::domain::id::{AttemptNumber, Round, refund_number};
+use tongbao::domain::id::{AttemptNumber, RefundNumber, RefundSubject, Round};
 
 const SETTINGS: &str = "
 [channels.wechat]
@@ -46,8 +46,8 @@ struct Way {
 
 const WAYS: &[Way] = &[
     Way { channel: "wechat", method: "native", currency: "CNY", fee_per_1000: 6, returns_fee: true },
-    Way { channel: "alipay", method: "page", currency: "CNY", fee_per_1000: 0, returns_fee: true },
-    Way { channel: "unionpay", method: "page", currency: "CNY", fee_per_1000: 0, returns_fee: true },
+    Way { channel: "alipay", method: "page", currency: "CNY", fee_per_1000: 6, returns_fee: true },
+    Way { channel: "unionpay", method: "page", currency: "CNY", fee_per_1000: 6, returns_fee: true },
     Way { channel: "stripe", method: "card", currency: "USD", fee_per_1000: 29, returns_fee: false },
 ];
 
@@ -129,7 +129,9 @@ fn lines_of(way: &Way, order: &Value) -> Vec<Line> {
     let (reference, amount) = (text(suspense, "reference"), text(suspense, "amount"));
     // It is opened in the life of the store that the attempt was opened in.
     let opened: AttemptNumber = number.parse().expect("an attempt's number");
-    let refunded_as = refund_number(opened, 0, opened.incarnation, Round::FIRST);
+    let subject = RefundSubject::Suspense { place: 0 };
+    let refunded_as =
+        RefundNumber { attempt: opened, subject, incarnation: opened.incarnation, round: Round::FIRST }.to_string();
     let given_back = if way.returns_fee { fee(amount) } else { 0 };
     vec![
         line("payment", "", reference, amount, fee(amount)),

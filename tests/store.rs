@@ -24,6 +24,8 @@ mod measure;
 mod postgres;
 #[path = "support/proxy.rs"]
 mod proxy;
+#[path = "store/refunds.rs"]
+mod refunds;
 #[path = "support/reminder.rs"]
 mod reminder;
 #[path = "store/tls.rs"]
@@ -133,6 +135,34 @@ on_both_stores!(
     payers_lie_apart,
     what_payers_paid_by_is_kept_and_forgotten,
     migrating_twice_changes_nothing,
+);
+
+/// Each case of refunds as a test of either store.
+macro_rules! refunds_on_both_stores {
+    ($($case:ident),* $(,)?) => {
+        mod refunds_on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let place = super::book::Place::sqlite();
+                super::refunds::$case(place.book().await).await;
+            })*
+        }
+        mod refunds_on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let place = super::book::Place::postgres();
+                super::refunds::$case(place.book().await).await;
+            })*
+        }
+    };
+}
+
+refunds_on_both_stores!(
+    a_refund_is_found_by_its_id_and_by_its_name_until_it_ends,
+    a_name_is_one_refunds_and_another_platform_may_give_it_too,
+    refunds_turn_pages_newest_first,
+    every_line_of_a_platform_is_its_transaction,
+    sums_are_kept_by_kind_and_counterparty,
 );
 
 /// An embedded store has one lane for ever.

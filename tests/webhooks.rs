@@ -47,6 +47,7 @@ fn cancelled(number: u32, at: Instant, webhook_url: &str) -> StepUnit {
         webhooks: Webhooks::Wanted,
         attempts_max: 5,
         expires_at: at.plus_ms(3_600_000),
+        splits: Box::default(),
     };
     let before = step::create(&created, at);
     let events = [Fact::Created(Box::new(created)), Fact::CancelAsked].map(|fact| Event {
@@ -58,7 +59,7 @@ fn cancelled(number: u32, at: Instant, webhook_url: &str) -> StepUnit {
     let data = json!({ "id": before.id.to_string(), "sequence": 1, "metadata": {} });
     let body = json!({ "type": "order.failed", "timestamp": at.rfc3339(), "data": data }).to_string();
     let told = |write: &Write| match write {
-        Write::Webhook { kind, sequence } => Some(OutboxRow {
+        Write::Webhook { kind, sequence, .. } => Some(OutboxRow {
             kind: *kind,
             sequence: *sequence,
             at,
@@ -70,6 +71,7 @@ fn cancelled(number: u32, at: Instant, webhook_url: &str) -> StepUnit {
         Write::OpenAttempt { .. }
         | Write::Capture { .. }
         | Write::Entry(_)
+        | Write::Refund { .. }
         | Write::StoreNextAction
         | Write::WipeNextAction => None,
     };

@@ -135,6 +135,9 @@ pub struct AcceptArgs {
 ///   checkout --channel wechat --method h5      WeChat Pay's H5 at saturation
 ///   checkout --channel all --for 10s           every channel in turn, and a table of them at the end
 ///   checkout --rate 500 --mix plain=9,wechat/sim:hang=1
+///   checkout --mix plain=8,plain+refund=1,plain+parts=1     a tenth is given back, a tenth in two parts
+///   checkout --mix plain+refund=1 --refunds-after            payments, then their refunds: what each costs
+///   checkout --mix plain+split=1                             platform-b gets a share of each
 #[derive(Args)]
 #[command(group = ArgGroup::new("loop").args(["rate", "connections"]), verbatim_doc_comment)]
 pub struct CheckoutArgs {
@@ -142,9 +145,21 @@ pub struct CheckoutArgs {
     pub common: Common,
     #[command(flatten)]
     pub shape: Shape,
-    /// Kinds of orders by weight: [CHANNEL/]SCRIPT=WEIGHT,… with the sandbox's scripts (plain, sim:decline, sim:hang, …)
+    /// Kinds of orders by weight, WHAT=WEIGHT,…: WHAT is a script of the sandbox (plain, sim:decline, sim:hang, …), CHANNEL/
+    /// before it for another channel than the first. After it, +split or +splitN: N platforms get a share of 1 % each; then
+    /// +refund: given back once it is paid, or +parts: half of its amount, then the rest
     #[arg(long, default_value = "plain=1")]
     pub mix: Mix,
+    /// The platforms that get shares, by turns; each must have agreed to get some of the selling platform's orders
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = "platform-b")]
+    pub split_to: Vec<String>,
+    /// The platforms that sell, by turns: a file with a line KEY SECRET for each, in place of --key and --webhook-secret
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "webhook_secret"])]
+    pub platforms: Option<PathBuf>,
+    /// Asks for refunds once all payments have ended, in a round of their own, so that what each costs is told beside what
+    /// a payment does; without it each is asked for as soon as its order is paid
+    #[arg(long)]
+    pub refunds_after: bool,
     /// The channel of kinds that name none; all: a run by each, one after the other
     #[arg(long, default_value = "simpay", value_parser = Channels::parser())]
     pub channel: Channels,

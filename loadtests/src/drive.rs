@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -22,10 +23,22 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// What happened to one order's request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Posted {
-    Accepted(Shown),
+    Accepted(Accepted),
     Refused,
     /// Whether the order was taken is not known.
     Unsure,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    pub shown: Shown,
+    /// The server's own id of an order that is to be refunded.
+    pub id: Option<Box<str>>,
+}
+
+#[derive(Deserialize)]
+struct Identified {
+    id: Box<str>,
 }
 
 /// What the answer shows to the payer, as far as the payer has to do something about it here.
@@ -106,7 +119,10 @@ impl Load {
             Ok(answer) => {
                 self.tally().answer(Start { intended, sent }, Instant::now(), answer.status, answer.body);
                 let posted = match answer.status {
-                    status if is_success(status) => Posted::Accepted(self.shown(serial, answer.body)),
+                    status if is_success(status) => Posted::Accepted(Accepted {
+                        shown: self.shown(serial, answer.body),
+                        id: self.id(serial, answer.body),
+                    }),
                     500.. => Posted::Unsure,
                     _ => Posted::Refused,
                 };
@@ -126,6 +142,11 @@ impl Load {
             Reuse::Close => {}
         }
         posted
+    }
+
+    fn id(&self, serial: u64, order: &[u8]) -> Option<Box<str>> {
+        self.orders.kind(serial).refund?;
+        serde_json::from_slice::<Identified>(order).ok().map(|order| order.id)
     }
 
     fn shown(&self, serial: u64, order: &[u8]) -> Shown {

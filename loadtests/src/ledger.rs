@@ -1,4 +1,4 @@
-//! What the platform learns of its payments: each is opened before its order is posted and ends with a webhook.
+//! What the platform learns of its payments and refunds: each is opened before it is asked for and ends with a webhook.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,19 +16,10 @@ pub enum Event {
     Failed,
     AttemptFailed,
     SuspenseRefunded,
-    RefundSucceeded,
-    RefundFailed,
 }
 
 impl Event {
-    const ALL: [Self; 6] = [
-        Self::Succeeded,
-        Self::Failed,
-        Self::AttemptFailed,
-        Self::SuspenseRefunded,
-        Self::RefundSucceeded,
-        Self::RefundFailed,
-    ];
+    const ALL: [Self; 4] = [Self::Succeeded, Self::Failed, Self::AttemptFailed, Self::SuspenseRefunded];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -36,8 +27,6 @@ impl Event {
             Self::Failed => "order.failed",
             Self::AttemptFailed => "order.attempt_failed",
             Self::SuspenseRefunded => "order.suspense_refunded",
-            Self::RefundSucceeded => "refund.succeeded",
-            Self::RefundFailed => "refund.failed",
         }
     }
 
@@ -51,8 +40,6 @@ impl Event {
             Self::Failed => 1 << 1,
             Self::AttemptFailed => 1 << 2,
             Self::SuspenseRefunded => 1 << 3,
-            Self::RefundSucceeded => 1 << 4,
-            Self::RefundFailed => 1 << 5,
         }
     }
 
@@ -61,15 +48,60 @@ impl Event {
         match self {
             Self::Succeeded => Some(End::Succeeded),
             Self::Failed | Self::AttemptFailed => Some(End::AttemptFailed),
-            Self::SuspenseRefunded | Self::RefundSucceeded | Self::RefundFailed => None,
+            Self::SuspenseRefunded => None,
         }
     }
+}
+
+/// How a refund ends. None is scripted to fail or to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RefundEvent {
+    Succeeded,
+    Failed,
+}
+
+impl RefundEvent {
+    const ALL: [Self; 2] = [Self::Succeeded, Self::Failed];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "refund.succeeded",
+            Self::Failed => "refund.failed",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|event| event.name() == name)
+    }
+}
+
+/// In an order's byte: that its refund with this number has ended.
+fn refund_bit(number: u8) -> u8 {
+    1 << (4 + number.min(3))
 }
 
 struct Waiting {
     kind: usize,
     intended: Instant,
     ended: oneshot::Sender<()>,
+}
+
+struct RefundWaiting {
+    asked: Instant,
+    ended: oneshot::Sender<()>,
+}
+
+#[derive(Default)]
+struct OfRefunds {
+    waiting: HashMap<(u64, u8), RefundWaiting>,
+    asked: u64,
+    ended: u64,
+    succeeded: u64,
+    failed: u64,
+    unfinished: u64,
+    /// Sum over those that succeeded, in minor units.
+    refunded_minor: u64,
+    latency: Latency,
 }
 
 #[derive(Default)]
@@ -87,7 +119,8 @@ struct State {
     /// One byte per order: which events have come.
     seen: Vec<u8>,
     kinds: Vec<OfKind>,
-    events: BTreeMap<Event, u64>,
+    refunds: OfRefunds,
+    events: BTreeMap<&'static str, u64>,
     ended: u64,
     repeated: u64,
     strangers: u64,
@@ -96,6 +129,23 @@ struct State {
     /// Sum of `payable` over succeeded orders, in minor units.
     paid_minor: u64,
     payable_max_minor: u64,
+}
+
+impl State {
+    /// Whether it came before; if not, it is counted.
+    fn has_seen(&mut self, serial: u64, bit: u8, event: &'static str) -> bool {
+        let place = serial as usize;
+        if self.seen.len() <= place {
+            self.seen.resize(place + 1, 0);
+        }
+        if self.seen[place] & bit != 0 {
+            self.repeated += 1;
+            return true;
+        }
+        self.seen[place] |= bit;
+        *self.events.entry(event).or_default() += 1;
+        false
+    }
 }
 
 pub struct Ledger {
@@ -135,6 +185,19 @@ pub struct Payments {
     pub payable_max_minor: u64,
 }
 
+/// What became of the refunds.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct RefundsSummary {
+    pub asked: u64,
+    pub succeeded: u64,
+    pub failed: u64,
+    /// Nothing came in time.
+    pub unfinished: u64,
+    pub refunded_minor: u64,
+    /// From the request to the webhook.
+    pub latency: Percentiles,
+}
+
 impl Payments {
     /// Accepted payments that did not come to the end that their script has.
     pub fn unaccounted(&self) -> u64 {
@@ -148,6 +211,7 @@ impl Ledger {
             waiting: HashMap::new(),
             seen: Vec::new(),
             kinds: mix.kinds().iter().map(|_| OfKind::default()).collect(),
+            refunds: OfRefunds::default(),
             events: BTreeMap::new(),
             ended: 0,
             repeated: 0,
@@ -197,16 +261,9 @@ impl Ledger {
     /// A webhook came. `payable_minor` is what the payer owed.
     pub fn learn(&self, serial: u64, event: Event, payable_minor: u64, now: Instant) {
         let mut state = self.state();
-        let place = serial as usize;
-        if state.seen.len() <= place {
-            state.seen.resize(place + 1, 0);
-        }
-        if state.seen[place] & event.bit() != 0 {
-            state.repeated += 1;
+        if state.has_seen(serial, event.bit(), event.name()) {
             return;
         }
-        state.seen[place] |= event.bit();
-        *state.events.entry(event).or_default() += 1;
         state.payable_max_minor = state.payable_max_minor.max(payable_minor);
         if event == Event::Succeeded {
             state.paid_minor = state.paid_minor.saturating_add(payable_minor);
@@ -225,6 +282,68 @@ impl Ledger {
         }
         // The slot may have given up waiting at this very moment: then nobody is left to tell.
         let _ = waiting.ended.send(());
+    }
+
+    /// A refund is about to be asked for; what is returned resolves when its webhook has come.
+    pub fn open_refund(&self, serial: u64, number: u8) -> oneshot::Receiver<()> {
+        let (ended, receiver) = oneshot::channel();
+        let mut state = self.state();
+        state.refunds.asked += 1;
+        state.refunds.waiting.insert((serial, number), RefundWaiting { asked: Instant::now(), ended });
+        receiver
+    }
+
+    /// It was not accepted: nothing is waited for.
+    pub fn withdraw_refund(&self, serial: u64, number: u8) {
+        self.state().refunds.waiting.remove(&(serial, number));
+    }
+
+    /// Nothing came in time.
+    pub fn give_up_refund(&self, serial: u64, number: u8) {
+        let mut state = self.state();
+        if state.refunds.waiting.remove(&(serial, number)).is_some() {
+            state.refunds.unfinished += 1;
+        }
+    }
+
+    /// A webhook of a refund came. `amount_minor` is what the payer got back.
+    pub fn learn_refund(&self, (serial, number): (u64, u8), event: RefundEvent, amount_minor: u64, now: Instant) {
+        let mut state = self.state();
+        if state.has_seen(serial, refund_bit(number), event.name()) {
+            return;
+        }
+        let refunds = &mut state.refunds;
+        match event {
+            RefundEvent::Succeeded => {
+                refunds.succeeded += 1;
+                refunds.refunded_minor = refunds.refunded_minor.saturating_add(amount_minor);
+            }
+            RefundEvent::Failed => refunds.failed += 1,
+        }
+        let Some(waiting) = refunds.waiting.remove(&(serial, number)) else { return };
+        refunds.ended += 1;
+        if waiting.asked >= self.record_from {
+            refunds.latency.record(now.duration_since(waiting.asked));
+        }
+        // The slot may have given up waiting at this very moment: then nobody is left to tell.
+        let _ = waiting.ended.send(());
+    }
+
+    pub fn refunds_ended(&self) -> u64 {
+        self.state().refunds.ended
+    }
+
+    pub fn refunds(&self) -> RefundsSummary {
+        let state = self.state();
+        let of = &state.refunds;
+        RefundsSummary {
+            asked: of.asked,
+            succeeded: of.succeeded,
+            failed: of.failed,
+            unfinished: of.unfinished,
+            refunded_minor: of.refunded_minor,
+            latency: of.latency.percentiles(),
+        }
     }
 
     pub fn stranger(&self) {
@@ -274,12 +393,12 @@ impl Ledger {
             .sum();
         Payments {
             kinds,
-            webhooks: state.events.iter().map(|(event, &count)| (event.name(), count)).collect(),
+            webhooks: state.events.clone(),
             repeated: state.repeated,
             strangers: state.strangers,
             signatures_checked: state.checked,
             signatures_wrong: state.forged,
-            succeeded: state.events.get(&Event::Succeeded).copied().unwrap_or_default(),
+            succeeded: state.events.get(Event::Succeeded.name()).copied().unwrap_or_default(),
             paid_minor: state.paid_minor,
             underpaid,
             uncertain,
@@ -344,6 +463,26 @@ mod tests {
         }
         let summary = ledger.summary();
         assert_eq!((summary.succeeded, summary.underpaid, summary.uncertain), (0, 2, 4));
+    }
+
+    #[test]
+    fn refunds_are_told_apart_by_their_numbers() {
+        let begin = Instant::now();
+        let ledger = Ledger::new("plain+parts=1".parse().unwrap(), begin);
+        let mut ends: Vec<_> = (0..2).map(|number| ledger.open_refund(5, number)).collect();
+        let learn = |number, event| ledger.learn_refund((5, number), event, 10_030, Instant::now());
+        learn(0, RefundEvent::Succeeded);
+        learn(0, RefundEvent::Succeeded);
+        assert!(ends[0].try_recv().is_ok() && ends[1].try_recv().is_err());
+        assert_eq!(ledger.refunds_ended(), 1);
+        learn(1, RefundEvent::Failed);
+        let _late = ledger.open_refund(6, 0);
+        ledger.give_up_refund(6, 0);
+        ledger.learn_refund((6, 0), RefundEvent::Succeeded, 20_060, Instant::now());
+        let of = ledger.refunds();
+        assert_eq!((of.asked, of.succeeded, of.failed, of.unfinished), (3, 2, 1, 1));
+        assert_eq!((of.refunded_minor, of.latency.count, ledger.summary().repeated), (30_090, 2, 1));
+        assert_eq!(ledger.summary().webhooks["refund.succeeded"], 2);
     }
 
     #[test]

@@ -34,12 +34,12 @@ enum Found {
     No,
 }
 
-pub async fn look_up(load: &Load, key: &str, patience: Duration) -> Lookup {
+pub async fn look_up(load: &Load, patience: Duration) -> Lookup {
     let mut lookup = Lookup::default();
     for serial in load.accepted_sample() {
         let id = load.orders().id(serial);
         lookup.looked_up += 1;
-        match find(load, key, &id, patience).await {
+        match find(load, load.orders().key(serial), &id, patience).await {
             Ok(Found::Yes) => {}
             Ok(Found::No) => lookup.lost.push(id),
             Err(problem) => lookup.unanswered.push(format!("{id}: {problem}")),

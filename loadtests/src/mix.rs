@@ -1,11 +1,15 @@
-//! What the orders of a run ask for: scripts of the simulated gateway, by weight.
+//! What the orders of a run ask for: scripts of the simulated gateway, shares and refunds, by weight.
 
 use std::fmt;
 use std::str::FromStr;
 
+use crate::refund::Refund;
 use crate::way::Channel;
 
 const WEIGHTS_MAX: u32 = 10_000;
+/// Shares that an order may have, by the contract.
+const SHARES_MAX: u8 = 20;
+const SHARED: &str = "split";
 
 /// The first word of a description, as the sandbox understands it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,19 +98,82 @@ pub struct Kind {
     /// Where it differs from the channel of the run.
     pub channel: Option<Channel>,
     pub script: Script,
+    /// How many other platforms get a share of it.
+    pub shares: u8,
+    /// How it is given back once it is paid.
+    pub refund: Option<Refund>,
     weight: u32,
+}
+
+impl Kind {
+    fn new(channel: Option<Channel>, script: Script) -> Self {
+        Self { channel, script, shares: 0, refund: None, weight: 1 }
+    }
+
+    /// Nothing is done with its money but to take it.
+    pub fn is_bare(&self) -> bool {
+        self.shares == 0 && self.refund.is_none()
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        Self { weight: other.weight, ..self.clone() } == *other
+    }
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.channel {
-            Some(channel) => write!(f, "{channel}/{}", self.script.word()),
-            None => f.write_str(self.script.word()),
+        if let Some(channel) = &self.channel {
+            write!(f, "{channel}/")?;
+        }
+        f.write_str(self.script.word())?;
+        match self.shares {
+            0 => {}
+            1 => write!(f, "+{SHARED}")?,
+            shares => write!(f, "+{SHARED}{shares}")?,
+        }
+        match self.refund {
+            None => Ok(()),
+            Some(refund) => write!(f, "+{}", refund.word()),
         }
     }
 }
 
-/// `[CHANNEL/]SCRIPT=WEIGHT,…`
+impl FromStr for Kind {
+    type Err = String;
+
+    /// `[CHANNEL/]SCRIPT[+split[N]][+refund|+parts]`
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut words = text.split('+');
+        let played = words.next().unwrap_or_default();
+        let mut kind = match played.split_once('/') {
+            Some((channel, script)) => Self::new(Some(channel.parse()?), script.parse()?),
+            None => Self::new(None, played.parse()?),
+        };
+        for word in words {
+            let refund = Refund::ALL.into_iter().find(|refund| refund.word() == word);
+            match (word.strip_prefix(SHARED), refund) {
+                (Some(number), _) if kind.shares == 0 => kind.shares = shares(number)?,
+                (None, Some(refund)) if kind.refund.is_none() => kind.refund = Some(refund),
+                (Some(_), _) | (None, Some(_)) => return Err(format!("{text}: split or refunded twice")),
+                (None, None) => return Err(format!("{text}: expected +split, +splitN, +refund or +parts")),
+            }
+        }
+        match kind.script.end() {
+            End::AttemptFailed | End::Open if kind.refund.is_some() => {
+                Err(format!("{text}: what is not paid cannot be refunded"))
+            }
+            End::Succeeded | End::AttemptFailed | End::Open => Ok(kind),
+        }
+    }
+}
+
+fn shares(number: &str) -> Result<u8, String> {
+    let shares = if number.is_empty() { Some(1) } else { number.parse().ok() };
+    let shares = shares.filter(|shares| (1..=SHARES_MAX).contains(shares));
+    shares.ok_or_else(|| format!("an order has 1 to {SHARES_MAX} shares, not {number:?}"))
+}
+
+/// `[CHANNEL/]SCRIPT[+split[N]][+refund|+parts]=WEIGHT,…`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mix {
     kinds: Vec<Kind>,
@@ -116,7 +183,7 @@ pub struct Mix {
 
 impl Mix {
     pub fn only(script: Script) -> Self {
-        Self::new(vec![Kind { channel: None, script, weight: 1 }])
+        Self::new(vec![Kind::new(None, script)])
     }
 
     fn new(kinds: Vec<Kind>) -> Self {
@@ -151,17 +218,13 @@ impl FromStr for Mix {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut kinds: Vec<Kind> = Vec::new();
         for part in text.split(',') {
-            let (name, weight) = part.trim().split_once('=').ok_or("expected [CHANNEL/]SCRIPT=WEIGHT,…")?;
-            let (channel, script) = match name.split_once('/') {
-                Some((channel, script)) => (Some(channel.parse()?), script),
-                None => (None, name),
-            };
+            let (name, weight) = part.trim().split_once('=').ok_or("expected KIND=WEIGHT,…")?;
             let weight: u32 = weight.parse().map_err(|_| format!("{weight:?} is not a weight"))?;
             if weight == 0 {
                 return Err(format!("{name}: a weight is at least 1"));
             }
-            let kind = Kind { channel, script: script.parse()?, weight };
-            if kinds.iter().any(|other| other.channel == kind.channel && other.script == kind.script) {
+            let kind = Kind { weight, ..name.parse()? };
+            if kinds.iter().any(|other| other.is_like(&kind)) {
                 return Err(format!("{kind} stands twice"));
             }
             kinds.push(kind);
@@ -205,6 +268,17 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_reads_as_it_is_written() {
+        for text in ["plain", "wechat/sim:hang", "plain+split", "plain+split20+refund", "alipay/plain+parts"] {
+            assert_eq!(text.parse::<Kind>().unwrap().to_string(), text);
+        }
+        let kind: Kind = "plain+parts+split3".parse().unwrap();
+        assert_eq!((kind.shares, kind.refund, kind.is_bare()), (3, Some(Refund::Parts), false));
+        let mix: Mix = "plain=8,plain+refund=1,plain+split=1".parse().unwrap();
+        assert_eq!(mix.kinds().iter().filter(|kind| kind.is_bare()).count(), 1);
+    }
+
+    #[test]
     fn refuses_what_is_not_a_mix() {
         for text in [
             "",
@@ -219,6 +293,16 @@ mod tests {
             "/plain=1",
             "paypal/plain=1",
             "plain=1,",
+            "plain+=1",
+            "plain+split0=1",
+            "plain+split21=1",
+            "plain+splits=1",
+            "plain+split+split2=1",
+            "plain+refund+parts=1",
+            "plain+return=1",
+            "sim:decline+refund=1",
+            "sim:late+parts=1",
+            "plain+refund=1,plain+refund=2",
         ] {
             assert!(text.parse::<Mix>().is_err(), "{text:?}");
         }

@@ -15,6 +15,10 @@ const DECIMAL: &str = "000000000000";
 const HEXADECIMAL: &str = "0000000000000000";
 /// An address that is nobody's (RFC 5737).
 const PAYER_IP: &str = "192.0.2.7";
+/// What each taker gets of an order.
+const SHARE_RATE: &str = "0.01";
+/// Spreads consecutive numbers evenly (Knuth's multiplicative hashing), whatever cycle else they go through.
+const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Whether an answer may wait for the channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +38,10 @@ pub enum Ids {
 
 pub struct Terms {
     pub endpoint: Endpoint,
-    pub key: String,
+    /// Of the platforms that sell, by turns.
+    pub keys: Vec<String>,
+    /// The platforms that get shares, by turns, where a kind has any.
+    pub takers: Vec<String>,
     pub amount: String,
     pub currency: String,
     /// For kinds that name no channel of their own.
@@ -61,6 +68,14 @@ struct Body<'a> {
     webhook_url: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_in: Option<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    splits: Vec<SplitBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct SplitBody<'a> {
+    to: &'a str,
+    rate: &'static str,
 }
 
 /// Every order has a payer of its own, so that none meets what the server remembers of another.
@@ -83,7 +98,9 @@ struct Template {
 pub struct Orders {
     naming: Naming,
     mix: Mix,
-    templates: Vec<Template>,
+    keys: Vec<String>,
+    /// By kind, and of each as many as there are platforms that take turns.
+    templates: Vec<Vec<Template>>,
     next: AtomicU64,
 }
 
@@ -91,8 +108,12 @@ impl Orders {
     pub fn new(terms: &Terms, mix: Mix) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let naming = Naming::new(terms.ids, u64::try_from(since.as_micros()).unwrap_or(u64::MAX));
-        let templates = mix.kinds().iter().map(|kind| Template::new(terms, kind, &naming)).collect();
-        Self { naming, mix, templates, next: AtomicU64::new(0) }
+        let of_kind = |kind: &Kind| {
+            let takers = if kind.shares == 0 { 0 } else { terms.takers.len() };
+            (0..terms.keys.len().max(takers)).map(|turn| Template::new(terms, kind, turn, &naming)).collect()
+        };
+        let templates = mix.kinds().iter().map(of_kind).collect();
+        Self { naming, mix, keys: terms.keys.clone(), templates, next: AtomicU64::new(0) }
     }
 
     pub fn take_serial(&self) -> u64 {
@@ -101,7 +122,7 @@ impl Orders {
 
     /// Replaces what `request` holds by the request for the order with this serial number.
     pub fn write(&self, serial: u64, request: &mut Vec<u8>) {
-        let template = &self.templates[self.mix.index(serial)];
+        let template = self.template(serial);
         request.clear();
         request.extend_from_slice(&template.request);
         for &number_at in &template.number_at {
@@ -111,12 +132,46 @@ impl Orders {
 
     /// Who carries the order with this serial number on to the gateway.
     pub fn carried(&self, serial: u64) -> Carried {
-        self.templates[self.mix.index(serial)].carried
+        self.template(serial).carried
+    }
+
+    fn template(&self, serial: u64) -> &Template {
+        &self.templates[self.mix.index(serial)][self.turn(serial)]
+    }
+
+    fn turn(&self, serial: u64) -> usize {
+        let turns = self.templates[self.mix.index(serial)].len() as u64;
+        ((serial.wrapping_mul(SPREAD) >> 32) % turns) as usize
+    }
+
+    pub fn kind(&self, serial: u64) -> &Kind {
+        &self.mix.kinds()[self.mix.index(serial)]
+    }
+
+    /// Which platform sells the order with this serial number.
+    pub fn seller(&self, serial: u64) -> usize {
+        self.turn(serial) % self.keys.len()
+    }
+
+    /// Its key.
+    pub fn key(&self, serial: u64) -> &str {
+        &self.keys[self.seller(serial)]
     }
 
     /// What the order with this serial number is called.
     pub fn id(&self, serial: u64) -> String {
         self.naming.id(serial)
+    }
+
+    /// What a refund of that order is called.
+    pub fn refund_id(&self, serial: u64, number: u8) -> String {
+        format!("{}.{number}", self.naming.id(serial))
+    }
+
+    /// The serial number of the order whose refund it is, and the refund's; none for a stranger's.
+    pub fn refund_of(&self, merchant_refund_id: &str) -> Option<(u64, u8)> {
+        let (order, number) = merchant_refund_id.rsplit_once('.')?;
+        Some((self.serial_of(order)?, number.parse().ok()?))
     }
 
     /// The serial number of one of this run's orders; none for a stranger's.
@@ -188,7 +243,10 @@ impl Naming {
 }
 
 impl Template {
-    fn new(terms: &Terms, kind: &Kind, naming: &Naming) -> Self {
+    /// `turn` chooses who sells and who gets shares.
+    fn new(terms: &Terms, kind: &Kind, turn: usize, naming: &Naming) -> Self {
+        let shares = usize::from(kind.shares);
+        let takers = terms.takers.iter().cycle().skip(turn * shares % terms.takers.len().max(1)).take(shares);
         let way = kind.channel.map(Way::usual).or(terms.way);
         let (number, offset) = naming.blank();
         let body = Body {
@@ -208,6 +266,7 @@ impl Template {
             }),
             webhook_url: terms.webhook_url.as_deref(),
             expires_in: terms.expires_in,
+            splits: takers.map(|to| SplitBody { to, rate: SHARE_RATE }).collect(),
         };
         let body = serde_json::to_string(&body).expect("a struct of texts and numbers serialises");
         let preference = match terms.answer {
@@ -218,7 +277,7 @@ impl Template {
             "POST /v1/orders HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
              {preference}content-length: {}\r\n\r\n",
             terms.endpoint.host(),
-            terms.key,
+            terms.keys[turn % terms.keys.len()],
             body.len()
         );
         let number_at = body.match_indices(&number).map(|(at, _)| head.len() + at + offset).collect();
@@ -235,7 +294,8 @@ mod tests {
     fn terms() -> Terms {
         Terms {
             endpoint: "http://127.0.0.1:8080".parse().unwrap(),
-            key: "sk_test".into(),
+            keys: vec!["sk_test".into()],
+            takers: Vec::new(),
             amount: "200.00".into(),
             currency: "CNY".into(),
             way: Some(Way::usual(Channel::Simpay)),
@@ -305,6 +365,35 @@ mod tests {
             for stranger in ["l1-000000000001", "0000000000000001-l1", ""] {
                 assert_eq!(orders.serial_of(stranger), None);
             }
+        }
+    }
+
+    #[test]
+    fn sellers_and_takers_take_turns() {
+        let names = |of: &str, count: usize| (0..count).map(|number| format!("{of}-{number}")).collect::<Vec<_>>();
+        let terms = Terms { keys: names("key", 4), takers: names("taker", 10), ..terms() };
+        let orders = Orders::new(&terms, "plain=1,plain+split3+refund=1".parse().unwrap());
+        let (mut sold, mut taken) = (std::collections::BTreeMap::new(), std::collections::BTreeMap::new());
+        let mut request = Vec::new();
+        for serial in (0..10_000).map(|_| orders.take_serial()) {
+            orders.write(serial, &mut request);
+            let head = String::from_utf8_lossy(&request);
+            assert!(head.contains(&format!("authorization: Bearer {}\r\n", orders.key(serial))));
+            *sold.entry(orders.seller(serial)).or_insert(0) += 1;
+            let splits = body_of(&request)["splits"].as_array().cloned().unwrap_or_default();
+            assert_eq!(splits.len(), usize::from(orders.kind(serial).shares));
+            for split in &splits {
+                *taken.entry(split["to"].as_str().unwrap().to_owned()).or_insert(0) += 1;
+            }
+            let mut takers: Vec<_> = splits.iter().map(|split| split["to"].as_str()).collect();
+            takers.dedup();
+            assert_eq!(takers.len(), splits.len(), "nobody gets two shares of an order");
+        }
+        assert!(sold.len() == 4 && sold.values().all(|count| (2_000..3_000).contains(count)), "{sold:?}");
+        assert!(taken.len() == 10 && taken.values().all(|count| (1_200..1_800).contains(count)), "{taken:?}");
+        assert_eq!(orders.refund_of(&orders.refund_id(7, 1)), Some((7, 1)));
+        for stranger in [orders.id(7), format!("{}.x", orders.id(7)), orders.refund_id(10_000, 0)] {
+            assert_eq!(orders.refund_of(&stranger), None);
         }
     }
 

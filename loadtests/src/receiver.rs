@@ -12,8 +12,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::drive::Load;
-use crate::ledger::{Event, Genuine, Ledger};
-use crate::signature::{Secret, Signed};
+use crate::ledger::{Event, Genuine, Ledger, RefundEvent};
+use crate::seller::Seller;
+use crate::signature::Signed;
 use crate::wire::{Broken, Framing, Inbox, Reuse};
 
 const HEADERS_MAX: usize = 64;
@@ -21,7 +22,7 @@ const HEADERS_MAX: usize = 64;
 pub struct Receiver {
     pub ledger: Arc<Ledger>,
     pub load: Arc<Load>,
-    pub secret: Secret,
+    pub sellers: Vec<Seller>,
     /// The signature of one webhook in so many is checked.
     pub check_one_in: u64,
     pub count: AtomicU64,
@@ -41,6 +42,25 @@ struct Data<'a> {
     merchant_order_id: Option<Cow<'a, str>>,
     #[serde(borrow)]
     payable: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    merchant_refund_id: Option<Cow<'a, str>>,
+    /// Of a refund, what the payer got back.
+    #[serde(borrow)]
+    amount: Option<Cow<'a, str>>,
+}
+
+/// What a webhook tells of, and the serial number of the order that it belongs to.
+enum News {
+    Order { serial: u64, event: Event, payable_minor: u64 },
+    Refund { serial: u64, number: u8, event: RefundEvent, amount_minor: u64 },
+}
+
+impl News {
+    fn serial(&self) -> u64 {
+        match self {
+            Self::Order { serial, .. } | Self::Refund { serial, .. } => *serial,
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -118,8 +138,17 @@ impl Receiver {
 
     fn webhook(&self, headers: &[httparse::Header<'_>], body: &[u8]) -> Reply {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let Ok(webhook) = serde_json::from_slice::<Webhook<'_>>(body) else {
+            self.ledger.stranger();
+            return Reply::Refused;
+        };
+        let Some(news) = self.news(&webhook) else {
+            self.ledger.stranger();
+            return Reply::Taken;
+        };
         if number.is_multiple_of(self.check_one_in) {
-            let genuine = match self.secret.signed(signed(headers), body, SystemTime::now()) {
+            let seller = &self.sellers[self.load.orders().seller(news.serial())];
+            let genuine = match seller.secret.signed(signed(headers), body, SystemTime::now()) {
                 true => Genuine::Yes,
                 false => Genuine::No,
             };
@@ -128,19 +157,32 @@ impl Receiver {
                 return Reply::Refused;
             }
         }
-        let Ok(webhook) = serde_json::from_slice::<Webhook<'_>>(body) else {
-            self.ledger.stranger();
-            return Reply::Refused;
-        };
-        let serial = webhook.data.merchant_order_id.and_then(|id| self.load.orders().serial_of(&id));
-        match (serial, Event::from_name(&webhook.event)) {
-            (Some(serial), Some(event)) => {
-                let payable = webhook.data.payable.and_then(|text| minor_units(&text)).unwrap_or_default();
-                self.ledger.learn(serial, event, payable, Instant::now());
+        match news {
+            News::Order { serial, event, payable_minor } => {
+                self.ledger.learn(serial, event, payable_minor, Instant::now());
             }
-            (None, _) | (_, None) => self.ledger.stranger(),
+            News::Refund { serial, number, event, amount_minor } => {
+                self.ledger.learn_refund((serial, number), event, amount_minor, Instant::now());
+            }
         }
         Reply::Taken
+    }
+
+    /// None: it is of nothing that this run asked for.
+    fn news(&self, webhook: &Webhook<'_>) -> Option<News> {
+        let minor = |amount: &Option<Cow<'_, str>>| amount.as_deref().and_then(minor_units).unwrap_or_default();
+        let (orders, data) = (self.load.orders(), &webhook.data);
+        match &data.merchant_refund_id {
+            Some(id) => {
+                let ((serial, number), event) = (orders.refund_of(id)?, RefundEvent::from_name(&webhook.event)?);
+                Some(News::Refund { serial, number, event, amount_minor: minor(&data.amount) })
+            }
+            None => {
+                let serial = orders.serial_of(data.merchant_order_id.as_ref()?)?;
+                let event = Event::from_name(&webhook.event)?;
+                Some(News::Order { serial, event, payable_minor: minor(&data.payable) })
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::audit::{CommandOutcome, Comparison};
 use crate::browser::Visits;
-use crate::ledger::Payments;
+use crate::ledger::{Payments, RefundsSummary};
 use crate::lookup::Lookup;
 use crate::process::Stretch;
 use crate::tally::{Percentiles, Summary};
@@ -23,6 +23,8 @@ pub struct Report {
     pub ratio_of_medians: Option<f64>,
     pub requests: Summary,
     pub payments: Option<Payments>,
+    /// Null where the mix has none.
+    pub refunds: Option<Refunds>,
     /// What the payers' browser carried to the gateway; null where no form was shown.
     pub browser: Option<Visits>,
     pub memory: Option<Memory>,
@@ -43,6 +45,14 @@ pub struct Round {
     pub stretch: Stretch,
     /// From the intended start; null where rounds share their histogram.
     pub acceptance: Option<Percentiles>,
+}
+
+/// What was given back.
+#[derive(Clone, Serialize)]
+pub struct Refunds {
+    pub requests: Summary,
+    #[serde(flatten)]
+    pub outcome: RefundsSummary,
 }
 
 #[derive(Clone, Copy, Serialize)]
@@ -96,6 +106,9 @@ impl Report {
         for refused in &self.requests.refused {
             println!("first {}: {}", refused.status, refused.example);
         }
+        for refused in self.refunds.iter().flat_map(|refunds| &refunds.requests.refused) {
+            println!("first refund refused with {}: {}", refused.status, refused.example);
+        }
         if let Some(memory) = &self.memory {
             println!(
                 "memory: {} -> {} resident bytes for {} orders, {:.0} each",
@@ -118,8 +131,8 @@ impl Report {
             );
             if let Some(ours) = &books.ours {
                 println!(
-                    "  we saw {} captures, {} minor units net, {} uncertain",
-                    ours.captures, ours.net_minor, ours.uncertain
+                    "  we saw {} captures, {} minor units net, {} orders and {} refunds uncertain",
+                    ours.captures, ours.net_minor, ours.uncertain, ours.uncertain_refunds
                 );
             }
         }
@@ -189,6 +202,13 @@ impl Report {
         for kind in self.payments.iter().flat_map(|payments| &payments.kinds) {
             row(format!("whole payment, {}", kind.kind), &kind.latency);
         }
+        if let Some(refunds) = &self.refunds {
+            row("refund accepted".into(), &refunds.requests.acceptance);
+            for refused in &refunds.requests.refused {
+                row(format!("refund refused with {}", refused.status), &refused.latency);
+            }
+            row("refund done, from the request to the webhook".into(), &refunds.outcome.latency);
+        }
         table
     }
 
@@ -219,11 +239,23 @@ impl Report {
                 row(format!("{} ended otherwise than scripted", kind.kind), kind.unexpected);
                 row(format!("{} unfinished", kind.kind), kind.unfinished);
             }
+            if let Some(Refunds { requests, outcome }) = &self.refunds {
+                row("refunds accepted".into(), requests.accepted);
+                for refused in &requests.refused {
+                    row(format!("refunds refused with {}", refused.status), refused.count);
+                }
+                for (name, &count) in &requests.broken {
+                    row(format!("refunds broken: {name}"), count);
+                }
+                row("refunds succeeded".into(), outcome.succeeded);
+                row("refunds failed".into(), outcome.failed);
+                row("refunds unfinished".into(), outcome.unfinished);
+            }
             for (name, &count) in &payments.webhooks {
                 row(format!("webhooks {name}"), count);
             }
             row("webhooks again".into(), payments.repeated);
-            row("webhooks for unknown orders".into(), payments.strangers);
+            row("webhooks for unknown orders and refunds".into(), payments.strangers);
             row("signatures checked".into(), payments.signatures_checked);
             row("signatures wrong".into(), payments.signatures_wrong);
         }

@@ -2,7 +2,7 @@
 
 mod stub;
 
-use stub::{Faults, Signature, Stub};
+use stub::{Faults, RefundsEnd, Signature, Stub};
 
 #[test]
 fn an_open_loop_posts_every_arrival_once() {
@@ -110,6 +110,76 @@ fn payments_end_with_their_webhooks_and_the_books_agree() {
 }
 
 #[test]
+fn refunds_of_paid_orders_end_and_the_books_agree() {
+    let stub = Stub::start(Faults::default());
+    let run = stub.load(
+        "checkout --connections 8 --for 1s --mix plain=2,plain+refund=1,alipay/plain+parts=1 --check-one-in 1 --no-baseline",
+    );
+    assert_eq!(run.code(), Some(0), "{}", run.text());
+    let kinds = ["/payments/kinds/1/ended", "/payments/kinds/2/ended"].map(|kind| run.number(kind));
+    let refunds = kinds[0] + 2 * kinds[1];
+    assert!(kinds.iter().all(|count| *count > 0));
+    assert_eq!((run.number("/refunds/asked"), run.number("/refunds/requests/accepted")), (refunds, refunds));
+    assert_eq!(
+        (run.number("/refunds/succeeded"), run.number("/payments/webhooks/refund.succeeded")),
+        (refunds, refunds)
+    );
+    assert_eq!(run.number("/refunds/refunded_minor"), (kinds[0] + kinds[1]) * 20_060);
+    assert_eq!(run.number("/books/gateway/refunded_minor"), (kinds[0] + kinds[1]) * 20_060);
+    assert!(run.text().contains("refund done"), "{}", run.text());
+}
+
+#[test]
+fn refunds_may_have_a_round_of_their_own() {
+    let stub = Stub::start(Faults::default());
+    let run = stub.load("checkout --rate 100 --for 1s --mix plain+refund=1 --refunds-after --no-baseline");
+    assert_eq!(run.code(), Some(0), "{}", run.text());
+    let rounds = run.report["rounds"].as_array().unwrap();
+    let names: Vec<_> = rounds.iter().map(|round| round["of"].as_str().unwrap()).collect();
+    assert_eq!(names, ["payments", "refunds"]);
+    assert_eq!((run.number("/rounds/1/done"), run.number("/refunds/succeeded")), (100, 100));
+}
+
+#[test]
+fn refunds_without_an_end_or_refused_are_a_failure() {
+    let load = |refunds| {
+        let stub = Stub::start(Faults { refunds, ..Faults::default() });
+        stub.load("checkout --rate 50 --for 1s --mix plain=4,plain+refund=1 --settle 1s --no-baseline")
+    };
+    let untold = load(RefundsEnd::Untold);
+    assert_eq!((untold.code(), untold.number("/refunds/unfinished")), (Some(1), 10), "{}", untold.text());
+    assert!(untold.report["books"]["differences"].as_array().unwrap().is_empty(), "ten refunds are uncertain");
+    let refused = load(RefundsEnd::Refused);
+    assert_eq!(
+        (refused.code(), refused.number("/refunds/requests/refused/0/count")),
+        (Some(1), 10),
+        "{}",
+        refused.text()
+    );
+    assert!(refused.text().contains("refund_window_over"), "{}", refused.text());
+}
+
+#[test]
+fn shares_and_sales_go_to_platforms_by_turns() {
+    let stub = Stub::start(Faults::default());
+    let file = std::env::temp_dir().join(format!("tongbao-load-platforms-{}", std::process::id()));
+    // Webhooks of the second one are signed with another secret than the stub has.
+    let lines = "sk_sandbox_a whsec_c2FuZGJveC1hLXdlYmhvb2stc2VjcmV0LTAwMDE=\nsk_sandbox_b whsec_YQ==\n";
+    std::fs::write(&file, lines).unwrap();
+    let run = stub.load(&format!(
+        "checkout --rate 100 --for 1s --mix plain+split2=1 --split-to p-1,p-2,p-3,p-4 --platforms {} --check-one-in 1 \
+         --settle 1s --no-baseline",
+        file.display()
+    ));
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(run.number("/requests/accepted"), 100, "{}", run.text());
+    let shares = ["p-1", "p-2", "p-3", "p-4"].map(|name| stub.shares(name));
+    assert!(shares.iter().sum::<u64>() == 200 && shares.iter().all(|count| (30..70).contains(count)), "{shares:?}");
+    assert!((30..70).contains(&run.number("/payments/signatures_wrong")), "{}", run.text());
+    assert_eq!(run.report["goals"].as_array().unwrap().len(), 0);
+}
+
+#[test]
 fn forms_are_carried_by_a_browser_to_the_gateway() {
     let stub = Stub::start(Faults::default());
     let run = stub.load("checkout --channel alipay --method wap --connections 4 --for 1s --no-baseline");
@@ -153,6 +223,9 @@ fn what_could_not_be_paid_is_refused_before_the_load() {
         "--channel unionpay --mix sim:decline=1",
         "--channel all --mix plain=1,sim:refuse=1",
         "--async --mix plain=1,unionpay/plain=1",
+        "--mix plain+split2=1",
+        "--mix plain+parts=1 --amount 0.01",
+        "--platforms /nowhere",
     ] {
         let run = stub.load(&format!("checkout --for 1s --no-baseline {arguments}"));
         assert_eq!(run.code(), Some(2), "{arguments}: {}", run.text());

@@ -52,6 +52,21 @@ CREATE TABLE keys (
     revoked_at  INTEGER
 ) STRICT, WITHOUT ROWID;
 
+-- From whom a platform has agreed to get shares. Its head and its journal say so too.
+CREATE TABLE share_consents (
+    platform_id INTEGER NOT NULL,
+    from_id     INTEGER NOT NULL,
+    PRIMARY KEY (platform_id, from_id)
+) STRICT, WITHOUT ROWID;
+
+-- What platforms may owe after refunds; null is any debt. Their heads and journals say so too.
+CREATE TABLE debt_bounds (
+    platform_id INTEGER NOT NULL,
+    currency    TEXT NOT NULL,
+    most_minor  INTEGER,
+    PRIMARY KEY (platform_id, currency)
+) STRICT, WITHOUT ROWID;
+
 -- The changing part of every stream: what has a state, decides on events and keeps a journal of them. It is loaded from
 -- its snapshot; the columns beside it are what rows are found by. Kind 1 is orders, kind 2 platforms.
 CREATE TABLE heads (
@@ -135,44 +150,96 @@ CREATE TABLE captures (
     currency     TEXT    NOT NULL,
     amount_minor INTEGER NOT NULL,
     at           INTEGER NOT NULL,
+    effective_at INTEGER NOT NULL,
+    -- As 20261130, by the channel's calendar.
+    bill_day     INTEGER NOT NULL,
     PRIMARY KEY (channel, account, reference)
 ) STRICT, WITHOUT ROWID;
 
 -- The lines of balanced entries of any stream, by the version that booked them, the entry's number there and the line's
--- number in it. Lane and place are those of the journal's row.
+-- number in it. Lane and place are those of the journal's row, and so is the instant `at`. A line of a platform is its
+-- balance transaction.
 CREATE TABLE lines (
-    kind         INTEGER NOT NULL,
-    id           BLOB    NOT NULL,
-    version      INTEGER NOT NULL,
-    entry        INTEGER NOT NULL,
-    line         INTEGER NOT NULL,
-    entry_kind   TEXT    NOT NULL,
-    account      TEXT    NOT NULL,
-    currency     TEXT    NOT NULL,
-    amount_minor INTEGER NOT NULL,
-    lane         INTEGER NOT NULL,
-    place        INTEGER NOT NULL,
+    kind             INTEGER NOT NULL,
+    id               BLOB NOT NULL,
+    version          INTEGER NOT NULL,
+    entry            INTEGER NOT NULL,
+    line             INTEGER NOT NULL,
+    entry_kind       TEXT NOT NULL,
+    account          TEXT NOT NULL,
+    currency         TEXT NOT NULL,
+    amount_minor     INTEGER NOT NULL,
+    lane             INTEGER NOT NULL,
+    place            INTEGER NOT NULL,
+    at               INTEGER NOT NULL,
+    -- When the money moved by its channel's clock, and the day of the bill that it stands in, as 20261130.
+    effective_at     INTEGER NOT NULL,
+    bill_day         INTEGER NOT NULL,
+    -- Which cycle of a platform's it belongs to. There is one so far.
+    cycle            INTEGER NOT NULL,
+    -- Of a platform's line: what it is to the platform, and the other platform where there is one.
+    transaction_kind TEXT,
+    platform_id      INTEGER,
+    counterparty     INTEGER,
+    -- The refund that it is about, by its ordinal.
+    refund           INTEGER,
     PRIMARY KEY (kind, id, version, entry, line)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX lines_by_platform ON lines (platform_id, at, kind, id, version, entry, line) WHERE platform_id IS NOT NULL;
 
--- The accounts that a lane has booked on.
+-- The sums that a lane keeps: of an account in a currency and a cycle, and of a platform's by what its lines are to it
+-- and by the other platform. Where there is none, the kind is empty and the counterparty 0.
 CREATE TABLE ledger_accounts (
-    lane     INTEGER NOT NULL,
-    account  TEXT    NOT NULL,
-    currency TEXT    NOT NULL,
-    PRIMARY KEY (lane, account, currency)
+    lane             INTEGER NOT NULL,
+    account          TEXT NOT NULL,
+    currency         TEXT NOT NULL,
+    cycle            INTEGER NOT NULL,
+    transaction_kind TEXT NOT NULL,
+    counterparty     INTEGER NOT NULL,
+    PRIMARY KEY (lane, account, currency, cycle, transaction_kind, counterparty)
 ) STRICT, WITHOUT ROWID;
 
--- How a group left the balance of an account that it booked on: the sum of the lane's lines up to this place. The last
--- row of each lane makes an account's balance. Rows are only ever added.
+-- How a group left a sum that it booked on: that of the lane's lines up to this place. The last row of each lane makes
+-- the sum. Rows are only ever added.
 CREATE TABLE balances (
-    lane         INTEGER NOT NULL,
-    account      TEXT    NOT NULL,
-    currency     TEXT    NOT NULL,
-    place        INTEGER NOT NULL,
-    amount_minor INTEGER NOT NULL,
-    PRIMARY KEY (lane, account, currency, place)
+    lane             INTEGER NOT NULL,
+    account          TEXT NOT NULL,
+    currency         TEXT NOT NULL,
+    cycle            INTEGER NOT NULL,
+    transaction_kind TEXT NOT NULL,
+    counterparty     INTEGER NOT NULL,
+    place            INTEGER NOT NULL,
+    amount_minor     INTEGER NOT NULL,
+    PRIMARY KEY (lane, account, currency, cycle, transaction_kind, counterparty, place)
 ) STRICT, WITHOUT ROWID;
+
+-- Refunds that platforms asked for: what was asked, which never changes, and how far each has got, which is the order's
+-- to say and stands here to be found. `refundable_minor` is what could have been asked for then. `parts` is JSON: a pair
+-- of platform and amount for each party, the seller first.
+CREATE TABLE refunds (
+    order_id           BLOB NOT NULL,
+    ordinal            INTEGER NOT NULL,
+    incarnation        INTEGER NOT NULL,
+    platform_id        INTEGER NOT NULL,
+    merchant_refund_id TEXT NOT NULL,
+    currency           TEXT NOT NULL,
+    amount_minor       INTEGER NOT NULL,
+    refundable_minor   INTEGER NOT NULL,
+    fee_minor          INTEGER NOT NULL,
+    fee_policy         TEXT NOT NULL,
+    parts              TEXT NOT NULL,
+    reason             TEXT,
+    channel            TEXT NOT NULL,
+    created_at         INTEGER NOT NULL,
+    state              TEXT NOT NULL,
+    attention          TEXT,
+    failure            TEXT,
+    reference          TEXT,
+    finished_at        INTEGER,
+    PRIMARY KEY (order_id, ordinal)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX refunds_by_merchant_id ON refunds (platform_id, merchant_refund_id);
+CREATE INDEX refunds_by_platform ON refunds (platform_id, created_at, order_id, ordinal);
 
 -- Messages from stream to stream: written with the sender's step, and gone with the receiver's that takes it.
 CREATE TABLE messages (

@@ -215,11 +215,12 @@ impl Alipay {
         }
         let paid = || {
             let (reference, amount_minor) = captured(&fields)?;
+            let dated = yuan::dated(fields.get("send_pay_date"));
             let currency = fields.get("trans_currency").map_or(yuan::currency().code(), String::as_str);
             if currency != attempt.currency.code() {
                 return Err("the answer is in another currency".to_owned());
             }
-            Ok(Finding::Paid { reference, amount_minor })
+            Ok(Finding::Paid { reference, amount_minor, dated })
         };
         match fields.get("trade_status").map(String::as_str) {
             Some("WAIT_BUYER_PAY") => Ok(Finding::Pending),
@@ -237,8 +238,13 @@ impl Alipay {
         match self.told(requests::REFUND, stamp, answer)? {
             Told::Fine(fields) => {
                 is_about(&fields, ask)?;
+                // It is of all refunds of the trade, so that it can contradict this one and does not prove it.
+                let total_minor = fields.get("refund_fee").and_then(|text| yuan::read(text));
+                if total_minor.is_some_and(|total_minor| total_minor < ask.amount_minor) {
+                    return Err("the answer has another amount".into());
+                }
                 match fields.get("fund_change").map(String::as_str) {
-                    Some("Y") => Ok(RefundOutcome::Done),
+                    Some("Y") => Ok(done(&fields)),
                     // Not by this request: perhaps by an earlier one, perhaps not yet.
                     Some(_) | None => Err("no money was moved by this request".into()),
                 }
@@ -247,7 +253,7 @@ impl Alipay {
                 Meaning::Unclear => Err(refused.name().to_owned()),
                 Meaning::Busy => Ok(RefundOutcome::NotSent { why: refused.name().into() }),
                 Meaning::Us | Meaning::This | Meaning::Absent => {
-                    Ok(RefundOutcome::Rejected { code: refused.name().into() })
+                    Ok(RefundOutcome::Rejected { class: refused.of_refund(), code: refused.name().into() })
                 }
             },
         }
@@ -271,7 +277,7 @@ impl Alipay {
                 if !ours || amount_minor != Some(ask.amount_minor) {
                     return Err("the answer speaks of another refund".into());
                 }
-                Ok(RefundOutcome::Done)
+                Ok(done(&fields))
             }
             // Never received, or failed: either way the same number may be sent again.
             None => Ok(RefundOutcome::NotExist),
@@ -303,7 +309,18 @@ fn captured(fields: &Parameters) -> Result<(Box<str>, i64), String> {
 fn is_about(fields: &Parameters, ask: &RefundAsk) -> Result<(), String> {
     let ours = fields.get("trade_no").map(String::as_str) == Some(&*ask.reference)
         && fields.get("out_trade_no") == Some(&ask.attempt.number.to_string());
-    if ours { Ok(()) } else { Err("the answer speaks of another payment".into()) }
+    let currency = fields.get("refund_currency").filter(|code| !code.is_empty());
+    let in_currency = currency.map_or(yuan::currency().code(), String::as_str) == ask.attempt.currency.code();
+    match (ours, in_currency) {
+        (true, true) => Ok(()),
+        (true, false) => Err("the answer is in another currency".into()),
+        (false, _) => Err("the answer speaks of another payment".into()),
+    }
+}
+
+/// A refund that was made. Alipay gives it no name of its own.
+fn done(fields: &Parameters) -> RefundOutcome {
+    RefundOutcome::Done { reference: None, dated: yuan::dated(fields.get("gmt_refund_pay")) }
 }
 
 /// What a refused create comes to.

@@ -27,8 +27,9 @@ use time::Date;
 
 use self::bill::Bill;
 use crate::domain::channel::{Method, PayerFact};
-use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, SendOutcome};
-use crate::domain::id::{Account, AttemptNumber};
+use crate::domain::dated::Dated;
+use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, RefundWord, SendOutcome};
+use crate::domain::id::{Account, AttemptNumber, RefundId};
 use crate::domain::money::Currency;
 use crate::domain::payer;
 use crate::domain::time::Instant;
@@ -242,6 +243,24 @@ pub struct Notice {
     pub reference: String,
     pub amount_minor: i64,
     pub currency: String,
+    #[serde(default, skip_serializing_if = "Dated::is_not_told")]
+    pub dated: Dated,
+}
+
+/// A refund that a verified callback tells of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundNotice {
+    /// As given: it is a refund's of ours, or not.
+    pub number: String,
+    /// What is told of it; none where the callback is but a reason to ask.
+    pub word: Option<RefundWord>,
+}
+
+impl RefundNotice {
+    /// None where the number is nothing that may be kept: see [`is_name`].
+    pub fn of(number: &str, word: Option<RefundWord>) -> Option<Self> {
+        is_name(number).then(|| RefundNotice { number: number.to_owned(), word })
+    }
 }
 
 impl Notice {
@@ -254,7 +273,14 @@ impl Notice {
             reference: reference.to_owned(),
             amount_minor,
             currency: currency.to_owned(),
+            dated: Dated::NOT_TOLD,
         })
+    }
+
+    /// The same, with when the channel says that the money moved.
+    #[must_use]
+    pub fn dated(self, dated: Dated) -> Self {
+        Notice { dated, ..self }
     }
 }
 
@@ -262,6 +288,11 @@ impl Notice {
 /// store could not keep a NUL.
 pub fn is_name(text: &str) -> bool {
     (1..=NAME_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+/// A text as far as so many characters of it go.
+fn cut(text: &str, characters_max: usize) -> &str {
+    text.char_indices().nth(characters_max).map_or(text, |(end, _)| &text[..end])
 }
 
 /// Whether a foreign text may be handed to a payer, as a code, an address or a parameter: 1 to 2,048 visible ASCII
@@ -274,6 +305,7 @@ pub fn is_showable(text: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
     Capture(Notice),
+    Refund(RefundNotice),
     /// Nothing that an order would not find out by asking.
     Nothing,
 }
@@ -317,6 +349,8 @@ impl fmt::Display for CallbackError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundAsk {
     pub refund_number: String,
+    /// Of what a platform asked for: its reason is kept under it.
+    pub id: Option<RefundId>,
     pub attempt: Attempted,
     /// Of the capture that is given back.
     pub reference: Box<str>,
@@ -324,6 +358,8 @@ pub struct RefundAsk {
     pub dated_at: Instant,
     pub captured_minor: i64,
     pub amount_minor: i64,
+    /// What the platform tells its payer of it; none of suspense.
+    pub reason: Option<Box<str>>,
     pub notify_url: String,
 }
 

@@ -5,10 +5,11 @@ use std::sync::LazyLock;
 
 use super::bill::{BillError, BillKind, BillLine};
 use super::{
-    Adapter, Answer, Attempted, Heard, NextAction, Notice, Payer, Reading, Received, RefundAsk, Stamp, Submitted,
+    Adapter, Answer, Attempted, Heard, NextAction, Notice, Payer, Reading, Received, RefundAsk, RefundNotice, Stamp,
+    Submitted,
 };
 use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, SendOutcome};
-use crate::domain::id::{AttemptNumber, Incarnation, OrderId, Round, refund_number};
+use crate::domain::id::{AttemptNumber, Incarnation, OrderId, RefundNumber, RefundOrdinal, RefundSubject, Round};
 use crate::domain::money::{Currency, format_minor, parse_minor};
 use crate::domain::time::Instant;
 
@@ -40,15 +41,23 @@ pub(super) fn attempt(currency: &str) -> Attempted {
     }
 }
 
+/// The number of the first refund that a platform asks for.
+pub(super) fn first_refund(attempt: AttemptNumber) -> String {
+    let subject = RefundSubject::Asked(RefundOrdinal::after(0).expect("there is a first"));
+    RefundNumber { attempt, subject, incarnation: Incarnation::default(), round: Round::FIRST }.to_string()
+}
+
 /// All of a capture goes back.
 pub(super) fn refund_ask(currency: &str, reference: &str) -> RefundAsk {
     RefundAsk {
-        refund_number: refund_number(number(), 0, Incarnation::default(), Round::FIRST),
+        refund_number: first_refund(number()),
+        id: None,
         attempt: attempt(currency),
         reference: reference.into(),
         dated_at: NOW,
         captured_minor: 20_060,
         amount_minor: 20_060,
+        reason: None,
         notify_url: "https://pay.example/v1/callbacks".into(),
     }
 }
@@ -126,8 +135,24 @@ pub(super) fn never_believed(adapter: &impl Adapter, frozen: &str, currency: &st
         assert!(matches!(heard.finding, Some(Finding::Unknown { .. } | Finding::NotExist)), "{:?}", heard.finding);
         assert!(matches!(heard.closed, Some(CloseAnswer::Unknown { .. })), "{:?}", heard.closed);
         for outcome in [&heard.refund, &heard.refund_query] {
-            assert_ne!(*outcome, RefundOutcome::Done, "a refund was believed that nobody signed");
+            assert!(!is_told(outcome), "a refund was believed that nobody signed: {outcome:?}");
         }
+    }
+}
+
+/// Whether anything is said of the refund itself, which only its channel can say. That it was not taken, or is not there,
+/// may be said at the door.
+pub(super) fn is_told(outcome: &RefundOutcome) -> bool {
+    match outcome {
+        RefundOutcome::Pending { .. }
+        | RefundOutcome::Done { .. }
+        | RefundOutcome::Ended { .. }
+        | RefundOutcome::Returned { .. }
+        | RefundOutcome::Stuck { .. } => true,
+        RefundOutcome::Rejected { .. }
+        | RefundOutcome::NotSent { .. }
+        | RefundOutcome::NotExist
+        | RefundOutcome::Unknown { .. } => false,
     }
 }
 
@@ -150,6 +175,7 @@ pub(super) fn read_all(adapter: &impl Adapter, frozen: &str, currency: &str, ans
         refund_query: adapter.read_refund_query(&ask, &stamp, answer),
     };
     is_sound_submitted(&all.submitted, attempt.currency);
+    [&all.refund, &all.refund_query].into_iter().for_each(is_sound_refund);
     all.finding.iter().for_each(|finding| is_sound_finding(finding, attempt.currency));
     all
 }
@@ -166,7 +192,14 @@ fn told<T>(reading: Reading<T>) -> Option<T> {
 
 /// What may go into the journal and the books.
 pub(super) fn is_sound_notice(heard: &Heard) -> Option<&Notice> {
-    let Heard::Capture(notice) = heard else { return None };
+    let notice = match heard {
+        Heard::Capture(notice) => notice,
+        Heard::Refund(notice) => {
+            is_sound_refund_notice(notice);
+            return None;
+        }
+        Heard::Nothing => return None,
+    };
     [&notice.number, &notice.reference, &notice.currency].into_iter().for_each(|text| is_name(text));
     match Currency::parse(&notice.currency) {
         Some(currency) => is_money(notice.amount_minor, currency),
@@ -175,9 +208,31 @@ pub(super) fn is_sound_notice(heard: &Heard) -> Option<&Notice> {
     Some(notice)
 }
 
+fn is_sound_refund_notice(notice: &RefundNotice) {
+    is_name(&notice.number);
+    let Some(word) = &notice.word else { return };
+    assert!(is_told(&word.outcome), "a word that tells nothing: {:?}", word.outcome);
+    is_sound_refund(&word.outcome);
+    is_money(word.amount_minor, Currency::parse(&word.currency).expect("a currency"));
+}
+
+pub(super) fn is_sound_refund(outcome: &RefundOutcome) {
+    match outcome {
+        RefundOutcome::Done { reference, .. } => reference.iter().for_each(|reference| is_name(reference)),
+        RefundOutcome::Rejected { code, .. }
+        | RefundOutcome::Ended { code }
+        | RefundOutcome::Returned { code, .. }
+        | RefundOutcome::Stuck { code } => assert!(!code.is_empty(), "{outcome:?}"),
+        RefundOutcome::Pending { .. }
+        | RefundOutcome::NotSent { .. }
+        | RefundOutcome::NotExist
+        | RefundOutcome::Unknown { .. } => {}
+    }
+}
+
 pub(super) fn is_sound_finding(finding: &Finding, currency: Currency) {
     match finding {
-        Finding::Paid { reference, amount_minor } => {
+        Finding::Paid { reference, amount_minor, dated: _ } => {
             is_name(reference);
             is_money(*amount_minor, currency);
         }
@@ -187,7 +242,7 @@ pub(super) fn is_sound_finding(finding: &Finding, currency: Currency) {
 
 pub(super) fn is_sound_submitted(submitted: &Submitted, currency: Currency) {
     match &submitted.outcome {
-        SendOutcome::Paid { reference, amount_minor } => {
+        SendOutcome::Paid { reference, amount_minor, dated: _ } => {
             is_name(reference);
             is_money(*amount_minor, currency);
         }

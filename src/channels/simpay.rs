@@ -10,11 +10,14 @@
 //! | `payments` | 200 `waiting` with a `qr_code`, 200 `paid`, 409 `number_used`, 409 `payment_closed`, 422 `refused`, 422 `expired` |
 //! | `payments/query` | 200 `waiting`, `paid`, `declined`, `closed`; 404 `not_exist` |
 //! | `payments/close` | 200 `closed`, also for a number never seen, which then stays closed; 409 `already_paid` |
-//! | `refunds` | 200 `succeeded`, the same again for the same fields; 409 `number_used`, 422 `refund_exceeds`, 404 `not_exist` |
-//! | `refunds/query` | 200 `succeeded`, 404 `not_exist` |
+//! | `refunds` | 200 with the refund's state, the same again for the same fields; refusals: see `refunds` |
+//! | `refunds/query` | 200 with the refund's state, 404 `not_exist` |
+//!
+//! A callback tells of a payment that succeeded, or of a refund that came to an end or back.
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod refunds;
 #[cfg(test)]
 mod tests;
 
@@ -24,11 +27,13 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use self::refunds::RefundCallback;
 use super::{
     Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, NextAction, Notice, Outgoing, Reading,
     Received, RefundAsk, Stamp, Submission, Submitted, Verb, is_name, is_showable,
 };
 use crate::domain::channel::Channel;
+use crate::domain::dated::Dated;
 use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::Account;
 use crate::domain::money::Currency;
@@ -65,19 +70,6 @@ struct Number {
     number: String,
 }
 
-#[derive(Serialize)]
-struct Refund<'a> {
-    refund_number: &'a str,
-    number: String,
-    amount_minor: i64,
-    currency: &'a str,
-}
-
-#[derive(Serialize)]
-struct RefundNumber<'a> {
-    refund_number: &'a str,
-}
-
 #[derive(Deserialize)]
 struct PaymentAnswer {
     number: String,
@@ -92,13 +84,9 @@ struct PaymentAnswer {
     qr_code: Option<String>,
     #[serde(default)]
     expires_at: Option<i64>,
-}
-
-#[derive(Deserialize)]
-struct RefundAnswer {
-    refund_number: String,
-    state: String,
-    amount_minor: i64,
+    /// In milliseconds.
+    #[serde(default)]
+    paid_at: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -117,8 +105,8 @@ struct Callback {
     reference: String,
     amount_minor: i64,
     currency: String,
-    #[serde(rename = "paid_at")]
-    _paid_at: i64,
+    /// In milliseconds.
+    paid_at: i64,
 }
 
 /// What a believed answer says.
@@ -223,9 +211,14 @@ fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
 }
 
 /// What a payment's capture is, if the answer has one that can be believed.
-fn captured(payment: &PaymentAnswer, amount_minor: Option<i64>, currency: Currency) -> Option<(Box<str>, i64)> {
+fn captured(payment: &PaymentAnswer, amount_minor: Option<i64>, currency: Currency) -> Option<(Box<str>, i64, Dated)> {
     let reference = payment.reference.as_deref().filter(|text| is_name(text))?;
-    Some((reference.into(), amount_minor.filter(|amount| currency.can_be(*amount))?))
+    let amount_minor = amount_minor.filter(|amount| currency.can_be(*amount))?;
+    Some((reference.into(), amount_minor, dated(payment.paid_at)))
+}
+
+fn dated(at_ms: Option<i64>) -> Dated {
+    at_ms.map_or(Dated::NOT_TOLD, |at_ms| Dated::at(Instant(at_ms)))
 }
 
 /// An answer that is signed by nobody says nothing but that something is wrong on the way: 401 and 429 alone are
@@ -276,7 +269,9 @@ impl Adapter for Simpay {
                 "paid" => match read(frozen.as_bytes())
                     .and_then(|Asked { currency }| captured(&payment, payment.amount_minor, currency))
                 {
-                    Some((reference, amount_minor)) => (SendOutcome::Paid { reference, amount_minor }, None),
+                    Some((reference, amount_minor, dated)) => {
+                        (SendOutcome::Paid { reference, amount_minor, dated }, None)
+                    }
                     None => (unknown("the answer has no capture"), None),
                 },
                 _ => (unknown("the answer has a state that a create cannot have"), None),
@@ -310,7 +305,7 @@ impl Adapter for Simpay {
                 "declined" => Finding::Declined,
                 "closed" => Finding::Closed,
                 "paid" => match captured(&payment, payment.captured_minor, attempt.currency) {
-                    Some((reference, amount_minor)) => Finding::Paid { reference, amount_minor },
+                    Some((reference, amount_minor, dated)) => Finding::Paid { reference, amount_minor, dated },
                     None => unknown("the answer has no capture"),
                 },
                 _ => unknown("the answer has an unknown state"),
@@ -333,49 +328,25 @@ impl Adapter for Simpay {
     }
 
     fn refund(&self, ask: &RefundAsk, stamp: &Stamp) -> Outgoing {
-        let refund = Refund {
-            refund_number: &ask.refund_number,
-            number: ask.attempt.number.to_string(),
-            amount_minor: ask.amount_minor,
-            currency: ask.attempt.currency.code(),
-        };
-        self.outgoing("refunds", json(&refund), stamp)
+        self.outgoing("refunds", refunds::request(ask), stamp)
     }
 
     fn read_refund(&self, ask: &RefundAsk, stamp: &Stamp, answer: &Answer) -> RefundOutcome {
-        let unknown = |why: &str| RefundOutcome::Unknown { why: why.into() };
-        if let Err(why) = self.believed(stamp, answer) {
-            return unknown(why);
-        }
-        if answer.status == 200 {
-            return match read::<RefundAnswer>(&answer.body) {
-                Some(refund)
-                    if refund.state == "succeeded"
-                        && refund.refund_number == ask.refund_number
-                        && refund.amount_minor == ask.amount_minor =>
-                {
-                    RefundOutcome::Done
-                }
-                Some(_) => unknown("the answer speaks of another refund"),
-                None => unknown("unreadable answer"),
-            };
-        }
-        match read::<Failure>(&answer.body) {
-            Some(failure) if answer.status == 404 && failure.code == "not_exist" => RefundOutcome::NotExist,
-            Some(failure) if (400..500).contains(&answer.status) => {
-                RefundOutcome::Rejected { code: failure.code.into() }
-            }
-            Some(failure) => unknown(&failure.code),
-            None => unknown("unreadable answer"),
+        match self.believed(stamp, answer) {
+            Ok(()) => refunds::sent(ask, answer),
+            Err(why) => RefundOutcome::Unknown { why: why.into() },
         }
     }
 
     fn query_refund(&self, ask: &RefundAsk, stamp: &Stamp) -> Outgoing {
-        self.outgoing("refunds/query", json(&RefundNumber { refund_number: &ask.refund_number }), stamp)
+        self.outgoing("refunds/query", refunds::question(ask), stamp)
     }
 
     fn read_refund_query(&self, ask: &RefundAsk, stamp: &Stamp, answer: &Answer) -> RefundOutcome {
-        self.read_refund(ask, stamp, answer)
+        match self.believed(stamp, answer) {
+            Ok(()) => refunds::found(ask, answer),
+            Err(why) => RefundOutcome::Unknown { why: why.into() },
+        }
     }
 
     fn callback(&self, received: &Received<'_>, now: Instant) -> Result<Heard, CallbackError> {
@@ -390,12 +361,16 @@ impl Adapter for Simpay {
         if !is_fresh(timestamp, now) {
             return Err(CallbackError::Stale);
         }
+        // Neither has all fields of the other, and both refuse a field that they do not have.
+        if let Some(callback) = read::<RefundCallback>(received.body) {
+            return callback.heard().map(Heard::Refund).ok_or(CallbackError::Unreadable);
+        }
         let callback: Callback = read(received.body).ok_or(CallbackError::Unreadable)?;
         if callback.event != "payment.succeeded" || callback.account != self.account.name() {
             return Err(CallbackError::Unreadable);
         }
         Notice::of(&callback.number, &callback.reference, callback.amount_minor, &callback.currency)
-            .map(Heard::Capture)
+            .map(|notice| Heard::Capture(notice.dated(dated(Some(callback.paid_at)))))
             .ok_or(CallbackError::Unreadable)
     }
 

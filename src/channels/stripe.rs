@@ -34,6 +34,7 @@ use super::{
     Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, Outgoing, Reading, Received, RefundAsk,
     Stamp, Submission, Submitted, Verb,
     bill::{Bill, Day},
+    cut,
 };
 pub use crate::config::credentials::Stripe as Credentials;
 use crate::domain::channel::Channel;
@@ -43,7 +44,7 @@ use crate::domain::time::Instant;
 use frozen::Frozen;
 use objects::{Intent, IntentStatus, Page, Refund, Told};
 use readings::{finding, refund_outcome, submitted};
-use verdict::Verdict;
+use verdict::{OfRefund, Verdict};
 use webhook::Secrets;
 
 /// Clocks differ: an intent may be dated before the attempt that it belongs to. A clock that is further off than this
@@ -55,6 +56,8 @@ const REFUNDS_PAGE: &str = "100";
 /// error and the payment method of its last try; an answer may have 256.
 const INTENTS_PAGE: &str = "40";
 const SECRETS_MAX: usize = 8;
+/// Characters of a value in an object's metadata (docs.stripe.com/api/metadata).
+const METADATA_MAX: usize = 500;
 
 pub struct Stripe {
     account: Account,
@@ -120,7 +123,8 @@ impl Stripe {
     }
 
     fn intent(&self, id: &str) -> Outgoing {
-        self.get(&format!("/v1/payment_intents/{id}"), &[])
+        // For the time of the charge. A page of intents would not take all that comes with it.
+        self.get(&format!("/v1/payment_intents/{id}"), &[("expand[]", "latest_charge")])
     }
 
     /// What was created while a send of the attempt could get there, newest first. What is in none of its pages is not
@@ -268,7 +272,18 @@ impl Adapter for Stripe {
         Reading::Told(match objects::told(answer) {
             Ok(Told::Intent(intent)) => finding(&intent, attempt),
             Ok(Told::Page(page)) => match self.look_through(attempt, stamp, page) {
-                Looked::Found(intent) => finding(&intent, attempt),
+                Looked::Found(intent) => match finding(&intent, attempt) {
+                    // A page does not say when it was paid.
+                    Finding::Paid { dated, .. } if dated.is_not_told() => {
+                        return Reading::Ask(self.intent(&intent.id));
+                    }
+                    found @ (Finding::Paid { .. }
+                    | Finding::Pending
+                    | Finding::NotExist
+                    | Finding::Declined
+                    | Finding::Closed
+                    | Finding::Unknown { .. }) => found,
+                },
                 // While its key lives, the create that is sent again finds its intent faster than a search through all.
                 Looked::Further(_) if stamp.at < attempt.expires_at => Finding::NotExist,
                 Looked::Further(outgoing) => return Reading::Ask(outgoing),
@@ -326,12 +341,14 @@ impl Adapter for Stripe {
 
     fn refund(&self, ask: &RefundAsk, _stamp: &Stamp) -> Outgoing {
         let (amount, number) = (ask.amount_minor.to_string(), ask.attempt.number.to_string());
-        let fields = [
+        let mut fields = vec![
             ("amount", amount.as_str()),
             ("metadata[attempt]", &number),
             ("metadata[refund_number]", &ask.refund_number),
             ("payment_intent", &ask.reference),
         ];
+        // Stripe's own `reason` is one of three words.
+        fields.extend(ask.reason.as_deref().map(|reason| ("metadata[reason]", cut(reason, METADATA_MAX))));
         self.post("/v1/refunds", &ask.refund_number, &fields)
     }
 
@@ -346,14 +363,10 @@ impl Adapter for Stripe {
         match objects::failure(answer) {
             Ok(failure) => {
                 let code = failure.name();
-                match verdict::of(answer, &failure) {
-                    // Something was asked under this number before, and may have been done.
-                    Verdict::Ours if failure.kind == "idempotency_error" => RefundOutcome::Unknown { why: code },
-                    // What was looked at and refused is repeated from memory under the same key, for a day.
-                    Verdict::Payment => RefundOutcome::Spent { code },
-                    Verdict::Ours => RefundOutcome::Rejected { code },
-                    Verdict::NotSent => RefundOutcome::NotSent { why: code },
-                    Verdict::Unknown => RefundOutcome::Unknown { why: code },
+                match verdict::of_refund(answer, &failure) {
+                    OfRefund::Rejected(class) => RefundOutcome::Rejected { class, code },
+                    OfRefund::NotSent => RefundOutcome::NotSent { why: code },
+                    OfRefund::Unknown => RefundOutcome::Unknown { why: code },
                 }
             }
             Err(why) => unknown(why),
@@ -365,7 +378,8 @@ impl Adapter for Stripe {
     }
 
     /// Of two refunds with one number, which a forgotten idempotency key could leave, the one that was made counts, and
-    /// then the one that may yet be: the number is dead only if all of them are, and no page is missing.
+    /// then the one that may yet be, and then what was made once: the number is dead only if all of them are, and no page
+    /// is missing.
     fn read_refund_query(&self, ask: &RefundAsk, _stamp: &Stamp, answer: &Answer) -> RefundOutcome {
         let unknown = |why: &str| RefundOutcome::Unknown { why: why.into() };
         if answer.status != 200 {
@@ -384,17 +398,18 @@ impl Adapter for Stripe {
         let is_ours = |refund: &&Refund| refund.metadata.refund_number.as_deref() == Some(&ask.refund_number);
         let mut outcomes: Vec<_> = page.data.iter().filter(is_ours).map(|refund| refund_outcome(refund, ask)).collect();
         outcomes.sort_by_key(|outcome| match outcome {
-            RefundOutcome::Done => 0,
-            RefundOutcome::Dead { .. } => 2,
+            RefundOutcome::Done { .. } => 0,
+            RefundOutcome::Returned { .. } => 2,
+            RefundOutcome::Ended { .. } => 3,
             RefundOutcome::Rejected { .. }
-            | RefundOutcome::Spent { .. }
+            | RefundOutcome::Pending { .. }
             | RefundOutcome::Stuck { .. }
             | RefundOutcome::NotSent { .. }
             | RefundOutcome::NotExist
             | RefundOutcome::Unknown { .. } => 1,
         });
         match (outcomes.into_iter().next(), page.has_more) {
-            (Some(RefundOutcome::Done), _) => RefundOutcome::Done,
+            (Some(done @ RefundOutcome::Done { .. }), _) => done,
             (Some(_) | None, true) => unknown("more refunds than a page holds"),
             (Some(outcome), false) => outcome,
             (None, false) => RefundOutcome::NotExist,

@@ -22,6 +22,7 @@ mod certificate;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod message;
+mod refunds;
 mod signature;
 #[cfg(test)]
 mod tests;
@@ -36,11 +37,12 @@ use self::signature::Signer;
 use self::verdict::{Meaning, is_later, meaning};
 use super::{
     Acknowledgement, Adapter, Answer, Ask, Attempted, CallbackError, Heard, NextAction, Notice, Outgoing, Reading,
-    Received, RefundAsk, Stamp, Submission, Submitted, TOO_MANY_REQUESTS, Verb,
+    Received, RefundAsk, RefundNotice, Stamp, Submission, Submitted, TOO_MANY_REQUESTS, Verb,
     bill::{Bill, Day},
 };
 pub use crate::config::credentials::Unionpay as Credentials;
 use crate::domain::channel::{Channel, Method};
+use crate::domain::dated::Dated;
 use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, SendOutcome};
 use crate::domain::id::Account;
 use crate::domain::time::Instant;
@@ -55,13 +57,6 @@ const REFUND: &str = "04";
 /// UnionPay's numbers of transactions have 21 digits; longer ones than this are not ours to keep.
 const REFERENCE_MAX: usize = 64;
 const URL_MAX: usize = 256;
-/// A request is taken only while its `txnTime` is about now: the kit of 2018 knows the refusal "txnTime无效". How far it
-/// may be off is not published, so there is ample room: what is older than this is not sent any more,
-const SENT_UNTIL_MS: i64 = 12 * HOUR_MS;
-/// what has not arrived by then never will be taken,
-const ARRIVED_BY_MS: i64 = 24 * HOUR_MS;
-/// and what was asked for so long ago may have been forgotten: how long a query still knows it is not published either.
-const KNOWN_UNTIL_MS: i64 = 7 * 24 * HOUR_MS;
 const HOUR_MS: i64 = 60 * 60 * 1_000;
 /// `reqReserved` comes back in raw answers, where these would be taken for something else.
 const RESERVED: [char; 6] = ['&', '=', '{', '}', '[', ']'];
@@ -214,6 +209,17 @@ fn reference_and_amount(fields: &Fields) -> Option<(&str, i64)> {
     Some((reference.as_str(), amount::read(fields.get("txnAmt")?)?)).filter(|_| fits && plain)
 }
 
+/// When a transaction was made, and on which day it is settled, whose file it stands in. Both leave out the year, which
+/// is that of `txnTime`, or the one beside it at the turn of the year.
+fn dated(fields: &Fields) -> Dated {
+    let Some(txn_time) = fields.get("txnTime").and_then(|text| beijing::read(text)) else { return Dated::NOT_TOLD };
+    let known = beijing::date(txn_time);
+    Dated {
+        effective_at: fields.get("traceTime").and_then(|text| beijing::near(text, known)),
+        bill_day: fields.get("settleDate").and_then(|text| beijing::near_day(text, known)).map(Into::into),
+    }
+}
+
 fn is_of(fields: &Fields, txn_type: &str) -> bool {
     fields.get("txnType").is_some_and(|known| known == txn_type)
 }
@@ -283,7 +289,9 @@ impl Adapter for Unionpay {
             (Meaning::Done, Meaning::Done) => {
                 let in_currency = fields.get("currencyCode").is_some_and(|number| number == amount::CURRENCY_NUMBER);
                 match reference_and_amount(&fields).filter(|_| in_currency) {
-                    Some((reference, amount_minor)) => Finding::Paid { reference: reference.into(), amount_minor },
+                    Some((reference, amount_minor)) => {
+                        Finding::Paid { reference: reference.into(), amount_minor, dated: dated(&fields) }
+                    }
                     None => unknown("the answer has no capture"),
                 }
             }
@@ -303,33 +311,11 @@ impl Adapter for Unionpay {
     }
 
     fn refund(&self, ask: &RefundAsk, _stamp: &Stamp) -> Outgoing {
-        let mut fields = self.fields(REFUND, "00", BIZ_TYPE, &beijing::moment(ask.dated_at));
-        fields.extend([
-            ("channelType".into(), "07".into()),
-            ("orderId".into(), ask.refund_number.clone()),
-            ("origQryId".into(), ask.reference.to_string()),
-            ("currencyCode".into(), amount::CURRENCY_NUMBER.into()),
-            // What cannot be written is left out, and refused by UnionPay.
-            ("txnAmt".into(), amount::write(ask.amount_minor, ask.attempt.currency).unwrap_or_default()),
-            ("backUrl".into(), ask.notify_url.clone()),
-        ]);
-        self.outgoing(format!("{}/gateway/api/backTransReq.do", self.base_url), fields)
+        self.outgoing(format!("{}/gateway/api/backTransReq.do", self.base_url), self.refund_fields(ask))
     }
 
     fn read_refund(&self, ask: &RefundAsk, stamp: &Stamp, answer: &Answer) -> RefundOutcome {
-        let unknown = |why: &str| RefundOutcome::Unknown { why: why.into() };
-        let txn_time = beijing::moment(ask.dated_at);
-        let fields = match self.told_of(&ask.refund_number, &txn_time, stamp, answer) {
-            Ok(fields) => fields,
-            Err(why) => return unknown(why),
-        };
-        let told = code(&fields, "respCode");
-        match meaning(told) {
-            Meaning::Done => unknown("it was taken; a query tells whether it was done"),
-            Meaning::UnderWay | Meaning::Open => unknown(told),
-            // What is not found here is the purchase. A number that was refused is used up: a repeat is answered by 12.
-            Meaning::Failed | Meaning::NotFound => RefundOutcome::Spent { code: told.into() },
-        }
+        self.refund_sent(ask, stamp, answer)
     }
 
     fn query_refund(&self, ask: &RefundAsk, _stamp: &Stamp) -> Outgoing {
@@ -337,32 +323,7 @@ impl Adapter for Unionpay {
     }
 
     fn read_refund_query(&self, ask: &RefundAsk, stamp: &Stamp, answer: &Answer) -> RefundOutcome {
-        let unknown = |why: &str| RefundOutcome::Unknown { why: why.into() };
-        let txn_time = beijing::moment(ask.dated_at);
-        let fields = match self.told_of(&ask.refund_number, &txn_time, stamp, answer) {
-            Ok(fields) => fields,
-            Err(why) => return unknown(why),
-        };
-        let (asked, found) = (code(&fields, "respCode"), code(&fields, "origRespCode"));
-        match (meaning(asked), meaning(found)) {
-            // By UnionPay's clock too: by ours alone, one that runs days ahead would send a refund twice.
-            (Meaning::NotFound, _) => match answer.not_after(stamp.at).since_ms(ask.dated_at) {
-                age_ms if age_ms <= SENT_UNTIL_MS => RefundOutcome::NotExist,
-                age_ms if age_ms <= ARRIVED_BY_MS => unknown("it is too old to be sent, and may still arrive"),
-                age_ms if age_ms <= KNOWN_UNTIL_MS => RefundOutcome::Dead { code: asked.into() },
-                _ => RefundOutcome::Stuck { code: asked.into() },
-            },
-            (Meaning::Failed | Meaning::UnderWay | Meaning::Open, _) => unknown(asked),
-            (Meaning::Done, _) if !is_of(&fields, REFUND) => unknown("the answer speaks of no refund"),
-            (Meaning::Done, Meaning::Done) => match reference_and_amount(&fields) {
-                Some((_, amount_minor)) if amount_minor == ask.amount_minor => RefundOutcome::Done,
-                Some(_) | None => unknown("the answer has another amount"),
-            },
-            // Unlike a purchase, which may be paid until `payTimeout`, a refund that failed has failed, and its number
-            // cannot be sent again: a repeat is answered by 12 (Form_6_5_Query and Form_6_4_Refund of the kit of 2018).
-            (Meaning::Done, Meaning::Failed) => RefundOutcome::Dead { code: found.into() },
-            (Meaning::Done, Meaning::UnderWay | Meaning::Open | Meaning::NotFound) => unknown(found),
-        }
+        self.refund_found(ask, stamp, answer)
     }
 
     fn callback(&self, received: &Received<'_>, now: Instant) -> Result<Heard, CallbackError> {
@@ -371,6 +332,11 @@ impl Adapter for Unionpay {
         // UnionPay signs for all merchants with one key: what is not ours is believed and of no use.
         if fields.get("merId") != Some(&self.mer_id) {
             return Err(CallbackError::Unreadable);
+        }
+        if is_of(&fields, REFUND) {
+            // A notification is a reason to ask, whatever it says of the refund.
+            let number = fields.get("orderId").ok_or(CallbackError::Unreadable)?;
+            return RefundNotice::of(number, None).map(Heard::Refund).ok_or(CallbackError::Unreadable);
         }
         if !is_of(&fields, PURCHASE) || meaning(code(&fields, "respCode")) != Meaning::Done {
             return Ok(Heard::Nothing);
@@ -381,7 +347,9 @@ impl Adapter for Unionpay {
             return Err(CallbackError::Unreadable);
         };
         let currency = if currency == amount::CURRENCY_NUMBER { amount::CURRENCY } else { currency };
-        Notice::of(number, reference, amount_minor, currency).map(Heard::Capture).ok_or(CallbackError::Unreadable)
+        Notice::of(number, reference, amount_minor, currency)
+            .map(|notice| Heard::Capture(notice.dated(dated(&fields))))
+            .ok_or(CallbackError::Unreadable)
     }
 
     fn acknowledgement(&self) -> Acknowledgement {

@@ -28,7 +28,10 @@ use std::collections::BTreeMap;
 use time::Date;
 use url::Url;
 
-use self::codes::{ORDER_NOT_EXIST, REFUND_NOT_EXIST, Trade, Verdict, is_later, of_create, of_refund, trade};
+use self::codes::{
+    ORDER_NOT_EXIST, REFUND_NOT_EXIST, RefundStatus, Trade, Verdict, is_later, of_create, of_refund, refund_status,
+    trade,
+};
 use self::keys::{Keys, PlatformKey, SCHEME, Signer, is_public_key_id, serial};
 use self::pay::{Order, seconds};
 use self::sealed::Opener;
@@ -43,7 +46,8 @@ use super::{
 };
 pub use crate::config::credentials::{Wechat as Credentials, WechatPublicKey as PublicKey};
 use crate::domain::channel::{Channel, Method};
-use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
+use crate::domain::dated::Dated;
+use crate::domain::event::{CloseAnswer, Fault, Finding, Hold, RefundOutcome, SendOutcome};
 use crate::domain::id::Account;
 use crate::domain::time::Instant;
 
@@ -54,6 +58,8 @@ const REFUNDS: &str = "/v3/refund/domestic/refunds";
 const ID_MAX: usize = 32;
 /// The longest serial number of a certificate: 20 bytes (RFC 5280, 4.1.2.2). WeChat Pay writes all 40 digits.
 const SERIAL_MAX: usize = 40;
+/// The page of refunds says string(80) (merchant document 4013071036), and WeChat Pay counts bytes: see `wire`.
+const REASON_MAX_BYTES: usize = 80;
 /// The longest error code that is kept.
 const CODE_MAX: usize = 64;
 
@@ -256,7 +262,7 @@ impl Wechat {
             Some(Trade::Declined) => Finding::Declined,
             Some(Trade::Paid) => match transaction.capture() {
                 Some((reference, amount_minor, currency)) if wire::is_in(currency, attempt.currency) => {
-                    Finding::Paid { reference: reference.into(), amount_minor }
+                    Finding::Paid { reference: reference.into(), amount_minor, dated: transaction.dated() }
                 }
                 Some(_) => unknown("the answer has a capture in another currency"),
                 None => unknown("the answer has no capture"),
@@ -275,15 +281,21 @@ impl Wechat {
         if !is_asked {
             return unknown("the answer speaks of another refund");
         }
-        match &*refund.status {
-            "SUCCESS" => RefundOutcome::Done,
-            // 退款关闭: it failed for good, and another try needs another number (merchant document 4013071041).
-            "CLOSED" => RefundOutcome::Dead { code: "CLOSED".into() },
-            "PROCESSING" => unknown("PROCESSING"),
-            // The money has left and did not arrive: a person must send it on at WeChat Pay's console.
-            "ABNORMAL" => RefundOutcome::Stuck { code: "ABNORMAL".into() },
-            _ => unknown("the answer has an unknown state"),
+        let reference = refund.refund_id.as_deref().filter(|text| wire::is_name(text)).map(Into::into);
+        match refund_status(&refund.status) {
+            Some(status) => refund_outcome(status, reference, refund.dated()),
+            None => unknown("the answer has an unknown state"),
         }
+    }
+}
+
+/// What a refund's state means, whether an answer or a notification tells it.
+fn refund_outcome(status: RefundStatus, reference: Option<Box<str>>, dated: Dated) -> RefundOutcome {
+    match status {
+        RefundStatus::Processing => RefundOutcome::Pending { hold: Hold::Processing },
+        RefundStatus::Success => RefundOutcome::Done { reference, dated },
+        RefundStatus::Closed => RefundOutcome::Ended { code: "CLOSED".into() },
+        RefundStatus::Abnormal => RefundOutcome::Stuck { code: "ABNORMAL".into() },
     }
 }
 
@@ -359,6 +371,7 @@ impl Adapter for Wechat {
         let refund = Refund {
             transaction_id: &ask.reference,
             out_refund_no: &ask.refund_number,
+            reason: ask.reason.as_deref().map(|reason| &reason[..reason.floor_char_boundary(REASON_MAX_BYTES)]),
             notify_url: &ask.notify_url,
             amount: RefundTotal { refund: ask.amount_minor, total: ask.captured_minor, currency: CURRENCY },
         };
@@ -370,10 +383,8 @@ impl Adapter for Wechat {
             Reply::Signed(body) => self.refund_state(ask, body),
             Reply::Unbelieved(why) => RefundOutcome::Unknown { why: why.into() },
             Reply::Refused { status, code } => match of_refund(status, &code) {
-                Verdict::Declined | Verdict::OurFault | Verdict::Later => {
-                    RefundOutcome::Rejected { code: told(status, code) }
-                }
-                Verdict::Open => RefundOutcome::Unknown { why: told(status, code) },
+                Some(class) => RefundOutcome::Rejected { class, code: told(status, code) },
+                None => RefundOutcome::Unknown { why: told(status, code) },
             },
         }
     }

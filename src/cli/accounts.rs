@@ -22,6 +22,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::domain::breaker::Limits;
 use crate::domain::channel::Channel;
 use crate::domain::id::Account;
+use crate::domain::ledger::LedgerAccount;
 use crate::engine::Engine;
 use crate::engine::accounts::Assignments;
 use crate::engine::clock;
@@ -147,6 +148,23 @@ pub fn tell_of_shrunk_spans(config: &Config) {
     }
 }
 
+/// Where card networks forbid that payers are asked for the fee, the operator must have been allowed to.
+pub fn tell_of_payers_fees(config: &Config) {
+    if config.sandbox {
+        return;
+    }
+    for channel in [Channel::Unionpay, Channel::Stripe] {
+        let asks = |settings: &config::Channel| settings.enabled && !settings.fee_rate.is_zero();
+        if config.channels.get(channel.name()).is_some_and(asks) {
+            tracing::warn!(
+                channel = channel.name(),
+                "payers bear the fee on platforms whose terms say so: card networks and law may forbid to ask them for \
+                 it, so the operator must be allowed to"
+            );
+        }
+    }
+}
+
 /// Which platforms have their money taken by other accounts than the default ones.
 ///
 /// # Errors
@@ -165,6 +183,29 @@ pub async fn assignments(config: &Config, store: &dyn Store) -> Result<Assignmen
         }
     }
     Ok(assignments)
+}
+
+/// Every account by which money is still owed back to payers must be served.
+///
+/// # Errors
+/// The store is away, or such an account is not served.
+pub async fn check_owing(store: &dyn Store, adapters: &Adapters) -> Result<(), Failure> {
+    let mut lacking = Vec::new();
+    for balance in store.balances().await?.into_iter().filter(|balance| balance.amount_minor != 0) {
+        let Some(LedgerAccount::RefundPending(account) | LedgerAccount::Suspense(account)) =
+            LedgerAccount::parse(&balance.account)
+        else {
+            continue;
+        };
+        if !adapters.iter().any(|adapter| *adapter.account() == account) {
+            let key = format!("channels.{}.accounts.{}", account.channel(), account.name());
+            lacking.push(format!(
+                "`{key}` is not configured, but refunds are owed by it ({} in {}): give it back until they are done",
+                balance.account, balance.currency
+            ));
+        }
+    }
+    if lacking.is_empty() { Ok(()) } else { Err(lacking.join("\n").into()) }
 }
 
 /// Serves an account from now on, within the limits that the server was started with.

@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub enum OperatorCommand {
     /// Record what became of an attempt, by what was found out at its channel
     Resolve(ResolveArgs),
+    /// End a refund that its channel does not bring to an end
+    ResolveRefund(ResolveRefundArgs),
     /// Show orders that cannot be worked on, and why
     Quarantine {
         /// At most this many, 1 to 100
@@ -73,6 +75,33 @@ pub struct ResolveArgs {
     at: At,
 }
 
+#[derive(Debug, Args)]
+pub struct ResolveRefundArgs {
+    #[arg(value_name = "ORDER")]
+    order: OrderId,
+    /// The refund's id, or its number at the channel
+    #[arg(long, value_name = "R")]
+    refund: String,
+    #[arg(long, value_enum)]
+    resolution: RefundEnd,
+    /// What shows it; kept in the journal, so nothing personal
+    #[arg(long, value_name = "TEXT")]
+    evidence: String,
+    /// Who did it, by an id of the staff
+    #[arg(long, value_name = "NAME")]
+    operator: String,
+    #[command(flatten)]
+    at: At,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum RefundEnd {
+    /// The payer has nothing of it, and nothing will be paid
+    Failed,
+    /// The payer has got it by other means
+    PaidOtherwise,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Finding {
     Paid,
@@ -107,6 +136,21 @@ pub async fn run(config: Config, command: OperatorCommand) -> Result<ExitCode, F
                 "evidence": args.evidence,
             });
             let path = format!("/v1/operator/orders/{}/resolve", args.order);
+            let order = ask(request(&config, &args.at, Method::POST, &path)?.json(&body)).await?;
+            show(&args.at, &order, || order_table(&order))?;
+        }
+        OperatorCommand::ResolveRefund(args) => {
+            let resolution = match args.resolution {
+                RefundEnd::Failed => "failed",
+                RefundEnd::PaidOtherwise => "paid_otherwise",
+            };
+            let body = json!({
+                "refund": args.refund,
+                "resolution": resolution,
+                "operator": args.operator,
+                "evidence": args.evidence,
+            });
+            let path = format!("/v1/operator/orders/{}/refunds/resolve", args.order);
             let order = ask(request(&config, &args.at, Method::POST, &path)?.json(&body)).await?;
             show(&args.at, &order, || order_table(&order))?;
         }

@@ -1,5 +1,6 @@
 //! `tongbao platform`: who may post orders.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use base64::Engine;
@@ -11,6 +12,7 @@ use super::changer::{Absent, Changer};
 use super::output::say;
 use super::{Failure, opening};
 use crate::config::Config;
+use crate::domain::money::{AmountError, Currency, parse_minor};
 use crate::domain::order::FeeBearer;
 use crate::domain::platform::{Key, KeyHash, Terms, is_name};
 use crate::engine::changes::{Change, ChangeError};
@@ -34,6 +36,29 @@ pub enum PlatformCommand {
     List,
     /// Make a further key; the old ones go on until they are revoked
     Rotate { name: String },
+    /// Let a platform get shares of another one's orders
+    AcceptShares {
+        name: String,
+        /// Whose orders may give it shares
+        #[arg(long, value_name = "PLATFORM")]
+        from: String,
+    },
+    /// Let it get no more of them; orders that are there keep their shares
+    RefuseShares {
+        name: String,
+        #[arg(long, value_name = "PLATFORM")]
+        from: String,
+    },
+    /// Bound what a platform may owe after refunds: a refund that would take its balance lower is refused
+    DebtMax {
+        name: String,
+        /// An ISO 4217 code such as CNY
+        #[arg(long, value_name = "CODE", value_parser = currency)]
+        currency: Currency,
+        /// Major units such as 1000.00, or 0; without it any debt
+        #[arg(long, value_name = "AMOUNT")]
+        amount: Option<String>,
+    },
     /// Revoke a platform's keys; a running server forgets them within a second
     Revoke {
         name: String,
@@ -82,6 +107,23 @@ pub async fn run(config: Config, command: PlatformCommand) -> Result<ExitCode, F
             let made = rotate(&changer, name).await;
             ended(made, changer).await?;
         }
+        PlatformCommand::AcceptShares { name, from } => {
+            let wanted = Change::AcceptShares { platform: name.as_str().into(), from: from.as_str().into() };
+            change(&config, wanted, &format!("{name} gets shares of {from}'s orders")).await?;
+        }
+        PlatformCommand::RefuseShares { name, from } => {
+            let wanted = Change::RefuseShares { platform: name.as_str().into(), from: from.as_str().into() };
+            change(&config, wanted, &format!("{name} gets no more shares of {from}'s orders")).await?;
+        }
+        PlatformCommand::DebtMax { name, currency, amount } => {
+            let most_minor = amount.as_deref().map(|amount| debt(amount, currency)).transpose()?;
+            let done = match &amount {
+                Some(amount) => format!("{name} may owe at most {amount} {currency} after refunds"),
+                None => format!("{name} may owe any amount of {currency} after refunds"),
+            };
+            let wanted = Change::BoundDebt { platform: name.into(), currency, most_minor };
+            change(&config, wanted, &done).await?;
+        }
         PlatformCommand::Revoke { name, key } => {
             let changer = Changer::reach(&config, Absent::Refuse).await?;
             let change = Change::RevokeKeys { platform: name.into(), hint: key.map(Into::into) };
@@ -122,6 +164,25 @@ async fn rotate(changer: &Changer, name: String) -> Result<(), Failure> {
     changer.make(change).await.map(drop).map_err(not_made)
 }
 
+fn currency(code: &str) -> Result<Currency, String> {
+    Currency::parse(code).ok_or_else(|| "an upper-case ISO 4217 code such as CNY".to_owned())
+}
+
+fn debt(amount: &str, currency: Currency) -> Result<i64, Failure> {
+    match parse_minor(amount, currency) {
+        Ok(minor) => Ok(minor),
+        Err(AmountError::Zero) => Ok(0),
+        Err(error) => Err(format!("--amount {error}").into()),
+    }
+}
+
+async fn change(config: &Config, wanted: Change, done: &str) -> Result<(), Failure> {
+    let changer = Changer::reach(config, Absent::Refuse).await?;
+    let made = changer.make(wanted).await.map_err(Failure::from);
+    ended(made.map(drop), changer).await?;
+    Ok(say!("{done}")?)
+}
+
 async fn revoke(changer: &Changer, change: Change) -> Result<(), Failure> {
     match changer.make(change).await?.count {
         1 => say!("1 key revoked")?,
@@ -160,7 +221,14 @@ fn random() -> Result<[u8; KEY_BYTES], Failure> {
 
 async fn table(store: &dyn Store) -> Result<Table, Failure> {
     let mut table = Table::new();
-    table.set_header(["platform", "fee borne by", "webhooks to", "key", "made", "revoked"]);
+    table.set_header(["platform", "fee borne by", "webhooks to", "shares from", "key", "made", "revoked"]);
+    let (mut names, mut consents) = (BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
+    for platform in store.platforms().await?.into_iter().filter_map(|platform| platform.value.ok()) {
+        names.insert(platform.id, platform.name);
+    }
+    for (platform, from) in store.share_consents().await? {
+        consents.entry(platform).or_default().extend(names.get(&from).cloned());
+    }
     for platform in store.platforms().await? {
         let platform = match platform.value {
             Ok(platform) => platform,
@@ -175,9 +243,10 @@ async fn table(store: &dyn Store) -> Result<Table, Failure> {
             FeeBearer::Platform => "platform",
         };
         let to = platform.webhook_url.unwrap_or_default();
+        let from = consents.get(&platform.id).map(|names| names.join(", ")).unwrap_or_default();
         for key in store.keys(platform.id).await? {
             let revoked = key.revoked_at.map(|at| at.rfc3339()).unwrap_or_default();
-            table.add_row([&platform.name, bearer, &to, &key.hint, &key.created_at.rfc3339(), &revoked]);
+            table.add_row([&platform.name, bearer, &to, &from, &key.hint, &key.created_at.rfc3339(), &revoked]);
         }
     }
     Ok(table)

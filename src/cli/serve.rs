@@ -51,6 +51,7 @@ pub async fn run(config: Config, overlays: &[PathBuf]) -> Result<ExitCode, Failu
     let prometheus = telemetry::start_metrics()?;
     let adapters = accounts::adapters(&config)?;
     accounts::tell_of_shrunk_spans(&config);
+    accounts::tell_of_payers_fees(&config);
 
     let (store, owner) = take(&config).await?;
     clock::compare(store.as_ref(), owner.at).await;
@@ -108,6 +109,7 @@ async fn serve(
     signals: Signals<impl Future<Output = ()>>,
 ) -> Result<ExitCode, Failure> {
     let Taken { store, lanes, marker, keys, adapters } = taken;
+    accounts::check_owing(store.as_ref(), &adapters).await?;
     let gateway = sandbox::start_gateway(config, overlays).await?;
     actix::spawn(clock::watch(store.clone()));
     let engine = start_engine(config, store.clone(), lanes.clone(), &keys)?;

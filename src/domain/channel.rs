@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::money::Currency;
-use super::time::TimeScale;
+use super::time::{Instant, TimeScale};
 
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
@@ -112,6 +112,62 @@ impl Limit {
     }
 }
 
+/// How long after a payment its channel refunds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Window {
+    Always,
+    /// Days of the channel's own calendar.
+    Days(u16),
+    /// Months of the channel's own calendar.
+    Months(u8),
+}
+
+/// What it says that a query finds no refund under a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// Nothing was taken, once whatever was sent has had the time to arrive.
+    Certain,
+    /// Nothing: what failed and what is under way are not found either.
+    Nothing,
+}
+
+/// By what its bills date a refund, where the channel does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BilledBy {
+    /// When it was asked for.
+    Acceptance,
+    /// When it was paid.
+    Payment,
+}
+
+/// How a channel gives money back.
+#[derive(Debug, Clone, Copy)]
+pub struct Refunding {
+    /// How many numbers it takes for one payment.
+    pub most: u8,
+    /// What it wants between two refunds of one payment.
+    pub pause_ms: i64,
+    pub window: Window,
+    pub absence: Absence,
+    pub billed_by: BilledBy,
+    /// How long a send may take to arrive there.
+    pub arrives_ms: i64,
+    /// When it is asked again whether the money of a refund came back, counted from when it was paid.
+    pub looks_ms: &'static [i64],
+}
+
+impl Refunding {
+    /// Whether a payment of that instant is refunded no more.
+    pub fn is_over(&self, channel: Channel, paid_at: Instant, now: Instant) -> bool {
+        let last = match self.window {
+            Window::Always => return false,
+            Window::Days(days) => channel.day_of(paid_at).plus_days(days),
+            Window::Months(months) => channel.day_of(paid_at).plus_months(months),
+        };
+        channel.day_of(now) > last
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
     /// The first one is the default.
@@ -127,7 +183,14 @@ pub struct Rules {
     pub live_max_ms: i64,
     /// An order with less time left does not take this channel.
     pub live_min_ms: i64,
+    pub refunding: Refunding,
 }
+
+/// Ordinals of refunds suffice for as many; no channel but WeChat Pay publishes a bound.
+const REFUNDS_MAX: u8 = 50;
+/// A call is given up after 30 s, and what it left in the kernel's hands after 924.6 s, which is what 15 retransmissions
+/// take (Linux, `tcp_retries2`).
+const REFUND_ARRIVES_MS: i64 = 20 * MINUTE;
 
 static SIMPAY: Rules = Rules {
     methods: &[Method::Qr],
@@ -139,6 +202,15 @@ static SIMPAY: Rules = Rules {
     grace_ms: 0,
     live_max_ms: 7 * 24 * HOUR,
     live_min_ms: SECOND,
+    refunding: Refunding {
+        most: REFUNDS_MAX,
+        pause_ms: 0,
+        window: Window::Always,
+        absence: Absence::Certain,
+        billed_by: BilledBy::Payment,
+        arrives_ms: REFUND_ARRIVES_MS,
+        looks_ms: &[],
+    },
 };
 static WECHAT: Rules = Rules {
     methods: &[Method::Native, Method::Jsapi, Method::H5, Method::App],
@@ -154,6 +226,17 @@ static WECHAT: Rules = Rules {
     // written without its fraction of a second, and the request waits for its commit and its place, takes its time on
     // the way, and meets a clock that is not ours: all of that comes out of these ten seconds.
     live_min_ms: MINUTE + 10 * SECOND,
+    // Within 365 days, at most 50 parts, a minute apart (pay.weixin.qq.com, merchant document 4013071036). Its trade bill
+    // dates a refund by when it was asked for.
+    refunding: Refunding {
+        most: 50,
+        pause_ms: MINUTE,
+        window: Window::Days(365),
+        absence: Absence::Certain,
+        billed_by: BilledBy::Acceptance,
+        arrives_ms: REFUND_ARRIVES_MS,
+        looks_ms: &[],
+    },
 };
 static ALIPAY: Rules = Rules {
     methods: &[Method::Page, Method::Qr, Method::Wap],
@@ -166,6 +249,17 @@ static ALIPAY: Rules = Rules {
     grace_ms: 5 * MINUTE,
     live_max_ms: 2 * HOUR,
     live_min_ms: MINUTE,
+    // Within twelve months, at least 3 s apart. A refund that is not found has not arrived, has failed, or was asked for
+    // under another number (opendocs.alipay.com, `alipay.trade.fastpay.refund.query`).
+    refunding: Refunding {
+        most: REFUNDS_MAX,
+        pause_ms: 3 * SECOND,
+        window: Window::Months(12),
+        absence: Absence::Nothing,
+        billed_by: BilledBy::Payment,
+        arrives_ms: REFUND_ARRIVES_MS,
+        looks_ms: &[],
+    },
 };
 static UNIONPAY: Rules = Rules {
     methods: &[Method::Page, Method::Wap],
@@ -178,6 +272,16 @@ static UNIONPAY: Rules = Rules {
     grace_ms: 10 * MINUTE,
     live_max_ms: 15 * MINUTE,
     live_min_ms: MINUTE,
+    // Within eleven months, any number of parts (open.unionpay.com, 退货交易).
+    refunding: Refunding {
+        most: REFUNDS_MAX,
+        pause_ms: 0,
+        window: Window::Months(11),
+        absence: Absence::Certain,
+        billed_by: BilledBy::Payment,
+        arrives_ms: REFUND_ARRIVES_MS,
+        looks_ms: &[],
+    },
 };
 static STRIPE: Rules = Rules {
     methods: &[Method::Card],
@@ -212,6 +316,16 @@ static STRIPE: Rules = Rules {
     // the last one to arrive.
     live_max_ms: 23 * HOUR,
     live_min_ms: MINUTE,
+    // A refund that succeeded can fail weeks later, where the card was closed (docs.stripe.com/refunds, failed refunds).
+    refunding: Refunding {
+        most: REFUNDS_MAX,
+        pause_ms: 0,
+        window: Window::Always,
+        absence: Absence::Certain,
+        billed_by: BilledBy::Payment,
+        arrives_ms: REFUND_ARRIVES_MS,
+        looks_ms: &[24 * HOUR, 7 * 24 * HOUR, 30 * 24 * HOUR],
+    },
 };
 
 /// Version 1 of the channels' rules, see [`super::rules`].

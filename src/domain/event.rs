@@ -3,13 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::channel::{Channel, Method};
+use super::dated::Dated;
 use super::id::{Account, Incarnation, OrderId, PlatformId, Round};
 use super::ledger::Entry;
 use super::money::Currency;
 use super::order::{AttemptFailure, FeeBearer, Order, Webhooks};
 use super::rates::Rates;
+use super::refund::FeePolicy;
 use super::retry::Pace;
 use super::rules::RulesVersion;
+use super::splits::Split;
 use super::stream::StreamId;
 use super::time::{Instant, TimeScale};
 
@@ -61,13 +64,39 @@ pub enum Fact {
         amount_minor: i64,
         /// As the gateway wrote it.
         currency: Box<str>,
+        #[serde(default, skip_serializing_if = "Dated::is_not_told")]
+        dated: Dated,
+    },
+    /// The platform wants money of the order back at its payer.
+    RefundAsked {
+        amount_minor: i64,
+        fee_policy: FeePolicy,
     },
     RefundAnswered {
-        capture: u16,
+        /// Its place among the order's refunds.
+        refund: u16,
         /// Of which of the refund's numbers the answer speaks.
         #[serde(default, skip_serializing_if = "Round::is_first")]
         round: Round,
+        /// When the question went out: what it did not find may have come since.
+        asked_at: Instant,
         outcome: RefundOutcome,
+    },
+    /// A callback about a refund, whose signature, account and freshness were verified.
+    RefundNoticed {
+        /// As the gateway wrote it.
+        number: Box<str>,
+        account: Account,
+        /// What it tells, where the channel's word is proof; none: it is a reason to ask.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        word: Option<RefundWord>,
+    },
+    /// A person ended a refund that its channel did not, with evidence.
+    RefundResolved {
+        refund: u16,
+        resolution: RefundResolution,
+        operator: Box<str>,
+        evidence: Box<str>,
     },
     CancelAsked,
     DeadlinePassed,
@@ -104,6 +133,8 @@ pub struct Created {
     pub webhooks: Webhooks,
     pub attempts_max: u8,
     pub expires_at: Instant,
+    #[serde(default, skip_serializing_if = "<[Split]>::is_empty")]
+    pub splits: Box<[Split]>,
 }
 
 /// What the look at a chosen channel found.
@@ -128,6 +159,8 @@ pub enum SendOutcome {
     Paid {
         reference: Box<str>,
         amount_minor: i64,
+        #[serde(default, skip_serializing_if = "Dated::is_not_told")]
+        dated: Dated,
     },
     /// Certainly not taken.
     Rejected {
@@ -172,6 +205,8 @@ pub enum Finding {
     Paid {
         reference: Box<str>,
         amount_minor: i64,
+        #[serde(default, skip_serializing_if = "Dated::is_not_told")]
+        dated: Dated,
     },
     /// The channel knows the attempt and it may still be paid.
     Pending,
@@ -198,21 +233,35 @@ pub enum CloseAnswer {
     },
 }
 
+/// What a channel tells of a refund: of one send of it, or of all that was ever sent under its number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum RefundOutcome {
-    Done,
-    /// Certainly not refunded by this try; the number may be sent again.
+    /// The channel has it and will pay it.
+    Pending {
+        hold: Hold,
+    },
+    Done {
+        /// The channel's own name of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reference: Option<Box<str>>,
+        #[serde(default, skip_serializing_if = "Dated::is_not_told")]
+        dated: Dated,
+    },
+    /// Certainly not refunded by this send.
     Rejected {
+        class: Rejection,
         code: Box<str>,
     },
-    /// Certainly not refunded by this try, and the channel will not take its number again.
-    Spent {
+    /// Certain: the channel has ended this refund, and the payer has nothing of all that was sent under its number.
+    Ended {
         code: Box<str>,
     },
-    /// Certain: the channel has ended this refund without paying it, and nothing ever will be paid under its number.
-    Dead {
+    /// The payer had the money, and the channel has it back.
+    Returned {
         code: Box<str>,
+        #[serde(default, skip_serializing_if = "Dated::is_not_told")]
+        dated: Dated,
     },
     /// It neither goes on nor ends by itself: a person must see to it at the channel.
     Stuck {
@@ -229,6 +278,50 @@ pub enum RefundOutcome {
     },
 }
 
+/// What a refund that the channel has taken waits for there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hold {
+    /// Nothing but time.
+    Processing,
+    /// Money of ours.
+    Balance,
+}
+
+/// Why a channel would not take a refund, by the table beside its codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rejection {
+    /// There is not enough money of ours at the channel: the same number goes later.
+    Poor,
+    /// Our fault: key, permission, a limit of ours. The same number goes once that is mended.
+    Ours,
+    /// The channel will not give this money back.
+    Refused,
+    /// The channel does not take this number again; another one may go.
+    DeadNumber,
+}
+
+/// What a verified callback about a refund tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefundWord {
+    pub amount_minor: i64,
+    /// As the gateway wrote it.
+    pub currency: Box<str>,
+    pub outcome: RefundOutcome,
+}
+
+/// How a person ends a refund.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundResolution {
+    /// The payer has nothing of it, and nothing of it will be paid.
+    Failed,
+    /// The payer has got the amount by other means.
+    PaidOtherwise,
+}
+
 /// Rows that a step adds beside the order's own and its journal's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
@@ -241,13 +334,27 @@ pub enum Write {
         index: u16,
     },
     Entry(Entry),
+    /// `refunds[index]` of the order is new, or has changed what is shown of it.
+    Refund {
+        index: u16,
+        change: RowChange,
+    },
     Webhook {
         kind: WebhookKind,
         sequence: u32,
+        /// The place of the refund that it tells of; none where it tells of the order.
+        refund: Option<u16>,
     },
     /// The `next_action` that travels beside the event becomes durable.
     StoreNextAction,
     WipeNextAction,
+}
+
+/// Whether a row is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowChange {
+    New,
+    Changed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -260,14 +367,23 @@ pub enum WebhookKind {
     OrderAttemptFailed,
     #[serde(rename = "order.suspense_refunded")]
     OrderSuspenseRefunded,
+    #[serde(rename = "refund.succeeded")]
+    RefundSucceeded,
+    #[serde(rename = "refund.failed")]
+    RefundFailed,
+    #[serde(rename = "refund.returned")]
+    RefundReturned,
 }
 
 impl WebhookKind {
-    pub const ALL: [WebhookKind; 4] = [
+    pub const ALL: [WebhookKind; 7] = [
         WebhookKind::OrderSucceeded,
         WebhookKind::OrderFailed,
         WebhookKind::OrderAttemptFailed,
         WebhookKind::OrderSuspenseRefunded,
+        WebhookKind::RefundSucceeded,
+        WebhookKind::RefundFailed,
+        WebhookKind::RefundReturned,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -276,6 +392,9 @@ impl WebhookKind {
             WebhookKind::OrderFailed => "order.failed",
             WebhookKind::OrderAttemptFailed => "order.attempt_failed",
             WebhookKind::OrderSuspenseRefunded => "order.suspense_refunded",
+            WebhookKind::RefundSucceeded => "refund.succeeded",
+            WebhookKind::RefundFailed => "refund.failed",
+            WebhookKind::RefundReturned => "refund.returned",
         }
     }
 
@@ -297,11 +416,12 @@ pub enum Effect {
     Close {
         ordinal: u8,
     },
+    /// Sends a refund, by its place among the order's.
     Refund {
-        capture: u16,
+        refund: u16,
     },
     QueryRefund {
-        capture: u16,
+        refund: u16,
     },
     /// The old attempt is dead: look at the channel that the payer chose.
     Choose {
@@ -331,6 +451,24 @@ pub enum Refusal {
     ChannelUnusable {
         failure: AttemptFailure,
     },
+    /// Nothing was paid that could go back.
+    OrderNotPaid,
+    /// What is left of the payment is less.
+    RefundExceeds {
+        remaining_minor: i64,
+    },
+    /// The platform would owe more than it may.
+    BalanceInsufficient,
+    /// The channel takes no more refunds of a payment.
+    RefundLimit {
+        most: u8,
+    },
+    /// The channel does not refund payments of that age.
+    RefundWindowOver,
+    /// The refund has come to its end, or is no platform's to fail.
+    RefundFinal,
+    /// The order has no such refund.
+    RefundUnknown,
     /// The order has no such attempt.
     AttemptUnknown,
     /// The account whose key verified is not the attempt's.

@@ -5,8 +5,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+mod refund;
+
 use super::channel::Channel;
 use super::partition::Partition;
+
+pub use refund::{RefundId, RefundNumber, RefundOrdinal, RefundSubject, Round};
 
 /// Crockford's base 32: no I, L, O or U, and its order is the order of the numbers.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -221,40 +225,6 @@ impl FromStr for AttemptNumber {
     }
 }
 
-/// Which of a refund's numbers is meant. A channel may end a refund for good without paying it; its number is used up
-/// then, and the next round has another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Round(pub u8);
-
-impl Round {
-    pub const FIRST: Round = Round(0);
-
-    pub const fn is_first(&self) -> bool {
-        self.0 == 0
-    }
-
-    pub const fn next(self) -> Self {
-        Round(self.0.saturating_add(1))
-    }
-}
-
-/// The number under which the refund of a capture is known at its channel: the attempt's number, `R`, and three digits
-/// of the incarnation that the refund was opened in; of a further capture of the attempt also `C` and its place among
-/// them, and from the second round on `N` and the round. That makes 32 of `[0-9A-Z]` as a rule, which is what the column
-/// of UnionPay's file holds, and at most 40, the fewest that a channel takes (UnionPay's `orderId`: AN8..40; WeChat
-/// Pay's `out_refund_no` and Alipay's `out_request_no`: 64; Stripe's keys: 255).
-///
-/// Numbered from the capture, so that no capture is ever refunded twice: a round begins only when the number of the
-/// one before is certainly dead. All rounds keep the refund's incarnation, so that two copies of a store that know the
-/// same refund never send it under two numbers.
-pub fn refund_number(attempt: AttemptNumber, place: u16, incarnation: Incarnation, round: Round) -> String {
-    let opened_in = Digits::<3>::of(u128::from(incarnation.0));
-    let capture = if place > 0 { format!("C{place}") } else { String::new() };
-    let again = if round.is_first() { String::new() } else { format!("N{}", round.0) };
-    format!("{attempt}R{opened_in}{capture}{again}")
-}
-
 /// A platform's row number in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -330,7 +300,6 @@ impl<'de> Deserialize<'de> for Account {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::retry::{self, Pace};
 
     const ORDER: OrderId = OrderId::from_u128(0x0194_0000_1111_7222_8333_4444_5555_6666);
 
@@ -363,29 +332,6 @@ mod tests {
             let read: AttemptNumber = format!("{digits}{ordinal}").parse().unwrap();
             assert_ne!(read.order, ORDER);
         }
-    }
-
-    #[test]
-    fn report_numbers_repeat_after_a_restore_a_refunds_number_holds_its_incarnation_and_fits_every_channel() {
-        let attempt = AttemptNumber { order: ORDER, ordinal: 7, incarnation: incarnation(1) };
-        let first = refund_number(attempt, 0, incarnation(0x2A5C), Round::FIRST);
-        assert_eq!(first, format!("{attempt}RAJW"));
-        assert_eq!(first.len(), 32);
-        assert_eq!(refund_number(attempt, 0, incarnation(0x2A5C), Round::FIRST.next()), format!("{first}N1"));
-        assert_eq!(refund_number(attempt, 1, incarnation(0x2A5C), Round::FIRST), format!("{first}C1"));
-        assert_ne!(refund_number(attempt, 0, incarnation(0x2A5D), Round::FIRST), first);
-        let rounds = [Pace::Production, Pace::Sandbox].map(|pace| retry::refund_rounds(pace).len());
-        assert!(rounds.into_iter().all(|rounds| rounds < 10), "a round's number has one digit");
-        let longest = refund_number(attempt, u16::MAX, incarnation(Incarnation::COUNT - 1), Round(9));
-        assert_eq!(longest.len(), 40);
-        // UnionPay: 8 to 40 of [0-9A-Za-z]. WeChat Pay: 64 of [0-9A-Za-z_-|*@]. Alipay: 64 of [0-9A-Za-z_]. simpay: 6 to
-        // 64 of [0-9A-Za-z_-]. Stripe: 255 of anything.
-        for number in [attempt.to_string(), first, longest] {
-            assert!((8..=40).contains(&number.len()), "{number}");
-            assert!(number.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase()), "{number}");
-        }
-        // WeChat Pay's out_trade_no is the shortest of an attempt's numbers: 6 to 32.
-        assert_eq!(attempt.to_string().len(), 28);
     }
 
     #[test]

@@ -1,36 +1,89 @@
 //! Double entry: an entry is a set of lines that sum to zero, and none other can be made.
+//!
+//! What is owed to us is positive, what we owe is negative.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::channel::Channel;
-use super::id::{Account, PlatformId};
+use super::dated::Effective;
+use super::id::{Account, PlatformId, RefundOrdinal};
 use super::money::Currency;
 
-/// Whose money a line speaks of. Amounts owed to us are positive, what we owe is negative.
+/// Whose money a line speaks of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LedgerAccount {
-    /// What a channel holds for us.
+    /// What a channel holds for us and has not settled yet. Normally positive.
     Channel(Account),
-    /// What we owe a platform.
+    /// What we owe a platform of its open cycle. Normally negative.
     Platform(PlatformId),
-    /// What we earned by fees at a channel.
+    /// What we earned by fees at a channel. Normally negative.
     Fees(Channel),
-    /// Fees that a platform bears and that its settlement will take.
+    /// Fees that a platform bears and that its settlement will take. Normally positive.
     FeesDue(PlatformId),
-    /// Money that belongs back to a payer.
+    /// Money of refunds under way: it is the payers', and the channel has not paid it yet. Normally negative.
+    RefundPending(Account),
+    /// Money that belongs back to a payer and for which no refund is under way. Normally negative.
     Suspense(Account),
+    /// Our own money at the bank. Normally positive.
+    Bank,
+}
+
+/// The kinds of accounts, as their names begin.
+mod kind {
+    pub const CHANNEL: &str = "channel";
+    pub const PLATFORM: &str = "platform";
+    pub const FEES: &str = "fees";
+    pub const FEES_DUE: &str = "fees_due";
+    pub const REFUND_PENDING: &str = "refund_pending";
+    pub const SUSPENSE: &str = "suspense";
+    pub const BANK: &str = "bank";
+}
+
+impl LedgerAccount {
+    /// Whose balance it is a part of, where it is a platform's.
+    pub const fn platform(&self) -> Option<PlatformId> {
+        match self {
+            LedgerAccount::Platform(platform) | LedgerAccount::FeesDue(platform) => Some(*platform),
+            LedgerAccount::Channel(_)
+            | LedgerAccount::Fees(_)
+            | LedgerAccount::RefundPending(_)
+            | LedgerAccount::Suspense(_)
+            | LedgerAccount::Bank => None,
+        }
+    }
+
+    /// The account of its name.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == kind::BANK {
+            return Some(LedgerAccount::Bank);
+        }
+        let (kind, whose) = text.split_once(':')?;
+        let account = || whose.parse::<Account>().ok();
+        let platform = || whose.parse().ok().map(PlatformId);
+        match kind {
+            kind::CHANNEL => account().map(LedgerAccount::Channel),
+            kind::REFUND_PENDING => account().map(LedgerAccount::RefundPending),
+            kind::SUSPENSE => account().map(LedgerAccount::Suspense),
+            kind::PLATFORM => platform().map(LedgerAccount::Platform),
+            kind::FEES_DUE => platform().map(LedgerAccount::FeesDue),
+            kind::FEES => Channel::parse(whose).map(LedgerAccount::Fees),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for LedgerAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LedgerAccount::Channel(account) => write!(f, "channel:{account}"),
-            LedgerAccount::Platform(platform) => write!(f, "platform:{}", platform.0),
-            LedgerAccount::Fees(channel) => write!(f, "fees:{channel}"),
-            LedgerAccount::FeesDue(platform) => write!(f, "fees_due:{}", platform.0),
-            LedgerAccount::Suspense(account) => write!(f, "suspense:{account}"),
+            LedgerAccount::Channel(account) => write!(f, "{}:{account}", kind::CHANNEL),
+            LedgerAccount::Platform(platform) => write!(f, "{}:{}", kind::PLATFORM, platform.0),
+            LedgerAccount::Fees(channel) => write!(f, "{}:{channel}", kind::FEES),
+            LedgerAccount::FeesDue(platform) => write!(f, "{}:{}", kind::FEES_DUE, platform.0),
+            LedgerAccount::RefundPending(account) => write!(f, "{}:{account}", kind::REFUND_PENDING),
+            LedgerAccount::Suspense(account) => write!(f, "{}:{account}", kind::SUSPENSE),
+            LedgerAccount::Bank => f.write_str(kind::BANK),
         }
     }
 }
@@ -44,39 +97,127 @@ impl Serialize for LedgerAccount {
 impl<'de> Deserialize<'de> for LedgerAccount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        let unreadable = || serde::de::Error::custom("unknown ledger account");
-        let (kind, whose) = text.split_once(':').ok_or_else(unreadable)?;
-        let account = || whose.parse::<Account>().map_err(|_| unreadable());
-        let platform = || whose.parse().map(PlatformId).map_err(|_| unreadable());
-        match kind {
-            "channel" => Ok(LedgerAccount::Channel(account()?)),
-            "suspense" => Ok(LedgerAccount::Suspense(account()?)),
-            "platform" => Ok(LedgerAccount::Platform(platform()?)),
-            "fees_due" => Ok(LedgerAccount::FeesDue(platform()?)),
-            "fees" => Ok(LedgerAccount::Fees(Channel::parse(whose).ok_or_else(unreadable)?)),
-            _ => Err(unreadable()),
-        }
+        LedgerAccount::parse(&text).ok_or_else(|| serde::de::Error::custom("unknown ledger account"))
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryKind {
-    /// The capture that an order was paid by, with its fee.
+    /// The capture that an order was paid by, with its fee and its shares.
     Payment,
     /// A capture that no order was paid by.
     Suspense,
-    /// Its way back to the payer.
-    SuspenseRefund,
+    /// A refund was created: its parties have given their parts.
+    Refund,
+    /// The channel has paid a refund.
+    RefundPaid,
+    /// A person has paid a refund by other means.
+    RefundPaidOtherwise,
+    /// A refund came to nothing: the parties have their parts again.
+    RefundFailed,
+    /// The money of a refund came back to the channel: the parties have their parts again.
+    RefundReturned,
 }
 
 impl EntryKind {
+    pub const ALL: [EntryKind; 7] = [
+        EntryKind::Payment,
+        EntryKind::Suspense,
+        EntryKind::Refund,
+        EntryKind::RefundPaid,
+        EntryKind::RefundPaidOtherwise,
+        EntryKind::RefundFailed,
+        EntryKind::RefundReturned,
+    ];
+
     pub const fn name(self) -> &'static str {
         match self {
             EntryKind::Payment => "payment",
             EntryKind::Suspense => "suspense",
-            EntryKind::SuspenseRefund => "suspense_refund",
+            EntryKind::Refund => "refund",
+            EntryKind::RefundPaid => "refund_paid",
+            EntryKind::RefundPaidOtherwise => "refund_paid_otherwise",
+            EntryKind::RefundFailed => "refund_failed",
+            EntryKind::RefundReturned => "refund_returned",
         }
+    }
+}
+
+/// What a line is to its platform: the type of its balance transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransactionKind {
+    Payment,
+    Fee,
+    ShareOut,
+    ShareIn,
+    Refund,
+    ShareBack,
+    FeeReturned,
+    RefundFailed,
+    RefundReturned,
+}
+
+impl TransactionKind {
+    pub const ALL: [TransactionKind; 9] = [
+        TransactionKind::Payment,
+        TransactionKind::Fee,
+        TransactionKind::ShareOut,
+        TransactionKind::ShareIn,
+        TransactionKind::Refund,
+        TransactionKind::ShareBack,
+        TransactionKind::FeeReturned,
+        TransactionKind::RefundFailed,
+        TransactionKind::RefundReturned,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            TransactionKind::Payment => "payment",
+            TransactionKind::Fee => "fee",
+            TransactionKind::ShareOut => "share_out",
+            TransactionKind::ShareIn => "share_in",
+            TransactionKind::Refund => "refund",
+            TransactionKind::ShareBack => "share_back",
+            TransactionKind::FeeReturned => "fee_returned",
+            TransactionKind::RefundFailed => "refund_failed",
+            TransactionKind::RefundReturned => "refund_returned",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        TransactionKind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// An amount on an account. A platform's line is its balance transaction: it has a kind, and a counterparty where the
+/// money came from another platform or went to one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    pub account: LedgerAccount,
+    pub amount_minor: i64,
+    pub transaction: Option<Transaction>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Transaction {
+    pub kind: TransactionKind,
+    pub counterparty: Option<PlatformId>,
+}
+
+impl Line {
+    fn ours(account: LedgerAccount, amount_minor: i64) -> Self {
+        Line { account, amount_minor, transaction: None }
+    }
+
+    fn platforms(account: LedgerAccount, amount_minor: i64, kind: TransactionKind) -> Self {
+        Line { account, amount_minor, transaction: Some(Transaction { kind, counterparty: None }) }
+    }
+
+    fn between(platform: PlatformId, other: PlatformId, amount_minor: i64, kind: TransactionKind) -> Self {
+        let transaction = Some(Transaction { kind, counterparty: Some(other) });
+        Line { account: LedgerAccount::Platform(platform), amount_minor, transaction }
     }
 }
 
@@ -85,17 +226,71 @@ impl EntryKind {
 pub struct Entry {
     kind: EntryKind,
     currency: Currency,
-    lines: Vec<(LedgerAccount, i64)>,
+    effective: Effective,
+    /// The refund that it is about, where a platform asked for one.
+    refund: Option<RefundOrdinal>,
+    lines: Vec<Line>,
 }
+
+/// Where money of a payment was taken, who sold, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Booking<'a> {
+    pub account: &'a Account,
+    pub seller: PlatformId,
+    pub currency: Currency,
+    pub effective: Effective,
+}
+
+/// The fee of a payment or of a part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fee {
+    /// Taken from the payer beside the amount.
+    OfPayer(i64),
+    /// Due at the seller's settlement.
+    OfPlatform(i64),
+}
+
+impl Fee {
+    /// What of it is a part of what the payer pays.
+    pub const fn paid_minor(self) -> i64 {
+        match self {
+            Fee::OfPayer(fee) => fee,
+            Fee::OfPlatform(_) => 0,
+        }
+    }
+
+    const fn negated(self) -> Self {
+        match self {
+            Fee::OfPayer(fee) => Fee::OfPayer(-fee),
+            Fee::OfPlatform(fee) => Fee::OfPlatform(-fee),
+        }
+    }
+}
+
+/// Who gets what: the seller's own part, and those of others.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a> {
+    pub seller_minor: i64,
+    pub others: &'a [(PlatformId, i64)],
+}
+
+impl Parts<'_> {
+    fn sum(&self) -> i64 {
+        self.others.iter().fold(self.seller_minor, |sum, (_, part)| sum.checked_add(*part).expect(BOUNDED))
+    }
+}
+
+const BOUNDED: &str = "amounts were bounded when they were taken";
 
 impl Entry {
     /// # Panics
     /// When the lines do not sum to zero: our code would be wrong, and nothing may be booked by it.
-    fn new(kind: EntryKind, currency: Currency, lines: Vec<(LedgerAccount, i64)>) -> Self {
-        let sum = lines.iter().try_fold(0i64, |sum, (_, amount)| sum.checked_add(*amount));
+    fn new(kind: EntryKind, of: &Booking<'_>, lines: Vec<Line>) -> Self {
+        let sum = lines.iter().try_fold(0i64, |sum, line| sum.checked_add(line.amount_minor));
         assert_eq!(sum, Some(0), "an entry's lines sum to zero");
-        let lines = lines.into_iter().filter(|(_, amount)| *amount != 0).collect();
-        Entry { kind, currency, lines }
+        let mut lines = lines;
+        lines.retain(|line| line.amount_minor != 0);
+        Entry { kind, currency: of.currency, effective: of.effective, refund: None, lines }
     }
 
     pub fn kind(&self) -> EntryKind {
@@ -106,107 +301,261 @@ impl Entry {
         self.currency
     }
 
-    pub fn lines(&self) -> &[(LedgerAccount, i64)] {
+    pub fn effective(&self) -> Effective {
+        self.effective
+    }
+
+    pub fn lines(&self) -> &[Line] {
         &self.lines
     }
 
-    /// A payment whose payer bears the fee: the channel holds amount and fee.
-    pub fn payment_by_payer(
-        account: &Account,
-        platform: PlatformId,
-        currency: Currency,
-        (amount_minor, fee_minor): (i64, i64),
-    ) -> Self {
-        let captured = amount_minor.checked_add(fee_minor).expect("a payable amount was checked when it was quoted");
-        Entry::new(
-            EntryKind::Payment,
-            currency,
-            vec![
-                (LedgerAccount::Channel(account.clone()), captured),
-                (LedgerAccount::Platform(platform), -amount_minor),
-                (LedgerAccount::Fees(account.channel()), -fee_minor),
-            ],
-        )
+    /// The refund that it is about, where a platform asked for one.
+    pub fn refund(&self) -> Option<RefundOrdinal> {
+        self.refund
     }
 
-    /// A payment whose platform bears the fee: it is due at the platform's settlement.
-    pub fn payment_by_platform(
-        account: &Account,
-        platform: PlatformId,
-        currency: Currency,
-        (amount_minor, fee_minor): (i64, i64),
-    ) -> Self {
-        Entry::new(
-            EntryKind::Payment,
-            currency,
-            vec![
-                (LedgerAccount::Channel(account.clone()), amount_minor),
-                (LedgerAccount::Platform(platform), -amount_minor),
-                (LedgerAccount::FeesDue(platform), fee_minor),
-                (LedgerAccount::Fees(account.channel()), -fee_minor),
-            ],
-        )
+    /// The same, about a refund.
+    #[must_use]
+    pub fn about(self, refund: Option<RefundOrdinal>) -> Self {
+        Entry { refund, ..self }
+    }
+
+    /// What an order was paid by.
+    pub fn payment(of: &Booking<'_>, parts: Parts<'_>, fee: Fee) -> Self {
+        let amount = parts.sum();
+        let captured = amount.checked_add(fee.paid_minor()).expect(BOUNDED);
+        let mut lines = Vec::with_capacity(3 + 2 * parts.others.len());
+        lines.push(Line::ours(LedgerAccount::Channel(of.account.clone()), captured));
+        lines.push(Line::platforms(LedgerAccount::Platform(of.seller), -amount, TransactionKind::Payment));
+        for (other, part) in parts.others {
+            lines.push(Line::between(of.seller, *other, *part, TransactionKind::ShareOut));
+            lines.push(Line::between(*other, of.seller, -part, TransactionKind::ShareIn));
+        }
+        lines.extend(fee_lines(of, fee, TransactionKind::Fee));
+        Entry::new(EntryKind::Payment, of, lines)
+    }
+
+    /// A refund was created: what goes back to the payer waits for the channel.
+    pub fn refund_created(of: &Booking<'_>, parts: Parts<'_>, fee: Fee) -> Self {
+        let kinds = (TransactionKind::Refund, TransactionKind::ShareBack, TransactionKind::FeeReturned);
+        Entry::new(EntryKind::Refund, of, taken_back(of, parts, fee, LedgerAccount::RefundPending, kinds))
+    }
+
+    /// A refund came to nothing: its creation is reversed.
+    pub fn refund_failed(of: &Booking<'_>, parts: Parts<'_>, fee: Fee) -> Self {
+        let kind = TransactionKind::RefundFailed;
+        Entry::new(EntryKind::RefundFailed, of, given_again(of, parts, fee, LedgerAccount::RefundPending, kind))
+    }
+
+    /// What a refund gave to the payer is at the channel again.
+    pub fn refund_returned(of: &Booking<'_>, parts: Parts<'_>, fee: Fee) -> Self {
+        let kind = TransactionKind::RefundReturned;
+        Entry::new(EntryKind::RefundReturned, of, given_again(of, parts, fee, LedgerAccount::Channel, kind))
+    }
+
+    /// The channel has paid a refund.
+    pub fn refund_paid(of: &Booking<'_>, amount_minor: i64) -> Self {
+        let (pending, channel) = (LedgerAccount::RefundPending, LedgerAccount::Channel);
+        let lines = moved(pending(of.account.clone()), channel(of.account.clone()), amount_minor);
+        Entry::new(EntryKind::RefundPaid, of, lines)
+    }
+
+    /// A person has paid a refund from our own money.
+    pub fn refund_paid_otherwise(of: &Booking<'_>, amount_minor: i64) -> Self {
+        let pending = LedgerAccount::RefundPending(of.account.clone());
+        Entry::new(EntryKind::RefundPaidOtherwise, of, moved(pending, LedgerAccount::Bank, amount_minor))
     }
 
     /// Money taken that no order was paid by.
-    pub fn suspense(account: &Account, currency: Currency, amount_minor: i64) -> Self {
-        Entry::new(
-            EntryKind::Suspense,
-            currency,
-            vec![
-                (LedgerAccount::Channel(account.clone()), amount_minor),
-                (LedgerAccount::Suspense(account.clone()), -amount_minor),
-            ],
-        )
+    pub fn suspense(of: &Booking<'_>, amount_minor: i64) -> Self {
+        let (channel, suspense) = (LedgerAccount::Channel, LedgerAccount::Suspense);
+        let lines = moved(channel(of.account.clone()), suspense(of.account.clone()), amount_minor);
+        Entry::new(EntryKind::Suspense, of, lines)
     }
 
-    /// Suspense money given back.
-    pub fn suspense_refund(account: &Account, currency: Currency, amount_minor: i64) -> Self {
-        Entry::new(
-            EntryKind::SuspenseRefund,
-            currency,
-            vec![
-                (LedgerAccount::Suspense(account.clone()), amount_minor),
-                (LedgerAccount::Channel(account.clone()), -amount_minor),
-            ],
-        )
+    /// Suspense money is to go back.
+    pub fn suspense_refund(of: &Booking<'_>, amount_minor: i64) -> Self {
+        let (suspense, pending) = (LedgerAccount::Suspense, LedgerAccount::RefundPending);
+        let lines = moved(suspense(of.account.clone()), pending(of.account.clone()), amount_minor);
+        Entry::new(EntryKind::Refund, of, lines)
     }
+
+    /// What went back to a payer is suspense again.
+    pub fn suspense_returned(of: &Booking<'_>, amount_minor: i64) -> Self {
+        let (channel, suspense) = (LedgerAccount::Channel, LedgerAccount::Suspense);
+        let lines = moved(channel(of.account.clone()), suspense(of.account.clone()), amount_minor);
+        Entry::new(EntryKind::RefundReturned, of, lines)
+    }
+}
+
+fn moved(to: LedgerAccount, from: LedgerAccount, amount_minor: i64) -> Vec<Line> {
+    vec![Line::ours(to, amount_minor), Line::ours(from, -amount_minor)]
+}
+
+fn fee_lines(of: &Booking<'_>, fee: Fee, kind: TransactionKind) -> Vec<Line> {
+    let fees = LedgerAccount::Fees(of.account.channel());
+    match fee {
+        Fee::OfPayer(fee) => vec![Line::ours(fees, -fee)],
+        Fee::OfPlatform(fee) => {
+            vec![Line::platforms(LedgerAccount::FeesDue(of.seller), fee, kind), Line::ours(fees, -fee)]
+        }
+    }
+}
+
+/// The lines by which parties give their parts back.
+fn taken_back(
+    of: &Booking<'_>,
+    parts: Parts<'_>,
+    fee: Fee,
+    held_in: fn(Account) -> LedgerAccount,
+    (refund, share_back, fee_returned): (TransactionKind, TransactionKind, TransactionKind),
+) -> Vec<Line> {
+    let amount = parts.sum();
+    let paid_back = amount.checked_add(fee.paid_minor()).expect(BOUNDED);
+    let mut lines = Vec::with_capacity(3 + 2 * parts.others.len());
+    lines.push(Line::ours(held_in(of.account.clone()), -paid_back));
+    lines.push(Line::platforms(LedgerAccount::Platform(of.seller), amount, refund));
+    for (other, part) in parts.others {
+        lines.push(Line::between(of.seller, *other, -part, share_back));
+        lines.push(Line::between(*other, of.seller, *part, share_back));
+    }
+    lines.extend(fee_lines(of, fee.negated(), fee_returned));
+    lines
+}
+
+/// The lines by which parties get their parts again.
+fn given_again(
+    of: &Booking<'_>,
+    parts: Parts<'_>,
+    fee: Fee,
+    held_in: fn(Account) -> LedgerAccount,
+    kind: TransactionKind,
+) -> Vec<Line> {
+    let mut lines = taken_back(of, parts, fee, held_in, (kind, kind, kind));
+    for line in &mut lines {
+        line.amount_minor = -line.amount_minor;
+    }
+    lines
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::dated::Day;
+    use crate::domain::time::Instant;
+
+    fn at(channel: Channel) -> Account {
+        Account::new(channel, "default")
+    }
+
+    fn booking(account: &Account) -> Booking<'_> {
+        Booking {
+            account,
+            seller: PlatformId(1),
+            currency: Currency::parse("CNY").unwrap(),
+            effective: Effective { at: Instant(0), bill_day: Day::parse("1970-01-01").unwrap() },
+        }
+    }
+
+    fn lines(entry: &Entry) -> Vec<(String, i64, Option<&'static str>, Option<u32>)> {
+        let told = |line: &Line| {
+            let kind = line.transaction.map(|transaction| transaction.kind.name());
+            let counterparty = line.transaction.and_then(|transaction| transaction.counterparty);
+            (line.account.to_string(), line.amount_minor, kind, counterparty.map(|platform| platform.0))
+        };
+        entry.lines().iter().map(told).collect()
+    }
 
     #[test]
     fn ledger_accounts_are_read_back() {
         let accounts = [
-            LedgerAccount::Channel(Account::new(Channel::Simpay, "default")),
+            LedgerAccount::Channel(at(Channel::Simpay)),
             LedgerAccount::Platform(PlatformId(7)),
             LedgerAccount::Fees(Channel::Alipay),
             LedgerAccount::FeesDue(PlatformId(7)),
+            LedgerAccount::RefundPending(Account::new(Channel::Stripe, "second")),
             LedgerAccount::Suspense(Account::new(Channel::Stripe, "second")),
+            LedgerAccount::Bank,
         ];
         for account in accounts {
             let text = serde_json::to_string(&account).unwrap();
             assert_eq!(serde_json::from_str::<LedgerAccount>(&text).unwrap(), account);
         }
-        assert!(serde_json::from_str::<LedgerAccount>("\"platform:x\"").is_err());
-        assert!(serde_json::from_str::<LedgerAccount>("\"cash\"").is_err());
+        for text in ["\"platform:x\"", "\"cash\"", "\"bank:\"", "\"channel:bank\""] {
+            assert!(serde_json::from_str::<LedgerAccount>(text).is_err(), "{text}");
+        }
+        for kind in TransactionKind::ALL {
+            assert_eq!(TransactionKind::parse(kind.name()), Some(kind));
+        }
+    }
+
+    /// Entries 1 and 5 of the worked example in the documents.
+    #[test]
+    fn a_shared_payment_and_its_refund_name_every_party() {
+        let account = at(Channel::Wechat);
+        let of = booking(&account);
+        let (b, c) = (PlatformId(2), PlatformId(3));
+        let paid =
+            Entry::payment(&of, Parts { seller_minor: 17_500, others: &[(b, 2_000), (c, 500)] }, Fee::OfPayer(60));
+        assert_eq!(
+            lines(&paid),
+            [
+                ("channel:wechat:default".to_owned(), 20_060, None, None),
+                ("platform:1".to_owned(), -20_000, Some("payment"), None),
+                ("platform:1".to_owned(), 2_000, Some("share_out"), Some(2)),
+                ("platform:2".to_owned(), -2_000, Some("share_in"), Some(1)),
+                ("platform:1".to_owned(), 500, Some("share_out"), Some(3)),
+                ("platform:3".to_owned(), -500, Some("share_in"), Some(1)),
+                ("fees:wechat".to_owned(), -60, None, None),
+            ]
+        );
+        let parts = Parts { seller_minor: 8_750, others: &[(b, 1_000), (c, 250)] };
+        let back = Entry::refund_created(&of, parts, Fee::OfPayer(30));
+        assert_eq!(
+            lines(&back),
+            [
+                ("refund_pending:wechat:default".to_owned(), -10_030, None, None),
+                ("platform:1".to_owned(), 10_000, Some("refund"), None),
+                ("platform:1".to_owned(), -1_000, Some("share_back"), Some(2)),
+                ("platform:2".to_owned(), 1_000, Some("share_back"), Some(1)),
+                ("platform:1".to_owned(), -250, Some("share_back"), Some(3)),
+                ("platform:3".to_owned(), 250, Some("share_back"), Some(1)),
+                ("fees:wechat".to_owned(), 30, None, None),
+            ]
+        );
     }
 
     proptest::proptest! {
         #[test]
-        fn every_entry_sums_to_zero(amount in 1i64..=99_999_999_999_999, fee in 0i64..=1_000_000_000) {
-            let currency = Currency::parse("CNY").unwrap();
-            let at = &Account::new(Channel::Simpay, "default");
-            for entry in [
-                Entry::payment_by_payer(at, PlatformId(1), currency, (amount, fee)),
-                Entry::payment_by_platform(at, PlatformId(1), currency, (amount, fee)),
-                Entry::suspense(at, currency, amount),
-                Entry::suspense_refund(at, currency, amount),
-            ] {
-                proptest::prop_assert_eq!(entry.lines().iter().map(|(_, amount)| amount).sum::<i64>(), 0);
-                proptest::prop_assert!(entry.lines().len() >= 2);
+        fn every_entry_sums_to_zero_and_a_reversal_undoes_it(
+            seller in 0i64..=99_999_999_999_999, shares in proptest::collection::vec(0i64..=1_000_000, 0..=20),
+            fee in 0i64..=1_000_000_000,
+        ) {
+            let account = at(Channel::Simpay);
+            let of = booking(&account);
+            let others: Vec<_> = shares.iter().zip(2..).map(|(part, to)| (PlatformId(to), *part)).collect();
+            let parts = Parts { seller_minor: seller, others: &others };
+            for fee in [Fee::OfPayer(fee), Fee::OfPlatform(fee)] {
+                let (created, failed) = (Entry::refund_created(&of, parts, fee), Entry::refund_failed(&of, parts, fee));
+                let amount = seller + shares.iter().sum::<i64>() + fee.paid_minor();
+                let (paid, returned) = (Entry::refund_paid(&of, amount), Entry::refund_returned(&of, parts, fee));
+                for entry in [
+                    &Entry::payment(&of, parts, fee), &created, &failed, &paid, &returned,
+                    &Entry::suspense(&of, amount), &Entry::suspense_refund(&of, amount),
+                    &Entry::suspense_returned(&of, amount), &Entry::refund_paid_otherwise(&of, amount),
+                ] {
+                    proptest::prop_assert_eq!(entry.lines().iter().map(|line| line.amount_minor).sum::<i64>(), 0);
+                }
+                let balances = |entries: &[&Entry]| {
+                    let mut sums = std::collections::BTreeMap::<LedgerAccount, i64>::new();
+                    for line in entries.iter().flat_map(|entry| entry.lines()) {
+                        *sums.entry(line.account.clone()).or_default() += line.amount_minor;
+                    }
+                    sums.retain(|_, sum| *sum != 0);
+                    sums
+                };
+                proptest::prop_assert_eq!(balances(&[&created, &failed]).len(), 0);
+                proptest::prop_assert_eq!(balances(&[&created, &paid, &returned]).len(), 0);
             }
         }
     }

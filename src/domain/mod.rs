@@ -3,9 +3,11 @@
 //! `step` takes an order and an event and says what follows: the order as it is then, the rows to write, and once those
 //! rows are durable the effects to perform and the notes of what happened. `resume` says what a resting order still owes the world.
 
+pub mod allotment;
 pub mod breaker;
 pub mod canonical;
 pub mod channel;
+pub mod dated;
 pub mod event;
 pub mod form;
 pub mod id;
@@ -20,10 +22,12 @@ pub mod pay_link;
 pub mod payer;
 pub mod platform;
 pub mod rates;
+pub mod refund;
 pub mod request;
 pub mod retry;
 pub mod routing;
 pub mod rules;
+pub mod splits;
 pub mod step;
 pub mod stream;
 pub mod success;

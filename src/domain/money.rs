@@ -156,6 +156,8 @@ pub struct Rate(u32);
 const RATE_SCALE: u32 = 9;
 
 impl Rate {
+    pub const ZERO: Rate = Rate(0);
+
     /// A rate, if it is at least 0, below 1 and has at most 9 decimals.
     pub fn new(rate: Decimal) -> Option<Self> {
         let billionths = rate.checked_mul(Decimal::from(10u32.pow(RATE_SCALE)))?;
@@ -165,6 +167,11 @@ impl Rate {
 
     pub fn decimal(self) -> Decimal {
         Decimal::new(i64::from(self.0), RATE_SCALE).normalize()
+    }
+
+    /// The exact share of an amount, in billionths of a minor unit.
+    pub const fn of_exactly(self, amount_minor: i64) -> i128 {
+        amount_minor as i128 * self.0 as i128
     }
 
     /// The fee on an amount, half up to the minor unit; none where amount and fee together pass the currency's bound.

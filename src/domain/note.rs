@@ -40,8 +40,18 @@ pub enum Note {
     },
     /// A refund gets no further without a person. Noted again with every answer that says so.
     RefundStuck {
-        capture: u16,
+        refund: u16,
     },
+    /// The channel does not let us refund: key, permission or a limit of ours.
+    RefundNotPermitted {
+        refund: u16,
+    },
+    /// The channel has paid a refund that is over by our books. What is booked stands; a person must look.
+    RefundContradicted {
+        refund: u16,
+    },
+    /// A channel told of an instant that cannot be; what it dates is booked by our clock.
+    InstantImplausible,
     EntryBooked {
         kind: EntryKind,
     },
@@ -57,6 +67,9 @@ impl Note {
             | Note::AttemptEnded { .. }
             | Note::CaptureContradicted { .. }
             | Note::RefundStuck { .. }
+            | Note::RefundNotPermitted { .. }
+            | Note::RefundContradicted { .. }
+            | Note::InstantImplausible
             | Note::EntryBooked { .. } => None,
         })
     }

@@ -3,11 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::channel::{Channel, Closing, Method};
-use super::id::{Account, AttemptNumber, Incarnation, OrderId, PlatformId, Round, refund_number};
+use super::dated::Day;
+use super::id::{Account, AttemptNumber, Incarnation, OrderId, PlatformId};
 use super::money::{Currency, Rate};
 use super::rates::Rates;
+use super::refund::Refund;
 use super::retry::{self, Pace};
 use super::rules::{Rulebook, RulesVersion};
+use super::splits::Split;
 use super::time::{Instant, TimeScale};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -204,29 +207,6 @@ impl Attempt {
     }
 }
 
-/// How the way back of suspense money stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RefundStage {
-    /// A callback told of the capture; a query must confirm its amount before money goes back.
-    Unconfirmed {
-        since: Instant,
-    },
-    /// Nothing has arrived under its number but what was refused for certain.
-    Owed {
-        tries: u16,
-        due_at: Instant,
-    },
-    /// A send may have arrived, or a person must see to it: the refund is queried before it is sent again, if ever.
-    Doubtful {
-        tries: u16,
-        due_at: Instant,
-    },
-    Done {
-        at: Instant,
-    },
-}
-
 /// Why a capture is not what an order was paid by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -239,21 +219,13 @@ pub enum SuspenseReason {
     TooLate,
 }
 
+/// What a capture is to its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
     Payment,
-    Suspense {
-        reason: SuspenseReason,
-        /// Which number its refund has by now.
-        #[serde(default, skip_serializing_if = "Round::is_first")]
-        round: Round,
-        /// Of the store when the refund was opened: a part of all its numbers.
-        incarnation: Incarnation,
-        /// When the refund was first due under that number: the date that some channels know it by besides.
-        dated_at: Instant,
-        refund: RefundStage,
-    },
+    /// It goes back: one of the order's refunds is of it.
+    Suspense(SuspenseReason),
 }
 
 /// Money that a channel says it took, identified by its account (the attempt's) and the channel's reference.
@@ -263,7 +235,11 @@ pub struct Capture {
     pub ordinal: u8,
     pub reference: Box<str>,
     pub amount_minor: i64,
+    /// When it was booked.
     pub at: Instant,
+    /// By the channel's clock, and the day of its bill.
+    pub effective_at: Instant,
+    pub bill_day: Day,
     pub purpose: Purpose,
 }
 
@@ -308,6 +284,10 @@ pub struct Order {
     pub sequence: u32,
     pub attempts: Vec<Attempt>,
     pub captures: Vec<Capture>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refunds: Vec<Refund>,
+    #[serde(default, skip_serializing_if = "<[Split]>::is_empty")]
+    pub splits: Box<[Split]>,
     /// Messages of other streams so far.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub messages_taken: u32,
@@ -349,8 +329,8 @@ impl Order {
     }
 
     /// None where it has no rate for the channel, or the price passes the currency's bound.
-    pub fn quote(&self, channel: Channel) -> Option<Quote> {
-        quote(self.amount_minor, self.currency, self.rates.of(channel)?, self.fee_bearer)
+    pub fn quote(&self, channel: Channel, method: Method) -> Option<Quote> {
+        quote(self.amount_minor, self.currency, self.rates.of(channel, method)?, self.fee_bearer)
     }
 
     pub fn attempt(&self, ordinal: u8) -> Option<&Attempt> {
@@ -364,16 +344,6 @@ impl Order {
     /// The number of an attempt of this order.
     pub fn number(&self, attempt: &Attempt) -> AttemptNumber {
         AttemptNumber { order: self.id, ordinal: attempt.ordinal, incarnation: attempt.incarnation }
-    }
-
-    /// The number that the refund of this capture has by now; none of what the order was paid by.
-    pub fn refund_number(&self, index: u16) -> Option<String> {
-        let (before, rest) = self.captures.split_at_checked(usize::from(index))?;
-        let capture = rest.first()?;
-        let Purpose::Suspense { round, incarnation, .. } = capture.purpose else { return None };
-        let place = before.iter().filter(|other| other.ordinal == capture.ordinal).count();
-        let number = self.number(self.attempt(capture.ordinal)?);
-        Some(refund_number(number, u16::try_from(place).ok()?, incarnation, round))
     }
 
     /// Whether no further attempt may be opened.
@@ -399,7 +369,7 @@ impl Order {
             _ => None,
         };
         let attempts = self.attempts.iter().filter_map(|attempt| self.attempt_due_at(attempt, now));
-        let refunds = self.captures.iter().filter_map(|capture| self.refund_due_at(capture, now));
+        let refunds = self.refunds.iter().filter_map(|refund| self.refund_due_at(refund, now));
         let watches = self.attempts.iter().filter_map(|attempt| self.watch_due_at(attempt, now));
         let ahead = self.lies_ahead(now).then_some(now);
         expiry.into_iter().chain(switch).chain(attempts).chain(refunds).chain(watches).chain(ahead).min()
@@ -411,20 +381,6 @@ impl Order {
         let claimed = attempt.claimed_at.map(|since| (book.queries(attempt.channel()), since));
         let ticks = open.into_iter().chain(claimed);
         ticks.map(|(schedule, since)| retry::next_tick(schedule, since, now)).min()
-    }
-
-    fn refund_due_at(&self, capture: &Capture, now: Instant) -> Option<Instant> {
-        match capture.purpose {
-            Purpose::Payment | Purpose::Suspense { refund: RefundStage::Done { .. }, .. } => None,
-            Purpose::Suspense { refund: RefundStage::Unconfirmed { since }, .. } => {
-                let channel = self.attempt(capture.ordinal)?.channel();
-                Some(retry::next_tick(self.rulebook().queries(channel), since, now))
-            }
-            Purpose::Suspense {
-                refund: RefundStage::Owed { due_at, .. } | RefundStage::Doubtful { due_at, .. },
-                ..
-            } => Some(due_at),
-        }
     }
 
     /// Since when an attempt that money may have come by is to be looked at again, its order having failed.
@@ -462,20 +418,8 @@ impl Order {
             attempt.paced_from = attempt.paced_from.min(now);
             attempt.claimed_at = attempt.claimed_at.map(|since| since.min(now));
         }
-        for capture in &mut self.captures {
-            let Purpose::Suspense { round, refund, .. } = &mut capture.purpose else { continue };
-            let gap_ms = |tries: u16| match (tries.checked_sub(1), round.0.checked_sub(1)) {
-                (Some(tried), _) => retry::gap_ms(book.refunds(), tried),
-                (None, Some(before)) => book.next_round_ms(Round(before)).unwrap_or_default(),
-                (None, None) => 0,
-            };
-            match refund {
-                RefundStage::Unconfirmed { since } => *since = (*since).min(now),
-                RefundStage::Owed { tries, due_at } | RefundStage::Doubtful { tries, due_at } => {
-                    *due_at = (*due_at).min(now.plus_ms(gap_ms(*tries)));
-                }
-                RefundStage::Done { .. } => {}
-            }
+        for refund in &mut self.refunds {
+            refund.bring_back(now, book);
         }
         let is_ahead = self.watched_from.or(self.finished_at).is_some_and(|from| from > now);
         if is_ahead && self.state == State::Failed {
@@ -486,32 +430,15 @@ impl Order {
     /// Whether its actor may go: it is quiet, and no look is due whose answer must find it there.
     pub fn may_leave(&self, now: Instant) -> bool {
         let rests = |attempt: &Attempt| self.watch_since(attempt).is_none_or(|since| since > now);
-        self.is_quiet() && self.attempts.iter().all(rests) && !self.lies_ahead(now)
+        let due = |refund: &Refund| self.look_since(refund).is_some_and(|since| since <= now);
+        self.is_quiet() && self.attempts.iter().all(rests) && !self.refunds.iter().any(due) && !self.lies_ahead(now)
     }
 
     /// Whether nothing more is to be done for it: final, no attempt open and no refund under way.
     pub fn is_quiet(&self) -> bool {
         self.state.is_final()
             && self.attempts.iter().all(|attempt| !attempt.is_open() && attempt.claimed_at.is_none())
-            && self.captures.iter().all(|capture| match capture.purpose {
-                Purpose::Payment | Purpose::Suspense { refund: RefundStage::Done { .. }, .. } => true,
-                Purpose::Suspense {
-                    refund: RefundStage::Unconfirmed { .. } | RefundStage::Owed { .. } | RefundStage::Doubtful { .. },
-                    ..
-                } => false,
-            })
-    }
-
-    /// Captured minus given back, in minor units.
-    pub fn net_captured_minor(&self) -> i64 {
-        self.captures
-            .iter()
-            .filter(|capture| match capture.purpose {
-                Purpose::Suspense { refund: RefundStage::Done { .. }, .. } => false,
-                Purpose::Payment | Purpose::Suspense { .. } => true,
-            })
-            .map(|capture| capture.amount_minor)
-            .sum()
+            && self.refunds.iter().all(Refund::is_quiet)
     }
 }
 
@@ -520,6 +447,8 @@ impl Attempt {
         book.channel(self.channel()).closing != Closing::Impossible
     }
 }
+
+mod refunds;
 
 #[cfg(test)]
 pub(crate) mod example;

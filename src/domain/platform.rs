@@ -2,6 +2,7 @@
 //!
 //! Its webhook secret is no part of it: secrets lie in a cell of their own, and never in a journal.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::id::PlatformId;
 use super::machine::{self, Machine};
+use super::money::Currency;
 use super::order::FeeBearer;
 use super::stream::{Kind, StreamId};
 use super::time::Instant;
@@ -19,6 +21,9 @@ use super::time::Instant;
 /// Keys in force at once: rotating takes two, and some platforms give each of their systems one. Every step writes them
 /// all.
 pub const KEYS_MAX: usize = 64;
+
+/// Platforms that one gets shares from: every step writes them all.
+pub const ACCEPTS_MAX: usize = 1_000;
 
 /// The longest name.
 pub const NAME_MAX: usize = 64;
@@ -78,6 +83,12 @@ pub struct Key {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Platform {
+    /// From whom it gets shares.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepts: Vec<PlatformId>,
+    /// What it may owe after refunds, in minor units by currency.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub debt_max: BTreeMap<Box<str>, i64>,
     pub id: PlatformId,
     /// Those in force, in the order in which they were added.
     pub keys: Vec<Key>,
@@ -99,7 +110,22 @@ pub struct Event {
 pub enum Fact {
     Created(Terms),
     KeyAdded(Key),
-    KeyRevoked { hash: KeyHash },
+    KeyRevoked {
+        hash: KeyHash,
+    },
+    /// It gets shares from that platform from now on.
+    SharesAccepted {
+        from: PlatformId,
+    },
+    /// And no more.
+    SharesRefused {
+        from: PlatformId,
+    },
+    /// What it may owe after refunds, in a currency; without a bound any debt.
+    DebtBounded {
+        currency: Currency,
+        most_minor: Option<i64>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +137,8 @@ pub enum Refusal {
     KeyUnknown,
     /// The very key is in force already.
     KeyTaken,
+    /// It gets shares from as many platforms as it may, or from none but itself.
+    SharesUnacceptable,
 }
 
 /// A row beside the platform's own.
@@ -119,6 +147,9 @@ pub enum Write {
     Terms,
     AddKey(Key),
     RevokeKey(KeyHash),
+    AcceptShares(PlatformId),
+    RefuseShares(PlatformId),
+    BoundDebt(Currency, Option<i64>),
 }
 
 pub type Step = machine::Step<Platform>;
@@ -126,17 +157,53 @@ pub type Step = machine::Step<Platform>;
 impl Platform {
     /// One that is about to be created.
     pub const fn unborn(id: PlatformId) -> Self {
-        Platform { id, keys: Vec::new(), last_at: Instant(0), terms: None, version: 0 }
+        Platform {
+            accepts: Vec::new(),
+            debt_max: BTreeMap::new(),
+            id,
+            keys: Vec::new(),
+            last_at: Instant(0),
+            terms: None,
+            version: 0,
+        }
     }
 
-    fn take(&mut self, fact: &Fact) -> Result<Write, Refusal> {
+    fn take(&mut self, fact: &Fact) -> Result<Option<Write>, Refusal> {
         match (fact, &self.terms) {
             (Fact::Created(terms), None) => {
                 self.terms = Some(terms.clone());
-                Ok(Write::Terms)
+                Ok(Some(Write::Terms))
             }
-            (Fact::Created(_), Some(_)) | (Fact::KeyAdded(_) | Fact::KeyRevoked { .. }, None) => {
-                Err(Refusal::OutOfPlace)
+            (Fact::Created(_), Some(_))
+            | (
+                Fact::KeyAdded(_)
+                | Fact::KeyRevoked { .. }
+                | Fact::SharesAccepted { .. }
+                | Fact::SharesRefused { .. }
+                | Fact::DebtBounded { .. },
+                None,
+            ) => Err(Refusal::OutOfPlace),
+            (Fact::DebtBounded { currency, most_minor }, Some(_)) => {
+                let before = match most_minor {
+                    Some(most_minor) => self.debt_max.insert(currency.code().into(), *most_minor),
+                    None => self.debt_max.remove(currency.code()),
+                };
+                Ok((before != *most_minor).then_some(Write::BoundDebt(*currency, *most_minor)))
+            }
+            (Fact::SharesAccepted { from }, Some(_)) => {
+                if self.accepts.contains(from) {
+                    return Ok(None);
+                }
+                if self.accepts.len() >= ACCEPTS_MAX || *from == self.id {
+                    return Err(Refusal::SharesUnacceptable);
+                }
+                self.accepts.push(*from);
+                Ok(Some(Write::AcceptShares(*from)))
+            }
+            (Fact::SharesRefused { from }, Some(_)) => {
+                let Some(place) = self.accepts.iter().position(|known| known == from) else { return Ok(None) };
+                self.accepts.remove(place);
+                Ok(Some(Write::RefuseShares(*from)))
             }
             (Fact::KeyAdded(key), Some(_)) => {
                 if self.keys.len() >= KEYS_MAX {
@@ -146,12 +213,12 @@ impl Platform {
                     return Err(Refusal::KeyTaken);
                 }
                 self.keys.push(key.clone());
-                Ok(Write::AddKey(key.clone()))
+                Ok(Some(Write::AddKey(key.clone())))
             }
             (Fact::KeyRevoked { hash }, Some(_)) => {
                 let place = self.keys.iter().position(|key| key.hash == *hash).ok_or(Refusal::KeyUnknown)?;
                 self.keys.remove(place);
-                Ok(Write::RevokeKey(*hash))
+                Ok(Some(Write::RevokeKey(*hash)))
             }
         }
     }
@@ -186,7 +253,8 @@ impl Machine for Platform {
         let mut after = self.clone();
         let mut writes = Vec::with_capacity(events.len());
         for event in events {
-            writes.push(after.take(&event.fact)?);
+            let Some(write) = after.take(&event.fact)? else { continue };
+            writes.push(write);
             // A clock that was set back makes no step older than the one before.
             after.last_at = after.last_at.max(event.at);
         }

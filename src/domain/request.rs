@@ -12,6 +12,7 @@ use super::form::{Form, read_digits, stated, write_digits};
 use super::id::OrderId;
 use super::money::{self, Currency};
 use super::payer::Payer;
+use super::splits::AskedSplit;
 use super::view::Metadata;
 
 /// The trace that an order's calls and webhooks belong to (W3C trace context).
@@ -70,6 +71,9 @@ pub struct Asked {
     pub method: Option<Method>,
     #[serde(deserialize_with = "stated")]
     pub return_url: Option<String>,
+    /// What goes to other platforms; absent where all is the seller's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub splits: Vec<AskedSplit>,
     /// The trace that the first request belonged to; no part of what was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<Trace>,
@@ -83,7 +87,8 @@ impl Asked {
         let asked: Asked = serde_json::from_str(text).ok()?;
         let amount_minor = money::parse_minor(&asked.amount, asked.currency).ok()?;
         let is_whole = asked.channel.is_some() == asked.method.is_some()
-            && money::format_minor(amount_minor, asked.currency) == asked.amount;
+            && money::format_minor(amount_minor, asked.currency) == asked.amount
+            && asked.splits.iter().all(|split| split.share(asked.currency).is_some());
         is_whole.then_some(asked)
     }
 
@@ -106,6 +111,7 @@ impl Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::money::Rate;
     use serde_json::{Value, json};
 
     fn asked() -> Asked {
@@ -120,6 +126,7 @@ mod tests {
             metadata: Metadata::from([("cart".into(), "7".into())]),
             method: Some(Method::Native),
             return_url: None,
+            splits: Vec::new(),
             trace: Some(Trace(7)),
             webhook_url: None,
         }
@@ -127,7 +134,19 @@ mod tests {
 
     #[test]
     fn a_request_is_read_as_it_was_written() {
-        for asked in [asked(), Asked { channel: None, method: None, trace: None, ..asked() }] {
+        let split = |amount: Option<&str>, rate: Option<&str>| AskedSplit {
+            amount: amount.map(Into::into),
+            rate: rate.map(|rate| Rate::new(rate.parse().unwrap()).unwrap()),
+            to: "platform-b".into(),
+        };
+        let splits = vec![split(Some("5.00"), None), split(None, Some("0.1"))];
+        for damaged in [split(None, None), split(Some("5.00"), Some("0.1")), split(Some("5"), None)] {
+            let text = Asked { splits: vec![damaged.clone()], ..asked() }.written();
+            assert_eq!(Asked::read(&text).is_some(), damaged.amount.as_deref() == Some("5"), "{text}");
+        }
+        for asked in
+            [asked(), Asked { splits, ..asked() }, Asked { channel: None, method: None, trace: None, ..asked() }]
+        {
             let text = asked.written();
             assert_eq!(Asked::read(&text), Some(asked), "{text}");
             assert_eq!(serde_json::from_str::<Value>(&text).unwrap().to_string(), text, "its fields are sorted");

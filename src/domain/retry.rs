@@ -36,7 +36,7 @@ pub const fn queries(channel: Channel, pace: Pace) -> Schedule {
     }
 }
 
-/// When an automatic refund that did not go through is tried again.
+/// When a refund that did not go through is tried again, or asked about.
 pub const fn refunds(pace: Pace) -> Schedule {
     match pace {
         Pace::Sandbox => &[SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND],

@@ -153,7 +153,9 @@ impl Candidate {
     /// None where the channel is not enabled, or the order is older than it.
     fn of(order: &Order, outlook: &Outlook, channel: Channel) -> Option<Self> {
         let Standing { health, tally } = outlook.channels[channel.index()]?;
-        let price = price(order, channel, outlook.at)?;
+        // A choice that names no way to pay means the channel's first.
+        let method = *order.rulebook().channel(channel).methods.first()?;
+        let price = price(order, (channel, method), outlook.at)?;
         let Policy { samples_min, rate_step_percent, neutral_rate } = outlook.policy;
         let success_rate = tally.rate(samples_min);
         let (usability, reason) = match (price, health) {

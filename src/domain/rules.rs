@@ -120,6 +120,31 @@ impl Rulebook {
         (self.version.0.refund_rounds)(self.pace).get(usize::from(round.0)).copied()
     }
 
+    /// What the channel wants between two refunds of one payment.
+    pub fn refund_pause_ms(self, channel: Channel) -> i64 {
+        self.time_scale.of(self.channel(channel).refunding.pause_ms)
+    }
+
+    /// How long a refund can wait for its turn, at any channel.
+    pub fn refunds_wait_max_ms(self) -> i64 {
+        let waits = Channel::ALL.map(|channel| {
+            let most = i64::from(self.channel(channel).refunding.most);
+            self.refund_pause_ms(channel).saturating_mul(most)
+        });
+        waits.into_iter().max().unwrap_or_default()
+    }
+
+    /// How long a send of a refund may take to arrive.
+    pub fn refund_arrives_ms(self, channel: Channel) -> i64 {
+        self.time_scale.of(self.channel(channel).refunding.arrives_ms)
+    }
+
+    /// How long after it was paid a refund is looked at again, after so many looks; none where no look follows.
+    pub fn refund_look_ms(self, channel: Channel, looks: u8) -> Option<i64> {
+        let look_ms = self.channel(channel).refunding.looks_ms.get(usize::from(looks))?;
+        Some(self.time_scale.of(*look_ms))
+    }
+
     /// See [`retry::WATCHES`].
     pub fn watches(self) -> Schedule {
         self.version.0.watches

@@ -7,10 +7,12 @@ mod answered;
 mod asked;
 mod ends;
 mod money;
+mod refunds;
 mod time;
 #[cfg(test)]
 mod versions;
 
+use super::dated::Dated;
 use super::event::{Created, Effect, Event, Fact, Refusal, Step, WebhookKind, Write};
 use super::id::Incarnation;
 use super::ledger::Entry;
@@ -32,7 +34,7 @@ pub fn create(facts: &Created, at: Instant) -> Order {
         state: State::Created,
         currency: facts.currency,
         amount_minor: facts.amount_minor,
-        rates: facts.rates,
+        rates: facts.rates.clone(),
         fee_bearer: facts.fee_bearer,
         rules: facts.rules,
         pace: facts.pace,
@@ -50,6 +52,8 @@ pub fn create(facts: &Created, at: Instant) -> Order {
         sequence: 0,
         attempts: Vec::new(),
         captures: Vec::new(),
+        refunds: Vec::new(),
+        splits: facts.splits.clone(),
         messages_taken: 0,
     }
 }
@@ -122,7 +126,7 @@ impl Machine for Order {
             Effect::Submit { ordinal, .. } | Effect::Query { ordinal } | Effect::Close { ordinal } => {
                 Some(Target::Attempt(ordinal))
             }
-            Effect::Refund { capture } | Effect::QueryRefund { capture } => Some(Target::Capture(capture)),
+            Effect::Refund { refund } | Effect::QueryRefund { refund } => Some(Target::Refund(refund)),
             Effect::Choose { .. } => Some(Target::Choice),
         }
     }
@@ -132,11 +136,14 @@ impl Machine for Order {
             Fact::SendAnswered { ordinal, .. }
             | Fact::QueryAnswered { ordinal, .. }
             | Fact::CloseAnswered { ordinal, .. } => Some(Target::Attempt(*ordinal)),
-            Fact::RefundAnswered { capture, .. } => Some(Target::Capture(*capture)),
+            Fact::RefundAnswered { refund, .. } => Some(Target::Refund(*refund)),
             Fact::ChannelChosen { .. } => Some(Target::Choice),
             Fact::Created(_)
             | Fact::Validated { .. }
             | Fact::CallbackVerified { .. }
+            | Fact::RefundAsked { .. }
+            | Fact::RefundNoticed { .. }
+            | Fact::RefundResolved { .. }
             | Fact::CancelAsked
             | Fact::DeadlinePassed
             | Fact::TimerFired
@@ -155,13 +162,14 @@ impl Machine for Order {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     Attempt(u8),
-    Capture(u16),
+    Refund(u16),
     Choice,
 }
 
 /// What a resting order still owes the world; asked after a restart. What may have happened is queried first.
 pub fn resume(order: &Order, now: Instant) -> Vec<Effect> {
     let mut draft = Draft::of(order.clone(), now);
+    draft.order.bring_back(now);
     draft.propose_overdue(Asking::Everything);
     draft.arm();
     draft.effects
@@ -178,6 +186,14 @@ pub fn wake(order: &Order, now: Instant) -> Fact {
 enum Witness {
     Callback,
     Query,
+}
+
+/// Money that somebody says was taken.
+#[derive(Debug, Clone, Copy)]
+struct Told<'a> {
+    reference: &'a str,
+    amount_minor: i64,
+    dated: Dated,
 }
 
 /// What is proposed when time has passed.
@@ -258,13 +274,20 @@ impl Draft {
                 Ok(())
             }
             Fact::CloseAnswered { ordinal, answer } => self.close_answered(*ordinal, answer),
-            Fact::CallbackVerified { ordinal, opened_in, account, reference, amount_minor, currency } => {
-                self.callback((*ordinal, *opened_in), account, (reference, *amount_minor, currency))
+            Fact::CallbackVerified { ordinal, opened_in, account, reference, amount_minor, currency, dated } => {
+                let told = Told { reference, amount_minor: *amount_minor, dated: *dated };
+                self.callback((*ordinal, *opened_in), account, (told, currency))
             }
-            Fact::RefundAnswered { capture, round, outcome } => self.refund_answered(*capture, *round, outcome),
+            Fact::RefundAsked { amount_minor, fee_policy } => self.refund_asked(*amount_minor, *fee_policy),
+            Fact::RefundAnswered { refund, round, asked_at, outcome } => {
+                self.refund_answered(*refund, *round, *asked_at, outcome)
+            }
+            Fact::RefundNoticed { number, account, word } => self.refund_noticed(number, account, word.as_ref()),
+            Fact::RefundResolved { refund, resolution, .. } => self.refund_resolved(*refund, *resolution),
             Fact::CancelAsked => self.cancel(),
             Fact::DeadlinePassed => self.deadline(),
             Fact::TimerFired => {
+                self.begin_refunds();
                 self.propose_overdue(Asking::Due);
                 Ok(())
             }
@@ -287,9 +310,17 @@ impl Draft {
     }
 
     fn webhook(&mut self, kind: WebhookKind) {
+        self.tell(kind, None);
+    }
+
+    fn refund_webhook(&mut self, kind: WebhookKind, refund: u16) {
+        self.tell(kind, Some(refund));
+    }
+
+    fn tell(&mut self, kind: WebhookKind, refund: Option<u16>) {
         self.order.sequence += 1;
         match self.order.webhooks {
-            Webhooks::Wanted => self.writes.push(Write::Webhook { kind, sequence: self.order.sequence }),
+            Webhooks::Wanted => self.writes.push(Write::Webhook { kind, sequence: self.order.sequence, refund }),
             Webhooks::NotWanted => {}
         }
     }

@@ -36,24 +36,30 @@ pub enum Unsuited {
     TooLate,
 }
 
-/// What `order` costs at a channel that could take it now; none where the order was created before there was such a
+/// What `order` costs by this way to pay at a channel that could take it now; none where the order was created before there was such a
 /// channel, and has no rate for it.
 ///
 /// # Errors
 /// Why the channel could not.
-pub fn price(order: &Order, channel: Channel, now: Instant) -> Option<Result<Quote, Unsuited>> {
-    order.rates.of(channel).map(|_| price_by_rules(order, channel, now))
+pub fn price(order: &Order, (channel, method): (Channel, Method), now: Instant) -> Option<Result<Quote, Unsuited>> {
+    order.rates.of(channel, method).map(|_| price_by_rules(order, (channel, method), now))
 }
 
-/// Whether a channel could take `order` now.
+/// Whether a channel could take `order` now, by the way to pay that a choice of it means which names none.
 pub fn can_take(order: &Order, channel: Channel, now: Instant) -> bool {
-    matches!(price(order, channel, now), Some(Ok(_)))
+    let method = order.rulebook().channel(channel).methods.first();
+    method.is_some_and(|method| can_take_by(order, (channel, *method), now))
 }
 
-fn price_by_rules(order: &Order, channel: Channel, now: Instant) -> Result<Quote, Unsuited> {
+/// Whether a channel could take `order` now by this way to pay.
+fn can_take_by(order: &Order, way: (Channel, Method), now: Instant) -> bool {
+    matches!(price(order, way, now), Some(Ok(_)))
+}
+
+fn price_by_rules(order: &Order, (channel, method): (Channel, Method), now: Instant) -> Result<Quote, Unsuited> {
     let rules = order.rulebook().channel(channel);
     let limit = rules.limit(order.currency).ok_or(Unsuited::Currency)?;
-    let quote = order.quote(channel).ok_or(Unsuited::AboveMaximum)?;
+    let quote = order.quote(channel, method).ok_or(Unsuited::AboveMaximum)?;
     if !limit.is_reached(quote.payable_minor) {
         Err(Unsuited::BelowMinimum)
     } else if limit.is_passed(quote.payable_minor) {
@@ -73,7 +79,9 @@ pub fn validate(order: &Order, facts: &Facts, now: Instant) -> Verdict {
     let unsuitable = Verdict::Unsuitable { failure: AttemptFailure::ChannelUnsuitable };
     let Some(account) = &facts.account else { return unsuitable };
     let book = order.rulebook();
-    if !book.channel(facts.channel).methods.contains(&facts.method) || !can_take(order, facts.channel, now) {
+    if !book.channel(facts.channel).methods.contains(&facts.method)
+        || !can_take_by(order, (facts.channel, facts.method), now)
+    {
         return unsuitable;
     }
     match facts.health {

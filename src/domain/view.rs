@@ -1,5 +1,6 @@
 //! How an order looks from outside: in answers and in webhooks. Pure translation, in the order of the contract.
 
+mod refunds;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -12,13 +13,15 @@ use super::event::WebhookKind;
 use super::id::OrderId;
 use super::money::{Currency, Rate, format_minor};
 use super::order::{
-    Attempt, AttemptFailure, AttemptState, Capture, FeeBearer, Order, OrderFailure, Purpose, RefundStage, State,
-    SuspenseReason,
+    Attempt, AttemptFailure, AttemptState, Capture, FeeBearer, Order, OrderFailure, Purpose, State, SuspenseReason,
 };
 use super::pay_link::PayLinks;
+use super::refund::FeePolicy;
 use super::routing::{self, Outlook};
+use super::splits::{self, AskedSplit};
 use super::time::Instant;
 
+pub use refunds::{PartView, RefundView, refund_failure, refund_webhook_body};
 pub use routes::{RouteView, reason_view};
 
 /// The platform's own pairs, given back as they came.
@@ -28,6 +31,8 @@ pub type Metadata = BTreeMap<String, String>;
 pub struct Beside<'a, M: ?Sized = Metadata> {
     pub merchant_order_id: &'a str,
     pub metadata: &'a M,
+    /// The shares as they were asked for, in the order's order.
+    pub splits: &'a [AskedSplit],
     pub links: &'a PayLinks,
     pub outlook: &'a Outlook,
 }
@@ -57,7 +62,11 @@ pub struct OrderView<'a, M: ?Sized = Metadata> {
     /// While a channel is to be chosen.
     pub routing: Vec<RouteView>,
     pub suspense: Vec<SuspenseView<'a>>,
+    /// Of what the order was paid by.
     pub amount_refunded: String,
+    /// What of it may still be asked for.
+    pub amount_refundable: String,
+    pub splits: Vec<SplitView<'a>>,
     pub metadata: &'a M,
     #[serde(serialize_with = "rfc3339")]
     pub created_at: Instant,
@@ -189,7 +198,7 @@ fn view<'a, M: ?Sized>(
         amount: money(order.amount_minor),
         currency: order.currency,
         fee: current.map(|attempt| money(attempt.fee_minor)),
-        fee_rate: current.and_then(|attempt| order.rates.of(attempt.channel())),
+        fee_rate: current.and_then(|attempt| order.rates.of(attempt.channel(), attempt.method)),
         fee_bearer: order.fee_bearer,
         payable: current.map(|attempt| money(attempt.payable_minor)),
         channel: current.map(Attempt::channel),
@@ -201,14 +210,33 @@ fn view<'a, M: ?Sized>(
         retry_url: beside.links.url(order.id),
         alternative_channels: routing::alternatives(&routes),
         routing: explained.iter().map(|route| routes::route_view(order, route)).collect(),
-        suspense: order.captures.iter().filter_map(|capture| suspense_view(order, capture)).collect(),
-        amount_refunded: money(0),
+        suspense: order.captures.iter().zip(0u16..).filter_map(|capture| suspense_view(order, capture)).collect(),
+        amount_refunded: money(order.refunded_minor()),
+        amount_refundable: money(order.refundable_minor(FeePolicy::Proportional)),
+        splits: split_views(order, beside.splits),
         metadata: beside.metadata,
         created_at: order.created_at,
         expires_at: order.expires_at,
         finished_at: order.finished_at,
         sequence,
     }
+}
+
+/// A share of the order; its amount is null until the order is paid.
+#[derive(Serialize)]
+pub struct SplitView<'a> {
+    pub to: &'a str,
+    pub amount: Option<String>,
+    #[serde(serialize_with = "optional_text")]
+    pub rate: Option<Rate>,
+}
+
+fn split_views<'a>(order: &Order, asked: &'a [AskedSplit]) -> Vec<SplitView<'a>> {
+    let parts = order.payment().and_then(|_| splits::divide(order.amount_minor, &order.splits));
+    let amount = |place: usize| Some(format_minor(*parts.as_ref()?.get(place + 1)?, order.currency));
+    let view =
+        |(place, split): (usize, &'a AskedSplit)| SplitView { to: &split.to, amount: amount(place), rate: split.rate };
+    asked.iter().enumerate().map(view).collect()
 }
 
 fn attempt_view<'a>(order: &Order, attempt: &'a Attempt) -> AttemptView<'a> {
@@ -225,16 +253,10 @@ fn attempt_view<'a>(order: &Order, attempt: &'a Attempt) -> AttemptView<'a> {
     }
 }
 
-fn suspense_view<'a>(order: &Order, capture: &'a Capture) -> Option<SuspenseView<'a>> {
-    let (reason, state) = match capture.purpose {
-        Purpose::Payment => return None,
-        Purpose::Suspense { reason, refund: RefundStage::Done { .. }, .. } => (reason, SuspenseState::Refunded),
-        Purpose::Suspense {
-            reason,
-            refund: RefundStage::Unconfirmed { .. } | RefundStage::Owed { .. } | RefundStage::Doubtful { .. },
-            ..
-        } => (reason, SuspenseState::Owed),
-    };
+fn suspense_view<'a>(order: &Order, (capture, index): (&'a Capture, u16)) -> Option<SuspenseView<'a>> {
+    let Purpose::Suspense(reason) = capture.purpose else { return None };
+    let is_paid = order.suspense_refund(index).is_some_and(|refund| refund.stage.is_paid());
+    let state = if is_paid { SuspenseState::Refunded } else { SuspenseState::Owed };
     Some(SuspenseView {
         reference: &capture.reference,
         amount: format_minor(capture.amount_minor, order.currency),
@@ -336,6 +358,7 @@ fn optional_text<S: Serializer>(rate: &Option<Rate>, serializer: S) -> Result<S:
 pub(crate) mod tests {
     use super::super::id::{Incarnation, Round};
     use super::super::order::example::{AT, order};
+    use super::super::refund::{Cause, PaidFrom, Refund, Stage};
     use super::super::routing::{Policy, Standing};
     use super::super::success::{BasisPoints, Tally};
     use super::super::validation::Health;
@@ -364,7 +387,8 @@ pub(crate) mod tests {
     pub(crate) fn shown(order: &Order, next_action: Option<&str>) -> Value {
         let (links, metadata) = (links(), Metadata::from([("cart".into(), "7".into())]));
         let outlook = outlook();
-        let beside = Beside { merchant_order_id: "shop-1", metadata: &metadata, links: &links, outlook: &outlook };
+        let beside =
+            Beside { merchant_order_id: "shop-1", metadata: &metadata, splits: &[], links: &links, outlook: &outlook };
         serde_json::to_value(order_view(order, &beside, next_action)).unwrap()
     }
 
@@ -407,6 +431,8 @@ pub(crate) mod tests {
                 "routing": [],
                 "suspense": [],
                 "amount_refunded": "0.00",
+                "amount_refundable": "0.00",
+                "splits": [],
                 "metadata": {"cart": "7"},
                 "created_at": "2026-01-01T00:00:00.123Z",
                 "expires_at": "2026-01-01T02:00:00.123Z",
@@ -458,24 +484,30 @@ pub(crate) mod tests {
         order.failure = Some(OrderFailure::Expired);
         order.finished_at = Some(AT);
         order.attempts[0].state = AttemptState::Dead;
-        let capture = |reference: &str, refund| Capture {
+        let capture = |reference: &str, purpose| Capture {
             ordinal: 0,
             reference: reference.into(),
             amount_minor: 20_060,
             at: AT,
-            purpose: Purpose::Suspense {
-                reason: SuspenseReason::TooLate,
-                round: Round::FIRST,
-                incarnation: Incarnation::default(),
-                dated_at: AT,
-                refund,
-            },
+            effective_at: AT,
+            bill_day: Channel::Wechat.day_of(AT),
+            purpose,
         };
-        order.captures = vec![
-            capture("c-1", RefundStage::Owed { tries: 0, due_at: AT }),
-            capture("c-2", RefundStage::Done { at: AT }),
-            Capture { purpose: Purpose::Payment, ..capture("c-3", RefundStage::Done { at: AT }) },
-        ];
+        let late = Purpose::Suspense(SuspenseReason::TooLate);
+        order.captures = vec![capture("c-1", late), capture("c-2", late), capture("c-3", Purpose::Payment)];
+        let refund = |capture, stage| Refund {
+            capture,
+            cause: Cause::Suspense,
+            amount_minor: 20_060,
+            incarnation: Incarnation::default(),
+            round: Round::FIRST,
+            dated_at: AT,
+            stage,
+            attention: None,
+            reference: None,
+        };
+        let paid = Stage::Succeeded { at: AT, looks: 0, paid_from: PaidFrom::Channel };
+        order.refunds = vec![refund(0, Stage::Owed { tries: 0, due_at: AT }), refund(1, paid)];
         let shown = shown(&order, None);
         let number = order.number(&order.attempts[0]).to_string();
         assert_eq!(
@@ -494,7 +526,8 @@ pub(crate) mod tests {
     #[test]
     fn a_webhook_holds_its_place_and_no_next_action() {
         let (order, links, metadata, outlook) = (order(), links(), Metadata::new(), outlook());
-        let beside = Beside { merchant_order_id: "shop-1", metadata: &metadata, links: &links, outlook: &outlook };
+        let beside =
+            Beside { merchant_order_id: "shop-1", metadata: &metadata, splits: &[], links: &links, outlook: &outlook };
         let body = webhook_body(WebhookKind::OrderSucceeded, 3, AT, &order, &beside).unwrap();
         let told: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(
@@ -512,8 +545,8 @@ pub(crate) mod tests {
         let metadata = Metadata::from([("n".into(), "\"\u{7f}/茶".into()), ("cart".into(), "7".into())]);
         let raw = serde_json::value::to_raw_value(&metadata).unwrap();
         let (links, outlook) = (&links, &outlook);
-        let map = Beside { merchant_order_id: "shop-1", metadata: &metadata, links, outlook };
-        let json = Beside { merchant_order_id: "shop-1", metadata: &*raw, links, outlook };
+        let map = Beside { merchant_order_id: "shop-1", metadata: &metadata, splits: &[], links, outlook };
+        let json = Beside { merchant_order_id: "shop-1", metadata: &*raw, splits: &[], links, outlook };
         let kind = WebhookKind::OrderFailed;
         assert_eq!(webhook_body(kind, 1, AT, &order, &map).unwrap(), webhook_body(kind, 1, AT, &order, &json).unwrap());
     }

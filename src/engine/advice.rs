@@ -231,6 +231,9 @@ fn ended(notes: &[Note]) -> impl Iterator<Item = (&Account, AttemptEnd)> {
         | Note::AttemptOpened { .. }
         | Note::CaptureContradicted { .. }
         | Note::RefundStuck { .. }
+        | Note::RefundNotPermitted { .. }
+        | Note::RefundContradicted { .. }
+        | Note::InstantImplausible
         | Note::EntryBooked { .. } => None,
     })
 }

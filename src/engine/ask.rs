@@ -5,10 +5,12 @@ use std::sync::Arc;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::domain::channel::{Channel, Method};
-use crate::domain::event::{Created, Finding, Refusal};
+use crate::domain::event::{Created, Finding, RefundResolution, Refusal};
 use crate::domain::order::{AttemptState, Order};
 use crate::domain::payer::{Payer, PayerMark};
+use crate::domain::refund::FeePolicy;
 use crate::domain::request::{Asked, Request, Trace};
+use crate::domain::splits::AskedSplit;
 use crate::store::StoredOrder;
 
 use super::letter::TellError;
@@ -44,6 +46,7 @@ pub struct Addressee {
     ///
     /// [`Metadata`]: crate::domain::view::Metadata
     pub metadata: Box<RawValue>,
+    pub splits: Box<[AskedSplit]>,
 }
 
 impl Addressee {
@@ -51,7 +54,8 @@ impl Addressee {
     pub fn of(request: &Request) -> Option<Arc<Self>> {
         let url = request.webhook_url.as_deref()?;
         let metadata = to_raw_value(&request.asked.metadata).expect("a map of texts is JSON");
-        Some(Arc::new(Addressee { url: url.into(), merchant_order_id: request.merchant_order_id.clone(), metadata }))
+        let (merchant_order_id, splits) = (request.merchant_order_id.clone(), request.asked.splits.as_slice().into());
+        Some(Arc::new(Addressee { url: url.into(), merchant_order_id, metadata, splits }))
     }
 }
 
@@ -114,11 +118,35 @@ pub enum Command {
     Cancel,
 }
 
+/// A refund as a platform asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundWanted {
+    pub merchant_refund_id: Box<str>,
+    /// What the payer is told.
+    pub reason: Option<Box<str>>,
+    /// None: all that is left.
+    pub amount_minor: Option<i64>,
+    pub fee_policy: FeePolicy,
+    /// The most that the seller may give to it, where that is bounded.
+    pub seller_max_minor: Option<i64>,
+}
+
 /// What a person found out about an attempt that could not be settled by asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolution {
     pub ordinal: u8,
     pub finding: Finding,
+    pub operator: Box<str>,
+    /// What shows it, for the journal: nothing personal.
+    pub evidence: Box<str>,
+}
+
+/// How a person ended a refund.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundResolved {
+    /// Its place among the order's refunds.
+    pub refund: u16,
+    pub resolution: RefundResolution,
     pub operator: Box<str>,
     /// What shows it, for the journal: nothing personal.
     pub evidence: Box<str>,

@@ -16,6 +16,7 @@ use super::letter::TellError;
 use super::platform::{self, Platforms, Told};
 use super::ports::{DeadLetters, Lanes, PlatformReads, Salts, Time};
 use crate::domain::id::PlatformId;
+use crate::domain::money::Currency;
 use crate::domain::platform::{Key, KeyHash, Platform, Refusal, Terms, is_name};
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
@@ -44,6 +45,22 @@ pub enum Change {
     RevokeKeys {
         platform: Box<str>,
         hint: Option<Box<str>>,
+    },
+    /// A platform gets shares from another one, from now on.
+    AcceptShares {
+        platform: Box<str>,
+        from: Box<str>,
+    },
+    /// And no more. Orders that were created before keep their shares.
+    RefuseShares {
+        platform: Box<str>,
+        from: Box<str>,
+    },
+    /// What a platform may owe after refunds; without an amount any debt.
+    BoundDebt {
+        platform: Box<str>,
+        currency: Currency,
+        most_minor: Option<i64>,
     },
     ReplayDeadLetters(Choice),
     EraseDeadLetters(Choice),
@@ -132,6 +149,9 @@ impl From<TellError<Refusal>> for ChangeError {
             TellError::Refused(Refusal::TooManyKeys) => refused("it has as many keys as it may have: revoke some"),
             TellError::Refused(Refusal::KeyUnknown) => refused("no such key is in force"),
             TellError::Refused(Refusal::KeyTaken) => refused("the key is in force already"),
+            TellError::Refused(Refusal::SharesUnacceptable) => {
+                refused("a platform gets shares from at most 1,000 others, and none from itself")
+            }
             TellError::NotFound => refused("there is no such platform"),
             TellError::Quarantined => refused(
                 "the store does not take this platform's step, or what it has of the platform is damaged: see the \
@@ -194,6 +214,21 @@ impl Changes {
                 Ok(Done::whole(1))
             }
             Change::RevokeKeys { platform, hint } => self.revoke(&platform, hint.as_deref()).await,
+            Change::AcceptShares { platform, from } => {
+                let (id, from) = (self.named(&platform).await?, self.named(&from).await?);
+                self.platforms.tell(u128::from(id.0), Told::AcceptShares(from)).await?;
+                Ok(Done::whole(1))
+            }
+            Change::RefuseShares { platform, from } => {
+                let (id, from) = (self.named(&platform).await?, self.named(&from).await?);
+                self.platforms.tell(u128::from(id.0), Told::RefuseShares(from)).await?;
+                Ok(Done::whole(1))
+            }
+            Change::BoundDebt { platform, currency, most_minor } => {
+                let id = self.named(&platform).await?;
+                self.platforms.tell(u128::from(id.0), Told::BoundDebt(currency, most_minor)).await?;
+                Ok(Done::whole(1))
+            }
             Change::ReplayDeadLetters(choice) => {
                 let at = self.platforms.host().time.now();
                 self.each(choice, |(stream, sequence)| DeadLetterChange::Replayed { stream, sequence, at }).await

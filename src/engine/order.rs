@@ -3,6 +3,7 @@
 mod calls;
 pub mod desk;
 mod notes;
+pub mod refunds;
 mod unit;
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::oneshot;
 
-use super::ask::{Addressee, Details, Known, Placed};
+use super::ask::{Addressee, Details, Known, Placed, RefundWanted};
 use super::clock::course::Certainty;
 use super::host::{Act, Errand, Hands, Hearing, Host, Loaded, Stored};
 use super::lane::{Admission, WriteError};
@@ -30,10 +31,27 @@ use crate::domain::request::Request;
 use crate::domain::step::{Target, wake};
 use crate::domain::time::Instant;
 use crate::domain::validation::{check_switch, validate};
-use crate::store::{Claim, MessageKey, OutboxRow, Reply, StepUnit, StoreError, StoredMessage, TakenMessage, Unit};
+use crate::store::{
+    Claim, MessageKey, OutboxRow, RefundName, Reply, StepUnit, StoreError, StoredMessage, TakenMessage, Unit,
+};
 
 /// Somebody who waits for the channel's answer.
-pub type Follower = oneshot::Sender<Placed>;
+#[derive(Debug)]
+pub struct Follower {
+    pub awaits: Awaits,
+    pub answer: oneshot::Sender<Placed>,
+}
+
+/// What a follower waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaits {
+    /// The first answer about the open attempt.
+    FirstAnswer,
+    /// The certain word on the refund that is asked for with it.
+    RefundAsked,
+    /// The certain word on this refund.
+    Refund(u16),
+}
 
 /// What an order is told, by whom, and what becomes durable with it.
 #[derive(Debug)]
@@ -57,6 +75,8 @@ pub enum What {
     Switch { channel: Channel, method: Method, details: Arc<Details> },
     /// The store is away, so nothing could be looked up for the channel that was chosen.
     ChoiceFailed,
+    /// The platform wants money back at the payer.
+    Refund(RefundWanted),
     /// Another stream's message.
     Message { key: MessageKey, body: Box<str> },
     /// Something has come due.
@@ -96,6 +116,8 @@ pub struct Beside {
     taken: Option<TakenMessage>,
     /// The attempt that this turn opens.
     opened: Option<Opened>,
+    /// What the platform calls the refund that this turn opens.
+    refund: Option<RefundName>,
     /// What this turn tells the platform.
     webhooks: Vec<OutboxRow>,
 }
@@ -239,6 +261,16 @@ impl Host for Orders {
                 let next_action = next_action.and_then(|action| serde_json::to_string(&action).ok()).map(Arc::from);
                 (vec![self.event(fact)], Beside { next_action, ..Beside::default() })
             }
+            What::Refund(RefundWanted { merchant_refund_id, reason, amount_minor, fee_policy, seller_max_minor }) => {
+                let refundable_minor = order.refundable_minor(fee_policy);
+                let amount_minor = amount_minor.unwrap_or(refundable_minor);
+                if seller_max_minor.is_some_and(|most| order.seller_gives(amount_minor, fee_policy) > Some(most)) {
+                    return Hearing::Refused(Refusal::BalanceInsufficient);
+                }
+                let refund = Some(RefundName { merchant_refund_id, reason, refundable_minor });
+                let events = vec![self.event(Fact::RefundAsked { amount_minor, fee_policy })];
+                (events, Beside { refund, ..Beside::default() })
+            }
             What::Timer => (vec![self.event(self.timer(order, now))], Beside::default()),
             What::Message { key: MessageKey { from, number, .. }, body } => {
                 let beside = Beside { taken: Some(TakenMessage { from, number }), ..Beside::default() };
@@ -264,8 +296,8 @@ impl Host for Orders {
             }
             What::ChoiceFailed => return Hearing::Nothing { over: Some(Target::Choice) },
         };
-        memory.followers.retain(|follower| !follower.is_closed());
-        memory.followers.extend(follower);
+        memory.followers.retain(|follower| !follower.answer.is_closed());
+        memory.followers.extend(follower.map(|follower| follower.of(order)));
         Hearing::Turn { events, beside: Beside { claim, ..beside } }
     }
 
@@ -298,12 +330,12 @@ impl Host for Orders {
             }
             Effect::Query { ordinal } => (ordinal, Question::Query),
             Effect::Close { ordinal } => (ordinal, Question::Close),
-            Effect::Refund { capture } => match calls::refund_ask(order, capture, notify_url) {
-                Some((ordinal, round, ask)) => (ordinal, Question::Refund { capture, round, ask }),
+            Effect::Refund { refund } => match calls::refund_ask(order, refund, notify_url) {
+                Some((ordinal, round, ask)) => (ordinal, Question::Refund { refund, round, ask }),
                 None => return Act::Called,
             },
-            Effect::QueryRefund { capture } => match calls::refund_ask(order, capture, notify_url) {
-                Some((ordinal, round, ask)) => (ordinal, Question::QueryRefund { capture, round, ask }),
+            Effect::QueryRefund { refund } => match calls::refund_ask(order, refund, notify_url) {
+                Some((ordinal, round, ask)) => (ordinal, Question::QueryRefund { refund, round, ask }),
                 None => return Act::Called,
             },
         };
@@ -326,11 +358,9 @@ impl Host for Orders {
         for row in beside.webhooks {
             self.outbox.written(Letter { stream: order.id.into(), row });
         }
-        if is_settled(order) && !memory.followers.is_empty() {
-            let placed = Placed { order: order.clone(), next_action: beside.next_action };
-            for follower in memory.followers.drain(..) {
-                let _ = follower.send(placed.clone());
-            }
+        for follower in memory.followers.extract_if(.., |follower| follower.awaits.is_over(order)) {
+            let placed = Placed { order: order.clone(), next_action: beside.next_action.clone() };
+            let _ = follower.answer.send(placed);
         }
     }
 
@@ -341,7 +371,31 @@ impl Host for Orders {
     }
 
     fn is_followed(&self, memory: &Memory) -> bool {
-        memory.followers.iter().any(|follower| !follower.is_closed())
+        memory.followers.iter().any(|follower| !follower.answer.is_closed())
+    }
+}
+
+impl Follower {
+    /// The same, once it is known which refund is asked for with it: the next one of the order.
+    fn of(self, order: &Order) -> Self {
+        let awaits = match self.awaits {
+            Awaits::RefundAsked => u16::try_from(order.refunds.len()).map_or(Awaits::FirstAnswer, Awaits::Refund),
+            Awaits::FirstAnswer | Awaits::Refund(_) => self.awaits,
+        };
+        Follower { awaits, ..self }
+    }
+}
+
+impl Awaits {
+    fn is_over(self, order: &Order) -> bool {
+        match self {
+            Awaits::FirstAnswer => is_settled(order),
+            Awaits::RefundAsked => true,
+            Awaits::Refund(index) => order
+                .refunds
+                .get(usize::from(index))
+                .is_none_or(|refund| !refund.stage.is_under_way() || refund.attention.is_some()),
+        }
     }
 }
 

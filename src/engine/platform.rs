@@ -10,10 +10,12 @@ use super::ports::{Lanes, PlatformReads, Salts, Time};
 use crate::domain::id::PlatformId;
 use crate::domain::journal::{Salt, Title};
 use crate::domain::machine::Machine;
+use crate::domain::money::Currency;
 use crate::domain::platform::{Event, Fact, Key, KeyHash, Platform, Refusal, Step, Terms, Write};
 use crate::domain::time::Instant;
 use crate::store::{
-    AddedKey, Head, NextActionChange, Reply, RevokedKey, Row, StepUnit, StoreError, StoredMessage, StoredPlatform, Unit,
+    AddedKey, DebtBound, Head, NextActionChange, Reply, RevokedKey, Row, ShareConsent, StepUnit, StoreError,
+    StoredMessage, StoredPlatform, Unit,
 };
 
 pub enum Told {
@@ -26,6 +28,9 @@ pub enum Told {
     AddKey(Key),
     /// All of them or none.
     RevokeKeys(Vec<KeyHash>),
+    AcceptShares(PlatformId),
+    RefuseShares(PlatformId),
+    BoundDebt(Currency, Option<i64>),
     /// A platform never is.
     Due,
 }
@@ -98,6 +103,11 @@ fn row(write: &Write, after: &Platform, webhook_secret: &mut Option<Box<str>>) -
             }))
         }
         Write::AddKey(key) => Row::Key(AddedKey { platform, key: key.clone(), created_at: at }),
+        Write::BoundDebt(currency, most_minor) => {
+            Row::DebtBound(DebtBound { platform, currency: *currency, most_minor: *most_minor })
+        }
+        Write::AcceptShares(from) => Row::SharesAccepted(ShareConsent { platform, from: *from }),
+        Write::RefuseShares(from) => Row::SharesRefused(ShareConsent { platform, from: *from }),
         Write::RevokeKey(hash) => Row::KeyRevoked(RevokedKey { platform, hash: *hash, revoked_at: at }),
     })
 }
@@ -148,6 +158,11 @@ impl Host for Platforms {
             Told::RevokeKeys(hashes) => {
                 let events = hashes.into_iter().map(|hash| event(Fact::KeyRevoked { hash })).collect();
                 (events, Beside::default())
+            }
+            Told::AcceptShares(from) => (vec![event(Fact::SharesAccepted { from })], Beside::default()),
+            Told::RefuseShares(from) => (vec![event(Fact::SharesRefused { from })], Beside::default()),
+            Told::BoundDebt(currency, most_minor) => {
+                (vec![event(Fact::DebtBounded { currency, most_minor })], Beside::default())
             }
             Told::Due => return Hearing::Nothing { over: None },
         };

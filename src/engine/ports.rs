@@ -11,7 +11,7 @@ use super::supervisor::Call;
 use super::webhooks::Letter;
 use crate::channels::Ask;
 use crate::domain::channel::{Channel, Method};
-use crate::domain::id::{Account, Incarnation, OrderId, PlatformId};
+use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::journal::Salt;
 use crate::domain::note::Note;
 use crate::domain::order::Order;
@@ -22,7 +22,8 @@ use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 use crate::domain::validation::Facts;
 use crate::store::{
-    DeadLetter, Due, MessageKey, Reply, Seen, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, Unit,
+    DeadLetter, Due, MessageKey, Reply, Seen, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, StoredRefund,
+    Unit,
 };
 
 /// The clock, and which take-over of the store this is.
@@ -57,6 +58,9 @@ pub trait Lanes: Send + Sync + 'static {
 /// What is read of orders.
 pub trait OrderReads: Send + Sync + 'static {
     fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>>;
+    /// A refund that a platform asked for.
+    fn refund(&self, id: RefundId) -> Reply<'_, Option<StoredRefund>>;
+    fn platform_name(&self, id: PlatformId) -> Reply<'_, Box<str>>;
 }
 
 /// What is read of platforms.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::ArbiterHandle;
+use dashmap::DashMap;
 
 use super::accounts::Accounts;
 use super::advice::{Advice, RoutingStats};
@@ -24,7 +25,7 @@ use super::timers::TICK;
 use super::unreadable::UnreadableRows;
 use super::webhooks::{Letter, WebhookDispatcher, WebhookHandle};
 use crate::config::Config;
-use crate::domain::id::{Incarnation, OrderId, PlatformId};
+use crate::domain::id::{Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::journal::Salt;
 use crate::domain::pay_link::PayLinks;
 use crate::domain::platform::KeyHash;
@@ -32,7 +33,7 @@ use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 use crate::store::{
     DeadLetter, Due, MessageKey, Reply, Seen, Store, StoreError, StoredHead, StoredInboxRow, StoredMessage,
-    StoredOrder, Unit,
+    StoredOrder, StoredRefund, Unit,
 };
 
 /// The handles by which others come to the engine.
@@ -64,7 +65,7 @@ impl Engine {
         let webhooks = WebhookDispatcher::start(config, store.clone(), lanes.clone(), unreadable.clone());
         let (bell, rung) = inbox::bell();
         let time: Arc<dyn ports::Time> = Arc::new(Wall { incarnation: lanes.incarnation() });
-        let reads = Arc::new(Stored(store.clone()));
+        let reads = Arc::new(Stored::new(store.clone()));
         let orders = Orders {
             time: time.clone(),
             salts: Arc::new(Random),
@@ -96,7 +97,7 @@ impl Engine {
     /// Starts to find what is due, once all accounts are served.
     pub fn find(&self, config: &Config) {
         let time = Arc::new(Wall { incarnation: self.lanes.incarnation() });
-        let reads = Arc::new(Stored(self.store.clone()));
+        let reads = Arc::new(Stored::new(self.store.clone()));
         let courier = Courier::new(time.clone(), reads.clone(), self.homes.clone());
         actix::spawn(courier.run());
         let finder = Finder::new(time, reads, self.homes.clone(), &config.orders);
@@ -125,7 +126,7 @@ pub fn start_changes(
     lanes: Lanes,
     threads: Vec<ArbiterHandle>,
 ) -> Arc<Changes> {
-    let reads = Arc::new(Stored(store));
+    let reads = Arc::new(Stored::new(store));
     Arc::new(Changes::new(Needs {
         time: Arc::new(Wall { incarnation: lanes.incarnation() }),
         salts: Arc::new(Random),
@@ -200,61 +201,92 @@ impl ports::Salts for Random {
 }
 
 /// The store, as the engine reads it.
-pub struct Stored(pub Arc<dyn Store>);
+pub struct Stored {
+    store: Arc<dyn Store>,
+    /// Of platforms, which keep them for ever.
+    names: DashMap<PlatformId, Box<str>>,
+}
+
+impl Stored {
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Stored { store, names: DashMap::new() }
+    }
+
+    pub fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+}
 
 impl ports::MessageReads for Stored {
     fn messages(&self, after: Option<MessageKey>, limit: u32) -> Reply<'_, Vec<Seen<MessageKey, StoredMessage>>> {
-        self.0.messages_due(after, limit)
+        self.store.messages_due(after, limit)
     }
 }
 
 impl ports::DueReads for Stored {
     fn due(&self, after: Option<Due>, until: Instant, limit: u32) -> Reply<'_, Vec<Due>> {
-        self.0.due(after, until, limit)
+        self.store.due(after, until, limit)
     }
 }
 
 impl ports::InboxReads for Stored {
     fn of(&self, order: OrderId) -> Reply<'_, Vec<Seen<i64, StoredInboxRow>>> {
-        self.0.inbox(order)
+        self.store.inbox(order)
     }
 
     fn orders(&self, after: Option<OrderId>, limit: u32) -> Reply<'_, Vec<OrderId>> {
-        self.0.inbox_orders(after, limit)
+        self.store.inbox_orders(after, limit)
     }
 
     fn size(&self) -> Reply<'_, i64> {
-        self.0.inbox_size()
+        self.store.inbox_size()
     }
 }
 
 impl ports::PlatformReads for Stored {
     fn head(&self, id: PlatformId) -> Reply<'_, Option<StoredHead>> {
-        self.0.head(id.into())
+        self.store.head(id.into())
     }
 
     fn named<'a>(&'a self, name: &'a str) -> Reply<'a, Option<PlatformId>> {
-        Box::pin(async move { Ok(self.0.platform_by_name(name).await?.map(|platform| platform.id)) })
+        Box::pin(async move { Ok(self.store.platform_by_name(name).await?.map(|platform| platform.id)) })
     }
 
     fn last(&self) -> Reply<'_, Option<PlatformId>> {
-        self.0.last_platform()
+        self.store.last_platform()
     }
 
     fn has_key(&self, hash: KeyHash) -> Reply<'_, bool> {
-        Box::pin(async move { Ok(self.0.key_owner(&hash.0).await?.is_some()) })
+        Box::pin(async move { Ok(self.store.key_owner(&hash.0).await?.is_some()) })
     }
 }
 
 impl ports::DeadLetters for Stored {
     fn dead(&self, after: Option<(StreamId, u32)>, limit: u32) -> Reply<'_, Vec<Seen<(StreamId, u32), DeadLetter>>> {
-        self.0.dead_letters(after, limit)
+        self.store.dead_letters(after, limit)
     }
 }
 
 impl ports::OrderReads for Stored {
     fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>> {
-        self.0.order(id)
+        self.store.order(id)
+    }
+
+    fn refund(&self, id: RefundId) -> Reply<'_, Option<StoredRefund>> {
+        self.store.refund(id)
+    }
+
+    fn platform_name(&self, id: PlatformId) -> Reply<'_, Box<str>> {
+        Box::pin(async move {
+            if let Some(name) = self.names.get(&id) {
+                return Ok(name.clone());
+            }
+            let platform = self.store.platform(id).await?;
+            let platform = platform.ok_or_else(|| StoreError::Corrupt(format!("platform {} is not there", id.0)))?;
+            let name: Box<str> = platform.name.into();
+            self.names.insert(id, name.clone());
+            Ok(name)
+        })
     }
 }
 

@@ -24,12 +24,12 @@ use crate::channels::sender::{self, Allowance, Undelivered};
 use crate::channels::{Adapter, Answer, Attempted, NextAction, Outgoing, Payer, Reading, RefundAsk, Stamp, Submission};
 use crate::domain::breaker::{Admission, Breaker, Condition, Limits, Sign};
 use crate::domain::channel::Channel;
-use crate::domain::event::{CloseAnswer, Fact, Fault, Finding, RefundOutcome, SendOutcome};
+use crate::domain::event::{CloseAnswer, Fact, Fault, Finding, RefundOutcome, Rejection, SendOutcome};
 use crate::domain::id::{AttemptNumber, Round};
 use crate::domain::request::Trace;
 use crate::domain::time::Instant;
 use crate::domain::validation::Health;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// An attempt's request, as every send of it is made from.
 #[derive(Debug)]
@@ -54,13 +54,14 @@ pub enum Question {
     },
     Query,
     Close,
+    /// The reason of one that a platform asked for is read from the store.
     Refund {
-        capture: u16,
+        refund: u16,
         round: Round,
         ask: RefundAsk,
     },
     QueryRefund {
-        capture: u16,
+        refund: u16,
         round: Round,
         ask: RefundAsk,
     },
@@ -303,6 +304,11 @@ async fn carry(desk: &Desk, call: &Call) -> Settled {
         }
         Question::Query | Question::Close | Question::Refund { .. } | Question::QueryRefund { .. } => None,
     };
+    let reasoned = match reasoned(desk, call).await {
+        Ok(reasoned) => reasoned,
+        Err(error) => return held_back(&error.to_string()),
+    };
+    let call = reasoned.as_ref().unwrap_or(call);
     // One for the whole call: credentials that are renewed meanwhile did not sign its request.
     let adapter = desk.adapter.current();
     let adapter = adapter.as_ref();
@@ -331,6 +337,20 @@ async fn carry(desk: &Desk, call: &Call) -> Settled {
         first_at = first_at.or(Some(stamp.at));
     }
     undelivered(call, Undelivered::Unknown("the channel asks for one request after the other".into()))
+}
+
+/// A call that sends a refund, with the reason that its platform gave; none where there is no other call to make.
+///
+/// # Errors
+/// [`StoreError`].
+async fn reasoned(desk: &Desk, call: &Call) -> Result<Option<Call>, StoreError> {
+    let Question::Refund { refund, round, ask } = &call.question else { return Ok(None) };
+    let Some(id) = ask.id else { return Ok(None) };
+    let reason = desk.store.refund(id).await?.and_then(|stored| stored.row.reason);
+    let Some(reason) = reason else { return Ok(None) };
+    let ask = RefundAsk { reason: Some(reason), ..ask.clone() };
+    let question = Question::Refund { refund: *refund, round: *round, ask };
+    Ok(Some(Call { attempt: call.attempt.clone(), question, ..*call }))
 }
 
 /// Which request of a call is to be sent.
@@ -368,7 +388,7 @@ async fn deliver(desk: &Desk, adapter: &dyn Adapter, call: &Call, frozen: &str, 
         };
         let end = once(desk, call.trace, connection, stamp, outgoing).await;
         connection = Connection::Fresh;
-        let gap_ms = if may_be_repeated(adapter, &end) { retries.next() } else { None };
+        let gap_ms = if may_be_repeated(adapter, &call.question, &end) { retries.next() } else { None };
         let Some(gap_ms) = gap_ms else {
             return match end {
                 End::Answered(stamp, answer) => Delivered::Answered(stamp, answer),
@@ -381,11 +401,16 @@ async fn deliver(desk: &Desk, adapter: &dyn Adapter, call: &Call, frozen: &str, 
 }
 
 /// Whether another try of the same request is harmless and may help.
-fn may_be_repeated(adapter: &dyn Adapter, end: &End) -> bool {
-    match end {
-        End::Undelivered(Undelivered::HeldBack(_) | Undelivered::NotSent(_)) => true,
-        End::Answered(_, answer) => adapter.says_later(answer),
-        End::Undelivered(Undelivered::Unknown(_)) => false,
+fn may_be_repeated(adapter: &dyn Adapter, question: &Question, end: &End) -> bool {
+    match (end, question) {
+        (End::Undelivered(Undelivered::HeldBack(_) | Undelivered::NotSent(_)), _) => true,
+        // It may have been taken all the same, and what is told of the next one says nothing of it.
+        (End::Answered(..), Question::Refund { .. }) => false,
+        (
+            End::Answered(_, answer),
+            Question::Submit { .. } | Question::Query | Question::Close | Question::QueryRefund { .. },
+        ) => adapter.says_later(answer),
+        (End::Undelivered(Undelivered::Unknown(_)), _) => false,
     }
 }
 
@@ -501,13 +526,15 @@ fn read(
             Reading::Told(answer) => Fact::CloseAnswered { ordinal, answer },
             Reading::Ask(outgoing) => return Reading::Ask(outgoing),
         },
-        Question::Refund { capture, round, ask } => {
+        Question::Refund { refund, round, ask } => {
             let outcome = in_time(adapter.read_refund(ask, stamp, answer));
-            Fact::RefundAnswered { capture: *capture, round: *round, outcome }
+            let asked_at = clock::certain_by(stamp.at);
+            Fact::RefundAnswered { refund: *refund, round: *round, asked_at, outcome }
         }
-        Question::QueryRefund { capture, round, ask } => {
+        Question::QueryRefund { refund, round, ask } => {
             let outcome = in_time(adapter.read_refund_query(ask, stamp, answer));
-            Fact::RefundAnswered { capture: *capture, round: *round, outcome }
+            let asked_at = clock::certain_by(stamp.at);
+            Fact::RefundAnswered { refund: *refund, round: *round, asked_at, outcome }
         }
     };
     Reading::Told((fact, None))
@@ -516,15 +543,17 @@ fn read(
 /// While time is in doubt no refund takes a new number: whether the one before is dead is told by its age.
 fn in_time(outcome: RefundOutcome) -> RefundOutcome {
     match (clock::certainty(), outcome) {
-        (Certainty::InDoubt, RefundOutcome::Spent { code } | RefundOutcome::Dead { code }) => {
-            RefundOutcome::Unknown { why: format!("time is in doubt: {code}").into() }
-        }
+        (
+            Certainty::InDoubt,
+            RefundOutcome::Rejected { class: Rejection::DeadNumber, code } | RefundOutcome::Ended { code },
+        ) => RefundOutcome::Unknown { why: format!("time is in doubt: {code}").into() },
         (
             Certainty::Sure | Certainty::InDoubt,
-            outcome @ (RefundOutcome::Done
+            outcome @ (RefundOutcome::Pending { .. }
+            | RefundOutcome::Done { .. }
             | RefundOutcome::Rejected { .. }
-            | RefundOutcome::Spent { .. }
-            | RefundOutcome::Dead { .. }
+            | RefundOutcome::Ended { .. }
+            | RefundOutcome::Returned { .. }
             | RefundOutcome::Stuck { .. }
             | RefundOutcome::NotSent { .. }
             | RefundOutcome::NotExist
@@ -557,21 +586,21 @@ fn undelivered(call: &Call, end: Undelivered) -> Settled {
         (Question::Close, Undelivered::HeldBack(why) | Undelivered::NotSent(why) | Undelivered::Unknown(why)) => {
             Fact::CloseAnswered { ordinal, answer: CloseAnswer::Unknown { why: why.into() } }
         }
-        (Question::Refund { capture, round, .. }, Undelivered::HeldBack(why) | Undelivered::NotSent(why)) => {
+        (Question::Refund { refund, round, .. }, Undelivered::HeldBack(why) | Undelivered::NotSent(why)) => {
             let outcome = RefundOutcome::NotSent { why: why.into() };
-            Fact::RefundAnswered { capture: *capture, round: *round, outcome }
+            Fact::RefundAnswered { refund: *refund, round: *round, asked_at: clock::now(), outcome }
         }
-        (Question::Refund { capture, round, .. }, Undelivered::Unknown(why)) => {
+        (Question::Refund { refund, round, .. }, Undelivered::Unknown(why)) => {
             let outcome = RefundOutcome::Unknown { why: why.into() };
-            Fact::RefundAnswered { capture: *capture, round: *round, outcome }
+            Fact::RefundAnswered { refund: *refund, round: *round, asked_at: clock::now(), outcome }
         }
         // A question that never left says nothing about the refund it asks for.
         (
-            Question::QueryRefund { capture, round, .. },
+            Question::QueryRefund { refund, round, .. },
             Undelivered::HeldBack(why) | Undelivered::NotSent(why) | Undelivered::Unknown(why),
         ) => {
             let outcome = RefundOutcome::Unknown { why: why.into() };
-            Fact::RefundAnswered { capture: *capture, round: *round, outcome }
+            Fact::RefundAnswered { refund: *refund, round: *round, asked_at: clock::now(), outcome }
         }
     };
     Settled { fact, next_action: None, way: Way::Undelivered }
@@ -638,9 +667,14 @@ fn reading(fact: &Fact) -> (&'static str, Option<Sign>) {
             CloseAnswer::Unknown { .. } => ("unknown", None),
         },
         Fact::RefundAnswered { outcome, .. } => match outcome {
-            RefundOutcome::Done => ("done", HEALTHY),
-            RefundOutcome::Rejected { .. } | RefundOutcome::Spent { .. } => ("rejected", HEALTHY),
-            RefundOutcome::Dead { .. } => ("dead", HEALTHY),
+            RefundOutcome::Pending { .. } => ("pending", HEALTHY),
+            RefundOutcome::Done { .. } => ("done", HEALTHY),
+            RefundOutcome::Rejected { class: Rejection::Poor, .. } => ("poor", HEALTHY),
+            // An alarm, but no sign of illness: it may be about this one payment.
+            RefundOutcome::Rejected { class: Rejection::Ours, .. } => ("our_fault", HEALTHY),
+            RefundOutcome::Rejected { class: Rejection::Refused | Rejection::DeadNumber, .. } => ("rejected", HEALTHY),
+            RefundOutcome::Ended { .. } => ("ended", HEALTHY),
+            RefundOutcome::Returned { .. } => ("returned", HEALTHY),
             RefundOutcome::Stuck { .. } => ("stuck", HEALTHY),
             RefundOutcome::NotExist => ("not_exist", HEALTHY),
             RefundOutcome::NotSent { .. } => ("not_sent", None),
@@ -650,6 +684,9 @@ fn reading(fact: &Fact) -> (&'static str, Option<Sign>) {
         | Fact::ChannelChosen { .. }
         | Fact::Validated { .. }
         | Fact::CallbackVerified { .. }
+        | Fact::RefundAsked { .. }
+        | Fact::RefundNoticed { .. }
+        | Fact::RefundResolved { .. }
         | Fact::CancelAsked
         | Fact::DeadlinePassed
         | Fact::TimerFired

@@ -20,10 +20,13 @@ pub enum Table {
     Outbox,
     Inbox,
     Platforms,
+    Refunds,
+    Lines,
 }
 
 impl Table {
-    pub const ALL: [Table; 4] = [Table::Orders, Table::Outbox, Table::Inbox, Table::Platforms];
+    pub const ALL: [Table; 6] =
+        [Table::Orders, Table::Outbox, Table::Inbox, Table::Platforms, Table::Refunds, Table::Lines];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -31,6 +34,8 @@ impl Table {
             Table::Outbox => "outbox",
             Table::Inbox => "inbox",
             Table::Platforms => "platforms",
+            Table::Refunds => "refunds",
+            Table::Lines => "lines",
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::accounts::AccountId;
+use super::fate::RefundState;
 use super::now_ms;
 
 /// Deeds handed out at once, so that one batch does not hold up everything else on its thread.
@@ -36,8 +37,8 @@ pub enum Delivery {
     Copy,
     /// A callback that is not ours: right fields, another key.
     Forged,
-    /// Of a refund: repeated until acknowledged; `tries` were made.
-    Refund { refund_number: Arc<str>, tries: u16 },
+    /// Of what became of a refund: repeated until acknowledged; `tries` were made.
+    Refund { refund_number: Arc<str>, news: RefundState, tries: u16 },
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]

@@ -1,10 +1,12 @@
 //! The gateway's own books: what was asked, captured and refunded. A fact is in the file before the state shows it.
 //!
 //! Every operation is one decision under the lock of its payment: decide, append the fact, adopt it. Payments expire
-//! by themselves, without a timer: a waiting one past its `expires_at` *is* closed. Books know no protocol: numbers,
-//! references and data are texts to them.
+//! by themselves, without a timer: a waiting one past its `expires_at` *is* closed. So do refunds: a fate with its
+//! instants is fixed when one is taken. Books know no protocol: numbers, references and data are texts to them.
 
+mod parts;
 mod record;
+mod refund;
 mod state;
 
 use std::borrow::Cow;
@@ -16,15 +18,18 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use dashmap::mapref::entry::Entry;
 
-pub use record::{Capture, OrderLine, Refunded, State, Told, View};
+pub use record::{Capture, OrderLine, State, View};
+pub use refund::{BookedRefund, News, Told};
 pub use state::{Total, Totals};
 
 use super::GatewayError;
 use super::accounts::{AccountId, Channel};
 use super::address::Address;
 use super::agenda::PaymentId;
-use super::journal::{Created, Fact, Journal};
-use super::payer::{Payer, Script};
+use super::fate::RefundState;
+use super::journal::{Created, Fact, Journal, Refunded};
+use super::payer::{Conduct, Payer, Script};
+use super::refund_script::{Reception, RefundScript};
 use crate::domain::money::Currency;
 use record::{Money, Record, Turn};
 use state::{Account, Accounts};
@@ -42,6 +47,14 @@ pub enum Refusal {
     NotExist,
     AlreadyPaid,
     RefundExceeds,
+    /// This refund, for certain.
+    RefundRefused,
+    /// There is no money for it at present.
+    RefundPoor,
+    /// Too soon after another refund of the payment.
+    RefundTooSoon,
+    /// As many refunds of one payment as the channel ever takes were made.
+    TooManyRefunds,
     /// The file does not take facts.
     Broken,
 }
@@ -111,7 +124,9 @@ pub struct RefundNotice {
     pub refund_number: Arc<str>,
     pub number: Arc<str>,
     pub address: Arc<Address>,
-    pub refund: Refunded,
+    pub refund: BookedRefund,
+    /// What is told of it.
+    pub news: News,
     /// The payment as it is now.
     pub payment: View,
 }
@@ -156,8 +171,20 @@ pub enum PendingWhat {
     },
     RefundCallback {
         refund_number: Arc<str>,
+        news: News,
         sent: u16,
     },
+}
+
+/// How many refunds of one payment a channel takes, and how far apart.
+#[derive(Debug, Clone, Copy)]
+pub struct RefundLimits {
+    pub refunds_max: usize,
+    pub gap_ms: i64,
+}
+
+impl RefundLimits {
+    pub const NONE: RefundLimits = RefundLimits { refunds_max: usize::MAX, gap_ms: 0 };
 }
 
 pub struct Refund<'a> {
@@ -165,6 +192,8 @@ pub struct Refund<'a> {
     pub number: &'a str,
     pub amount_minor: i64,
     pub currency: Currency,
+    pub script: RefundScript,
+    pub limits: RefundLimits,
     /// The channel's own name of it.
     pub reference: Option<&'a str>,
     /// Where the refund is told of; none: nowhere.
@@ -175,8 +204,24 @@ pub struct Refund<'a> {
 /// How a request to refund was taken.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refunding {
-    New(Refunded),
-    Again(Refunded),
+    New(BookedRefund),
+    Again(BookedRefund),
+}
+
+impl Refunding {
+    pub fn booked(&self) -> &BookedRefund {
+        match self {
+            Refunding::New(booked) | Refunding::Again(booked) => booked,
+        }
+    }
+
+    /// How the call is answered: what the script says befalls only the first one.
+    pub fn conduct(&self) -> Conduct {
+        match self {
+            Refunding::New(booked) => booked.script.conduct(),
+            Refunding::Again(_) => Conduct::Answers,
+        }
+    }
 }
 
 /// A line of a day's bill.
@@ -192,9 +237,30 @@ pub struct BillCapture {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BillRefund {
     pub refund_number: Arc<str>,
-    pub refund: Refunded,
+    pub refund: BookedRefund,
+    /// The moment by which it is in the bill.
+    pub at: i64,
     /// Of the payment that it gives back.
     pub payment_reference: Option<Arc<str>>,
+    pub captured_minor: i64,
+}
+
+/// By which of its moments a refund is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    Taken,
+    Refunded,
+    Returned,
+}
+
+impl Moment {
+    fn of(self, refund: &BookedRefund) -> Option<i64> {
+        match self {
+            Moment::Taken => Some(refund.at),
+            Moment::Refunded => refund.fate.refunded_at(),
+            Moment::Returned => refund.fate.returned_at(),
+        }
+    }
 }
 
 pub struct Books {
@@ -334,7 +400,7 @@ impl Books {
         Ok(())
     }
 
-    /// Refunds a part of a capture, once per refund number.
+    /// Takes a refund of a part of a capture, once per refund number. Its amount is reserved from now on.
     pub fn refund(&self, account: AccountId, refund: &Refund<'_>, now: i64) -> Result<Refunding, Refusal> {
         let account = self.account(account);
         // Refunds are locked before payments, here and everywhere.
@@ -348,24 +414,54 @@ impl Books {
         if payment.currency != refund.currency {
             return Err(Refusal::Refused);
         }
-        if refund.amount_minor > payment.captured_minor() - payment.refunded_minor {
+        let left_minor = payment.captured_minor().saturating_sub(payment.parts.reserved_minor(now));
+        if refund.amount_minor > left_minor {
             return Err(Refusal::RefundExceeds);
         }
-        let refunded = self.state.refunded(refund, now).ok_or(Refusal::Refused)?;
-        self.append(&Fact::Refunded {
+        payment.parts.admit(refund.limits, now)?;
+        let script = refund.script.at(account.channel);
+        match script.reception(account.channel) {
+            Reception::Taken => {}
+            Reception::Refused => return Err(Refusal::RefundRefused),
+            Reception::Poor { for_ms } => self.wait_for_money(account, refund.refund_number, for_ms, now)?,
+        }
+        let fate = script.fate(account.channel, now);
+        let notify_url = refund.notify_url.filter(|_| script.is_told());
+        let asked = Refund { script, notify_url, ..*refund };
+        let booked = self.state.booked(&asked, fate, now).ok_or(Refusal::Refused)?;
+        self.append(&Fact::Refunded(Refunded {
             account: Cow::Borrowed(&account.label),
             refund_number: Cow::Borrowed(refund.refund_number),
             number: Cow::Borrowed(refund.number),
             amount_minor: refund.amount_minor,
             currency: refund.currency,
             at: now,
+            script,
+            fate: Some(fate),
             reference: refund.reference.map(Cow::Borrowed),
-            notify_url: refund.notify_url.map(Cow::Borrowed),
+            notify_url: notify_url.map(Cow::Borrowed),
             data: refund.data.map(Cow::Borrowed),
-        })?;
-        self.state.refund(account.channel, payment, refund.amount_minor);
-        entry.insert(refunded.clone());
-        Ok(Refunding::New(refunded))
+        }))?;
+        account.give_back(payment, refund.refund_number, &booked);
+        entry.insert(booked.clone());
+        Ok(Refunding::New(booked))
+    }
+
+    /// Refuses a refund until this long after the first call under its number.
+    fn wait_for_money(&self, account: &Account, refund_number: &str, for_ms: i64, now: i64) -> Result<(), Refusal> {
+        match account.waiting.entry(refund_number.into()) {
+            Entry::Occupied(since) if now.saturating_sub(*since.get()) >= for_ms => Ok(()),
+            Entry::Occupied(_) => Err(Refusal::RefundPoor),
+            Entry::Vacant(entry) => {
+                self.append(&Fact::RefundPutOff {
+                    account: Cow::Borrowed(&account.label),
+                    refund_number: Cow::Borrowed(refund_number),
+                    at: now,
+                })?;
+                entry.insert(now);
+                Err(Refusal::RefundPoor)
+            }
+        }
     }
 
     /// Notes that a callback was sent and whether it was acknowledged.
@@ -383,15 +479,22 @@ impl Books {
     }
 
     /// Notes that a callback of a refund was sent and whether it was acknowledged.
-    pub fn refund_told(&self, account: AccountId, refund_number: &str, acknowledged: bool) -> Result<(), Refusal> {
+    pub fn refund_told(
+        &self,
+        account: AccountId,
+        refund_number: &str,
+        news: RefundState,
+        acknowledged: bool,
+    ) -> Result<(), Refusal> {
         let account = self.account(account);
         let Some(mut refund) = account.refunds.get_mut(refund_number) else { return Err(Refusal::NotExist) };
         self.append(&Fact::RefundTold {
             account: Cow::Borrowed(&account.label),
             refund_number: Cow::Borrowed(refund_number),
+            news,
             acknowledged,
         })?;
-        refund.told.again(acknowledged);
+        refund.told.entry(news).or_default().again(acknowledged);
         Ok(())
     }
 
@@ -410,9 +513,16 @@ impl Books {
     }
 
     /// What a callback of a refund would say; none if nobody wants to hear of it.
-    pub fn refund_notice(&self, account: AccountId, refund_number: &Arc<str>, now: i64) -> Option<RefundNotice> {
-        let refund = self.refunded(account, refund_number)?;
+    pub fn refund_notice(
+        &self,
+        account: AccountId,
+        refund_number: &Arc<str>,
+        news: RefundState,
+        now: i64,
+    ) -> Option<RefundNotice> {
+        let refund = self.refund_of(account, refund_number)?;
         Some(RefundNotice {
+            news: refund.history().find(|known| known.state == news)?,
             refund_number: Arc::clone(refund_number),
             number: Arc::clone(&refund.number),
             address: Arc::clone(refund.address.as_ref()?),
@@ -433,12 +543,12 @@ impl Books {
         self.account(account).referred(reference)
     }
 
-    pub fn refunded(&self, account: AccountId, refund_number: &str) -> Option<Refunded> {
+    pub fn refund_of(&self, account: AccountId, refund_number: &str) -> Option<BookedRefund> {
         self.account(account).refunds.get(refund_number).map(|refund| refund.clone())
     }
 
     /// The refunds of one payment, oldest first.
-    pub fn refunds_of(&self, account: AccountId, number: &str) -> Vec<(Arc<str>, Refunded)> {
+    pub fn refunds_of(&self, account: AccountId, number: &str) -> Vec<(Arc<str>, BookedRefund)> {
         let refunds = self.account(account).refunds.iter().filter(|refund| *refund.number == *number);
         let mut refunds: Vec<_> = refunds.map(|refund| (Arc::clone(refund.key()), refund.clone())).collect();
         refunds.sort_by(|(number, refund), (other_number, other)| (refund.at, number).cmp(&(other.at, other_number)));
@@ -475,21 +585,24 @@ impl Books {
         lines
     }
 
-    /// The refunds of a span, its end excluded, in the order in which they were made.
-    pub fn refunded_between(&self, account: AccountId, from: i64, until: i64) -> Vec<BillRefund> {
+    /// The refunds that have this moment within a span, its end excluded, in the order of their moments.
+    pub fn refunds_between(&self, account: AccountId, moment: Moment, from: i64, until: i64) -> Vec<BillRefund> {
         let account = self.account(account);
         // Copied first: refunds are locked before payments, but a scan must not hold one while it waits for the other.
-        let refunds = account.refunds.iter().filter(|refund| (from..until).contains(&refund.at));
-        let refunds: Vec<_> = refunds.map(|refund| (Arc::clone(refund.key()), refund.clone())).collect();
+        let within = |refund: &BookedRefund| moment.of(refund).filter(|at| (from..until).contains(at));
+        let refunds = account.refunds.iter();
+        let refunds = refunds.filter_map(|refund| Some((within(&refund)?, Arc::clone(refund.key()), refund.clone())));
+        let refunds: Vec<_> = refunds.collect();
         let mut lines: Vec<BillRefund> = Vec::with_capacity(refunds.len());
-        for (refund_number, refund) in refunds {
-            let payment_reference = account.payments.get(&refund.number).and_then(|record| match record.value() {
-                Record::Payment(payment) => payment.reference.clone(),
-                Record::ClosedUnseen => None,
-            });
-            lines.push(BillRefund { refund_number, refund, payment_reference });
+        for (at, refund_number, refund) in refunds {
+            let payment = account.payments.get(&refund.number);
+            let (payment_reference, captured_minor) = match payment.as_deref() {
+                Some(Record::Payment(payment)) => (payment.reference.clone(), payment.captured_minor()),
+                Some(Record::ClosedUnseen) | None => (None, 0),
+            };
+            lines.push(BillRefund { refund_number, refund, at, payment_reference, captured_minor });
         }
-        lines.sort_by(|one, other| (one.refund.at, &one.refund_number).cmp(&(other.refund.at, &other.refund_number)));
+        lines.sort_by(|one, other| (one.at, &one.refund_number).cmp(&(other.at, &other.refund_number)));
         lines
     }
 
@@ -507,8 +620,8 @@ impl Books {
         self.state.accounts.iter().find_map(|account| Some(account.payments.get(number)?.line(now)))
     }
 
-    pub fn totals(&self) -> Totals {
-        self.state.totals()
+    pub fn totals(&self, now: i64) -> Totals {
+        self.state.totals(now)
     }
 
     /// What is still to happen by these books, for a gateway that starts.
@@ -522,7 +635,7 @@ impl Books {
                 }
             }
             for refund in &self.account(id).refunds {
-                if let Some(what) = refund.pending(refund.key()) {
+                for what in refund.pending(refund.key()) {
                     let payment = PaymentId { account: id, number: Arc::clone(&refund.number) };
                     take_up(Pending { payment, what });
                 }

@@ -10,6 +10,7 @@ use reqwest::redirect::Policy;
 use super::address::Address;
 use super::agenda::{Deed, Delivery, PaymentId};
 use super::books::{Capture, Notice, Standing};
+use super::fate::RefundState;
 use super::wire::{Callback, Wire};
 use super::{Gateway, GatewayError, now_ms};
 
@@ -98,8 +99,8 @@ impl Sender {
         let books = &self.gateway.books;
         let address = match &delivery {
             Delivery::Assured { .. } | Delivery::Copy | Delivery::Forged => books.standing(&payment)?.address,
-            Delivery::Refund { refund_number, .. } => {
-                books.refund_notice(payment.account, refund_number, now_ms())?.address
+            Delivery::Refund { refund_number, news, .. } => {
+                books.refund_notice(payment.account, refund_number, *news, now_ms())?.address
             }
         };
         self.lanes.admit(Job { payment, delivery, address })
@@ -116,8 +117,8 @@ impl Sender {
 
     async fn deliver(&self, job: &Job) {
         let wire = self.gateway.wire(job.payment.account);
-        if let Delivery::Refund { refund_number, tries } = &job.delivery {
-            return self.tell_refund(job, wire, refund_number, *tries).await;
+        if let Delivery::Refund { refund_number, news, tries } = &job.delivery {
+            return self.tell_refund(job, wire, refund_number, *news, *tries).await;
         }
         let Some(standing) = self.gateway.books.standing(&job.payment) else { return };
         match (&job.delivery, &standing.capture) {
@@ -153,17 +154,17 @@ impl Sender {
         acknowledged
     }
 
-    async fn tell_refund(&self, job: &Job, wire: &dyn Wire, refund_number: &Arc<str>, tries: u16) {
-        let now = now_ms();
-        let notice = self.gateway.books.refund_notice(job.payment.account, refund_number, now);
+    async fn tell_refund(&self, job: &Job, wire: &dyn Wire, refund_number: &Arc<str>, news: RefundState, tries: u16) {
+        let (books, account, now) = (&self.gateway.books, job.payment.account, now_ms());
+        let notice = books.refund_notice(account, refund_number, news, now);
         let Some(callback) = notice.and_then(|notice| wire.refund_callback(&notice, now)) else { return };
         let acknowledged = self.post(job, wire, callback).await;
-        if self.gateway.books.refund_told(job.payment.account, refund_number, acknowledged).is_err() {
+        if books.refund_told(account, refund_number, news, acknowledged).is_err() {
             tracing::error!(%refund_number, "a refund's callback was sent but could not be booked");
         }
         if !acknowledged {
             let refund_number = Arc::clone(refund_number);
-            self.try_again(job, wire, tries, |tries| Delivery::Refund { refund_number, tries });
+            self.try_again(job, wire, tries, |tries| Delivery::Refund { refund_number, news, tries });
         }
     }
 

@@ -23,7 +23,7 @@ pub fn routes(service: &mut web::ServiceConfig) {
 }
 
 async fn totals(gateway: web::Data<Gateway>) -> HttpResponse {
-    HttpResponse::Ok().json(gateway.books.totals())
+    HttpResponse::Ok().json(gateway.books.totals(now_ms()))
 }
 
 async fn order(gateway: web::Data<Gateway>, number: web::Path<String>) -> HttpResponse {

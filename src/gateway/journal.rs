@@ -10,7 +10,9 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
+use super::fate::{Fate, RefundState};
 use super::payer::Script;
+use super::refund_script::RefundScript;
 use crate::domain::money::Currency;
 
 /// Something that happened, as it stands in the file.
@@ -58,23 +60,15 @@ pub enum Fact<'a> {
         number: Cow<'a, str>,
         acknowledged: bool,
     },
-    Refunded {
+    /// A refund was taken.
+    Refunded(Refunded<'a>),
+    /// There was no money for a refund when it was first asked for.
+    RefundPutOff {
         #[serde(borrow)]
         account: Cow<'a, str>,
         #[serde(borrow)]
         refund_number: Cow<'a, str>,
-        #[serde(borrow)]
-        number: Cow<'a, str>,
-        amount_minor: i64,
-        currency: Currency,
-        #[serde(default)]
         at: i64,
-        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-        reference: Option<Cow<'a, str>>,
-        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-        notify_url: Option<Cow<'a, str>>,
-        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-        data: Option<Cow<'a, str>>,
     },
     /// A callback of a refund was sent.
     RefundTold {
@@ -82,6 +76,8 @@ pub enum Fact<'a> {
         account: Cow<'a, str>,
         #[serde(borrow)]
         refund_number: Cow<'a, str>,
+        #[serde(default = "done")]
+        news: RefundState,
         acknowledged: bool,
     },
 }
@@ -107,6 +103,43 @@ pub struct Created<'a> {
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Cow<'a, str>>,
     pub at: i64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refunded<'a> {
+    #[serde(borrow)]
+    pub account: Cow<'a, str>,
+    #[serde(borrow)]
+    pub refund_number: Cow<'a, str>,
+    #[serde(borrow)]
+    pub number: Cow<'a, str>,
+    pub amount_minor: i64,
+    pub currency: Currency,
+    #[serde(default)]
+    pub at: i64,
+    #[serde(default)]
+    pub script: RefundScript,
+    /// None where refunds were done as soon as they were asked for, which they once all were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fate: Option<Fate>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub notify_url: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Cow<'a, str>>,
+}
+
+impl Refunded<'_> {
+    pub fn fate(&self) -> Fate {
+        self.fate.unwrap_or(Fate::Refunded { at: self.at })
+    }
+}
+
+/// All that was told of a refund when it was done at once.
+fn done() -> RefundState {
+    RefundState::Refunded
 }
 
 pub struct Journal {

@@ -14,11 +14,14 @@ mod agenda;
 mod alipay;
 pub mod books;
 mod callbacks;
+mod cost;
+mod fate;
 mod faults;
 mod http;
 mod journal;
 mod nonces;
 mod payer;
+mod refund_script;
 mod replies;
 pub mod roster;
 mod simpay;
@@ -44,8 +47,9 @@ use crate::config::{Config, ConfigError};
 use accounts::AccountId;
 use agenda::{Agenda, Deed, Delivery, PaymentId};
 use alipay::Alipay;
-use books::{Acted, Books, CloseRule, Closing, PendingWhat, Refusal};
+use books::{Acted, BookedRefund, Books, CloseRule, Closing, News, PendingWhat, Refunding, Refusal};
 use callbacks::Sender;
+use cost::Costs;
 use faults::{Fault, Faults};
 use payer::{Conduct, Notices, Payer, Script};
 use roster::{Enlisted, Roster};
@@ -94,6 +98,7 @@ struct Gateway {
     books: Books,
     agenda: Agenda,
     faults: Faults,
+    costs: Costs,
     payer_delay_ms: i64,
     /// For spans that a protocol fixes.
     time_scale: TimeScale,
@@ -156,6 +161,7 @@ impl Gateway {
             accounts: roster.accounts,
             agenda: Agenda::default(),
             faults: Faults::new(&config.gateway.faults),
+            costs: Costs::new(&config.gateway.cost_rate),
             payer_delay_ms: signed(config.gateway.payer_delay_ms),
             time_scale: TimeScale::percent(config.gateway.time_scale_percent),
             simpay,
@@ -205,11 +211,20 @@ impl Gateway {
         Ok(())
     }
 
-    /// Tells of a refund that was just booked, where its request named an address.
-    fn tell_refund(&self, account: AccountId, number: &str, refund_number: &str, now: i64) {
-        let payment = PaymentId { account, number: number.into() };
-        let delivery = Delivery::Refund { refund_number: refund_number.into(), tries: 0 };
-        self.agenda.arrange(now, payment, Deed::Deliver(delivery));
+    /// Puts on the agenda what will be told of a refund that was just taken, where its request named an address.
+    fn arrange_refund(&self, account: AccountId, refund_number: &str, refund: &BookedRefund) {
+        let payment = PaymentId { account, number: Arc::clone(&refund.number) };
+        let wire = self.wire(account);
+        let told = refund.history().filter(|news| refund.address.is_some() && wire.tells(news.state));
+        for News { state, at } in told {
+            let delivery = Delivery::Refund { refund_number: refund_number.into(), news: state, tries: 0 };
+            self.agenda.arrange(at, payment.clone(), Deed::Deliver(delivery));
+        }
+    }
+
+    /// How the call is answered that a refund was asked for by.
+    fn fault_of_refund(&self, account: AccountId, refunding: &Refunding) -> Fault {
+        self.fault(account, &refunding.booked().number, "refund", refunding.conduct())
     }
 
     /// Does what the agenda says, for ever.
@@ -314,10 +329,11 @@ impl Gateway {
                 PendingWhat::Callbacks { script, sent, acknowledged } => {
                     self.arrange_rest_of_callbacks(&payment, script, sent, acknowledged, now);
                 }
-                PendingWhat::RefundCallback { refund_number, sent } => {
-                    if self.has_tries_left(payment.account, sent) {
-                        let delivery = Delivery::Refund { refund_number, tries: sent };
-                        self.agenda.arrange(now, payment, Deed::Deliver(delivery));
+                PendingWhat::RefundCallback { refund_number, news, sent } => {
+                    let is_told = self.wire(payment.account).tells(news.state);
+                    if is_told && self.has_tries_left(payment.account, sent) {
+                        let delivery = Delivery::Refund { refund_number, news: news.state, tries: sent };
+                        self.agenda.arrange(now.max(news.at), payment, Deed::Deliver(delivery));
                     }
                 }
             }

@@ -1,8 +1,11 @@
 //! The far end of the channel `simpay`: its calls, their bodies and their answers.
 
 mod callers;
+mod refunds;
 pub mod routes;
 mod signing;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::borrow::Cow;
@@ -14,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::accounts::{AccountId, Channel};
 use super::address::Address;
-use super::books::{Asked, CloseRule, Refund, Refusal, State, Taken};
+use super::books::{Asked, CloseRule, Refusal, State, Taken};
 use super::faults::Fault;
 use super::nonces::Nonces;
 use super::payer::{Conduct, Script};
@@ -58,18 +61,6 @@ pub enum Call {
     QueryRefund,
 }
 
-impl Call {
-    fn name(self) -> &'static str {
-        match self {
-            Call::Create => "create",
-            Call::Query => "query",
-            Call::Close => "close",
-            Call::Refund => "refund",
-            Call::QueryRefund => "query_refund",
-        }
-    }
-}
-
 /// What a call comes to: its answer, and whether and when the caller gets to see it.
 pub struct Outcome {
     pub status: StatusCode,
@@ -103,24 +94,6 @@ enum Method {
 struct NumberBody<'a> {
     #[serde(borrow)]
     number: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RefundBody<'a> {
-    #[serde(borrow)]
-    refund_number: Cow<'a, str>,
-    #[serde(borrow)]
-    number: Cow<'a, str>,
-    amount_minor: i64,
-    currency: Currency,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RefundNumberBody<'a> {
-    #[serde(borrow)]
-    refund_number: Cow<'a, str>,
 }
 
 #[derive(Serialize)]
@@ -159,13 +132,6 @@ struct CloseAnswer<'a> {
 }
 
 #[derive(Serialize)]
-struct RefundAnswer<'a> {
-    refund_number: &'a str,
-    state: &'a str,
-    amount_minor: i64,
-}
-
-#[derive(Serialize)]
 struct ErrorAnswer<'a> {
     code: &'a str,
     message: &'a str,
@@ -183,10 +149,9 @@ impl From<Refusal> for Failure {
     }
 }
 
-/// The answer of a call that went well, and the payment it was about.
-struct Done<'a> {
-    number: Cow<'a, str>,
-    conduct: Conduct,
+/// The answer of a call that went well, and whether and when its caller gets to see it.
+struct Done {
+    fault: Fault,
     body: Vec<u8>,
 }
 
@@ -196,14 +161,11 @@ pub fn answer(gateway: &Gateway, account: AccountId, call: Call, body: &[u8], no
         Call::Create => create(gateway, account, body, now),
         Call::Query => query(gateway, account, body, now),
         Call::Close => close(gateway, account, body, now),
-        Call::Refund => refund(gateway, account, body, now),
-        Call::QueryRefund => query_refund(gateway, account, body),
+        Call::Refund => refunds::refund(gateway, account, body, now),
+        Call::QueryRefund => refunds::query(gateway, account, body, now),
     };
     match done {
-        Ok(done) => {
-            let fault = gateway.fault(account, &done.number, call.name(), done.conduct);
-            Outcome { status: StatusCode::OK, body: done.body, fault }
-        }
+        Ok(done) => Outcome { status: StatusCode::OK, body: done.body, fault: done.fault },
         Err(failure) => {
             let (status, code, message) = failure.parts();
             Outcome { status, body: error_body(code, &message), fault: Fault::NONE }
@@ -215,17 +177,15 @@ pub fn error_body(code: &str, message: &str) -> Vec<u8> {
     json(&ErrorAnswer { code, message })
 }
 
-fn create<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8], now: i64) -> Result<Done<'a>, Failure> {
-    let request: CreateBody<'a> = parse(body)?;
+fn create(gateway: &Gateway, account: AccountId, body: &[u8], now: i64) -> Result<Done, Failure> {
+    let request: CreateBody<'_> = parse(body)?;
     number_form(&request.number)?;
     amount_form(request.amount_minor, request.currency)?;
     let description = &*request.description;
     if description.chars().count() > DESCRIPTION_MAX || description.chars().any(char::is_control) {
         return Err(Failure::Malformed("`description` must be at most 127 characters, none of them control".into()));
     }
-    if Address::parse(&request.notify_url).is_none() {
-        return Err(Failure::Malformed("`notify_url` must be http or https, at most 255 characters".into()));
-    }
+    address_form(&request.notify_url)?;
     let script = Script::of(description);
     let asked = Asked {
         number: &request.number,
@@ -252,7 +212,7 @@ fn create<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8], now: i64) -
             reference: &capture.reference,
         }),
     };
-    Ok(Done { number: request.number, conduct: script.conduct(), body })
+    Ok(Done { fault: gateway.fault(account, &request.number, "create", script.conduct()), body })
 }
 
 /// A payment that waits for its payer. The simulated payer scans whichever code is the last, so that none is kept.
@@ -268,7 +228,7 @@ fn waiting(request: &CreateBody<'_>) -> Vec<u8> {
     })
 }
 
-fn query<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8], now: i64) -> Result<Done<'a>, Failure> {
+fn query(gateway: &Gateway, account: AccountId, body: &[u8], now: i64) -> Result<Done, Failure> {
     let NumberBody { number } = parse(body)?;
     number_form(&number)?;
     let view = gateway.books.view(account, &number, now).ok_or(Refusal::NotExist)?;
@@ -280,46 +240,15 @@ fn query<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8], now: i64) ->
         currency: view.currency,
         reference: view.reference.as_deref(),
     });
-    Ok(Done { number, conduct: Conduct::Answers, body })
+    Ok(Done { fault: gateway.fault(account, &number, "query", Conduct::Answers), body })
 }
 
-fn close<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8], now: i64) -> Result<Done<'a>, Failure> {
+fn close(gateway: &Gateway, account: AccountId, body: &[u8], now: i64) -> Result<Done, Failure> {
     let NumberBody { number } = parse(body)?;
     number_form(&number)?;
     gateway.close(account, &number, CloseRule::Remembered, now)?;
     let body = json(&CloseAnswer { number: &number, state: State::Closed });
-    Ok(Done { number, conduct: Conduct::Answers, body })
-}
-
-fn refund<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8], now: i64) -> Result<Done<'a>, Failure> {
-    let request: RefundBody<'a> = parse(body)?;
-    refund_number_form(&request.refund_number)?;
-    number_form(&request.number)?;
-    amount_form(request.amount_minor, request.currency)?;
-    let refund = Refund {
-        refund_number: &request.refund_number,
-        number: &request.number,
-        amount_minor: request.amount_minor,
-        currency: request.currency,
-        reference: None,
-        notify_url: None,
-        data: None,
-    };
-    gateway.books.refund(account, &refund, now)?;
-    let body = refunded(&request.refund_number, request.amount_minor);
-    Ok(Done { number: request.number, conduct: Conduct::Answers, body })
-}
-
-fn query_refund<'a>(gateway: &Gateway, account: AccountId, body: &'a [u8]) -> Result<Done<'a>, Failure> {
-    let RefundNumberBody { refund_number } = parse(body)?;
-    refund_number_form(&refund_number)?;
-    let refund = gateway.books.refunded(account, &refund_number).ok_or(Refusal::NotExist)?;
-    let body = refunded(&refund_number, refund.amount_minor);
-    Ok(Done { number: Cow::Owned(refund.number.to_string()), conduct: Conduct::Answers, body })
-}
-
-fn refunded(refund_number: &str, amount_minor: i64) -> Vec<u8> {
-    json(&RefundAnswer { refund_number, state: "succeeded", amount_minor })
+    Ok(Done { fault: gateway.fault(account, &number, "close", Conduct::Answers), body })
 }
 
 /// Reads a body: one JSON object, nothing unknown in it. Without the look at its first byte an array would pass too.
@@ -337,12 +266,11 @@ fn number_form(number: &str) -> Result<(), Failure> {
     Err(Failure::Malformed("`number` must be 6 to 64 of 0-9, A-Z, a-z".into()))
 }
 
-fn refund_number_form(number: &str) -> Result<(), Failure> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    if NUMBER_LENGTHS.contains(&number.len()) && number.bytes().all(allowed) {
-        return Ok(());
+fn address_form(notify_url: &str) -> Result<(), Failure> {
+    match Address::parse(notify_url) {
+        Some(_) => Ok(()),
+        None => Err(Failure::Malformed("`notify_url` must be http or https, at most 255 characters".into())),
     }
-    Err(Failure::Malformed("`refund_number` must be 6 to 64 of 0-9, A-Z, a-z, _ and -".into()))
 }
 
 fn amount_form(amount_minor: i64, currency: Currency) -> Result<(), Failure> {
@@ -378,6 +306,10 @@ impl Failure {
             Refusal::RefundExceeds => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "refund_exceeds", "more than was captured and not yet refunded")
             }
+            Refusal::RefundRefused => (StatusCode::CONFLICT, "refund_refused", "this refund will never be made"),
+            Refusal::RefundPoor => (StatusCode::CONFLICT, "not_enough", "there is no money for it at present"),
+            Refusal::RefundTooSoon => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "too soon after another refund"),
+            Refusal::TooManyRefunds => (StatusCode::CONFLICT, "refund_refused", "too many refunds of the payment"),
             Refusal::Broken => (StatusCode::INTERNAL_SERVER_ERROR, "broken", "the books cannot be written"),
         };
         (status, code, message.into())

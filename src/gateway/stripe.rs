@@ -33,7 +33,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::accounts::{AccountId, Channel};
-use super::books::Books;
+use super::books::{Books, Moment};
 use super::faults::Fault;
 use super::payer::Conduct;
 use super::roster::Roster;
@@ -98,14 +98,19 @@ impl Stripe {
                 };
                 self.keys.recall(*account, &key, request, view.created_at, reply);
             }
-            for line in books.refunded_between(*account, since, i64::MAX) {
+            for line in books.refunds_between(*account, Moment::Taken, since, i64::MAX) {
                 let data = objects::RefundData::read(line.refund.data.as_ref());
                 let Some((key, request)) = data.and_then(|data| data.made_by.as_ref().and_then(made_by)) else {
                     continue;
                 };
                 let intent = line.payment_reference.as_deref().unwrap_or_default();
-                let body = objects::refund(&line.refund_number, intent, &line.refund);
-                self.keys.recall(*account, &key, request, line.refund.at, Reply::ok(&body));
+                let reply = match line.refund.script.conduct() {
+                    Conduct::Fails => Failure::broken().reply(),
+                    Conduct::Answers | Conduct::Hangs => {
+                        Reply::ok(&objects::refund(&line.refund_number, intent, &line.refund, line.at))
+                    }
+                };
+                self.keys.recall(*account, &key, request, line.at, reply);
             }
         }
     }
@@ -277,7 +282,7 @@ fn carry_out(gateway: &Gateway, asking: &Asking<'_>, params: Params, asked: Fing
         Call::ConfirmIntent(id) => intents::confirm(gateway, account, id, params, now),
         Call::CancelIntent(id) => intents::cancel(gateway, account, id, params, now),
         Call::CreateRefund => refunds::create(gateway, account, params, made_by, now),
-        Call::ListRefunds => refunds::list(gateway, account, params),
+        Call::ListRefunds => refunds::list(gateway, account, params, now),
         Call::RetrieveRefund(id) => refunds::retrieve(gateway, account, id, params, now),
         Call::RetrieveCharge(id) => intents::charge(gateway, account, id, params, now),
         Call::ListBalance => balance::list(gateway, account, params, now),

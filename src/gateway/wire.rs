@@ -1,6 +1,7 @@
 //! What a far end must say of its protocol so that the gateway can tell merchants of money: one [`Wire`] per account.
 
 use super::books::{Notice, RefundNotice};
+use super::fate::RefundState;
 
 /// A callback, ready to be posted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +31,12 @@ pub trait Wire: Send + Sync {
     /// The same fields, signed by a key that nobody trusts.
     fn forged(&self, notice: &Notice, sent_at: i64) -> Callback;
 
-    /// The callback that tells of a refund; none where the channel sends none.
+    /// Whether the channel tells of refunds that get into this state.
+    fn tells(&self, _state: RefundState) -> bool {
+        false
+    }
+
+    /// The callback that tells of what became of a refund; none where the channel sends none of it.
     fn refund_callback(&self, _notice: &RefundNotice, _sent_at: i64) -> Option<Callback> {
         None
     }

@@ -7,11 +7,11 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::App;
 use super::json;
 use super::problem::{ApiError, Code};
-use crate::channels::{Acknowledgement, CallbackError, Heard, Received};
+use crate::channels::{Acknowledgement, CallbackError, Heard, Received, RefundNotice};
 use crate::config::accounts::DEFAULT_ACCOUNT;
 use crate::domain::channel::Channel;
 use crate::domain::event::Refusal;
-use crate::domain::id::Account;
+use crate::domain::id::{Account, RefundNumber};
 use crate::engine::ask::{AskError, Taken};
 
 /// Takes a gateway's callback for the account `default`, in the gateway's own format.
@@ -73,6 +73,11 @@ async fn receive(
     let heard = app.accounts.hear(&account, &received).ok_or_else(ApiError::not_found)?;
     let notice = match heard {
         Ok(Heard::Capture(notice)) => notice,
+        Ok(Heard::Refund(notice)) => {
+            let taken = app.hear_refund(adapter.account(), notice).await;
+            count(channel, refund_verdict(&taken));
+            return taken.map(|_| acknowledged(adapter.acknowledgement()));
+        }
         Ok(Heard::Nothing) => {
             count(channel, "without_consequence");
             return Ok(acknowledged(adapter.acknowledgement()));
@@ -89,6 +94,39 @@ async fn receive(
         // It verified, so whatever the order has against it is a contradiction with what is on record.
         Err(AskError::Refused(refusal)) => Err(refused(refusal)),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// What became of a callback about a refund.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RefundHeard {
+    Taken,
+    /// It is of no refund of ours. What is refunded elsewhere is found in the channel's bill.
+    Foreign,
+}
+
+fn refund_verdict(taken: &Result<RefundHeard, ApiError>) -> &'static str {
+    match taken {
+        Ok(RefundHeard::Taken) => "taken",
+        Ok(RefundHeard::Foreign) => "refund_unknown",
+        Err(_) => "put_off",
+    }
+}
+
+impl App {
+    /// Takes a verified callback about a refund to its order. Nothing is lost by one that no order takes: a refund of
+    /// ours is asked for until its channel has decided.
+    async fn hear_refund(&self, account: &Account, notice: RefundNotice) -> Result<RefundHeard, ApiError> {
+        let Some(number) = RefundNumber::attempt_of(&notice.number) else { return Ok(RefundHeard::Foreign) };
+        match self.desk.refund_notice(number.order, account, notice).await {
+            Ok(()) => Ok(RefundHeard::Taken),
+            Err(
+                AskError::NotFound
+                | AskError::Refused(Refusal::RefundUnknown | Refusal::AttemptUnknown | Refusal::OutOfPlace),
+            ) => Ok(RefundHeard::Foreign),
+            Err(AskError::Refused(refusal)) => Err(refused(refusal)),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -115,6 +153,13 @@ fn refused(refusal: Refusal) -> ApiError {
         | Refusal::AttemptOpen { .. }
         | Refusal::AttemptsUsedUp
         | Refusal::ChannelUnusable { .. }
+        | Refusal::OrderNotPaid
+        | Refusal::RefundExceeds { .. }
+        | Refusal::BalanceInsufficient
+        | Refusal::RefundLimit { .. }
+        | Refusal::RefundWindowOver
+        | Refusal::RefundFinal
+        | Refusal::RefundUnknown
         | Refusal::OutOfPlace => ApiError::new(Code::CallbackRefused, "The order does not take this callback."),
     }
 }

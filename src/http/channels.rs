@@ -12,10 +12,11 @@ use super::problem::{ApiError, Code};
 use super::query::Query;
 use super::schema;
 use crate::domain::channel::{Channel, Currencies, Limit, Method};
-use crate::domain::money::{Currency, format_minor};
+use crate::domain::money::{Currency, Rate, format_minor};
 use crate::domain::order;
 use crate::domain::success::BasisPoints;
 use crate::domain::validation::Health;
+use crate::engine::clock;
 
 #[derive(Serialize)]
 struct ChannelView {
@@ -65,6 +66,7 @@ struct QuoteView {
 )]
 pub async fn channels(app: Data<App>, Caller(platform): Caller) -> Result<HttpResponse, ApiError> {
     let outlook = app.advice.outlook(platform.id);
+    let rates = app.terms.rates(&platform.name, clock::now());
     let view = |channel: Channel| {
         let rules = channel.rules();
         let standing = outlook.channels[channel.index()];
@@ -73,7 +75,13 @@ pub async fn channels(app: Data<App>, Caller(platform): Caller) -> Result<HttpRe
             name: channel,
             enabled: standing.is_some(),
             methods: rules.methods,
-            fee_rate: app.terms.rates[channel.index()].to_string(),
+            // Every channel of now has a rate, and a way to pay.
+            fee_rate: rules
+                .methods
+                .first()
+                .and_then(|method| rates.of(channel, *method))
+                .unwrap_or(Rate::ZERO)
+                .to_string(),
             currencies,
             limits,
             health: standing.map(|standing| standing.health),
@@ -108,12 +116,13 @@ fn currencies(taken: Currencies) -> (CurrenciesView, Vec<LimitView>) {
     params(
         ("amount" = String, Query, example = "200.00"),
         ("currency" = String, Query, example = "CNY"),
-        ("channel" = schema::Channel, Query)
+        ("channel" = schema::Channel, Query),
+        ("method" = Option<schema::Method>, Query, description = "Default: the channel's first.")
     ),
     responses((status = 200, description = "The quote.", body = schema::Quote))
 )]
 pub async fn quote(app: Data<App>, Caller(platform): Caller, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let query = Query::read(&request, &["amount", "currency", "channel"])?;
+    let query = Query::read(&request, &["amount", "currency", "channel", "method"])?;
     let currency = draft::currency(query.get("currency"))?;
     let amount_minor = draft::amount(query.get("amount"), currency)?;
     let channel = query.get("channel").and_then(Channel::parse).ok_or_else(|| {
@@ -123,7 +132,14 @@ pub async fn quote(app: Data<App>, Caller(platform): Caller, request: HttpReques
         let detail = format!("{channel} does not take {currency}.");
         return Err(ApiError::field(Code::CurrencyUnsuitable, "currency", detail));
     }
-    let rate = app.terms.rates[channel.index()];
+    let methods = channel.rules().methods;
+    let method = match query.get("method") {
+        None => methods.first().copied(),
+        Some(name) => Method::parse(name).filter(|method| methods.contains(method)),
+    };
+    let unknown = || ApiError::field(Code::MethodUnknown, "method", format!("{channel} has no such method"));
+    let rate = app.terms.rates(&platform.name, clock::now()).of(channel, method.ok_or_else(unknown)?);
+    let rate = rate.ok_or_else(ApiError::internal)?;
     let quote = order::quote(amount_minor, currency, rate, platform.fee_bearer)
         .ok_or_else(|| ApiError::field(Code::AmountInvalid, "amount", "with its fee it passes 999999999999.99"))?;
     Ok(HttpResponse::Ok().json(QuoteView {

@@ -15,7 +15,7 @@ use utoipa::openapi::{Content, OpenApi as Document, PathItem, Ref, RefOr, Respon
 use utoipa_swagger_ui::Config as Reader;
 
 use super::problem::{ApiError, Code};
-use super::{callbacks, channels, lists, operator, ops, orders, pay_page, schema};
+use super::{balance, callbacks, channels, lists, operator, ops, orders, pay_page, refunds, schema};
 
 /// The reader's own files, and nothing from anywhere else.
 pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
@@ -36,12 +36,19 @@ pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
         orders::get,
         orders::pay,
         orders::cancel,
+        refunds::create,
+        refunds::of_order,
+        refunds::list,
+        refunds::get,
+        balance::balance,
+        balance::transactions,
         lists::events,
         channels::channels,
         channels::quote,
         callbacks::default_account,
         callbacks::named_account,
         operator::resolve,
+        operator::resolve_refund,
         operator::quarantine,
         operator::unreadable,
         operator::retry,
@@ -55,6 +62,8 @@ pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
     components(schemas(schema::Order, schema::NewOrder)),
     tags(
         (name = "orders", description = "What platforms want paid."),
+        (name = "refunds", description = "Money on its way back to payers."),
+        (name = "balance", description = "What we owe a platform, and what changed it."),
         (name = "channels", description = "Payment networks and their prices."),
         (name = "callbacks", description = "For gateways, each in its own format."),
         (name = "operators", description = "For people who settle what cannot be settled by asking."),
@@ -134,9 +143,73 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
                 Code::ExpiresInInvalid,
                 Code::AttemptsMaxInvalid,
                 Code::MetadataInvalid,
+                Code::SplitInvalid,
+                Code::SplitsExceedAmount,
                 Code::Overloaded,
                 Code::OutcomeUnknown,
                 Code::OrderQuarantined,
+            ],
+        ],
+        "create_refund" => vec![
+            PLATFORM,
+            BODY,
+            &[
+                Code::NotFound,
+                Code::OrderNotPaid,
+                Code::RefundExceedsRemaining,
+                Code::BalanceInsufficient,
+                Code::RefundConflict,
+                Code::RefundWindowOver,
+                Code::RefundLimit,
+                Code::RequestInProgress,
+                Code::FieldInvalid,
+                Code::AmountInvalid,
+                Code::IdempotencyKeyInvalid,
+                Code::IdempotencyKeyReused,
+                Code::Overloaded,
+                Code::OutcomeUnknown,
+                Code::OrderQuarantined,
+            ],
+        ],
+        "list_order_refunds" => {
+            vec![PLATFORM, &[Code::NotFound, Code::ParameterUnknown, Code::LimitInvalid, Code::CursorInvalid]]
+        }
+        "get_refund" => vec![PLATFORM, &[Code::NotFound]],
+        "list_refunds" => vec![
+            PLATFORM,
+            &[
+                Code::ParameterUnknown,
+                Code::FieldInvalid,
+                Code::StateUnknown,
+                Code::CreatedAfterInvalid,
+                Code::CreatedBeforeInvalid,
+                Code::LimitInvalid,
+                Code::CursorInvalid,
+            ],
+        ],
+        "resolve_refund" => vec![
+            OPERATOR,
+            BODY,
+            &[
+                Code::RefundFinal,
+                Code::FieldInvalid,
+                Code::OperatorInvalid,
+                Code::EvidenceInvalid,
+                Code::Overloaded,
+                Code::OutcomeUnknown,
+                Code::OrderQuarantined,
+            ],
+        ],
+        "get_balance" => vec![PLATFORM],
+        "list_balance_transactions" => vec![
+            PLATFORM,
+            &[
+                Code::ParameterUnknown,
+                Code::FieldInvalid,
+                Code::CreatedAfterInvalid,
+                Code::CreatedBeforeInvalid,
+                Code::LimitInvalid,
+                Code::CursorInvalid,
             ],
         ],
         "list_orders" => vec![
@@ -181,6 +254,7 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
                 Code::CurrencyUnknown,
                 Code::CurrencyUnsuitable,
                 Code::ChannelUnknown,
+                Code::MethodUnknown,
             ],
         ],
         "resolve_attempt" => vec![

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use super::address::{Addresses, URL_MAX};
-use super::json::{self, Json};
+use super::json::{self, Fields, Json};
 use super::problem::{ApiError, Code};
 use crate::domain::channel::{Channel, Method, PayerFact};
 use crate::domain::form::Form;
-use crate::domain::money::{self, Currency};
+use crate::domain::id::PlatformId;
+use crate::domain::money::{self, Currency, Rate};
 use crate::domain::payer::Payer;
+use crate::domain::platform;
 use crate::domain::request::{Asked, Request, Trace};
+use crate::domain::splits::{self, AskedSplit, SPLITS_MAX, Split};
 use crate::domain::view::Metadata;
 
-pub const FIELDS: [&str; 12] = [
+pub const FIELDS: [&str; 13] = [
     "merchant_order_id",
     "amount",
     "currency",
@@ -25,7 +28,10 @@ pub const FIELDS: [&str; 12] = [
     "expires_in",
     "attempts_max",
     "metadata",
+    "splits",
 ];
+const SPLIT_FIELDS: [&str; 3] = ["to", "amount", "rate"];
+const RATE_DECIMALS_MAX: usize = 6;
 const PAYER_FIELDS: [&str; 3] = ["id", "ip", "openid"];
 const MERCHANT_ORDER_ID_MAX: usize = 64;
 const DESCRIPTION_MAX: usize = 127;
@@ -76,6 +82,10 @@ impl Draft {
             Json::Null => Metadata::new(),
             given => metadata(given)?,
         };
+        let splits = match fields.take("splits") {
+            Json::Null => Vec::new(),
+            given => splits(given, (amount_minor, currency))?,
+        };
         if let Some((channel, method)) = choice {
             require(channel, method, payer.as_deref())?;
         }
@@ -90,6 +100,7 @@ impl Draft {
             metadata,
             method: choice.map(|(_, method)| method),
             return_url,
+            splits,
             trace,
             webhook_url,
         };
@@ -121,6 +132,7 @@ impl Draft {
             ("expires_in", asked.expires_in == first.expires_in),
             ("attempts_max", asked.attempts_max == first.attempts_max),
             ("metadata", asked.metadata == first.metadata),
+            ("splits", asked.splits == first.splits),
         ];
         same.into_iter().find(|(_, same)| !same).map(|(field, _)| field)
     }
@@ -246,6 +258,69 @@ fn bounded(given: Json<'_>, default: i64, min: i64, max: i64) -> Option<i64> {
         Json::Null => Some(default),
         given => given.integer().filter(|number| (min..=max).contains(number)),
     }
+}
+
+/// Shares of an order of this amount. Who they go to is looked up later.
+fn splits(given: Json<'_>, (amount_minor, currency): (i64, Currency)) -> Result<Vec<AskedSplit>, ApiError> {
+    let invalid = |why: String| ApiError::field(Code::SplitInvalid, "splits", why);
+    let Json::List(given) = given else {
+        return Err(invalid("a list of {\"to\", \"amount\"} or {\"to\", \"rate\"}".into()));
+    };
+    if given.len() > SPLITS_MAX {
+        return Err(invalid(format!("at most {SPLITS_MAX}")));
+    }
+    let mut splits: Vec<AskedSplit> = Vec::with_capacity(given.len());
+    let mut shares = Vec::with_capacity(given.len());
+    for (given, place) in given.into_iter().zip(0u32..) {
+        let at = format!("splits[{place}]");
+        let shape =
+            || ApiError::field(Code::SplitInvalid, at.clone(), "an object with \"to\" and \"amount\" or \"rate\"");
+        let mut fields = given.fields(&at, &SPLIT_FIELDS, shape)?;
+        let split = split(&mut fields, &at, currency)?;
+        if splits.iter().any(|other| other.to == split.to) {
+            return Err(ApiError::field(Code::SplitInvalid, format!("{at}.to"), "one share for each platform"));
+        }
+        let share = split.share(currency).ok_or_else(shape)?;
+        // Who gets it has no number yet, and divides nothing by it.
+        shares.push(Split { to: PlatformId(0), share });
+        splits.push(split);
+    }
+    match splits::divide(amount_minor, &shares) {
+        Some(_) => Ok(splits),
+        None => Err(ApiError::field(Code::SplitsExceedAmount, "splits", "together they are more than the amount")),
+    }
+}
+
+fn split(fields: &mut Fields<'_>, at: &str, currency: Currency) -> Result<AskedSplit, ApiError> {
+    let invalid = |field: &str, why: String| ApiError::field(Code::SplitInvalid, format!("{at}.{field}"), why);
+    let to = fields.take("to").text().filter(|to| platform::is_name(to)).map(|to| Box::from(to.as_ref()));
+    let to = to.ok_or_else(|| invalid("to", "the name of a platform is required".into()))?;
+    match (fields.take("amount"), fields.take("rate")) {
+        (Json::Null, Json::Null) => Err(invalid("amount", "an amount or a rate is required".into())),
+        (given, Json::Null) => {
+            let text = given.text().ok_or_else(|| invalid("amount", "a string such as \"5.00\"".into()))?;
+            let share_minor =
+                money::parse_minor(&text, currency).map_err(|error| invalid("amount", error.to_string()))?;
+            Ok(AskedSplit { amount: Some(money::format_minor(share_minor, currency)), rate: None, to })
+        }
+        (Json::Null, given) => {
+            let rate = given.text().as_deref().and_then(share_rate);
+            let rate = rate.ok_or_else(|| {
+                invalid("rate", "a string such as \"0.10\": more than 0, less than 1, at most 6 decimals".into())
+            })?;
+            Ok(AskedSplit { amount: None, rate: Some(rate), to })
+        }
+        (_, _) => Err(invalid("rate", "an amount or a rate, not both".into())),
+    }
+}
+
+/// A rate of a share: plain decimal digits, more than 0 and less than 1.
+fn share_rate(text: &str) -> Option<Rate> {
+    let decimals = text.strip_prefix("0.")?;
+    let is_plain =
+        (1..=RATE_DECIMALS_MAX).contains(&decimals.len()) && decimals.bytes().all(|byte| byte.is_ascii_digit());
+    let rate = is_plain.then(|| text.parse().ok().and_then(Rate::new))??;
+    (rate.of_exactly(1) > 0).then_some(rate)
 }
 
 fn metadata(given: Json<'_>) -> Result<Metadata, ApiError> {

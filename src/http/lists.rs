@@ -126,7 +126,7 @@ pub async fn orders(app: Data<App>, Caller(platform): Caller, request: HttpReque
         .zip(&outlooks)
         .map(|(stored, outlook)| {
             let request = &stored.request;
-            let beside = app.beside(&request.merchant_order_id, &request.asked.metadata, outlook);
+            let beside = app.beside(&request.merchant_order_id, &request.asked, outlook);
             view::order_view(&stored.order, &beside, stored.next_action.as_deref())
         })
         .collect();

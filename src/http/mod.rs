@@ -3,10 +3,12 @@
 
 pub mod address;
 mod auth;
+mod balance;
 mod callbacks;
 mod channels;
 mod connections;
 pub mod control;
+mod debts;
 mod docs;
 mod draft;
 mod edge;
@@ -22,6 +24,7 @@ mod pages;
 mod pay_page;
 mod problem;
 mod query;
+mod refunds;
 mod reservations;
 pub mod routes;
 pub mod schema;
@@ -36,8 +39,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::{Config, ConfigError};
 use crate::domain::pay_link::PayLinks;
+use crate::domain::request::Asked;
 use crate::domain::routing::Outlook;
-use crate::domain::view::{Beside, Metadata};
+use crate::domain::view::Beside;
 use crate::engine::accounts::Accounts;
 use crate::engine::advice::Advice;
 use crate::engine::inbox::Inbox;
@@ -70,6 +74,8 @@ pub struct App {
     limits: limits::Limits,
     creating: reservations::Reservations,
     running: reservations::Reservations,
+    refunding: reservations::Reservations,
+    debts: debts::Debts,
     terms: terms::Terms,
     metrics: RenderMetrics,
 }
@@ -95,6 +101,8 @@ impl App {
             limits: limits::Limits::new(&config),
             creating: reservations::Reservations::default(),
             running: reservations::Reservations::default(),
+            refunding: reservations::Reservations::default(),
+            debts: debts::Debts::default(),
             terms: terms::Terms::new(&config)?,
             config,
             desk: engine.desk.clone(),
@@ -107,8 +115,9 @@ impl App {
         })
     }
 
-    fn beside<'a>(&'a self, merchant_order_id: &'a str, metadata: &'a Metadata, outlook: &'a Outlook) -> Beside<'a> {
-        Beside { merchant_order_id, metadata, links: &self.links, outlook }
+    fn beside<'a>(&'a self, merchant_order_id: &'a str, asked: &'a Asked, outlook: &'a Outlook) -> Beside<'a> {
+        let Asked { metadata, splits, .. } = asked;
+        Beside { merchant_order_id, metadata, splits, links: &self.links, outlook }
     }
 }
 

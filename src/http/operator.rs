@@ -15,15 +15,19 @@ use super::lists::{self, Page};
 use super::problem::{ApiError, Code};
 use super::query::Query;
 use super::schema;
-use crate::domain::event::{Finding, Refusal};
+use crate::domain::dated::Dated;
+use crate::domain::event::{Finding, RefundResolution, Refusal};
 use crate::domain::id::OrderId;
 use crate::domain::money::Currency;
+use crate::domain::order::Order;
+use crate::domain::refund::Refund;
 use crate::domain::time::Instant;
 use crate::domain::view;
-use crate::engine::ask::{AskError, Resolution};
+use crate::engine::ask::{AskError, RefundResolved, Resolution};
 use crate::engine::quarantine::{Held, Quarantined};
 use crate::engine::unreadable::{Table, Unreadable};
 
+const REFUND_RESOLUTION_FIELDS: [&str; 4] = ["refund", "resolution", "operator", "evidence"];
 const RESOLUTION_FIELDS: [&str; 6] = ["attempt", "finding", "reference", "amount", "operator", "evidence"];
 /// The longest name of a capture that a channel may give one: Stripe's ids (docs.stripe.com/upgrades).
 const REFERENCE_MAX: usize = 255;
@@ -57,6 +61,37 @@ pub async fn resolve(
     app.desk.resolve(id, resolution).await.map_err(refused)?;
     tracing::warn!(order = %id, %operator, finding, "an operator resolved an attempt");
     metrics::counter!("tongbao_operator_resolutions_total", "finding" => finding).increment(1);
+    let stored = app.store.order(id).await?.ok_or_else(ApiError::internal)?;
+    app.show_stored(StatusCode::OK, &stored).await
+}
+
+/// Ends a refund that its channel does not bring to an end, by what a person found out or did.
+#[utoipa::path(
+    post,
+    path = "/v1/operator/orders/{id}/refunds/resolve",
+    operation_id = "resolve_refund",
+    tag = "operators",
+    security(("operator_key" = [])),
+    params(("id" = String, Path, description = "The order's id, `ord_…`.")),
+    request_body = schema::RefundResolution,
+    responses((status = 200, description = "The order as it is then.", body = schema::Order))
+)]
+pub async fn resolve_refund(
+    app: Data<App>,
+    _: Operator,
+    id: Path<String>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    json::require_json(&request)?;
+    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let id = order_id(&id)?;
+    let stored = app.store.order(id).await?.ok_or_else(ApiError::not_found)?;
+    let resolution = refund_resolution(&body, &stored.order)?;
+    let (operator, refund) = (resolution.operator.clone(), resolution.refund);
+    app.desk.resolve_refund(id, resolution).await?;
+    tracing::warn!(order = %id, %operator, refund, "an operator ended a refund");
+    metrics::counter!("tongbao_operator_resolutions_total", "finding" => "refund").increment(1);
     let stored = app.store.order(id).await?.ok_or_else(ApiError::internal)?;
     app.show_stored(StatusCode::OK, &stored).await
 }
@@ -176,6 +211,7 @@ fn resolution(body: &[u8], currency: Currency) -> Result<Resolution, ApiError> {
         Some("paid") => Finding::Paid {
             reference: words(reference, Code::ReferenceInvalid, "reference", REFERENCE_MAX)?,
             amount_minor: draft::amount(amount.text().as_deref(), currency)?,
+            dated: Dated::NOT_TOLD,
         },
         Some("not_paid") => {
             nothing(&reference, Code::ReferenceInvalid, "reference")?;
@@ -187,6 +223,27 @@ fn resolution(body: &[u8], currency: Currency) -> Result<Resolution, ApiError> {
     let operator = words(fields.take("operator"), Code::OperatorInvalid, "operator", OPERATOR_MAX)?;
     let evidence = words(fields.take("evidence"), Code::EvidenceInvalid, "evidence", EVIDENCE_MAX)?;
     Ok(Resolution { ordinal, finding, operator, evidence })
+}
+
+fn refund_resolution(body: &[u8], order: &Order) -> Result<RefundResolved, ApiError> {
+    let mut fields = json::object(body, &REFUND_RESOLUTION_FIELDS)?;
+    let unknown = || ApiError::field(Code::FieldInvalid, "refund", "a refund's id or its number at the channel");
+    let refund = fields.take("refund").text().and_then(|text| refund_named(order, &text)).ok_or_else(unknown)?;
+    let resolution = match fields.take("resolution").text().as_deref() {
+        Some("failed") => RefundResolution::Failed,
+        Some("paid_otherwise") => RefundResolution::PaidOtherwise,
+        _ => return Err(ApiError::field(Code::FieldInvalid, "resolution", "failed or paid_otherwise is required")),
+    };
+    let operator = words(fields.take("operator"), Code::OperatorInvalid, "operator", OPERATOR_MAX)?;
+    let evidence = words(fields.take("evidence"), Code::EvidenceInvalid, "evidence", EVIDENCE_MAX)?;
+    Ok(RefundResolved { refund, resolution, operator, evidence })
+}
+
+/// The refund of this id, or of this number at its channel: suspense has no id.
+fn refund_named(order: &Order, text: &str) -> Option<u16> {
+    let is_it = |refund: &Refund| order.refund_id(refund).is_some_and(|id| id.to_string() == text);
+    let by_id = order.refunds.iter().position(is_it).and_then(|place| u16::try_from(place).ok());
+    by_id.or_else(|| order.refund_numbered(text).map(|(index, _)| index))
 }
 
 fn words(given: Json<'_>, code: Code, field: &'static str, max: usize) -> Result<Box<str>, ApiError> {
@@ -253,7 +310,10 @@ mod tests {
     fn a_resolution_is_read() {
         let paid = read(&full()).unwrap();
         assert_eq!(paid.ordinal, 1);
-        assert_eq!(paid.finding, Finding::Paid { reference: "4200".into(), amount_minor: 20_060 });
+        assert_eq!(
+            paid.finding,
+            Finding::Paid { reference: "4200".into(), amount_minor: 20_060, dated: Dated::NOT_TOLD }
+        );
         let not_paid = json!({"attempt": 1, "finding": "not_paid", "operator": "li", "evidence": "call 7"});
         assert_eq!(read(&not_paid).unwrap().finding, Finding::Closed);
     }

@@ -21,15 +21,17 @@ use crate::domain::event::{Created, Refusal};
 use crate::domain::id::{OrderId, PlatformId};
 use crate::domain::order::{Order, Webhooks};
 use crate::domain::payer::{Payer, PayerMark};
+use crate::domain::request::Asked;
 use crate::domain::rules::RulesVersion;
+use crate::domain::splits::Split;
 use crate::domain::view::{self, Beside};
 use crate::engine::ask::{Addressee, AskError, Command, Details, Known, NewOrder, Patience};
 use crate::engine::clock;
 use crate::store::{Claim, KeptAnswer, StoredOrder, StoredPlatform};
 
-pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Creates an order, and sets out to pay for it if a channel is given.
 ///
@@ -231,6 +233,7 @@ impl App {
         draft: &Draft,
         patience: Patience,
     ) -> Result<HttpResponse, ApiError> {
+        let splits = self.splits(platform, &draft.asked).await?;
         let created_at = clock::now();
         let id = clock::fresh_order_id(platform.id.partition_of(&draft.merchant_order_id));
         let request = draft.request(platform.webhook_url.as_deref());
@@ -243,7 +246,7 @@ impl App {
                 platform: platform.id,
                 currency: draft.asked.currency,
                 amount_minor: draft.amount_minor,
-                rates: self.terms.rates.into(),
+                rates: self.terms.rates(&platform.name, created_at),
                 rules: RulesVersion::CURRENT,
                 fee_bearer: platform.fee_bearer,
                 pace: self.terms.pace,
@@ -254,6 +257,7 @@ impl App {
                 },
                 attempts_max: draft.asked.attempts_max,
                 expires_at: created_at.plus_ms(i64::from(draft.asked.expires_in) * 1_000),
+                splits,
             },
             request,
             details,
@@ -263,7 +267,7 @@ impl App {
         match self.desk.create(new, patience).await {
             Ok(placed) => {
                 let outlook = self.advice.outlook_by(&placed.order, &payer).await;
-                let beside = self.beside(&draft.merchant_order_id, &draft.asked.metadata, &outlook);
+                let beside = self.beside(&draft.merchant_order_id, &draft.asked, &outlook);
                 let written = write(StatusCode::CREATED, &placed.order, &beside, placed.next_action.as_deref())?;
                 let location = self.config.public_url(&format!("/v1/orders/{id}"));
                 let mut answer = written.answer();
@@ -280,6 +284,22 @@ impl App {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The shares of an order, by the numbers of who gets them: each must have agreed to get shares from this platform.
+    async fn splits(&self, seller: &StoredPlatform, asked: &Asked) -> Result<Box<[Split]>, ApiError> {
+        let mut splits = Vec::with_capacity(asked.splits.len());
+        for (split, place) in asked.splits.iter().zip(0u32..) {
+            let invalid = |why: &'static str| ApiError::field(Code::SplitInvalid, format!("splits[{place}].to"), why);
+            if *split.to == *seller.name {
+                return Err(invalid("what is not given away is yours already"));
+            }
+            let to = self.store.share_receiver(&split.to, seller.id).await?;
+            let to = to.ok_or_else(|| invalid("no platform of this name accepts shares from you"))?;
+            let share = split.share(asked.currency).ok_or_else(ApiError::internal)?;
+            splits.push(Split { to, share });
+        }
+        Ok(splits.into())
     }
 
     /// The same request again: the order as it is now, if it is the same.
@@ -355,7 +375,7 @@ impl App {
         write(
             status,
             order,
-            &self.beside(&stored.request.merchant_order_id, &stored.request.asked.metadata, &outlook),
+            &self.beside(&stored.request.merchant_order_id, &stored.request.asked, &outlook),
             next_action,
         )
     }
@@ -374,12 +394,7 @@ impl App {
     async fn write_stored(&self, status: StatusCode, stored: &StoredOrder) -> Result<Written, ApiError> {
         let StoredOrder { order, request, payer, next_action, .. } = stored;
         let outlook = self.advice.outlook_for(order, payer.as_deref()).await;
-        write(
-            status,
-            order,
-            &self.beside(&request.merchant_order_id, &request.asked.metadata, &outlook),
-            next_action.as_deref(),
-        )
+        write(status, order, &self.beside(&request.merchant_order_id, &request.asked, &outlook), next_action.as_deref())
     }
 }
 
@@ -409,7 +424,7 @@ fn is_closing(order: &Order) -> bool {
     order.wish.is_some() && !order.state.is_final()
 }
 
-fn applied(headers: &mut HeaderMap, patience: Patience) {
+pub(super) fn applied(headers: &mut HeaderMap, patience: Patience) {
     match patience {
         Patience::Durable => headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static("respond-async")),
         Patience::FirstAnswer => return,

@@ -59,11 +59,19 @@ codes! {
     ChannelUnavailable = 409, "channel_unavailable", "The channel is down at the moment";
     RequestInProgress = 409, "request_in_progress", "A request with this Idempotency-Key is still running";
     CallbackRefused = 409, "callback_refused", "The callback contradicts what is on record";
+    OrderNotPaid = 409, "order_not_paid", "The order is not paid";
+    RefundExceedsRemaining = 409, "refund_exceeds_remaining", "Less is left of the payment";
+    BalanceInsufficient = 409, "balance_insufficient", "The platform would owe more than it may";
+    RefundConflict = 409, "refund_conflict", "The merchant refund id names a different refund";
+    RefundWindowOver = 409, "refund_window_over", "The channel does not refund payments of that age";
+    RefundLimit = 409, "refund_limit", "The channel takes no more refunds of this payment";
+    RefundFinal = 409, "refund_final", "The refund is final";
     ResolutionRefused = 409, "resolution_refused", "The finding contradicts what is on record";
     BodyTooLarge = 413, "body_too_large", "The body is too large";
     ContentTypeUnsupported = 415, "content_type_unsupported", "The content type is not application/json";
     FieldUnknown = 422, "field_unknown", "The request has an unknown field";
     ParameterUnknown = 422, "parameter_unknown", "The request has an unknown or repeated query parameter";
+    FieldInvalid = 422, "field_invalid", "A field is not valid";
     MerchantOrderIdInvalid = 422, "merchant_order_id_invalid", "The merchant order id is not valid";
     AmountInvalid = 422, "amount_invalid", "The amount is not valid";
     CurrencyUnknown = 422, "currency_unknown", "The currency is not known";
@@ -89,6 +97,8 @@ codes! {
     CursorInvalid = 422, "cursor_invalid", "The cursor is not valid";
     IdempotencyKeyInvalid = 422, "idempotency_key_invalid", "The Idempotency-Key is not valid";
     IdempotencyKeyReused = 422, "idempotency_key_reused", "The Idempotency-Key was used for another request";
+    SplitInvalid = 422, "split_invalid", "A share is not valid";
+    SplitsExceedAmount = 422, "splits_exceed_amount", "The shares are more than the amount";
     RateLimited = 429, "rate_limited", "Too many requests";
     Internal = 500, "internal", "Something went wrong on our side";
     Overloaded = 503, "overloaded", "Too much to do at the moment";
@@ -105,6 +115,8 @@ pub struct ApiError {
     field: Option<Cow<'static, str>>,
     /// When what is in the way will be gone at the latest.
     until: Option<Instant>,
+    /// What is left of a payment, in major units.
+    remaining: Option<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -121,11 +133,13 @@ struct Problem<'a> {
     field: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_rfc3339")]
     until: Option<Instant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remaining: Option<&'a str>,
 }
 
 impl ApiError {
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        ApiError { code, detail: detail.into(), field: None, until: None, headers: Vec::new() }
+        ApiError { code, detail: detail.into(), field: None, until: None, remaining: None, headers: Vec::new() }
     }
 
     /// A refusal that one field is the reason of.
@@ -166,6 +180,12 @@ impl ApiError {
         self
     }
 
+    /// The same, telling what is left of a payment.
+    #[must_use]
+    pub fn with_remaining(self, remaining: String) -> Self {
+        ApiError { remaining: Some(remaining), ..self }
+    }
+
     pub fn retry_after(self, seconds: u64) -> Self {
         self.with_text(RETRY_AFTER, &seconds.to_string())
     }
@@ -194,6 +214,7 @@ impl ApiError {
             request_id,
             field: self.at(),
             until: self.until,
+            remaining: self.remaining.as_deref(),
         };
         let mut answer = HttpResponse::build(self.code.status());
         if self.ends_connection() {
@@ -270,6 +291,27 @@ impl From<Refusal> for ApiError {
                     | AttemptFailure::ChannelDeclined
                     | AttemptFailure::ChannelUnsuitable,
             } => ApiError::new(Code::ChannelUnsuitable, "The open attempt stays; choose another channel."),
+            Refusal::OrderNotPaid => {
+                ApiError::new(Code::OrderNotPaid, "Only an order that has succeeded can be refunded.")
+            }
+            Refusal::RefundExceeds { .. } => {
+                ApiError::field(Code::RefundExceedsRemaining, "amount", "Less is left of what the order was paid by.")
+            }
+            Refusal::BalanceInsufficient => ApiError::new(
+                Code::BalanceInsufficient,
+                "Your balance does not cover this refund: you would owe more than was agreed.",
+            ),
+            Refusal::RefundLimit { most } => {
+                ApiError::new(Code::RefundLimit, format!("The channel takes {most} refunds of one payment."))
+            }
+            Refusal::RefundWindowOver => {
+                ApiError::new(Code::RefundWindowOver, "The payment is older than what the channel refunds.")
+            }
+            Refusal::RefundFinal => ApiError::new(
+                Code::RefundFinal,
+                "Nothing can be done to a refund that is over, and suspense money is never given up.",
+            ),
+            Refusal::RefundUnknown => ApiError::new(Code::CallbackRefused, "The order has no such refund."),
             Refusal::AttemptUnknown => ApiError::new(Code::CallbackRefused, "The order has no such attempt."),
             Refusal::AccountDiffers => ApiError::new(Code::CallbackRefused, "The attempt belongs to another account."),
             Refusal::CaptureContradicts => {

@@ -8,7 +8,7 @@ use actix_web::{Resource, Route};
 
 use super::meter::{Meter, UNMATCHED};
 use super::problem::ApiError;
-use super::{App, callbacks, channels, docs, edge, lists, operator, ops, orders, pay_page};
+use super::{App, balance, callbacks, channels, docs, edge, lists, operator, ops, orders, pay_page, refunds};
 
 /// A method at a path.
 pub struct Entry {
@@ -39,9 +39,16 @@ pub const TABLE: &[Entry] = &[
     get ("/v1/orders/{id}",                    || web::get().to(orders::get)),
     post("/v1/orders/{id}/pay",                || web::post().to(orders::pay)),
     post("/v1/orders/{id}/cancel",             || web::post().to(orders::cancel)),
+    post("/v1/orders/{id}/refunds",            || web::post().to(refunds::create)),
+    get ("/v1/orders/{id}/refunds",            || web::get().to(refunds::of_order)),
+    get ("/v1/refunds",                        || web::get().to(refunds::list)),
+    get ("/v1/refunds/{id}",                   || web::get().to(refunds::get)),
+    get ("/v1/balance",                        || web::get().to(balance::balance)),
+    get ("/v1/balance_transactions",           || web::get().to(balance::transactions)),
     get ("/v1/orders/{id}/events",             || web::get().to(lists::events)),
     get ("/v1/channels",                       || web::get().to(channels::channels)),
     get ("/v1/quote",                          || web::get().to(channels::quote)),
+    post("/v1/operator/orders/{id}/refunds/resolve", || web::post().to(operator::resolve_refund)),
     post("/v1/operator/orders/{id}/resolve",   || web::post().to(operator::resolve)),
     get ("/v1/operator/quarantine",            || web::get().to(operator::quarantine)),
     get ("/v1/operator/unreadable",            || web::get().to(operator::unreadable)),

@@ -40,6 +40,23 @@ pub struct NewOrder {
     pub attempts_max: Option<u8>,
     /// At most 20 pairs, keys of 1 to 40 characters, 4 KiB in all.
     pub metadata: Option<BTreeMap<String, String>>,
+    /// Shares for other platforms, which agreed to get them; together at most the amount. The rest is the seller's.
+    #[schema(max_items = 20)]
+    pub splits: Option<Vec<NewSplit>>,
+}
+
+/// A fixed amount or a rate of the order's amount.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSplit {
+    /// The other platform's name.
+    #[schema(min_length = 1, max_length = 64, pattern = "^[0-9a-z-]+$", example = "platform-b")]
+    pub to: String,
+    #[schema(example = "5.00")]
+    pub amount: Option<String>,
+    /// More than 0 and less than 1, at most 6 decimals.
+    #[schema(pattern = r"^0\.[0-9]{1,6}$", example = "0.10")]
+    pub rate: Option<String>,
 }
 
 /// Who pays; kept apart from the order.
@@ -140,7 +157,11 @@ pub struct Order {
     pub routing: Vec<Route>,
     /// Money that came and is not what the order was paid by.
     pub suspense: Vec<Suspense>,
+    /// What the payer has back of what the order was paid by.
     pub amount_refunded: String,
+    /// What may still be refunded.
+    pub amount_refundable: String,
+    pub splits: Vec<Split>,
     pub metadata: BTreeMap<String, String>,
     #[schema(format = DateTime)]
     pub created_at: String,
@@ -150,6 +171,17 @@ pub struct Order {
     pub finished_at: Option<String>,
     /// In webhooks only: the place of this one among the order's.
     pub sequence: Option<u32>,
+}
+
+/// A share of an order.
+#[derive(ToSchema)]
+pub struct Split {
+    pub to: String,
+    /// Null until the order is paid.
+    #[schema(required)]
+    pub amount: Option<String>,
+    #[schema(required)]
+    pub rate: Option<String>,
 }
 
 /// A channel in its place.
@@ -317,6 +349,204 @@ pub enum SuspenseReason {
 pub enum SuspenseState {
     Owed,
     Refunded,
+}
+
+/// Money that goes back to a payer. Unknown fields are refused.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRefund {
+    /// Names the refund for ever, together with the platform.
+    #[schema(min_length = 1, max_length = 64, pattern = "^[0-9A-Za-z_.:-]+$", example = "shop-2026-0001-back")]
+    pub merchant_refund_id: String,
+    /// What the payer gets back, in the order's currency, at most `amount_refundable`. Default: all of it.
+    #[schema(pattern = r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,4})?$", example = "100.30")]
+    pub amount: Option<String>,
+    /// Shown to the payer where the channel shows it.
+    #[schema(min_length = 1, max_length = 80)]
+    pub reason: Option<String>,
+    pub fee_policy: Option<FeePolicy>,
+}
+
+/// `proportional` (default): the fee goes back in proportion to what is left of it. `kept`: the fee stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FeePolicy {
+    Proportional,
+    Kept,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum RefundState {
+    Created,
+    Submitted,
+    Succeeded,
+    Failed,
+    Returned,
+}
+
+/// A refund as it is now. Fields that are not known yet are null, never absent.
+#[derive(ToSchema)]
+pub struct Refund {
+    pub id: String,
+    /// Always `refund`.
+    pub object: String,
+    /// The order's id.
+    pub order: String,
+    pub merchant_refund_id: String,
+    pub state: RefundState,
+    /// What the payer gets back.
+    pub amount: String,
+    pub currency: String,
+    /// What of the fee goes back, whoever bears it.
+    pub fee_returned: String,
+    /// What each party gives, the seller first.
+    pub parts: Vec<RefundPart>,
+    pub fee_policy: FeePolicy,
+    #[schema(required)]
+    pub reason: Option<String>,
+    pub channel: Channel,
+    /// The channel's own name of it, once it is told.
+    #[schema(required)]
+    pub channel_reference: Option<String>,
+    #[schema(required)]
+    pub attention: Option<Attention>,
+    #[schema(required)]
+    pub failure: Option<RefundFailure>,
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    #[schema(required, format = DateTime)]
+    pub finished_at: Option<String>,
+    /// In webhooks only: the place of this one among the order's.
+    pub sequence: Option<u32>,
+}
+
+#[derive(ToSchema)]
+pub struct RefundPart {
+    pub platform: String,
+    pub amount: String,
+}
+
+/// `channel_balance`: it waits for money at the channel. `person`: an operator must act at the channel.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum Attention {
+    ChannelBalance,
+    Person,
+}
+
+#[derive(ToSchema)]
+pub struct RefundFailure {
+    pub code: RefundFailureCode,
+    pub message: Message,
+    #[schema(required)]
+    pub advice: Option<Advice>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum RefundFailureCode {
+    ChannelRefused,
+    ChannelEnded,
+    GivenUp,
+}
+
+#[derive(ToSchema)]
+pub struct Refunds {
+    pub data: Vec<Refund>,
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+/// `+` is the platform's own money.
+#[derive(ToSchema)]
+pub struct Balance {
+    pub currency: String,
+    /// Of the open cycle.
+    pub open: String,
+    /// Of closed cycles that are not paid out.
+    pub settled: String,
+    /// Held back.
+    pub held: String,
+}
+
+#[derive(ToSchema)]
+pub struct Balances {
+    pub data: Vec<Balance>,
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+/// What changed a platform's balance.
+#[derive(ToSchema)]
+pub struct BalanceTransaction {
+    pub id: String,
+    /// Always `balance_transaction`.
+    pub object: String,
+    #[schema(rename = "type")]
+    pub kind: TransactionType,
+    /// Signed: `+` is the platform's own money.
+    pub amount: String,
+    pub currency: String,
+    #[schema(required)]
+    pub order: Option<String>,
+    #[schema(required)]
+    pub refund: Option<String>,
+    #[schema(required)]
+    pub settlement: Option<String>,
+    /// The other platform's name.
+    #[schema(required)]
+    pub counterparty: Option<String>,
+    /// When it was booked.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// When the money moved, by its channel's clock.
+    #[schema(format = DateTime)]
+    pub effective_at: String,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum TransactionType {
+    Payment,
+    Fee,
+    ShareOut,
+    ShareIn,
+    Refund,
+    ShareBack,
+    FeeReturned,
+    RefundFailed,
+    RefundReturned,
+}
+
+#[derive(ToSchema)]
+pub struct BalanceTransactions {
+    pub data: Vec<BalanceTransaction>,
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+/// How an operator ended a refund.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefundResolution {
+    /// The refund's id, or its number at the channel: a refund of suspense money has no id.
+    pub refund: String,
+    pub resolution: RefundEnd,
+    /// Who did it, by an id of the staff.
+    #[schema(min_length = 1, max_length = 64)]
+    pub operator: String,
+    /// What shows it; kept in the journal, so nothing personal.
+    #[schema(min_length = 1, max_length = 500)]
+    pub evidence: String,
+}
+
+/// `failed`: the payer has nothing of it, and nothing will be paid. `paid_otherwise`: the payer has got it by other means.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundEnd {
+    Failed,
+    PaidOtherwise,
 }
 
 /// What an operator found out about an attempt.

@@ -5,12 +5,13 @@ use std::collections::HashSet;
 
 use sqlx::types::Uuid;
 
-use super::companions::{Companions, Known, Stamped};
+use super::companions::{Companions, Known, Purse, Stamped};
 use super::line::Visitor;
 use super::tables::{
-    AccountLine, AnswerLine, AttemptLine, BalanceLine, CaptureLine, GoneLine, HeadLine, InboxDoneLine, InboxLine,
-    JournalLine, KeyLine, KeyRevokedLine, LineLine, MessageLine, MovedLine, OrderLine, OutboxLine, PaidByLine,
-    PayerLine, PlatformLine, PutOffLine, TakenLine, UndeliveredLine, stream_key,
+    AccountLine, AnswerLine, AttemptLine, BalanceLine, CaptureLine, ConsentGoneLine, ConsentLine, DebtBoundLine,
+    GoneLine, HeadLine, InboxDoneLine, InboxLine, JournalLine, KeyLine, KeyRevokedLine, LineLine, MessageLine,
+    MovedLine, OrderLine, OutboxLine, PaidByLine, PayerLine, PlatformLine, PutOffLine, RefundLine, RefundMovedLine,
+    TakenLine, UndeliveredLine, stream_key,
 };
 use super::unit::{Group, NextActionChange, Row, StepUnit, UniqueName, Unit};
 use super::{DeadLetterChange, Delivery, StoreError};
@@ -18,6 +19,9 @@ use crate::domain::stream::StreamId;
 
 /// Stands before every attempt: who the order was created with.
 const CREATED_WITH: i64 = -1;
+
+/// The cycle of every line, until cycles are closed.
+const FIRST_CYCLE: i64 = 1;
 
 /// Of a row that has no place yet.
 const UNPLACED: i64 = -1;
@@ -41,6 +45,8 @@ pub struct Batch {
     journal: Vec<JournalLine>,
     attempts: Vec<AttemptLine>,
     captures: Vec<CaptureLine>,
+    refunds: Vec<RefundLine>,
+    refunds_moved: Vec<RefundMovedLine>,
     lines: Vec<LineLine>,
     accounts: Vec<AccountLine>,
     balances: Vec<BalanceLine>,
@@ -53,6 +59,9 @@ pub struct Batch {
     platforms: Vec<PlatformLine>,
     keys: Vec<KeyLine>,
     pub keys_revoked: Vec<KeyRevokedLine>,
+    consents: Vec<ConsentLine>,
+    debt_bounds: Vec<DebtBoundLine>,
+    consents_gone: Vec<ConsentGoneLine>,
     gone: Vec<GoneLine>,
     undelivered: Vec<UndeliveredLine>,
 }
@@ -102,6 +111,8 @@ impl Batch {
         visitor.visit(&self.journal)?;
         visitor.visit(&self.attempts)?;
         visitor.visit(&self.captures)?;
+        visitor.visit(&self.refunds)?;
+        visitor.visit(&self.refunds_moved)?;
         visitor.visit(&self.lines)?;
         visitor.visit(&self.accounts)?;
         visitor.visit(&self.balances)?;
@@ -115,7 +126,10 @@ impl Batch {
         visitor.visit(&self.paid_by)?;
         // A key's platform comes before it.
         visitor.visit(&self.platforms)?;
-        visitor.visit(&self.keys)
+        visitor.visit(&self.keys)?;
+        visitor.visit(&self.consents)?;
+        visitor.visit(&self.consents_gone)?;
+        visitor.visit(&self.debt_bounds)
     }
 
     /// The heads of new streams.
@@ -138,10 +152,15 @@ impl Batch {
             Row::Payer(_)
             | Row::Attempt(_)
             | Row::Capture(_)
+            | Row::Refund(_)
+            | Row::RefundMoved { .. }
             | Row::PaidBy(_)
             | Row::Platform(_)
             | Row::Key(_)
-            | Row::KeyRevoked(_) => false,
+            | Row::KeyRevoked(_)
+            | Row::SharesAccepted(_)
+            | Row::SharesRefused(_)
+            | Row::DebtBound(_) => false,
         });
         match (&unit.name, unit.expected_version) {
             (Some(name), 0) if is_named => self.names.push(Name::of(place, unit.stream, name)),
@@ -175,18 +194,32 @@ impl Batch {
             self.take_row(id, row);
         }
         for (booked, entry) in unit.entries.iter().zip(0..) {
-            self.lines.extend(booked.lines().iter().zip(0..).map(|((account, amount_minor), line)| LineLine {
-                kind,
-                id,
-                version,
-                entry,
-                line,
-                entry_kind: booked.kind().name(),
-                account: account.to_string().into(),
-                currency: booked.currency().code(),
-                amount_minor: *amount_minor,
-                lane,
-                place: UNPLACED,
+            let effective = booked.effective();
+            self.lines.extend(booked.lines().iter().zip(0..).map(|(booked_line, line)| {
+                LineLine {
+                    kind,
+                    id,
+                    version,
+                    entry,
+                    line,
+                    entry_kind: booked.kind().name(),
+                    account: booked_line.account.to_string().into(),
+                    currency: booked.currency().code(),
+                    amount_minor: booked_line.amount_minor,
+                    lane,
+                    place: UNPLACED,
+                    at,
+                    effective_at: effective.at.0,
+                    bill_day: effective.bill_day.as_number(),
+                    cycle: FIRST_CYCLE,
+                    transaction_kind: booked_line.transaction.map(|transaction| transaction.kind.name()),
+                    platform_id: booked_line.account.platform().map(|platform| i64::from(platform.0)),
+                    counterparty: booked_line
+                        .transaction
+                        .and_then(|transaction| transaction.counterparty)
+                        .map(|platform| i64::from(platform.0)),
+                    refund: booked.refund().map(|ordinal| i64::from(u8::from(ordinal))),
+                }
             }));
         }
         Ok(())
@@ -246,6 +279,10 @@ impl Batch {
                 frozen: row.frozen.clone(),
             }),
             Row::Capture(row) => self.captures.push(CaptureLine::of(order_id, row)),
+            Row::Refund(row) => self.refunds.push(RefundLine::of(order_id, row)),
+            Row::RefundMoved { ordinal, standing } => {
+                self.refunds_moved.push(RefundMovedLine::of(order_id, *ordinal, standing));
+            }
             Row::PaidBy(last) => {
                 self.paid_by.push(PaidByLine { payer: last.payer.0, channel: last.channel.name(), at: last.at.0 })
             }
@@ -255,6 +292,18 @@ impl Batch {
                 platform_id: i64::from(added.platform.0),
                 hint: added.key.hint.clone(),
                 created_at: added.created_at.0,
+            }),
+            Row::DebtBound(bound) => self.debt_bounds.push(DebtBoundLine {
+                platform_id: i64::from(bound.platform.0),
+                currency: bound.currency.code(),
+                most_minor: bound.most_minor,
+            }),
+            Row::SharesAccepted(consent) => self
+                .consents
+                .push(ConsentLine { platform_id: i64::from(consent.platform.0), from_id: i64::from(consent.from.0) }),
+            Row::SharesRefused(consent) => self.consents_gone.push(ConsentGoneLine {
+                platform_id: i64::from(consent.platform.0),
+                from_id: i64::from(consent.from.0),
             }),
             Row::KeyRevoked(revoked) => self.keys_revoked.push(KeyRevokedLine {
                 hash: revoked.hash.0,
@@ -341,21 +390,33 @@ impl Batch {
             row.place = attempt.place();
             while let Some(line) = lines.next_if(|line| (line.kind, line.id) == (row.kind, row.id)) {
                 line.place = row.place;
-                attempt.book((line.account.clone(), line.currency.into()), line.amount_minor, row.place)?;
+                let purse = Purse {
+                    account: line.account.clone(),
+                    currency: line.currency.into(),
+                    cycle: line.cycle,
+                    transaction_kind: line.transaction_kind.unwrap_or_default(),
+                    counterparty: line.counterparty.unwrap_or_default(),
+                };
+                attempt.book(purse, line.amount_minor, row.place)?;
             }
         }
         let (stamped, lane) = (attempt.end(), self.lane);
-        for ((account, currency), changed) in &stamped.changed {
+        for (purse, changed) in &stamped.changed {
+            let Purse { account, currency, cycle, transaction_kind, counterparty } = purse.clone();
             match changed.account {
                 Known::Before => {}
                 Known::New => {
-                    self.accounts.push(AccountLine { lane, account: account.clone(), currency: currency.clone() });
+                    let (account, currency) = (account.clone(), currency.clone());
+                    self.accounts.push(AccountLine { lane, account, currency, cycle, transaction_kind, counterparty });
                 }
             }
             self.balances.push(BalanceLine {
                 lane,
-                account: account.clone(),
-                currency: currency.clone(),
+                account,
+                currency,
+                cycle,
+                transaction_kind,
+                counterparty,
                 place: changed.place,
                 amount_minor: changed.amount_minor,
             });
@@ -372,6 +433,9 @@ impl Batch {
         self.payers.sort_by_key(|row| (row.order_id, row.ordinal));
         self.attempts.sort_by_key(|row| (row.order_id, row.ordinal));
         self.captures.sort_by(|a, b| (a.channel, &a.account, &a.reference).cmp(&(b.channel, &b.account, &b.reference)));
+        self.refunds
+            .sort_by(|a, b| (a.platform_id, &a.merchant_refund_id).cmp(&(b.platform_id, &b.merchant_refund_id)));
+        self.refunds_moved.sort_by_key(|row| (row.order_id, row.ordinal));
         self.outbox.sort_by_key(|row| (row.kind, row.id, row.sequence));
         self.messages.sort_by_key(|row| (row.to_kind, row.to_id, row.from_kind, row.from_id, row.number));
         self.taken.sort_by_key(|row| (row.to_kind, row.to_id, row.from_kind, row.from_id, row.number));
@@ -380,6 +444,12 @@ impl Batch {
         self.platforms.sort_by(|a, b| a.name.cmp(&b.name));
         self.keys.sort_by_key(|row| row.hash);
         self.keys_revoked.sort_by_key(|row| row.hash);
+        // Of several bounds of one purse the last one stands.
+        self.debt_bounds.reverse();
+        self.debt_bounds.sort_by_key(|row| (row.platform_id, row.currency));
+        self.debt_bounds.dedup_by_key(|row| (row.platform_id, row.currency));
+        self.consents.sort_by_key(|row| (row.platform_id, row.from_id));
+        self.consents_gone.sort_by_key(|row| (row.platform_id, row.from_id));
         // The last answer given under a key is the one that stands.
         self.answers.reverse();
         self.answers.sort_by(|a, b| (a.platform_id, &a.key).cmp(&(b.platform_id, &b.key)));

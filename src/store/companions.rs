@@ -6,8 +6,18 @@ use std::sync::Arc;
 
 use super::StoreError;
 
-/// A ledger account in one currency, by their names.
-pub type Purse = (Arc<str>, Arc<str>);
+/// What a sum is kept of: a ledger account in one currency and one cycle; of a platform's also by what its lines are to
+/// it, and by the other platform.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Purse {
+    pub account: Arc<str>,
+    pub currency: Arc<str>,
+    pub cycle: i64,
+    /// Empty where the account is no platform's.
+    pub transaction_kind: &'static str,
+    /// 0 where there is none.
+    pub counterparty: i64,
+}
 
 /// How the last committed group of a lane left what goes along with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -84,7 +94,8 @@ impl Trial<'_> {
             (None, None) => (0, Known::New),
         };
         let sum = before.checked_add(amount_minor);
-        let amount_minor = sum.ok_or_else(|| StoreError::Corrupt(format!("the balance of {} overflows", purse.0)))?;
+        let amount_minor =
+            sum.ok_or_else(|| StoreError::Corrupt(format!("the balance of {} overflows", purse.account)))?;
         self.changed.insert(purse, Changed { amount_minor, place, account });
         Ok(())
     }
@@ -99,7 +110,8 @@ mod tests {
     use super::*;
 
     fn purse(account: &str) -> Purse {
-        (account.into(), "CNY".into())
+        let (account, currency, transaction_kind) = (account.into(), "CNY".into(), "");
+        Purse { account, currency, cycle: 1, transaction_kind, counterparty: 0 }
     }
 
     #[test]

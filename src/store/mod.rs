@@ -11,10 +11,12 @@ mod lanes;
 mod line;
 mod orders;
 mod postgres;
+mod refunds;
 mod rows;
 mod sqlite;
 mod statements;
 mod tables;
+mod transactions;
 mod unit;
 
 use std::cmp::Ordering;
@@ -32,7 +34,9 @@ use sqlx::migrate::Migrator;
 
 use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;
-use crate::domain::id::{Account, Incarnation, OrderId, PlatformId};
+use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId};
+use crate::domain::ledger::LedgerAccount;
+use crate::domain::money::Currency;
 use crate::domain::order::{FeeBearer, Order, State};
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::{Payer, PayerMark};
@@ -41,7 +45,11 @@ use crate::domain::request::Request;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 
+use companions::Purse;
 pub use journal::JournalRow;
+pub use orders::RefundName;
+pub use refunds::{RefundFilter, RefundPlace, StoredRefund};
+pub use transactions::{LedgerLine, LineKey, StoredTransaction, TransactionFilter, TransactionPlace};
 pub use unit::*;
 
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -51,7 +59,8 @@ pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Sen
 pub enum StoreError {
     /// Another version or another owner was first: discard what was decided and look again.
     Conflict(String),
-    /// A capture's reference is on record at its account, by another order: nothing was written.
+    /// What is given once is on record by another order: a capture's reference at its account, or what a platform calls
+    /// a refund. Nothing was written.
     ReferenceTaken(String),
     /// Nothing of it happened; later it may.
     Unavailable(String),
@@ -431,13 +440,27 @@ pub const STORE_ID: &str = "store_id";
 /// The name under which a store keeps the mode that it was born in.
 pub const MODE: &str = "mode";
 
-/// One account's balance in one currency in one lane.
+/// One sum that a lane keeps: see [`Purse`].
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct LaneBalance {
     pub lane: i64,
     pub account: String,
     pub currency: String,
+    pub cycle: i64,
+    /// Empty where the account is no platform's.
+    pub transaction_kind: String,
+    /// 0 where there is none.
+    pub counterparty: i64,
     pub amount_minor: i64,
+}
+
+impl LaneBalance {
+    fn into_sum(self) -> (Purse, i64) {
+        let (account, currency) = (self.account.into(), self.currency.into());
+        let (cycle, counterparty) = (self.cycle, self.counterparty);
+        let transaction_kind = rows::kind_name(&self.transaction_kind);
+        (Purse { account, currency, cycle, transaction_kind, counterparty }, self.amount_minor)
+    }
 }
 
 /// One account's sum in one currency over a lane's lines of one kind of stream.
@@ -447,6 +470,9 @@ pub struct SumOfLines {
     pub kind: i64,
     pub account: String,
     pub currency: String,
+    pub cycle: i64,
+    pub transaction_kind: String,
+    pub counterparty: i64,
     pub amount_minor: i64,
 }
 
@@ -472,7 +498,7 @@ impl Balance {
     /// The sums over all lanes, by account and currency.
     fn over_lanes(balances: Vec<LaneBalance>) -> Result<Vec<Self>, StoreError> {
         let mut sums: BTreeMap<(String, String), i64> = BTreeMap::new();
-        for LaneBalance { lane: _, account, currency, amount_minor } in balances {
+        for LaneBalance { account, currency, amount_minor, .. } in balances {
             let overflows = || StoreError::Corrupt(format!("the balance of {account} overflows"));
             let before = sums.get(&(account.clone(), currency.clone())).copied().unwrap_or_default();
             let sum = before.checked_add(amount_minor).ok_or_else(overflows)?;
@@ -622,6 +648,13 @@ pub trait Store: Send + Sync + 'static {
     fn order_by_merchant_id<'a>(&'a self, platform: PlatformId, id: &'a str) -> Reply<'a, Option<StoredOrder>>;
     fn orders<'a>(&'a self, filter: &'a OrderFilter) -> Reply<'a, Vec<Seen<OrderId, StoredOrder>>>;
     fn frozen(&self, id: OrderId, ordinal: u8) -> Reply<'_, Option<Frozen>>;
+
+    // --- refunds -------------------------------------------------------------------------------------------
+
+    /// One that a platform asked for.
+    fn refund(&self, id: RefundId) -> Reply<'_, Option<StoredRefund>>;
+    fn refund_by_merchant_id<'a>(&'a self, platform: PlatformId, id: &'a str) -> Reply<'a, Option<StoredRefund>>;
+    fn refunds<'a>(&'a self, filter: &'a RefundFilter) -> Reply<'a, Vec<Seen<RefundPlace, StoredRefund>>>;
     fn inbox(&self, order: OrderId) -> Reply<'_, Vec<Seen<i64, StoredInboxRow>>>;
     /// All callbacks in the inbox by number, for an audit, after the number `after`.
     fn inbox_rows(&self, after: i64, limit: u32) -> Reply<'_, Vec<Seen<i64, StoredInboxRow>>>;
@@ -664,6 +697,13 @@ pub trait Store: Send + Sync + 'static {
     /// Whose key this is, in force or revoked.
     fn key_owner<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<PlatformId>>;
     fn platforms(&self) -> Reply<'_, Vec<Seen<PlatformId, StoredPlatform>>>;
+    fn platform(&self, id: PlatformId) -> Reply<'_, Option<StoredPlatform>>;
+    /// The platform of this name, if it gets shares from that one.
+    fn share_receiver<'a>(&'a self, name: &'a str, from: PlatformId) -> Reply<'a, Option<PlatformId>>;
+    /// From whom platforms get shares: who gets them and from whom.
+    fn share_consents(&self) -> Reply<'_, Vec<(PlatformId, PlatformId)>>;
+    /// What a platform may owe after refunds; none: any debt.
+    fn debt_bound(&self, platform: PlatformId, currency: Currency) -> Reply<'_, Option<i64>>;
     /// All there ever were, by their age.
     fn keys(&self, platform: PlatformId) -> Reply<'_, Vec<KeyRow>>;
     /// The value kept under a name, if there is one.
@@ -679,6 +719,17 @@ pub trait Store: Send + Sync + 'static {
     fn refusals(&self) -> u64;
     /// Of each account, over all lanes.
     fn balances(&self) -> Reply<'_, Vec<Balance>>;
+    /// Of each account, over all lanes, by the lines that were booked at that instant or before.
+    fn balances_at(&self, at: Instant) -> Reply<'_, Vec<Balance>>;
+    /// The lines of an account that were booked at that instant or before, the newest first.
+    fn ledger_lines<'a>(&'a self, account: &'a LedgerAccount, at: Instant, limit: u32) -> Reply<'a, Vec<LedgerLine>>;
+    /// All that makes a platform's balance, in all lanes, as their last groups left it: one picture.
+    fn balances_of_platform(&self, platform: PlatformId) -> Reply<'_, Vec<LaneBalance>>;
+    /// What changed a platform's balance.
+    fn transactions<'a>(
+        &'a self,
+        filter: &'a TransactionFilter,
+    ) -> Reply<'a, Vec<Seen<TransactionPlace, StoredTransaction>>>;
     /// Each lane's own, as its last group left them.
     fn balances_by_lane(&self) -> Reply<'_, Vec<LaneBalance>>;
     /// What the balances must be: the sums over all lines.
@@ -699,5 +750,19 @@ pub trait Store: Send + Sync + 'static {
 pub struct StoredEntry {
     pub kind: String,
     pub currency: String,
-    pub lines: Vec<(String, i64)>,
+    pub effective_at: Instant,
+    /// As 20261130.
+    pub bill_day: i64,
+    /// The ordinal of the refund that it is about.
+    pub refund: Option<i64>,
+    pub lines: Vec<StoredLine>,
+}
+
+/// A line as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredLine {
+    pub account: String,
+    pub amount_minor: i64,
+    pub transaction_kind: Option<String>,
+    pub counterparty: Option<i64>,
 }

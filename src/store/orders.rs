@@ -1,9 +1,10 @@
 //! How an order becomes rows: what its head says, and the rows of tables that only orders have.
 
 use super::StoreError;
-use super::unit::{AttemptRow, CaptureRow, Head, NextActionChange, OrderRow, UniqueName};
+use super::unit::{AttemptRow, CaptureRow, Head, NextActionChange, OrderRow, RefundRow, RefundStanding, UniqueName};
 use crate::domain::order::Order;
 use crate::domain::partition::Partition;
+use crate::domain::refund::{Refund, Stage};
 use crate::domain::request::Request;
 use crate::domain::time::Instant;
 
@@ -75,6 +76,62 @@ impl CaptureRow {
             currency: order.currency,
             amount_minor: capture.amount_minor,
             at: capture.at,
+            effective_at: capture.effective_at,
+            bill_day: capture.bill_day,
         })
+    }
+}
+
+/// What a platform asked for, beside what its order keeps of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundName {
+    pub merchant_refund_id: Box<str>,
+    pub reason: Option<Box<str>>,
+    /// The most that could have been asked for.
+    pub refundable_minor: i64,
+}
+
+impl RefundRow {
+    /// Of a refund of the order; none where it is not one that its platform asked for.
+    pub fn of(order: &Order, refund: &Refund, name: RefundName, created_at: Instant) -> Option<Self> {
+        let asked = refund.asked()?;
+        let platforms = std::iter::once(order.platform).chain(order.splits.iter().map(|split| split.to));
+        Some(RefundRow {
+            ordinal: asked.ordinal,
+            incarnation: refund.incarnation,
+            platform: order.platform,
+            merchant_refund_id: name.merchant_refund_id,
+            currency: order.currency,
+            amount_minor: refund.amount_minor,
+            refundable_minor: name.refundable_minor,
+            fee_minor: asked.fee_minor,
+            fee_policy: asked.fee_policy,
+            parts: platforms.zip(asked.parts.iter().copied()).collect(),
+            reason: name.reason,
+            channel: order.attempt_of(refund)?.channel(),
+            created_at,
+            standing: RefundStanding::of(refund),
+        })
+    }
+}
+
+impl RefundStanding {
+    pub fn of(refund: &Refund) -> Self {
+        let failure = match refund.stage {
+            Stage::Failed { failure, .. } => Some(failure),
+            Stage::Unconfirmed { .. }
+            | Stage::Waiting { .. }
+            | Stage::Owed { .. }
+            | Stage::Doubtful { .. }
+            | Stage::Succeeded { .. }
+            | Stage::Returned { .. } => None,
+        };
+        RefundStanding {
+            state: refund.state(),
+            attention: refund.attention,
+            failure,
+            reference: refund.reference.clone(),
+            finished_at: refund.stage.finished_at(),
+        }
     }
 }

@@ -19,17 +19,22 @@ use sqlx::{ConnectOptions, Connection as _, Postgres, QueryBuilder, query, query
 use super::batch::Batch;
 use super::division::Division;
 use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
+use super::refunds::{RefundColumns, RefundKeyColumns};
 use super::rows::*;
 use super::statements::*;
 use super::tables::{key, stream_key};
+use super::transactions::{LedgerLineColumns, LineKeyColumns, TransactionColumns};
 use super::{
     Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
-    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, MIGRATED, MODE, MessageKey, OrderFilter, OutboxItem,
-    OutboxPlace, Owner, Places, Reply, STORE_ID, Schema, Seen, Store, StoreError, StoredEntry, StoredHead,
-    StoredInboxRow, StoredMessage, StoredOrder, StoredPlatform, SumOfLines,
+    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, LedgerLine, MIGRATED, MODE, MessageKey, OrderFilter,
+    OutboxItem, OutboxPlace, Owner, Places, RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen, Store,
+    StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, StoredPlatform, StoredRefund,
+    StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
 };
-use crate::domain::id::{Incarnation, OrderId, PlatformId};
+use crate::domain::id::{Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::journal::{LaneEvent, Salt, Title};
+use crate::domain::ledger::LedgerAccount;
+use crate::domain::money::Currency;
 use crate::domain::order::Order;
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::PayerMark;
@@ -59,8 +64,8 @@ const CHANNEL_TOTALS: &str = "SELECT * FROM (SELECT channel, currency, SUM(captu
          SUM(captured)::bigint AS captured_minor, SUM(refunded)::bigint AS refunded_minor \
      FROM (SELECT channel, currency, COUNT(*) AS captures, 0 AS captured, 0 AS refunded FROM captures GROUP BY 1, 2 \
          UNION ALL SELECT split_part(account, ':', 2), currency, 0, \
-             CASE WHEN entry_kind IN ('payment', 'suspense') THEN GREATEST(amount_minor, 0) ELSE 0 END, \
-             CASE WHEN entry_kind = 'suspense_refund' THEN GREATEST(-amount_minor, 0) ELSE 0 END \
+             CASE WHEN entry_kind IN ('payment', 'suspense') THEN amount_minor ELSE 0 END, \
+             CASE WHEN entry_kind IN ('refund_paid', 'refund_returned') THEN -amount_minor ELSE 0 END \
          FROM lines WHERE account LIKE 'channel:%') booked \
      GROUP BY 1, 2) sums ORDER BY channel COLLATE \"C\", currency COLLATE \"C\"";
 
@@ -200,8 +205,8 @@ impl Server {
     }
 }
 
-/// The key that no reference of an account is booked twice by.
-const REFERENCES: &str = "captures_pkey";
+/// The keys by which no reference of an account is booked twice, and no two refunds of a platform have one name.
+const GIVEN_ONCE: [&str; 2] = ["captures_pkey", "refunds_by_merchant_id"];
 /// The keys that two may race for; every other constraint is one that a row never meets.
 const RACES: [&str; 7] = [
     "heads_pkey",
@@ -304,7 +309,7 @@ fn judge(fault: &dyn DatabaseError, doing: Doing) -> StoreError {
     if code == FENCED {
         return StoreError::Fenced;
     }
-    if fault.is_unique_violation() && fault.constraint() == Some(REFERENCES) {
+    if fault.is_unique_violation() && fault.constraint().is_some_and(|key| GIVEN_ONCE.contains(&key)) {
         return StoreError::ReferenceTaken(text);
     }
     let race = fault.is_unique_violation() && fault.constraint().is_some_and(|key| RACES.contains(&key));

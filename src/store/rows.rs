@@ -9,12 +9,13 @@ use sqlx::types::Uuid;
 use super::{
     Balance, ChannelTotal, Claim, Count, DeadLetter, Due, Frozen, GivenAnswer, InboxReason, InboxRow, JournalRow,
     KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, MessageKey, OutboxItem, OutboxPlace, OutboxRow, Places,
-    Service, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, StoredPlatform,
-    SumOfLines,
+    Service, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredLine, StoredMessage, StoredOrder,
+    StoredPlatform, SumOfLines,
 };
 use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId};
+use crate::domain::ledger::TransactionKind;
 use crate::domain::order::{FeeBearer, Order};
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::{Payer, PayerMark};
@@ -43,11 +44,11 @@ pub fn passed_over<T>(table: &'static str, read: Result<T, StoreError>) -> Optio
     .ok()
 }
 
-fn unreadable(what: &str) -> StoreError {
+pub fn unreadable(what: &str) -> StoreError {
     StoreError::Corrupt(format!("a stored {what} cannot be read"))
 }
 
-fn narrow<T: TryFrom<i64>>(value: i64, what: &str) -> Result<T, StoreError> {
+pub fn narrow<T: TryFrom<i64>>(value: i64, what: &str) -> Result<T, StoreError> {
     T::try_from(value).map_err(|_| unreadable(what))
 }
 
@@ -55,7 +56,7 @@ fn channel(name: &str) -> Result<Channel, StoreError> {
     Channel::parse(name).ok_or_else(|| unreadable("channel"))
 }
 
-fn order_id(key: Uuid) -> OrderId {
+pub fn order_id(key: Uuid) -> OrderId {
     OrderId::from_u128(key.as_u128())
 }
 
@@ -446,6 +447,20 @@ impl Readable for PlatformKey {
 }
 
 #[derive(Debug, FromRow)]
+pub struct ConsentColumns {
+    platform_id: i64,
+    from_id: i64,
+}
+
+impl Readable for ConsentColumns {
+    type Value = (PlatformId, PlatformId);
+    fn read(self) -> Result<(PlatformId, PlatformId), StoreError> {
+        let platform = |number| narrow(number, "platform number").map(PlatformId);
+        Ok((platform(self.platform_id)?, platform(self.from_id)?))
+    }
+}
+
+#[derive(Debug, FromRow)]
 pub struct KeyColumns {
     platform_id: i64,
     hash: Vec<u8>,
@@ -567,6 +582,11 @@ pub struct LineColumns {
     account: String,
     currency: String,
     amount_minor: i64,
+    effective_at: i64,
+    bill_day: i64,
+    transaction_kind: Option<String>,
+    counterparty: Option<i64>,
+    refund: Option<i64>,
 }
 
 /// Lines as the entries that they make, by version and number.
@@ -576,13 +596,30 @@ pub fn entries(lines: Vec<LineColumns>) -> Vec<StoredEntry> {
     for line in lines {
         let place = (line.version, line.entry);
         if last.replace(place) != Some(place) {
-            entries.push(StoredEntry { kind: line.entry_kind, currency: line.currency, lines: Vec::new() });
+            entries.push(StoredEntry {
+                kind: line.entry_kind,
+                currency: line.currency,
+                effective_at: Instant(line.effective_at),
+                bill_day: line.bill_day,
+                refund: line.refund,
+                lines: Vec::new(),
+            });
         }
         if let Some(entry) = entries.last_mut() {
-            entry.lines.push((line.account, line.amount_minor));
+            entry.lines.push(StoredLine {
+                account: line.account,
+                amount_minor: line.amount_minor,
+                transaction_kind: line.transaction_kind,
+                counterparty: line.counterparty,
+            });
         }
     }
     entries
+}
+
+/// The kind of a sum's lines, or nothing where it has none that we know.
+pub fn kind_name(name: &str) -> &'static str {
+    TransactionKind::parse(name).map_or("", TransactionKind::name)
 }
 
 #[derive(FromRow)]

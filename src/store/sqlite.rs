@@ -24,17 +24,22 @@ use self::reserve::Reserve;
 use super::batch::Batch;
 use super::division::Division;
 use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
+use super::refunds::{RefundColumns, RefundKeyColumns};
 use super::rows::*;
 use super::statements::*;
 use super::tables::{key, stream_key};
+use super::transactions::{LedgerLineColumns, LineKeyColumns, TransactionColumns};
 use super::{
     Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
-    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, MIGRATED, MODE, MessageKey, OrderFilter, OutboxItem,
-    OutboxPlace, Owner, Places, Reply, STORE_ID, Schema, Seen, Store, StoreError, StoredEntry, StoredHead,
-    StoredInboxRow, StoredMessage, StoredOrder, StoredPlatform, SumOfLines,
+    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, LedgerLine, MIGRATED, MODE, MessageKey, OrderFilter,
+    OutboxItem, OutboxPlace, Owner, Places, RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen, Store,
+    StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, StoredPlatform, StoredRefund,
+    StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
 };
-use crate::domain::id::{Incarnation, OrderId, PlatformId};
+use crate::domain::id::{Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::journal::{LaneEvent, Salt, Title};
+use crate::domain::ledger::LedgerAccount;
+use crate::domain::money::Currency;
 use crate::domain::order::Order;
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::PayerMark;
@@ -51,8 +56,8 @@ const CHANNEL_TOTALS: &str = "SELECT channel, currency, SUM(captures) AS capture
          SUM(captured) AS captured_minor, SUM(refunded) AS refunded_minor \
      FROM (SELECT channel, currency, COUNT(*) AS captures, 0 AS captured, 0 AS refunded FROM captures GROUP BY 1, 2 \
          UNION ALL SELECT substr(account, 9, instr(substr(account, 9), ':') - 1), currency, 0, \
-             CASE WHEN entry_kind IN ('payment', 'suspense') THEN MAX(amount_minor, 0) ELSE 0 END, \
-             CASE WHEN entry_kind = 'suspense_refund' THEN MAX(-amount_minor, 0) ELSE 0 END \
+             CASE WHEN entry_kind IN ('payment', 'suspense') THEN amount_minor ELSE 0 END, \
+             CASE WHEN entry_kind IN ('refund_paid', 'refund_returned') THEN -amount_minor ELSE 0 END \
          FROM lines WHERE account LIKE 'channel:%') \
      GROUP BY 1, 2 ORDER BY 1, 2";
 

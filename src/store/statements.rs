@@ -16,6 +16,24 @@ macro_rules! order_where {
 pub const ORDER: &str = order_where!("o.id = $1");
 pub const ORDER_BY_MERCHANT_ID: &str = order_where!("o.platform_id = $1 AND o.merchant_order_id = $2");
 pub const ORDERS_OF_PLATFORM: &str = order_where!("o.platform_id = ");
+macro_rules! refund_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT order_id, ordinal, incarnation, platform_id, merchant_refund_id, currency, amount_minor, ",
+            "refundable_minor, fee_minor, fee_policy, parts, reason, channel, created_at, state, attention, failure, ",
+            "reference, finished_at FROM refunds WHERE ",
+            $condition
+        )
+    };
+}
+
+pub const REFUND: &str = refund_where!("order_id = $1 AND ordinal = $2 AND incarnation = $3");
+pub const REFUND_BY_MERCHANT_ID: &str = refund_where!("platform_id = $1 AND merchant_refund_id = $2");
+pub const REFUNDS: &str = refund_where!("");
+pub const TRANSACTIONS: &str = "SELECT l.at, l.kind, l.id, l.version, l.entry, l.line, l.transaction_kind, \
+     l.amount_minor, l.currency, l.refund, r.incarnation, c.name AS counterparty_name, l.effective_at FROM lines l \
+     LEFT JOIN refunds r ON l.kind = 1 AND r.order_id = l.id AND r.ordinal = l.refund \
+     LEFT JOIN platforms c ON c.id = l.counterparty WHERE ";
 pub const LANES: &str =
     "SELECT lane, epoch, beat, group_number, incarnation, holder, at, next_place, retired FROM lanes ORDER BY lane";
 pub const TAKE_LANE: &str = "UPDATE lanes SET epoch = epoch + 1, beat = beat + 1, holder = $6, incarnation = $7 \
@@ -77,6 +95,13 @@ pub const PLATFORM_BY_NAME: &str = "SELECT id AS platform_id, name, fee_bearer, 
      FROM platforms WHERE name = $1";
 pub const PLATFORMS: &str = "SELECT id AS platform_id, name, fee_bearer, webhook_secret, webhook_url \
      FROM platforms ORDER BY id";
+pub const PLATFORM: &str = "SELECT id AS platform_id, name, fee_bearer, webhook_secret, webhook_url \
+     FROM platforms WHERE id = $1";
+pub const DEBT_BOUND: &str = "SELECT most_minor FROM debt_bounds \
+     WHERE platform_id = $1 AND currency = $2 AND most_minor IS NOT NULL";
+pub const SHARE_RECEIVER: &str = "SELECT f.id AS platform_id FROM platforms f \
+     JOIN share_consents c ON c.platform_id = f.id AND c.from_id = $2 WHERE f.name = $1";
+pub const SHARE_CONSENTS: &str = "SELECT platform_id, from_id FROM share_consents ORDER BY platform_id, from_id";
 pub const LAST_PLATFORM: &str = "SELECT id AS platform_id FROM platforms ORDER BY id DESC LIMIT 1";
 pub const KEY_OWNER: &str = "SELECT platform_id FROM keys WHERE hash = $1";
 pub const KEYS: &str = "SELECT platform_id, hash, hint, created_at, revoked_at FROM keys WHERE platform_id = $1 \
@@ -89,17 +114,35 @@ pub const COUNTS_BY_STATE: &str = "SELECT state AS name, COUNT(*) AS count FROM 
      GROUP BY state ORDER BY state";
 pub const SCAN: &str = "SELECT id, snapshot FROM heads WHERE kind = 1 AND id > $1 ORDER BY id LIMIT $2";
 pub const SCAN_FROM_START: &str = "SELECT id, snapshot FROM heads WHERE kind = 1 ORDER BY id LIMIT $1";
-pub const LINES: &str = "SELECT version, entry, entry_kind, account, currency, amount_minor FROM lines \
+pub const LINES: &str = "SELECT version, entry, entry_kind, account, currency, amount_minor, effective_at, bill_day, \
+     transaction_kind, counterparty, refund FROM lines \
      WHERE kind = $1 AND id = $2 ORDER BY version, entry, line";
-pub const BALANCES: &str = "SELECT a.lane, a.account, a.currency, \
-     (SELECT b.amount_minor FROM balances b WHERE b.lane = a.lane AND b.account = a.account \
-     AND b.currency = a.currency ORDER BY b.place DESC LIMIT 1) AS amount_minor FROM ledger_accounts a";
-pub const BALANCES_OF_LANE: &str = "SELECT a.lane, a.account, a.currency, \
-     (SELECT b.amount_minor FROM balances b WHERE b.lane = a.lane AND b.account = a.account \
-     AND b.currency = a.currency ORDER BY b.place DESC LIMIT 1) AS amount_minor FROM ledger_accounts a \
-     WHERE a.lane = $1";
-pub const SUMS_OF_LINES: &str = "SELECT lane, kind, account, currency, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor \
-     FROM lines GROUP BY lane, kind, account, currency";
+/// The last sums, of which a condition on `a` says which.
+macro_rules! balances_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT a.lane, a.account, a.currency, a.cycle, a.transaction_kind, a.counterparty, ",
+            "(SELECT b.amount_minor FROM balances b WHERE b.lane = a.lane AND b.account = a.account ",
+            "AND b.currency = a.currency AND b.cycle = a.cycle AND b.transaction_kind = a.transaction_kind ",
+            "AND b.counterparty = a.counterparty ORDER BY b.place DESC LIMIT 1) AS amount_minor ",
+            "FROM ledger_accounts a",
+            $condition
+        )
+    };
+}
+
+pub const BALANCES: &str = balances_where!("");
+pub const BALANCES_OF_LANE: &str = balances_where!(" WHERE a.lane = $1");
+pub const BALANCES_OF_PLATFORM: &str =
+    balances_where!(" WHERE a.lane IN (SELECT lane FROM lanes) AND a.account IN ($1, $2)");
+pub const SUMS_OF_LINES: &str = "SELECT lane, kind, account, currency, cycle, COALESCE(transaction_kind, '') AS transaction_kind, \
+     COALESCE(counterparty, 0) AS counterparty, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor \
+     FROM lines GROUP BY lane, kind, account, currency, cycle, transaction_kind, counterparty";
+pub const BALANCES_AT: &str = "SELECT account, currency, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor FROM lines \
+     WHERE at <= $1 GROUP BY account, currency ORDER BY account, currency";
+pub const LEDGER_LINES: &str = "SELECT kind, id, version, entry_kind, transaction_kind, counterparty, currency, amount_minor, \
+     at, effective_at, bill_day FROM lines WHERE account = $1 AND at <= $2 \
+     ORDER BY at DESC, kind DESC, id DESC, version DESC, entry DESC, line DESC LIMIT $3";
 pub const PLACES: &str = "SELECT lane, COUNT(*) AS count, MIN(place) AS first, MAX(place) AS last FROM journal \
      GROUP BY lane ORDER BY lane";
 pub const OUTBOX_SIZE: &str = "SELECT COUNT(*) FROM outbox";
@@ -376,6 +419,117 @@ macro_rules! statements {
             })
         }
 
+        fn refund(&self, id: RefundId) -> Reply<'_, Option<StoredRefund>> {
+            let ask = query_as::<_, RefundColumns>(REFUND).bind(key(id.order)).bind(i64::from(u8::from(id.ordinal)));
+            self.maybe(ask.bind(i64::from(u16::from(id.incarnation))))
+        }
+
+        fn refund_by_merchant_id<'a>(&'a self, platform: PlatformId, id: &'a str) -> Reply<'a, Option<StoredRefund>> {
+            let ask = query_as::<_, RefundColumns>(REFUND_BY_MERCHANT_ID).bind(i64::from(platform.0));
+            self.maybe(ask.bind(id.to_owned()))
+        }
+
+        fn refunds<'a>(&'a self, filter: &'a RefundFilter) -> Reply<'a, Vec<Seen<RefundPlace, StoredRefund>>> {
+            // The plus keeps an order's few refunds from being looked for among all of its platform's.
+            let mut ask = QueryBuilder::<$database>::new(REFUNDS);
+            ask.push(if filter.order.is_some() { "+platform_id = " } else { "platform_id = " });
+            ask.push_bind(i64::from(filter.platform.0));
+            if let Some(id) = &filter.merchant_refund_id {
+                ask.push(" AND merchant_refund_id = ").push_bind(id.clone());
+            }
+            if let Some(order) = filter.order {
+                ask.push(" AND order_id = ").push_bind(key(order));
+            }
+            if let Some(state) = filter.state {
+                ask.push(" AND state = ").push_bind(state.name());
+            }
+            if let Some(after) = filter.created_after {
+                ask.push(" AND created_at > ").push_bind(after.0);
+            }
+            if let Some(before) = filter.created_before {
+                ask.push(" AND created_at < ").push_bind(before.0);
+            }
+            if let Some((created_at, order, ordinal)) = filter.before {
+                ask.push(" AND (created_at, order_id, ordinal) < (").push_bind(created_at.0);
+                ask.push(", ").push_bind(key(order)).push(", ").push_bind(i64::from(u8::from(ordinal))).push(")");
+            }
+            ask.push(" ORDER BY created_at DESC, order_id DESC, ordinal DESC LIMIT ");
+            ask.push_bind(i64::from(filter.limit));
+            Box::pin(async move {
+                let read = |pool| async move { ask.build().fetch_all(&pool).await.map_err(reading_fault) };
+                let rows = self.lanes.read(read).await?;
+                Ok(rows.iter().map(seen::<RefundKeyColumns, RefundColumns>).collect())
+            })
+        }
+
+        fn balances_at(&self, at: Instant) -> Reply<'_, Vec<Balance>> {
+            self.all(query_as::<_, Balance>(BALANCES_AT).bind(at.0))
+        }
+
+        fn ledger_lines<'a>(
+            &'a self,
+            account: &'a LedgerAccount,
+            at: Instant,
+            limit: u32,
+        ) -> Reply<'a, Vec<LedgerLine>> {
+            let ask = query_as::<_, LedgerLineColumns>(LEDGER_LINES).bind(account.to_string()).bind(at.0);
+            self.all(ask.bind(i64::from(limit)))
+        }
+
+        fn balances_of_platform(&self, platform: PlatformId) -> Reply<'_, Vec<LaneBalance>> {
+            let [open, fees] = [LedgerAccount::Platform(platform), LedgerAccount::FeesDue(platform)];
+            self.all(query_as::<_, LaneBalance>(BALANCES_OF_PLATFORM).bind(open.to_string()).bind(fees.to_string()))
+        }
+
+        fn transactions<'a>(
+            &'a self,
+            filter: &'a TransactionFilter,
+        ) -> Reply<'a, Vec<Seen<TransactionPlace, StoredTransaction>>> {
+            // The plus keeps an order's few lines from being looked for among all of its platform's.
+            let mut ask = QueryBuilder::<$database>::new(TRANSACTIONS);
+            let is_of_order = filter.order.is_some() || filter.refund.is_some();
+            ask.push(if is_of_order { "+l.platform_id = " } else { "l.platform_id = " });
+            ask.push_bind(i64::from(filter.platform.0));
+            if let Some(kind) = filter.kind {
+                ask.push(" AND l.transaction_kind = ").push_bind(kind.name());
+            }
+            let order = filter.order.into_iter().chain(filter.refund.map(|refund| refund.order));
+            for order in order {
+                let (kind, id) = stream_key(order.into());
+                ask.push(" AND l.kind = ").push_bind(kind).push(" AND l.id = ").push_bind(id);
+            }
+            if let Some(refund) = filter.refund {
+                ask.push(" AND l.refund = ").push_bind(i64::from(u8::from(refund.ordinal)));
+                ask.push(" AND r.incarnation = ").push_bind(i64::from(u16::from(refund.incarnation)));
+            }
+            if let Some(after) = filter.created_after {
+                ask.push(" AND l.at > ").push_bind(after.0);
+            }
+            if let Some(before) = filter.created_before {
+                ask.push(" AND l.at < ").push_bind(before.0);
+            }
+            if let Some((at, place)) = filter.before {
+                let (kind, id) = stream_key(place.stream);
+                ask.push(" AND (l.at, l.kind, l.id, l.version, l.entry, l.line) < (").push_bind(at.0);
+                ask.push(", ").push_bind(kind).push(", ").push_bind(id);
+                for number in [place.version, place.entry, place.line] {
+                    ask.push(", ").push_bind(i64::from(number));
+                }
+                ask.push(")");
+            }
+            ask.push(" ORDER BY l.at DESC, l.kind DESC, l.id DESC, l.version DESC, l.entry DESC, l.line DESC LIMIT ");
+            ask.push_bind(i64::from(filter.limit));
+            Box::pin(async move {
+                let read = |pool| async move { ask.build().fetch_all(&pool).await.map_err(reading_fault) };
+                let rows = self.lanes.read(read).await?;
+                Ok(rows.iter().map(seen::<LineKeyColumns, TransactionColumns>).collect())
+            })
+        }
+
+        fn platform(&self, id: PlatformId) -> Reply<'_, Option<StoredPlatform>> {
+            self.maybe(query_as::<_, PlatformColumns>(PLATFORM).bind(i64::from(id.0)))
+        }
+
         fn head(&self, stream: StreamId) -> Reply<'_, Option<StoredHead>> {
             let (kind, id) = stream_key(stream);
             self.maybe(query_as::<_, HeadColumns>(HEAD).bind(kind).bind(id))
@@ -506,6 +660,20 @@ macro_rules! statements {
 
         fn last_platform(&self) -> Reply<'_, Option<PlatformId>> {
             self.maybe(query_as::<_, PlatformKey>(LAST_PLATFORM))
+        }
+
+        fn debt_bound(&self, platform: PlatformId, currency: Currency) -> Reply<'_, Option<i64>> {
+            let ask = query_as::<_, NumberColumn>(DEBT_BOUND).bind(i64::from(platform.0));
+            self.maybe(ask.bind(currency.code().to_owned()))
+        }
+
+        fn share_receiver<'a>(&'a self, name: &'a str, from: PlatformId) -> Reply<'a, Option<PlatformId>> {
+            let ask = query_as::<_, PlatformKey>(SHARE_RECEIVER).bind(name.to_owned());
+            self.maybe(ask.bind(i64::from(from.0)))
+        }
+
+        fn share_consents(&self) -> Reply<'_, Vec<(PlatformId, PlatformId)>> {
+            self.all(query_as::<_, ConsentColumns>(SHARE_CONSENTS))
         }
 
         fn key_owner<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<PlatformId>> {

@@ -6,9 +6,10 @@ use sqlx::types::Uuid;
 
 use super::line::{Verb, lines};
 use super::rows::fee_bearer_name;
-use super::unit::{CaptureRow, Claim, MessageRow, OrderRow, PutOff};
+use super::unit::{CaptureRow, Claim, MessageRow, OrderRow, PutOff, RefundRow, RefundStanding};
 use super::{GivenAnswer, InboxReason, InboxRow, StoredPlatform};
-use crate::domain::id::OrderId;
+use crate::domain::id::{OrderId, PlatformId, RefundOrdinal};
+use crate::domain::refund::{Attention, RefundFailure};
 use crate::domain::stream::StreamId;
 
 /// The key of an order's rows.
@@ -98,6 +99,39 @@ lines! {
         currency: &'static str,
         amount_minor: i64,
         at: i64,
+        effective_at: i64,
+        bill_day: i64,
+    }
+    struct RefundLine in "refunds", Verb::Insert("") => {
+        order_id: Uuid,
+        ordinal: i64,
+        incarnation: i64,
+        platform_id: i64,
+        merchant_refund_id: Box<str>,
+        currency: &'static str,
+        amount_minor: i64,
+        refundable_minor: i64,
+        fee_minor: i64,
+        fee_policy: &'static str,
+        parts: Box<str>,
+        reason: Option<Box<str>>,
+        channel: &'static str,
+        created_at: i64,
+        state: &'static str,
+        attention: Option<&'static str>,
+        failure: Option<&'static str>,
+        reference: Option<Box<str>>,
+        finished_at: Option<i64>,
+    }
+    /// How far a refund has got.
+    struct RefundMovedLine in "refunds", Verb::Update { keys: 2 } => {
+        order_id: Uuid,
+        ordinal: i64,
+        state: &'static str,
+        attention: Option<&'static str>,
+        failure: Option<&'static str>,
+        reference: Option<Box<str>>,
+        finished_at: Option<i64>,
     }
     struct LineLine in "lines", Verb::Insert("") => {
         kind: i64,
@@ -111,16 +145,30 @@ lines! {
         amount_minor: i64,
         lane: i64,
         place: i64,
+        at: i64,
+        effective_at: i64,
+        bill_day: i64,
+        cycle: i64,
+        transaction_kind: Option<&'static str>,
+        platform_id: Option<i64>,
+        counterparty: Option<i64>,
+        refund: Option<i64>,
     }
     struct AccountLine in "ledger_accounts", Verb::Insert("") => {
         lane: i64,
         account: Arc<str>,
         currency: Arc<str>,
+        cycle: i64,
+        transaction_kind: &'static str,
+        counterparty: i64,
     }
     struct BalanceLine in "balances", Verb::Insert("") => {
         lane: i64,
         account: Arc<str>,
         currency: Arc<str>,
+        cycle: i64,
+        transaction_kind: &'static str,
+        counterparty: i64,
         place: i64,
         amount_minor: i64,
     }
@@ -215,6 +263,21 @@ lines! {
         hint: Box<str>,
         created_at: i64,
     }
+    struct DebtBoundLine in "debt_bounds", Verb::Insert(
+        "ON CONFLICT (platform_id, currency) DO UPDATE SET most_minor = excluded.most_minor"
+    ) => {
+        platform_id: i64,
+        currency: &'static str,
+        most_minor: Option<i64>,
+    }
+    struct ConsentLine in "share_consents", Verb::Insert("") => {
+        platform_id: i64,
+        from_id: i64,
+    }
+    struct ConsentGoneLine in "share_consents", Verb::Delete => {
+        platform_id: i64,
+        from_id: i64,
+    }
     struct KeyRevokedLine in "keys", Verb::Update { keys: 2 } => {
         hash: [u8; 32],
         platform_id: i64,
@@ -275,8 +338,58 @@ impl CaptureLine {
             currency: row.currency.code(),
             amount_minor: row.amount_minor,
             at: row.at.0,
+            effective_at: row.effective_at.0,
+            bill_day: row.bill_day.as_number(),
         }
     }
+}
+
+impl RefundLine {
+    pub fn of(order_id: Uuid, row: &RefundRow) -> Self {
+        let RefundStanding { state, attention, failure, reference, finished_at } = &row.standing;
+        RefundLine {
+            order_id,
+            ordinal: i64::from(u8::from(row.ordinal)),
+            incarnation: i64::from(u16::from(row.incarnation)),
+            platform_id: i64::from(row.platform.0),
+            merchant_refund_id: row.merchant_refund_id.clone(),
+            currency: row.currency.code(),
+            amount_minor: row.amount_minor,
+            refundable_minor: row.refundable_minor,
+            fee_minor: row.fee_minor,
+            fee_policy: row.fee_policy.name(),
+            parts: parts_text(&row.parts),
+            reason: row.reason.clone(),
+            channel: row.channel.name(),
+            created_at: row.created_at.0,
+            state: state.name(),
+            attention: attention.map(Attention::name),
+            failure: failure.map(RefundFailure::name),
+            reference: reference.clone(),
+            finished_at: finished_at.map(|at| at.0),
+        }
+    }
+}
+
+impl RefundMovedLine {
+    pub fn of(order_id: Uuid, ordinal: RefundOrdinal, standing: &RefundStanding) -> Self {
+        let RefundStanding { state, attention, failure, reference, finished_at } = standing;
+        RefundMovedLine {
+            order_id,
+            ordinal: i64::from(u8::from(ordinal)),
+            state: state.name(),
+            attention: attention.map(Attention::name),
+            failure: failure.map(RefundFailure::name),
+            reference: reference.clone(),
+            finished_at: finished_at.map(|at| at.0),
+        }
+    }
+}
+
+/// Who gives how much, as JSON.
+fn parts_text(parts: &[(PlatformId, i64)]) -> Box<str> {
+    let pairs: Vec<String> = parts.iter().map(|(platform, part)| format!("[{},{part}]", platform.0)).collect();
+    format!("[{}]", pairs.join(",")).into()
 }
 
 impl MessageLine {

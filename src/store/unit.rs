@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use super::{DeadLetterChange, Delivery, InboxRow, KeptAnswer, OutboxRow, StoredPlatform};
 use crate::domain::channel::Channel;
-use crate::domain::id::{Account, OrderId, PlatformId};
+use crate::domain::dated::Day;
+use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundOrdinal};
 use crate::domain::ledger::Entry;
 use crate::domain::money::Currency;
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::{Payer, PayerMark};
 use crate::domain::platform::{Key, KeyHash};
+use crate::domain::refund::{Attention, FeePolicy, RefundFailure, RefundState};
 use crate::domain::request::Request;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
@@ -181,11 +183,38 @@ pub enum Row {
     Payer(NamedPayer),
     Attempt(AttemptRow),
     Capture(CaptureRow),
+    /// A refund that a platform asked for.
+    Refund(Box<RefundRow>),
+    RefundMoved {
+        ordinal: RefundOrdinal,
+        standing: RefundStanding,
+    },
     PaidBy(LastChannel),
     /// A new platform.
     Platform(Box<StoredPlatform>),
     Key(AddedKey),
     KeyRevoked(RevokedKey),
+    /// The platform gets shares from another one, from now on.
+    SharesAccepted(ShareConsent),
+    /// And no more.
+    SharesRefused(ShareConsent),
+    DebtBound(DebtBound),
+}
+
+/// What a platform may owe after refunds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DebtBound {
+    pub platform: PlatformId,
+    pub currency: Currency,
+    /// None: any debt.
+    pub most_minor: Option<i64>,
+}
+
+/// That a platform gets shares from another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShareConsent {
+    pub platform: PlatformId,
+    pub from: PlatformId,
 }
 
 /// What never changes of an order.
@@ -226,6 +255,42 @@ pub struct CaptureRow {
     pub currency: Currency,
     pub amount_minor: i64,
     pub at: Instant,
+    /// By the channel's clock and calendar.
+    pub effective_at: Instant,
+    pub bill_day: Day,
+}
+
+/// A refund as it is kept beside its order, to be found by what its platform calls it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundRow {
+    pub ordinal: RefundOrdinal,
+    pub incarnation: Incarnation,
+    pub platform: PlatformId,
+    pub merchant_refund_id: Box<str>,
+    pub currency: Currency,
+    pub amount_minor: i64,
+    /// The most that could have been asked for.
+    pub refundable_minor: i64,
+    /// What of the fee goes back.
+    pub fee_minor: i64,
+    pub fee_policy: FeePolicy,
+    /// What each party gives, the seller first.
+    pub parts: Box<[(PlatformId, i64)]>,
+    pub reason: Option<Box<str>>,
+    pub channel: Channel,
+    pub created_at: Instant,
+    pub standing: RefundStanding,
+}
+
+/// How far a refund has got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundStanding {
+    pub state: RefundState,
+    pub attention: Option<Attention>,
+    pub failure: Option<RefundFailure>,
+    /// The channel's own name of it.
+    pub reference: Option<Box<str>>,
+    pub finished_at: Option<Instant>,
 }
 
 /// What a payer paid by last.

@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use tongbao::domain::channel::{Channel, Method};
-use tongbao::domain::event::{CloseAnswer, Created, Event, Fact, Fault, Finding, RefundOutcome, SendOutcome, Verdict};
+use tongbao::domain::dated::{Dated, Day};
+use tongbao::domain::event::{
+    CloseAnswer, Created, Event, Fact, Fault, Finding, Hold, RefundOutcome, RefundResolution, RefundWord, Rejection,
+    SendOutcome, Verdict,
+};
 use tongbao::domain::form::Form;
 use tongbao::domain::id::{Incarnation, PlatformId, Round};
 use tongbao::domain::journal::{LaneEvent, Salt, Title};
@@ -14,8 +18,11 @@ use tongbao::domain::money::Currency;
 use tongbao::domain::order::{AttemptFailure, FeeBearer, Order, State};
 use tongbao::domain::payer::Payer;
 use tongbao::domain::platform::{self, Key, KeyHash, Platform, Terms};
+use tongbao::domain::refund::{FeePolicy, RefundState};
 use tongbao::domain::request::{Asked, Trace};
 use tongbao::domain::retry::Pace;
+use tongbao::domain::splits::AskedSplit;
+use tongbao::domain::splits::{Share, Split};
 use tongbao::domain::step;
 use tongbao::domain::stream::{Kind, StreamId};
 use tongbao::domain::time::{Instant, TimeScale};
@@ -23,8 +30,9 @@ use tongbao::domain::view::Metadata;
 
 use super::world::{
     HOUR, MINUTE, PAYABLE, REFERENCE, SECOND, START, account, called_back, chosen, close_unclear, closed, creation,
-    found, later, no_answer, not_sent, paid, refund, refund_dead, refund_of, refund_unclear, refused, resolved, sent,
-    suitable, unclear,
+    found, later, no_answer, not_sent, paid, rate, refund, refund_asked, refund_by_asking_at, refund_done,
+    refund_ended, refund_not_sent, refund_of, refund_poor, refund_rejected, refund_resolved, refund_returned,
+    refund_stuck, refund_unclear, refused, resolved, send_paid, sent, suitable, unclear,
 };
 
 /// What this version writes.
@@ -97,6 +105,18 @@ fn paying(channel: Channel) -> Vec<Fact> {
     vec![chosen(channel), suitable(channel, START.plus_ms(2 * HOUR))]
 }
 
+/// The creation of an order of which two others have a share.
+fn shared() -> Created {
+    let share = |to, share| Split { to: PlatformId(to), share };
+    let splits = [share(8, Share::Rate(rate("0.1"))), share(9, Share::AmountMinor(500))];
+    Created { splits: splits.into(), ..creation() }
+}
+
+/// What a channel tells of when money moved.
+fn told() -> Dated {
+    Dated { effective_at: Some(START.plus_ms(MINUTE)), bill_day: Day::parse("2027-01-15") }
+}
+
 fn accepted() -> Fact {
     sent(0, 1, SendOutcome::Accepted { reference: Some("prepay-1".into()) })
 }
@@ -128,9 +148,32 @@ fn histories() -> Vec<History> {
                 (0, paying(Channel::Alipay)),
                 (SECOND, vec![accepted()]),
                 (MINUTE, vec![found(0, paid(REFERENCE, 20_000))]),
-                (SECOND, vec![refund(0, refund_dead())]),
+                (SECOND, vec![refund(0, refund_ended())]),
                 (2 * MINUTE, vec![refund_of(Round(1), 0, refund_unclear())]),
-                (2 * MINUTE, vec![refund_of(Round(1), 0, RefundOutcome::Done)]),
+                (2 * MINUTE, vec![refund_of(Round(1), 0, refund_done())]),
+            ],
+        ),
+        History::of(
+            "refunded",
+            &shared(),
+            vec![
+                (0, paying(Channel::Wechat)),
+                (SECOND, vec![accepted()]),
+                (
+                    MINUTE,
+                    vec![found(0, Finding::Paid { reference: REFERENCE.into(), amount_minor: PAYABLE, dated: told() })],
+                ),
+                (HOUR, vec![refund_asked(10_030, FeePolicy::Proportional)]),
+                (SECOND, vec![refund_asked(1_000, FeePolicy::Kept)]),
+                (SECOND, vec![refund(0, RefundOutcome::Pending { hold: Hold::Balance })]),
+                (SECOND, vec![refund(0, refund_ended())]),
+                (MINUTE, vec![Fact::TimerFired]),
+                (MINUTE, vec![Fact::TimerFired]),
+                (SECOND, vec![refund(1, RefundOutcome::Done { reference: Some("50000".into()), dated: told() })]),
+                (MINUTE, vec![refund_of(Round(1), 0, refund_done())]),
+                (HOUR, vec![refund_of(Round(1), 0, refund_returned())]),
+                (HOUR, vec![refund_asked(5_000, FeePolicy::Proportional)]),
+                (SECOND, vec![refund(2, refund_rejected(Rejection::Refused))]),
             ],
         ),
         History::of(
@@ -160,14 +203,17 @@ fn histories() -> Vec<History> {
 
 fn called_back_now(channel: Channel, amount_minor: i64) -> Fact {
     match called_back(channel, 0, REFERENCE, amount_minor) {
-        Fact::CallbackVerified { ordinal, account, reference, amount_minor, currency, .. } => Fact::CallbackVerified {
-            ordinal,
-            opened_in: Incarnation::try_from(7).expect("an incarnation"),
-            account,
-            reference,
-            amount_minor,
-            currency,
-        },
+        Fact::CallbackVerified { ordinal, account, reference, amount_minor, currency, dated, .. } => {
+            Fact::CallbackVerified {
+                ordinal,
+                opened_in: Incarnation::try_from(7).expect("an incarnation"),
+                account,
+                reference,
+                amount_minor,
+                currency,
+                dated,
+            }
+        }
         other => panic!("a callback, not {other:?}"),
     }
 }
@@ -183,6 +229,7 @@ fn facts() -> Vec<Fact> {
     let mut facts = vec![
         Fact::Created(Box::new(creation())),
         Fact::Created(Box::new(Created { time_scale: TimeScale::percent(2).expect("a scale"), ..creation() })),
+        Fact::Created(Box::new(shared())),
         Fact::ChannelChosen { channel, method },
         validated(Verdict::Suitable { account: account(channel), expires_at: START.plus_ms(HOUR) }),
         validated(Verdict::RiskRefused { rule: "refused_payer".into() }),
@@ -206,7 +253,8 @@ fn facts() -> Vec<Fact> {
         [
             SendOutcome::Accepted { reference: None },
             SendOutcome::Accepted { reference: Some(REFERENCE.into()) },
-            SendOutcome::Paid { reference: REFERENCE.into(), amount_minor: PAYABLE },
+            send_paid(REFERENCE, PAYABLE),
+            SendOutcome::Paid { reference: REFERENCE.into(), amount_minor: PAYABLE, dated: told() },
             refused(Fault::Payment),
             refused(Fault::Ours),
             not_sent(),
@@ -223,23 +271,41 @@ fn facts() -> Vec<Fact> {
         [CloseAnswer::Closed, CloseAnswer::AlreadyPaid, CloseAnswer::NotExist, close_unclear()]
             .map(|answer| closed(0, answer)),
     );
-    facts.extend(
-        [
-            RefundOutcome::Done,
-            RefundOutcome::Rejected { code: "REFUSED".into() },
-            RefundOutcome::Spent { code: "REFUSED".into() },
-            refund_dead(),
-            RefundOutcome::Stuck { code: "ABNORMAL".into() },
-            RefundOutcome::NotSent { why: "connection refused".into() },
-            RefundOutcome::NotExist,
-            refund_unclear(),
-        ]
-        .map(|outcome| refund(0, outcome)),
-    );
-    facts.push(refund_of(Round(2), 1, RefundOutcome::Done));
+    facts.extend(FeePolicy::ALL.map(|policy| refund_asked(10_030, policy)));
+    facts.extend(refund_outcomes().map(|outcome| refund(0, outcome)));
+    facts.push(refund_by_asking_at(START.plus_ms(HOUR), Round(2), 1, refund_done()));
+    facts.extend(noticed());
+    let ends = [RefundResolution::Failed, RefundResolution::PaidOtherwise];
+    facts.extend(ends.map(|resolution| refund_resolved(0, resolution)));
     let senders = [StreamId::from(creation().id), StreamId { kind: Kind(200), id: 7 }];
     facts.extend(senders.map(|from| Fact::MessageTaken { from, number: 3, body: r#"{"reminder":"tea"}"#.into() }));
     facts
+}
+
+fn refund_outcomes() -> [RefundOutcome; 15] {
+    [
+        RefundOutcome::Pending { hold: Hold::Processing },
+        RefundOutcome::Pending { hold: Hold::Balance },
+        refund_done(),
+        RefundOutcome::Done { reference: Some("50000".into()), dated: told() },
+        refund_poor(),
+        refund_rejected(Rejection::Ours),
+        refund_rejected(Rejection::Refused),
+        refund_rejected(Rejection::DeadNumber),
+        refund_ended(),
+        refund_returned(),
+        RefundOutcome::Returned { code: "CARD_CLOSED".into(), dated: told() },
+        refund_stuck(),
+        refund_not_sent(),
+        RefundOutcome::NotExist,
+        refund_unclear(),
+    ]
+}
+
+/// Callbacks about a refund, with a word and without one.
+fn noticed() -> [Fact; 2] {
+    let word = RefundWord { amount_minor: 10_030, currency: "CNY".into(), outcome: refund_done() };
+    [Some(word), None].map(|word| Fact::RefundNoticed { number: "R0".into(), account: account(Channel::Wechat), word })
 }
 
 /// A kind of fact that is added here has no row yet.
@@ -252,7 +318,10 @@ fn kind(fact: &Fact) -> &'static str {
         Fact::QueryAnswered { .. } => "query_answered",
         Fact::CloseAnswered { .. } => "close_answered",
         Fact::CallbackVerified { .. } => "callback_verified",
+        Fact::RefundAsked { .. } => "refund_asked",
         Fact::RefundAnswered { .. } => "refund_answered",
+        Fact::RefundNoticed { .. } => "refund_noticed",
+        Fact::RefundResolved { .. } => "refund_resolved",
         Fact::CancelAsked => "cancel_asked",
         Fact::DeadlinePassed => "deadline_passed",
         Fact::TimerFired => "timer_fired",
@@ -273,6 +342,10 @@ fn asked() -> [Asked; 2] {
         metadata: Metadata::from([("cart".into(), "7".into()), ("\"quoted\"".into(), "\\".into())]),
         method: Some(Method::Native),
         return_url: Some("https://shop.example/back?a=1".into()),
+        splits: vec![
+            AskedSplit { amount: None, rate: Some(rate("0.1")), to: "platform-8".into() },
+            AskedSplit { amount: Some("5.00".into()), rate: None, to: "platform-9".into() },
+        ],
         trace: Some(Trace(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736)),
         webhook_url: Some("https://shop.example/hook".into()),
     };
@@ -281,6 +354,7 @@ fn asked() -> [Asked; 2] {
         metadata: Metadata::new(),
         method: None,
         return_url: None,
+        splits: Vec::new(),
         trace: None,
         webhook_url: None,
         ..whole.clone()
@@ -298,6 +372,14 @@ fn payers() -> [Payer; 2] {
     [whole.clone(), Payer { ip: None, openid: None, ..whole }]
 }
 
+fn cny() -> Currency {
+    Currency::parse("CNY").expect("a currency")
+}
+
+fn usd() -> Currency {
+    Currency::parse("USD").expect("a currency")
+}
+
 /// A platform's steps with every kind of fact, and the platform after them.
 fn platform() -> (Vec<String>, Platform) {
     let key = |number| Key { hash: KeyHash([number; 32]), hint: format!("sk_{number}").into() };
@@ -310,6 +392,16 @@ fn platform() -> (Vec<String>, Platform) {
         vec![platform::Fact::Created(terms), platform::Fact::KeyAdded(key(1))],
         vec![platform::Fact::KeyAdded(key(2))],
         vec![platform::Fact::KeyRevoked { hash: key(1).hash }],
+        vec![platform::Fact::SharesAccepted { from: PlatformId(8) }],
+        vec![
+            platform::Fact::SharesAccepted { from: PlatformId(9) },
+            platform::Fact::SharesRefused { from: PlatformId(8) },
+        ],
+        vec![platform::Fact::DebtBounded { currency: cny(), most_minor: Some(100_000) }],
+        vec![
+            platform::Fact::DebtBounded { currency: cny(), most_minor: None },
+            platform::Fact::DebtBounded { currency: usd(), most_minor: Some(0) },
+        ],
     ];
     let mut platform = Platform::unborn(PlatformId(7));
     let mut rows = Vec::new();
@@ -350,10 +442,13 @@ fn written() -> Vec<(String, Vec<String>)> {
 
 #[test]
 fn the_histories_are_what_their_names_say() {
-    let [chosen, captured, suspense, failed, switching] = histories().try_into().ok().expect("five histories");
+    let [chosen, captured, suspense, refunded, failed, switching] = histories().try_into().ok().expect("six histories");
     assert_eq!(chosen.order.state, State::Submitted);
     assert_eq!((captured.order.state, captured.order.captures.len()), (State::Succeeded, 1));
     assert_eq!((suspense.order.captures.len(), suspense.order.net_captured_minor()), (1, 0));
+    let states: Vec<RefundState> = refunded.order.refunds.iter().map(|refund| refund.state()).collect();
+    assert_eq!(states, [RefundState::Returned, RefundState::Succeeded, RefundState::Failed]);
+    assert_eq!(refunded.order.net_captured_minor(), PAYABLE - 1_000);
     assert_eq!((failed.order.state, failed.order.attempts[0].watched), (State::Failed, 1));
     assert!(switching.order.wish.is_some() && switching.order.attempts[0].claimed_at.is_some());
 }
@@ -362,7 +457,7 @@ fn the_histories_are_what_their_names_say() {
 fn every_kind_of_fact_has_a_row() {
     let facts = facts();
     let kinds: BTreeSet<&str> = facts.iter().map(kind).collect();
-    assert_eq!(kinds.len(), 13);
+    assert_eq!(kinds.len(), 16);
     for row in read(CURRENT, "facts.journal.jsonl").lines() {
         let name = format!(r#""type":"{}""#, kind(&events(1, row)[0].fact));
         assert!(row.contains(&name), "{row}");
@@ -372,7 +467,7 @@ fn every_kind_of_fact_has_a_row() {
 #[test]
 fn the_rows_of_the_first_form_are_read_and_their_journals_lead_to_their_orders() {
     let rows = "rows-1";
-    for name in ["chosen", "captured", "suspense_refunded", "failed", "switching"] {
+    for name in ["chosen", "captured", "suspense_refunded", "refunded", "failed", "switching"] {
         let order = History::replay(name, &read(rows, &format!("{name}.journal.jsonl")));
         let snapshot = read(rows, &format!("{name}.snapshot.json"));
         let stored: Order = serde_json::from_str(&snapshot).unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -3,24 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tongbao::domain::channel::{Channel, Closing, Unclosed};
-use tongbao::domain::event::{CloseAnswer, Effect, Fact, Fault, Finding, RefundOutcome, SendOutcome};
+use tongbao::domain::event::{
+    CloseAnswer, Effect, Fact, Fault, Finding, RefundOutcome, RefundWord, Rejection, SendOutcome,
+};
 use tongbao::domain::id::Round;
-use tongbao::domain::order::{Attempt, Order, Purpose};
+use tongbao::domain::order::{Attempt, Order};
 use tongbao::domain::retry;
 use tongbao::domain::time::Instant;
 
 use crate::world::{
-    called_back, close_unclear, closed, found, later, no_answer, not_sent, paid, refund_dead, refund_of,
-    refund_unclear, refused, sent, unclear,
+    called_back, close_unclear, closed, found, later, no_answer, not_sent, paid, refund_by_asking_at, refund_done,
+    refund_ended, refund_not_sent, refund_poor, refund_rejected, refund_returned, refund_unclear, refused, sent,
+    unclear,
 };
 
-/// Which number the refund of a capture has by now, and how much it is.
-fn refund_due(order: &Order, capture: u16) -> (Round, i64) {
-    let capture = &order.captures[usize::from(capture)];
-    match capture.purpose {
-        Purpose::Payment => panic!("what an order was paid by is not given back: {order:?}"),
-        Purpose::Suspense { round, .. } => (round, capture.amount_minor),
-    }
+/// What a gateway knows of one number of a refund.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Back {
+    Paid(i64),
+    /// Nothing was paid, and nothing will be.
+    Ended,
+    /// It was paid and came back.
+    Returned,
 }
 
 /// What a gateway knows of one attempt. What is in none of its books it does not know.
@@ -52,10 +56,14 @@ pub enum Fate {
 #[derive(Debug, Clone, Default)]
 pub struct Gateways {
     books: BTreeMap<u8, Known>,
-    /// Refunds by their numbers, which make each of them happen once: what was paid, or none where it is dead.
-    refunds: BTreeMap<(u16, Round), Option<i64>>,
+    /// Refunds by their numbers, which make each of them happen once.
+    refunds: BTreeMap<(u16, Round), Back>,
+    /// Refunds that a person had stopped here.
+    stopped: BTreeSet<u16>,
     /// Callbacks on their way, by attempt.
     pub callbacks: Vec<u8>,
+    /// Refunds that have come back, which is told until it is heard.
+    pub came_back: Vec<u16>,
     pub delivered: BTreeSet<u8>,
 }
 
@@ -94,35 +102,92 @@ impl Gateways {
                 let answer = if arrives { self.close(attempt) } else { close_unclear() };
                 Some(closed(ordinal, if answered { answer } else { close_unclear() }))
             }
-            Effect::Refund { capture } => {
-                let (round, taken_minor) = refund_due(order, capture);
-                let fails = fate == Fate::Fails && usize::from(round.0) < retry::refund_rounds(order.pace).len();
+            Effect::Refund { refund } => {
+                let round = order.refunds[usize::from(refund)].round;
                 if arrives {
-                    self.refunds.entry((capture, round)).or_insert((!fails).then_some(taken_minor));
+                    self.refund(order, refund, fate);
                 }
                 let outcome = match fate {
-                    Fate::Answered => self.refund_stands(capture, round),
+                    Fate::Answered => self.refund_stands(refund, round),
                     Fate::AnswerLost | Fate::Fails | Fate::RequestLost => refund_unclear(),
-                    Fate::NotSent | Fate::Later => RefundOutcome::NotSent { why: "connection refused".into() },
-                    Fate::Refused(_) => RefundOutcome::Rejected { code: "NOT_ENOUGH".into() },
+                    Fate::NotSent => refund_not_sent(),
+                    Fate::Later => refund_poor(),
+                    Fate::Refused(Fault::Payment) => refund_rejected(Rejection::Refused),
+                    Fate::Refused(Fault::Ours) => refund_rejected(Rejection::Ours),
                 };
-                Some(refund_of(round, capture, outcome))
+                Some(refund_by_asking_at(now, round, refund, outcome))
             }
-            Effect::QueryRefund { capture } => {
-                let (round, _) = refund_due(order, capture);
-                let outcome = if answered { self.refund_stands(capture, round) } else { refund_unclear() };
-                Some(refund_of(round, capture, outcome))
+            Effect::QueryRefund { refund } => {
+                let round = order.refunds[usize::from(refund)].round;
+                let outcome = if answered { self.refund_stands(refund, round) } else { refund_unclear() };
+                Some(refund_by_asking_at(now, round, refund, outcome))
             }
             Effect::Choose { .. } | Effect::ArmTimer { .. } => None,
         }
     }
 
-    fn refund_stands(&self, capture: u16, round: Round) -> RefundOutcome {
-        match self.refunds.get(&(capture, round)) {
-            None => RefundOutcome::NotExist,
-            Some(None) => refund_dead(),
-            Some(Some(_)) => RefundOutcome::Done,
+    fn refund(&mut self, order: &Order, index: u16, fate: Fate) {
+        let refund = &order.refunds[usize::from(index)];
+        let fails = fate == Fate::Fails && usize::from(refund.round.0) < retry::refund_rounds(order.pace).len();
+        let known = match () {
+            () if fails || self.stopped.contains(&index) => Back::Ended,
+            () => Back::Paid(refund.amount_minor),
+        };
+        self.refunds.entry((index, refund.round)).or_insert(known);
+        let numbers = self.refunds.range((index, Round::FIRST)..=(index, Round(u8::MAX)));
+        let paid = numbers.filter(|(_, back)| matches!(back, Back::Paid(_) | Back::Returned)).count();
+        assert!(paid <= 1, "a refund is paid under two numbers: {refund:?}");
+        for (capture, place) in order.captures.iter().zip(0u16..) {
+            let of_it =
+                self.refunds.iter().filter(|((index, _), _)| order.refunds[usize::from(*index)].capture == place);
+            let given: i64 = of_it.map(|(_, back)| back.given_minor()).sum();
+            assert!(given <= capture.amount_minor, "more goes back than was taken: {order:?}");
         }
+    }
+
+    fn refund_stands(&self, refund: u16, round: Round) -> RefundOutcome {
+        match self.refunds.get(&(refund, round)) {
+            None => RefundOutcome::NotExist,
+            Some(Back::Ended) => refund_ended(),
+            Some(Back::Paid(_)) => refund_done(),
+            Some(Back::Returned) => refund_returned(),
+        }
+    }
+
+    /// The money of a refund comes back from the payer's bank, if it is there.
+    pub fn bring_back(&mut self, index: u16) {
+        for ((refund, _), back) in &mut self.refunds {
+            if *refund == index && matches!(back, Back::Paid(_)) {
+                *back = Back::Returned;
+                self.came_back.push(index);
+            }
+        }
+    }
+
+    /// A person has a refund stopped, unless it was paid; whether nothing of it is paid or ever will be.
+    pub fn stop(&mut self, index: u16, round: Round) -> bool {
+        let is_paid = |((refund, _), back): (&(u16, Round), &Back)| *refund == index && *back != Back::Ended;
+        if self.refunds.iter().any(is_paid) {
+            return false;
+        }
+        self.stopped.insert(index);
+        self.refunds.entry((index, round)).or_insert(Back::Ended);
+        true
+    }
+
+    /// What this gateway tells of a refund by itself.
+    pub fn refund_notice(&self, order: &Order, index: u16, with_word: bool) -> Option<Fact> {
+        let refund = order.refunds.get(usize::from(index))?;
+        let outcome = self.refund_stands(index, refund.round);
+        if outcome == RefundOutcome::NotExist {
+            return None;
+        }
+        let word = RefundWord { amount_minor: refund.amount_minor, currency: order.currency.code().into(), outcome };
+        Some(Fact::RefundNoticed {
+            number: order.refund_number(refund, refund.round)?.to_string().into(),
+            account: order.attempt_of(refund)?.account.clone(),
+            word: with_word.then_some(word),
+        })
     }
 
     fn submit(&mut self, ordinal: u8) -> SendOutcome {
@@ -176,6 +241,9 @@ impl Gateways {
             Some(Known::Waiting | Known::Closed) => {}
         }
         let amount_minor = attempt.payable_minor + extra_minor;
+        if amount_minor == 0 {
+            return;
+        }
         self.books.insert(attempt.ordinal, Known::Paid { amount_minor });
         self.callbacks.extend(std::iter::repeat_n(attempt.ordinal, callbacks));
     }
@@ -209,6 +277,15 @@ impl Gateways {
             Known::Paid { amount_minor } => *amount_minor,
             Known::Waiting | Known::Closed | Known::Declined => 0,
         };
-        self.books.values().map(taken).sum::<i64>() - self.refunds.values().flatten().sum::<i64>()
+        self.books.values().map(taken).sum::<i64>() - self.refunds.values().map(|back| back.given_minor()).sum::<i64>()
+    }
+}
+
+impl Back {
+    fn given_minor(self) -> i64 {
+        match self {
+            Back::Paid(amount_minor) => amount_minor,
+            Back::Ended | Back::Returned => 0,
+        }
     }
 }

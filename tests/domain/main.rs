@@ -1,6 +1,8 @@
 //! The pure domain, tested through its public interface: the machine as one table, the design's rules by name, and
 //! properties of random walks against a small model of the gateways.
 
+mod asked;
+mod balances;
 mod dead;
 mod fixtures;
 mod gateways;

@@ -1,7 +1,7 @@
 //! A step says what happened. The comparison of before and after, which nobody but these tests makes, shows the same.
 
 use tongbao::domain::channel::Channel;
-use tongbao::domain::event::{CloseAnswer, Event, Fact, Fault, Finding, RefundOutcome, SendOutcome, Step, Verdict};
+use tongbao::domain::event::{CloseAnswer, Event, Fact, Fault, Finding, Rejection, SendOutcome, Step, Verdict};
 use tongbao::domain::id::{Account, Incarnation};
 use tongbao::domain::ledger::EntryKind;
 use tongbao::domain::note::{AttemptEnd, Note};
@@ -33,13 +33,14 @@ pub fn compare(before: &Order, step: &Step) {
 
 /// Holds the notes of an answer against what was on record of the money that it tells of.
 pub fn compare_told(before: &Order, fact: &Fact, step: &Step) {
-    let told = if let Fact::QueryAnswered { ordinal, finding: Finding::Paid { reference, amount_minor }, .. }
-    | Fact::SendAnswered { ordinal, outcome: SendOutcome::Paid { reference, amount_minor }, .. } = fact
-    {
-        Some((*ordinal, reference, *amount_minor))
-    } else {
-        None
-    };
+    let told =
+        if let Fact::QueryAnswered { ordinal, finding: Finding::Paid { reference, amount_minor, .. }, .. }
+        | Fact::SendAnswered { ordinal, outcome: SendOutcome::Paid { reference, amount_minor, .. }, .. } = fact
+        {
+            Some((*ordinal, reference, *amount_minor))
+        } else {
+            None
+        };
     let account = |ordinal| before.attempt(ordinal).map(|attempt| &attempt.account);
     let contradicts = told.is_some_and(|(ordinal, reference, amount_minor)| {
         let same = before
@@ -74,6 +75,9 @@ fn ended(step: &Step) -> Vec<(u8, Account, AttemptEnd)> {
         | Note::AttemptOpened { .. }
         | Note::CaptureContradicted { .. }
         | Note::RefundStuck { .. }
+        | Note::RefundNotPermitted { .. }
+        | Note::RefundContradicted { .. }
+        | Note::InstantImplausible
         | Note::EntryBooked { .. } => None,
     };
     step.notes.iter().filter_map(end).collect()
@@ -258,7 +262,7 @@ fn a_contradiction_is_noted_by_a_step_that_changes_nothing() {
     let step = walk.tell(found(0, paid(REFERENCE, PAYABLE + 1)));
     assert_eq!((&step.after, &step.writes[..]), (&before, &[][..]));
     assert_eq!(step.notes, [Note::CaptureContradicted { capture: 0, ordinal: 0 }]);
-    let step = walk.tell(sent(0, 1, SendOutcome::Paid { reference: REFERENCE.into(), amount_minor: PAYABLE - 1 }));
+    let step = walk.tell(sent(0, 1, send_paid(REFERENCE, PAYABLE - 1)));
     assert_eq!(step.notes, [Note::CaptureContradicted { capture: 0, ordinal: 0 }]);
     assert_eq!(walk.tell(found(0, paid(REFERENCE, PAYABLE))).notes, []);
 }
@@ -266,12 +270,13 @@ fn a_contradiction_is_noted_by_a_step_that_changes_nothing() {
 #[test]
 fn a_refund_says_what_it_books_and_when_it_is_stuck() {
     let mut walk = Walk::succeeded();
-    assert_eq!(walk.tell(found(0, paid("another", PAYABLE))).notes, [books(EntryKind::Suspense)]);
-    let stuck = refund(1, RefundOutcome::Stuck { code: "ABNORMAL".into() });
+    let step = walk.tell(found(0, paid("another", PAYABLE)));
+    assert_eq!(step.notes, [books(EntryKind::Suspense), books(EntryKind::Refund)]);
     for _ in 0..2 {
-        assert_eq!(walk.tell(stuck.clone()).notes, [Note::RefundStuck { capture: 1 }]);
+        assert_eq!(walk.tell(refund(0, refund_stuck())).notes, [Note::RefundStuck { refund: 0 }]);
     }
-    assert_eq!(walk.tell(refund(1, refund_unclear())).notes, []);
-    assert_eq!(walk.tell(refund(1, RefundOutcome::Done)).notes, [books(EntryKind::SuspenseRefund)]);
-    assert_eq!(walk.tell(stuck).notes, [], "the money has gone back");
+    assert_eq!(walk.tell(refund(0, refund_rejected(Rejection::Ours))).notes, [Note::RefundNotPermitted { refund: 0 }]);
+    assert_eq!(walk.tell(refund(0, refund_unclear())).notes, []);
+    assert_eq!(walk.tell(refund(0, refund_done())).notes, [books(EntryKind::RefundPaid)]);
+    assert_eq!(walk.tell(refund(0, refund_stuck())).notes, [], "the money has gone back");
 }

@@ -2,12 +2,17 @@
 
 use tongbao::domain::id::PlatformId;
 use tongbao::domain::machine::Machine;
+use tongbao::domain::money::Currency;
 use tongbao::domain::order::FeeBearer;
-use tongbao::domain::platform::{Event, Fact, KEYS_MAX, Key, KeyHash, Platform, Refusal, Terms, Write};
+use tongbao::domain::platform::{ACCEPTS_MAX, Event, Fact, KEYS_MAX, Key, KeyHash, Platform, Refusal, Terms, Write};
 use tongbao::domain::stream::{Kind, StreamId};
 use tongbao::domain::time::Instant;
 
 const AT: Instant = Instant(1_800_000_000_000);
+
+fn cny() -> Currency {
+    Currency::parse("CNY").expect("a currency")
+}
 
 fn terms() -> Terms {
     Terms { fee_bearer: FeeBearer::Payer, name: "shop".into(), webhook_url: Some("https://shop.example/hooks".into()) }
@@ -31,7 +36,15 @@ fn made(keys: usize) -> Platform {
 #[test]
 fn each_fact_has_its_situations() {
     let revoke = |number: usize| Fact::KeyRevoked { hash: key(number).hash };
-    let table: [(&str, Platform, Fact, Result<Write, Refusal>); 9] = [
+    let accept = |from| Fact::SharesAccepted { from: PlatformId(from) };
+    let refuse = |from| Fact::SharesRefused { from: PlatformId(from) };
+    let bound = |most_minor| Fact::DebtBounded { currency: cny(), most_minor };
+    let accepting = |count: usize| {
+        let froms = (8..).take(count).map(accept);
+        take(&made(0), froms.collect()).expect("shares are accepted").0
+    };
+    let full = accepting(ACCEPTS_MAX);
+    let table: [(&str, Platform, Fact, Result<Write, Refusal>); 16] = [
         ("it is made", Platform::unborn(PlatformId(7)), Fact::Created(terms()), Ok(Write::Terms)),
         ("it is made once", made(1), Fact::Created(terms()), Err(Refusal::OutOfPlace)),
         (
@@ -46,6 +59,13 @@ fn each_fact_has_its_situations() {
         ("a key too many", made(KEYS_MAX), Fact::KeyAdded(key(KEYS_MAX)), Err(Refusal::TooManyKeys)),
         ("a key less", made(2), revoke(1), Ok(Write::RevokeKey(key(1).hash))),
         ("a key that is not in force", made(2), revoke(2), Err(Refusal::KeyUnknown)),
+        ("what is not there gets no shares", Platform::unborn(PlatformId(7)), accept(8), Err(Refusal::OutOfPlace)),
+        ("shares of another", made(0), accept(8), Ok(Write::AcceptShares(PlatformId(8)))),
+        ("shares of its own", made(0), accept(7), Err(Refusal::SharesUnacceptable)),
+        ("shares of one too many", full, accept(7_000), Err(Refusal::SharesUnacceptable)),
+        ("what is not there owes nothing", Platform::unborn(PlatformId(7)), bound(Some(1)), Err(Refusal::OutOfPlace)),
+        ("a bound of its debt", made(0), bound(Some(1)), Ok(Write::BoundDebt(cny(), Some(1)))),
+        ("and of another no more", accepting(2), refuse(8), Ok(Write::RefuseShares(PlatformId(8)))),
     ];
     for (what, before, fact, expected) in table {
         let taken = take(&before, vec![fact]);
@@ -56,6 +76,20 @@ fn each_fact_has_its_situations() {
             }
             (taken, expected) => assert_eq!(taken.map(drop), expected.map(drop), "{what}"),
         }
+    }
+}
+
+/// Said twice, it is written once.
+#[test]
+fn what_a_platform_was_told_before_changes_nothing() {
+    let accept = Fact::SharesAccepted { from: PlatformId(8) };
+    let refuse = Fact::SharesRefused { from: PlatformId(8) };
+    let bound = |most_minor| Fact::DebtBounded { currency: cny(), most_minor };
+    let (accepting, _) = take(&made(0), vec![accept.clone()]).unwrap();
+    let (bounded, _) = take(&made(0), vec![bound(Some(5))]).unwrap();
+    for (before, fact) in [(accepting, accept), (made(0), refuse), (bounded, bound(Some(5))), (made(0), bound(None))] {
+        let (after, writes) = take(&before, vec![fact]).unwrap();
+        assert_eq!((after, writes), (before, vec![]));
     }
 }
 

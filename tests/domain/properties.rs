@@ -1,21 +1,21 @@
 //! Random walks of an order between a payer, a platform, a clock, crashes and gateways that lose what they can.
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use tongbao::domain::channel::Channel;
-use tongbao::domain::event::{Created, Effect, Event, Fact, Fault, Refusal, Step, Write};
-use tongbao::domain::id::{Account, Incarnation};
+use tongbao::domain::event::{Created, Effect, Event, Fact, Fault, RefundResolution, Refusal, Step, Write};
+use tongbao::domain::id::{Account, Incarnation, PlatformId};
 use tongbao::domain::journal::{Salt, Title};
-use tongbao::domain::ledger::LedgerAccount;
-use tongbao::domain::order::{Attempt, FeeBearer, Order, Purpose, RefundStage, State};
+use tongbao::domain::order::{Attempt, FeeBearer, Order, Purpose, State};
+use tongbao::domain::refund::{FeePolicy, PaidFrom, Stage};
 use tongbao::domain::retry::Pace;
+use tongbao::domain::splits::{Share, Split};
 use tongbao::domain::step;
 use tongbao::domain::time::Instant;
 use tongbao::domain::validation::{Facts, Health, validate};
 
-use crate::gateways::{Fate, Gateways};
+use crate::balances::Balances;
+use crate::gateways::{Fate, Gateways, reference};
 use crate::notes::{compare, compare_told};
 use crate::world::*;
 
@@ -40,6 +40,17 @@ enum Move {
     Decline,
     Choose(Channel),
     Cancel,
+    /// The platform wants so many thousandths of what can be refunded: of nothing left, or more than all, a fen too many.
+    Refund {
+        per_1000: i64,
+        fee_policy: FeePolicy,
+    },
+    /// The payer's bank sends a refund's money back.
+    ComeBack(u16),
+    /// The gateway tells of a refund, with a word or without one.
+    Notice(u16, bool),
+    /// A person has a refund stopped at the channel and says how it ends.
+    Resolve(u16, RefundResolution),
     Wait(i64),
     Wake,
     /// The process dies: proposals, calls and timers are gone.
@@ -76,7 +87,44 @@ fn strays() -> impl Strategy<Value = Fact> {
         (0u8..4, channels()).prop_map(|(ordinal, channel)| {
             called_back_in("CNY", Account::new(channel, "second"), (ordinal, REFERENCE, PAYABLE))
         }),
+        (0u16..4, channels()).prop_map(|(refund, channel)| Fact::RefundNoticed {
+            number: format!("R{refund}").into(),
+            account: account(channel),
+            word: None,
+        }),
     ]
+}
+
+fn policies() -> impl Strategy<Value = FeePolicy> {
+    prop::sample::select(FeePolicy::ALL.to_vec())
+}
+
+fn refunding() -> impl Strategy<Value = Move> {
+    let resolutions = prop::sample::select(vec![RefundResolution::Failed, RefundResolution::PaidOtherwise]);
+    let part = prop_oneof![4 => 0i64..300, 2 => Just(1_000), 1 => 0i64..1_100];
+    prop_oneof![
+        8 => (part, policies()).prop_map(|(per_1000, fee_policy)| Move::Refund { per_1000, fee_policy }),
+        2 => (0u16..6).prop_map(Move::ComeBack),
+        3 => (0u16..6, any::<bool>()).prop_map(|(refund, with_word)| Move::Notice(refund, with_word)),
+        1 => (0u16..6, resolutions).prop_map(|(refund, resolution)| Move::Resolve(refund, resolution)),
+    ]
+}
+
+/// What happens to an order that is paid, and paid again.
+fn moves_after_payment() -> impl Strategy<Value = Vec<Move>> {
+    let extra = prop_oneof![4 => Just(0), 1 => Just(-1), 1 => Just(1)];
+    let one = prop_oneof![
+        10 => refunding(),
+        12 => fates().prop_map(Move::Perform),
+        12 => Just(Move::Answer),
+        1 => Just(Move::Callback),
+        1 => (extra, 0usize..3).prop_map(|(extra_minor, callbacks)| Move::Pay { extra_minor, callbacks }),
+        2 => prop_oneof![0i64..3 * SECOND, 0i64..2 * MINUTE, 0i64..3 * HOUR].prop_map(Move::Wait),
+        6 => Just(Move::Wake),
+        1 => Just(Move::Crash),
+        1 => strays().prop_map(Move::Stray),
+    ];
+    prop::collection::vec(one, 0..80)
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
@@ -89,6 +137,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Move::Decline),
         4 => channels().prop_map(Move::Choose),
         1 => Just(Move::Cancel),
+        3 => refunding(),
         2 => prop_oneof![0i64..3 * SECOND, 0i64..MINUTE, 0i64..3 * HOUR].prop_map(Move::Wait),
         4 => Just(Move::Wake),
         1 => Just(Move::Crash),
@@ -97,20 +146,35 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     prop::collection::vec(one, 0..60)
 }
 
+/// Shares of up to three others, which are at most the amount.
+fn splits(amount_minor: i64) -> impl Strategy<Value = Box<[Split]>> {
+    let share = prop_oneof![
+        (0i64..=amount_minor / 3).prop_map(Share::AmountMinor),
+        (0u32..=333).prop_map(|thousandths| Share::Rate(rate(&format!("0.{thousandths:03}")))),
+    ];
+    prop::collection::vec(share, 0..=3)
+        .prop_map(|shares| shares.into_iter().zip(8..).map(|(share, to)| Split { to: PlatformId(to), share }).collect())
+}
+
 fn creations() -> impl Strategy<Value = Created> {
-    (
-        1i64..=10_000_000,
-        1u8..=4,
-        prop::sample::select(vec![FeeBearer::Payer, FeeBearer::Platform]),
-        prop::sample::select(vec![Pace::Production, Pace::Sandbox]),
-    )
-        .prop_map(|(amount_minor, attempts_max, fee_bearer, pace)| Created {
-            amount_minor,
-            attempts_max,
-            fee_bearer,
-            pace,
-            ..creation()
-        })
+    let amounts = prop_oneof![1i64..=100, 1i64..=10_000_000];
+    amounts.prop_flat_map(|amount_minor| {
+        (
+            Just(amount_minor),
+            splits(amount_minor),
+            1u8..=4,
+            prop::sample::select(vec![FeeBearer::Payer, FeeBearer::Platform]),
+            prop::sample::select(vec![Pace::Production, Pace::Sandbox]),
+        )
+            .prop_map(|(amount_minor, splits, attempts_max, fee_bearer, pace)| Created {
+                amount_minor,
+                splits,
+                attempts_max,
+                fee_bearer,
+                pace,
+                ..creation()
+            })
+    })
 }
 
 /// One commit: the bytes that are journaled, and how the world was at that moment.
@@ -130,7 +194,7 @@ struct Run {
     proposals: Vec<Effect>,
     calls: Vec<(Effect, Fact)>,
     commits: Vec<Commit>,
-    balances: BTreeMap<LedgerAccount, i64>,
+    balances: Balances,
 }
 
 impl Run {
@@ -142,7 +206,7 @@ impl Run {
             proposals: Vec::new(),
             calls: Vec::new(),
             commits: Vec::new(),
-            balances: BTreeMap::new(),
+            balances: Balances::default(),
         };
         run.tell(vec![Fact::Created(Box::new(facts.clone()))]).expect("a new order is taken");
         run
@@ -151,14 +215,15 @@ impl Run {
     /// As after a crash: the order is folded from its journal, and the gateways know what they knew.
     fn resumed(commits: &[Commit]) -> Self {
         let last = commits.last().expect("a prefix has the creation");
+        let (order, balances) = replayed(commits);
         let mut run = Run {
-            order: replayed(commits),
+            order,
             at: last.at,
             gateways: last.gateways.clone(),
             proposals: Vec::new(),
             calls: Vec::new(),
             commits: commits.to_vec(),
-            balances: BTreeMap::new(),
+            balances,
         };
         run.crash();
         run
@@ -180,13 +245,9 @@ impl Run {
             let gateways = self.gateways.clone();
             self.commits.push(Commit { journal, order: step.after.clone(), gateways, at: self.at });
         }
-        for write in &step.writes {
-            if let Write::Entry(entry) = write {
-                for (account, amount_minor) in entry.lines() {
-                    *self.balances.entry(account.clone()).or_default() += amount_minor;
-                }
-            }
-        }
+        book(&mut self.balances, &step);
+        assert_eq!(self.balances.iter().map(|(_, amount_minor)| amount_minor).sum::<i64>(), 0);
+        assert_eq!(self.balances.clone().settled(), Balances::of(&step.after), "the ledger is what the order says");
         self.order = step.after.clone();
         for effect in proposed(&step) {
             self.propose(effect);
@@ -195,8 +256,8 @@ impl Run {
     }
 
     fn propose(&mut self, effect: Effect) {
-        let place = subject(&self.order, effect);
-        let busy = self.calls.iter().any(|(call, _)| subject(&self.order, *call) == place);
+        let place = subject(effect);
+        let busy = self.calls.iter().any(|(call, _)| subject(*call) == place);
         if !busy && !self.proposals.contains(&effect) {
             self.proposals.push(effect);
         }
@@ -207,8 +268,8 @@ impl Run {
             return;
         }
         let effect = self.proposals.remove(0);
-        let place = subject(&self.order, effect);
-        if self.calls.iter().any(|(call, _)| subject(&self.order, *call) == place) {
+        let place = subject(effect);
+        if self.calls.iter().any(|(call, _)| subject(*call) == place) {
             return;
         }
         match effect {
@@ -266,6 +327,52 @@ impl Run {
         self.deliver(ordinal);
     }
 
+    fn ask_for_refund(&mut self, per_1000: i64, fee_policy: FeePolicy) {
+        let refundable_minor = self.order.refundable_minor(fee_policy);
+        let amount_minor = (refundable_minor * per_1000 / 1_000).max(1);
+        let before = self.order.clone();
+        match self.tell(vec![refund_asked(amount_minor, fee_policy)]) {
+            Ok(step) => {
+                assert!(amount_minor <= refundable_minor, "{amount_minor} of {refundable_minor}: {before:?}");
+                let refund = step.after.refunds.last().expect("it was opened");
+                let asked = refund.asked().expect("it was asked for");
+                let fee_minor = if self.order.fee_bearer == FeeBearer::Payer { asked.fee_minor } else { 0 };
+                assert_eq!(asked.parts.iter().sum::<i64>() + fee_minor, amount_minor, "{refund:?}");
+                assert!(asked.parts.iter().all(|part| *part >= 0), "{refund:?}");
+                assert!(fee_policy == FeePolicy::Proportional || asked.fee_minor == 0, "{refund:?}");
+            }
+            Err(Refusal::OrderNotPaid) => assert_ne!(before.state, State::Succeeded),
+            Err(Refusal::RefundExceeds { remaining_minor }) => {
+                assert_eq!(remaining_minor, refundable_minor);
+                assert!(amount_minor > remaining_minor, "{before:?}");
+            }
+            Err(Refusal::RefundLimit { most }) => assert_eq!(most, 50),
+            Err(other) => panic!("{other:?} is no answer to a refund"),
+        }
+    }
+
+    /// A gateway's word on a refund; one that comes before its time is refused.
+    fn notice(&mut self, refund: u16, with_word: bool) {
+        if let Some(fact) = self.gateways.refund_notice(&self.order, refund, with_word) {
+            self.tell(vec![fact]).expect("a true callback is taken");
+        }
+    }
+
+    fn resolve(&mut self, index: u16, resolution: RefundResolution) {
+        let Some(refund) = self.order.refunds.get(usize::from(index)) else { return };
+        if !refund.stage.is_under_way() {
+            return;
+        }
+        let is_confirmed = !matches!(refund.stage, Stage::Unconfirmed { .. });
+        let may_be = is_confirmed && (resolution == RefundResolution::PaidOtherwise || !refund.is_of_suspense());
+        // Nobody has a refund stopped whose end they cannot tell.
+        if may_be && !self.gateways.stop(index, refund.round) {
+            return;
+        }
+        let taken = self.tell(vec![refund_resolved(index, resolution)]);
+        assert_eq!(taken.is_ok(), may_be, "{:?}", self.order);
+    }
+
     fn deliver(&mut self, ordinal: u8) {
         self.gateways.delivered.insert(ordinal);
         let channel = self.order.attempt(ordinal).map(Attempt::channel);
@@ -308,6 +415,10 @@ impl Run {
                 let refused = self.tell(vec![Fact::CancelAsked]).is_err();
                 assert!(!refused || self.order.state.is_final(), "only a final order cannot be cancelled");
             }
+            Move::Refund { per_1000, fee_policy } => self.ask_for_refund(per_1000, fee_policy),
+            Move::ComeBack(refund) => self.gateways.bring_back(refund),
+            Move::Notice(refund, with_word) => self.notice(refund, with_word),
+            Move::Resolve(refund, resolution) => self.resolve(refund, resolution),
             Move::Wait(span_ms) => self.pass(self.at.plus_ms(span_ms)),
             Move::Wake => {
                 if let Some(due_at) = self.order.next_due_at(self.at) {
@@ -347,6 +458,8 @@ impl Run {
                 }
                 if let Some(ordinal) = self.gateways.untold().first() {
                     self.deliver(*ordinal);
+                } else if let Some(refund) = self.gateways.came_back.pop() {
+                    self.notice(refund, false);
                 } else if self.proposals.is_empty() {
                     break;
                 } else {
@@ -365,52 +478,67 @@ impl Run {
         Ok(())
     }
 
+    /// What is at the channels, and what the payer has paid: the payable less what was refunded, or nothing.
     fn audit(&self) -> Result<(), TestCaseError> {
         let order = &self.order;
         prop_assert!(order.state.is_final() && order.is_quiet(), "{order:?}");
         let payment = order.attempts.iter().find(|attempt| attempt_paid(order, attempt));
-        let due = payment.map_or(0, |attempt| attempt.payable_minor);
+        let payable = payment.map_or(0, |attempt| attempt.payable_minor);
         prop_assert_eq!(payment.is_some(), order.state == State::Succeeded);
-        prop_assert_eq!(order.net_captured_minor(), due, "net captured is the payable or nothing");
-        prop_assert_eq!(self.gateways.net_minor(), due, "the gateways' books say the same: {:?}", self.gateways);
-        for capture in &order.captures {
-            match capture.purpose {
-                Purpose::Payment | Purpose::Suspense { refund: RefundStage::Done { .. }, .. } => {}
-                Purpose::Suspense { refund, .. } => prop_assert!(false, "{refund:?} at rest"),
+        prop_assert_eq!(order.payment().is_some(), order.state == State::Succeeded);
+        let (mut by_bank, mut stranded) = (0, 0);
+        for refund in &order.refunds {
+            match (refund.stage, refund.is_of_suspense()) {
+                (Stage::Succeeded { paid_from: PaidFrom::Bank, .. }, false) => by_bank += refund.amount_minor,
+                // Suspense that could not stay with its payer, and what a person paid in its place.
+                (Stage::Returned { .. } | Stage::Succeeded { paid_from: PaidFrom::Bank, .. }, true) => {
+                    stranded += refund.amount_minor;
+                }
+                (Stage::Succeeded { paid_from: PaidFrom::Channel, .. }, _) => {}
+                (Stage::Failed { .. } | Stage::Returned { .. }, false) => {}
+                (
+                    Stage::Unconfirmed { .. }
+                    | Stage::Waiting { .. }
+                    | Stage::Owed { .. }
+                    | Stage::Doubtful { .. }
+                    | Stage::Failed { .. },
+                    _,
+                ) => prop_assert!(false, "{refund:?} at rest"),
             }
+        }
+        let held = payable - order.refunded_minor() + by_bank + stranded;
+        prop_assert_eq!(order.net_captured_minor(), held, "net captured is the payable less what was refunded");
+        prop_assert_eq!(self.gateways.net_minor(), held, "the gateways' books say the same: {:?}", self.gateways);
+        for capture in 0..order.captures.len() {
+            let capture = u16::try_from(capture).expect("few captures");
+            let is_payment = order.captures[usize::from(capture)].purpose == Purpose::Payment;
+            prop_assert_eq!(order.suspense_refund(capture).is_none(), is_payment, "suspense goes back, and only that");
         }
         Ok(())
     }
+}
 
-    fn audit_ledger(&self) -> Result<(), TestCaseError> {
-        prop_assert_eq!(self.balances.values().sum::<i64>(), 0);
-        let held = |account: &LedgerAccount| matches!(account, LedgerAccount::Channel(..));
-        let held: i64 = self.balances.iter().filter(|(account, _)| held(account)).map(|(_, amount)| amount).sum();
-        prop_assert_eq!(held, self.order.net_captured_minor(), "the ledger says the same");
-        for (account, balance) in &self.balances {
-            if matches!(account, LedgerAccount::Suspense(..)) {
-                prop_assert_eq!(*balance, 0, "suspense is empty at rest");
-            }
+fn book(balances: &mut Balances, step: &Step) {
+    for write in &step.writes {
+        if let Write::Entry(entry) = write {
+            balances.book(entry);
         }
-        Ok(())
     }
 }
 
 fn attempt_paid(order: &Order, attempt: &Attempt) -> bool {
     let paid = |purpose| match purpose {
         Purpose::Payment => true,
-        Purpose::Suspense { .. } => false,
+        Purpose::Suspense(_) => false,
     };
     order.captures.iter().any(|capture| capture.ordinal == attempt.ordinal && paid(capture.purpose))
 }
 
 /// What one call at a time is counted by: an attempt, or a refund.
-fn subject(order: &Order, effect: Effect) -> (u8, Option<u16>) {
+fn subject(effect: Effect) -> (u8, Option<u16>) {
     match effect {
         Effect::Submit { ordinal, .. } | Effect::Query { ordinal } | Effect::Close { ordinal } => (ordinal, None),
-        Effect::Refund { capture } | Effect::QueryRefund { capture } => {
-            (order.captures[usize::from(capture)].ordinal, Some(capture))
-        }
+        Effect::Refund { refund } | Effect::QueryRefund { refund } => (u8::MAX, Some(refund)),
         Effect::Choose { .. } | Effect::ArmTimer { .. } => (u8::MAX, None),
     }
 }
@@ -424,18 +552,39 @@ fn read(commit: &Commit) -> Vec<Event> {
     title(&commit.order).read(&commit.journal).expect("a journal is read back").events
 }
 
-fn replayed(commits: &[Commit]) -> Order {
-    let mut commits = commits.iter();
-    let first = read(commits.next().expect("a journal begins with the creation"));
+/// The order that a journal leads to, and what its steps have booked.
+fn replayed(commits: &[Commit]) -> (Order, Balances) {
+    let first = read(commits.first().expect("a journal begins with the creation"));
     let Fact::Created(facts) = &first[0].fact else { panic!("a journal begins with the creation") };
-    let created = step::decide(&step::create(facts, first[0].at), &first).expect("a creation is taken").after;
-    commits.fold(created, |order, commit| {
-        step::decide(&order, &read(commit)).expect("what was taken once is taken again").after
+    let begun = (step::create(facts, first[0].at), Balances::default());
+    commits.iter().fold(begun, |(order, mut balances), commit| {
+        let step = step::decide(&order, &read(commit)).expect("what was taken once is taken again");
+        book(&mut balances, &step);
+        (step.after, balances)
     })
 }
 
 fn walked(facts: &Created, moves: Vec<Move>) -> Run {
     let mut run = Run::of(facts);
+    for next in moves {
+        run.make(next);
+    }
+    run
+}
+
+/// An order that was paid through this channel, and what then happens to it.
+fn walked_from_payment(facts: &Created, channel: Channel, moves: Vec<Move>) -> Run {
+    let mut run = Run::of(facts);
+    run.choose(channel);
+    run.perform(Fate::Answered);
+    run.answer();
+    if let Some(attempt) = run.order.attempts.last().cloned() {
+        run.gateways.pay(&attempt, 0, 1);
+        run.gateways.delivered.insert(attempt.ordinal);
+        run.tell(vec![found(attempt.ordinal, paid(&reference(attempt.ordinal), attempt.payable_minor))])
+            .expect("money is taken");
+        assert_eq!(run.order.state, State::Succeeded);
+    }
     for next in moves {
         run.make(next);
     }
@@ -450,7 +599,36 @@ proptest! {
         let mut run = walked(&facts, moves);
         run.come_to_rest()?;
         run.audit()?;
-        run.audit_ledger()?;
+    }
+
+    #[test]
+    fn every_refund_ends_and_what_is_left_is_the_payable_less_what_was_refunded(
+        facts in creations(),
+        channel in channels(),
+        moves in moves_after_payment(),
+    ) {
+        let mut run = walked_from_payment(&facts, channel, moves);
+        run.come_to_rest()?;
+        run.audit()?;
+    }
+
+    #[test]
+    fn a_journal_of_refunds_leads_to_its_order_and_resumes_anywhere(
+        facts in creations(),
+        channel in channels(),
+        moves in moves_after_payment(),
+    ) {
+        let run = walked_from_payment(&facts, channel, moves);
+        for (place, commit) in run.commits.iter().enumerate() {
+            let (order, balances) = replayed(&run.commits[..=place]);
+            prop_assert_eq!(&order, &commit.order);
+            prop_assert_eq!(balances.settled(), Balances::of(&order));
+        }
+        for cut in (1..=run.commits.len()).step_by(5) {
+            let mut resumed = Run::resumed(&run.commits[..cut]);
+            resumed.come_to_rest()?;
+            resumed.audit()?;
+        }
     }
 
     #[test]
@@ -468,7 +646,7 @@ proptest! {
         let mut run = walked(&facts, moves);
         run.come_to_rest()?;
         for (place, commit) in run.commits.iter().enumerate() {
-            prop_assert_eq!(&replayed(&run.commits[..=place]), &commit.order);
+            prop_assert_eq!(&replayed(&run.commits[..=place]).0, &commit.order);
             prop_assert_eq!(commit.order.version as usize, place + 1);
         }
     }

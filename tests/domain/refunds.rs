@@ -1,15 +1,18 @@
-//! Money on its way back under more than one number: a channel may end a refund for good without paying it.
+//! Money on its way back: under more than one number, because a channel may end a refund for good without paying it,
+//! and to whom a refund that was asked for belongs.
 
-use tongbao::domain::event::{Effect, Event, Fact, RefundOutcome, Refusal, Step, WebhookKind};
+use tongbao::domain::event::{Effect, Event, Fact, RefundOutcome, Refusal, Rejection, Step, WebhookKind};
 use tongbao::domain::id::{Incarnation, Round};
 use tongbao::domain::ledger::EntryKind;
 use tongbao::domain::note::Note;
-use tongbao::domain::order::{Order, Purpose, RefundStage};
+use tongbao::domain::order::Order;
+use tongbao::domain::refund::{Refund, Stage};
 use tongbao::domain::{retry, step};
 
 use crate::world::*;
 
-const CAPTURE: u16 = 1;
+/// The order's only refund.
+const REFUND: u16 = 0;
 const SECOND_ROUND: Round = Round(1);
 
 /// An order that was paid twice; the second capture is to go back.
@@ -19,19 +22,20 @@ fn owing() -> Walk {
     walk
 }
 
-fn stands(walk: &Walk) -> (Round, RefundStage) {
-    match walk.order.captures[usize::from(CAPTURE)].purpose {
-        Purpose::Payment => panic!("it is what the order was paid by"),
-        Purpose::Suspense { round, refund, .. } => (round, refund),
-    }
+fn only(walk: &Walk) -> &Refund {
+    &walk.order.refunds[usize::from(REFUND)]
+}
+
+fn stands(walk: &Walk) -> (Round, Stage) {
+    (only(walk).round, only(walk).stage)
 }
 
 fn number_of(walk: &Walk) -> String {
-    walk.order.refund_number(CAPTURE).expect("it goes back")
+    walk.order.refund_number(only(walk), only(walk).round).expect("it goes back").to_string()
 }
 
 fn is_stuck(step: &Step) -> bool {
-    step.notes.contains(&Note::RefundStuck { capture: CAPTURE })
+    step.notes.contains(&Note::RefundStuck { refund: REFUND })
 }
 
 fn rounds(walk: &Walk) -> u8 {
@@ -42,15 +46,15 @@ fn rounds(walk: &Walk) -> u8 {
 fn a_refund_that_is_dead_for_certain_is_sent_under_another_number_after_its_gap() {
     let mut walk = owing();
     let first = number_of(&walk);
-    assert_eq!(proposed(&walk.tell(refund(CAPTURE, refund_dead()))), [], "not at once");
+    assert_eq!(proposed(&walk.tell(refund(REFUND, refund_ended()))), [], "not at once");
     let (since, (round, _)) = (walk.at, stands(&walk));
     assert_ne!(number_of(&walk), first);
-    assert_eq!(proposed(&walk.wake()), [Effect::Refund { capture: CAPTURE }]);
+    assert_eq!(proposed(&walk.wake()), [Effect::Refund { refund: REFUND }]);
     assert_eq!(walk.at.since_ms(since), retry::refund_rounds(walk.order.pace)[0]);
-    let step = walk.tell(refund_of(round, CAPTURE, RefundOutcome::Done));
+    let step = walk.tell(refund_of(round, REFUND, refund_done()));
     assert_eq!(
         (entries(&step), webhooks(&step)),
-        (vec![EntryKind::SuspenseRefund], vec![WebhookKind::OrderSuspenseRefunded])
+        (vec![EntryKind::RefundPaid], vec![WebhookKind::OrderSuspenseRefunded])
     );
     assert!(walk.order.is_quiet());
 }
@@ -58,19 +62,13 @@ fn a_refund_that_is_dead_for_certain_is_sent_under_another_number_after_its_gap(
 /// Under another number, whatever may still be paid under the first would be paid twice.
 #[test]
 fn rule_02_nothing_but_a_certain_word_gives_a_refund_another_number() {
-    let uncertain = [
-        RefundOutcome::Rejected { code: "NOT_ENOUGH".into() },
-        RefundOutcome::Stuck { code: "ABNORMAL".into() },
-        RefundOutcome::NotSent { why: "connection refused".into() },
-        RefundOutcome::NotExist,
-        refund_unclear(),
-    ];
+    let uncertain = [refund_poor(), refund_stuck(), refund_not_sent(), RefundOutcome::NotExist, refund_unclear()];
     for outcome in &uncertain {
         for next in &uncertain {
             let mut walk = owing();
-            walk.tell(refund(CAPTURE, outcome.clone()));
+            walk.tell(refund(REFUND, outcome.clone()));
             walk.wake();
-            walk.tell(refund(CAPTURE, next.clone()));
+            walk.tell(refund(REFUND, next.clone()));
             walk.wait(1_000 * HOUR).wake();
             assert_eq!(stands(&walk).0, Round::FIRST, "{outcome:?}, then {next:?}");
         }
@@ -80,20 +78,22 @@ fn rule_02_nothing_but_a_certain_word_gives_a_refund_another_number() {
 #[test]
 fn an_answer_about_a_number_that_was_given_up_says_nothing_of_the_next_one() {
     let mut walk = owing();
-    walk.tell(refund(CAPTURE, refund_dead()));
+    walk.tell(refund(REFUND, refund_ended()));
     walk.wake();
-    walk.tell(refund_of(SECOND_ROUND, CAPTURE, refund_unclear()));
+    walk.tell(refund_of(SECOND_ROUND, REFUND, refund_unclear()));
     let before = walk.order.clone();
-    for late in [refund_dead(), RefundOutcome::NotExist, refund_unclear(), RefundOutcome::Rejected { code: "x".into() }]
-    {
-        assert_eq!(proposed(&walk.tell(refund(CAPTURE, late))), []);
+    for late in [refund_ended(), RefundOutcome::NotExist, refund_unclear(), refund_poor()] {
+        assert_eq!(proposed(&walk.tell(refund(REFUND, late))), []);
         assert_eq!(walk.order, before, "a second copy of the first number's end is no end of the second number");
     }
-    assert_eq!(walk.refusal(refund_of(SECOND_ROUND.next(), CAPTURE, refund_dead())), Refusal::OutOfPlace);
-    walk.tell(refund(CAPTURE, RefundOutcome::Done));
+    assert_eq!(walk.refusal(refund_of(SECOND_ROUND.next(), REFUND, refund_ended())), Refusal::OutOfPlace);
+    walk.tell(refund(REFUND, refund_done()));
     assert!(walk.order.is_quiet(), "that money went back stops it, whichever number it went under");
-    let step = walk.tell(refund_of(SECOND_ROUND, CAPTURE, RefundOutcome::Done));
+    let step = walk.tell(refund_of(SECOND_ROUND, REFUND, refund_done()));
     assert_eq!((step.writes, step.after), (vec![], walk.order.clone()), "it is booked once");
+    assert_eq!(step.notes, [Note::RefundContradicted { refund: REFUND }], "and a person hears that it went twice");
+    let step = walk.tell(refund_of(SECOND_ROUND, REFUND, refund_ended()));
+    assert_eq!((step.writes, step.notes), (vec![], vec![]), "the answer to a call that was under way");
 }
 
 #[test]
@@ -101,52 +101,43 @@ fn a_refund_that_no_number_could_pay_is_asked_about_and_waits_for_a_person() {
     let mut walk = owing();
     let mut numbers = vec![number_of(&walk)];
     for round in 0..rounds(&walk) {
-        assert!(!is_stuck(&walk.tell(refund_of(Round(round), CAPTURE, refund_dead()))));
-        assert_eq!(proposed(&walk.wake()), [Effect::Refund { capture: CAPTURE }]);
+        assert!(!is_stuck(&walk.tell(refund_of(Round(round), REFUND, refund_ended()))));
+        assert_eq!(proposed(&walk.wake()), [Effect::Refund { refund: REFUND }]);
         numbers.push(number_of(&walk));
     }
     let last = Round(rounds(&walk));
     numbers.dedup();
     assert_eq!((numbers.len(), stands(&walk).0), (usize::from(rounds(&walk)) + 1, last));
     for _ in 0..3 {
-        assert!(is_stuck(&walk.tell(refund_of(last, CAPTURE, refund_dead()))));
+        assert!(is_stuck(&walk.tell(refund_of(last, REFUND, refund_ended()))));
         assert_eq!(stands(&walk).0, last);
-        assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { capture: CAPTURE }], "nothing is sent any more");
+        assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { refund: REFUND }], "nothing is sent any more");
     }
     assert!(!walk.order.is_quiet(), "the money is still owed");
-    walk.tell(refund_of(last, CAPTURE, RefundOutcome::Done));
+    walk.tell(refund_of(last, REFUND, refund_done()));
     assert!(walk.order.is_quiet());
 }
 
 /// UnionPay knows a refund by its date too, and takes no number again that it refused.
 #[test]
 fn a_number_keeps_its_date_and_is_given_up_once_it_was_refused_where_nothing_else_can_have_arrived() {
-    let dated = |walk: &Walk| match walk.order.captures[usize::from(CAPTURE)].purpose {
-        Purpose::Payment => panic!("it is what the order was paid by"),
-        Purpose::Suspense { dated_at, .. } => dated_at,
-    };
-    let spent = || RefundOutcome::Spent { code: "64".into() };
-    let uncertain = [
-        RefundOutcome::NotSent { why: "connection refused".into() },
-        RefundOutcome::Rejected { code: "NOT_ENOUGH".into() },
-        refund_unclear(),
-        RefundOutcome::NotExist,
-        spent(),
-    ];
+    let dated = |walk: &Walk| only(walk).dated_at;
+    let spent = || refund_rejected(Rejection::DeadNumber);
+    let uncertain = [refund_not_sent(), refund_poor(), refund_unclear(), RefundOutcome::NotExist, spent()];
     let mut walk = owing();
     let first = walk.at;
     for outcome in &uncertain {
-        walk.tell(refund(CAPTURE, outcome.clone()));
+        walk.tell(refund(REFUND, outcome.clone()));
         assert_eq!((stands(&walk).0, dated(&walk)), (Round::FIRST, first), "{outcome:?}");
         walk.wake();
     }
     let mut walk = owing();
-    walk.tell(refund(CAPTURE, spent()));
+    walk.tell(refund(REFUND, spent()));
     let second = walk.at.plus_ms(retry::refund_rounds(walk.order.pace)[0]);
     assert_eq!((stands(&walk).0, dated(&walk)), (SECOND_ROUND, second));
-    assert_eq!(proposed(&walk.wake()), [Effect::Refund { capture: CAPTURE }]);
+    assert_eq!(proposed(&walk.wake()), [Effect::Refund { refund: REFUND }]);
     for round in 1..=rounds(&walk) {
-        let step = walk.tell(refund_of(Round(round), CAPTURE, spent()));
+        let step = walk.tell(refund_of(Round(round), REFUND, spent()));
         assert_eq!(is_stuck(&step), round == rounds(&walk));
         walk.wake();
     }
@@ -156,12 +147,12 @@ fn a_number_keeps_its_date_and_is_given_up_once_it_was_refused_where_nothing_els
 #[test]
 fn a_refund_that_needs_a_person_is_asked_about_and_not_sent_again() {
     let mut walk = owing();
-    let stuck = RefundOutcome::Stuck { code: "ABNORMAL".into() };
+    let stuck = refund_stuck();
     for _ in 0..3 {
-        assert!(is_stuck(&walk.tell(refund(CAPTURE, stuck.clone()))));
-        assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { capture: CAPTURE }]);
+        assert!(is_stuck(&walk.tell(refund(REFUND, stuck.clone()))));
+        assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { refund: REFUND }]);
     }
-    assert!(!is_stuck(&walk.tell(refund(CAPTURE, refund_unclear()))));
+    assert!(!is_stuck(&walk.tell(refund(REFUND, refund_unclear()))));
 }
 
 /// What was stored before there were rounds is of the first one, and what is of the first one is stored as it was.
@@ -173,15 +164,15 @@ fn a_first_round_is_stored_as_if_there_were_no_others() {
     assert_eq!(serde_json::from_str::<Order>(&stored).unwrap(), walk.order);
     let event = |fact: Fact| Event { at: walk.at, incarnation: Incarnation::default(), fact };
     let written = |fact| serde_json::to_string(&event(fact)).unwrap();
-    let plain = written(refund(CAPTURE, RefundOutcome::Done));
+    let plain = written(refund(REFUND, refund_done()));
     assert!(!plain.contains("round"));
-    let further = written(refund_of(SECOND_ROUND, CAPTURE, refund_dead()));
+    let further = written(refund_of(SECOND_ROUND, REFUND, refund_ended()));
     for (text, fact) in
-        [(plain, refund(CAPTURE, RefundOutcome::Done)), (further, refund_of(SECOND_ROUND, CAPTURE, refund_dead()))]
+        [(plain, refund(REFUND, refund_done())), (further, refund_of(SECOND_ROUND, REFUND, refund_ended()))]
     {
         assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event(fact));
     }
-    walk.tell(refund(CAPTURE, refund_dead()));
+    walk.tell(refund(REFUND, refund_ended()));
     let stored = serde_json::to_string(&walk.order).unwrap();
     assert_eq!(serde_json::from_str::<Order>(&stored).unwrap(), walk.order);
 }
@@ -199,7 +190,7 @@ fn report_numbers_repeat_after_a_restore_a_refund_is_numbered_by_the_life_it_was
     assert_eq!(first.order.attempts, second.order.attempts);
     let number = number_of(&first);
     assert_ne!(number, number_of(&second));
-    let dead = Event { at: first.at, incarnation: lives[1], fact: refund(CAPTURE, refund_dead()) };
+    let dead = Event { at: first.at, incarnation: lives[1], fact: refund(REFUND, refund_ended()) };
     first.order = step::decide(&first.order, &[dead]).unwrap().after;
     assert_eq!(number_of(&first), format!("{number}N1"), "whoever owns the store by then");
 }

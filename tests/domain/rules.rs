@@ -3,17 +3,18 @@
 use std::collections::BTreeSet;
 
 use tongbao::domain::channel::{Channel, Closing, Method, Proof};
+use tongbao::domain::dated::Effective;
 use tongbao::domain::event::{
     CloseAnswer, Created, Effect, Fact, Fault, Finding, RefundOutcome, Refusal, SendOutcome, Step, Verdict,
     WebhookKind, Write,
 };
-use tongbao::domain::id::{Account, AttemptNumber, Incarnation, PlatformId, Round};
-use tongbao::domain::ledger::{Entry, EntryKind};
+use tongbao::domain::id::{Account, AttemptNumber, PlatformId};
+use tongbao::domain::ledger::{Booking, Entry, EntryKind, Fee, Parts};
 use tongbao::domain::note::Note;
 use tongbao::domain::order::{
-    AttemptFailure, AttemptState, FeeBearer, OrderFailure, Purpose, Reach, RefundStage, State, SuspenseReason,
-    Webhooks, Wish,
+    AttemptFailure, AttemptState, FeeBearer, OrderFailure, Purpose, Reach, State, SuspenseReason, Webhooks, Wish,
 };
+use tongbao::domain::refund::Stage;
 use tongbao::domain::retry;
 use tongbao::domain::step;
 use tongbao::domain::time::{Instant, TimeScale};
@@ -544,7 +545,7 @@ fn rule_06_money_counts_by_whichever_send_it_came() {
     let mut walk = Walk::shown_at(Channel::Simpay);
     walk.tell(chosen(Channel::Simpay));
     walk.tell(sent(0, 2, SendOutcome::Accepted { reference: None }));
-    walk.tell(sent(0, 1, SendOutcome::Paid { reference: REFERENCE.into(), amount_minor: PAYABLE }));
+    walk.tell(sent(0, 1, send_paid(REFERENCE, PAYABLE)));
     assert_eq!(walk.order.state, State::Succeeded);
 }
 
@@ -839,16 +840,13 @@ fn rule_08_the_first_capture_of_the_amount_asked_makes_every_unfinished_order_su
 fn rule_09_a_doubtful_refund_is_sent_again_only_when_a_query_found_none() {
     let mut walk = Walk::succeeded();
     walk.tell(found(0, paid("another", PAYABLE)));
-    walk.tell(refund(1, RefundOutcome::Unknown { why: "timed out".into() }));
-    for unsettled in [
-        RefundOutcome::Unknown { why: "timed out".into() },
-        RefundOutcome::NotSent { why: "connection refused".into() },
-    ] {
-        assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { capture: 1 }]);
-        assert_eq!(proposed(&walk.tell(refund(1, unsettled))), []);
+    walk.tell(refund(0, refund_unclear()));
+    for unsettled in [refund_unclear(), refund_not_sent()] {
+        assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { refund: 0 }]);
+        assert_eq!(proposed(&walk.tell(refund(0, unsettled))), []);
     }
-    assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { capture: 1 }]);
-    assert_eq!(proposed(&walk.tell(refund(1, RefundOutcome::NotExist))), [Effect::Refund { capture: 1 }]);
+    assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { refund: 0 }]);
+    assert_eq!(proposed(&walk.tell(refund(0, RefundOutcome::NotExist))), [Effect::Refund { refund: 0 }]);
 }
 
 #[test]
@@ -884,7 +882,7 @@ fn rule_09_a_capture_that_is_told_of_in_two_ways_waits_for_a_person() {
     assert_eq!((walk.attempt(0).claimed_at, walk.attempt(0).watched), (None, 1), "the claim and the look are settled");
     assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }], "it is asked for, as long as it takes");
     assert_eq!(walk.refusal(resolved(0, paid("late", PAYABLE - 1))), Refusal::CaptureContradicts);
-    assert_eq!(proposed(&walk.tell(resolved(0, paid("late", PAYABLE)))), [Effect::Refund { capture: 0 }]);
+    assert_eq!(proposed(&walk.tell(resolved(0, paid("late", PAYABLE)))), [Effect::Refund { refund: 0 }]);
 }
 
 #[test]
@@ -898,26 +896,21 @@ fn rule_09_a_further_capture_goes_to_suspense_and_is_refunded_once_a_query_confi
     let step = walk.tell(called_back(Channel::Simpay, 0, "late", PAYABLE));
     assert_eq!((entries(&step), webhooks(&step)), (vec![EntryKind::Suspense], vec![]));
     assert_eq!(proposed(&step), [Effect::Query { ordinal: 0 }], "no money goes back on a callback's word");
-    let dated_at = walk.at;
-    let suspense = |refund| Purpose::Suspense {
-        reason: SuspenseReason::Further,
-        round: Round::FIRST,
-        incarnation: Incarnation::default(),
-        dated_at,
-        refund,
-    };
-    assert_eq!(walk.order.captures[1].purpose, suspense(RefundStage::Unconfirmed { since: walk.at }));
-    assert_eq!(walk.refusal(refund(1, RefundOutcome::Done)), Refusal::OutOfPlace);
+    assert_eq!(walk.order.captures[1].purpose, Purpose::Suspense(SuspenseReason::Further));
+    assert_eq!(walk.order.refunds[0].stage, Stage::Unconfirmed { since: walk.at });
+    assert_eq!(walk.refusal(refund(0, refund_done())), Refusal::OutOfPlace);
     let step = walk.tell(found(0, paid("late", PAYABLE)));
-    assert_eq!(proposed(&step), [Effect::Refund { capture: 1 }], "numbered from the capture");
-    let step = walk.tell(refund(1, RefundOutcome::Done));
+    assert_eq!(proposed(&step), [Effect::Refund { refund: 0 }], "numbered from the capture");
+    assert_eq!(entries(&step), [EntryKind::Refund], "it leaves suspense and waits for its channel");
+    let step = walk.tell(refund(0, refund_done()));
     assert_eq!(webhooks(&step), [WebhookKind::OrderSuspenseRefunded]);
-    assert_eq!(entries(&step), [EntryKind::SuspenseRefund]);
+    assert_eq!(entries(&step), [EntryKind::RefundPaid]);
     assert_eq!((walk.order.state, walk.order.net_captured_minor()), (State::Succeeded, PAYABLE));
-    let step = walk.tell(refund(1, RefundOutcome::Done));
+    let step = walk.tell(refund(0, refund_done()));
     assert_eq!((step.writes, proposed(&walk.tell(Fact::TimerFired))), (vec![], vec![]));
-    assert_eq!(walk.refusal(refund(0, RefundOutcome::Done)), Refusal::OutOfPlace, "no suspense, no refund of it");
-    assert_eq!(walk.refusal(refund(2, RefundOutcome::Done)), Refusal::OutOfPlace);
+    for unknown in [1, 2] {
+        assert_eq!(walk.refusal(refund(unknown, refund_done())), Refusal::RefundUnknown);
+    }
 }
 
 #[test]
@@ -929,13 +922,13 @@ fn rule_09_a_wrong_amount_ends_the_attempt_and_leaves_the_order_payable() {
         let step = walk.tell(found(0, paid(REFERENCE, amount)));
         assert_eq!((walk.order.state, walk.order.last_failure), (State::Created, Some(failure)));
         assert_eq!((walk.attempt(0).state, walk.attempt(0).failure), (AttemptState::Dead, Some(failure)));
-        assert_eq!(entries(&step), [EntryKind::Suspense]);
+        assert_eq!(entries(&step), [EntryKind::Suspense, EntryKind::Refund]);
         assert_eq!(webhooks(&step), [WebhookKind::OrderAttemptFailed]);
-        assert_eq!(proposed(&step), [Effect::Refund { capture: 0 }]);
+        assert_eq!(proposed(&step), [Effect::Refund { refund: 0 }]);
         walk.pay_by(Channel::Simpay);
         walk.tell(sent(1, 1, SendOutcome::Accepted { reference: None }));
         walk.tell(called_back(Channel::Simpay, 1, "second", PAYABLE));
-        walk.tell(refund(0, RefundOutcome::Done));
+        walk.tell(refund(0, refund_done()));
         assert_eq!((walk.order.state, walk.order.net_captured_minor()), (State::Succeeded, PAYABLE));
     }
 }
@@ -946,7 +939,7 @@ fn rule_09_a_capture_on_a_failed_order_is_too_late_and_changes_no_final_state() 
     let step = walk.tell(called_back(Channel::Simpay, 0, REFERENCE, PAYABLE));
     assert_eq!((entries(&step), webhooks(&step)), (vec![EntryKind::Suspense], vec![]));
     walk.tell(found(0, paid(REFERENCE, PAYABLE)));
-    walk.tell(refund(0, RefundOutcome::Done));
+    walk.tell(refund(0, refund_done()));
     assert_eq!((walk.order.state, walk.order.failure), (State::Failed, Some(OrderFailure::Cancelled)));
     assert_eq!(walk.order.net_captured_minor(), 0);
 }
@@ -956,10 +949,10 @@ fn rule_09_a_refund_that_was_refused_is_owed_still_and_tried_at_its_pace() {
     let mut walk = Walk::succeeded();
     walk.tell(found(0, paid("another", PAYABLE)));
     let mut gaps = Vec::new();
-    for outcome in [RefundOutcome::Rejected { code: "NOT_ENOUGH".into() }, RefundOutcome::NotSent { why: "".into() }] {
-        walk.tell(refund(1, outcome));
+    for outcome in [refund_poor(), refund_not_sent()] {
+        walk.tell(refund(0, outcome));
         let since = walk.at;
-        assert_eq!(proposed(&walk.wake()), [Effect::Refund { capture: 1 }]);
+        assert_eq!(proposed(&walk.wake()), [Effect::Refund { refund: 0 }]);
         gaps.push(walk.at.since_ms(since));
     }
     assert_eq!(gaps, &retry::refunds(walk.order.pace)[..2]);
@@ -992,7 +985,7 @@ fn rule_10_a_query_that_was_under_way_when_the_callback_came_does_not_undo_its_c
     assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
     let mut denied = walk.clone();
     walk.tell(found(0, paid(REFERENCE, PAYABLE - 1)));
-    walk.tell(refund(0, RefundOutcome::Done));
+    walk.tell(refund(0, refund_done()));
     assert_eq!((walk.order.is_quiet(), walk.order.net_captured_minor()), (true, 0));
     denied.wait(MINUTE).tell(found(0, Finding::Closed));
     assert!(denied.order.is_quiet(), "a minute later the channel's denial counts");
@@ -1121,7 +1114,7 @@ fn an_order_has_no_more_attempts_than_ordinals() {
 fn rule_11_a_watch_that_finds_the_capture_it_knows_counts_as_taken() {
     let mut walk = Walk::cancelled();
     walk.tell(found(0, paid(REFERENCE, PAYABLE)));
-    walk.tell(refund(0, RefundOutcome::Done));
+    walk.tell(refund(0, refund_done()));
     let mut looks = 0;
     while walk.order.next_due_at(walk.at).is_some() {
         assert_eq!(proposed(&walk.wake()), [Effect::Query { ordinal: 0 }]);
@@ -1181,8 +1174,8 @@ fn rule_11_the_watch_finds_late_money_and_gives_it_back() {
     let mut walk = Walk::cancelled();
     walk.wake();
     let step = walk.tell(found(0, paid(REFERENCE, PAYABLE)));
-    assert_eq!(proposed(&step), [Effect::Refund { capture: 0 }]);
-    walk.tell(refund(0, RefundOutcome::Done));
+    assert_eq!(proposed(&step), [Effect::Refund { refund: 0 }]);
+    walk.tell(refund(0, refund_done()));
     assert_eq!((walk.attempt(0).watched, walk.order.net_captured_minor()), (1, 0));
 }
 
@@ -1225,15 +1218,15 @@ fn states_the_fee_is_booked_by_who_bears_it() {
         let mut walk = Walk::of(&Created { fee_bearer, ..creation() });
         walk.pay_by(Channel::Simpay);
         let step = walk.tell(found(0, paid(REFERENCE, payable)));
-        let expected = match fee_bearer {
-            FeeBearer::Payer => {
-                Entry::payment_by_payer(&account(Channel::Simpay), PlatformId(7), walk.order.currency, (20_000, 60))
-            }
-            FeeBearer::Platform => {
-                let at = &account(Channel::Simpay);
-                Entry::payment_by_platform(at, PlatformId(7), walk.order.currency, (20_000, 60))
-            }
+        let fee = match fee_bearer {
+            FeeBearer::Payer => Fee::OfPayer(60),
+            FeeBearer::Platform => Fee::OfPlatform(60),
         };
+        let (account, effective) =
+            (account(Channel::Simpay), Effective { at: walk.at, bill_day: Channel::Simpay.day_of(walk.at) });
+        let currency = walk.order.currency;
+        let booking = Booking { account: &account, seller: PlatformId(7), currency, effective };
+        let expected = Entry::payment(&booking, Parts { seller_minor: 20_000, others: &[] }, fee);
         assert_eq!(walk.order.state, State::Succeeded);
         assert!(step.writes.contains(&Write::Entry(expected)));
     }
@@ -1285,8 +1278,9 @@ fn report_the_257th_capture_of_an_order_is_booked_and_refunded() {
     let mut numbers = BTreeSet::new();
     for further in 1..=300u16 {
         let step = walk.tell(found(0, paid(&format!("{REFERENCE}-{further}"), PAYABLE)));
-        assert!(step.effects.contains(&Effect::Refund { capture: further }), "{further}");
-        numbers.extend(walk.order.refund_number(further));
+        assert!(step.effects.contains(&Effect::Refund { refund: further - 1 }), "{further}");
+        let refund = walk.order.suspense_refund(further).expect("it goes back");
+        numbers.extend(walk.order.refund_number(refund, refund.round).map(|number| number.to_string()));
     }
     assert_eq!((walk.order.state, walk.order.captures.len(), numbers.len()), (State::Succeeded, 301, 300));
 }
@@ -1325,11 +1319,11 @@ fn report_late_money_is_looked_for_by_the_true_time_after_an_end_that_lies_ahead
 fn report_a_refund_that_was_put_off_by_a_clock_that_ran_ahead_is_tried_by_the_true_time() {
     let mut walk = Walk::succeeded();
     walk.tell(found(0, paid("another", PAYABLE)));
-    walk.wait(30 * DAY).tell(refund(1, refund_unclear()));
+    walk.wait(30 * DAY).tell(refund(0, refund_unclear()));
     walk.wait(-30 * DAY);
     let back_at = walk.at;
     walk.wake();
-    assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { capture: 1 }]);
+    assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { refund: 0 }]);
     assert_eq!(walk.at.since_ms(back_at), retry::refunds(walk.order.pace)[0]);
 }
 

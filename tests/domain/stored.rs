@@ -35,8 +35,8 @@ fn rows_with_the_rates_of_four_channels_are_read() {
     journal[0]["rates"] = four_rates();
     let events: Vec<Event> = serde_json::from_value(journal.clone()).expect("a journal of four channels is read");
     let Fact::Created(created) = &events[0].fact else { panic!("it is a creation") };
-    assert_eq!(created.rates.of(Channel::Unionpay), Some(rate("0.006")));
-    assert_eq!(created.rates.of(Channel::Stripe), None);
+    assert_eq!(created.rates.of(Channel::Unionpay, method_of(Channel::Unionpay)), Some(rate("0.006")));
+    assert_eq!(created.rates.of(Channel::Stripe, method_of(Channel::Stripe)), None);
     assert_eq!(serde_json::to_value(&events).unwrap(), journal, "and written as it was");
 
     let mut snapshot = serde_json::to_value(Walk::new().order).unwrap();

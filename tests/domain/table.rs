@@ -4,16 +4,17 @@ use std::fmt::Write as _;
 
 use tongbao::domain::channel::Channel;
 use tongbao::domain::event::{
-    CloseAnswer, Created, Effect, Event, Fact, Fault, Finding, RefundOutcome, Refusal, SendOutcome, Step, Verdict,
-    Write,
+    CloseAnswer, Created, Effect, Event, Fact, Fault, Finding, Hold, RefundOutcome, RefundResolution, RefundWord,
+    Refusal, Rejection, RowChange, SendOutcome, Step, Verdict, Write,
 };
 use tongbao::domain::id::{Account, Incarnation, Round};
 use tongbao::domain::order::{
-    Attempt, AttemptFailure, AttemptState, CloseStage, Order, OrderFailure, Purpose, Reach, RefundStage,
-    SuspenseReason, Wish,
+    Attempt, AttemptFailure, AttemptState, CloseStage, Order, OrderFailure, Purpose, Reach, SuspenseReason, Wish,
 };
+use tongbao::domain::refund::{Attention, FeePolicy, PaidFrom, Refund, RefundFailure, Stage};
 use tongbao::domain::retry;
 use tongbao::domain::step;
+use tongbao::domain::time::Instant;
 
 use crate::world::*;
 
@@ -45,12 +46,12 @@ fn situations() -> Vec<(&'static str, Walk)> {
     last.pay_by(Channel::Simpay);
     let further = walk(&Walk::succeeded(), vec![called_back(Channel::Simpay, 0, "another", PAYABLE)]);
     let owed = walk(&Walk::succeeded(), vec![found(0, paid("another", PAYABLE))]);
-    let mut anew = walk(&owed, vec![refund(1, refund_dead())]);
+    let mut anew = walk(&owed, vec![refund(0, refund_ended())]);
     let again = anew.clone();
     for round in 1..=u8::try_from(retry::refund_rounds(owed.order.pace).len()).expect("few rounds") {
-        anew.tell(refund_of(Round(round), 1, refund_unclear()));
+        anew.tell(refund_of(Round(round), 0, refund_unclear()));
         if usize::from(round) < retry::refund_rounds(owed.order.pace).len() {
-            anew.tell(refund_of(Round(round), 1, refund_dead()));
+            anew.tell(refund_of(Round(round), 0, refund_ended()));
         }
     }
     vec![
@@ -86,13 +87,118 @@ fn situations() -> Vec<(&'static str, Walk)> {
         ),
         ("succeeded, a further capture unconfirmed", further),
         ("succeeded, a further capture's refund owed", owed.clone()),
-        ("succeeded, a further capture's refund in doubt", walk(&owed, vec![refund(1, refund_unclear())])),
+        ("succeeded, a further capture's refund in doubt", walk(&owed, vec![refund(0, refund_unclear())])),
         ("succeeded, a further capture's refund owed under its second number", again),
         ("succeeded, a further capture's refund in doubt under its last number", anew),
-        ("succeeded, a further capture's refund done", walk(&owed, vec![refund(1, RefundOutcome::Done)])),
+        ("succeeded, a further capture's refund done", walk(&owed, vec![refund(0, refund_done())])),
+        (
+            "succeeded, a further capture's refund came back",
+            walk(&owed, vec![refund(0, refund_done()), refund(0, refund_returned())]),
+        ),
         ("failed, cancelled before any attempt", walk(&created, vec![Fact::CancelAsked])),
         ("failed, cancelled, attempt dead", Walk::cancelled()),
     ]
+}
+
+/// The situations of refunds that a platform asked for, each one minute old.
+fn situations_of_refunds() -> Vec<(&'static str, Walk)> {
+    let with = |from: &Walk, facts: Vec<Fact>| {
+        let mut walk = from.clone();
+        for fact in facts {
+            walk.tell(fact);
+        }
+        walk
+    };
+    let asked = |channel| with(&Walk::paid_at(channel), vec![refund_asked(1_000, FeePolicy::Proportional)]);
+    let owed = asked(Channel::Simpay);
+    let doubtful = with(&owed, vec![refund(0, refund_unclear())]);
+    let poor = with(&owed, vec![refund(0, RefundOutcome::Pending { hold: Hold::Balance })]);
+    let done = with(&owed, vec![refund(0, refund_done())]);
+    let mut last = owed.clone();
+    for round in 0..u8::try_from(retry::refund_rounds(owed.order.pace).len()).expect("few rounds") {
+        last.tell(refund_of(Round(round), 0, refund_ended()));
+    }
+    last.wake();
+    let mut waiting = with(&asked(Channel::Wechat), vec![refund_asked(2_000, FeePolicy::Kept)]);
+    // It is a minute old when it is told, and its pause is not over.
+    waiting.wait(-MINUTE / 2);
+    let otherwise = refund_resolved(0, RefundResolution::PaidOtherwise);
+    vec![
+        ("a refund owed", owed.clone()),
+        ("a refund in doubt", doubtful),
+        ("a refund that waits for money at the channel", poor),
+        ("a refund owed under its last number", last),
+        ("a second refund that waits for its pause, wechat", waiting),
+        ("a refund in doubt, alipay", with(&asked(Channel::Alipay), vec![refund(0, refund_unclear())])),
+        ("a refund owed, unionpay", asked(Channel::Unionpay)),
+        ("a refund paid", done.clone()),
+        ("a refund paid, stripe", with(&asked(Channel::Stripe), vec![refund(0, refund_done())])),
+        ("a refund failed", with(&owed, vec![refund(0, refund_rejected(Rejection::Refused))])),
+        ("a refund paid otherwise", with(&owed, vec![otherwise])),
+        ("a refund returned", with(&done, vec![refund(0, refund_returned())])),
+    ]
+}
+
+/// What happens to the newest refund of an order.
+fn events_of_refunds(order: &Order) -> Vec<(&'static str, Fact)> {
+    let index = u16::try_from(order.refunds.len().saturating_sub(1)).expect("few refunds");
+    let newest = order.refunds.last();
+    let round = newest.map_or(Round::FIRST, |refund| refund.round);
+    let refundable_minor = order.refundable_minor(FeePolicy::Proportional);
+    let kept_minor = order.refundable_minor(FeePolicy::Kept);
+    let refunded = |outcome| refund_of(round, index, outcome);
+    let much_later = START.plus_ms(1_000 * HOUR);
+    let number = newest.and_then(|refund| order.refund_number(refund, round)).map(|number| number.to_string());
+    let number = number.unwrap_or_else(|| "unknown".to_owned());
+    let account = newest.and_then(|refund| order.attempt_of(refund)).map(|attempt| attempt.account.clone());
+    let account = account.unwrap_or_else(|| account_of(order));
+    let amount_minor = newest.map_or(1, |refund| refund.amount_minor);
+    let noticed = |number: &str, account: &Account, word: Option<(i64, RefundOutcome)>| Fact::RefundNoticed {
+        number: number.into(),
+        account: account.clone(),
+        word: word.map(|(amount_minor, outcome)| RefundWord { amount_minor, currency: "CNY".into(), outcome }),
+    };
+    let done = Some((amount_minor, refund_done()));
+    let another = Account::new(account.channel(), "second");
+    vec![
+        ("asked, a part", refund_asked(500, FeePolicy::Proportional)),
+        ("asked, all", refund_asked(refundable_minor, FeePolicy::Proportional)),
+        ("asked, too much", refund_asked(refundable_minor + 1, FeePolicy::Proportional)),
+        ("asked, too much without the fee", refund_asked(kept_minor + 1, FeePolicy::Kept)),
+        ("asked, nothing", refund_asked(0, FeePolicy::Proportional)),
+        ("pending", refunded(RefundOutcome::Pending { hold: Hold::Processing })),
+        ("pending for money", refunded(RefundOutcome::Pending { hold: Hold::Balance })),
+        ("done", refunded(refund_done())),
+        ("poor", refunded(refund_poor())),
+        ("our fault", refunded(refund_rejected(Rejection::Ours))),
+        ("refused", refunded(refund_rejected(Rejection::Refused))),
+        ("dead number", refunded(refund_rejected(Rejection::DeadNumber))),
+        ("ended", refunded(refund_ended())),
+        ("ended, first number", refund(index, refund_ended())),
+        ("ended, number never sent", refund_of(round.next(), index, refund_ended())),
+        ("returned", refunded(refund_returned())),
+        ("stuck", refunded(refund_stuck())),
+        ("not sent", refunded(refund_not_sent())),
+        ("not exist", refunded(RefundOutcome::NotExist)),
+        ("not exist, much later", refund_by_asking_at(much_later, round, index, RefundOutcome::NotExist)),
+        ("unknown", refunded(refund_unclear())),
+        ("of no refund", refund(index + 1, refund_done())),
+        ("notice: done", noticed(&number, &account, done.clone())),
+        ("notice: ended", noticed(&number, &account, Some((amount_minor, refund_ended())))),
+        ("notice: returned", noticed(&number, &account, Some((amount_minor, refund_returned())))),
+        ("notice: other amount", noticed(&number, &account, Some((amount_minor + 1, refund_done())))),
+        ("notice: other account", noticed(&number, &another, done.clone())),
+        ("notice: unknown number", noticed("unknown", &account, done)),
+        ("notice without a word", noticed(&number, &account, None)),
+        ("operator: failed", refund_resolved(index, RefundResolution::Failed)),
+        ("operator: paid otherwise", refund_resolved(index, RefundResolution::PaidOtherwise)),
+        ("operator: of no refund", refund_resolved(index + 1, RefundResolution::Failed)),
+        ("timer", Fact::TimerFired),
+    ]
+}
+
+fn account_of(order: &Order) -> Account {
+    order.attempts.first().map_or_else(|| account(Channel::Simpay), |attempt| attempt.account.clone())
 }
 
 /// The events, told to an order whose newest attempt is `ordinal` and pays `payable`.
@@ -104,12 +210,8 @@ fn events(order: &Order) -> Vec<(&'static str, Fact)> {
     let payable = newest.map_or(PAYABLE, |attempt| attempt.payable_minor);
     let send = newest.map_or(1, |attempt| attempt.sends);
     let looked = |verdict| Fact::Validated { channel: Channel::Simpay, method: method_of(Channel::Simpay), verdict };
-    let suspect = u16::from(order.captures.len() > 1);
-    let round = match order.captures.get(usize::from(suspect)).map(|capture| capture.purpose) {
-        Some(Purpose::Suspense { round, .. }) => round,
-        Some(Purpose::Payment) | None => Round::FIRST,
-    };
-    let refunded = |outcome| refund_of(round, suspect, outcome);
+    let round = order.refunds.first().map_or(Round::FIRST, |refund| refund.round);
+    let refunded = |outcome| refund_of(round, 0, outcome);
     let by_another_account = called_back_in("CNY", Account::new(channel, "second"), (ordinal, "new", payable));
     let other = if channel == Channel::Stripe { Channel::Simpay } else { Channel::Stripe };
     let by_another_channel = called_back(other, ordinal, "new", payable);
@@ -121,7 +223,7 @@ fn events(order: &Order) -> Vec<(&'static str, Fact)> {
         ("validated unsuitable", looked(Verdict::Unsuitable { failure: AttemptFailure::ChannelUnavailable })),
         ("validated risk", looked(Verdict::RiskRefused { rule: "velocity".into() })),
         ("send accepted", sent(ordinal, send, SendOutcome::Accepted { reference: None })),
-        ("send paid", sent(ordinal, send, SendOutcome::Paid { reference: "new".into(), amount_minor: payable })),
+        ("send paid", sent(ordinal, send, send_paid("new", payable))),
         ("send rejected", sent(ordinal, send, refused(Fault::Payment))),
         ("send rejected, our fault", sent(ordinal, send, refused(Fault::Ours))),
         ("send not sent", sent(ordinal, send, not_sent())),
@@ -148,16 +250,20 @@ fn events(order: &Order) -> Vec<(&'static str, Fact)> {
         ("callback other account", by_another_account),
         ("callback other channel", by_another_channel),
         ("callback other attempt", called_back(channel, 9, "new", payable)),
-        ("refund done", refunded(RefundOutcome::Done)),
-        ("refund rejected", refunded(RefundOutcome::Rejected { code: "NOT_ENOUGH".into() })),
-        ("refund refused for good", refunded(RefundOutcome::Spent { code: "64".into() })),
-        ("refund dead", refunded(refund_dead())),
-        ("refund dead, first number", refund(suspect, refund_dead())),
-        ("refund stuck", refunded(RefundOutcome::Stuck { code: "ABNORMAL".into() })),
-        ("refund not sent", refunded(RefundOutcome::NotSent { why: "connection refused".into() })),
+        ("refund asked", refund_asked(1, FeePolicy::Proportional)),
+        ("refund done", refunded(refund_done())),
+        ("refund poor", refunded(refund_poor())),
+        ("refund refused", refunded(refund_rejected(Rejection::Refused))),
+        ("refund of a dead number", refunded(refund_rejected(Rejection::DeadNumber))),
+        ("refund ended", refunded(refund_ended())),
+        ("refund ended, first number", refund(0, refund_ended())),
+        ("refund stuck", refunded(refund_stuck())),
+        ("refund not sent", refunded(refund_not_sent())),
         ("refund not exist", refunded(RefundOutcome::NotExist)),
         ("refund unknown", refunded(refund_unclear())),
-        ("refund dead, number never sent", refund_of(round.next(), suspect, refund_dead())),
+        ("refund ended, number never sent", refund_of(round.next(), 0, refund_ended())),
+        ("operator: refund failed", refund_resolved(0, RefundResolution::Failed)),
+        ("operator: refund paid otherwise", refund_resolved(0, RefundResolution::PaidOtherwise)),
         ("cancel", Fact::CancelAsked),
         ("deadline", Fact::DeadlinePassed),
         ("timer", Fact::TimerFired),
@@ -172,25 +278,48 @@ fn machine() -> String {
     let mut text = String::new();
     for (title, mut walk) in situations() {
         walk.wait(MINUTE);
-        let mut outcomes: Vec<(String, Vec<String>)> = Vec::new();
-        let mut late = walk.clone();
-        late.wait_until(late.order.expires_at);
-        let now = events(&walk.order).into_iter().map(|(name, fact)| (name.to_owned(), fact, walk.at));
-        let then = [("deadline, passed", Fact::DeadlinePassed), ("timer, much later", Fact::TimerFired)]
-            .map(|(name, fact)| (name.to_owned(), fact, late.at));
-        for (name, fact, at) in now.chain(then) {
-            let outcome = outcome(&walk.order, &Event { at, incarnation: Incarnation::default(), fact });
-            match outcomes.iter_mut().find(|(known, _)| *known == outcome) {
-                Some((_, names)) => names.push(name),
-                None => outcomes.push((outcome, vec![name])),
-            }
-        }
-        writeln!(text, "{title}").expect("a string takes all");
-        for (outcome, names) in outcomes {
-            write_wrapped(&mut text, &names, &outcome);
-        }
+        let late = walk.at.max(walk.order.expires_at);
+        let now = events(&walk.order).into_iter().map(|(name, fact)| (name, fact, walk.at));
+        let then = [("deadline, passed", Fact::DeadlinePassed, late), ("timer, much later", Fact::TimerFired, late)];
+        describe(&mut text, title, &walk.order, now.chain(then));
     }
     text
+}
+
+/// The same of refunds that a platform asked for. Timers are told a minute, an hour and a month on.
+fn machine_of_refunds() -> String {
+    let mut text = String::new();
+    for (title, mut walk) in situations_of_refunds() {
+        walk.wait(MINUTE);
+        let now = events_of_refunds(&walk.order).into_iter().map(|(name, fact)| (name, fact, walk.at));
+        let then = [
+            ("timer, an hour later", Fact::TimerFired, walk.at.plus_ms(HOUR)),
+            ("timer, a month later", Fact::TimerFired, walk.at.plus_ms(30 * 24 * HOUR)),
+        ];
+        describe(&mut text, title, &walk.order, now.chain(then));
+    }
+    text
+}
+
+fn describe(
+    text: &mut String,
+    title: &str,
+    order: &Order,
+    events: impl Iterator<Item = (&'static str, Fact, Instant)>,
+) {
+    let mut outcomes: Vec<(String, Vec<String>)> = Vec::new();
+    for (name, fact, at) in events {
+        let name = name.to_owned();
+        let outcome = outcome(order, &Event { at, incarnation: Incarnation::default(), fact });
+        match outcomes.iter_mut().find(|(known, _)| *known == outcome) {
+            Some((_, names)) => names.push(name),
+            None => outcomes.push((outcome, vec![name])),
+        }
+    }
+    writeln!(text, "{title}").expect("a string takes all");
+    for (outcome, names) in outcomes {
+        write_wrapped(text, &names, &outcome);
+    }
 }
 
 /// The events and their outcome, in lines of bounded width.
@@ -241,6 +370,13 @@ fn refusal_name(refusal: Refusal) -> &'static str {
         Refusal::AttemptOpen { .. } => "attempt open",
         Refusal::AttemptsUsedUp => "attempts used up",
         Refusal::ChannelUnusable { .. } => "channel unusable",
+        Refusal::OrderNotPaid => "order not paid",
+        Refusal::RefundExceeds { .. } => "refund exceeds",
+        Refusal::BalanceInsufficient => "balance insufficient",
+        Refusal::RefundLimit { .. } => "refund limit",
+        Refusal::RefundWindowOver => "refund window over",
+        Refusal::RefundFinal => "refund final",
+        Refusal::RefundUnknown => "refund unknown",
         Refusal::AttemptUnknown => "attempt unknown",
         Refusal::AccountDiffers => "account differs",
         Refusal::CaptureContradicts => "capture contradicts",
@@ -291,6 +427,11 @@ fn changes(before: &Order, after: &Order) -> Vec<String> {
     for (place, capture) in after.captures.iter().enumerate() {
         if before.captures.get(place) != Some(capture) {
             changes.push(format!("capture {place} {}", purpose_name(capture.purpose)));
+        }
+    }
+    for (place, refund) in after.refunds.iter().enumerate() {
+        if before.refunds.get(place) != Some(refund) {
+            changes.push(format!("refund {place} {}", refund_name(refund)));
         }
     }
     if changes.is_empty() && before.attempts != after.attempts {
@@ -353,22 +494,35 @@ fn close_name(close: CloseStage) -> &'static str {
     }
 }
 
-fn purpose_name(purpose: Purpose) -> String {
-    let Purpose::Suspense { reason, round, refund, incarnation: _, dated_at: _ } = purpose else {
-        return "payment".to_owned();
+fn purpose_name(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Payment => "payment",
+        Purpose::Suspense(SuspenseReason::WrongAmount) => "wrong amount",
+        Purpose::Suspense(SuspenseReason::Further) => "further",
+        Purpose::Suspense(SuspenseReason::TooLate) => "too late",
+    }
+}
+
+fn refund_name(refund: &Refund) -> String {
+    let stage = match refund.stage {
+        Stage::Unconfirmed { .. } => "unconfirmed".to_owned(),
+        Stage::Waiting { .. } => "waits".to_owned(),
+        Stage::Owed { .. } => "owed".to_owned(),
+        Stage::Doubtful { .. } => "in doubt".to_owned(),
+        Stage::Succeeded { looks: 0, paid_from: PaidFrom::Channel, .. } => "paid".to_owned(),
+        Stage::Succeeded { looks, paid_from: PaidFrom::Channel, .. } => format!("paid, looked at {looks}"),
+        Stage::Succeeded { paid_from: PaidFrom::Bank, .. } => "paid otherwise".to_owned(),
+        Stage::Failed { failure: RefundFailure::Refused, .. } => "failed: refused".to_owned(),
+        Stage::Failed { failure: RefundFailure::Ended, .. } => "failed: ended".to_owned(),
+        Stage::Failed { failure: RefundFailure::GivenUp, .. } => "failed: given up".to_owned(),
+        Stage::Returned { .. } => "returned".to_owned(),
     };
-    let reason = match reason {
-        SuspenseReason::WrongAmount => "wrong amount",
-        SuspenseReason::Further => "further",
-        SuspenseReason::TooLate => "too late",
-    };
-    let refund = match refund {
-        RefundStage::Unconfirmed { .. } => "unconfirmed",
-        RefundStage::Owed { .. } => "refund owed",
-        RefundStage::Doubtful { .. } => "refund in doubt",
-        RefundStage::Done { .. } => "refunded",
-    };
-    if round.is_first() { format!("{reason}, {refund}") } else { format!("{reason}, {refund}, number {}", round.0 + 1) }
+    let number = (!refund.round.is_first()).then(|| format!(", number {}", refund.round.0 + 1));
+    let attention = refund.attention.map(|attention| match attention {
+        Attention::ChannelBalance => ", waits for money",
+        Attention::Person => ", waits for a person",
+    });
+    format!("{stage}{}{}", number.unwrap_or_default(), attention.unwrap_or_default())
 }
 
 fn writes(step: &Step) -> Vec<String> {
@@ -376,6 +530,8 @@ fn writes(step: &Step) -> Vec<String> {
         Write::OpenAttempt { ordinal } => format!("request #{ordinal}"),
         Write::Capture { index } => format!("capture {index}"),
         Write::Entry(entry) => format!("entry {}", entry.kind().name()),
+        Write::Refund { index, change: RowChange::New } => format!("new row of refund {index}"),
+        Write::Refund { index, change: RowChange::Changed } => format!("row of refund {index}"),
         Write::Webhook { kind, .. } => kind.name().to_owned(),
         Write::StoreNextAction => "next action".to_owned(),
         Write::WipeNextAction => "wipe".to_owned(),
@@ -388,28 +544,238 @@ fn effect_name(effect: Effect) -> String {
         Effect::Submit { ordinal, send } => format!("submit #{ordinal} send {send}"),
         Effect::Query { ordinal } => format!("query #{ordinal}"),
         Effect::Close { ordinal } => format!("close #{ordinal}"),
-        Effect::Refund { capture } => format!("refund {capture}"),
-        Effect::QueryRefund { capture } => format!("query refund {capture}"),
+        Effect::Refund { refund } => format!("refund {refund}"),
+        Effect::QueryRefund { refund } => format!("query refund {refund}"),
         Effect::Choose { channel, .. } => format!("choose {channel}"),
         Effect::ArmTimer { at } => format!("timer at {}", at.0),
     }
 }
 
-#[test]
-fn the_machine_is_this_table() {
-    let machine = machine();
-    for (place, (is, was)) in machine.lines().zip(TABLE.lines()).enumerate() {
+fn compare(machine: &str, table: &str) {
+    for (place, (is, was)) in machine.lines().zip(table.lines()).enumerate() {
         assert_eq!(is, was, "line {} of the table differs; the whole table is now:\n{machine}", place + 1);
     }
-    assert_eq!(machine.lines().count(), TABLE.lines().count(), "the whole table is now:\n{machine}");
+    assert_eq!(machine.lines().count(), table.lines().count(), "the whole table is now:\n{machine}");
 }
+
+#[test]
+fn the_machine_is_this_table() {
+    compare(&machine(), TABLE);
+}
+
+#[test]
+fn refunds_are_this_table() {
+    compare(&machine_of_refunds(), REFUNDS);
+}
+
+#[rustfmt::skip]
+const REFUNDS: &str = "\
+a refund owed
+    asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
+    asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
+    pending | unknown -> refund 0 in doubt
+    pending for money -> refund 0 in doubt, waits for money; writes row of refund 0
+    done | notice: done -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded; rests
+    poor -> refund 0 owed, waits for money; writes row of refund 0
+    our fault | not sent -> refund 0 owed
+    refused -> refund 0 failed: refused; writes entry refund_failed, row of refund 0, refund.failed; rests
+    dead number | ended | ended, first number | notice: ended -> refund 0 owed, number 2
+    ended, number never sent -> refused: out of place
+    returned | notice: returned
+        -> refund 0 returned; writes entry refund_paid, row of refund 0, refund.succeeded, entry refund_returned, row of refund 0, refund.returned; rests
+    stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
+    not exist | not exist, much later -> refund 0 in doubt; does refund 0
+    of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
+    notice: other amount | notice without a word -> unchanged; does query refund 0
+    notice: other account -> refused: account differs
+    operator: failed -> refund 0 failed: given up; writes entry refund_failed, row of refund 0, refund.failed; rests
+    operator: paid otherwise
+        -> refund 0 paid otherwise; writes entry refund_paid_otherwise, row of refund 0, refund.succeeded; rests
+    timer | timer, an hour later | timer, a month later -> unchanged; does refund 0
+a refund in doubt
+    asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
+    asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
+    pending | our fault | dead number | not sent | unknown -> refund 0 in doubt
+    pending for money | poor -> refund 0 in doubt, waits for money; writes row of refund 0
+    done | notice: done -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded; rests
+    refused | stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
+    ended | ended, first number | notice: ended -> refund 0 owed, number 2
+    ended, number never sent -> refused: out of place
+    returned | notice: returned
+        -> refund 0 returned; writes entry refund_paid, row of refund 0, refund.succeeded, entry refund_returned, row of refund 0, refund.returned; rests
+    not exist -> refund 0 in doubt; does refund 0
+    not exist, much later -> refund 0 owed; does refund 0
+    of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
+    notice: other amount | notice without a word | timer | timer, an hour later | timer, a month later
+        -> unchanged; does query refund 0
+    notice: other account -> refused: account differs
+    operator: failed -> refund 0 failed: given up; writes entry refund_failed, row of refund 0, refund.failed; rests
+    operator: paid otherwise
+        -> refund 0 paid otherwise; writes entry refund_paid_otherwise, row of refund 0, refund.succeeded; rests
+a refund that waits for money at the channel
+    asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
+    asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
+    pending | our fault -> refund 0 in doubt; writes row of refund 0
+    pending for money | poor | dead number | not sent | unknown -> refund 0 in doubt, waits for money
+    done | notice: done -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded; rests
+    refused | stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
+    ended | ended, first number | notice: ended -> refund 0 owed, number 2, waits for money
+    ended, number never sent -> refused: out of place
+    returned | notice: returned
+        -> refund 0 returned; writes entry refund_paid, row of refund 0, refund.succeeded, entry refund_returned, row of refund 0, refund.returned; rests
+    not exist -> refund 0 in doubt, waits for money; does refund 0
+    not exist, much later -> refund 0 owed, waits for money; does refund 0
+    of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
+    notice: other amount | notice without a word | timer | timer, an hour later | timer, a month later
+        -> unchanged; does query refund 0
+    notice: other account -> refused: account differs
+    operator: failed -> refund 0 failed: given up; writes entry refund_failed, row of refund 0, refund.failed; rests
+    operator: paid otherwise
+        -> refund 0 paid otherwise; writes entry refund_paid_otherwise, row of refund 0, refund.succeeded; rests
+a refund owed under its last number
+    asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
+    asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
+    pending | unknown -> refund 0 in doubt, number 6
+    pending for money -> refund 0 in doubt, number 6, waits for money; writes row of refund 0
+    done | notice: done
+        -> refund 0 paid, number 6; writes entry refund_paid, row of refund 0, refund.succeeded; rests
+    poor -> refund 0 owed, number 6, waits for money; writes row of refund 0
+    our fault | not sent -> refund 0 owed, number 6
+    refused -> refund 0 failed: refused, number 6; writes entry refund_failed, row of refund 0, refund.failed; rests
+    dead number | ended | notice: ended
+        -> refund 0 failed: ended, number 6; writes entry refund_failed, row of refund 0, refund.failed; rests
+    ended, first number -> unchanged
+    ended, number never sent -> refused: out of place
+    returned | notice: returned
+        -> refund 0 returned, number 6; writes entry refund_paid, row of refund 0, refund.succeeded, entry refund_returned, row of refund 0, refund.returned; rests
+    stuck -> refund 0 in doubt, number 6, waits for a person; writes row of refund 0
+    not exist | not exist, much later -> refund 0 in doubt, number 6; does refund 0
+    of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
+    notice: other amount | notice without a word -> unchanged; does query refund 0
+    notice: other account -> refused: account differs
+    operator: failed
+        -> refund 0 failed: given up, number 6; writes entry refund_failed, row of refund 0, refund.failed; rests
+    operator: paid otherwise
+        -> refund 0 paid otherwise, number 6; writes entry refund_paid_otherwise, row of refund 0, refund.succeeded; rests
+    timer | timer, an hour later | timer, a month later -> unchanged; does refund 0
+a second refund that waits for its pause, wechat
+    asked, a part | asked, all -> refund 2 waits; writes new row of refund 2, entry refund
+    asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
+    pending | pending for money | done | poor | our fault | refused | dead number | ended | ended, first number
+    | ended, number never sent | returned | stuck | not sent | not exist | not exist, much later | unknown
+    | notice: done | notice: ended | notice: returned | notice: other amount | notice without a word
+        -> refused: out of place
+    of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
+    notice: other account -> refused: account differs
+    operator: failed -> refund 1 failed: given up; writes entry refund_failed, row of refund 1, refund.failed
+    operator: paid otherwise
+        -> refund 1 paid otherwise; writes entry refund_paid_otherwise, row of refund 1, refund.succeeded
+    timer -> unchanged; does refund 0
+    timer, an hour later | timer, a month later -> refund 1 owed; writes row of refund 1; does refund 0, refund 1
+a refund in doubt, alipay
+    asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
+    asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
+    pending | our fault | dead number | not sent | unknown -> refund 0 in doubt
+    pending for money | poor -> refund 0 in doubt, waits for money; writes row of refund 0
+    done | notice: done -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded; rests
+    refused | stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
+    ended | ended, first number | notice: ended -> refund 0 owed, number 2
+    ended, number never sent -> refused: out of place
+    returned | notice: returned
+        -> refund 0 returned; writes entry refund_paid, row of refund 0, refund.succeeded, entry refund_returned, row of refund 0, refund.returned; rests
+    not exist | not exist, much later -> refund 0 in doubt; does refund 0
+    of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
+    notice: other amount | notice without a word | timer | timer, an hour later | timer, a month later
+        -> unchanged; does query refund 0
+    notice: other account -> refused: account differs
+    operator: failed -> refund 0 failed: given up; writes entry refund_failed, row of refund 0, refund.failed; rests
+    operator: paid otherwise
+        -> refund 0 paid otherwise; writes entry refund_paid_otherwise, row of refund 0, refund.succeeded; rests
+a refund owed, unionpay
+    asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
+    asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
+    pending | unknown -> refund 0 in doubt
+    pending for money -> refund 0 in doubt, waits for money; writes row of refund 0
+    done -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded; rests
+    poor -> refund 0 owed, waits for money; writes row of refund 0
+    our fault | not sent -> refund 0 owed
+    refused -> refund 0 failed: refused; writes entry refund_failed, row of refund 0, refund.failed; rests
+    dead number | ended | ended, first number -> refund 0 owed, number 2
+    ended, number never sent -> refused: out of place
+    returned
+        -> refund 0 returned; writes entry refund_paid, row of refund 0, refund.succeeded, entry refund_returned, row of refund 0, refund.returned; rests
+    stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
+    not exist | not exist, much later -> refund 0 in doubt; does refund 0
+    of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
+    notice: done | notice: ended | notice: returned | notice: other amount | notice without a word
+        -> unchanged; does query refund 0
+    notice: other account -> refused: account differs
+    operator: failed -> refund 0 failed: given up; writes entry refund_failed, row of refund 0, refund.failed; rests
+    operator: paid otherwise
+        -> refund 0 paid otherwise; writes entry refund_paid_otherwise, row of refund 0, refund.succeeded; rests
+    timer | timer, an hour later | timer, a month later -> unchanged; does refund 0
+a refund paid
+    asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
+    asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
+    pending | pending for money | done | poor | our fault | refused | dead number | ended | ended, first number
+    | ended, number never sent | stuck | not sent | not exist | not exist, much later | unknown | notice: done
+    | notice: ended | timer | timer, an hour later | timer, a month later -> unchanged
+    returned | notice: returned
+        -> refund 0 returned; writes entry refund_returned, row of refund 0, refund.returned; rests
+    of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
+    notice: other amount | notice without a word -> unchanged; does query refund 0
+    notice: other account -> refused: account differs
+    operator: failed | operator: paid otherwise -> refused: refund final
+a refund paid, stripe
+    asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
+    asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
+    pending | pending for money | done | poor | our fault | refused | dead number | ended, number never sent | stuck
+    | not sent | not exist | unknown | timer | timer, an hour later -> unchanged
+    ended | ended, first number | returned
+        -> refund 0 returned; writes entry refund_returned, row of refund 0, refund.returned; rests
+    not exist, much later -> refund 0 paid, looked at 3; rests
+    of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
+    notice: done | notice: ended | notice: returned | notice: other amount | notice without a word
+    | timer, a month later -> unchanged; does query refund 0
+    notice: other account -> refused: account differs
+    operator: failed | operator: paid otherwise -> refused: refund final
+a refund failed
+    asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
+    asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
+    pending | pending for money | done | poor | our fault | refused | dead number | ended | ended, first number
+    | ended, number never sent | returned | stuck | not sent | not exist | not exist, much later | unknown
+    | notice: done | notice: ended | notice: returned | notice: other amount | notice without a word | timer
+    | timer, an hour later | timer, a month later -> unchanged
+    of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
+    notice: other account -> refused: account differs
+    operator: failed | operator: paid otherwise -> refused: refund final
+a refund paid otherwise
+    asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
+    asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
+    pending | pending for money | done | poor | our fault | refused | dead number | ended | ended, first number
+    | ended, number never sent | returned | stuck | not sent | not exist | not exist, much later | unknown
+    | notice: done | notice: ended | notice: returned | timer | timer, an hour later | timer, a month later
+        -> unchanged
+    of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
+    notice: other amount | notice without a word -> unchanged; does query refund 0
+    notice: other account -> refused: account differs
+    operator: failed | operator: paid otherwise -> refused: refund final
+a refund returned
+    asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
+    asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
+    pending | pending for money | done | poor | our fault | refused | dead number | ended | ended, first number
+    | ended, number never sent | returned | stuck | not sent | not exist | not exist, much later | unknown
+    | notice: done | notice: ended | notice: returned | notice: other amount | notice without a word | timer
+    | timer, an hour later | timer, a month later -> unchanged
+    of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
+    notice: other account -> refused: account differs
+    operator: failed | operator: paid otherwise -> refused: refund final
+";
 
 #[rustfmt::skip]
 const TABLE: &str = "\
 created, no attempt yet
-    created | validated suitable | validated unsuitable | validated risk | refund done | refund rejected
-    | refund refused for good | refund dead | refund dead, first number | refund stuck | refund not sent
-    | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk -> refused: out of place
     chosen simpay | chosen wechat -> validating
     send accepted | send paid | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
@@ -417,13 +783,15 @@ created, no attempt yet
     | close not exist | close unknown | callback paid | callback paid less | callback other currency
     | callback contradicts | callback other account | callback other channel | callback other attempt
     | operator: paid | operator: closed -> refused: attempt unknown
+    refund asked -> refused: order not paid
+    refund done | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+    | operator: refund failed | operator: refund paid otherwise -> refused: refund unknown
     cancel -> failed, cancelled; writes wipe, order.failed; rests
     deadline | timer | timer, much later -> unchanged
     deadline, passed -> failed, expired; writes wipe, order.failed; rests
 created, attempt dead
-    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
-    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
     chosen simpay | chosen wechat -> validating
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | query pending | query not exist | query declined | query closed | query unknown | close closed
@@ -432,16 +800,18 @@ created, attempt dead
     send paid | query paid | query paid as known | callback paid | operator: paid
         -> succeeded, last none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more
-        -> capture 0 wrong amount, refund owed; writes capture 0, entry suspense; does refund 0
+        -> capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, entry refund; does refund 0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    refund asked -> refused: order not paid
+    refund done | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+    | operator: refund failed | operator: refund paid otherwise -> refused: refund unknown
     cancel -> failed, cancelled; writes wipe, order.failed
     deadline, passed -> failed, expired; writes wipe, order.failed
 created, switching to wechat, attempt dead
-    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
-    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
     chosen simpay | chosen wechat -> validating, wish none
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | query pending | query not exist | query declined | query closed | query unknown | close closed
@@ -449,17 +819,19 @@ created, switching to wechat, attempt dead
     send paid | query paid | query paid as known | callback paid | operator: paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more
-        -> capture 0 wrong amount, refund owed; writes capture 0, entry suspense; does refund 0
+        -> capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, entry refund; does refund 0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    refund asked -> refused: order not paid
+    refund done | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+    | operator: refund failed | operator: refund paid otherwise -> refused: refund unknown
     cancel -> failed, cancelled, wish none; writes wipe, order.failed
     timer | timer, much later -> unchanged; does choose wechat
     deadline, passed -> failed, expired, wish none; writes wipe, order.failed
 validating
-    created | chosen simpay | chosen wechat | refund done | refund rejected | refund refused for good | refund dead
-    | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
-    | refund dead, number never sent | cancel | deadline | deadline, passed -> refused: out of place
+    created | chosen simpay | chosen wechat | cancel | deadline | deadline, passed -> refused: out of place
     validated suitable -> submitted, #0 opened at simpay; writes request #0; does submit #0 send 1
     validated unsuitable -> created, last unavailable
     validated risk -> failed, risk refused; writes wipe, order.failed; rests
@@ -469,11 +841,13 @@ validating
     | close not exist | close unknown | callback paid | callback paid less | callback other currency
     | callback contradicts | callback other account | callback other channel | callback other attempt
     | operator: paid | operator: closed -> refused: attempt unknown
+    refund asked -> refused: order not paid
+    refund done | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+    | operator: refund failed | operator: refund paid otherwise -> refused: refund unknown
     timer | timer, much later -> unchanged
 submitted, open, nowhere: the first send is under way
-    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
-    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
     chosen simpay | query unknown | deadline -> unchanged
     chosen wechat -> wish switch to wechat, #0 closing; does close #0
     send accepted -> #0 shown; writes next action
@@ -486,9 +860,9 @@ submitted, open, nowhere: the first send is under way
     send later -> noted
     send unknown -> #0 perhaps; does query #0
     query paid less
-        -> created, last amount insufficient, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+        -> created, last amount insufficient, #0 dead, #0 shown, capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, wipe, order.attempt_failed, entry refund; does refund 0
     query paid more
-        -> created, last amount mismatch, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+        -> created, last amount mismatch, #0 dead, #0 shown, capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, wipe, order.attempt_failed, entry refund; does refund 0
     query pending | query not exist -> #0 perhaps, #0 sends 2; does submit #0 send 2
     close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid
@@ -496,13 +870,15 @@ submitted, open, nowhere: the first send is under way
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    refund asked -> refused: order not paid
+    refund done | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+    | operator: refund failed | operator: refund paid otherwise -> refused: refund unknown
     cancel -> wish cancel, #0 closing; does close #0
     timer | timer, much later -> unchanged; does query #0
     deadline, passed -> wish expiry, #0 closing; does close #0
 submitted, open, nowhere, the last attempt allowed
-    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
-    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
     chosen simpay | query unknown | deadline -> unchanged
     chosen wechat -> refused: attempts used up
     send accepted -> #0 shown; writes next action
@@ -514,9 +890,9 @@ submitted, open, nowhere, the last attempt allowed
     send later -> noted
     send unknown -> #0 perhaps; does query #0
     query paid less
-        -> failed, attempts used up, last amount insufficient, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.failed; does refund 0
+        -> failed, attempts used up, last amount insufficient, #0 dead, #0 shown, capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, wipe, order.failed, entry refund; does refund 0
     query paid more
-        -> failed, attempts used up, last amount mismatch, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.failed; does refund 0
+        -> failed, attempts used up, last amount mismatch, #0 dead, #0 shown, capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, wipe, order.failed, entry refund; does refund 0
     query pending | query not exist -> #0 perhaps, #0 sends 2; does submit #0 send 2
     query declined | query closed | close closed | operator: closed
         -> failed, attempts used up, last declined, #0 dead; writes wipe, order.failed
@@ -526,13 +902,15 @@ submitted, open, nowhere, the last attempt allowed
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    refund asked -> refused: order not paid
+    refund done | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+    | operator: refund failed | operator: refund paid otherwise -> refused: refund unknown
     cancel -> wish cancel, #0 closing; does close #0
     timer | timer, much later -> unchanged; does query #0
     deadline, passed -> wish expiry, #0 closing; does close #0
 submitted, open, perhaps: the first send is unknown
-    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
-    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
     chosen simpay | query pending | query not exist -> #0 sends 2; does submit #0 send 2
     chosen wechat -> wish switch to wechat, #0 closing; does close #0
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
@@ -540,9 +918,9 @@ submitted, open, perhaps: the first send is unknown
     send paid | query paid | query paid as known | operator: paid
         -> succeeded, #0 captured, #0 shown, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less
-        -> created, last amount insufficient, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+        -> created, last amount insufficient, #0 dead, #0 shown, capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, wipe, order.attempt_failed, entry refund; does refund 0
     query paid more
-        -> created, last amount mismatch, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+        -> created, last amount mismatch, #0 dead, #0 shown, capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, wipe, order.attempt_failed, entry refund; does refund 0
     query declined | query closed | close closed | operator: closed
         -> created, last declined, #0 dead; writes wipe, order.attempt_failed
     close already paid | close not exist | close unknown -> #0 close asked; does query #0
@@ -551,13 +929,15 @@ submitted, open, perhaps: the first send is unknown
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    refund asked -> refused: order not paid
+    refund done | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+    | operator: refund failed | operator: refund paid otherwise -> refused: refund unknown
     cancel -> wish cancel, #0 closing; does close #0
     timer | timer, much later -> unchanged; does query #0
     deadline, passed -> wish expiry, #0 closing; does close #0
 submitted, open, shown
-    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
-    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
     chosen simpay -> #0 sends 2; does submit #0 send 2
     chosen wechat -> wish switch to wechat, #0 closing; does close #0
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
@@ -565,45 +945,49 @@ submitted, open, shown
     send paid | query paid | query paid as known | callback paid | operator: paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less
-        -> created, last amount insufficient, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+        -> created, last amount insufficient, #0 dead, capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, wipe, order.attempt_failed, entry refund; does refund 0
     query paid more
-        -> created, last amount mismatch, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+        -> created, last amount mismatch, #0 dead, capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, wipe, order.attempt_failed, entry refund; does refund 0
     query declined | query closed | close closed | operator: closed
         -> created, last declined, #0 dead; writes wipe, order.attempt_failed
     close already paid | close not exist | close unknown -> #0 close asked; does query #0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    refund asked -> refused: order not paid
+    refund done | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+    | operator: refund failed | operator: refund paid otherwise -> refused: refund unknown
     cancel -> wish cancel, #0 closing; does close #0
     timer | timer, much later -> unchanged; does query #0
     deadline, passed -> wish expiry, #0 closing; does close #0
 submitted, open, shown, unionpay
     created | validated suitable | validated unsuitable | validated risk | send never sent | close closed
-    | close already paid | close not exist | close unknown | refund done | refund rejected | refund refused for good
-    | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
-    | refund dead, number never sent -> refused: out of place
+    | close already paid | close not exist | close unknown -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | query pending | query not exist | query unknown | deadline -> unchanged
     send paid | query paid | operator: paid
         -> succeeded, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid as known
-        -> created, last amount insufficient, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+        -> created, last amount insufficient, #0 dead, capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, wipe, order.attempt_failed, entry refund; does refund 0
     query paid more
-        -> created, last amount mismatch, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+        -> created, last amount mismatch, #0 dead, capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, wipe, order.attempt_failed, entry refund; does refund 0
     query declined | query closed | operator: closed
         -> created, last declined, #0 dead; writes wipe, order.attempt_failed
     callback paid | callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    refund asked -> refused: order not paid
+    refund done | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+    | operator: refund failed | operator: refund paid otherwise -> refused: refund unknown
     cancel -> wish cancel, #0 closing; does query #0
     timer | timer, much later -> unchanged; does query #0
     deadline, passed -> wish expiry, #0 closing; does query #0
 submitted, open, shown, unionpay, claimed by a callback
     created | validated suitable | validated unsuitable | validated risk | send never sent | close closed
-    | close already paid | close not exist | close unknown | refund done | refund rejected | refund refused for good
-    | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
-    | refund dead, number never sent -> refused: out of place
+    | close already paid | close not exist | close unknown -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | query pending | query not exist | query unknown | deadline -> unchanged
@@ -611,21 +995,23 @@ submitted, open, shown, unionpay, claimed by a callback
     query paid | operator: paid
         -> succeeded, #0 captured, #0 unclaimed, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid as known
-        -> created, last amount insufficient, #0 dead, #0 unclaimed, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+        -> created, last amount insufficient, #0 dead, #0 unclaimed, capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, wipe, order.attempt_failed, entry refund; does refund 0
     query paid more
-        -> created, last amount mismatch, #0 dead, #0 unclaimed, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+        -> created, last amount mismatch, #0 dead, #0 unclaimed, capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, wipe, order.attempt_failed, entry refund; does refund 0
     query declined | query closed | operator: closed
         -> created, last declined, #0 dead, #0 unclaimed; writes wipe, order.attempt_failed
     callback paid | callback paid less | callback other currency | callback contradicts | timer | timer, much later
         -> unchanged; does query #0
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    refund asked -> refused: order not paid
+    refund done | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+    | operator: refund failed | operator: refund paid otherwise -> refused: refund unknown
     cancel -> wish cancel, #0 closing; does query #0
     deadline, passed -> wish expiry, #0 closing; does query #0
 submitted, second attempt open at wechat, first dead
-    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
-    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
     chosen simpay -> wish switch to simpay, #1 closing; does close #1
     chosen wechat -> #1 sends 2; does submit #1 send 2
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
@@ -633,9 +1019,9 @@ submitted, second attempt open at wechat, first dead
     send paid | query paid | callback paid | operator: paid
         -> succeeded, last none, #1 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less
-        -> created, last amount insufficient, #1 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+        -> created, last amount insufficient, #1 dead, capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, wipe, order.attempt_failed, entry refund; does refund 0
     query paid more
-        -> created, last amount mismatch, #1 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.attempt_failed; does refund 0
+        -> created, last amount mismatch, #1 dead, capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, wipe, order.attempt_failed, entry refund; does refund 0
     query paid as known
         -> succeeded, last none, #0 captured, #1 closing, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; does close #1
     query declined | query closed | operator: closed -> created, #1 dead; writes wipe, order.attempt_failed
@@ -645,13 +1031,15 @@ submitted, second attempt open at wechat, first dead
     callback contradicts -> #0 claimed; does query #0
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    refund asked -> refused: order not paid
+    refund done | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+    | operator: refund failed | operator: refund paid otherwise -> refused: refund unknown
     cancel -> wish cancel, #1 closing; does close #1
     timer | timer, much later -> unchanged; does query #1
     deadline, passed -> wish expiry, #1 closing; does close #1
 submitted, closing to cancel, nowhere
-    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
-    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send unknown | query pending -> #0 perhaps; does close #0
     send paid | query paid | query paid as known | operator: paid
@@ -659,7 +1047,7 @@ submitted, closing to cancel, nowhere
     send rejected | send rejected, our fault | send not sent | send later
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed; rests
     query paid less | query paid more
-        -> failed, cancelled, wish none, #0 dead, #0 shown, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.failed; does refund 0
+        -> failed, cancelled, wish none, #0 dead, #0 shown, capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, wipe, order.failed, entry refund; does refund 0
     query not exist | timer | timer, much later -> unchanged; does close #0
     query declined | query closed | close closed | operator: closed
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
@@ -670,17 +1058,19 @@ submitted, closing to cancel, nowhere
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    refund asked -> refused: order not paid
+    refund done | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+    | operator: refund failed | operator: refund paid otherwise -> refused: refund unknown
 submitted, closing to cancel, shown
-    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
-    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | query unknown | cancel | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid as known | callback paid | operator: paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more
-        -> failed, cancelled, wish none, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.failed; does refund 0
+        -> failed, cancelled, wish none, #0 dead, capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, wipe, order.failed, entry refund; does refund 0
     query pending | query not exist | timer | timer, much later -> unchanged; does close #0
     query declined | query closed | close closed | operator: closed
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
@@ -688,17 +1078,19 @@ submitted, closing to cancel, shown
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    refund asked -> refused: order not paid
+    refund done | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+    | operator: refund failed | operator: refund paid otherwise -> refused: refund unknown
 submitted, closing to cancel, close answered by wechat
-    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
-    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | query pending | query not exist | query unknown | cancel | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid as known | callback paid | operator: paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more
-        -> failed, cancelled, wish none, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.failed; does refund 0
+        -> failed, cancelled, wish none, #0 dead, capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, wipe, order.failed, entry refund; does refund 0
     query declined | query closed | operator: closed
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
     close closed | timer | timer, much later -> unchanged; does query #0
@@ -706,35 +1098,39 @@ submitted, closing to cancel, close answered by wechat
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    refund asked -> refused: order not paid
+    refund done | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+    | operator: refund failed | operator: refund paid otherwise -> refused: refund unknown
 submitted, closing to cancel, unionpay
     created | validated suitable | validated unsuitable | validated risk | send never sent | close closed
-    | close already paid | close not exist | close unknown | refund done | refund rejected | refund refused for good
-    | refund dead | refund dead, first number | refund stuck | refund not sent | refund not exist | refund unknown
-    | refund dead, number never sent -> refused: out of place
+    | close already paid | close not exist | close unknown -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | query pending | query not exist | query unknown | cancel | deadline | deadline, passed -> unchanged
     send paid | query paid | operator: paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more | query paid as known
-        -> failed, cancelled, wish none, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.failed; does refund 0
+        -> failed, cancelled, wish none, #0 dead, capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, wipe, order.failed, entry refund; does refund 0
     query declined | query closed | operator: closed
         -> failed, cancelled, wish none, #0 dead; writes wipe, order.failed
     callback paid | callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    refund asked -> refused: order not paid
+    refund done | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+    | operator: refund failed | operator: refund paid otherwise -> refused: refund unknown
     timer | timer, much later -> unchanged; does query #0
 submitted, closing as expired, shown
-    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
-    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
     chosen simpay | chosen wechat -> refused: attempt open
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | query unknown | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid as known | callback paid | operator: paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more
-        -> failed, expired, wish none, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe, order.failed; does refund 0
+        -> failed, expired, wish none, #0 dead, capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, wipe, order.failed, entry refund; does refund 0
     query pending | query not exist | timer | timer, much later -> unchanged; does close #0
     query declined | query closed | close closed | operator: closed
         -> failed, expired, wish none, #0 dead; writes wipe, order.failed
@@ -742,18 +1138,20 @@ submitted, closing as expired, shown
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    refund asked -> refused: order not paid
+    refund done | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+    | operator: refund failed | operator: refund paid otherwise -> refused: refund unknown
     cancel -> wish cancel
 submitted, closing to switch to wechat, shown
-    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
-    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
     chosen simpay -> wish switch to simpay
     chosen wechat | send accepted | send rejected | send rejected, our fault | send not sent | send later
     | send unknown | query unknown | deadline -> unchanged
     send paid | query paid | query paid as known | callback paid | operator: paid
         -> succeeded, wish none, #0 captured, capture 0 payment; writes capture 0, entry payment, wipe, order.succeeded; rests
     query paid less | query paid more
-        -> created, #0 dead, capture 0 wrong amount, refund owed; writes capture 0, entry suspense, wipe; does choose wechat, refund 0
+        -> created, #0 dead, capture 0 wrong amount, refund 0 owed; writes capture 0, entry suspense, wipe, entry refund; does choose wechat, refund 0
     query pending | query not exist | timer | timer, much later -> unchanged; does close #0
     query declined | query closed | close closed | operator: closed
         -> created, #0 dead; writes wipe; does choose wechat
@@ -762,161 +1160,215 @@ submitted, closing to switch to wechat, shown
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    refund asked -> refused: order not paid
+    refund done | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+    | operator: refund failed | operator: refund paid otherwise -> refused: refund unknown
     cancel -> wish cancel
     deadline, passed -> wish expiry
 succeeded
-    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
-    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | query paid as known | query pending | query not exist | query declined | query closed | query unknown
     | close closed | close already paid | close not exist | close unknown | deadline | timer | deadline, passed
     | timer, much later -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
-        -> capture 1 further, refund owed; writes capture 1, entry suspense; does refund 1
-    callback paid -> capture 1 further, unconfirmed; writes capture 1, entry suspense; does query #0
+        -> capture 1 further, refund 0 owed; writes capture 1, entry suspense, entry refund; does refund 0
+    callback paid -> capture 1 further, refund 0 unconfirmed; writes capture 1, entry suspense; does query #0
     callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts | operator: closed -> refused: capture contradicts
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    refund asked -> refund 0 owed; writes new row of refund 0, entry refund; does refund 0
+    refund done | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+    | operator: refund failed | operator: refund paid otherwise -> refused: refund unknown
 succeeded by the first attempt, second closing at wechat
-    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
-    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | query paid as known | query unknown | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
-        -> #1 dead, capture 1 further, refund owed; writes capture 1, entry suspense; does refund 1
+        -> #1 dead, capture 1 further, refund 0 owed; writes capture 1, entry suspense, entry refund; does refund 0
     query pending | query not exist | timer | timer, much later -> unchanged; does close #1
     query declined | query closed | operator: closed -> #1 dead; rests
     close closed -> #1 close answered; does query #1
     close already paid | close not exist | close unknown -> #1 close asked; does query #1
-    callback paid -> #1 dead, capture 1 further, unconfirmed; writes capture 1, entry suspense; does query #1
+    callback paid
+        -> #1 dead, capture 1 further, refund 0 unconfirmed; writes capture 1, entry suspense; does query #1
     callback paid less | callback other currency -> #1 claimed; does query #1
     callback contradicts -> refused: capture contradicts
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    refund asked -> refund 0 owed; writes new row of refund 0, entry refund; does refund 0
+    refund done | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+    | operator: refund failed | operator: refund paid otherwise -> refused: refund unknown
 succeeded, a further capture unconfirmed
     created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
-    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
+    | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+        -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | query paid as known | query pending | query not exist | query declined | query closed | query unknown
     | close closed | close already paid | close not exist | close unknown | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
-        -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
-    callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
+        -> capture 2 further, refund 1 owed; writes capture 2, entry suspense, entry refund; does refund 1
+    callback paid -> capture 2 further, refund 1 unconfirmed; writes capture 2, entry suspense; does query #0
     callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts | operator: closed -> refused: capture contradicts
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    refund asked -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
+    operator: refund failed | operator: refund paid otherwise -> refused: refund final
     timer | timer, much later -> unchanged; does query #0
 succeeded, a further capture's refund owed
     created | validated suitable | validated unsuitable | validated risk | send never sent
-    | refund dead, number never sent -> refused: out of place
+    | refund ended, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | query paid as known | query pending | query not exist | query declined | query closed | query unknown
     | close closed | close already paid | close not exist | close unknown | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
-        -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
-    callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
+        -> capture 2 further, refund 1 owed; writes capture 2, entry suspense, entry refund; does refund 1
+    callback paid -> capture 2 further, refund 1 unconfirmed; writes capture 2, entry suspense; does query #0
     callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts | operator: closed -> refused: capture contradicts
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
-    refund done -> capture 1 further, refunded; writes entry suspense_refund, order.suspense_refunded; rests
-    refund rejected | refund not sent -> capture 1 further, refund owed
-    refund refused for good | refund dead | refund dead, first number -> capture 1 further, refund owed, number 2
-    refund stuck | refund unknown -> capture 1 further, refund in doubt
-    refund not exist -> capture 1 further, refund in doubt; does refund 1
-    timer | timer, much later -> unchanged; does refund 1
+    refund asked -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
+    refund done -> refund 0 paid; writes entry refund_paid, order.suspense_refunded; rests
+    refund poor -> refund 0 owed, waits for money
+    refund refused -> refund 0 owed, waits for a person
+    refund of a dead number | refund ended | refund ended, first number -> refund 0 owed, number 2
+    refund stuck -> refund 0 in doubt, waits for a person
+    refund not sent -> refund 0 owed
+    refund not exist -> refund 0 in doubt; does refund 0
+    refund unknown -> refund 0 in doubt
+    operator: refund failed -> refused: refund final
+    operator: refund paid otherwise
+        -> refund 0 paid otherwise; writes entry refund_paid_otherwise, order.suspense_refunded; rests
+    timer | timer, much later -> unchanged; does refund 0
 succeeded, a further capture's refund in doubt
     created | validated suitable | validated unsuitable | validated risk | send never sent
-    | refund dead, number never sent -> refused: out of place
+    | refund ended, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | query paid as known | query pending | query not exist | query declined | query closed | query unknown
     | close closed | close already paid | close not exist | close unknown | deadline | deadline, passed -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
-        -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
-    callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
+        -> capture 2 further, refund 1 owed; writes capture 2, entry suspense, entry refund; does refund 1
+    callback paid -> capture 2 further, refund 1 unconfirmed; writes capture 2, entry suspense; does query #0
     callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts | operator: closed -> refused: capture contradicts
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
-    refund done -> capture 1 further, refunded; writes entry suspense_refund, order.suspense_refunded; rests
-    refund rejected | refund refused for good | refund stuck | refund not sent | refund unknown
-        -> capture 1 further, refund in doubt
-    refund dead | refund dead, first number -> capture 1 further, refund owed, number 2
-    refund not exist -> capture 1 further, refund in doubt; does refund 1
-    timer | timer, much later -> unchanged; does query refund 1
+    refund asked -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
+    refund done -> refund 0 paid; writes entry refund_paid, order.suspense_refunded; rests
+    refund poor -> refund 0 in doubt, waits for money
+    refund refused | refund stuck -> refund 0 in doubt, waits for a person
+    refund of a dead number | refund not sent | refund unknown -> refund 0 in doubt
+    refund ended | refund ended, first number -> refund 0 owed, number 2
+    refund not exist -> refund 0 in doubt; does refund 0
+    operator: refund failed -> refused: refund final
+    operator: refund paid otherwise
+        -> refund 0 paid otherwise; writes entry refund_paid_otherwise, order.suspense_refunded; rests
+    timer | timer, much later -> unchanged; does query refund 0
 succeeded, a further capture's refund owed under its second number
     created | validated suitable | validated unsuitable | validated risk | send never sent
-    | refund dead, number never sent -> refused: out of place
+    | refund ended, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | query paid as known | query pending | query not exist | query declined | query closed | query unknown
-    | close closed | close already paid | close not exist | close unknown | refund dead, first number | deadline
+    | close closed | close already paid | close not exist | close unknown | refund ended, first number | deadline
     | deadline, passed -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
-        -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
-    callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
+        -> capture 2 further, refund 1 owed; writes capture 2, entry suspense, entry refund; does refund 1
+    callback paid -> capture 2 further, refund 1 unconfirmed; writes capture 2, entry suspense; does query #0
     callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts | operator: closed -> refused: capture contradicts
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
-    refund done
-        -> capture 1 further, refunded, number 2; writes entry suspense_refund, order.suspense_refunded; rests
-    refund rejected | refund not sent -> capture 1 further, refund owed, number 2
-    refund refused for good | refund dead -> capture 1 further, refund owed, number 3
-    refund stuck | refund unknown -> capture 1 further, refund in doubt, number 2
-    refund not exist -> capture 1 further, refund in doubt, number 2; does refund 1
-    timer | timer, much later -> unchanged; does refund 1
+    refund asked -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
+    refund done -> refund 0 paid, number 2; writes entry refund_paid, order.suspense_refunded; rests
+    refund poor -> refund 0 owed, number 2, waits for money
+    refund refused -> refund 0 owed, number 2, waits for a person
+    refund of a dead number | refund ended -> refund 0 owed, number 3
+    refund stuck -> refund 0 in doubt, number 2, waits for a person
+    refund not sent -> refund 0 owed, number 2
+    refund not exist -> refund 0 in doubt, number 2; does refund 0
+    refund unknown -> refund 0 in doubt, number 2
+    operator: refund failed -> refused: refund final
+    operator: refund paid otherwise
+        -> refund 0 paid otherwise, number 2; writes entry refund_paid_otherwise, order.suspense_refunded; rests
+    timer | timer, much later -> unchanged; does refund 0
 succeeded, a further capture's refund in doubt under its last number
     created | validated suitable | validated unsuitable | validated risk | send never sent
-    | refund dead, number never sent -> refused: out of place
+    | refund ended, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | query paid as known | query pending | query not exist | query declined | query closed | query unknown
-    | close closed | close already paid | close not exist | close unknown | refund dead, first number | deadline
+    | close closed | close already paid | close not exist | close unknown | refund ended, first number | deadline
     | deadline, passed -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
-        -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
-    callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
+        -> capture 2 further, refund 1 owed; writes capture 2, entry suspense, entry refund; does refund 1
+    callback paid -> capture 2 further, refund 1 unconfirmed; writes capture 2, entry suspense; does query #0
     callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts | operator: closed -> refused: capture contradicts
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
-    refund done
-        -> capture 1 further, refunded, number 6; writes entry suspense_refund, order.suspense_refunded; rests
-    refund rejected | refund refused for good | refund dead | refund stuck | refund not sent | refund unknown
-        -> capture 1 further, refund in doubt, number 6
-    refund not exist -> capture 1 further, refund in doubt, number 6; does refund 1
-    timer | timer, much later -> unchanged; does query refund 1
+    refund asked -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
+    refund done -> refund 0 paid, number 6; writes entry refund_paid, order.suspense_refunded; rests
+    refund poor -> refund 0 in doubt, number 6, waits for money
+    refund refused | refund ended | refund stuck -> refund 0 in doubt, number 6, waits for a person
+    refund of a dead number | refund not sent | refund unknown -> refund 0 in doubt, number 6
+    refund not exist -> refund 0 in doubt, number 6; does refund 0
+    operator: refund failed -> refused: refund final
+    operator: refund paid otherwise
+        -> refund 0 paid otherwise, number 6; writes entry refund_paid_otherwise, order.suspense_refunded; rests
+    timer | timer, much later -> unchanged; does query refund 0
 succeeded, a further capture's refund done
     created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | query paid as known | query pending | query not exist | query declined | query closed | query unknown
-    | close closed | close already paid | close not exist | close unknown | refund done | refund rejected
-    | refund refused for good | refund dead | refund dead, first number | refund stuck | refund not sent
-    | refund not exist | refund unknown | refund dead, number never sent | deadline | timer | deadline, passed
-    | timer, much later -> unchanged
+    | close closed | close already paid | close not exist | close unknown | refund done | refund poor
+    | refund refused | refund of a dead number | refund ended | refund ended, first number | refund stuck
+    | refund not sent | refund not exist | refund unknown | refund ended, number never sent | deadline | timer
+    | deadline, passed | timer, much later -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
-        -> capture 2 further, refund owed; writes capture 2, entry suspense; does refund 2
-    callback paid -> capture 2 further, unconfirmed; writes capture 2, entry suspense; does query #0
+        -> capture 2 further, refund 1 owed; writes capture 2, entry suspense, entry refund; does refund 1
+    callback paid -> capture 2 further, refund 1 unconfirmed; writes capture 2, entry suspense; does query #0
     callback paid less | callback other currency -> #0 claimed; does query #0
     callback contradicts | operator: closed -> refused: capture contradicts
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    refund asked -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
+    operator: refund failed | operator: refund paid otherwise -> refused: refund final
+succeeded, a further capture's refund came back
+    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
+    chosen simpay | chosen wechat | cancel -> refused: order final
+    send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
+    | query paid as known | query pending | query not exist | query declined | query closed | query unknown
+    | close closed | close already paid | close not exist | close unknown | refund done | refund poor
+    | refund refused | refund of a dead number | refund ended | refund ended, first number | refund stuck
+    | refund not sent | refund not exist | refund unknown | refund ended, number never sent | deadline | timer
+    | deadline, passed | timer, much later -> unchanged
+    send paid | query paid | query paid less | query paid more | operator: paid
+        -> capture 2 further, refund 1 owed; writes capture 2, entry suspense, entry refund; does refund 1
+    callback paid -> capture 2 further, refund 1 unconfirmed; writes capture 2, entry suspense; does query #0
+    callback paid less | callback other currency -> #0 claimed; does query #0
+    callback contradicts | operator: closed -> refused: capture contradicts
+    callback other account | callback other channel -> refused: account differs
+    callback other attempt -> refused: attempt unknown
+    refund asked -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
+    operator: refund failed -> refused: refund final
+    operator: refund paid otherwise
+        -> refund 0 paid otherwise; writes entry refund, entry refund_paid_otherwise, order.suspense_refunded; rests
 failed, cancelled before any attempt
-    created | validated suitable | validated unsuitable | validated risk | refund done | refund rejected
-    | refund refused for good | refund dead | refund dead, first number | refund stuck | refund not sent
-    | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send paid | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | send never sent | query paid | query paid less | query paid more | query paid as known | query pending
@@ -924,22 +1376,28 @@ failed, cancelled before any attempt
     | close not exist | close unknown | callback paid | callback paid less | callback other currency
     | callback contradicts | callback other account | callback other channel | callback other attempt
     | operator: paid | operator: closed -> refused: attempt unknown
+    refund asked -> refused: order not paid
+    refund done | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+    | operator: refund failed | operator: refund paid otherwise -> refused: refund unknown
     deadline | timer | deadline, passed | timer, much later -> unchanged
 failed, cancelled, attempt dead
-    created | validated suitable | validated unsuitable | validated risk | send never sent | refund done
-    | refund rejected | refund refused for good | refund dead | refund dead, first number | refund stuck
-    | refund not sent | refund not exist | refund unknown | refund dead, number never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | query unknown | close closed | close already paid | close not exist | close unknown | deadline
     | deadline, passed -> unchanged
-    send paid -> capture 0 too late, refund owed; writes capture 0, entry suspense; does refund 0
+    send paid -> capture 0 too late, refund 0 owed; writes capture 0, entry suspense, entry refund; does refund 0
     query paid | query paid less | query paid more | query paid as known | operator: paid
-        -> #0 watched 1, capture 0 too late, refund owed; writes capture 0, entry suspense; does refund 0
+        -> #0 watched 1, capture 0 too late, refund 0 owed; writes capture 0, entry suspense, entry refund; does refund 0
     query pending | query not exist | query declined | query closed | operator: closed -> #0 watched 1
-    callback paid -> capture 0 too late, unconfirmed; writes capture 0, entry suspense; does query #0
+    callback paid -> capture 0 too late, refund 0 unconfirmed; writes capture 0, entry suspense; does query #0
     callback paid less | callback other currency | callback contradicts -> #0 claimed; does query #0
     callback other account | callback other channel -> refused: account differs
     callback other attempt -> refused: attempt unknown
+    refund asked -> refused: order not paid
+    refund done | refund poor | refund refused | refund of a dead number | refund ended | refund ended, first number
+    | refund stuck | refund not sent | refund not exist | refund unknown | refund ended, number never sent
+    | operator: refund failed | operator: refund paid otherwise -> refused: refund unknown
     timer | timer, much later -> unchanged; does query #0
 ";

@@ -1,14 +1,16 @@
 //! One order and what happens to it: facts go in, the step comes out, and the invariants hold after each.
 
 use tongbao::domain::channel::{Channel, Method};
+use tongbao::domain::dated::Dated;
 use tongbao::domain::event::{
-    CloseAnswer, Created, Effect, Event, Fact, Fault, Finding, RefundOutcome, Refusal, SendOutcome, Step, Verdict,
-    WebhookKind, Write,
+    CloseAnswer, Created, Effect, Event, Fact, Fault, Finding, RefundOutcome, RefundResolution, Refusal, Rejection,
+    SendOutcome, Step, Verdict, WebhookKind, Write,
 };
 use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId, Round};
-use tongbao::domain::ledger::EntryKind;
+use tongbao::domain::ledger::{EntryKind, Fee};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{Attempt, FeeBearer, Order, State, Webhooks};
+use tongbao::domain::refund::{FeePolicy, Refund, RefundState};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
 use tongbao::domain::step;
@@ -43,6 +45,7 @@ pub fn creation() -> Created {
         webhooks: Webhooks::Wanted,
         attempts_max: 5,
         expires_at: START.plus_ms(2 * HOUR),
+        splits: Box::default(),
     }
 }
 
@@ -95,7 +98,7 @@ pub fn found_by_asking_at(asked_at: Instant, ordinal: u8, finding: Finding) -> F
 }
 
 pub fn paid(reference: &str, amount_minor: i64) -> Finding {
-    Finding::Paid { reference: reference.into(), amount_minor }
+    Finding::Paid { reference: reference.into(), amount_minor, dated: Dated::NOT_TOLD }
 }
 
 pub fn unclear() -> Finding {
@@ -127,24 +130,67 @@ pub fn called_back_in(currency: &str, account: Account, (ordinal, reference, amo
         reference: reference.into(),
         amount_minor,
         currency: currency.into(),
+        dated: Dated::NOT_TOLD,
     }
 }
 
-pub fn refund(capture: u16, outcome: RefundOutcome) -> Fact {
-    refund_of(Round::FIRST, capture, outcome)
+pub fn refund_asked(amount_minor: i64, fee_policy: FeePolicy) -> Fact {
+    Fact::RefundAsked { amount_minor, fee_policy }
 }
 
-pub fn refund_of(round: Round, capture: u16, outcome: RefundOutcome) -> Fact {
-    Fact::RefundAnswered { capture, round, outcome }
+pub fn refund_resolved(refund: u16, resolution: RefundResolution) -> Fact {
+    let (operator, evidence) = ("li".into(), "the channel's statement".into());
+    Fact::RefundResolved { refund, resolution, operator, evidence }
+}
+
+/// What a channel tells of a refund's first number, as it stood when nothing could be certain by time.
+pub fn refund(refund: u16, outcome: RefundOutcome) -> Fact {
+    refund_of(Round::FIRST, refund, outcome)
+}
+
+pub fn refund_of(round: Round, refund: u16, outcome: RefundOutcome) -> Fact {
+    refund_by_asking_at(START, round, refund, outcome)
+}
+
+pub fn refund_by_asking_at(asked_at: Instant, round: Round, refund: u16, outcome: RefundOutcome) -> Fact {
+    Fact::RefundAnswered { refund, round, asked_at, outcome }
+}
+
+pub fn refund_done() -> RefundOutcome {
+    RefundOutcome::Done { reference: None, dated: Dated::NOT_TOLD }
 }
 
 pub fn refund_unclear() -> RefundOutcome {
     RefundOutcome::Unknown { why: "timed out".into() }
 }
 
+pub fn refund_not_sent() -> RefundOutcome {
+    RefundOutcome::NotSent { why: "connection refused".into() }
+}
+
 /// The channel has ended the refund without paying it.
-pub fn refund_dead() -> RefundOutcome {
-    RefundOutcome::Dead { code: "CLOSED".into() }
+pub fn refund_ended() -> RefundOutcome {
+    RefundOutcome::Ended { code: "CLOSED".into() }
+}
+
+pub fn refund_rejected(class: Rejection) -> RefundOutcome {
+    RefundOutcome::Rejected { class, code: "REFUSED".into() }
+}
+
+pub fn refund_poor() -> RefundOutcome {
+    refund_rejected(Rejection::Poor)
+}
+
+pub fn refund_stuck() -> RefundOutcome {
+    RefundOutcome::Stuck { code: "ABNORMAL".into() }
+}
+
+pub fn refund_returned() -> RefundOutcome {
+    RefundOutcome::Returned { code: "CARD_CLOSED".into(), dated: Dated::NOT_TOLD }
+}
+
+pub fn send_paid(reference: &str, amount_minor: i64) -> SendOutcome {
+    SendOutcome::Paid { reference: reference.into(), amount_minor, dated: Dated::NOT_TOLD }
 }
 
 /// What the step proposes beside the timer.
@@ -181,10 +227,48 @@ pub fn check(before: &Order, step: &Step, at: Instant) {
     }
     for write in &step.writes {
         if let Write::Entry(entry) = write {
-            assert_eq!(entry.lines().iter().map(|(_, amount)| amount).sum::<i64>(), 0, "{entry:?}");
+            assert_eq!(entry.lines().iter().map(|line| line.amount_minor).sum::<i64>(), 0, "{entry:?}");
         }
     }
+    check_refunds(before, order);
     compare(before, step);
+}
+
+/// What holds of every order's refunds after every step.
+fn check_refunds(before: &Order, order: &Order) {
+    for (refund, known) in order.refunds.iter().zip(&before.refunds) {
+        let fixed = |refund: &Refund| (refund.capture, refund.cause.clone(), refund.amount_minor, refund.incarnation);
+        assert_eq!(fixed(refund), fixed(known), "what a refund is never changes");
+        let may_become = match (known.state(), refund.state()) {
+            (RefundState::Failed | RefundState::Succeeded | RefundState::Returned, same) if same == known.state() => {
+                true
+            }
+            (RefundState::Created | RefundState::Submitted, _) => true,
+            (RefundState::Succeeded, RefundState::Returned) => true,
+            // Suspense that came back is paid by other means.
+            (RefundState::Returned, RefundState::Succeeded) => refund.is_of_suspense(),
+            (RefundState::Failed | RefundState::Succeeded | RefundState::Returned, _) => false,
+        };
+        assert!(may_become, "{known:?} became {refund:?}");
+        let fails = refund.is_of_suspense() && refund.state() == RefundState::Failed;
+        assert!(!fails, "suspense never fails: {refund:?}");
+    }
+    assert!(order.refunds.len() >= before.refunds.len(), "a refund never goes away");
+    let Some((_, payment)) = order.payment() else {
+        assert_eq!(order.asked_refunds().count(), 0, "nothing was paid that could be asked for");
+        return;
+    };
+    let reserved: i64 = order
+        .asked_refunds()
+        .filter(|(refund, _)| refund.stage.reserves())
+        .map(|(refund, _)| refund.amount_minor)
+        .sum();
+    assert!(reserved <= payment.amount_minor, "{reserved} is reserved of {payment:?}");
+    let left = order.left().expect("what was paid has parties");
+    assert!(left.parts.iter().all(|part| *part >= 0), "a party has less than nothing: {left:?}");
+    let (Fee::OfPayer(fee) | Fee::OfPlatform(fee)) = left.fee;
+    assert!(fee >= 0, "less than nothing is left of the fee: {left:?}");
+    assert_eq!(left.payable_minor(), payment.amount_minor - reserved, "what is left is what is not reserved");
 }
 
 /// An order on its way, at a virtual clock.
@@ -218,6 +302,20 @@ impl Walk {
     pub fn succeeded() -> Self {
         let mut walk = Walk::shown_at(Channel::Simpay);
         walk.tell(called_back(Channel::Simpay, 0, REFERENCE, PAYABLE));
+        walk
+    }
+
+    /// An order that was paid through a channel.
+    pub fn paid_at(channel: Channel) -> Self {
+        Walk::paid_of(&creation(), channel)
+    }
+
+    pub fn paid_of(facts: &Created, channel: Channel) -> Self {
+        let mut walk = Walk::of(facts);
+        walk.pay_by(channel);
+        walk.tell(sent(0, 1, SendOutcome::Accepted { reference: None }));
+        let payable = walk.attempt(0).payable_minor;
+        walk.tell(found(0, paid(REFERENCE, payable)));
         walk
     }
 

@@ -5,17 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tongbao::domain::channel::{Channel, Lapse, Unclosed};
-use tongbao::domain::event::{Fact, Refusal};
-use tongbao::domain::id::{Account, AttemptNumber, OrderId};
-use tongbao::domain::ledger::{EntryKind, LedgerAccount};
-use tongbao::domain::order::{Attempt, AttemptState, CloseStage, Order, Purpose, Reach, RefundStage, State};
+use tongbao::domain::event::{Fact, Refusal, WebhookKind};
+use tongbao::domain::id::{Account, AttemptNumber, OrderId, RefundId};
+use tongbao::domain::ledger::{EntryKind, Fee, LedgerAccount};
+use tongbao::domain::order::{Attempt, AttemptState, CloseStage, Order, Purpose, Reach, State};
+use tongbao::domain::refund::{Cause, PaidFrom, Refund, RefundState, Stage};
 use tongbao::domain::time::Instant;
 use tongbao::engine::ask::AskError;
-use tongbao::store::{CaptureRow, InboxReason, InboxRow, OutboxRow, PutOff, Row as UnitRow, StepUnit, Unit};
+use tongbao::store::{
+    CaptureRow, InboxReason, InboxRow, OutboxRow, PutOff, RefundName, RefundRow, Row as UnitRow, StepUnit, Unit,
+};
 
+use crate::balances::Balances;
 use crate::book::Draft;
-use crate::gateways::{Gateways, Honesty, Payment};
-use crate::life::{Call, Life, Notice, Question};
+use crate::gateways::{Gateways, Honesty, Payment, RefundRequest, Request};
+use crate::life::{Call, Life, Notice, Question, RefundTold};
+use crate::people::PLATFORM;
 use crate::reminders;
 use crate::scene::lock;
 use crate::sights::{self, Sight};
@@ -82,10 +87,12 @@ pub fn departs(store: &Store, number: AttemptNumber, question: Question) {
             AttemptState::Open => false,
             AttemptState::Closing | AttemptState::Dead | AttemptState::Captured => true,
         },
-        Question::Refund { capture, round } | Question::QueryRefund { capture, round } => {
-            row.order.captures.get(usize::from(capture)).is_some_and(|capture| match capture.purpose {
-                Purpose::Payment | Purpose::Suspense { refund: RefundStage::Unconfirmed { .. }, .. } => false,
-                Purpose::Suspense { round: stored, .. } => stored >= round,
+        Question::Refund { refund, round } | Question::QueryRefund { refund, round } => {
+            row.order.refunds.get(usize::from(refund)).is_some_and(|refund| match refund.state() {
+                RefundState::Created => false,
+                RefundState::Submitted | RefundState::Succeeded | RefundState::Failed | RefundState::Returned => {
+                    refund.round >= round
+                }
             })
         }
     };
@@ -108,10 +115,63 @@ pub fn begun(store: &Store, gateways: &Gateways, number: AttemptNumber, now: Ins
     assert!(!(is_dead && gateways.may_capture(number, now)), "{number} was declared dead and then began to live");
 }
 
-/// A gateway did what it was asked: it gives back what it took once, and no more.
-pub fn served(gateways: &Gateways, number: AttemptNumber) {
+/// A gateway did what it was asked: it gives back what it took once and no more, each refund once, and none that has
+/// failed by our books.
+pub fn served(store: &Store, gateways: &Gateways, number: AttemptNumber, request: &Request) {
     let net_minor = gateways.payment(number).map_or(0, Payment::net_minor);
     assert!(net_minor >= 0, "{number} was paid out twice: {net_minor} is left of it");
+    let Request::Refund(RefundRequest { refund, .. }) = request else { return };
+    let times = gateways.payment(number).map_or(0, |payment| payment.times_paid(*refund));
+    assert!(times <= 1, "refund {refund} of {number} is paid {times} times");
+    let stored = store.row(number.order).and_then(|row| row.order.refunds.get(usize::from(*refund)));
+    let has_failed = stored.is_some_and(|refund| refund.state() == RefundState::Failed);
+    assert!(times == 0 || !has_failed, "refund {refund} of {number} has failed and is paid: {stored:?}");
+}
+
+/// Whether a send of a refund may have arrived of which nobody knows what became.
+pub fn is_in_doubt(store: &Store, order: OrderId, refund: u16) -> bool {
+    let refund = store.row(order).and_then(|row| row.order.refunds.get(usize::from(refund)));
+    refund.is_some_and(|refund| matches!(refund.stage, Stage::Doubtful { .. }))
+}
+
+/// A platform was told of this refund, so it must be there under that name.
+pub fn refund_acknowledged(store: &Store, refund: RefundId, name: &str) {
+    let stored = store.refund(refund).expect("a refund that was acknowledged is stored");
+    assert_eq!(&*stored.row.merchant_refund_id, name, "a refund is known by its name");
+}
+
+/// A platform was told that its refund was not opened.
+pub fn refund_refused(store: &Store, id: OrderId, name: &str, error: &AskError) {
+    let AskError::Refused(refusal) = error else { return };
+    let order = &store.row(id).expect("it was asked of a stored order").order;
+    match refusal {
+        Refusal::OrderNotPaid | Refusal::BalanceInsufficient => {}
+        Refusal::RefundExceeds { remaining_minor } => {
+            sights::note(Sight::RefundExceeded);
+            let payable = order.payment().map_or(0, |(_, capture)| capture.amount_minor);
+            assert!((0..=payable).contains(remaining_minor), "{remaining_minor} remains of {payable}");
+        }
+        // The store refused its name.
+        Refusal::CaptureContradicts => {
+            sights::note(Sight::RefundNameTaken);
+            assert!(store.refund_named(PLATFORM, name).is_some(), "{name} is no name of a refund");
+        }
+        other => panic!("{other:?} is no answer to a refund of {order:?}"),
+    }
+}
+
+/// A gateway will not tell this of a refund again.
+pub fn refund_notice_acknowledged(store: &Store, notice: &RefundTold, is_back: bool) {
+    let order = &store.row(notice.number.order).expect("the order of a refund is stored").order;
+    let (index, _) = order.refund_numbered(&notice.refund_number).expect("its number is the order's");
+    let refund = &order.refunds[usize::from(index)];
+    match notice.account.channel() {
+        Channel::Simpay | Channel::Alipay | Channel::Wechat if is_back => {
+            assert_eq!(refund.state(), RefundState::Returned, "{refund:?} was told to have come back");
+        }
+        // Elsewhere it is a reason to ask, and looks find it.
+        Channel::Simpay | Channel::Wechat | Channel::Alipay | Channel::Unionpay | Channel::Stripe => {}
+    }
 }
 
 /// Money was taken by a gateway that keeps its word: an attempt that was declared dead cannot do that.
@@ -179,7 +239,10 @@ fn delivered(store: &Store, row: &InboxRow) {
         | Fact::SendAnswered { .. }
         | Fact::QueryAnswered { .. }
         | Fact::CloseAnswered { .. }
+        | Fact::RefundAsked { .. }
         | Fact::RefundAnswered { .. }
+        | Fact::RefundNoticed { .. }
+        | Fact::RefundResolved { .. }
         | Fact::CancelAsked
         | Fact::DeadlinePassed
         | Fact::TimerFired
@@ -217,12 +280,15 @@ fn stepped(world: &World, id: OrderId, step: &StepUnit, before: Option<&Order>) 
     if order.state.is_final() {
         assert_eq!(row.next_action, None, "nothing is shown of a final order");
     }
-    for entry in &step.entries {
-        assert_eq!(entry.lines().iter().map(|(_, amount)| amount).sum::<i64>(), 0, "an entry sums to zero");
-    }
+    refunds(world, &store, row, before);
+    books_follow(step, before, order);
     let taken = step.entries.iter().filter(|entry| match entry.kind() {
         EntryKind::Payment | EntryKind::Suspense => true,
-        EntryKind::SuspenseRefund => false,
+        EntryKind::Refund
+        | EntryKind::RefundPaid
+        | EntryKind::RefundPaidOtherwise
+        | EntryKind::RefundFailed
+        | EntryKind::RefundReturned => false,
     });
     let captures: Vec<_> = step.rows.iter().filter_map(capture).collect();
     assert_eq!(taken.count(), captures.len(), "one entry for each capture");
@@ -241,7 +307,100 @@ fn capture(row: &UnitRow) -> Option<&CaptureRow> {
     match row {
         UnitRow::Capture(capture) => Some(capture),
         UnitRow::Order(_) | UnitRow::Payer(_) | UnitRow::Attempt(_) | UnitRow::PaidBy(_) => None,
+        UnitRow::Refund(_) | UnitRow::RefundMoved { .. } => None,
         UnitRow::Platform(_) | UnitRow::Key(_) | UnitRow::KeyRevoked(_) => None,
+        UnitRow::SharesAccepted(_) | UnitRow::SharesRefused(_) | UnitRow::DebtBound(_) => None,
+    }
+}
+
+/// Each entry sums to zero, and all of a step's bring the ledger from what the order was before to what it is.
+fn books_follow(step: &StepUnit, before: Option<&Order>, order: &Order) {
+    let mut balances = before.map_or_else(Balances::default, Balances::of);
+    for entry in &step.entries {
+        assert_eq!(entry.lines().iter().map(|line| line.amount_minor).sum::<i64>(), 0, "an entry sums to zero");
+        balances.book(entry);
+    }
+    assert_eq!(balances.settled(), Balances::of(order), "the ledger is what the order says: {order:?}");
+}
+
+/// What holds of an order's refunds after each step, and what their rows say.
+fn refunds(world: &World, store: &Store, row: &Row, before: Option<&Order>) {
+    let order = &*row.order;
+    let known = before.map_or(&[][..], |before| &before.refunds[..]);
+    assert!(order.refunds.len() >= known.len(), "a refund never goes away");
+    for (refund, index) in order.refunds.iter().zip(0u16..) {
+        goes_on(refund, known.get(usize::from(index)));
+        keeps_its_pause(order, refund, index);
+        if refund.state() == RefundState::Failed {
+            let number = order.number(order.attempt_of(refund).expect("a refund is of a capture"));
+            let times = world.gateways.payment(number).map_or(0, |payment| payment.times_paid(index));
+            assert_eq!(times, 0, "{refund:?} has failed by our books and was paid");
+        }
+    }
+    if let Some((_, payment)) = order.payment() {
+        let reserved = order.asked_refunds().filter(|(refund, _)| match refund.state() {
+            RefundState::Created | RefundState::Submitted | RefundState::Succeeded => true,
+            RefundState::Failed | RefundState::Returned => false,
+        });
+        let reserved: i64 = reserved.map(|(refund, _)| refund.amount_minor).sum();
+        assert!(reserved <= payment.amount_minor, "{reserved} is reserved of {payment:?}");
+        let left = order.left().expect("what was paid has parties");
+        let (Fee::OfPayer(fee) | Fee::OfPlatform(fee)) = left.fee;
+        assert!(left.parts.iter().chain([&fee]).all(|part| *part >= 0), "a party has less than nothing: {left:?}");
+        assert_eq!(left.payable_minor(), payment.amount_minor - reserved, "what is left is what is not reserved");
+    }
+    let named = |row: &RefundRow| RefundName {
+        merchant_refund_id: row.merchant_refund_id.clone(),
+        reason: row.reason.clone(),
+        refundable_minor: row.refundable_minor,
+    };
+    let rows: Vec<&RefundRow> = store.refunds_of(order.id).collect();
+    assert_eq!(rows.len(), order.asked_refunds().count(), "a row for each refund that was asked for");
+    for (stored, (refund, _)) in rows.into_iter().zip(order.asked_refunds()) {
+        let expected = RefundRow::of(order, refund, named(stored), stored.created_at);
+        assert_eq!(Some(stored), expected.as_ref(), "a refund's row is what its order says");
+        assert!(refund.amount_minor <= stored.refundable_minor, "{stored:?} is more than could be asked for");
+    }
+}
+
+/// What a refund becomes, and that suspense never fails.
+fn goes_on(refund: &Refund, known: Option<&Refund>) {
+    let fails = refund.is_of_suspense() && refund.state() == RefundState::Failed;
+    assert!(!fails, "suspense has failed: {refund:?}");
+    match (known.map(Refund::state), refund.state()) {
+        (None, _) => {
+            if let Cause::Asked(asked) = &refund.cause
+                && asked.parts.iter().filter(|part| **part > 0).count() > 1
+            {
+                sights::note(Sight::RefundOfShares);
+            }
+        }
+        (Some(RefundState::Created | RefundState::Submitted), now) => match now {
+            RefundState::Failed => sights::note(Sight::RefundFailed),
+            RefundState::Returned => sights::note(Sight::RefundCameBack),
+            RefundState::Created | RefundState::Submitted | RefundState::Succeeded => {}
+        },
+        (Some(RefundState::Succeeded), RefundState::Returned) => sights::note(Sight::RefundCameBack),
+        (Some(before), now) => assert_eq!(before, now, "an end never changes: {known:?} is {refund:?}"),
+    }
+    if let Stage::Waiting { .. } = refund.stage {
+        sights::note(Sight::RefundWaited);
+    }
+}
+
+/// Refunds of a payment are as far apart as their channel wants.
+fn keeps_its_pause(order: &Order, refund: &Refund, index: u16) {
+    let waits = |refund: &Refund| refund.state() == RefundState::Created;
+    let channel = order.attempt_of(refund).map(Attempt::channel).expect("a refund is of a capture");
+    let pause_ms = match channel {
+        Channel::Wechat => MINUTE,
+        Channel::Alipay => 3 * SECOND,
+        Channel::Simpay | Channel::Unionpay | Channel::Stripe => return,
+    };
+    for other in &order.refunds[..usize::from(index)] {
+        let apart_ms = refund.dated_at.since_ms(other.dated_at).abs();
+        let both_go = refund.capture == other.capture && !waits(refund) && !waits(other);
+        assert!(!both_go || apart_ms >= pause_ms, "{refund:?} goes {apart_ms} ms from {other:?}");
     }
 }
 
@@ -483,12 +642,35 @@ fn settled(world: &World, row: &Row) {
         .map(|(_, payment)| payment.net_minor())
         .sum();
     let paid_by = order.attempts.iter().find(|attempt| attempt.state == AttemptState::Captured);
-    assert_eq!(
-        net,
-        paid_by.map_or(0, |attempt| attempt.payable_minor),
-        "{} by its gateways' truth: {order:?}",
-        order.id
-    );
+    let payable = paid_by.map_or(0, |attempt| attempt.payable_minor);
+    let (mut refunded, mut stranded) = (0, 0);
+    for (refund, index) in order.refunds.iter().zip(0u16..) {
+        let number = order.number(order.attempt_of(refund).expect("a refund is of a capture"));
+        let times = world.gateways.payment(number).map_or(0, |payment| payment.times_paid(index));
+        let expected = match refund.stage {
+            Stage::Succeeded { paid_from: PaidFrom::Channel, .. } | Stage::Returned { .. } => 1,
+            Stage::Failed { .. } => 0,
+            Stage::Succeeded { paid_from: PaidFrom::Bank, .. }
+            | Stage::Unconfirmed { .. }
+            | Stage::Waiting { .. }
+            | Stage::Owed { .. }
+            | Stage::Doubtful { .. } => panic!("{refund:?} has not come to its end"),
+        };
+        assert_eq!(times, expected, "how often {refund:?} was paid");
+        match (&refund.cause, refund.state()) {
+            (Cause::Asked(_), RefundState::Succeeded) => refunded += refund.amount_minor,
+            // It is suspense again, and a person must see where it can go.
+            (Cause::Suspense, RefundState::Returned) => stranded += refund.amount_minor,
+            (Cause::Asked(_), _) | (Cause::Suspense, _) => {}
+        }
+    }
+    assert_eq!(net, payable - refunded + stranded, "{} by its gateways' truth: {order:?}", order.id);
+    let told = |wanted: WebhookKind| row.webhooks.iter().filter(|(kind, _)| *kind == wanted).count();
+    let ended = |state: RefundState| order.asked_refunds().filter(|(refund, _)| refund.state() == state).count();
+    let came_back = ended(RefundState::Returned);
+    assert_eq!(told(WebhookKind::RefundSucceeded), ended(RefundState::Succeeded) + came_back, "each payment is told");
+    assert_eq!(told(WebhookKind::RefundFailed), ended(RefundState::Failed), "each failure is told");
+    assert_eq!(told(WebhookKind::RefundReturned), came_back, "what came back is told");
     let sequences: Vec<u32> = row.webhooks.iter().map(|(_, sequence)| *sequence).collect();
     assert!(sequences.iter().copied().eq(1..=order.sequence), "webhooks are numbered without a gap: {sequences:?}");
     let ends =
@@ -508,10 +690,28 @@ fn books(world: &World) {
         *sums.entry(account).or_default() += amount_minor;
     }
     assert_eq!(sums.values().sum::<i64>(), 0, "the books sum to zero");
+    let mut expected: BTreeMap<String, i64> = BTreeMap::new();
+    let mut stranded: BTreeMap<Account, i64> = BTreeMap::new();
+    for row in store.rows() {
+        for (account, amount_minor) in Balances::of(&row.order).iter() {
+            *expected.entry(account.to_string()).or_default() += amount_minor;
+        }
+        let is_back = |refund: &&Refund| refund.is_of_suspense() && refund.state() == RefundState::Returned;
+        for refund in row.order.refunds.iter().filter(is_back) {
+            let attempt = row.order.attempt_of(refund).expect("a refund is of a capture");
+            *stranded.entry(attempt.account.clone()).or_default() += refund.amount_minor;
+        }
+    }
+    expected.retain(|_, amount_minor| *amount_minor != 0);
+    let booked =
+        sums.iter().filter(|(_, amount)| **amount != 0).map(|(account, amount)| ((*account).to_owned(), *amount));
+    assert_eq!(booked.collect::<BTreeMap<_, _>>(), expected, "the books are what the orders say");
     for (account, amount_minor) in held {
         let booked = |name: LedgerAccount| sums.get(&*name.to_string()).copied().unwrap_or_default();
         let holds = booked(LedgerAccount::Channel(account.clone()));
         assert_eq!(holds, amount_minor, "what {account} holds");
-        assert_eq!(booked(LedgerAccount::Suspense(account)), 0, "all suspense was given back");
+        let stranded = stranded.get(&account).copied().unwrap_or_default();
+        assert_eq!(booked(LedgerAccount::RefundPending(account.clone())), 0, "no refund is under way at {account}");
+        assert_eq!(booked(LedgerAccount::Suspense(account)), -stranded, "all suspense was given back that could be");
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tongbao::domain::ledger::{self, Entry};
 use tongbao::domain::partition::LaneId;
 use tongbao::domain::stream::{Kind, StreamId};
 use tongbao::store::companions::{Companions, Known, Purse, Stamped};
@@ -60,14 +61,26 @@ impl Draft {
             let place = attempt.place();
             rows.push(Placed { place, stream: step.stream, version: step.version });
             for entry in &step.entries {
-                for (account, amount_minor) in entry.lines() {
-                    let purse: Purse = (account.to_string().into(), entry.currency().code().into());
-                    attempt.book(purse.clone(), *amount_minor, place)?;
-                    lines.push(Line { purse, amount_minor: *amount_minor, place });
+                for line in entry.lines() {
+                    let purse = purse(entry, line);
+                    attempt.book(purse.clone(), line.amount_minor, place)?;
+                    lines.push(Line { purse, amount_minor: line.amount_minor, place });
                 }
             }
         }
         Ok(Draft { duplicates, rows, lines, stamped: attempt.end() })
+    }
+}
+
+/// What a line's sum is kept of.
+fn purse(entry: &Entry, line: &ledger::Line) -> Purse {
+    let counterparty = line.transaction.and_then(|transaction| transaction.counterparty);
+    Purse {
+        account: line.account.to_string().into(),
+        currency: entry.currency().code().into(),
+        cycle: 1,
+        transaction_kind: line.transaction.map_or("", |transaction| transaction.kind.name()),
+        counterparty: counterparty.map_or(0, |platform| i64::from(platform.0)),
     }
 }
 
@@ -129,6 +142,6 @@ impl Book {
     }
 
     pub fn balances(&self) -> impl Iterator<Item = (&str, i64)> {
-        self.balances.iter().map(|((account, _), balance)| (&**account, balance.amount_minor))
+        self.balances.iter().map(|(purse, balance)| (&*purse.account, balance.amount_minor))
     }
 }

@@ -15,12 +15,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use tongbao::domain::channel::{Channel, Method};
+use tongbao::domain::dated::Dated;
 use tongbao::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
 use tongbao::domain::id::{Account, AttemptNumber};
 use tongbao::domain::time::Instant;
 
 use crate::sights::{self, Sight};
-use refund::{End, Refund};
+pub use refund::Luck;
+use refund::Refund;
 
 /// How long a replica of a gateway may not know yet what was just made.
 const LAG_MS: i64 = 2_000;
@@ -33,8 +35,19 @@ pub enum Request {
     Submit(Terms),
     Query,
     Close,
-    Refund { refund_number: String, amount_minor: i64 },
+    Refund(RefundRequest),
     QueryRefund { refund_number: String },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundRequest {
+    /// Its place among the refunds of its order, which no true gateway knows.
+    pub refund: u16,
+    /// By a platform; else it is of suspense.
+    pub is_asked_for: bool,
+    pub refund_number: String,
+    pub amount_minor: i64,
+    pub captured_minor: i64,
 }
 
 /// What is frozen with an attempt.
@@ -130,10 +143,10 @@ pub struct Payment {
     name: Option<Box<str>>,
     trade: Box<dyn Trade>,
     refunds: BTreeMap<String, Refund>,
-    /// Numbers that were refused, and are taken no more.
-    refunds_refused: usize,
+    /// The refunds whose numbers were refused and are taken no more, one for each number.
+    refunds_refused: Vec<u16>,
     /// What becomes of the next one.
-    next_refund: End,
+    next_refund: Luck,
     /// What happened before money was taken.
     preludes: Vec<Sight>,
 }
@@ -202,9 +215,7 @@ impl Gateways {
             Request::Submit(terms) => self.submit(whose, *terms, now),
             Request::Query => Reply::Query(self.query(number, now, mood)),
             Request::Close => Reply::Close(self.close(whose, now, mood)),
-            Request::Refund { refund_number, amount_minor } => {
-                Reply::Refund(self.refund(number, (refund_number, *amount_minor), now, mood))
-            }
+            Request::Refund(asked) => Reply::Refund(self.refund(number, asked, now, mood)),
             Request::QueryRefund { refund_number } => {
                 Reply::Refund(self.query_refund(number, refund_number, now, mood))
             }
@@ -241,8 +252,8 @@ impl Gateways {
             name: (account.channel() == Channel::Stripe).then(|| self.reference(account).into()),
             trade: begin(account.channel(), terms.expires_at, now),
             refunds: BTreeMap::new(),
-            refunds_refused: 0,
-            next_refund: End::Paid,
+            refunds_refused: Vec::new(),
+            next_refund: Luck::Good,
             preludes: Vec::new(),
         }
     }
@@ -279,7 +290,8 @@ impl Gateways {
                 finding
             }
             (Told::Money, Some(capture)) => {
-                Finding::Paid { reference: capture.reference.as_str().into(), amount_minor: capture.amount_minor }
+                let reference = capture.reference.as_str().into();
+                Finding::Paid { reference, amount_minor: capture.amount_minor, dated: Dated::NOT_TOLD }
             }
             (Told::Money, None) => unreachable!("what is paid has a capture"),
         }
@@ -309,8 +321,8 @@ impl Gateways {
             name: None,
             trade: begin(account.channel(), now, now),
             refunds: BTreeMap::new(),
-            refunds_refused: 0,
-            next_refund: End::Paid,
+            refunds_refused: Vec::new(),
+            next_refund: Luck::Good,
             preludes: Vec::new(),
         });
         if payment.capture.is_none() {
@@ -375,7 +387,8 @@ impl Payment {
             }
             (Submitted::Money, Some(capture)) => {
                 let reference = capture.reference.as_str().into();
-                Reply::Submit(SendOutcome::Paid { reference, amount_minor: capture.amount_minor }, 0)
+                let (amount_minor, dated) = (capture.amount_minor, Dated::NOT_TOLD);
+                Reply::Submit(SendOutcome::Paid { reference, amount_minor, dated }, 0)
             }
             (Submitted::Money, None) => unreachable!("what is paid has a capture"),
             (Submitted::Refused(code), _) => {

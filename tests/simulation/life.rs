@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tongbao::config;
-use tongbao::domain::id::{Account, AttemptNumber, OrderId, Round};
+use tongbao::domain::id::{Account, AttemptNumber, OrderId, RefundId, Round};
 use tongbao::domain::order::Order;
 use tongbao::domain::pay_link::PayLinks;
 use tongbao::domain::stream::StreamId;
@@ -46,6 +46,17 @@ pub struct Notice {
     pub tries: usize,
 }
 
+/// A callback about a refund on its way. What it tells is what is true when it arrives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundTold {
+    pub number: AttemptNumber,
+    pub account: Account,
+    pub refund_number: String,
+    /// It tells of a payment that is not made, or not made yet.
+    pub is_early: bool,
+    pub tries: usize,
+}
+
 /// A call to a channel, from the moment the engine made it.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -67,8 +78,8 @@ pub enum Question {
     Submit { send: u32 },
     Query,
     Close,
-    Refund { capture: u16, round: Round },
-    QueryRefund { capture: u16, round: Round },
+    Refund { refund: u16, round: Round },
+    QueryRefund { refund: u16, round: Round },
 }
 
 impl From<&supervisor::Question> for Question {
@@ -77,11 +88,9 @@ impl From<&supervisor::Question> for Question {
             supervisor::Question::Submit { send, .. } => Question::Submit { send: *send },
             supervisor::Question::Query => Question::Query,
             supervisor::Question::Close => Question::Close,
-            supervisor::Question::Refund { capture, round, .. } => {
-                Question::Refund { capture: *capture, round: *round }
-            }
-            supervisor::Question::QueryRefund { capture, round, .. } => {
-                Question::QueryRefund { capture: *capture, round: *round }
+            supervisor::Question::Refund { refund, round, .. } => Question::Refund { refund: *refund, round: *round },
+            supervisor::Question::QueryRefund { refund, round, .. } => {
+                Question::QueryRefund { refund: *refund, round: *round }
             }
         }
     }
@@ -93,6 +102,10 @@ pub enum Heard {
     Asked(OrderId, Result<Placed, AskError>),
     Resolved(OrderId, Result<Order, AskError>),
     Notified(Notice, Result<Taken, AskError>),
+    /// With what the platform called it.
+    Refunded(OrderId, Box<str>, Result<RefundId, AskError>),
+    /// With whether it told of money that came back.
+    RefundNotified(RefundTold, bool, Result<(), AskError>),
     Set(End<Reminders>),
     Looked(Found),
 }

@@ -1,16 +1,19 @@
 //! Platforms that post orders, payers who choose and pay, and now and then an operator. All of them act at random.
 
 use tongbao::domain::channel::{Channel, Lapse, Method};
+use tongbao::domain::dated::Dated;
 use tongbao::domain::event::{Created, Finding};
 use tongbao::domain::id::{OrderId, PlatformId};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{Attempt, AttemptState, FeeBearer, Webhooks};
 use tongbao::domain::partition::Partition;
+use tongbao::domain::refund::FeePolicy;
 use tongbao::domain::request::{Asked, Request};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
+use tongbao::domain::splits::{Share, Split};
 use tongbao::domain::time::{Instant, TimeScale};
-use tongbao::engine::ask::{Addressee, Command, Details, Known, NewOrder, Patience, Resolution};
+use tongbao::engine::ask::{Addressee, Command, Details, Known, NewOrder, Patience, RefundWanted, Resolution};
 use tongbao::store::UniqueName;
 
 use crate::asked;
@@ -43,11 +46,11 @@ impl Buyer {
     }
 }
 
-const PLATFORM: PlatformId = PlatformId(1);
+pub const PLATFORM: PlatformId = PlatformId(1);
 
 /// Puts everybody's plans on the agenda; tells when trouble ends.
 pub fn arrive(world: &mut World) -> Instant {
-    let window_ms = world.dice.pick(&[2 * MINUTE, 30 * MINUTE, 3 * HOUR, DAY]);
+    let window_ms = world.dice.pick(&[2 * MINUTE, 30 * MINUTE, 3 * HOUR, DAY, 9 * DAY]);
     let buyers = world.dice.between((1, 5));
     for place in 0..usize::try_from(buyers).expect("few buyers") {
         let buyer = Buyer {
@@ -129,6 +132,7 @@ pub fn create(world: &mut World, place: usize) {
         webhooks: Webhooks::Wanted,
         attempts_max: buyer.attempts_max,
         expires_at: now.plus_ms(buyer.lives_ms),
+        splits: splits(world, buyer.amount_minor),
     };
     let webhook_url: Option<Box<str>> = Some("https://platform.test/webhooks".into());
     let request = Request {
@@ -155,6 +159,72 @@ pub fn create(world: &mut World, place: usize) {
     let Some(life) = &mut world.life else { return };
     let desk = life.desk.clone();
     life.ask(async move { Heard::Created(desk.create(new, patience).await) });
+}
+
+/// Shares of others, as some platforms give.
+fn splits(world: &World, amount_minor: i64) -> Box<[Split]> {
+    let count = if world.dice.happens(400) { world.dice.between((1, 3)) } else { 0 };
+    (0..count)
+        .map(|place| {
+            let share = if world.dice.happens(500) {
+                Share::AmountMinor(world.dice.between((0, amount_minor / 3)))
+            } else {
+                let text = world.dice.pick(&["0.1", "0.05", "0.3333", "0"]);
+                Share::Rate(Rate::new(text.parse().expect("a rate is a decimal")).expect("it lies between 0 and 1"))
+            };
+            Split { to: PlatformId(2 + u32::try_from(place).expect("few shares")), share }
+        })
+        .collect()
+}
+
+/// Money was taken for an order: now and then its platform wants some of it back at the payer, in more than one part.
+pub fn paid(world: &mut World, id: OrderId) {
+    let Some(buyer) = (0..world.buyers.len()).find(|buyer| order_of(world, *buyer) == Some(id)) else { return };
+    let count = world.dice.between((0, world.habits.refunds));
+    let reach_ms = world.dice.pick(&[20 * SECOND, 10 * MINUTE, 5 * HOUR]);
+    for place in 0..count {
+        // Some ask twice, and some give the name of another order's refund.
+        let place = if world.dice.happens(150) { 0 } else { place };
+        let whose = if world.dice.happens(50) { 0 } else { buyer };
+        let name = u32::try_from(whose).expect("few buyers") * 100 + u32::try_from(place).expect("few refunds");
+        let at_ms = world.dice.between((0, reach_ms));
+        world.agenda.after(at_ms, What::Refund { buyer, name });
+    }
+}
+
+/// The platform asks for a refund: of a part, of all that is left, or of more.
+pub fn refund(world: &mut World, buyer: usize, name: u32) {
+    let Some(id) = order_of(world, buyer) else { return };
+    let merchant_refund_id: Box<str> = format!("refund-{name}").into();
+    let is_known = world.store().refund_named(PLATFORM, &merchant_refund_id).is_some();
+    // The edge looks for the name first, mostly in time.
+    if is_known && world.dice.happens(700) {
+        return;
+    }
+    let fee_policy = world.dice.pick(&FeePolicy::ALL);
+    let left_minor = world.store().row(id).map_or(0, |row| row.order.refundable_minor(fee_policy));
+    let amount_minor = match world.dice.below(10) {
+        0 => None,
+        1 => Some(left_minor + world.dice.between((1, 100))),
+        2 => Some(left_minor.max(1)),
+        _ => Some(world.dice.between((1, (left_minor / 2).max(1)))),
+    };
+    // A platform's debt may be bounded.
+    let seller_max_minor = world.dice.happens(100).then(|| world.dice.between((0, left_minor.max(0))));
+    let wanted = RefundWanted {
+        merchant_refund_id: merchant_refund_id.clone(),
+        reason: None,
+        amount_minor,
+        fee_policy,
+        seller_max_minor,
+    };
+    let patience = patience(world);
+    let Some(life) = &mut world.life else { return };
+    let desk = life.desk.clone();
+    life.ask(async move {
+        let end = desk.refund(id, wanted, patience, (None, || {})).await;
+        Heard::Refunded(id, merchant_refund_id, end)
+    });
 }
 
 fn patience(world: &World) -> Patience {
@@ -324,7 +394,8 @@ pub fn resolve(world: &mut World, extent: Extent) {
         let capture = world.gateways.payment(number).and_then(|payment| payment.capture.clone());
         let finding = match capture {
             Some(capture) => {
-                Finding::Paid { reference: capture.reference.as_str().into(), amount_minor: capture.amount_minor }
+                let reference = capture.reference.as_str().into();
+                Finding::Paid { reference, amount_minor: capture.amount_minor, dated: Dated::NOT_TOLD }
             }
             None => Finding::Closed,
         };

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tongbao::channels::Ask;
 use tongbao::domain::breaker::{Breaker, Limits};
 use tongbao::domain::channel::{Channel, Method};
-use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId};
+use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId};
 use tongbao::domain::journal::Salt;
 use tongbao::domain::note::Note;
 use tongbao::domain::order::Order;
@@ -33,7 +33,8 @@ use tongbao::engine::ports::{
 use tongbao::engine::supervisor::Call;
 use tongbao::engine::webhooks::Letter;
 use tongbao::store::{
-    Due, MessageKey, Reply, Seen, StoreError, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, Unit,
+    Due, MessageKey, Reply, Seen, StoreError, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, StoredRefund,
+    Unit,
 };
 
 use crate::auditor;
@@ -164,6 +165,14 @@ impl OrderReads for Port {
             Ok(stored)
         })
     }
+
+    fn refund(&self, id: RefundId) -> Reply<'_, Option<StoredRefund>> {
+        Box::pin(self.needed(move || Ok(self.0.scene.store().refund(id).cloned())))
+    }
+
+    fn platform_name(&self, id: PlatformId) -> Reply<'_, Box<str>> {
+        Box::pin(self.needed(move || Ok(format!("platform-{}", id.0).into())))
+    }
 }
 
 impl Heads for Port {
@@ -259,6 +268,20 @@ impl Port {
         if is_ours && stored.next_due_at.is_some_and(|due_at| due_at > now) {
             sights::note(Sight::CameBack);
             lock(&self.0.returning).insert(way);
+        }
+    }
+
+    /// What a webhook is made of: where it cannot be read the step comes to nothing, and its cell is lost.
+    fn needed<T>(&self, look: impl Fn() -> Result<T, StoreError>) -> impl Future<Output = Result<T, StoreError>> {
+        let way = *lock(&self.0.at_work);
+        async move {
+            let read = self.0.read(look).await;
+            if let (Err(_), Some(way)) = (&read, way) {
+                lock(&self.0.lost).insert(way);
+                let order = lock(&self.0.whose).get(&way).and_then(|stream| stream.order());
+                lock(&self.0.ever_lost).extend(order);
+            }
+            read
         }
     }
 

@@ -103,7 +103,10 @@ fn taken(row: &Row) -> Vec<TakenMessage> {
         | Fact::QueryAnswered { .. }
         | Fact::CloseAnswered { .. }
         | Fact::CallbackVerified { .. }
+        | Fact::RefundAsked { .. }
         | Fact::RefundAnswered { .. }
+        | Fact::RefundNoticed { .. }
+        | Fact::RefundResolved { .. }
         | Fact::CancelAsked
         | Fact::DeadlinePassed
         | Fact::TimerFired

@@ -32,6 +32,24 @@ pub enum Sight {
     BrowserLate,
     /// A refund was paid under another number than its first.
     RefundedAnew,
+    /// A platform asked for more than was left.
+    RefundExceeded,
+    /// Two refunds were asked for under one name.
+    RefundNameTaken,
+    /// A refund waited because its channel wants a pause.
+    RefundWaited,
+    /// A refund waited for money at its channel.
+    RefundLackedMoney,
+    /// A refund that a platform asked for came to nothing.
+    RefundFailed,
+    /// A refund was refused while an earlier send of it might have arrived.
+    RefundRefusedInDoubt,
+    /// Money of a refund came back.
+    RefundCameBack,
+    /// A refund took its parts from more than one party.
+    RefundOfShares,
+    /// A look that nobody had told of found that a refund had come back.
+    RefundFoundBack,
     /// A create that never arrived was found to be nowhere, by asking long enough.
     NowhereForGood,
     /// A group whose outcome was open was found to have been written.
@@ -58,7 +76,7 @@ pub enum Sight {
 }
 
 impl Sight {
-    pub const ALL: [Sight; 23] = [
+    pub const ALL: [Sight; 32] = [
         Sight::TakenInTheLastMoment,
         Sight::ToldToWait,
         Sight::PaidAfterNotExist,
@@ -70,6 +88,15 @@ impl Sight {
         Sight::FailureRepeated,
         Sight::BrowserLate,
         Sight::RefundedAnew,
+        Sight::RefundExceeded,
+        Sight::RefundNameTaken,
+        Sight::RefundWaited,
+        Sight::RefundLackedMoney,
+        Sight::RefundFailed,
+        Sight::RefundRefusedInDoubt,
+        Sight::RefundCameBack,
+        Sight::RefundOfShares,
+        Sight::RefundFoundBack,
         Sight::NowhereForGood,
         Sight::ReadBackAsWritten,
         Sight::WaitsElsewhere,

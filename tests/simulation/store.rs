@@ -1,5 +1,5 @@
 //! An in-memory store that holds what was committed and nothing else: a group of a lane is atomic and fenced, versions
-//! are checked, and two keys are unique (what a platform calls an order, and a capture).
+//! are checked, and three keys are unique (what a platform calls an order and a refund, and a capture).
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tongbao::channels::Notice;
 use tongbao::domain::event::{Event, Fact, WebhookKind};
-use tongbao::domain::id::{Account, AttemptNumber, Incarnation, OrderId};
+use tongbao::domain::id::{Account, AttemptNumber, Incarnation, OrderId, PlatformId, RefundId, RefundOrdinal};
 use tongbao::domain::journal::Title;
 use tongbao::domain::order::Order;
 use tongbao::domain::partition::LaneId;
@@ -19,8 +19,8 @@ use tongbao::engine::lane::Try;
 use tongbao::store::companions::Companions;
 use tongbao::store::{
     Committed, Delivery, Due, Frozen, InboxReason, InboxRow, LaneRow, MessageKey, NextActionChange, OutboxRow, PutOff,
-    Row as UnitRow, Service, StepUnit, StoreError, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
-    TakenMessage, UniqueName, Unit,
+    RefundRow, Row as UnitRow, Service, StepUnit, StoreError, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
+    StoredRefund, TakenMessage, UniqueName, Unit,
 };
 
 use crate::book::{Book, Draft};
@@ -59,12 +59,18 @@ pub struct Posted {
     pub next_at: Instant,
 }
 
+/// What a platform calls a refund.
+type RefundKey = (PlatformId, Box<str>);
+
 #[derive(Debug)]
 pub struct Store {
     rows: BTreeMap<OrderId, Row>,
     plain: BTreeMap<StreamId, Plain>,
     names: BTreeMap<UniqueName, OrderId>,
     captures: BTreeSet<(Account, Box<str>)>,
+    refunds: BTreeMap<(OrderId, RefundOrdinal), StoredRefund>,
+    /// By what their platforms call them.
+    refund_names: BTreeMap<RefundKey, (OrderId, RefundOrdinal)>,
     pub messages: BTreeMap<MessageKey, StoredMessage>,
     pub outbox: BTreeMap<(OrderId, u32), Posted>,
     inbox: BTreeMap<i64, InboxRow>,
@@ -94,6 +100,8 @@ impl Store {
             plain: BTreeMap::new(),
             names: BTreeMap::new(),
             captures: BTreeSet::new(),
+            refunds: BTreeMap::new(),
+            refund_names: BTreeMap::new(),
             messages: BTreeMap::new(),
             outbox: BTreeMap::new(),
             inbox: BTreeMap::new(),
@@ -128,6 +136,18 @@ impl Store {
 
     pub fn by_name(&self, name: &UniqueName) -> Option<OrderId> {
         self.names.get(name).copied()
+    }
+
+    pub fn refund(&self, id: RefundId) -> Option<&StoredRefund> {
+        self.refunds.get(&(id.order, id.ordinal)).filter(|stored| stored.id() == id)
+    }
+
+    pub fn refund_named(&self, platform: PlatformId, name: &str) -> Option<&StoredRefund> {
+        self.refunds.get(self.refund_names.get(&(platform, name.into()))?)
+    }
+
+    pub fn refunds_of(&self, order: OrderId) -> impl Iterator<Item = &RefundRow> {
+        self.refunds.values().filter(move |stored| stored.order == order).map(|stored| &stored.row)
     }
 
     // --- owners ----------------------------------------------------------------------------------------------------
@@ -197,6 +217,7 @@ impl Store {
     }
 
     fn check(&self, units: &[Unit], draft: &Draft) -> Result<(), StoreError> {
+        let mut names = BTreeSet::new();
         for (place, step) in units.iter().enumerate().filter_map(|(place, unit)| Some((place, step_of(unit)?))) {
             let stream = step.stream;
             if stream.order().is_some_and(|id| self.damaged.contains(&id)) {
@@ -214,6 +235,11 @@ impl Store {
             }
             if keys(step).any(|key| self.captures.contains(&key)) {
                 return Err(StoreError::ReferenceTaken("a capture".into()));
+            }
+            for name in new_refunds(step).map(refund_key) {
+                if self.refund_names.contains_key(&name) || !names.insert(name) {
+                    return Err(StoreError::ReferenceTaken("what a platform calls a refund".into()));
+                }
             }
         }
         Ok(())
@@ -316,6 +342,17 @@ impl Store {
         row.journal.push((Title::of::<Order>(id.as_u128(), step.version, step.at), step.journal.clone()));
         row.epoch = epoch;
         row.webhooks.extend(step.webhooks.iter().map(|webhook| (webhook.kind, webhook.sequence)));
+        for refund in new_refunds(step) {
+            let stored = StoredRefund { order: id, row: refund.clone() };
+            self.refund_names.insert(refund_key(refund), (id, refund.ordinal));
+            let before = self.refunds.insert((id, refund.ordinal), stored);
+            assert_eq!(before, None, "a refund's ordinal is given once");
+        }
+        for moved in &step.rows {
+            let UnitRow::RefundMoved { ordinal, standing } = moved else { continue };
+            let stored = self.refunds.get_mut(&(id, *ordinal)).expect("what is moved is there");
+            stored.row.standing = standing.clone();
+        }
         for attempt in rows(step, |row| if let UnitRow::Attempt(attempt) = row { Some(attempt) } else { None }) {
             row.frozen.insert(attempt.ordinal, attempt.frozen.clone());
         }
@@ -441,6 +478,14 @@ fn rows<'a, T: 'a>(step: &'a StepUnit, pick: fn(&'a UnitRow) -> Option<&'a T>) -
 fn keys(step: &StepUnit) -> impl Iterator<Item = (Account, Box<str>)> {
     let captures = rows(step, |row| if let UnitRow::Capture(capture) = row { Some(capture) } else { None });
     captures.map(|capture| (capture.account.clone(), capture.reference.clone()))
+}
+
+pub fn new_refunds(step: &StepUnit) -> impl Iterator<Item = &RefundRow> {
+    rows(step, |row| if let UnitRow::Refund(refund) = row { Some(&**refund) } else { None })
+}
+
+fn refund_key(row: &RefundRow) -> RefundKey {
+    (row.platform, row.merchant_refund_id.clone())
 }
 
 fn created(step: &StepUnit, order: Arc<Order>) -> Option<Row> {

@@ -44,8 +44,14 @@ pub struct Weather {
     /// A gateway answers in its other mood: a replica lags, a close is still worked on, a refund takes its time.
     pub lags: u32,
     pub refund_refused: u32,
+    /// The refusal is for good.
+    pub refund_refused_for_good: u32,
     /// A refund that was taken ends without being paid.
     pub refund_fails: u32,
+    /// A refund that was taken waits for money of ours.
+    pub refund_lacks_money: u32,
+    /// What was paid comes back.
+    pub refund_comes_back: u32,
     pub callback_lost: u32,
     pub callback_twice: u32,
     pub callback_late: u32,
@@ -87,7 +93,10 @@ impl Weather {
             issuer_slow: 0,
             lags: 0,
             refund_refused: 0,
+            refund_refused_for_good: 0,
             refund_fails: 0,
+            refund_lacks_money: 0,
+            refund_comes_back: 0,
             callback_lost: 0,
             callback_twice: 0,
             callback_late: 0,
@@ -123,7 +132,10 @@ impl Weather {
         weather.issuer_slow = trouble(200);
         weather.lags = trouble(300);
         weather.refund_refused = trouble(300);
+        weather.refund_refused_for_good = trouble(300);
         weather.refund_fails = trouble(400);
+        weather.refund_lacks_money = trouble(200);
+        weather.refund_comes_back = trouble(200);
         weather.callback_lost = trouble(300);
         weather.callback_twice = trouble(300);
         weather.callback_late = trouble(200);
@@ -156,6 +168,8 @@ pub struct Habits {
     pub couriers: usize,
     /// How many reminders are set for an order.
     pub reminders: u32,
+    /// How many refunds a platform asks for, at most.
+    pub refunds: i64,
     /// The channel that payers mostly choose.
     pub favourite: Option<Channel>,
     /// Due rows that are looked at together.
@@ -172,6 +186,7 @@ impl Habits {
             new_orders_max: dice.pick(&[1, 100, 100]),
             couriers: dice.pick(&[1, 2]),
             reminders: dice.pick(&[0, 0, 1, 3]),
+            refunds: dice.pick(&[0, 1, 3, 6]),
             favourite: dice.happens(600).then(|| dice.pick(&Channel::ALL)),
             page: dice.pick(&[1, 2, 1_000]),
         }

@@ -3,7 +3,7 @@
 use tongbao::domain::id::{Account, AttemptNumber, OrderId};
 
 use crate::gateways::{Reply, Request, Shown};
-use crate::life::Notice;
+use crate::life::{Notice, RefundTold};
 use crate::people::Extent;
 
 /// What can happen. What belongs to one life of the server carries its number, and is nothing after that life.
@@ -20,6 +20,11 @@ pub enum What {
     },
     Agree {
         buyer: usize,
+    },
+    /// The platform wants money of an order back at its payer, under a name that it may have used before.
+    Refund {
+        buyer: usize,
+        name: u32,
     },
     /// Somebody sets a reminder for an order.
     Remind {
@@ -101,6 +106,14 @@ pub enum What {
     Notify {
         notice: Notice,
     },
+    /// The payer's bank sends the money of a refund back.
+    ComeBack {
+        number: AttemptNumber,
+        refund_number: String,
+    },
+    NotifyRefund {
+        notice: RefundTold,
+    },
     Restart,
     Calm,
 }
@@ -134,6 +147,7 @@ impl What {
             | What::Pay { .. }
             | What::Cancel { .. }
             | What::Agree { .. }
+            | What::Refund { .. }
             | What::Remind { .. }
             | What::Browse { .. }
             | What::LastMoment { .. }
@@ -146,6 +160,8 @@ impl What {
             | What::Decline { .. }
             | What::Lie { .. }
             | What::Notify { .. }
+            | What::ComeBack { .. }
+            | What::NotifyRefund { .. }
             | What::Restart
             | What::Calm => None,
         }

@@ -4,12 +4,15 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tongbao::channels::{self, NextAction, RefundAsk};
+use tongbao::channels::{self, NextAction, RefundAsk, RefundNotice};
 use tongbao::domain::breaker::{Admission as Entry, Sign};
-use tongbao::domain::channel::Channel;
-use tongbao::domain::event::{CloseAnswer, Fact, Fault, Finding, RefundOutcome, SendOutcome};
+use tongbao::domain::channel::{Channel, Proof};
+use tongbao::domain::dated::Dated;
+use tongbao::domain::event::{CloseAnswer, Fact, Fault, Finding, RefundOutcome, RefundWord, Rejection, SendOutcome};
 use tongbao::domain::id::{Account, AttemptNumber, OrderId};
 use tongbao::domain::order::State;
+use tongbao::domain::refund::Stage;
+use tongbao::domain::time::Instant;
 use tongbao::engine::lane::Admission;
 use tongbao::engine::ports::Lanes;
 use tongbao::engine::supervisor::{self, Answers};
@@ -17,15 +20,15 @@ use tongbao::store::{Delivery, Unit};
 
 use crate::auditor;
 use crate::crew::WayNumber;
-use crate::gateways::{Honesty, Mood, Reply, Request, is_carried};
-use crate::life::{Call, Heard, Look, Notice, Question};
+use crate::gateways::{Honesty, Luck, Mood, RefundRequest, Reply, Request, is_carried};
+use crate::life::{Call, Heard, Look, Notice, Question, RefundTold};
 use crate::people;
 use crate::ports::{Port, thaw};
 use crate::scene::lock;
 use crate::sights::{self, Sight};
 use crate::trace;
 use crate::what::{Copy, What};
-use crate::world::{HOUR, MINUTE, SECOND, World};
+use crate::world::{DAY, HOUR, MINUTE, SECOND, World};
 
 /// Gaps before a call that was not sent is tried again.
 const CALL_RETRY_MS: [i64; 3] = [100, 400, 1_600];
@@ -35,7 +38,6 @@ impl World {
     /// Puts a call into its supervisor's queue.
     pub fn call(&mut self, way: Option<WayNumber>, account: Account, call: supervisor::Call) {
         trace::note(|| format!("         → {:?} of {}", call.question, call.attempt.number));
-        let refund = |ask: RefundAsk| (ask.refund_number, ask.amount_minor);
         let (question, request, withdrawn) = match call.question {
             supervisor::Question::Submit { send, original, withdrawn } => {
                 let terms = original.map(|original| Request::Submit(thaw(&original.frozen)));
@@ -43,14 +45,13 @@ impl World {
             }
             supervisor::Question::Query => (Question::Query, Some(Request::Query), Arc::default()),
             supervisor::Question::Close => (Question::Close, Some(Request::Close), Arc::default()),
-            supervisor::Question::Refund { capture, round, ask } => {
-                let (refund_number, amount_minor) = refund(ask);
-                let request = Request::Refund { refund_number, amount_minor };
-                (Question::Refund { capture, round }, Some(request), Arc::default())
+            supervisor::Question::Refund { refund, round, ask } => {
+                let request = Request::Refund(refund_request(refund, ask));
+                (Question::Refund { refund, round }, Some(request), Arc::default())
             }
-            supervisor::Question::QueryRefund { capture, round, ask } => {
-                let request = Request::QueryRefund { refund_number: refund(ask).0 };
-                (Question::QueryRefund { capture, round }, Some(request), Arc::default())
+            supervisor::Question::QueryRefund { refund, round, ask } => {
+                let request = Request::QueryRefund { refund_number: ask.refund_number };
+                (Question::QueryRefund { refund, round }, Some(request), Arc::default())
             }
         };
         let (number, asked_at) = (call.attempt.number, self.agenda.now);
@@ -89,7 +90,7 @@ impl World {
         let is_over = match (&request, call.account.channel()) {
             (Request::Submit(terms), Channel::Stripe) => now >= terms.expires_at,
             (Request::Submit(_), Channel::Simpay | Channel::Wechat | Channel::Alipay | Channel::Unionpay)
-            | (Request::Query | Request::Close | Request::Refund { .. } | Request::QueryRefund { .. }, _) => false,
+            | (Request::Query | Request::Close | Request::Refund(_) | Request::QueryRefund { .. }, _) => false,
         };
         if is_over {
             return self.tell_answer(id, not_sent(&request));
@@ -139,15 +140,19 @@ impl World {
             }
             None => {
                 let mood = if self.dice.happens(self.weather.lags) { Mood::Other } else { Mood::Plain };
-                if self.dice.happens(self.weather.refund_fails) {
-                    self.gateways.spoil_refund(number);
-                }
+                let luck = self.luck();
+                self.gateways.spoil_refund(number, luck);
                 let was_known = self.gateways.payment(number).is_some();
+                let before = self.refund_of(number, request, now);
                 let reply = self.gateways.serve((number, &whose.1), request, now, mood);
                 if !was_known {
                     auditor::begun(&self.scene.store(), &self.gateways, number, now);
                 }
-                auditor::served(&self.gateways, number);
+                auditor::served(&self.scene.store(), &self.gateways, number, request);
+                if let (Request::Refund(asked), None, Some(_)) = (request, before, self.refund_of(number, request, now))
+                {
+                    self.refund_begins((number, &whose.1), &asked.refund_number);
+                }
                 if copy != Copy::Second && self.dice.happens(self.weather.request_twice) {
                     let later_ms = self.dice.between((1, 2 * MINUTE));
                     let (_, account) = whose;
@@ -173,15 +178,19 @@ impl World {
         let refuses_us = self.dice.happens(self.weather.refuses_us);
         match request {
             Request::Submit(_) if refuses_us => Some(rejected(Fault::Ours, "unauthenticated")),
-            Request::Query | Request::Close | Request::Refund { .. } | Request::QueryRefund { .. } if refuses_us => {
-                Some(unknown(request))
+            Request::Refund(_) if refuses_us => {
+                let (class, code) = (Rejection::Ours, "unauthenticated".into());
+                Some(Reply::Refund(RefundOutcome::Rejected { class, code }))
             }
+            Request::Query | Request::Close | Request::QueryRefund { .. } if refuses_us => Some(unknown(request)),
             Request::Submit(_) if self.gateways.payment(number).is_none() => {
                 self.dice.happens(self.weather.refuses_payment).then(|| rejected(Fault::Payment, "refused"))
             }
-            Request::Refund { refund_number, .. } => {
-                let refuses = self.dice.happens(self.weather.refund_refused);
-                refuses.then(|| self.gateways.refuse_refund(number, refund_number)).flatten().map(Reply::Refund)
+            Request::Refund(asked) => {
+                let is_for_good = self.dice.happens(self.weather.refund_refused_for_good);
+                let refuses = is_for_good || self.dice.happens(self.weather.refund_refused);
+                let refusal = refuses.then(|| self.gateways.refuse_refund(number, asked, is_for_good));
+                refusal.flatten().map(Reply::Refund)
             }
             Request::Submit(_) | Request::Query | Request::Close | Request::QueryRefund { .. } => None,
         }
@@ -227,10 +236,14 @@ impl World {
                 Fact::QueryAnswered { ordinal, finding, asked_at: call.asked_at }
             }
             (Question::Close, Reply::Close(answer)) => Fact::CloseAnswered { ordinal, answer },
-            (
-                Question::Refund { capture, round } | Question::QueryRefund { capture, round },
-                Reply::Refund(outcome),
-            ) => Fact::RefundAnswered { capture, round, outcome },
+            (Question::Refund { refund, round } | Question::QueryRefund { refund, round }, Reply::Refund(outcome)) => {
+                if let RefundOutcome::Rejected { class: Rejection::Refused, .. } = outcome
+                    && auditor::is_in_doubt(&self.scene.store(), call.number.order, refund)
+                {
+                    sights::note(Sight::RefundRefusedInDoubt);
+                }
+                Fact::RefundAnswered { refund, round, asked_at: call.asked_at, outcome }
+            }
             (question, reply) => unreachable!("{reply:?} does not answer {question:?}"),
         };
         life.directory.clone().answered(call.number, fact, next_action);
@@ -252,6 +265,7 @@ impl World {
             return;
         }
         auditor::taken(&self.scene.store(), &self.gateways, number);
+        people::paid(self, number.order);
         if !self.dice.happens(self.weather.callback_lost) {
             self.call_back(number);
         }
@@ -320,12 +334,116 @@ impl World {
             reference: notice.reference.clone(),
             amount_minor: notice.amount_minor,
             currency: people::CURRENCY.into(),
+            dated: Dated::NOT_TOLD,
         };
         let Some(life) = &mut self.life else { return };
         let inbox = life.inbox.clone();
         life.ask(async move {
             let end = inbox.take(&notice.account, told, b"as it came").await;
             Heard::Notified(notice, end)
+        });
+    }
+
+    // --- refunds ---------------------------------------------------------------------------------------------------
+
+    fn luck(&self) -> Luck {
+        if self.dice.happens(self.weather.refund_fails) {
+            Luck::Fails
+        } else if self.dice.happens(self.weather.refund_lacks_money) {
+            Luck::LacksMoney
+        } else {
+            Luck::Good
+        }
+    }
+
+    /// How the refund stands that a request is about.
+    fn refund_of(&self, number: AttemptNumber, request: &Request, now: Instant) -> Option<(i64, RefundOutcome)> {
+        match request {
+            Request::Refund(asked) => self.gateways.refund_stands(number, &asked.refund_number, now),
+            Request::Submit(_) | Request::Query | Request::Close | Request::QueryRefund { .. } => None,
+        }
+    }
+
+    /// A gateway has taken a refund: it tells of its end, and the money may come back.
+    fn refund_begins(&mut self, (number, account): (AttemptNumber, &Account), refund_number: &str) {
+        let Some(ends_at) = self.gateways.refund_ends_at(number, refund_number) else { return };
+        let (is_told, comes_back) = match account.channel() {
+            Channel::Simpay | Channel::Stripe => (true, true),
+            Channel::Wechat | Channel::Unionpay => (true, false),
+            Channel::Alipay => (false, true),
+        };
+        let notice = |is_early, tries| {
+            let (account, refund_number) = (account.clone(), refund_number.to_owned());
+            RefundTold { number, account, refund_number, is_early, tries }
+        };
+        if is_told && !self.dice.happens(self.weather.callback_lost) {
+            let way_ms =
+                self.dice.between((1, if self.dice.happens(self.weather.callback_late) { HOUR } else { SECOND }));
+            self.agenda.at(ends_at.plus_ms(way_ms), What::NotifyRefund { notice: notice(false, 0) });
+        }
+        if account.channel().rules().proof == Proof::Query && self.dice.happens(self.weather.callback_early) {
+            let way_ms = self.dice.between((1, MINUTE));
+            // It is not repeated.
+            let notice = notice(true, CALLBACK_RETRY_MS.len());
+            self.agenda.after(way_ms, What::NotifyRefund { notice });
+        }
+        if comes_back && self.dice.happens(self.weather.refund_comes_back) {
+            let reach_ms = self.dice.pick(&[MINUTE, DAY, 20 * DAY]);
+            let back_at = ends_at.plus_ms(self.dice.between((1, reach_ms)));
+            self.agenda.at(back_at, What::ComeBack { number, refund_number: refund_number.to_owned() });
+        }
+    }
+
+    pub fn refund_comes_back(&mut self, number: AttemptNumber, refund_number: String) {
+        let now = self.now();
+        if !self.gateways.refund_comes_back(number, &refund_number, now) {
+            return;
+        }
+        let Some(account) = self.gateways.payment(number).map(|payment| payment.account.clone()) else { return };
+        // Where looks are taken, nobody needs to tell of it.
+        let is_looked_at = account.channel() == Channel::Stripe
+            && self.store().row(number.order).is_some_and(|row| {
+                let refund = row.order.refund_numbered(&refund_number).map(|(index, _)| usize::from(index));
+                let stage = refund.and_then(|index| row.order.refunds.get(index)).map(|refund| refund.stage);
+                matches!(stage, Some(Stage::Succeeded { at, .. }) if now.since_ms(at) < 29 * DAY)
+            });
+        if is_looked_at && self.dice.happens(500) {
+            sights::note(Sight::RefundFoundBack);
+            return;
+        }
+        let way_ms = self.dice.between((1, MINUTE));
+        let notice = RefundTold { number, account, refund_number, is_early: false, tries: 0 };
+        self.agenda.after(way_ms, What::NotifyRefund { notice });
+    }
+
+    pub fn notify_refund(&mut self, notice: RefundTold) {
+        let now = self.now();
+        let stands = self.gateways.refund_stands(notice.number, &notice.refund_number, now);
+        let Some((amount_minor, outcome)) = stands else { return };
+        let outcome = match notice.is_early {
+            true => RefundOutcome::Done { reference: None, dated: Dated::NOT_TOLD },
+            false => outcome,
+        };
+        let is_back = matches!(outcome, RefundOutcome::Returned { .. });
+        let heard = (notice.number, notice.refund_number.clone(), is_back);
+        if self.heard_refunds.contains(&heard) {
+            return;
+        }
+        let tries = notice.tries;
+        // What nothing else would ever find is told until it is heard.
+        if tries + 1 < CALLBACK_RETRY_MS.len() || is_back {
+            let gap_ms = CALLBACK_RETRY_MS.get(tries).copied().unwrap_or(HOUR);
+            self.agenda.after(gap_ms, What::NotifyRefund { notice: RefundTold { tries: tries + 1, ..notice.clone() } });
+        }
+        let is_proof = notice.account.channel().rules().proof == Proof::Callback;
+        let has_word = is_proof || self.dice.happens(700);
+        let word = RefundWord { amount_minor, currency: people::CURRENCY.into(), outcome };
+        let told = RefundNotice { number: notice.refund_number.clone(), word: has_word.then_some(word) };
+        let Some(life) = &mut self.life else { return };
+        let desk = life.desk.clone();
+        life.ask(async move {
+            let end = desk.refund_notice(notice.number.order, &notice.account, told).await;
+            Heard::RefundNotified(notice, is_back, end)
         });
     }
 
@@ -383,13 +501,25 @@ impl World {
     }
 }
 
+fn refund_request(refund: u16, ask: RefundAsk) -> RefundRequest {
+    RefundRequest {
+        refund,
+        is_asked_for: ask.id.is_some(),
+        refund_number: ask.refund_number,
+        amount_minor: ask.amount_minor,
+        captured_minor: ask.captured_minor,
+    }
+}
+
 /// What a reply says about the health of its channel.
 fn sign(reply: &Reply) -> Sign {
     match reply {
         Reply::Submit(SendOutcome::Unknown { .. } | SendOutcome::Rejected { fault: Fault::Ours, .. }, _)
         | Reply::Query(Finding::Unknown { .. })
         | Reply::Close(CloseAnswer::Unknown { .. })
-        | Reply::Refund(RefundOutcome::Unknown { .. }) => Sign::Sick,
+        | Reply::Refund(RefundOutcome::Unknown { .. } | RefundOutcome::Rejected { class: Rejection::Ours, .. }) => {
+            Sign::Sick
+        }
         Reply::Submit(
             SendOutcome::Accepted { .. }
             | SendOutcome::Paid { .. }
@@ -405,10 +535,11 @@ fn sign(reply: &Reply) -> Sign {
         )
         | Reply::Close(CloseAnswer::Closed | CloseAnswer::AlreadyPaid | CloseAnswer::NotExist)
         | Reply::Refund(
-            RefundOutcome::Done
-            | RefundOutcome::Rejected { .. }
-            | RefundOutcome::Spent { .. }
-            | RefundOutcome::Dead { .. }
+            RefundOutcome::Pending { .. }
+            | RefundOutcome::Done { .. }
+            | RefundOutcome::Rejected { class: Rejection::Poor | Rejection::Refused | Rejection::DeadNumber, .. }
+            | RefundOutcome::Ended { .. }
+            | RefundOutcome::Returned { .. }
             | RefundOutcome::Stuck { .. }
             | RefundOutcome::NotSent { .. }
             | RefundOutcome::NotExist,
@@ -432,10 +563,8 @@ fn held_back(question: Question) -> Reply {
 fn not_sent(request: &Request) -> Reply {
     match request {
         Request::Submit(_) => Reply::Submit(SendOutcome::NotSent { why: "not sent".into() }, 0),
-        Request::Refund { .. } | Request::QueryRefund { .. } => {
-            Reply::Refund(RefundOutcome::NotSent { why: "not sent".into() })
-        }
-        Request::Query | Request::Close => unknown(request),
+        Request::Refund(_) => Reply::Refund(RefundOutcome::NotSent { why: "not sent".into() }),
+        Request::Query | Request::Close | Request::QueryRefund { .. } => unknown(request),
     }
 }
 
@@ -445,7 +574,7 @@ fn unknown(request: &Request) -> Reply {
         Request::Submit(_) => Reply::Submit(SendOutcome::Unknown { why: "no answer".into() }, 0),
         Request::Query => Reply::Query(Finding::Unknown { why: "no answer".into() }),
         Request::Close => Reply::Close(CloseAnswer::Unknown { why: "no answer".into() }),
-        Request::Refund { .. } | Request::QueryRefund { .. } => {
+        Request::Refund(_) | Request::QueryRefund { .. } => {
             Reply::Refund(RefundOutcome::Unknown { why: "no answer".into() })
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, MutexGuard};
 
-use tongbao::domain::id::{AttemptNumber, OrderId};
+use tongbao::domain::id::{AttemptNumber, OrderId, RefundId};
 use tongbao::domain::time::Instant;
 use tongbao::engine::ask::{AskError, Placed, Taken};
 use tongbao::engine::finder::Found;
@@ -13,7 +13,7 @@ use crate::auditor;
 use crate::dice::Dice;
 use crate::gateways::{Gateways, Mood};
 use crate::lanes::{self, LateGroup};
-use crate::life::{Asked, Heard, Life, Look, Notice};
+use crate::life::{Asked, Heard, Life, Look, Notice, RefundTold};
 use crate::people::{self, Buyer, Extent};
 use crate::ports::incarnation;
 use crate::reminders;
@@ -30,7 +30,7 @@ pub const HOUR: i64 = 60 * MINUTE;
 pub const DAY: i64 = 24 * HOUR;
 pub const START: Instant = Instant(1_800_000_000_000);
 /// When whatever has not come to rest after the last trouble is declared stuck.
-const REST_MAX_MS: i64 = 20 * DAY;
+const REST_MAX_MS: i64 = 60 * DAY;
 /// More than twice what any run needs; beyond it something turns in circles.
 const HAPPENINGS_MAX: u32 = 60_000;
 /// More than ever go on at one instant.
@@ -62,6 +62,8 @@ pub struct World {
     pub calm_at: Instant,
     /// Captures whose callback the gateway knows to have been heard.
     pub heard: BTreeSet<(AttemptNumber, String)>,
+    /// The same of refunds, by their numbers and whether they came back.
+    pub heard_refunds: BTreeSet<(AttemptNumber, String, bool)>,
     /// Webhooks that their receivers have taken.
     pub received: BTreeSet<(OrderId, u32)>,
 }
@@ -96,6 +98,7 @@ pub fn run(seed: u64) {
         is_stopping: false,
         calm_at: START,
         heard: BTreeSet::new(),
+        heard_refunds: BTreeSet::new(),
         received: BTreeSet::new(),
         dice,
         weather,
@@ -158,6 +161,7 @@ impl World {
             What::Pay { buyer } => people::pay(self, buyer),
             What::Cancel { buyer } => people::cancel(self, buyer),
             What::Agree { buyer } => people::agree(self, buyer),
+            What::Refund { buyer, name } => people::refund(self, buyer, name),
             What::Remind { buyer, wait_ms } => reminders::set(self, buyer, wait_ms),
             What::Browse { number } => {
                 let now = self.now();
@@ -188,6 +192,8 @@ impl World {
             }
             What::Lie { number } => self.lie(number),
             What::Notify { notice } => self.notify(notice),
+            What::ComeBack { number, refund_number } => self.refund_comes_back(number, refund_number),
+            What::NotifyRefund { notice } => self.notify_refund(notice),
             What::Restart => self.restart(),
             What::Calm => {
                 self.weather = Weather::calm();
@@ -312,6 +318,8 @@ impl World {
             Heard::Created(Err(error)) => trace::note(|| format!("         refused: {error:?}")),
             Heard::Asked(id, Err(error)) | Heard::Resolved(id, Err(error)) => self.refused(id, &error),
             Heard::Notified(notice, end) => self.notified(notice, end),
+            Heard::Refunded(id, name, end) => self.refunded(id, &name, end),
+            Heard::RefundNotified(notice, is_back, end) => self.refund_notified(notice, is_back, end),
             Heard::Looked(found) => match found {
                 Found::More => self.later(50, |life| What::Scan { life }),
                 Found::NoMore if self.scene.is_out() => self.plan_scan(self.now()),
@@ -341,6 +349,26 @@ impl World {
         }
         if !self.dice.happens(self.weather.acknowledgement_lost) {
             self.heard.insert((notice.number, notice.reference));
+        }
+    }
+
+    fn refunded(&mut self, id: OrderId, name: &str, end: Result<RefundId, AskError>) {
+        match end {
+            Ok(refund) => auditor::refund_acknowledged(&self.store(), refund, name),
+            Err(error) => {
+                auditor::refund_refused(&self.store(), id, name, &error);
+                self.refused(id, &error);
+            }
+        }
+    }
+
+    fn refund_notified(&mut self, notice: RefundTold, is_back: bool, end: Result<(), AskError>) {
+        match end {
+            Ok(()) => auditor::refund_notice_acknowledged(&self.store(), &notice, is_back),
+            Err(error) => return self.refused(notice.number.order, &error),
+        }
+        if !self.dice.happens(self.weather.acknowledgement_lost) {
+            self.heard_refunds.insert((notice.number, notice.refund_number, is_back));
         }
     }
 

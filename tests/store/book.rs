@@ -142,6 +142,7 @@ pub fn again(unit: &OrderUnit) -> OrderUnit {
         next_action: unit.next_action.clone(),
         attempts: unit.attempts.clone(),
         captures: unit.captures.clone(),
+        refunds: unit.refunds.clone(),
         entries: unit.entries.clone(),
         webhooks: unit.webhooks.clone(),
         payer: None,

@@ -27,7 +27,7 @@ use super::reminder::{Event, Heads, Reminder, Reminders, State};
 
 impl Heads for start::Stored {
     fn head(&self, stream: StreamId) -> Reply<'_, Option<StoredHead>> {
-        self.0.head(stream)
+        self.store().head(stream)
     }
 }
 
@@ -46,7 +46,7 @@ impl Life {
         let threads: Vec<ArbiterHandle> = vec![Arbiter::new().handle()];
         let bounds = Bounds { in_memory_max: 100, idle_ms: 0 };
         let time = Arc::new(Wall { incarnation: lanes.incarnation() });
-        let reads = Arc::new(start::Stored(store));
+        let reads = Arc::new(start::Stored::new(store));
         let host = Reminders {
             time: time.clone(),
             salts: Arc::new(Random),
@@ -130,7 +130,7 @@ pub async fn a_kind_that_the_engine_never_heard_of_falls_due_and_tells_an_order(
     // Two couriers that have read the same message deliver it twice, and it is taken once.
     let homes = Homes::new(vec![life.hall.directory().clone()]);
     let time = Arc::new(Wall { incarnation: life.hall.engine.lanes.incarnation() });
-    let mut other = Courier::new(time, Arc::new(start::Stored(life.hall.store.clone())), homes);
+    let mut other = Courier::new(time, Arc::new(start::Stored::new(life.hall.store.clone())), homes);
     for _ in 0..3 {
         futures_util::future::join(life.courier.round(), other.round()).await;
         tokio::time::sleep(Duration::from_millis(1_100)).await;

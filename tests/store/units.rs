@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tongbao::domain::channel::{Channel, Method};
-use tongbao::domain::event::{Created, Event, Fact, Finding, SendOutcome, Verdict, Write};
+use tongbao::domain::dated::Dated;
+use tongbao::domain::event::{Created, Event, Fact, Finding, RefundOutcome, RowChange, SendOutcome, Verdict, Write};
 use tongbao::domain::form::Form;
-use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId};
+use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId, Round};
 use tongbao::domain::journal::{Salt, Title};
 use tongbao::domain::ledger::Entry;
 use tongbao::domain::machine::Machine;
@@ -15,14 +16,15 @@ use tongbao::domain::order::{FeeBearer, Order, Webhooks};
 use tongbao::domain::partition::Partition;
 use tongbao::domain::payer::Payer;
 use tongbao::domain::platform::{self, Key, KeyHash, Platform, Terms};
+use tongbao::domain::refund::FeePolicy;
 use tongbao::domain::request::{Asked, Request};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
 use tongbao::domain::step;
 use tongbao::domain::time::{Instant, TimeScale};
 use tongbao::store::{
-    AttemptRow, CaptureRow, Claim, Head, LastChannel, NamedPayer, NextActionChange, OrderRow, OutboxRow, Row, StepUnit,
-    StoredPlatform, UniqueName, Unit,
+    AttemptRow, CaptureRow, Claim, Head, LastChannel, NamedPayer, NextActionChange, OrderRow, OutboxRow, RefundName,
+    RefundRow, RefundStanding, Row, StepUnit, StoredPlatform, UniqueName, Unit,
 };
 
 use crate::asked;
@@ -39,6 +41,8 @@ pub struct OrderUnit {
     pub attempts: Vec<AttemptRow>,
     /// Indices into `order.captures`.
     pub captures: Vec<u16>,
+    /// Rows of refunds that were asked for.
+    pub refunds: Vec<Row>,
     pub entries: Vec<Entry>,
     pub webhooks: Vec<OutboxRow>,
     /// Who is named to pay from an attempt on.
@@ -67,6 +71,7 @@ impl OrderUnit {
                 .chain(self.payer.map(Row::Payer))
                 .chain(self.attempts.into_iter().map(Row::Attempt))
                 .chain(self.captures.iter().map(|index| Row::Capture(capture(index))))
+                .chain(self.refunds)
                 .chain(self.paid_by.into_iter().map(Row::PaidBy))
                 .collect(),
             entries: self.entries,
@@ -146,6 +151,7 @@ pub fn created(platform: PlatformId, amount_minor: i64) -> Created {
         webhooks: Webhooks::Wanted,
         attempts_max: 5,
         expires_at: START.plus_ms(HOUR_MS),
+        splits: Box::default(),
     }
 }
 
@@ -176,6 +182,11 @@ fn journal(after: &Order, events: &[Event]) -> Vec<u8> {
 
 /// A step of `before`, as a unit.
 pub fn unit(before: &Order, events: &[Event], request: Option<Request>) -> OrderUnit {
+    named_unit(before, events, request, None)
+}
+
+/// The same; `name` is what the platform calls the refund that it opens.
+fn named_unit(before: &Order, events: &[Event], request: Option<Request>, name: Option<&str>) -> OrderUnit {
     let step = step::decide(before, events).expect("the events are allowed");
     let mut unit = OrderUnit {
         id: before.id,
@@ -186,6 +197,7 @@ pub fn unit(before: &Order, events: &[Event], request: Option<Request>) -> Order
         next_action: NextActionChange::Keep,
         attempts: Vec::new(),
         captures: Vec::new(),
+        refunds: Vec::new(),
         entries: Vec::new(),
         webhooks: Vec::new(),
         payer: None,
@@ -203,7 +215,10 @@ pub fn unit(before: &Order, events: &[Event], request: Option<Request>) -> Order
             }
             Write::Capture { index } => unit.captures.push(index),
             Write::Entry(entry) => unit.entries.push(entry),
-            Write::Webhook { kind, sequence } => {
+            Write::Refund { index, change } => {
+                unit.refunds.push(refund_row(&unit.order, index, change, name));
+            }
+            Write::Webhook { kind, sequence, .. } => {
                 let body = format!(r#"{{"type":"{}","data":{{"sequence":{sequence}}}}}"#, kind.name());
                 unit.webhooks.push(OutboxRow {
                     kind,
@@ -222,6 +237,38 @@ pub fn unit(before: &Order, events: &[Event], request: Option<Request>) -> Order
         }
     }
     unit
+}
+
+/// The row of a refund that is new, or that has changed.
+fn refund_row(order: &Order, index: u16, change: RowChange, name: Option<&str>) -> Row {
+    let refund = &order.refunds[usize::from(index)];
+    match change {
+        RowChange::New => {
+            let name = RefundName {
+                merchant_refund_id: name.expect("a refund has a name").into(),
+                reason: Some("不想要了".into()),
+                refundable_minor: refund.amount_minor,
+            };
+            Row::Refund(Box::new(RefundRow::of(order, refund, name, order.last_at).expect("it was asked for")))
+        }
+        RowChange::Changed => {
+            let ordinal = refund.asked().expect("it was asked for").ordinal;
+            Row::RefundMoved { ordinal, standing: RefundStanding::of(refund) }
+        }
+    }
+}
+
+/// The step that opens a refund under this name.
+pub fn refund(order: &Order, name: &str, amount_minor: i64) -> OrderUnit {
+    let fact = Fact::RefundAsked { amount_minor, fee_policy: FeePolicy::Proportional };
+    let event = Event { at: order.last_at.plus_ms(10), incarnation: Incarnation::default(), fact };
+    named_unit(order, &[event], None, Some(name))
+}
+
+/// The channel has paid a refund.
+pub fn refunded(refund: u16) -> Fact {
+    let outcome = RefundOutcome::Done { reference: Some("R-1".into()), dated: Dated::NOT_TOLD };
+    Fact::RefundAnswered { refund, round: Round::FIRST, asked_at: START, outcome }
 }
 
 /// A new order.
@@ -281,7 +328,7 @@ pub fn paid(order: &Order, reference: &str) -> OrderUnit {
 
 /// A query found this capture of the first attempt.
 pub fn found(order: &Order, reference: &str, amount_minor: i64) -> OrderUnit {
-    let finding = Finding::Paid { reference: reference.into(), amount_minor };
+    let finding = Finding::Paid { reference: reference.into(), amount_minor, dated: Dated::NOT_TOLD };
     let fact = Fact::QueryAnswered { ordinal: 0, finding, asked_at: START };
     unit(order, &[Event { at: START.plus_ms(2_000), incarnation: Incarnation::default(), fact }], None)
 }

@@ -17,6 +17,7 @@ pub fn tea(amount: &str) -> Asked {
         metadata: [].into(),
         method: None,
         return_url: None,
+        splits: Vec::new(),
         trace: None,
         webhook_url: None,
     }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tongbao::domain::event::Fact;
-use tongbao::domain::order::{Order, Purpose, RefundStage, State};
+use tongbao::domain::order::{Order, State};
+use tongbao::domain::refund::{Attention, Refund, RefundState};
 use tongbao::domain::step;
 use tongbao::store::{ChannelTotal, Store, whole};
 
@@ -106,10 +107,9 @@ async fn rest(store: &dyn Store, gateway: &Gateway, left: Left) {
 
 /// Why an order is not at rest, if it is not: money may still move.
 pub fn stirs(order: &Order) -> Option<String> {
-    let owed = order.captures.iter().any(|capture| match capture.purpose {
-        Purpose::Payment | Purpose::Suspense { refund: RefundStage::Done { .. }, .. } => false,
-        Purpose::Suspense { .. } => true,
-    });
+    // What waits for a person moves by nobody else.
+    let is_moving = |refund: &Refund| refund.stage.is_under_way() && refund.attention != Some(Attention::Person);
+    let owed = order.refunds.iter().any(is_moving);
     let open = order.attempts.iter().any(|attempt| attempt.is_open());
     let moving = match order.state {
         State::Validating | State::Submitted => true,
@@ -136,13 +136,26 @@ async fn balances_by_currency(store: &dyn Store) -> BTreeMap<String, i64> {
 async fn check_entries(store: &dyn Store, order: &Order) {
     let entries = store.entries(order.id.into()).await.expect("entries are read");
     for entry in &entries {
-        let sum: i64 = entry.lines.iter().map(|(_, amount_minor)| amount_minor).sum();
+        let sum: i64 = entry.lines.iter().map(|line| line.amount_minor).sum();
         assert_eq!(sum, 0, "{entry:?} of {}", order.id);
     }
     let of = |kind: &str| entries.iter().filter(|entry| entry.kind == kind).count();
     let paid = usize::from(order.state == State::Succeeded);
     let suspense = order.captures.len() - paid;
-    assert_eq!((of("payment"), of("suspense"), of("suspense_refund")), (paid, suspense, suspense), "{order:?}");
+    let paid_back =
+        order.refunds.iter().filter(|refund| matches!(refund.state(), RefundState::Succeeded | RefundState::Returned));
+    let refunds = (of("refund"), of("refund_paid") + of("refund_paid_otherwise"));
+    assert_eq!(
+        (of("payment"), of("suspense"), refunds),
+        (paid, suspense, (order.refunds.len(), paid_back.count())),
+        "{order:?}"
+    );
+}
+
+/// What the channel has given back of what an order was paid by.
+fn by_channel(order: &Order) -> i64 {
+    let given = order.asked_refunds().filter(|(refund, _)| refund.stage.is_paid_by_channel());
+    given.map(|(refund, _)| refund.amount_minor).sum()
 }
 
 /// Replaying the journal gives the stored order.
@@ -171,7 +184,9 @@ async fn check_journal(store: &dyn Store, order: &Order) {
 async fn check_gateway(gateway: &Gateway, order: &Order) {
     let numbers: Vec<String> = order.attempts.iter().map(|attempt| order.number(attempt).to_string()).collect();
     let expected = match order.state {
-        State::Succeeded => order.current_attempt().expect("a paid order has its attempt").payable_minor,
+        State::Succeeded => {
+            order.current_attempt().expect("a paid order has its attempt").payable_minor - by_channel(order)
+        }
         State::Created | State::Validating | State::Submitted | State::Failed => 0,
     };
     assert_eq!(gateway.net_minor(&numbers).await, expected, "net captured at the gateway for {order:?}");

@@ -50,7 +50,18 @@ impl Far {
 
 /// A notice of some refund, which has no consequence.
 pub async fn wechat_refund_notice(client: &Client, far: &Far, named: &Named) -> Answer {
-    let resource = json!({ "mchid": far.account.mchid }).to_string();
-    let sealed = wechat_sealed(&far.account, ("REFUND.SUCCESS", "refund"), resource);
+    // Of no refund of ours: what was refunded in the channel's own console is told of too.
+    let resource = json!({
+        "mchid": far.account.mchid,
+        "transaction_id": "1008450740201411110005820873",
+        "out_trade_no": "20150806125346",
+        "refund_id": "50200207182018070300011301001",
+        "out_refund_no": "7752501201407033233368018",
+        "refund_status": "SUCCESS",
+        "success_time": "2018-06-08T10:34:56+08:00",
+        "user_received_account": "招商银行信用卡0403",
+        "amount": { "total": 999, "refund": 999, "payer_total": 999, "payer_refund": 999 },
+    });
+    let sealed = wechat_sealed(&far.account, ("REFUND.SUCCESS", "refund"), resource.to_string());
     wechat_signed(sealed, (&named.serial, &named.key), now_s()).send(client, "/v1/callbacks/wechat/default").await
 }

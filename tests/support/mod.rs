@@ -16,6 +16,7 @@ pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod receiver;
+pub mod refunds;
 pub mod ways;
 
 use std::future::Future;

@@ -99,10 +99,17 @@ impl Receiver {
         format!("http://{}/{platform}", self.address)
     }
 
-    /// All deliveries about an order, in the order in which they came.
+    /// All deliveries about an order, or about a refund, in the order in which they came.
     pub fn of(&self, order: &str) -> Vec<Webhook> {
         let webhooks = self.seen.webhooks.lock().unwrap();
         webhooks.iter().filter(|webhook| webhook.data["id"] == order).cloned().collect()
+    }
+
+    /// All deliveries about an order and its refunds.
+    pub fn of_all(&self, order: &str) -> Vec<Webhook> {
+        let webhooks = self.seen.webhooks.lock().unwrap();
+        let is_of = |webhook: &&Webhook| webhook.data["id"] == order || webhook.data["order"] == order;
+        webhooks.iter().filter(is_of).cloned().collect()
     }
 
     /// The types of the webhooks of an order by sequence.
@@ -166,7 +173,9 @@ fn read(seen: &Seen, platform: &str, request: &HttpRequest, body: &[u8]) -> Resu
     if data.get("next_action").is_some() {
         return Err(format!("a webhook carries next_action: {body}"));
     }
-    if !data["sequence"].is_u64() || !body["timestamp"].is_string() || !data["metadata"].is_object() {
+    // The metadata are the order's.
+    let is_whole = data["object"] == "refund" || data["metadata"].is_object();
+    if !data["sequence"].is_u64() || !body["timestamp"].is_string() || !is_whole {
         return Err(format!("a webhook lacks something: {body}"));
     }
     let id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).ok_or("no webhook-id")?.to_owned();

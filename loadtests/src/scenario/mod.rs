@@ -62,7 +62,8 @@ fn found_at(endpoint: &Endpoint) -> Option<Pid> {
 fn terms(common: &Common, endpoint: &Endpoint) -> Terms {
     Terms {
         endpoint: endpoint.clone(),
-        key: common.key.clone(),
+        keys: vec![common.key.clone()],
+        takers: Vec::new(),
         amount: common.amount.clone(),
         currency: common.currency.clone(),
         way: None,
@@ -227,6 +228,7 @@ fn report(scenario: &'static str, common: &Common, load: String, rounds: Vec<Rou
         goals: refusal_goals(&requests),
         requests,
         payments: None,
+        refunds: None,
         browser: None,
         memory: None,
         lookup: Lookup::default(),
@@ -268,7 +270,7 @@ async fn looked_up(common: &Common, report: &mut Report, load: &Load) {
     if common.no_lookup {
         return;
     }
-    let found = lookup::look_up(load, &common.key, common.patience).await;
+    let found = lookup::look_up(load, common.patience).await;
     for (ids, what) in [(&found.lost, "accepted orders are lost"), (&found.unanswered, "look-ups were not answered")] {
         if let Some(first) = ids.first() {
             report.failures.push(format!("{} {what}, the first {first}", ids.len()));

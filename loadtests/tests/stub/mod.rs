@@ -34,6 +34,8 @@ pub struct Faults {
     pub stray_captures: u64,
     /// Orders that need a form are shown without one.
     pub hide_forms: bool,
+    /// What becomes of refunds.
+    pub refunds: RefundsEnd,
     pub signature: Signature,
 }
 
@@ -44,11 +46,26 @@ pub enum Signature {
     Wrong,
 }
 
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum RefundsEnd {
+    #[default]
+    Paid,
+    /// Accepted, and paid by the gateway, but no webhook comes.
+    Untold,
+    Refused,
+}
+
 #[derive(Default)]
 struct Seen {
     orders: AtomicU64,
     /// By channel.
     captures: Mutex<HashMap<String, u64>>,
+    /// By channel, in minor units.
+    refunded: Mutex<HashMap<String, u64>>,
+    /// What the payers of orders have not got back, by the server's own ids.
+    refundable: Mutex<HashMap<String, Refundable>>,
+    /// How many orders each platform got a share of.
+    shares: Mutex<HashMap<String, u64>>,
     /// What is paid once its form was posted, by merchant order id.
     unpaid: Mutex<HashMap<String, Unpaid>>,
     ids: Mutex<HashSet<String>>,
@@ -72,10 +89,22 @@ struct Unpaid {
     webhook: Webhook,
 }
 
+struct Refundable {
+    channel: String,
+    receiver: SocketAddr,
+    left_minor: u64,
+}
+
 struct Webhook {
     receiver: SocketAddr,
     event: &'static str,
-    merchant_order_id: String,
+    data: Value,
+}
+
+/// A platform's key.
+fn is_authorised(request: &HttpRequest) -> bool {
+    let known = ["Bearer sk_sandbox_a", "Bearer sk_sandbox_b"];
+    request.headers().get("authorization").is_some_and(|value| known.iter().any(|known| value == known))
 }
 
 async fn create(request: HttpRequest, order: web::Json<Value>, context: web::Data<Context>) -> HttpResponse {
@@ -84,8 +113,7 @@ async fn create(request: HttpRequest, order: web::Json<Value>, context: web::Dat
         // Blocks the only worker on purpose: everybody waits.
         std::thread::sleep(Duration::from_millis(500));
     }
-    let authorised = request.headers().get("authorization").is_some_and(|value| value == "Bearer sk_sandbox_a");
-    if !authorised {
+    if !is_authorised(&request) {
         return HttpResponse::Unauthorized().finish();
     }
     if context.faults.busy_every.is_some_and(|every| number.is_multiple_of(every)) {
@@ -97,6 +125,9 @@ async fn create(request: HttpRequest, order: web::Json<Value>, context: web::Dat
         return HttpResponse::Created().json(json!({"merchant_order_id": id}));
     }
     assert!(context.seen.ids.lock().unwrap().insert(id.clone()), "{id} came twice");
+    for split in order["splits"].as_array().into_iter().flatten() {
+        *context.seen.shares.lock().unwrap().entry(split["to"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
     if let Some(url) = text("webhook_url") {
         let receiver = url.strip_prefix("http://").unwrap().split('/').next().unwrap().parse().unwrap();
         let event = match text("description").unwrap().as_str() {
@@ -104,13 +135,17 @@ async fn create(request: HttpRequest, order: web::Json<Value>, context: web::Dat
             _ => "order.succeeded",
         };
         let channel = text("channel").unwrap();
-        let payment = Unpaid { channel, webhook: Webhook { receiver, event, merchant_order_id: id.clone() } };
+        let refundable = Refundable { channel: channel.clone(), receiver, left_minor: PAYABLE_MINOR };
+        context.seen.refundable.lock().unwrap().insert(format!("ord_{number}"), refundable);
+        let data = json!({"merchant_order_id": id, "payable": "200.60", "sequence": 3});
+        let payment = Unpaid { channel, webhook: Webhook { receiver, event, data } };
         if ["page", "wap"].contains(&order["method"].as_str().unwrap_or_default()) {
             context.seen.unpaid.lock().unwrap().insert(id.clone(), payment);
             let url = format!("http://{}/cashier?charset=UTF-8", request.app_config().local_addr());
             let form = json!({"type": "form", "url": url, "fields": {"subject": SUBJECT, "number": id}});
             let next_action = if context.faults.hide_forms { Value::Null } else { form };
-            return HttpResponse::Created().json(json!({"merchant_order_id": id, "next_action": next_action}));
+            return HttpResponse::Created()
+                .json(json!({"id": format!("ord_{number}"), "merchant_order_id": id, "next_action": next_action}));
         }
         pay(&context, payment, context.faults.lose_webhook_of != Some(number));
     }
@@ -124,6 +159,31 @@ fn pay(context: &Context, payment: Unpaid, tell: bool) {
     if tell {
         context.webhooks.send(payment.webhook).unwrap();
     }
+}
+
+async fn refund(
+    request: HttpRequest,
+    order: web::Path<String>,
+    refund: web::Json<Value>,
+    context: web::Data<Context>,
+) -> HttpResponse {
+    assert!(is_authorised(&request));
+    if context.faults.refunds == RefundsEnd::Refused {
+        return HttpResponse::Conflict().body("refund_window_over");
+    }
+    let mut refundable = context.seen.refundable.lock().unwrap();
+    let of = refundable.get_mut(order.as_str()).expect("the order is known");
+    let amount = refund["amount"].as_str().map(|amount| amount.replace('.', "").parse().unwrap());
+    let amount_minor = amount.unwrap_or(of.left_minor);
+    of.left_minor = of.left_minor.checked_sub(amount_minor).expect("no more than is left");
+    *context.seen.refunded.lock().unwrap().entry(of.channel.clone()).or_default() += amount_minor;
+    let amount = format!("{}.{:02}", amount_minor / 100, amount_minor % 100);
+    let data = json!({"id": "re_1", "merchant_refund_id": refund["merchant_refund_id"], "amount": amount});
+    if context.faults.refunds == RefundsEnd::Paid {
+        let webhook = Webhook { receiver: of.receiver, event: "refund.succeeded", data: data.clone() };
+        context.webhooks.send(webhook).unwrap();
+    }
+    HttpResponse::Created().json(data)
 }
 
 /// Where a payer's browser posts forms to.
@@ -148,9 +208,11 @@ async fn list(request: HttpRequest, context: web::Data<Context>) -> HttpResponse
 async fn totals(context: web::Data<Context>) -> HttpResponse {
     let stray = if context.seen.orders.load(Ordering::SeqCst) > 0 { context.faults.stray_captures } else { 0 };
     let captures = context.seen.captures.lock().unwrap();
+    let refunded = context.seen.refunded.lock().unwrap();
     let of = |channel: &str| {
         let captures = 1_000 + captures.get(channel).copied().unwrap_or_default() + stray;
-        json!({"CNY": {"captured_minor": captures * PAYABLE_MINOR, "refunded_minor": 0, "captures": captures}})
+        let refunded = refunded.get(channel).copied().unwrap_or_default();
+        json!({"CNY": {"captured_minor": captures * PAYABLE_MINOR, "refunded_minor": refunded, "captures": captures}})
     };
     let channels = ["simpay", "wechat", "alipay", "unionpay", "stripe"];
     HttpResponse::Ok().json(channels.map(|channel| (channel, of(channel))).into_iter().collect::<HashMap<_, _>>())
@@ -158,8 +220,7 @@ async fn totals(context: web::Data<Context>) -> HttpResponse {
 
 impl Webhook {
     fn deliver(&self, number: u64, signature: Signature) -> std::io::Result<()> {
-        let data = json!({"merchant_order_id": self.merchant_order_id, "payable": "200.60", "sequence": 3});
-        let body = json!({"type": self.event, "timestamp": "2026-01-01T00:00:00.000Z", "data": data}).to_string();
+        let body = json!({"type": self.event, "timestamp": "2026-01-01T00:00:00.000Z", "data": self.data}).to_string();
         let stamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let key = hmac::Key::new(hmac::HMAC_SHA256, &STANDARD.decode(SECRET).unwrap());
         let signed = match signature {
@@ -197,6 +258,7 @@ impl Stub {
                         .app_data(context.clone())
                         .route("/v1/orders", web::post().to(create))
                         .route("/v1/orders", web::get().to(list))
+                        .route("/v1/orders/{id}/refunds", web::post().to(refund))
                         .route("/cashier", web::post().to(cashier))
                         .route("/sim/totals", web::get().to(totals))
                 });
@@ -218,6 +280,11 @@ impl Stub {
 
     pub fn orders(&self) -> u64 {
         self.seen.orders.load(Ordering::SeqCst)
+    }
+
+    /// Orders that this platform got a share of.
+    pub fn shares(&self, of: &str) -> u64 {
+        self.seen.shares.lock().unwrap().get(of).copied().unwrap_or_default()
     }
 
     pub fn url(&self) -> String {

@@ -9,11 +9,11 @@ use serde_json::Value;
 use super::keys::Keys;
 use super::{Alipay, Credentials, Trust, bill as statement, callback, requests, wire, yuan};
 use crate::channels::properties::{
-    NOW, ask, attempt, is_sound_bill, is_sound_notice, never_believed, never_heard, read_all,
+    NOW, ask, attempt, is_sound_bill, is_sound_notice, is_told, never_believed, never_heard, read_all,
 };
-use crate::channels::{Adapter, Answer};
+use crate::channels::{Adapter, Answer, Heard};
 use crate::domain::channel::Method;
-use crate::domain::event::{Finding, RefundOutcome, SendOutcome};
+use crate::domain::event::{Finding, SendOutcome};
 
 const APP_ID: &str = "2021000000000001";
 
@@ -45,6 +45,10 @@ pub fn notification(data: &[u8]) {
     let written = wire::encoded(fields.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     assert_eq!(wire::read_form(written.as_bytes()).as_ref(), Ok(&fields), "decoding undoes encoding");
     let Ok(heard) = callback::told(&ALIPAY, &fields, NOW) else { return };
+    if let Heard::Refund(notice) = &heard {
+        assert_eq!((fields["app_id"].as_str(), &fields["out_biz_no"]), (APP_ID, &notice.number));
+        assert_eq!(notice.word, None, "a notification does not tell what became of a refund");
+    }
     if let Some(notice) = is_sound_notice(&heard) {
         assert_eq!(fields["app_id"], APP_ID);
         assert_eq!(fields["out_trade_no"], notice.number);
@@ -83,8 +87,8 @@ pub fn answer(data: &[u8]) {
         let all = read_all(&*ALIPAY, &frozen, "CNY", &Answer { status: 200, headers: Vec::new(), body });
         let good = matches!(all.submitted.outcome, SendOutcome::Accepted { .. } | SendOutcome::Paid { .. })
             || matches!(all.finding, Some(Finding::Paid { .. } | Finding::Closed | Finding::Pending))
-            || all.refund == RefundOutcome::Done
-            || all.refund_query == RefundOutcome::Done;
+            || is_told(&all.refund)
+            || is_told(&all.refund_query);
         assert!(!good || fields["code"] == "10000", "a refusal was taken for a success");
         if let Some(Finding::Paid { amount_minor, .. }) = all.finding {
             assert_eq!(fields["out_trade_no"], attempt.number.to_string());

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::yuan;
-use crate::channels::{Ask, RefundAsk};
+use crate::channels::{Ask, RefundAsk, cut};
 use crate::domain::channel::Method;
 use crate::domain::time::Instant;
 
@@ -19,6 +19,8 @@ pub const CERTIFICATE: &str = "alipay.open.app.alipaycert.download";
 
 /// 100000000.00, the most that a trade may have.
 const TOTAL_MAX_MINOR: i64 = 10_000_000_000;
+/// Characters of a refund's reason.
+const REASON_MAX: usize = 256;
 
 /// How an attempt gets to Alipay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,12 +98,16 @@ struct Trade<'a> {
 struct Refund<'a> {
     out_request_no: &'a str,
     refund_amount: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refund_reason: Option<&'a str>,
     trade_no: &'a str,
 }
 
 #[derive(Serialize)]
 struct RefundQuery<'a> {
     out_request_no: &'a str,
+    /// What is answered besides only if it is wanted: here, when the refund was made.
+    query_options: [&'a str; 1],
     trade_no: &'a str,
 }
 
@@ -178,15 +184,19 @@ pub fn trade(number: &str) -> String {
 
 /// By the capture's own reference: an attempt may have been paid twice.
 pub fn refund(ask: &RefundAsk) -> String {
+    // The day's bill may show it, and quotes no comma.
+    let reason = ask.reason.as_deref().map(|reason| cut(reason, REASON_MAX).replace(',', "，"));
     json(&Refund {
         out_request_no: &ask.refund_number,
         refund_amount: &yuan::written(ask.amount_minor),
+        refund_reason: reason.as_deref(),
         trade_no: &ask.reference,
     })
 }
 
 pub fn refund_query(ask: &RefundAsk) -> String {
-    json(&RefundQuery { out_request_no: &ask.refund_number, trade_no: &ask.reference })
+    let query_options = ["gmt_refund_pay"];
+    json(&RefundQuery { out_request_no: &ask.refund_number, query_options, trade_no: &ask.reference })
 }
 
 /// The trades of a day, `2026-01-01`.

@@ -4,6 +4,7 @@ use time::format_description::FormatItem;
 use time::macros::{format_description, offset};
 use time::{OffsetDateTime, PrimitiveDateTime};
 
+use crate::domain::dated::Dated;
 use crate::domain::money::{self, Currency};
 use crate::domain::time::Instant;
 
@@ -46,6 +47,11 @@ pub fn clock(instant: Instant) -> String {
 pub fn read_clock(text: &str) -> Option<Instant> {
     let at = PrimitiveDateTime::parse(text, CLOCK).ok()?.assume_offset(offset!(+8));
     at.unix_timestamp().checked_mul(1_000).map(Instant)
+}
+
+/// When money moved, where a field of an answer or a notification tells it.
+pub fn dated(text: Option<&String>) -> Dated {
+    text.and_then(|text| read_clock(text)).map_or(Dated::NOT_TOLD, Dated::at)
 }
 
 #[cfg(test)]

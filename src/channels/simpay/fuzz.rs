@@ -7,14 +7,16 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::Simpay;
 use crate::channels::properties::{
-    NOW, ask, attempt, is_sound_notice, never_believed, never_heard, read_all, stamp, stand_once, value,
+    NOW, ask, attempt, is_sound_notice, is_told, never_believed, never_heard, read_all, refund_ask, stamp, stand_once,
+    value,
 };
-use crate::channels::{Adapter, Answer, Received};
+use crate::channels::{Adapter, Answer, Heard, Received, RefundNotice};
 use crate::domain::channel::Method;
 use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, SendOutcome};
 
 const NONCE: &str = "c5ac7061fccab6bf3e254dcf98995b8c";
 const FIELDS: &[&str] = &["event", "id", "number", "account", "reference", "amount_minor", "currency", "paid_at"];
+const OF_REFUND: &[&str] = &["refund_number", "number", "state", "amount_minor", "currency", "finished_at"];
 
 static SIMPAY: LazyLock<Simpay> = LazyLock::new(|| {
     // A stranger's key must not fit, so it is made for this run.
@@ -39,6 +41,15 @@ pub fn callback(data: &[u8]) {
     .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let Ok(heard) = SIMPAY.callback(&Received { headers: &headers, body: data }, NOW) else { return };
     stand_once(data, FIELDS);
+    stand_once(data, OF_REFUND);
+    if let Heard::Refund(RefundNotice { number, word: Some(word) }) = &heard {
+        let Some(value) = value(data) else { return };
+        assert_eq!(
+            (value["refund_number"].as_str(), value["amount_minor"].as_i64()),
+            (Some(number.as_str()), Some(word.amount_minor))
+        );
+        assert_eq!(value["state"] == "refunded", matches!(word.outcome, RefundOutcome::Done { .. }));
+    }
     if let Some(notice) = is_sound_notice(&heard) {
         let Some(value) = value(data) else { return };
         assert_eq!(value["amount_minor"].as_i64(), Some(notice.amount_minor));
@@ -63,9 +74,17 @@ pub fn answer(data: &[u8]) {
     let good = matches!(all.submitted.outcome, SendOutcome::Accepted { .. } | SendOutcome::Paid { .. })
         || !matches!(all.finding, Some(Finding::Unknown { .. } | Finding::NotExist))
         || all.closed == Some(CloseAnswer::Closed)
-        || all.refund == RefundOutcome::Done
-        || all.refund_query == RefundOutcome::Done;
+        || is_told(&all.refund)
+        || is_told(&all.refund_query);
     assert!(!good || status == 200, "status {status} was taken for a success");
+    if matches!(all.refund, RefundOutcome::Done { .. })
+        && let Some(value) = value(body)
+    {
+        stand_once(body, &["refund_number", "state", "amount_minor"]);
+        let ask = refund_ask("CNY", "SP1");
+        assert_eq!((&value["state"], &value["refund_number"]), (&"refunded".into(), &ask.refund_number.into()));
+        assert_eq!(value["amount_minor"].as_i64(), Some(ask.amount_minor));
+    }
     if let Some(Finding::Paid { amount_minor, .. }) = all.finding {
         stand_once(body, &["number", "state", "captured_minor", "reference"]);
         let Some(value) = value(body) else { return };

@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use super::{Credentials, Stripe, bill as statement, webhook as events};
 use crate::channels::properties::{
-    NOW, ask, attempt, is_sound_bill, is_sound_notice, message, read_all, stand_once, value,
+    NOW, ask, attempt, is_sound_bill, is_sound_notice, is_told, message, read_all, stand_once, value,
 };
-use crate::channels::{Adapter, Answer, Received};
+use crate::channels::{Adapter, Answer, Heard, Received};
 use crate::domain::channel::Method;
-use crate::domain::event::{CloseAnswer, Finding, RefundOutcome, SendOutcome};
+use crate::domain::event::{CloseAnswer, Finding, SendOutcome};
 
 const SECRET: &str = "whsec_c2VjcmV0";
 
@@ -52,6 +52,11 @@ pub fn webhook(data: &[u8]) {
 pub fn event(data: &[u8]) {
     let Ok(heard) = events::read(data, false) else { return };
     stand_once(data, &["object", "type", "livemode", "data", "account"]);
+    if let Heard::Refund(notice) = &heard {
+        let Some(value) = value(data) else { return };
+        assert_eq!(value["data"]["object"]["metadata"]["refund_number"].as_str(), Some(notice.number.as_str()));
+        assert_eq!(notice.word, None, "an event is a reason to ask");
+    }
     if let Some(notice) = is_sound_notice(&heard) {
         let Some(value) = value(data) else { return };
         let intent = &value["data"]["object"];
@@ -71,8 +76,8 @@ pub fn answer(data: &[u8]) {
     let good = matches!(all.submitted.outcome, SendOutcome::Accepted { .. } | SendOutcome::Paid { .. })
         || !matches!(all.finding, None | Some(Finding::Unknown { .. }))
         || matches!(all.closed, Some(CloseAnswer::Closed | CloseAnswer::AlreadyPaid))
-        || all.refund == RefundOutcome::Done
-        || all.refund_query == RefundOutcome::Done;
+        || is_told(&all.refund)
+        || is_told(&all.refund_query);
     assert!(!good || status == 200, "status {status} was taken for a success");
     if let Some(Finding::Paid { amount_minor, .. }) = all.finding {
         let Some(value) = value(body) else { return };

@@ -6,6 +6,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::super::Answer;
+use crate::domain::dated::Dated;
+use crate::domain::time::Instant;
 
 /// Ids have some 27 characters today, and Stripe promises no more than that they will never exceed these
 /// (docs.stripe.com/upgrades, "What changes does Stripe consider to be backwards-compatible?").
@@ -55,7 +57,33 @@ pub struct Intent {
     #[serde(default)]
     pub last_payment_error: Option<IgnoredAny>,
     #[serde(default)]
+    pub latest_charge: Option<LatestCharge>,
+    #[serde(default)]
     pub metadata: Metadata,
+}
+
+/// The whole of it where it was asked to be expanded, and else its id.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum LatestCharge {
+    Whole { created: i64 },
+    Other(IgnoredAny),
+}
+
+impl Intent {
+    /// When the charge was made by which it was paid. The intent is as old as its attempt.
+    pub fn dated(&self) -> Dated {
+        match self.latest_charge {
+            Some(LatestCharge::Whole { created }) => dated(Some(created)),
+            Some(LatestCharge::Other(_)) | None => Dated::NOT_TOLD,
+        }
+    }
+}
+
+/// What a time in seconds tells.
+fn dated(seconds: Option<i64>) -> Dated {
+    let at = seconds.and_then(|seconds| seconds.checked_mul(1_000)).map(Instant);
+    at.map_or(Dated::NOT_TOLD, Dated::at)
 }
 
 #[derive(Debug, Deserialize)]
@@ -81,6 +109,8 @@ pub struct Metadata {
 
 #[derive(Debug, Deserialize)]
 pub struct Refund {
+    #[serde(default)]
+    pub id: Option<String>,
     pub object: String,
     pub status: RefundStatus,
     pub amount: i64,
@@ -88,7 +118,27 @@ pub struct Refund {
     #[serde(default)]
     pub payment_intent: Option<String>,
     #[serde(default)]
+    pub created: Option<i64>,
+    /// Of one that is pending: `processing`, `insufficient_funds` or `charge_pending` (docs.stripe.com/changelog,
+    /// 2025-04-30.basil, "Adds a field explaining why refunds are pending").
+    #[serde(default)]
+    pub pending_reason: Option<String>,
+    #[serde(default)]
     pub failure_reason: Option<String>,
+    #[serde(default)]
+    pub metadata: Metadata,
+}
+
+impl Refund {
+    pub fn dated(&self) -> Dated {
+        dated(self.created)
+    }
+}
+
+/// Whose refund an event tells of. The rest of it may have changed since: an event is a reason to ask.
+#[derive(Debug, Deserialize)]
+pub struct NamedRefund {
+    pub object: String,
     #[serde(default)]
     pub metadata: Metadata,
 }
@@ -114,8 +164,11 @@ pub struct Failure {
     pub code: Option<String>,
     #[serde(default)]
     pub decline_code: Option<String>,
+    /// In no document, and the only code of some refusals: see `verdict`.
     #[serde(default)]
-    pub payment_intent: Option<Intent>,
+    pub message_code: Option<String>,
+    #[serde(default)]
+    pub payment_intent: Option<Box<Intent>>,
 }
 
 #[derive(Deserialize)]
@@ -182,7 +235,8 @@ pub fn is_id(text: &str, prefix: &str) -> bool {
 impl Failure {
     /// The most telling of its codes.
     pub fn name(&self) -> Box<str> {
-        let code = self.decline_code.as_deref().or(self.code.as_deref()).unwrap_or(&self.kind);
+        let codes = [&self.decline_code, &self.code, &self.message_code];
+        let code = codes.into_iter().find_map(Option::as_deref).unwrap_or(&self.kind);
         plain_code(code).unwrap_or("unreadable_code").into()
     }
 }

@@ -3,11 +3,14 @@
 use secrecy::ExposeSecret;
 use url::Url;
 
-use super::super::{Attempted, NextAction, RefundAsk, Submitted, is_showable};
+use super::super::{Attempted, NextAction, RefundAsk, Submitted, is_name, is_showable};
 use super::frozen::Wanted;
 use super::objects::{self, Intent, IntentStatus, Refund, RefundStatus};
 use super::{known_id, money};
-use crate::domain::event::{Finding, RefundOutcome, SendOutcome};
+use crate::domain::event::{Finding, Hold, RefundOutcome, SendOutcome};
+
+/// Why a refund is pending that waits for money of ours.
+const NO_MONEY: &str = "insufficient_funds";
 
 /// Whether an intent is the attempt's.
 fn belongs(intent: &Intent, attempt: &Attempted) -> bool {
@@ -32,7 +35,7 @@ pub fn finding(intent: &Intent, attempt: &Attempted) -> Finding {
         IntentStatus::Canceled => Finding::Closed,
         IntentStatus::Succeeded => match money::from_wire(intent.amount_received, &intent.currency) {
             Some((amount_minor, currency)) if currency == attempt.currency => {
-                Finding::Paid { reference: intent.id.as_str().into(), amount_minor }
+                Finding::Paid { reference: intent.id.as_str().into(), amount_minor, dated: intent.dated() }
             }
             Some(_) => unknown("paid in another currency"),
             None => unknown("the answer has no capture"),
@@ -64,7 +67,9 @@ pub fn submitted(intent: &Intent, wanted: &Wanted) -> Submitted {
         }
         IntentStatus::Processing => accepted(None),
         IntentStatus::Succeeded => match money::from_wire(intent.amount_received, &intent.currency) {
-            Some((amount_minor, _)) => bare(SendOutcome::Paid { reference: intent.id.as_str().into(), amount_minor }),
+            Some((amount_minor, _)) => {
+                bare(SendOutcome::Paid { reference: intent.id.as_str().into(), amount_minor, dated: intent.dated() })
+            }
             None => unknown("the answer has no capture"),
         },
         IntentStatus::RequiresCapture | IntentStatus::Canceled | IntentStatus::Unheard => {
@@ -98,13 +103,25 @@ pub fn refund_outcome(refund: &Refund, ask: &RefundAsk) -> RefundOutcome {
     if !is_asked {
         return unknown("the answer speaks of another refund");
     }
-    let reason = refund.failure_reason.as_deref().and_then(objects::plain_code);
+    let code = |otherwise: &str| {
+        let reason = refund.failure_reason.as_deref().and_then(objects::plain_code);
+        reason.unwrap_or(otherwise).into()
+    };
     match refund.status {
-        RefundStatus::Succeeded => RefundOutcome::Done,
-        RefundStatus::Pending | RefundStatus::RequiresAction => unknown("the refund is under way"),
+        RefundStatus::Succeeded => {
+            let reference = refund.id.as_deref().filter(|id| is_name(id)).map(Into::into);
+            RefundOutcome::Done { reference, dated: refund.dated() }
+        }
+        RefundStatus::Pending if refund.pending_reason.as_deref() == Some(NO_MONEY) => {
+            RefundOutcome::Pending { hold: Hold::Balance }
+        }
+        RefundStatus::Pending => RefundOutcome::Pending { hold: Hold::Processing },
+        RefundStatus::RequiresAction => RefundOutcome::Stuck { code: "requires_action".into() },
         // Both are final (docs.stripe.com/refunds), and under the same idempotency key the same refund is told of again.
-        RefundStatus::Failed => RefundOutcome::Dead { code: reason.unwrap_or("failed").into() },
-        RefundStatus::Canceled => RefundOutcome::Dead { code: reason.unwrap_or("canceled").into() },
+        // Whether the payer had it before only our own record tells: what is reversed was taken from our balance when the
+        // refund was made.
+        RefundStatus::Failed => RefundOutcome::Ended { code: code("failed") },
+        RefundStatus::Canceled => RefundOutcome::Ended { code: code("canceled") },
         RefundStatus::Unheard => unknown("the refund has an unknown status"),
     }
 }

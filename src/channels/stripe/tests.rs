@@ -1,17 +1,21 @@
 //! The adapter against bodies as Stripe's documents have them.
 
 mod callbacks;
+mod refunds;
 
 use serde_json::{Value, json};
 
 use super::*;
 use crate::channels::{NextAction, Payer};
 use crate::domain::channel::Method;
+use crate::domain::dated::Dated;
 use crate::domain::id::{AttemptNumber, Incarnation, OrderId};
 use crate::domain::money::Currency;
 
 const SECRET: &str = "whsec_c2VjcmV0";
 const NOW: Instant = Instant(1_790_000_000_000);
+/// Where an intent is looked at, with the charge that tells when it was paid.
+const INTENT: &str = "https://api.stripe.com/v1/payment_intents/pi_1?expand%5B%5D=latest_charge";
 
 fn credentials() -> Credentials {
     Credentials {
@@ -68,12 +72,14 @@ fn attempted(reference: Option<&str>) -> Attempted {
 
 fn refund_ask() -> RefundAsk {
     RefundAsk {
-        refund_number: format!("{}R00", number()),
+        refund_number: crate::channels::properties::first_refund(number()),
+        id: None,
         attempt: attempted(Some("pi_1")),
         reference: "pi_1".into(),
         dated_at: NOW,
         captured_minor: 2000,
         amount_minor: 500,
+        reason: Some("货不对板, sold out".into()),
         notify_url: "https://pay.example/v1/callbacks/stripe".into(),
     }
 }
@@ -224,7 +230,10 @@ fn an_intent_is_paid_by_the_browser_with_its_secret_or_at_an_address() {
     assert!(matches!(submitted.next_action, Some(NextAction::Client { .. })), "by its secret, then");
 
     let paid = read(&intent("succeeded"));
-    assert_eq!(paid.outcome, SendOutcome::Paid { reference: "pi_1".into(), amount_minor: 2000 });
+    assert_eq!(
+        paid.outcome,
+        SendOutcome::Paid { reference: "pi_1".into(), amount_minor: 2000, dated: Dated::NOT_TOLD }
+    );
     assert_eq!(read(&intent("processing")), Submitted { outcome: reference, next_action: None });
 }
 
@@ -313,7 +322,7 @@ fn trap_11_a_number_with_changed_parameters_is_our_fault() {
 fn a_query_tells_the_status_of_the_attempts_own_intent() {
     let attempt = attempted(Some("pi_1"));
     let outgoing = stripe().query(&attempt, &stamp());
-    assert_eq!((outgoing.verb, outgoing.url.as_str()), (Verb::Get, "https://api.stripe.com/v1/payment_intents/pi_1"));
+    assert_eq!((outgoing.verb, outgoing.url.as_str()), (Verb::Get, INTENT));
     assert_eq!(header(&outgoing, "idempotency-key"), None);
 
     let status = |status: &str| found(&attempt, &answer(200, &intent(status)));
@@ -322,7 +331,10 @@ fn a_query_tells_the_status_of_the_attempts_own_intent() {
     {
         assert_eq!(status(open), Finding::Pending, "{open}");
     }
-    assert_eq!(status("succeeded"), Finding::Paid { reference: "pi_1".into(), amount_minor: 2000 });
+    assert_eq!(
+        status("succeeded"),
+        Finding::Paid { reference: "pi_1".into(), amount_minor: 2000, dated: Dated::NOT_TOLD }
+    );
     assert_eq!(status("canceled"), Finding::Closed);
     assert!(is_unknown(&status("a_new_status")));
     // One declined card ends nothing; the cap on tries does.
@@ -330,6 +342,31 @@ fn a_query_tells_the_status_of_the_attempts_own_intent() {
     let tried = |status: &str| with(intent(status), "last_payment_error", last_error.clone());
     assert_eq!(found(&attempt, &answer(200, &tried("requires_payment_method"))), Finding::Pending);
     assert_eq!(found(&attempt, &answer(200, &tried("canceled"))), Finding::Declined);
+}
+
+/// By its charge, where that was expanded: the intent is as old as its attempt.
+#[test]
+fn a_payment_is_as_old_as_its_charge() {
+    let dated = |charge: Value| {
+        let paid = with(intent("succeeded"), "latest_charge", charge);
+        let Finding::Paid { dated, .. } = found(&attempted(Some("pi_1")), &answer(200, &paid)) else {
+            panic!("{paid}")
+        };
+        let SendOutcome::Paid { dated: of_create, .. } = submit_outcome(&answer(200, &paid)) else { panic!("{paid}") };
+        assert_eq!(dated, of_create);
+        dated
+    };
+    let charge = json!({"id": "ch_1", "object": "charge", "created": 1_790_000_123, "amount": 2000, "paid": true});
+    assert_eq!(dated(charge.clone()), Dated::at(Instant(1_790_000_123_000)));
+    for untold in [
+        json!("ch_1"),
+        Value::Null,
+        json!({"id": "ch_1"}),
+        with(charge.clone(), "created", json!("1790000123")),
+        with(charge, "created", json!(i64::MAX)),
+    ] {
+        assert_eq!(dated(untold.clone()), Dated::NOT_TOLD, "{untold}");
+    }
 }
 
 #[test]
@@ -348,7 +385,10 @@ fn a_paid_finding_needs_the_right_intent_an_amount_and_the_orders_currency() {
     }
     // Less than was asked is told as it is: the order decides.
     let short = with(intent("succeeded"), "amount_received", json!(1999));
-    assert_eq!(found(&attempt, &answer(200, &short)), Finding::Paid { reference: "pi_1".into(), amount_minor: 1999 });
+    assert_eq!(
+        found(&attempt, &answer(200, &short)),
+        Finding::Paid { reference: "pi_1".into(), amount_minor: 1999, dated: Dated::NOT_TOLD }
+    );
     for status in [400, 401, 403, 404, 409, 429, 500, 503] {
         let refused = error(status, "invalid_request_error", "resource_missing");
         assert!(is_unknown(&found(&attempt, &refused)), "{status}");
@@ -372,13 +412,20 @@ fn without_an_id_the_intent_is_found_by_its_metadata() {
     let nameless = with(intent("succeeded"), "metadata", json!({}));
     let page = |data: &[Value], has_more| answer(200, &list(data, has_more));
 
-    let paid = Finding::Paid { reference: "pi_1".into(), amount_minor: 2000 };
-    assert_eq!(found(&attempt, &page(&[other("pi_9"), nameless, intent("succeeded")], true)), paid);
+    // It is looked at by itself, with the charge that tells when it was paid.
+    let asks = |data: &[Value], has_more| match stripe.read_query(&attempt, &stamp(), &page(data, has_more)) {
+        Reading::Ask(next) => next.url,
+        Reading::Told(finding) => panic!("{finding:?}"),
+    };
+    assert_eq!(asks(&[other("pi_9"), nameless, intent("succeeded")], true), INTENT);
+    let paid = Finding::Paid { reference: "pi_1".into(), amount_minor: 2000, dated: Dated::NOT_TOLD };
+    assert_eq!(found(&attempt, &answer(200, &intent("succeeded"))), paid);
+    assert_eq!(found(&attempt, &page(&[other("pi_9"), intent("processing")], true)), Finding::Pending);
     assert_eq!(found(&attempt, &page(&[other("pi_9")], false)), Finding::NotExist);
     assert_eq!(found(&attempt, &page(&[], false)), Finding::NotExist);
     assert!(is_unknown(&found(&attempt, &page(&[], true))));
     let dead = with(intent("canceled"), "id", json!("pi_0"));
-    assert_eq!(found(&attempt, &page(&[dead, intent("succeeded")], false)), paid);
+    assert_eq!(asks(&[dead, intent("succeeded")], false), INTENT);
 
     // While the create can be sent again it finds the intent by its key; only after its end all must be looked through.
     let elsewhere = page(&[other("pi_9"), other("pi_8")], true);
@@ -412,7 +459,7 @@ fn a_close_is_a_cancel_that_only_the_intent_confirms() {
     let refused = error(400, "invalid_request_error", "payment_intent_unexpected_state");
     match stripe.read_close(&attempt, &stamp(), &refused) {
         Reading::Ask(next) => {
-            assert_eq!((next.verb, next.url.as_str()), (Verb::Get, "https://api.stripe.com/v1/payment_intents/pi_1"));
+            assert_eq!((next.verb, next.url.as_str()), (Verb::Get, INTENT));
         }
         Reading::Told(answer) => panic!("{answer:?}"),
     }
@@ -437,7 +484,7 @@ fn without_an_id_a_close_looks_for_the_intent_first() {
             "payment_intent": intent("succeeded")}}),
     );
     match stripe.read_close(&attempt, &stamp(), &refused) {
-        Reading::Ask(next) => assert!(next.url.ends_with("/v1/payment_intents/pi_1")),
+        Reading::Ask(next) => assert_eq!(next.url, INTENT),
         Reading::Told(answer) => panic!("{answer:?}"),
     }
 }
@@ -454,79 +501,6 @@ fn no_create_leaves_after_the_attempt_s_end() {
             other => panic!("{other:?}"),
         }
     }
-}
-
-fn refund(status: &str) -> Value {
-    let ask = refund_ask();
-    json!({
-        "id": "re_1", "object": "refund", "status": status, "amount": 500, "currency": "usd", "payment_intent": "pi_1",
-        "failure_reason": null,
-        "metadata": {"attempt": number().to_string(), "refund_number": ask.refund_number}
-    })
-}
-
-#[test]
-fn a_refund_is_made_under_its_number_and_done_only_when_it_says_so() {
-    let (stripe, ask) = (stripe(), refund_ask());
-    let outgoing = stripe.refund(&ask, &stamp());
-    assert_eq!(outgoing.url, "https://api.stripe.com/v1/refunds");
-    assert_eq!(header(&outgoing, "idempotency-key"), Some(ask.refund_number.as_str()));
-    assert_eq!(
-        std::str::from_utf8(&outgoing.body).unwrap(),
-        format!(
-            "amount=500&metadata%5Battempt%5D={}&metadata%5Brefund_number%5D={}&payment_intent=pi_1",
-            number(),
-            ask.refund_number
-        )
-    );
-    let read = |answer: &Answer| stripe.read_refund(&ask, &stamp(), answer);
-    assert_eq!(read(&answer(200, &refund("succeeded"))), RefundOutcome::Done);
-    let failed = with(refund("failed"), "failure_reason", json!("insufficient_funds"));
-    assert_eq!(read(&answer(200, &failed)), RefundOutcome::Dead { code: "insufficient_funds".into() });
-    assert_eq!(read(&answer(200, &refund("canceled"))), RefundOutcome::Dead { code: "canceled".into() });
-    for body in [
-        refund("pending"),
-        refund("requires_action"),
-        refund("a_new_status"),
-        with(refund("succeeded"), "amount", json!(499)),
-        with(refund("succeeded"), "currency", json!("eur")),
-        with(refund("succeeded"), "payment_intent", json!("pi_2")),
-        with(refund("succeeded"), "metadata", json!({})),
-        with(refund("succeeded"), "object", json!("charge")),
-    ] {
-        assert!(matches!(read(&answer(200, &body)), RefundOutcome::Unknown { .. }), "{body}");
-    }
-    let short = error(400, "invalid_request_error", "balance_insufficient");
-    assert_eq!(read(&short), RefundOutcome::Spent { code: "balance_insufficient".into() });
-    let before = error(400, "invalid_request_error", "charge_already_refunded");
-    assert_eq!(read(&before), RefundOutcome::Unknown { why: "charge_already_refunded".into() });
-    let used = answer(400, &json!({"error": {"type": "idempotency_error", "message": "…"}}));
-    assert_eq!(read(&used), RefundOutcome::Unknown { why: "idempotency_error".into() });
-}
-
-#[test]
-fn a_refund_is_found_among_those_of_its_intent() {
-    let (stripe, ask) = (stripe(), refund_ask());
-    let outgoing = stripe.query_refund(&ask, &stamp());
-    assert_eq!(outgoing.url, "https://api.stripe.com/v1/refunds?payment_intent=pi_1&limit=100");
-    let read = |data: &[Value], has_more| stripe.read_refund_query(&ask, &stamp(), &answer(200, &list(data, has_more)));
-    let other = with(refund("succeeded"), "metadata", json!({"refund_number": "another"}));
-    assert_eq!(read(&[other.clone(), refund("succeeded")], true), RefundOutcome::Done);
-    assert_eq!(read(&[refund("failed"), refund("succeeded")], false), RefundOutcome::Done);
-    assert_eq!(read(&[refund("failed"), other.clone()], false), RefundOutcome::Dead { code: "failed".into() });
-    // What may yet be paid under the number keeps it alive, and so does a page that nobody has looked at.
-    for (data, has_more) in [
-        (vec![refund("pending"), refund("failed")], false),
-        (vec![refund("failed"), refund("pending")], false),
-        (vec![refund("canceled"), refund("failed"), refund("a_new_status")], false),
-        (vec![refund("failed")], true),
-    ] {
-        assert!(matches!(read(&data, has_more), RefundOutcome::Unknown { .. }), "{data:?}");
-    }
-    assert_eq!(read(std::slice::from_ref(&other), false), RefundOutcome::NotExist);
-    assert!(matches!(read(&[other], true), RefundOutcome::Unknown { .. }));
-    let missing = error(404, "invalid_request_error", "resource_missing");
-    assert!(matches!(stripe.read_refund_query(&ask, &stamp(), &missing), RefundOutcome::Unknown { .. }));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::super::Answer;
 use super::objects::{self, Failure, IntentStatus};
+use crate::domain::event::Rejection;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -31,7 +32,9 @@ const fn row(status: u16, kind: Option<&'static str>, code: Option<&'static str>
 const TABLE: &[Row] = &[
     row(400, Some("idempotency_error"), None, Verdict::Ours),
     row(400, None, Some("payment_intent_unexpected_state"), Verdict::Unknown),
+    // By this very refund, perhaps.
     row(400, None, Some("charge_already_refunded"), Verdict::Unknown),
+    row(400, None, Some("return_intent_already_processed"), Verdict::Unknown),
     row(400, None, Some("lock_timeout"), Verdict::Unknown),
     // As stripe-python 16.1.0 (`_api_requestor.py`) still expects it beside 429.
     row(400, None, Some("rate_limit"), Verdict::NotSent),
@@ -72,6 +75,48 @@ pub fn of(answer: &Answer, failure: &Failure) -> Verdict {
         Verdict::Payment if may_be_paid(failure) => Verdict::Unknown,
         Verdict::Payment | Verdict::Ours | Verdict::NotSent | Verdict::Unknown => verdict,
     }
+}
+
+/// Codes of a refund that was looked at and refused (docs.stripe.com/error-codes). `insufficient_balance_for_refund` is a
+/// `message_code` without a `code` beside it, as Stripe answers where the balance may not fall any lower
+/// (github.com/Automattic/woocommerce-payments/issues/10025); elsewhere such a refund is taken and pending.
+///
+/// Under its key each of these is repeated from memory for a day. So *poor* waits that long after the money has come; to
+/// another number it need not, but those are few, and a want of money ends no refund.
+const REFUNDS: &[(&str, Rejection)] = &[
+    ("balance_insufficient", Rejection::Poor),
+    ("charge_disputed", Rejection::Refused),
+    ("charge_not_refundable", Rejection::Refused),
+    ("insufficient_balance_for_refund", Rejection::Poor),
+    ("refund_disputed_payment", Rejection::Refused),
+];
+
+/// What a refusal means to a refund.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfRefund {
+    Rejected(Rejection),
+    /// Turned away before it was looked at.
+    NotSent,
+    Unknown,
+}
+
+pub fn of_refund(answer: &Answer, failure: &Failure) -> OfRefund {
+    match of(answer, failure) {
+        // Something was asked under this number before, and may have been done.
+        Verdict::Ours if failure.kind == "idempotency_error" => OfRefund::Unknown,
+        Verdict::Ours => OfRefund::Rejected(Rejection::Ours),
+        // What was looked at and refused is repeated from memory under the same key, for a day. That is known to be the
+        // issuer's word; with a code that is not known another number might pay what the first one did after all.
+        Verdict::Payment => OfRefund::Rejected(refused(failure)),
+        Verdict::NotSent => OfRefund::NotSent,
+        Verdict::Unknown => OfRefund::Unknown,
+    }
+}
+
+fn refused(failure: &Failure) -> Rejection {
+    let code = failure.code.as_deref().or(failure.message_code.as_deref());
+    let known = REFUNDS.iter().find(|(known, _)| Some(*known) == code).map(|(_, class)| *class);
+    known.unwrap_or(if failure.kind == "card_error" { Rejection::DeadNumber } else { Rejection::Ours })
 }
 
 /// What says "later", whichever call it answers: under the same idempotency key a repeat is the same request.
@@ -141,6 +186,48 @@ mod tests {
         ];
         for (status, error, expected) in table {
             assert_eq!(verdict(status, error, &[]), expected, "{status} {error}");
+        }
+    }
+
+    fn verdict_of_refund(status: u16, error: &str) -> OfRefund {
+        let answer = Answer { status, headers: Vec::new(), body: format!(r#"{{"error":{error}}}"#).into_bytes() };
+        of_refund(&answer, &objects::failure(&answer).unwrap())
+    }
+
+    #[test]
+    fn every_refusal_of_a_refund_has_its_class() {
+        assert!(REFUNDS.is_sorted_by(|(left, _), (right, _)| left < right));
+        for (code, class) in REFUNDS {
+            let error = format!(r#"{{"type":"invalid_request_error","code":"{code}"}}"#);
+            assert_eq!(verdict_of_refund(400, &error), OfRefund::Rejected(*class), "{code}");
+            assert_eq!(verdict_of_refund(500, &error), OfRefund::Unknown, "{code}");
+        }
+        // Without a `code`, as Stripe wrote it to woocommerce-payments.
+        let poor = r#"{"message":"Insufficient funds in your Stripe balance to refund this amount.",
+            "message_code":"insufficient_balance_for_refund","type":"invalid_request_error"}"#;
+        assert_eq!(verdict_of_refund(400, poor), OfRefund::Rejected(Rejection::Poor));
+        let table = [
+            (400, r#"{"type":"invalid_request_error"}"#, OfRefund::Rejected(Rejection::Ours)),
+            (400, r#"{"type":"invalid_request_error","code":"a_new_code"}"#, OfRefund::Rejected(Rejection::Ours)),
+            (
+                400,
+                r#"{"type":"invalid_request_error","code":"parameter_unknown"}"#,
+                OfRefund::Rejected(Rejection::Ours),
+            ),
+            (400, r#"{"type":"invalid_request_error","code":"charge_already_refunded"}"#, OfRefund::Unknown),
+            (400, r#"{"type":"invalid_request_error","code":"return_intent_already_processed"}"#, OfRefund::Unknown),
+            (400, r#"{"type":"invalid_request_error","code":"rate_limit"}"#, OfRefund::NotSent),
+            (400, r#"{"type":"idempotency_error"}"#, OfRefund::Unknown),
+            (401, r#"{"type":"invalid_request_error"}"#, OfRefund::Rejected(Rejection::Ours)),
+            (402, r#"{"type":"card_error","code":"card_declined"}"#, OfRefund::Rejected(Rejection::DeadNumber)),
+            (403, r#"{"type":"invalid_request_error"}"#, OfRefund::Rejected(Rejection::Ours)),
+            (404, r#"{"type":"invalid_request_error","code":"resource_missing"}"#, OfRefund::Rejected(Rejection::Ours)),
+            (409, r#"{"type":"invalid_request_error","code":"idempotency_key_in_use"}"#, OfRefund::Unknown),
+            (429, r#"{"type":"invalid_request_error","code":"rate_limit"}"#, OfRefund::NotSent),
+            (429, r#"{"type":"invalid_request_error","code":"lock_timeout"}"#, OfRefund::Unknown),
+        ];
+        for (status, error, expected) in table {
+            assert_eq!(verdict_of_refund(status, error), expected, "{status} {error}");
         }
     }
 

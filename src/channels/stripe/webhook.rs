@@ -6,9 +6,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::super::{CallbackError, Heard, Notice, Received, only};
+use super::super::{CallbackError, Heard, Notice, Received, RefundNotice, only};
 use super::money;
-use super::objects::{self, Intent, IntentStatus};
+use super::objects::{self, Intent, IntentStatus, NamedRefund};
 use crate::domain::time::Instant;
 
 /// How far a webhook's clock may be from ours.
@@ -109,20 +109,37 @@ pub fn read(body: &[u8], livemode: bool) -> Result<Heard, CallbackError> {
     if event.object != "event" || event.livemode != livemode || event.account.is_some() {
         return Err(CallbackError::Unreadable);
     }
-    if event.kind != "payment_intent.succeeded" {
-        return Ok(Heard::Nothing);
+    let object = event.data.object.get().as_bytes();
+    match event.kind.as_str() {
+        "payment_intent.succeeded" => read_intent(object),
+        "refund.created" | "refund.updated" | "refund.failed" => read_refund(object),
+        // `charge.refunded` among them: it tells of the charge, and not which of its refunds it is about.
+        _ => Ok(Heard::Nothing),
     }
-    let intent: Intent = objects::read(event.data.object.get().as_bytes()).map_err(|_| CallbackError::Unreadable)?;
+}
+
+/// A refund that nobody gave a number is none of ours.
+fn read_refund(object: &[u8]) -> Result<Heard, CallbackError> {
+    let refund: NamedRefund = objects::read(object).map_err(|_| CallbackError::Unreadable)?;
+    if refund.object != "refund" {
+        return Err(CallbackError::Unreadable);
+    }
+    let Some(number) = refund.metadata.refund_number else { return Ok(Heard::Nothing) };
+    RefundNotice::of(&number, None).map(Heard::Refund).ok_or(CallbackError::Unreadable)
+}
+
+fn read_intent(object: &[u8]) -> Result<Heard, CallbackError> {
+    let intent: Intent = objects::read(object).map_err(|_| CallbackError::Unreadable)?;
     // An intent that nobody gave a number is another system's on the same account.
-    let Some(number) = intent.metadata.attempt else { return Ok(Heard::Nothing) };
+    let Some(number) = &intent.metadata.attempt else { return Ok(Heard::Nothing) };
     let captured = money::from_wire(intent.amount_received, &intent.currency);
     let is_whole = intent.object == "payment_intent"
         && intent.status == IntentStatus::Succeeded
         && objects::is_id(&intent.id, "pi_");
     captured
         .filter(|_| is_whole)
-        .and_then(|(amount_minor, currency)| Notice::of(&number, &intent.id, amount_minor, currency.code()))
-        .map(Heard::Capture)
+        .and_then(|(amount_minor, currency)| Notice::of(number, &intent.id, amount_minor, currency.code()))
+        .map(|notice| Heard::Capture(notice.dated(intent.dated())))
         .ok_or(CallbackError::Unreadable)
 }
 

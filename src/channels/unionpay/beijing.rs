@@ -47,6 +47,20 @@ pub fn near(text: &str, known: Date) -> Option<Instant> {
         .map(|at| Instant(at.assume_offset(offset!(+8)).unix_timestamp() * 1_000))
 }
 
+/// Reads `MMdd` in the same way.
+pub fn near_day(text: &str, known: Date) -> Option<Date> {
+    // Noon is as near as the day is.
+    let noon = near(&format!("{text}120000"), known)?;
+    Some(date(noon))
+}
+
+/// The day on which it is that instant there.
+pub fn date(at: Instant) -> Date {
+    let seconds = at.0.div_euclid(1_000).clamp(0, LAST_S);
+    let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    at.to_offset(offset!(+8)).date()
+}
+
 #[cfg(test)]
 mod tests {
     use time::macros::date;
@@ -82,6 +96,17 @@ mod tests {
         ];
         for (text, known, expected) in table {
             assert_eq!(near(text, known), expected.map(instant), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_day_without_a_year_is_that_of_the_new_year_too() {
+        let known = date(instant("2026-12-31T23:50:00+08:00"));
+        assert_eq!(known, date!(2026 - 12 - 31));
+        assert_eq!(near_day("0101", known), Some(date!(2027 - 01 - 01)));
+        assert_eq!(near_day("1231", date!(2027 - 01 - 01)), Some(date!(2026 - 12 - 31)));
+        for text in ["", "1301", "0230", "101", "01011", "+101", "一日"] {
+            assert_eq!(near_day(text, known), None, "{text}");
         }
     }
 }

@@ -17,7 +17,7 @@ use zip::ZipArchive;
 use super::{Unionpay, amount, beijing, code};
 use crate::channels::bill::{BillError, BillKind, BillLine, BillPart, BillRequest, Content, Day, unpack, whole};
 use crate::channels::{Answer, Outgoing, Stamp, is_name};
-use crate::domain::id::AttemptNumber;
+use crate::domain::id::RefundNumber;
 use crate::domain::money::Currency;
 
 /// When a file is made is not published: ten on the next day is when WeChat Pay's are, and an hour between two tries
@@ -205,10 +205,8 @@ fn fee(text: &str, kind: BillKind) -> Option<i64> {
     }
 }
 
-/// The attempt that a refund's number begins with, if it is one of ours.
+/// The attempt that a refund's number begins with, if it is one of ours. The column has 32 characters, and the number may
+/// have more: what is cut off is none of the attempt's.
 fn attempt_of(refund_number: &str) -> String {
-    refund_number
-        .split_at_checked(28)
-        .filter(|(attempt, rest)| rest.starts_with('R') && attempt.parse::<AttemptNumber>().is_ok())
-        .map_or_else(|| refund_number.to_owned(), |(attempt, _)| attempt.to_owned())
+    RefundNumber::attempt_of(refund_number).map_or_else(|| refund_number.to_owned(), |attempt| attempt.to_string())
 }

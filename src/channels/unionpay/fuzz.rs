@@ -15,7 +15,7 @@ use super::{Credentials, Unionpay, amount, bill as statement};
 use crate::channels::properties::{
     NOW, ask, is_sound_bill, is_sound_notice, never_believed, never_heard, number, read_all,
 };
-use crate::channels::{Adapter, Answer, Received};
+use crate::channels::{Adapter, Answer, Heard, Received};
 use crate::domain::channel::Method;
 use crate::domain::event::{Finding, RefundOutcome};
 
@@ -102,17 +102,20 @@ pub fn fields(data: &[u8]) {
         assert_eq!(fields["orderId"], number().to_string());
         is_amount(&fields["txnAmt"], amount_minor);
     }
-    assert_ne!(all.refund, RefundOutcome::Done, "only a query tells that a refund was done");
-    if all.refund_query == RefundOutcome::Done {
+    assert!(!matches!(all.refund, RefundOutcome::Done { .. }), "only a query tells that a refund was done");
+    if matches!(all.refund_query, RefundOutcome::Done { .. }) {
         is_ours(&fields);
         is_amount(&fields["txnAmt"], 20_060);
     }
     let form = message::write_form(&fields);
-    if let Ok(heard) = WORLD.unionpay.callback(&Received { headers: &[], body: &form }, NOW)
-        && let Some(notice) = is_sound_notice(&heard)
-    {
-        is_ours(&fields);
+    let Ok(heard) = WORLD.unionpay.callback(&Received { headers: &[], body: &form }, NOW) else { return };
+    is_ours(&fields);
+    if let Some(notice) = is_sound_notice(&heard) {
         is_amount(&fields["txnAmt"], notice.amount_minor);
+    }
+    if let Heard::Refund(notice) = &heard {
+        assert_eq!((fields["txnType"].as_str(), &fields["orderId"]), ("04", &notice.number));
+        assert_eq!(notice.word, None, "a notification is a reason to ask");
     }
 }
 

@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_RSA_SHA256, SerialNumber};
 
 use super::*;
-use crate::domain::id::{AttemptNumber, Incarnation, OrderId, Round, refund_number};
+use crate::domain::id::{AttemptNumber, Incarnation, OrderId};
 use crate::domain::money::Currency;
 
 const MER_ID: &str = "777290058167151";
@@ -122,12 +122,14 @@ fn attempt() -> Attempted {
 
 fn refund_ask() -> RefundAsk {
     RefundAsk {
-        refund_number: refund_number(number(), 0, Incarnation::default(), Round::FIRST),
+        refund_number: crate::channels::properties::first_refund(number()),
+        id: None,
         attempt: attempt(),
         reference: "782209081322060674028".into(),
         dated_at: OPENED_AT.plus_ms(60_000),
         captured_minor: 20_060,
         amount_minor: 20_060,
+        reason: Some("货不对板, sold out".into()),
         notify_url: "https://pay.example/v1/callbacks/unionpay/default".into(),
     }
 }

@@ -1,5 +1,7 @@
 //! What UnionPay's answer codes mean.
 
+use crate::domain::event::Rejection;
+
 /// What a code says about the transaction that it is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
@@ -43,6 +45,40 @@ const MEANINGS: &[(&str, &str, Meaning)] = &[
     ("A6", "A6", Meaning::Done),
 ];
 
+/// Of a transaction that is not carried out yet: UnionPay has it, and it is to be asked about (05, 交易已受理). 03 and 04
+/// say that nobody knows, and 06 that nobody looked.
+const TAKEN: &[&str] = &["05"];
+
+pub fn is_taken(code: &str) -> bool {
+    TAKEN.contains(&code)
+}
+
+/// Codes from the first to the second by which a refund is refused, and whose affair that is. Every code that says that
+/// it was not carried out is here, and no other.
+///
+/// A refused number is used up, so most let another one go: what an issuer or UnionPay's clock says may be otherwise
+/// then. 38 is its control of risks, and 36 an amount that is not to be had. What is wrong with the request or with what
+/// the merchant may do is ours, and to be mended first.
+const REFUNDS: &[(&str, &str, Rejection)] = &[
+    ("01", "02", Rejection::DeadNumber),
+    ("10", "11", Rejection::Ours),
+    ("13", "13", Rejection::Ours),
+    ("31", "33", Rejection::Ours),
+    // It is the purchase that is not found, or that is not there yet for a refund.
+    ("34", "35", Rejection::DeadNumber),
+    ("36", "36", Rejection::Refused),
+    ("38", "38", Rejection::Refused),
+    ("39", "39", Rejection::DeadNumber),
+    ("60", "82", Rejection::DeadNumber),
+    ("84", "89", Rejection::DeadNumber),
+    ("99", "99", Rejection::DeadNumber),
+];
+
+/// Why a refund was certainly not carried out; none where the code leaves that open, or says otherwise.
+pub fn of_refund(code: &str) -> Option<Rejection> {
+    found(REFUNDS, code)
+}
+
 /// What says of a question that it is to be asked again later: 06 (busy) and 37 (asked too often).
 const LATER: &[&str] = &["06", "37"];
 
@@ -52,16 +88,29 @@ pub fn is_later(code: &str) -> bool {
 
 /// A code that is not in the table leaves everything open.
 pub fn meaning(code: &str) -> Meaning {
+    found(MEANINGS, code).unwrap_or(Meaning::Open)
+}
+
+fn found<T: Copy>(table: &[(&str, &str, T)], code: &str) -> Option<T> {
     let numbered = code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_digit());
-    MEANINGS
+    table
         .iter()
         .find(|(first, last, _)| code == *first || (numbered && (*first..=*last).contains(&code)))
-        .map_or(Meaning::Open, |(_, _, meaning)| *meaning)
+        .map(|(_, _, meaning)| *meaning)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_code_that_says_no_has_a_class_and_no_other_has_one() {
+        for code in (0..100).map(|code| format!("{code:02}")).chain(["A6".into(), "A5".into(), "xyz".into()]) {
+            let says_no = matches!(meaning(&code), Meaning::Failed | Meaning::NotFound);
+            assert_eq!(of_refund(&code).is_some(), says_no, "{code}");
+            assert!(!is_taken(&code) || meaning(&code) == Meaning::UnderWay, "{code}");
+        }
+    }
 
     #[test]
     fn only_two_codes_are_success_and_unknown_ones_are_open() {

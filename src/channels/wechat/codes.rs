@@ -1,5 +1,7 @@
 //! What WeChat Pay's states and error codes mean to us, as data.
 
+use crate::domain::event::Rejection;
+
 /// What an error code says of the request that it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -33,16 +35,41 @@ const CREATE: &[(&str, Verdict)] = &[
     ("SIGN_ERROR", Verdict::OurFault),
 ];
 
-/// Codes of a refund (merchant document 4013071036). A rate limit is left open: the refund may be under way. `NOT_ENOUGH` and
-/// `RESOURCE_NOT_EXISTS` pass with time, under the same number.
-const REFUND: &[(&str, Verdict)] = &[
-    ("INVALID_REQUEST", Verdict::Declined),
-    ("MCH_NOT_EXISTS", Verdict::OurFault),
-    ("NOT_ENOUGH", Verdict::Later),
-    ("NO_AUTH", Verdict::OurFault),
-    ("PARAM_ERROR", Verdict::Declined),
-    ("RESOURCE_NOT_EXISTS", Verdict::Later),
-    ("SIGN_ERROR", Verdict::OurFault),
+/// Codes of a refund, and whose affair each is: those of its page's table (merchant document 4013071036), which the Java
+/// library `com.egzosn.pay` keeps beside its `WxRefundResult` (v3). What is not here, and every status of 500 and above, is open; so is `SYSTEM_ERROR`, and a rate limit, because the
+/// refund may be under way. No number dies by a refusal: the page wants a retry under the same one.
+///
+/// `INVALID_REQUEST` is what breaks a rule of the business: a year has passed, or less is left of the payment. The page
+/// says that this application has failed, and that only its message tells why.
+const REFUND: &[(&str, Rejection)] = &[
+    ("INVALID_REQUEST", Rejection::Refused),
+    ("MCH_NOT_EXISTS", Rejection::Ours),
+    ("NOT_ENOUGH", Rejection::Poor),
+    ("NO_AUTH", Rejection::Ours),
+    ("PARAM_ERROR", Rejection::Ours),
+    ("RESOURCE_NOT_EXISTS", Rejection::Ours),
+    ("SIGN_ERROR", Rejection::Ours),
+    ("USER_ACCOUNT_ABNORMAL", Rejection::Refused),
+];
+
+/// What a refund's `status` says; notifications call it `refund_status` (merchant document 4013071041;
+/// pay.weixin.qq.com/wiki/doc/apiv3/apis/chapter3_1_11.shtml).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RefundStatus {
+    /// Taken, and not paid yet.
+    Processing,
+    Success,
+    /// It failed for good, and another try needs another number.
+    Closed,
+    /// The money has left and did not arrive: a person must send it on at WeChat Pay's console.
+    Abnormal,
+}
+
+const REFUND_STATUS: &[(&str, RefundStatus)] = &[
+    ("ABNORMAL", RefundStatus::Abnormal),
+    ("CLOSED", RefundStatus::Closed),
+    ("PROCESSING", RefundStatus::Processing),
+    ("SUCCESS", RefundStatus::Success),
 ];
 
 /// What a `trade_state` says (merchant document 4012791859).
@@ -91,24 +118,33 @@ pub(super) fn is_later(status: u16, code: &str) -> bool {
 }
 
 pub(super) fn of_create(status: u16, code: &str) -> Verdict {
-    of(CREATE, status, code)
-}
-
-pub(super) fn of_refund(status: u16, code: &str) -> Verdict {
-    of(REFUND, status, code)
-}
-
-pub(super) fn trade(state: &str) -> Option<Trade> {
-    TRADE.iter().find(|(known, _)| *known == state).map(|(_, trade)| *trade)
-}
-
-fn of(table: &[(&str, Verdict)], status: u16, code: &str) -> Verdict {
     match status {
         // The door: nothing was looked at, whatever the code is.
         401 => Verdict::OurFault,
-        400..500 => table.iter().find(|(known, _)| *known == code).map_or(Verdict::Open, |(_, verdict)| *verdict),
+        400..500 => found(CREATE, code).unwrap_or(Verdict::Open),
         0..400 | 500.. => Verdict::Open,
     }
+}
+
+/// Why a refund was certainly not taken; none where it may have been.
+pub(super) fn of_refund(status: u16, code: &str) -> Option<Rejection> {
+    match status {
+        401 => Some(Rejection::Ours),
+        400..500 => found(REFUND, code),
+        0..400 | 500.. => None,
+    }
+}
+
+pub(super) fn trade(state: &str) -> Option<Trade> {
+    found(TRADE, state)
+}
+
+pub(super) fn refund_status(status: &str) -> Option<RefundStatus> {
+    found(REFUND_STATUS, status)
+}
+
+fn found<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
+    table.iter().find(|(known, _)| *known == name).map(|(_, meaning)| *meaning)
 }
 
 #[cfg(test)]
@@ -117,10 +153,10 @@ mod tests {
 
     #[test]
     fn tables_are_sorted_and_name_each_code_once() {
-        for table in [CREATE, REFUND] {
-            assert!(table.is_sorted_by(|(left, _), (right, _)| left < right));
+        fn is_sorted<T>(table: &[(&str, T)]) -> bool {
+            table.is_sorted_by(|(left, _), (right, _)| left < right)
         }
-        assert!(TRADE.is_sorted_by(|(left, _), (right, _)| left < right));
+        assert!(is_sorted(CREATE) && is_sorted(REFUND) && is_sorted(TRADE) && is_sorted(REFUND_STATUS));
     }
 
     #[test]
@@ -132,7 +168,14 @@ mod tests {
         for code in ["SYSTEM_ERROR", "ORDERPAID", "BANKERROR", "TRADE_ERROR", "", "param_error"] {
             assert_eq!(of_create(400, code), Verdict::Open, "{code}");
         }
-        assert_eq!(of_refund(429, "FREQUENCY_LIMITED"), Verdict::Open);
+        for (code, _) in REFUND {
+            assert_eq!((of_refund(500, code), of_refund(202, code)), (None, None), "{code}");
+        }
+        for code in ["SYSTEM_ERROR", "RULE_LIMIT", "TRADE_OVERDUE", "", "not_enough"] {
+            assert_eq!(of_refund(403, code), None, "{code}");
+        }
+        assert_eq!(of_refund(429, "FREQUENCY_LIMITED"), None);
+        assert_eq!(of_refund(401, ""), Some(Rejection::Ours));
         assert_eq!(of_create(429, "FREQUENCY_LIMITED"), Verdict::Later);
         assert_eq!(of_create(401, ""), Verdict::OurFault);
     }

@@ -15,11 +15,11 @@ use super::pay::Order;
 use super::wire::{Asked, Created, Product, parse};
 use super::{Credentials, PublicKey, Wechat, bill as statement};
 use crate::channels::properties::{
-    NOW, attempt, is_sound_bill, is_sound_finding, is_sound_notice, is_sound_submitted, never_believed, never_heard,
-    refund_ask, stamp, stand_once, value,
+    NOW, attempt, is_sound_bill, is_sound_finding, is_sound_notice, is_sound_refund, is_sound_submitted, is_told,
+    never_believed, never_heard, refund_ask, stamp, stand_once, value,
 };
-use crate::channels::{Adapter, Answer, Submitted};
-use crate::domain::event::{Finding, RefundOutcome, SendOutcome};
+use crate::channels::{Adapter, Answer, Heard, RefundNotice, Submitted};
+use crate::domain::event::{Finding, SendOutcome};
 
 const API_V3_KEY: &str = "0123456789abcdefghijklmnopqrstuv";
 const MCHID: &str = "1900000001";
@@ -56,7 +56,7 @@ pub fn resource(data: &[u8]) {
     let mut text = data.to_vec();
     let nonce = Nonce::try_assume_unique_for_key(NONCE.as_bytes()).expect("12 bytes");
     key.seal_in_place_append_tag(nonce, Aad::from(b"transaction"), &mut text).expect("it is sealed");
-    for event_type in ["TRANSACTION.SUCCESS", "REFUND.SUCCESS"] {
+    for event_type in ["TRANSACTION.SUCCESS", "REFUND.SUCCESS", "REFUND.CLOSED", "REFUND.ABNORMAL"] {
         let envelope = json!({
             "id": "EV-1", "event_type": event_type, "resource_type": "encrypt-resource",
             "resource": {
@@ -65,6 +65,13 @@ pub fn resource(data: &[u8]) {
             },
         });
         let Some(heard) = WECHAT.read_notice(envelope.to_string().as_bytes()) else { continue };
+        if let Heard::Refund(RefundNotice { number, word: Some(word) }) = &heard {
+            stand_once(data, &["mchid", "out_refund_no", "refund_status", "amount"]);
+            let Some(value) = value(data) else { return };
+            assert_eq!((&value["mchid"], &value["out_refund_no"]), (&MCHID.into(), &number.as_str().into()));
+            assert_eq!(value["amount"]["refund"].as_i64(), Some(word.amount_minor));
+            assert_eq!(event_type.strip_prefix("REFUND."), value["refund_status"].as_str());
+        }
         if let Some(notice) = is_sound_notice(&heard) {
             stand_once(data, &["appid", "mchid", "out_trade_no", "trade_state", "transaction_id", "amount"]);
             let Some(value) = value(data) else { return };
@@ -89,7 +96,9 @@ pub fn answer(data: &[u8]) {
         assert_eq!(value["out_trade_no"], attempt.number.to_string());
     }
     let ask = refund_ask("CNY", "4200000925202101284997714292");
-    if WECHAT.refund_state(&ask, data) == RefundOutcome::Done
+    let refund = WECHAT.refund_state(&ask, data);
+    is_sound_refund(&refund);
+    if is_told(&refund)
         && let Some(value) = value(data)
     {
         stand_once(data, &["out_refund_no", "transaction_id", "out_trade_no", "status", "amount"]);

@@ -4,12 +4,15 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::Wechat;
-use super::codes::{Trade, trade};
+use super::codes::{RefundStatus, Trade, refund_status, trade};
 use super::keys::Disbelief;
 use super::sealed::Sealed;
-use super::wire::{Transaction, parse};
-use crate::channels::{CallbackError, Heard, Notice, Received};
+use super::wire::{CURRENCY, Time, Transaction, is_name, parse};
+use super::{Wechat, refund_outcome};
+use crate::channels::{CallbackError, Heard, Notice, Received, RefundNotice};
+use crate::domain::dated::Dated;
+use crate::domain::event::RefundWord;
+use crate::domain::money::Currency;
 use crate::domain::time::Instant;
 
 /// A notification has about a thousand bytes; a longer body is not hashed.
@@ -25,24 +28,43 @@ struct Envelope<'a> {
     resource: Sealed,
 }
 
-/// Whose refund a notification tells of.
+/// A refund as a notification tells it: without a currency, because there is one, and without the day on which it was
+/// taken (pay.weixin.qq.com/wiki/doc/apiv3/apis/chapter3_1_11.shtml).
 #[derive(Deserialize)]
-struct RefundNotice<'a> {
+struct Refund<'a> {
     #[serde(borrow)]
     mchid: Cow<'a, str>,
+    #[serde(borrow)]
+    out_refund_no: Cow<'a, str>,
+    #[serde(borrow)]
+    refund_status: Cow<'a, str>,
+    #[serde(borrow, default)]
+    refund_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    success_time: Option<Time<'a>>,
+    amount: RefundAmount,
+}
+
+#[derive(Deserialize)]
+struct RefundAmount {
+    /// Of the whole payment.
+    total: i64,
+    refund: i64,
 }
 
 /// What a notification may be about; only these are ever sent of payments and refunds.
 enum Kind {
     Payment,
-    Refund,
+    Refund(RefundStatus),
 }
 
 impl Kind {
     fn of(event_type: &str) -> Option<Self> {
         match event_type {
             "TRANSACTION.SUCCESS" => Some(Kind::Payment),
-            "REFUND.SUCCESS" | "REFUND.ABNORMAL" | "REFUND.CLOSED" => Some(Kind::Refund),
+            "REFUND.SUCCESS" => Some(Kind::Refund(RefundStatus::Success)),
+            "REFUND.ABNORMAL" => Some(Kind::Refund(RefundStatus::Abnormal)),
+            "REFUND.CLOSED" => Some(Kind::Refund(RefundStatus::Closed)),
             _ => None,
         }
     }
@@ -68,11 +90,7 @@ impl Wechat {
         let resource = self.opener.open(&envelope.resource)?;
         match kind {
             Kind::Payment => self.read_payment(&resource),
-            // A refund's state is asked for; that the payment was a success stays true.
-            Kind::Refund => {
-                let refund: RefundNotice<'_> = parse(&resource)?;
-                (refund.mchid == self.mchid).then_some(Heard::Nothing)
-            }
+            Kind::Refund(status) => self.read_refunded(status, &resource),
         }
     }
 
@@ -84,6 +102,26 @@ impl Wechat {
             return None;
         }
         let (reference, amount_minor, currency) = transaction.capture()?;
-        Notice::of(&transaction.out_trade_no, reference, amount_minor, currency).map(Heard::Capture)
+        let notice = Notice::of(&transaction.out_trade_no, reference, amount_minor, currency)?;
+        Some(Heard::Capture(notice.dated(transaction.dated())))
+    }
+
+    /// The envelope and what is sealed in it must tell the same.
+    fn read_refunded(&self, status: RefundStatus, resource: &[u8]) -> Option<Heard> {
+        let refund: Refund<'_> = parse(resource)?;
+        let RefundAmount { total, refund: amount_minor } = refund.amount;
+        let is_amount = Currency::parse(CURRENCY).is_some_and(|currency| currency.can_be(amount_minor));
+        if refund.mchid != self.mchid
+            || refund_status(&refund.refund_status) != Some(status)
+            || !is_amount
+            || amount_minor > total
+        {
+            return None;
+        }
+        let reference = refund.refund_id.as_deref().filter(|text| is_name(text)).map(Into::into);
+        let dated = Time::instant(refund.success_time.as_ref()).map_or(Dated::NOT_TOLD, Dated::at);
+        let outcome = refund_outcome(status, reference, dated);
+        let word = RefundWord { amount_minor, currency: CURRENCY.into(), outcome };
+        RefundNotice::of(&refund.out_refund_no, Some(word)).map(Heard::Refund)
     }
 }

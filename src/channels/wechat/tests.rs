@@ -4,6 +4,7 @@ mod bills;
 mod callbacks;
 mod golden;
 mod money;
+mod refunds;
 mod upkeep;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,8 @@ use super::keys::Signer;
 use super::{Credentials, PublicKey, Wechat};
 use crate::channels::{Adapter, Answer, Ask, Attempted, Payer, Received, RefundAsk, Stamp, Submission};
 use crate::domain::channel::Method;
-use crate::domain::id::{AttemptNumber, Incarnation, OrderId, Round, refund_number};
+use crate::domain::dated::Dated;
+use crate::domain::id::{AttemptNumber, Incarnation, OrderId};
 use crate::domain::money::Currency;
 use crate::domain::time::Instant;
 
@@ -117,12 +119,14 @@ fn ask(method: Method) -> Ask<'static> {
 fn refund_ask() -> RefundAsk {
     let attempt = attempt();
     RefundAsk {
-        refund_number: refund_number(attempt.number, 0, Incarnation::default(), Round::FIRST),
+        refund_number: crate::channels::properties::first_refund(attempt.number),
+        id: None,
         attempt,
         reference: REFERENCE.into(),
         dated_at: NOW,
         captured_minor: 20_059,
         amount_minor: 20_059,
+        reason: Some("货不对板, sold out".into()),
         notify_url: "https://m.example/v1/callbacks/wechat".into(),
     }
 }
@@ -194,6 +198,11 @@ fn transaction() -> Value {
         "attach": "", "success_time": "2026-09-21T22:13:01+08:00", "payer": {"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"},
         "amount": {"total": 20_060, "payer_total": 20_000, "currency": "CNY", "payer_currency": "CNY"},
     })
+}
+
+/// When that was.
+fn paid_at() -> Dated {
+    Dated::at(Instant::parse_rfc3339("2026-09-21T22:13:01+08:00").unwrap())
 }
 
 /// `base` with one thing changed: a path such as `amount.total`, and what stands there instead.

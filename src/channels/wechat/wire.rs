@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
@@ -9,7 +10,8 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::offset;
 
 use crate::channels::{Ask, Payer as Who};
-use crate::domain::channel::Method;
+use crate::domain::channel::{Channel, Method};
+use crate::domain::dated::Dated;
 use crate::domain::money::Currency;
 use crate::domain::time::Instant;
 
@@ -130,6 +132,8 @@ pub(super) struct Close<'a> {
 pub(super) struct Refund<'a> {
     pub transaction_id: &'a str,
     pub out_refund_no: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'a str>,
     /// Without one, a console's own setting would be told in the form of the API before this one.
     pub notify_url: &'a str,
     pub amount: RefundTotal,
@@ -170,6 +174,25 @@ pub(super) struct Transaction<'a> {
     pub transaction_id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub amount: Option<Paid<'a>>,
+    #[serde(borrow, default)]
+    pub success_time: Option<Time<'a>>,
+}
+
+/// An instant as WeChat Pay writes it, `2018-06-08T10:34:56+08:00`; whatever else stands there tells nothing.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Time<'a> {
+    Text(#[serde(borrow)] Cow<'a, str>),
+    Other(IgnoredAny),
+}
+
+impl Time<'_> {
+    pub(super) fn instant(time: Option<&Self>) -> Option<Instant> {
+        match time? {
+            Time::Text(text) => Instant::parse_rfc3339(text),
+            Time::Other(_) => None,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -192,6 +215,10 @@ impl Transaction<'_> {
         Currency::parse(CURRENCY).filter(|currency| currency.can_be(total))?;
         Some((reference, total, currency))
     }
+
+    pub(super) fn dated(&self) -> Dated {
+        Time::instant(self.success_time.as_ref()).map_or(Dated::NOT_TOLD, Dated::at)
+    }
 }
 
 /// A refund as its calls answer.
@@ -207,6 +234,24 @@ pub(super) struct Refunded<'a> {
     pub status: Cow<'a, str>,
     #[serde(borrow)]
     pub amount: RefundedAmount<'a>,
+    #[serde(borrow, default)]
+    pub refund_id: Option<Cow<'a, str>>,
+    /// When it was taken.
+    #[serde(borrow, default)]
+    pub create_time: Option<Time<'a>>,
+    #[serde(borrow, default)]
+    pub success_time: Option<Time<'a>>,
+}
+
+impl Refunded<'_> {
+    /// The trade bill has a refund on the day on which it was taken, and not on that of its success (the page
+    /// of the trade bill).
+    pub(super) fn dated(&self) -> Dated {
+        Dated {
+            effective_at: Time::instant(self.success_time.as_ref()),
+            bill_day: Time::instant(self.create_time.as_ref()).map(|at| Channel::Wechat.day_of(at)),
+        }
+    }
 }
 
 #[derive(Deserialize)]

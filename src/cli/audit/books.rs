@@ -7,13 +7,14 @@ use futures_util::{StreamExt, stream};
 use super::platforms::examine_platforms;
 use super::replay::{Evidence, examine};
 use super::report::{BalanceLine, Report, SuspenseLine, Totals, money};
-use crate::domain::id::OrderId;
+use crate::domain::id::{OrderId, RefundOrdinal};
 use crate::domain::ledger::LedgerAccount;
-use crate::domain::order::{Attempt, Order, Purpose, RefundStage, State, SuspenseReason, Wish};
+use crate::domain::order::{Attempt, Order, Purpose, State, SuspenseReason, Wish};
+use crate::domain::refund::Stage;
 use crate::domain::stream::{Kind, StreamId};
 use crate::domain::time::Instant;
 use crate::engine::inbox::read_kept;
-use crate::store::{ChannelTotal, Due, InboxReason, Places, Store, StoreError, last_key};
+use crate::store::{ChannelTotal, Due, InboxReason, Places, RefundFilter, Store, StoreError, StoredRefund, last_key};
 
 /// An order that moves between two reads is read again; no order moves this often in so short a time.
 const READS_MAX: usize = 20;
@@ -170,18 +171,37 @@ async fn read_evidence(store: &dyn Store, mut order: Order) -> Result<Read, Stor
     store.order(order.id).await?;
     for _ in 0..READS_MAX {
         let entries = store.entries(order.id.into()).await?;
+        let refunds = refunds(store, &order).await?;
         let journal = store.journal(order.id.into()).await?;
         let moved = journal.last().is_some_and(|row| row.version > order.version);
         match moved {
-            false => return Ok(Read::Whole(Box::new(Evidence { order, journal, entries }))),
+            false => return Ok(Read::Whole(Box::new(Evidence { order, journal, entries, refunds }))),
             true => match store.order(order.id).await? {
                 Some(now) if now.order.version > order.version => order = now.order,
                 // The journal is ahead of an order that does not move: the replay will say so.
-                Some(_) | None => return Ok(Read::Whole(Box::new(Evidence { order, journal, entries }))),
+                Some(_) | None => return Ok(Read::Whole(Box::new(Evidence { order, journal, entries, refunds }))),
             },
         }
     }
     Ok(Read::Moving(Box::new(order)))
+}
+
+/// The rows of refunds of an order that has any.
+async fn refunds(store: &dyn Store, order: &Order) -> Result<Vec<StoredRefund>, StoreError> {
+    if order.asked_refunds().next().is_none() {
+        return Ok(Vec::new());
+    }
+    let filter = RefundFilter {
+        platform: order.platform,
+        merchant_refund_id: None,
+        order: Some(order.id),
+        state: None,
+        created_after: None,
+        created_before: None,
+        before: None,
+        limit: u32::from(RefundOrdinal::COUNT),
+    };
+    store.refunds(&filter).await?.into_iter().map(|row| row.value).collect()
 }
 
 impl Tally {
@@ -191,8 +211,9 @@ impl Tally {
         self.due += u64::from(order.next_due_at(now).is_some());
         report.orders.unsettled += u64::from(is_unsettled(order));
         for entry in &evidence.entries {
-            for (account, amount) in &entry.lines {
-                *self.balances.entry((account.clone(), entry.currency.clone())).or_default() += i128::from(*amount);
+            for line in &entry.lines {
+                let account = (line.account.clone(), entry.currency.clone());
+                *self.balances.entry(account).or_default() += i128::from(line.amount_minor);
             }
         }
         self.take_captures(order, report);
@@ -204,27 +225,35 @@ impl Tally {
     }
 
     fn take_captures(&mut self, order: &Order, report: &mut Report) {
-        for capture in &order.captures {
+        for (capture, index) in order.captures.iter().zip(0u16..) {
             let Some(attempt) = order.attempt(capture.ordinal) else { continue };
             let sums = self.channels.entry(place(order, attempt)).or_default();
             sums.0 += 1;
             sums.1 += i128::from(capture.amount_minor);
-            let Purpose::Suspense { reason, refund, .. } = capture.purpose else { continue };
+            let Purpose::Suspense(reason) = capture.purpose else { continue };
             report.books.suspense.captures += 1;
-            if let RefundStage::Done { .. } = refund {
-                sums.2 += i128::from(capture.amount_minor);
+            let Some(refund) = order.suspense_refund(index) else { continue };
+            if refund.stage.is_paid() {
                 report.books.suspense.given_back += 1;
                 continue;
             }
-            self.ahead.entry(place(order, attempt)).or_default().refunded_minor += i128::from(capture.amount_minor);
             report.books.suspense.push(SuspenseLine {
                 order: order.id.to_string(),
                 account: LedgerAccount::Suspense(attempt.account.clone()).to_string(),
                 currency: order.currency.code().to_owned(),
                 amount: money(capture.amount_minor, order.currency.code()),
                 reason: reason_name(reason),
-                refund: stage_name(refund),
+                refund: stage_name(refund.stage),
             });
+        }
+        for refund in &order.refunds {
+            let Some(attempt) = order.attempt_of(refund) else { continue };
+            let amount = i128::from(refund.amount_minor);
+            if refund.stage.is_paid_by_channel() {
+                self.channels.entry(place(order, attempt)).or_default().2 += amount;
+            } else if refund.stage.is_under_way() {
+                self.ahead.entry(place(order, attempt)).or_default().refunded_minor += amount;
+            }
         }
     }
 }
@@ -237,10 +266,7 @@ fn place(order: &Order, attempt: &Attempt) -> Place {
 pub fn is_unsettled(order: &Order) -> bool {
     let switching = matches!((order.state, order.wish), (State::Created, Some(Wish::Switch { .. })));
     let attempts = order.attempts.iter().any(|attempt| attempt.is_open() || attempt.claimed_at.is_some());
-    let refunds = order.captures.iter().any(|capture| match capture.purpose {
-        Purpose::Payment | Purpose::Suspense { refund: RefundStage::Done { .. }, .. } => false,
-        Purpose::Suspense { .. } => true,
-    });
+    let refunds = order.refunds.iter().any(|refund| refund.stage.is_under_way());
     switching || attempts || refunds
 }
 
@@ -263,20 +289,25 @@ const fn reason_name(reason: SuspenseReason) -> &'static str {
     }
 }
 
-const fn stage_name(refund: RefundStage) -> &'static str {
-    match refund {
-        RefundStage::Unconfirmed { .. } => "to be confirmed",
-        RefundStage::Owed { .. } => "owed",
-        RefundStage::Doubtful { .. } => "in doubt",
-        RefundStage::Done { .. } => "done",
+const fn stage_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Unconfirmed { .. } => "to be confirmed",
+        Stage::Waiting { .. } | Stage::Owed { .. } => "owed",
+        Stage::Doubtful { .. } => "in doubt",
+        Stage::Succeeded { .. } => "done",
+        Stage::Failed { .. } => "failed",
+        Stage::Returned { .. } => "came back",
     }
 }
 
+/// Lane, account, currency, cycle, kind of transaction and counterparty.
+type SumKey = (i64, String, String, i64, String, i64);
+
 /// The store's sums: shown, checked to be zero per currency, and kept for the comparisons.
 pub struct Sums {
-    /// By lane, account and currency: as they run, and as the lines make them.
-    balances: BTreeMap<(i64, String, String), i128>,
-    lines: BTreeMap<(i64, String, String), i128>,
+    /// As they run, and as the lines make them.
+    balances: BTreeMap<SumKey, i128>,
+    lines: BTreeMap<SumKey, i128>,
     /// The lines of orders alone, by account and currency.
     of_orders: BTreeMap<(String, String), i128>,
     places: Vec<Places>,
@@ -301,14 +332,19 @@ pub async fn read_sums(reading: Reading<'_>, report: &mut Report) -> Result<Sums
         report.fault(format!("the balances in {currency} sum to {sum} minor units instead of zero"));
     }
     let balances = store.balances_by_lane().await?.into_iter();
-    let balances = balances.map(|row| ((row.lane, row.account, row.currency), i128::from(row.amount_minor))).collect();
+    let balances = balances.map(|row| {
+        let key = (row.lane, row.account, row.currency, row.cycle, row.transaction_kind, row.counterparty);
+        (key, i128::from(row.amount_minor))
+    });
+    let balances = balances.collect();
     let (mut lines, mut of_orders) = (BTreeMap::new(), BTreeMap::new());
     for sum in store.sums_of_lines().await? {
         let amount = i128::from(sum.amount_minor);
         if sum.kind == i64::from(Kind::ORDER.0) {
             *of_orders.entry((sum.account.clone(), sum.currency.clone())).or_default() += amount;
         }
-        *lines.entry((sum.lane, sum.account, sum.currency)).or_default() += amount;
+        let key = (sum.lane, sum.account, sum.currency, sum.cycle, sum.transaction_kind, sum.counterparty);
+        *lines.entry(key).or_default() += amount;
     }
     let places = store.places().await?;
     let next_places = store.owner().await?.lanes.iter().map(|row| (i64::from(row.lane.0), row.next_place)).collect();

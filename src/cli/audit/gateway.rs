@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::books::{Ahead, Place, Reading, is_watched};
 use super::report::{Gateway, Report, Totals, money};
-use crate::domain::order::{Attempt, Order, Purpose, RefundStage};
+use crate::domain::order::{Attempt, Order};
 use crate::store::{ChannelTotal, last_key};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -146,8 +146,10 @@ fn compare_attempt(order: &Order, attempt: &Attempt, line: Option<&Line>) -> Opt
     let (mut captured, mut refunded) = (0, 0);
     for capture in captures {
         captured += capture.amount_minor;
-        if let Purpose::Suspense { refund: RefundStage::Done { .. }, .. } = capture.purpose {
-            refunded += capture.amount_minor;
+    }
+    for refund in order.refunds.iter().filter(|refund| refund.stage.is_paid_by_channel()) {
+        if order.attempt_of(refund).is_some_and(|of| of.ordinal == attempt.ordinal) {
+            refunded += refund.amount_minor;
         }
     }
     let number = order.number(attempt);

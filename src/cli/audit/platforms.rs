@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::report::Report;
 use crate::domain::id::PlatformId;
 use crate::domain::machine::Machine;
+use crate::domain::money::Currency;
 use crate::domain::platform::{Fact, KeyHash, Platform, Terms};
 use crate::domain::time::Instant;
 use crate::engine::platform;
@@ -53,6 +54,8 @@ async fn examine_platform(store: &dyn Store, stored: &StoredPlatform) -> Result<
         return Ok(vec![format!("platform {}: it has no journal", id.0)]);
     };
     let keys = store.keys(id).await?;
+    let consents = store.share_consents().await?.into_iter().filter(|(platform, _)| *platform == id);
+    let consents: BTreeSet<PlatformId> = consents.map(|(_, from)| from).collect();
     let mut journal = store.journal(id.into()).await?;
     let moved = store.head(id.into()).await?.is_some_and(|now| now.version != head.version);
     if moved {
@@ -60,7 +63,16 @@ async fn examine_platform(store: &dyn Store, stored: &StoredPlatform) -> Result<
     }
     journal.retain(|row| row.version <= head.version);
     let platform = platform::read(id, &head.snapshot)?;
-    let faults = compare(&platform, &journal, stored, &keys);
+    let mut faults = compare(&platform, &journal, stored, &keys);
+    if platform.accepts.iter().copied().collect::<BTreeSet<_>>() != consents {
+        faults.push("it gets shares from other platforms than its rows say".to_owned());
+    }
+    for (code, most_minor) in &platform.debt_max {
+        let Some(currency) = Currency::parse(code) else { continue };
+        if store.debt_bound(id, currency).await? != Some(*most_minor) {
+            faults.push(format!("it may owe another amount of {code} than its row says"));
+        }
+    }
     Ok(faults.into_iter().map(|fault| format!("platform {}: {fault}", id.0)).collect())
 }
 
@@ -113,6 +125,8 @@ fn replay(id: PlatformId, journal: &[JournalRow]) -> Result<Replayed, String> {
                 Fact::KeyAdded(key) => {
                     keys.insert(key.hash, (key.hint.into(), platform.last_at, None));
                 }
+                // The platform itself keeps them.
+                Fact::SharesAccepted { .. } | Fact::SharesRefused { .. } | Fact::DebtBounded { .. } => {}
                 Fact::KeyRevoked { hash } => {
                     keys.entry(hash).and_modify(|key| key.2 = Some(platform.last_at));
                 }

@@ -4,22 +4,25 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::domain::event::{Event, Fact, Write};
-use crate::domain::ledger::{Entry, LedgerAccount};
-use crate::domain::order::{Attempt, Capture, FeeBearer, Order, Purpose, RefundStage, State};
+use crate::domain::ledger::{Entry, Fee, LedgerAccount, Line};
+use crate::domain::order::{Order, Purpose, State};
+use crate::domain::refund::{Cause, PaidFrom, Stage};
 use crate::domain::step::{create, decide};
 use crate::domain::time::Instant;
-use crate::store::{JournalRow, StoredEntry};
+use crate::store::{JournalRow, RefundName, RefundRow, StoredEntry, StoredLine, StoredRefund};
 
 /// What the store holds of one order, all of the same version.
 pub struct Evidence {
     pub order: Order,
     pub journal: Vec<JournalRow>,
     pub entries: Vec<StoredEntry>,
+    /// Rows of refunds that its platform asked for.
+    pub refunds: Vec<StoredRefund>,
 }
 
 /// All that is wrong with an order.
 pub fn examine(evidence: &Evidence, now: Instant) -> Vec<String> {
-    let Evidence { order, journal, entries } = evidence;
+    let Evidence { order, journal, entries, refunds } = evidence;
     let mut faults = Vec::new();
     // A journal that somebody changed may break what the order machine asserts; an audit must survive that.
     let replayed = catch_unwind(AssertUnwindSafe(|| replay(journal)));
@@ -43,6 +46,7 @@ pub fn examine(evidence: &Evidence, now: Instant) -> Vec<String> {
         faults.push(format!("its captures make the balances {expected:?}, its entries {booked:?}"));
     }
     faults.extend(payments(order));
+    faults.extend(refund_rows(order, refunds));
     if !order.state.is_final() && order.next_due_at(now).is_none() {
         faults.push(format!("it is {} and nothing is due", order.state.name()));
     }
@@ -94,7 +98,20 @@ fn stored(entry: &Entry) -> StoredEntry {
     StoredEntry {
         kind: entry.kind().name().to_owned(),
         currency: entry.currency().code().to_owned(),
-        lines: entry.lines().iter().map(|(account, amount)| (account.to_string(), *amount)).collect(),
+        effective_at: entry.effective().at,
+        bill_day: entry.effective().bill_day.as_number(),
+        refund: entry.refund().map(|ordinal| i64::from(u8::from(ordinal))),
+        lines: entry.lines().iter().map(stored_line).collect(),
+    }
+}
+
+fn stored_line(line: &Line) -> StoredLine {
+    let counterparty = line.transaction.and_then(|transaction| transaction.counterparty);
+    StoredLine {
+        account: line.account.to_string(),
+        amount_minor: line.amount_minor,
+        transaction_kind: line.transaction.map(|transaction| transaction.kind.name().to_owned()),
+        counterparty: counterparty.map(|platform| i64::from(platform.0)),
     }
 }
 
@@ -112,57 +129,95 @@ fn differing_fields(one: &Order, other: &Order) -> Vec<String> {
 }
 
 fn sum(entry: &StoredEntry) -> i128 {
-    entry.lines.iter().map(|(_, amount)| i128::from(*amount)).sum()
+    entry.lines.iter().map(|line| i128::from(line.amount_minor)).sum()
 }
 
 type Balances = BTreeMap<String, i128>;
 
 fn booked(entries: &[StoredEntry]) -> Balances {
     let mut balances = Balances::new();
-    for (account, amount) in entries.iter().flat_map(|entry| &entry.lines) {
-        *balances.entry(account.clone()).or_default() += i128::from(*amount);
+    for line in entries.iter().flat_map(|entry| &entry.lines) {
+        *balances.entry(line.account.clone()).or_default() += i128::from(line.amount_minor);
     }
     balances.retain(|_, amount| *amount != 0);
     balances
 }
 
-/// The balances that an order's captures must have left, worked out without its entries.
+/// The balances that an order's captures and refunds must have left, worked out from what is left of each party and
+/// where each refund stands, without its entries.
 fn expected(order: &Order) -> Balances {
     let mut balances = Balances::new();
+    let mut add = |account: LedgerAccount, amount_minor: i64| {
+        *balances.entry(account.to_string()).or_default() += i128::from(amount_minor);
+    };
     for capture in &order.captures {
         let Some(attempt) = order.attempt(capture.ordinal) else { continue };
-        for (account, amount) in expected_lines(order, attempt, capture) {
-            *balances.entry(account.to_string()).or_default() += i128::from(amount);
+        add(LedgerAccount::Channel(attempt.account.clone()), capture.amount_minor);
+        match capture.purpose {
+            Purpose::Payment => {
+                let Some(left) = order.left() else { continue };
+                let parties = std::iter::once(order.platform).chain(order.splits.iter().map(|split| split.to));
+                for (party, part) in parties.zip(left.parts) {
+                    add(LedgerAccount::Platform(party), -part);
+                }
+                let fees = LedgerAccount::Fees(attempt.channel());
+                match left.fee {
+                    Fee::OfPayer(fee) => add(fees, -fee),
+                    Fee::OfPlatform(fee) => {
+                        add(fees, -fee);
+                        add(LedgerAccount::FeesDue(order.platform), fee);
+                    }
+                }
+            }
+            Purpose::Suspense(_) => add(LedgerAccount::Suspense(attempt.account.clone()), -capture.amount_minor),
+        }
+    }
+    for refund in &order.refunds {
+        let Some(attempt) = order.attempt_of(refund) else { continue };
+        let (suspense, amount_minor) = (LedgerAccount::Suspense(attempt.account.clone()), refund.amount_minor);
+        let held_in = match refund.stage {
+            Stage::Unconfirmed { .. } | Stage::Failed { .. } | Stage::Returned { .. } => None,
+            Stage::Waiting { .. } | Stage::Owed { .. } | Stage::Doubtful { .. } => {
+                Some(LedgerAccount::RefundPending(attempt.account.clone()))
+            }
+            Stage::Succeeded { paid_from: PaidFrom::Channel, .. } => {
+                Some(LedgerAccount::Channel(attempt.account.clone()))
+            }
+            Stage::Succeeded { paid_from: PaidFrom::Bank, .. } => Some(LedgerAccount::Bank),
+        };
+        // A platform's parts are taken from what is left of each party already.
+        let Some(held_in) = held_in else { continue };
+        add(held_in, -amount_minor);
+        match refund.cause {
+            Cause::Asked(_) => {}
+            Cause::Suspense => add(suspense, amount_minor),
         }
     }
     balances.retain(|_, amount| *amount != 0);
     balances
 }
 
-fn expected_lines(order: &Order, attempt: &Attempt, capture: &Capture) -> Vec<(LedgerAccount, i64)> {
-    let held = LedgerAccount::Channel(attempt.account.clone());
-    match capture.purpose {
-        Purpose::Payment => {
-            let mut lines = vec![
-                (held, capture.amount_minor),
-                (LedgerAccount::Platform(order.platform), -order.amount_minor),
-                (LedgerAccount::Fees(attempt.channel()), -attempt.fee_minor),
-            ];
-            match order.fee_bearer {
-                FeeBearer::Payer => {}
-                FeeBearer::Platform => lines.push((LedgerAccount::FeesDue(order.platform), attempt.fee_minor)),
-            }
-            lines
-        }
-        Purpose::Suspense { refund: RefundStage::Done { .. }, .. } => Vec::new(),
-        Purpose::Suspense {
-            refund: RefundStage::Unconfirmed { .. } | RefundStage::Owed { .. } | RefundStage::Doubtful { .. },
-            ..
-        } => {
-            let owed = LedgerAccount::Suspense(attempt.account.clone());
-            vec![(held, capture.amount_minor), (owed, -capture.amount_minor)]
+/// The rows of refunds against the order that says how far they have got.
+fn refund_rows(order: &Order, rows: &[StoredRefund]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (refund, asked) in order.asked_refunds() {
+        let Some(row) = rows.iter().map(|stored| &stored.row).find(|row| row.ordinal == asked.ordinal) else {
+            faults.push(format!("refund {}: its row is gone", u8::from(asked.ordinal)));
+            continue;
+        };
+        let name = RefundName {
+            merchant_refund_id: row.merchant_refund_id.clone(),
+            reason: row.reason.clone(),
+            refundable_minor: row.refundable_minor,
+        };
+        if RefundRow::of(order, refund, name, row.created_at).as_ref() != Some(row) {
+            faults.push(format!("refund {}: its row says otherwise than the order", u8::from(asked.ordinal)));
         }
     }
+    if rows.len() > order.asked_refunds().count() {
+        faults.push("there are rows of refunds that it has not".to_owned());
+    }
+    faults
 }
 
 /// What an order was paid, against its state.
@@ -176,10 +231,10 @@ fn payments(order: &Order) -> Option<String> {
         State::Succeeded if further.is_some() => Some("it was paid more than once".to_owned()),
         State::Succeeded if paid.is_none() => Some("it succeeded without a payment".to_owned()),
         State::Succeeded if paid != payable => Some(format!("it was paid by {paid:?} instead of {payable:?}")),
-        State::Succeeded if order.is_quiet() && paid != Some(net) => {
-            Some(format!("it is quiet and its net capture is {net} instead of {paid:?}"))
+        State::Succeeded if order.is_quiet() && paid != Some(net + by_channel(order) - stranded(order)) => {
+            Some(format!("it is quiet and its net capture is {net} instead of {paid:?} less what was refunded"))
         }
-        State::Failed if order.is_quiet() && net != 0 => {
+        State::Failed if order.is_quiet() && net != stranded(order) => {
             Some(format!("it failed, is quiet, and its net capture is {net} instead of nothing"))
         }
         State::Succeeded => None,
@@ -187,4 +242,16 @@ fn payments(order: &Order) -> Option<String> {
             paid.map(|_| format!("it was paid and is {}", order.state.name()))
         }
     }
+}
+
+/// What channels have given back of the payment.
+fn by_channel(order: &Order) -> i64 {
+    let given = order.asked_refunds().filter(|(refund, _)| refund.stage.is_paid_by_channel());
+    given.map(|(refund, _)| refund.amount_minor).sum()
+}
+
+/// Suspense that is at the channel for good: it came back from its payer, or a person paid it from elsewhere.
+fn stranded(order: &Order) -> i64 {
+    let stranded = order.refunds.iter().filter(|refund| refund.is_of_suspense() && !refund.stage.is_paid_by_channel());
+    stranded.map(|refund| refund.amount_minor).sum()
 }

@@ -26,6 +26,13 @@ pub async fn open(store: &dyn Store, changes: &Changes) -> Result<(), Failure> {
             changes.make(Change::CreatePlatform { terms, key, webhook_secret: demo.webhook_secret.into() }).await?;
         }
     }
+    let [one, other] = DEMOS.each_ref().map(|demo| demo.name);
+    let consents = store.share_consents().await?;
+    if consents.is_empty() {
+        for (platform, from) in [(one, other), (other, one)] {
+            changes.make(Change::AcceptShares { platform: platform.into(), from: from.into() }).await?;
+        }
+    }
     Ok(())
 }
 

@@ -32,6 +32,8 @@ pub(crate) fn order() -> Order {
         sequence: 0,
         attempts: vec![attempt(0, AttemptState::Open)],
         captures: Vec::new(),
+        refunds: Vec::new(),
+        splits: Box::default(),
         messages_taken: 0,
     }
 }

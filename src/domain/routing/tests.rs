@@ -223,7 +223,7 @@ proptest! {
             prop_assert!(!of_rate || route.success_rate.is_some(), "{:?}", route);
             let told_usable = !matches!(route.reason, Reason::Down | Reason::Unsuited(_));
             prop_assert_eq!(route.is_usable(), told_usable);
-            prop_assert_eq!(Some(route.price), price(&order, route.channel, outlook.at));
+            prop_assert_eq!(Some(route.price), price(&order, (route.channel, route.channel.rules().methods[0]), outlook.at));
         }
         prop_assert_eq!(rank(&order, &outlook), routes, "the same facts, the same order");
     }

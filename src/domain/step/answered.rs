@@ -1,6 +1,6 @@
 //! What channels answer.
 
-use super::{Draft, Witness};
+use super::{Draft, Told, Witness};
 use crate::domain::channel::{Closing, Lapse, Unclosed};
 use crate::domain::event::{CloseAnswer, Effect, Fault, Finding, Refusal, SendOutcome, Write};
 use crate::domain::id::{Account, Incarnation};
@@ -16,10 +16,11 @@ impl Draft {
         if send > attempt.sends {
             return Err(Refusal::OutOfPlace);
         }
-        if let SendOutcome::Paid { reference, amount_minor } = outcome {
+        if let SendOutcome::Paid { reference, amount_minor, dated } = outcome {
             attempt.answered = attempt.answered.max(send);
             attempt.reach = Reach::Shown;
-            return self.capture(ordinal, reference, *amount_minor, Witness::Query);
+            let told = Told { reference, amount_minor: *amount_minor, dated: *dated };
+            return self.capture(ordinal, told, Witness::Query);
         }
         // An older send's answer never overwrites what a newer one brought.
         if send <= attempt.answered {
@@ -113,10 +114,11 @@ impl Draft {
         let attempt = self.attempt_mut(ordinal)?;
         match finding {
             Finding::Unknown { .. } => return Ok(()),
-            Finding::Paid { reference, amount_minor } => {
+            Finding::Paid { reference, amount_minor, dated } => {
                 attempt.claimed_at = None;
                 attempt.reach = Reach::Shown;
-                self.capture(ordinal, reference, *amount_minor, Witness::Query)?;
+                let told = Told { reference, amount_minor: *amount_minor, dated: *dated };
+                self.capture(ordinal, told, Witness::Query)?;
                 self.looked_again(ordinal, asked_at);
                 return Ok(());
             }
@@ -143,7 +145,7 @@ impl Draft {
     /// A person's word, with evidence: it may tell what no query does, but not against money that is on record.
     pub(super) fn resolved(&mut self, ordinal: u8, finding: &Finding) -> Result<(), Refusal> {
         let contradicts = match finding {
-            Finding::Paid { reference, amount_minor } => self.order.contradicts(ordinal, reference, *amount_minor),
+            Finding::Paid { reference, amount_minor, .. } => self.order.contradicts(ordinal, reference, *amount_minor),
             Finding::NotExist | Finding::Declined | Finding::Closed => {
                 self.order.captures.iter().any(|capture| capture.ordinal == ordinal)
             }
@@ -242,7 +244,7 @@ impl Draft {
         &mut self,
         (ordinal, opened_in): (u8, Incarnation),
         account: &Account,
-        (reference, amount_minor, currency): (&str, i64, &str),
+        (told, currency): (Told<'_>, &str),
     ) -> Result<(), Refusal> {
         let attempt = self.attempt_mut(ordinal)?;
         // Another attempt had this ordinal, in a life of the store that it does not remember.
@@ -255,7 +257,7 @@ impl Draft {
         if currency != self.order.currency.code() {
             return self.claim(ordinal);
         }
-        self.capture(ordinal, reference, amount_minor, Witness::Callback)
+        self.capture(ordinal, told, Witness::Callback)
     }
 }
 

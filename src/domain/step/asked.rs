@@ -177,7 +177,7 @@ impl Draft {
     }
 
     pub(super) fn open(&mut self, account: &Account, method: Method, expires_at: Instant) {
-        let Some(quote) = self.order.quote(account.channel()) else {
+        let Some(quote) = self.order.quote(account.channel(), method) else {
             return self.back_to_created(AttemptFailure::ChannelUnsuitable);
         };
         let ordinal = u8::try_from(self.order.attempts.len()).expect("attempts are bounded by the ordinals");

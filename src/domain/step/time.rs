@@ -2,7 +2,7 @@
 
 use super::{Asking, Draft};
 use crate::domain::event::Effect;
-use crate::domain::order::{AttemptState, CloseStage, Purpose, RefundStage, State, Wish};
+use crate::domain::order::{AttemptState, CloseStage, State, Wish};
 use crate::domain::retry;
 
 impl Draft {
@@ -37,21 +37,6 @@ impl Draft {
         }
         if let (State::Created, Some(Wish::Switch { channel, method })) = (self.order.state, self.order.wish) {
             self.effects.push(Effect::Choose { channel, method });
-        }
-    }
-
-    pub(super) fn propose_refunds(&mut self, asking: Asking) {
-        for (capture, index) in self.order.captures.iter().zip(0u16..) {
-            let Purpose::Suspense { refund, .. } = capture.purpose else { continue };
-            match (refund, asking) {
-                (RefundStage::Done { .. }, _) => {}
-                (RefundStage::Unconfirmed { .. }, _) => self.effects.push(Effect::Query { ordinal: capture.ordinal }),
-                (RefundStage::Owed { due_at, .. } | RefundStage::Doubtful { due_at, .. }, _) if due_at > self.now => {}
-                (RefundStage::Owed { .. }, Asking::Due) => self.effects.push(Effect::Refund { capture: index }),
-                (RefundStage::Owed { .. }, Asking::Everything) | (RefundStage::Doubtful { .. }, _) => {
-                    self.effects.push(Effect::QueryRefund { capture: index });
-                }
-            }
         }
     }
 }

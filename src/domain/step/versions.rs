@@ -6,7 +6,7 @@ use crate::domain::event::{Finding, RefundOutcome, SendOutcome, Verdict};
 use crate::domain::id::{Account, OrderId, PlatformId, Round};
 use crate::domain::journal::{Salt, Title};
 use crate::domain::money::{Currency, Rate};
-use crate::domain::order::{AttemptState, FeeBearer, Purpose};
+use crate::domain::order::{AttemptState, FeeBearer};
 use crate::domain::retry::Pace;
 use crate::domain::rules::RulesVersion;
 use crate::domain::rules::tests::NEXT;
@@ -30,6 +30,7 @@ fn creation(version: RulesVersion) -> Created {
         webhooks: Webhooks::Wanted,
         attempts_max: 5,
         expires_at: START.plus_ms(2 * HOUR),
+        splits: Box::default(),
     }
 }
 
@@ -104,7 +105,11 @@ fn a_journal_is_replayed_by_the_version_that_its_order_began_with() {
 fn whatever_an_order_waits_for_is_by_its_own_version() {
     let accepted = |version| walked(version, unpaid().drain(..3).collect());
     let then = |order: &Order, after_ms, fact| decide(order, &[event(after_ms, fact)]).unwrap().after;
-    let found = |reference: &str, amount_minor| Finding::Paid { reference: reference.into(), amount_minor };
+    let found = |reference: &str, amount_minor| Finding::Paid {
+        reference: reference.into(),
+        amount_minor,
+        dated: Dated::NOT_TOLD,
+    };
     let answered =
         |after_ms, finding| (after_ms, Fact::QueryAnswered { ordinal: 0, finding, asked_at: START.plus_ms(after_ms) });
     let mut dues = Vec::new();
@@ -114,12 +119,14 @@ fn whatever_an_order_waits_for_is_by_its_own_version() {
         let (after_ms, fact) = answered(1_000, found("ref-1", 1));
         let owed = then(&order, after_ms, fact);
         let outcome = RefundOutcome::Unknown { why: "no answer".into() };
-        let tried = then(&owed, 1_000, Fact::RefundAnswered { capture: 0, round: Round::FIRST, outcome });
+        let answered_refund =
+            |outcome| Fact::RefundAnswered { refund: 0, round: Round::FIRST, asked_at: START.plus_ms(1_000), outcome };
+        let tried = then(&owed, 1_000, answered_refund(outcome));
         let refund = due_in_ms(&tried);
-        let outcome = RefundOutcome::Dead { code: "CLOSED".into() };
-        let dead = then(&owed, 1_000, Fact::RefundAnswered { capture: 0, round: Round::FIRST, outcome });
+        let outcome = RefundOutcome::Ended { code: "CLOSED".into() };
+        let dead = then(&owed, 1_000, answered_refund(outcome));
         let round = due_in_ms(&dead);
-        assert!(matches!(dead.captures[0].purpose, Purpose::Suspense { round: Round(1), .. }));
+        assert_eq!(dead.refunds[0].round, Round(1));
         let cancelled = then(&order, 1_000, Fact::CancelAsked);
         let (after_ms, fact) = answered(2_000, Finding::Closed);
         let watch = due_in_ms(&then(&cancelled, after_ms, fact));

@@ -2,32 +2,32 @@
 
 use crate::channels::{Attempted, RefundAsk};
 use crate::domain::id::Round;
-use crate::domain::order::{Attempt, AttemptState, Capture, CloseStage, Order, Purpose, Reach, RefundStage};
+use crate::domain::order::{Attempt, AttemptState, CloseStage, Order, Reach};
+use crate::domain::refund::{Refund, Stage};
 use crate::domain::time::Instant;
 use crate::engine::supervisor::{Connection, Question};
 
-/// The refund of a capture, as its channel is asked for it; none for what the order was paid by.
+/// A refund, as its channel is asked for it; its reason is added where it is sent.
 pub fn refund_ask(
     order: &Order,
     index: u16,
     notify_url: impl Fn(&Attempt) -> String,
 ) -> Option<(u8, Round, RefundAsk)> {
-    let capture = order.captures.get(usize::from(index))?;
-    let (round, dated_at) = match capture.purpose {
-        Purpose::Payment => return None,
-        Purpose::Suspense { round, dated_at, .. } => (round, dated_at),
-    };
+    let refund = order.refunds.get(usize::from(index))?;
+    let capture = order.captures.get(usize::from(refund.capture))?;
     let attempt = order.attempt(capture.ordinal)?;
     let ask = RefundAsk {
-        refund_number: order.refund_number(index)?,
+        refund_number: order.refund_number(refund, refund.round)?.to_string(),
+        id: order.refund_id(refund),
         attempt: attempted(order, attempt),
         reference: capture.reference.clone(),
-        dated_at,
+        dated_at: refund.dated_at,
         captured_minor: capture.amount_minor,
-        amount_minor: capture.amount_minor,
+        amount_minor: refund.amount_minor,
+        reason: None,
         notify_url: notify_url(attempt),
     };
-    Some((capture.ordinal, round, ask))
+    Some((capture.ordinal, refund.round, ask))
 }
 
 /// Which connection a call goes out on: what is asked because nobody knows what became of a call goes on one of its own.
@@ -37,7 +37,7 @@ pub fn connection(order: &Order, attempt: &Attempt, question: &Question) -> Conn
         Question::Query => attempt.reach == Reach::Perhaps,
         Question::QueryRefund { .. } => false,
         Question::Close => attempt.close != CloseStage::NotAsked,
-        Question::Refund { capture, .. } => order.captures.get(usize::from(*capture)).is_some_and(has_tried_to_refund),
+        Question::Refund { refund, .. } => order.refunds.get(usize::from(*refund)).is_some_and(was_sent),
     };
     if follows_doubt { Connection::Fresh } else { Connection::Kept }
 }
@@ -60,13 +60,14 @@ pub fn since(attempt: &Attempt, question: &Question, now: Instant) -> Instant {
     }
 }
 
-fn has_tried_to_refund(capture: &Capture) -> bool {
-    match capture.purpose {
-        Purpose::Payment => false,
-        Purpose::Suspense { refund: RefundStage::Owed { tries, .. } | RefundStage::Doubtful { tries, .. }, .. } => {
-            tries > 0
-        }
-        Purpose::Suspense { refund: RefundStage::Unconfirmed { .. } | RefundStage::Done { .. }, .. } => false,
+fn was_sent(refund: &Refund) -> bool {
+    match refund.stage {
+        Stage::Owed { tries, .. } | Stage::Doubtful { tries, .. } => tries > 0,
+        Stage::Unconfirmed { .. }
+        | Stage::Waiting { .. }
+        | Stage::Succeeded { .. }
+        | Stage::Failed { .. }
+        | Stage::Returned { .. } => false,
     }
 }
 

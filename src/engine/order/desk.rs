@@ -7,19 +7,20 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use tokio::sync::oneshot;
 
-use super::{Memory, Orders, Told, What, details};
-use crate::channels::{NextAction, Notice};
+use super::{Awaits, Follower, Memory, Orders, Told, What, details, refunds};
+use crate::channels::{NextAction, Notice, RefundNotice};
 use crate::domain::event::{Event, Fact};
-use crate::domain::id::{Account, AttemptNumber, OrderId};
+use crate::domain::id::{Account, AttemptNumber, OrderId, RefundId};
 use crate::domain::order::{Attempt, AttemptState, Order};
 use crate::domain::step::create;
 use crate::domain::validation::validate;
-use crate::engine::ask::{AskError, Command, NewOrder, Patience, Placed, Resolution};
+use crate::domain::view::RefundView;
+use crate::engine::ask::{AskError, Command, NewOrder, Patience, Placed, RefundResolved, RefundWanted, Resolution};
 use crate::engine::cell::Cell;
 use crate::engine::directory::Directory;
 use crate::engine::letter::Letter;
 use crate::engine::supervisor::Answers;
-use crate::store::Claim;
+use crate::store::{Claim, StoreError, StoredRefund};
 
 /// The way to orders.
 #[derive(Clone)]
@@ -71,7 +72,7 @@ impl Desk {
             events.push(event(Fact::ChannelChosen { channel, method }));
             events.push(event(Fact::Validated { channel, method, verdict }));
         }
-        let (follower, answer) = follow(patience);
+        let (follower, answer) = follow(patience, Awaits::FirstAnswer);
         let what = What::Open { events, request: Box::new(new.request), details: new.details };
         let cell = Cell::fresh(order, Memory::new(new.known));
         let order = self.directory.create(cell, Told { what, follower, claim: None }).await?;
@@ -89,7 +90,7 @@ impl Desk {
         patience: Patience,
         claim: Option<Box<Claim>>,
     ) -> Result<Placed, AskError> {
-        let (follower, answer) = follow(patience);
+        let (follower, answer) = follow(patience, Awaits::FirstAnswer);
         let is_payment = match &command {
             Command::Cancel => false,
             Command::Pay { .. } => true,
@@ -115,6 +116,46 @@ impl Desk {
         held_back.map_or(Ok(placed), |refusal| Err(AskError::Refused(refusal)))
     }
 
+    /// Opens a refund of an order; its id. What changes by it is committed together with `claim`, and then, or once it is
+    /// refused, `once_durable` is called.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn refund(
+        &self,
+        id: OrderId,
+        wanted: RefundWanted,
+        patience: Patience,
+        (claim, once_durable): (Option<Box<Claim>>, impl FnOnce()),
+    ) -> Result<RefundId, AskError> {
+        let (follower, answer) = follow(patience, Awaits::RefundAsked);
+        let order = self.directory.tell(id.as_u128(), Told { what: What::Refund(wanted), follower, claim }).await;
+        once_durable();
+        let order = order?;
+        // As the turn left it that opened the refund: the newest is this one.
+        let opened = order.asked_refunds().last().and_then(|(refund, _)| order.refund_id(refund));
+        self.first_answer(order, answer).await;
+        opened.ok_or(AskError::NotFound)
+    }
+
+    /// A refund as it is stored, with the names of its parties.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn refund_view(&self, stored: &StoredRefund) -> Result<RefundView, StoreError> {
+        refunds::shown(self.orders().reads.as_ref(), stored).await
+    }
+
+    /// Takes a verified callback about a refund to its order; returns once what follows from it is durable.
+    ///
+    /// # Errors
+    /// [`AskError`]; then nothing of it is durable.
+    pub async fn refund_notice(&self, id: OrderId, account: &Account, notice: RefundNotice) -> Result<(), AskError> {
+        let RefundNotice { number, word } = notice;
+        let fact = Fact::RefundNoticed { number: number.into(), account: account.clone(), word };
+        self.directory.tell(id.as_u128(), What::Fact(fact, None).into()).await.map(drop)
+    }
+
     /// Takes a person's word for what became of an attempt.
     ///
     /// # Errors
@@ -122,6 +163,16 @@ impl Desk {
     pub async fn resolve(&self, id: OrderId, resolution: Resolution) -> Result<Order, AskError> {
         let Resolution { ordinal, finding, operator, evidence } = resolution;
         let fact = Fact::OperatorResolved { ordinal, finding, operator, evidence };
+        self.directory.tell(id.as_u128(), What::Fact(fact, None).into()).await
+    }
+
+    /// Takes a person's word for what became of a refund.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn resolve_refund(&self, id: OrderId, resolved: RefundResolved) -> Result<Order, AskError> {
+        let RefundResolved { refund, resolution, operator, evidence } = resolved;
+        let fact = Fact::RefundResolved { refund, resolution, operator, evidence };
         self.directory.tell(id.as_u128(), What::Fact(fact, None).into()).await
     }
 
@@ -137,6 +188,7 @@ impl Desk {
             reference: notice.reference.as_str().into(),
             amount_minor: notice.amount_minor,
             currency: notice.currency.as_str().into(),
+            dated: notice.dated,
         };
         self.directory.tell(number.order.as_u128(), What::Fact(fact, None).into()).await.map(drop)
     }
@@ -154,12 +206,12 @@ impl Desk {
     }
 }
 
-fn follow(patience: Patience) -> (Option<oneshot::Sender<Placed>>, Option<oneshot::Receiver<Placed>>) {
+fn follow(patience: Patience, awaits: Awaits) -> (Option<Follower>, Option<oneshot::Receiver<Placed>>) {
     match patience {
         Patience::Durable => (None, None),
         Patience::FirstAnswer => {
-            let (follower, answer) = oneshot::channel();
-            (Some(follower), Some(answer))
+            let (answer, placed) = oneshot::channel();
+            (Some(Follower { awaits, answer }), Some(placed))
         }
     }
 }

@@ -15,9 +15,20 @@ pub fn heed(order: &Order, notes: &[Note]) {
                     "a channel tells of a capture otherwise than it is on record");
                 metrics::counter!("tongbao_contradictions_total").increment(1);
             }
-            Note::RefundStuck { capture } => {
-                tracing::error!(order = %order.id, capture, "a refund waits for a person");
+            Note::RefundStuck { refund } => {
+                tracing::error!(order = %order.id, refund, "a refund waits for a person");
                 metrics::counter!("tongbao_refunds_stuck_total").increment(1);
+            }
+            Note::RefundNotPermitted { refund } => {
+                tracing::error!(order = %order.id, refund, "a channel does not let us refund");
+                metrics::counter!("tongbao_refunds_not_permitted_total").increment(1);
+            }
+            Note::RefundContradicted { refund } => {
+                tracing::error!(order = %order.id, refund, "a channel has paid a refund that is over");
+                metrics::counter!("tongbao_contradictions_total").increment(1);
+            }
+            Note::InstantImplausible => {
+                metrics::counter!("tongbao_instants_implausible_total").increment(1);
             }
             Note::EntryBooked { kind } => {
                 metrics::counter!("tongbao_entries_total", "kind" => kind.name()).increment(1);

@@ -1,10 +1,11 @@
 //! What an order's step makes durable.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Beside, Opened, Orders};
+use super::{Beside, Opened, Orders, refunds};
 use crate::channels::{Ask, Payer};
-use crate::domain::event::{Event, Write};
+use crate::domain::event::{Event, RowChange, Write};
 use crate::domain::journal::Title;
 use crate::domain::machine::Step;
 use crate::domain::order::{Order, Purpose};
@@ -49,6 +50,8 @@ pub async fn of(
                 rows.extend(paid_by(orders, order, *index, known).into_iter().map(Row::PaidBy));
             }
             Write::Entry(entry) => entries.push(entry.clone()),
+            // Below, once for each.
+            Write::Refund { .. } => {}
             // Rendered below.
             Write::Webhook { .. } => {}
             Write::StoreNextAction => {
@@ -62,8 +65,11 @@ pub async fn of(
             }
         }
     }
+    for (index, change) in changed_refunds(step) {
+        rows.push(refunds::row(order, index, change, beside)?);
+    }
     let head = Head::of(order, next_action, decided_at).map_err(|error: StoreError| culprit(&error.to_string()))?;
-    let webhooks = render(orders, step, known).await?;
+    let webhooks = render(orders, step, known, beside).await?;
     beside.webhooks.clone_from(&webhooks);
     Ok(StepUnit {
         stream: order.id.into(),
@@ -81,6 +87,25 @@ pub async fn of(
         taken: beside.taken.take(),
         claim: beside.claim.take(),
     })
+}
+
+/// The refunds whose rows a step makes or changes, each once.
+fn changed_refunds(step: &Step<Order>) -> BTreeMap<u16, RowChange> {
+    let mut changed = BTreeMap::new();
+    for write in &step.writes {
+        match write {
+            Write::Refund { index, change } => {
+                changed.entry(*index).or_insert(*change);
+            }
+            Write::OpenAttempt { .. }
+            | Write::Capture { .. }
+            | Write::Entry(_)
+            | Write::Webhook { .. }
+            | Write::StoreNextAction
+            | Write::WipeNextAction => {}
+        }
+    }
+    changed
 }
 
 fn culprit(why: &str) -> WriteError {
@@ -124,6 +149,7 @@ fn named(step: &Step<Order>, beside: &mut Beside) -> Option<NamedPayer> {
         Write::OpenAttempt { ordinal } => Some(*ordinal),
         Write::Capture { .. }
         | Write::Entry(_)
+        | Write::Refund { .. }
         | Write::Webhook { .. }
         | Write::StoreNextAction
         | Write::WipeNextAction => None,
@@ -137,15 +163,21 @@ fn named(step: &Step<Order>, beside: &mut Beside) -> Option<NamedPayer> {
 }
 
 /// The webhooks of this step as they will be sent.
-async fn render(orders: &Orders, step: &Step<Order>, known: &Known) -> Result<Vec<OutboxRow>, WriteError> {
+async fn render(
+    orders: &Orders,
+    step: &Step<Order>,
+    known: &Known,
+    beside: &Beside,
+) -> Result<Vec<OutboxRow>, WriteError> {
     let raised: Vec<_> = step
         .writes
         .iter()
         .filter_map(|write| match write {
-            Write::Webhook { kind, sequence } => Some((*kind, *sequence)),
+            Write::Webhook { kind, sequence, refund } => Some((*kind, *sequence, *refund)),
             Write::OpenAttempt { .. }
             | Write::Capture { .. }
             | Write::Entry(_)
+            | Write::Refund { .. }
             | Write::StoreNextAction
             | Write::WipeNextAction => None,
         })
@@ -158,19 +190,30 @@ async fn render(orders: &Orders, step: &Step<Order>, known: &Known) -> Result<Ve
         tracing::error!(order = %order.id, "a webhook has no address");
         return Ok(Vec::new());
     };
-    let outlook = orders.advice.outlook_after(order, &step.notes, known.payer.clone()).await;
-    let beside = view::Beside {
-        merchant_order_id: &addressee.merchant_order_id,
-        metadata: &*addressee.metadata,
-        links: &orders.links,
-        outlook: &outlook,
-    };
-    let row = |(kind, sequence)| {
-        let at = order.last_at;
-        let body = view::webhook_body(kind, sequence, at, order, &beside)
-            .map_err(|error| WriteError::Culprit(format!("a webhook cannot be rendered: {error}")))?;
+    let at = order.last_at;
+    let unrendered = |error| WriteError::Culprit(format!("a webhook cannot be rendered: {error}"));
+    let mut rows = Vec::with_capacity(raised.len());
+    for (kind, sequence, refund) in raised {
+        let refund = refund.and_then(|index| order.refunds.get(usize::from(index)));
+        let body = match refund {
+            Some(refund) => {
+                let shown = refunds::shown_after(orders, order, refund, beside).await?;
+                view::refund_webhook_body(kind, sequence, at, shown).map_err(unrendered)?
+            }
+            None => {
+                let outlook = orders.advice.outlook_after(order, &step.notes, known.payer.clone()).await;
+                let beside = view::Beside {
+                    merchant_order_id: &addressee.merchant_order_id,
+                    metadata: &*addressee.metadata,
+                    splits: &addressee.splits,
+                    links: &orders.links,
+                    outlook: &outlook,
+                };
+                view::webhook_body(kind, sequence, at, order, &beside).map_err(unrendered)?
+            }
+        };
         let (platform, url, trace) = (order.platform, addressee.url.clone(), known.trace.0);
-        Ok(OutboxRow { kind, sequence, at, platform, url, trace, body: body.into() })
-    };
-    raised.into_iter().map(row).collect()
+        rows.push(OutboxRow { kind, sequence, at, platform, url, trace, body: body.into() });
+    }
+    Ok(rows)
 }

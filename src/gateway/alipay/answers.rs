@@ -41,6 +41,7 @@ pub const DISCORDANT_REPEAT_REQUEST: Failure = failure("40004", "ACQ.DISCORDANT_
 pub const REFUND_FEE_ERR: Failure = failure("40004", "ACQ.REASON_TRADE_REFUND_FEE_ERR", "退款金额无效");
 pub const REFUND_EXCEEDS: Failure = failure("40004", "ACQ.REFUND_AMT_NOT_EQUAL_TOTAL", "退款金额超限");
 pub const TRADE_NOT_ALLOW_REFUND: Failure = failure("40004", "ACQ.TRADE_NOT_ALLOW_REFUND", "当前交易不允许退款");
+pub const SELLER_BALANCE_NOT_ENOUGH: Failure = failure("40004", "ACQ.SELLER_BALANCE_NOT_ENOUGH", "卖家余额不足");
 pub const TRADE_HAS_FINISHED: Failure = failure("40004", "ACQ.TRADE_HAS_FINISHED", "交易已完结");
 /// Misspelt as the true one is.
 pub const INVALID_BILL_ARGUMENTS: Failure = failure("40004", "INVAILID_ARGUMENTS", "入参不合法");
@@ -64,7 +65,13 @@ pub fn of_creation(refusal: Refusal) -> Failure {
         Refusal::PaymentClosed => TRADE_HAS_CLOSE,
         Refusal::AlreadyPaid => TRADE_HAS_SUCCESS,
         Refusal::Refused => TOTAL_FEE_EXCEED,
-        Refusal::Expired | Refusal::NotExist | Refusal::RefundExceeds => INVALID_PARAMETER,
+        Refusal::Expired
+        | Refusal::NotExist
+        | Refusal::RefundExceeds
+        | Refusal::RefundRefused
+        | Refusal::RefundPoor
+        | Refusal::RefundTooSoon
+        | Refusal::TooManyRefunds => INVALID_PARAMETER,
         Refusal::Broken => SYSTEM_ERROR,
     }
 }
@@ -73,7 +80,14 @@ pub fn of_close(refusal: Refusal) -> Failure {
     match refusal {
         Refusal::NotExist => TRADE_NOT_EXIST,
         Refusal::AlreadyPaid | Refusal::PaymentClosed => TRADE_STATUS_ERROR,
-        Refusal::NumberUsed | Refusal::Refused | Refusal::Expired | Refusal::RefundExceeds => INVALID_PARAMETER,
+        Refusal::NumberUsed
+        | Refusal::Refused
+        | Refusal::Expired
+        | Refusal::RefundExceeds
+        | Refusal::RefundRefused
+        | Refusal::RefundPoor
+        | Refusal::RefundTooSoon
+        | Refusal::TooManyRefunds => INVALID_PARAMETER,
         Refusal::Broken => SYSTEM_ERROR,
     }
 }
@@ -83,7 +97,14 @@ pub fn of_refund(refusal: Refusal) -> Failure {
         Refusal::NumberUsed => DISCORDANT_REPEAT_REQUEST,
         Refusal::RefundExceeds => REFUND_EXCEEDS,
         Refusal::NotExist => TRADE_NOT_EXIST,
-        Refusal::AlreadyPaid | Refusal::PaymentClosed | Refusal::Refused | Refusal::Expired => INVALID_PARAMETER,
+        Refusal::RefundRefused => TRADE_NOT_ALLOW_REFUND,
+        Refusal::RefundPoor => SELLER_BALANCE_NOT_ENOUGH,
+        Refusal::AlreadyPaid
+        | Refusal::PaymentClosed
+        | Refusal::Refused
+        | Refusal::Expired
+        | Refusal::RefundTooSoon
+        | Refusal::TooManyRefunds => INVALID_PARAMETER,
         Refusal::Broken => SYSTEM_ERROR,
     }
 }

@@ -14,6 +14,7 @@ use super::units::{beijing, compact_day, yuan};
 use super::wire::{BUYER_LOGON_ID, Kept};
 use crate::gateway::alphanumeric;
 use crate::gateway::books::{BillCapture, BillRefund};
+use crate::gateway::cost::Cost;
 
 /// An address dies half a minute after it was given.
 const LINK_LIVES_MS: i64 = 30_000;
@@ -64,6 +65,7 @@ pub struct Day<'a> {
     pub captures: Vec<BillCapture>,
     /// Each with what is kept of the payment that it gives back.
     pub refunds: Vec<(BillRefund, Option<Kept>)>,
+    pub cost: Cost,
     pub now: i64,
 }
 
@@ -108,6 +110,16 @@ impl Day<'_> {
         self.refunds.iter().map(|(line, _)| line.refund.amount_minor).sum()
     }
 
+    /// What was charged and not given back with refunds.
+    fn fees(&self) -> i64 {
+        let charged: i64 = self.captures.iter().map(|line| self.cost.fee_minor(line.capture.amount_minor)).sum();
+        charged - self.refunds.iter().map(|(line, _)| self.fee_back(line)).sum::<i64>()
+    }
+
+    fn fee_back(&self, line: &BillRefund) -> i64 {
+        self.cost.returned_minor(line.captured_minor, line.refund.amount_minor)
+    }
+
     fn details(&self) -> String {
         let mut lines = self.head("业务明细");
         let rule = "-".repeat(41);
@@ -123,17 +135,20 @@ impl Day<'_> {
                 kept: kept.as_ref(),
                 times: (created_at, capture.at),
                 amount: capture.amount_minor,
+                fee: -self.cost.fee_minor(capture.amount_minor),
                 request: "",
             }));
         }
-        for (BillRefund { refund_number, refund, payment_reference }, kept) in &self.refunds {
+        for (line, kept) in &self.refunds {
+            let BillRefund { refund_number, refund, at, payment_reference, .. } = line;
             lines.push(row(&Row {
                 trade_no: payment_reference.as_deref().unwrap_or_default(),
                 number: &refund.number,
                 kind: "退款",
                 kept: kept.as_ref(),
-                times: (refund.at, refund.at),
+                times: (refund.at, *at),
                 amount: -refund.amount_minor,
+                fee: self.fee_back(line),
                 request: refund_number,
             }));
         }
@@ -157,9 +172,11 @@ impl Day<'_> {
         let rule = "-".repeat(41);
         lines.push(format!("#{rule}业务汇总列表{rule}"));
         lines.push(SUMMARY_COLUMNS.to_owned());
-        let net = yuan(self.paid() - self.given_back());
+        let received = self.paid() - self.given_back();
+        let (fees, net) = (yuan(-self.fees()), yuan(received - self.fees()));
+        let received = yuan(received);
         let (trades, refunds) = (self.captures.len(), self.refunds.len());
-        lines.push(format!("合计\t,\t,{trades},{refunds},{net},{net},0.00,0.00,0.00,0.00,0.00,{net}"));
+        lines.push(format!("合计\t,\t,{trades},{refunds},{received},{received},0.00,0.00,0.00,{fees},0.00,{net}"));
         lines.push(format!("#{rule}业务汇总列表结束{rule}"));
         lines.push(self.exported());
         text(&lines)
@@ -174,18 +191,21 @@ struct Row<'a> {
     /// When it was created and when it was finished.
     times: (i64, i64),
     amount: i64,
+    /// Less than zero where it was charged.
+    fee: i64,
     request: &'a str,
 }
 
-/// Texts end with a tab; a subject stands as it is, commas and all. The sandbox takes no fee.
+/// Texts end with a tab; a subject stands as it is, commas and all. Which sign the fee has is in no document that was
+/// found: here it is what it does to the merchant's money, like every other amount of the row.
 fn row(row: &Row<'_>) -> String {
     let subject = row.kept.map_or("", |kept| kept.subject.as_str());
     let (created, finished) = (beijing(row.times.0), beijing(row.times.1));
-    let Row { trade_no, number, kind, amount, request, .. } = row;
-    let amount = yuan(*amount);
+    let Row { trade_no, number, kind, amount, fee, request, .. } = row;
+    let (amount, fee) = (yuan(*amount), yuan(*fee));
     format!(
         "{trade_no}\t,{number}\t,{kind}\t,{subject}\t,{created},{finished},\t,\t,\t,\t,{BUYER_LOGON_ID}\t,\
-         {amount},{amount},0.00,0.00,0.00,0.00,0.00,\t,0.00,0.00,{request}\t,0.00,0.00,\t"
+         {amount},{amount},0.00,0.00,0.00,0.00,0.00,\t,0.00,0.00,{request}\t,{fee},0.00,\t"
     )
 }
 
@@ -203,7 +223,9 @@ mod tests {
     use super::*;
     use crate::gateway::alipay::units::{bounds, date, yuan_currency};
     use crate::gateway::alipay::wire::Origin;
-    use crate::gateway::books::{Capture, Refunded, Told};
+    use crate::gateway::books::{BookedRefund, Capture};
+    use crate::gateway::fate::Fate;
+    use crate::gateway::refund_script::RefundScript;
 
     fn kept() -> Kept {
         Kept {
@@ -218,13 +240,15 @@ mod tests {
 
     fn day(captures: Vec<BillCapture>, refunds: Vec<(BillRefund, Option<Kept>)>) -> Day<'static> {
         let span = bounds(date("2026-09-21").unwrap()).unwrap();
-        Day { seller_id: "2088123456789012", span, captures, refunds, now: 1_790_050_000_000 }
+        let cost = Cost("0.006".parse().unwrap());
+        Day { seller_id: "2088123456789012", span, captures, refunds, cost, now: 1_790_050_000_000 }
     }
 
-    fn details(day: &Day<'_>) -> (Vec<u8>, String) {
+    /// The name and the text of the details (0) or of the summary (1).
+    fn file(day: &Day<'_>, place: usize) -> (Vec<u8>, String) {
         let mut archive = ZipArchive::new(Cursor::new(day.zip().unwrap())).unwrap();
         assert_eq!(archive.len(), 2);
-        let mut entry = archive.by_index(0).unwrap();
+        let mut entry = archive.by_index(place).unwrap();
         let name = entry.name_raw().to_vec();
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).unwrap();
@@ -243,19 +267,24 @@ mod tests {
         };
         let refund = BillRefund {
             refund_number: Arc::from("A1R00"),
-            refund: Refunded {
+            refund: BookedRefund {
                 number: Arc::from("A1"),
-                amount_minor: 60,
+                amount_minor: 10_030,
                 currency: yuan_currency(),
                 at: 1_790_000_002_000,
+                script: RefundScript::Plain,
+                fate: Fate::Refunded { at: 1_790_000_003_000 },
                 reference: None,
                 data: None,
                 address: None,
-                told: Told::default(),
+                told: std::collections::BTreeMap::new(),
             },
+            at: 1_790_000_003_000,
+            captured_minor: 20_060,
             payment_reference: Some(Arc::from("2026")),
         };
-        let (name, text) = details(&day(vec![capture], vec![(refund, Some(kept()))]));
+        let day = day(vec![capture], vec![(refund, Some(kept()))]);
+        let (name, text) = file(&day, 0);
         assert_eq!(GBK.decode(&name).0, "20881234567890120156_20260921_业务明细.csv");
         assert!(String::from_utf8(name).is_err());
         let lines: Vec<&str> = text.split("\r\n").collect();
@@ -266,18 +295,21 @@ mod tests {
         assert_eq!((COLUMNS.split(',').count(), cells.len()), (25, 26));
         assert_eq!(cells[..5], ["2026\t", "A1\t", "交易\t", "茶", " 两盒\t"]);
         assert_eq!(cells[5..7], ["2026-09-21 22:13:20", "2026-09-21 22:13:21"]);
-        assert_eq!((cells[12], cells[22]), ("200.60", "\t"));
-        assert!(lines[6].starts_with("2026\t,A1\t,退款\t,") && lines[6].contains(",-0.60,-0.60,"));
-        assert!(lines[6].contains(",A1R00\t,"));
+        assert_eq!((cells[12], cells[22], cells[23]), ("200.60", "\t", "-1.20"));
+        assert!(lines[6].starts_with("2026\t,A1\t,退款\t,") && lines[6].contains(",-100.30,-100.30,"));
+        assert!(lines[6].contains(",2026-09-21 22:13:22,2026-09-21 22:13:23,"), "{}", lines[6]);
+        assert!(lines[6].contains(",A1R00\t,0.60,0.00,"));
         assert!(lines[7].contains("业务明细列表结束"));
         assert_eq!(lines[8], "#交易合计：1笔，商家实收共200.60元，商家优惠共0.00元");
-        assert_eq!(lines[9], "#退款合计：1笔，商家实收退款共-0.60元，商家优惠退款共0.00元");
+        assert_eq!(lines[9], "#退款合计：1笔，商家实收退款共-100.30元，商家优惠退款共0.00元");
         assert!(lines[10].starts_with("#导出时间：["));
+        let (_, summary) = file(&day, 1);
+        assert!(summary.contains("合计\t,\t,1,1,100.30,100.30,0.00,0.00,0.00,-0.60,0.00,99.70\r\n"), "{summary}");
     }
 
     #[test]
     fn an_empty_day_has_a_header_and_an_end() {
-        let (_, text) = details(&day(Vec::new(), Vec::new()));
+        let (_, text) = file(&day(Vec::new(), Vec::new()), 0);
         let lines: Vec<&str> = text.split("\r\n").collect();
         assert_eq!(lines[4], COLUMNS);
         assert!(lines[5].contains("业务明细列表结束"));

@@ -14,9 +14,11 @@ use super::request::{Method, Request};
 use super::units::{self, beijing, yuan, yuan_currency};
 use super::wire::{BUYER_ID, BUYER_LOGON_ID, Kept, Origin};
 use crate::gateway::address::Address;
-use crate::gateway::books::{Asked, CloseRule, Refund, Refunding, State, Taken, View};
+use crate::gateway::books::{Asked, CloseRule, Refund, RefundLimits, Refunding, State, Taken, View};
+use crate::gateway::fate::RefundState;
 use crate::gateway::faults::Fault;
 use crate::gateway::payer::{Conduct, Script};
+use crate::gateway::refund_script::RefundScript;
 use crate::gateway::wire::Wire;
 use crate::gateway::{Gateway, alphanumeric};
 
@@ -245,9 +247,9 @@ fn refund(gateway: &Gateway, request: &Request, now: i64) -> Result<Outcome, Fai
         None if amount_minor == trade.view.captured_minor() => &trade.number,
         None => return Err(answers::INVALID_PARAMETER),
     };
-    let is_known = gateway.books.refunded(request.account, refund_number).is_some();
+    let is_known = gateway.books.refund_of(request.account, refund_number).is_some();
     match trade.view.state {
-        State::Paid if trade.view.refunded_minor < trade.view.captured_minor() || is_known => {}
+        State::Paid if trade.view.reserved_minor < trade.view.captured_minor() || is_known => {}
         State::Paid => return Err(answers::TRADE_HAS_FINISHED),
         State::Waiting | State::Declined | State::Closed => return Err(answers::TRADE_NOT_ALLOW_REFUND),
     }
@@ -256,14 +258,17 @@ fn refund(gateway: &Gateway, request: &Request, now: i64) -> Result<Outcome, Fai
         number: &trade.number,
         amount_minor,
         currency: yuan_currency(),
+        script: RefundScript::of(asked.reason()?),
+        limits: RefundLimits::NONE,
         reference: None,
         notify_url: trade.kept.notify_url.as_deref(),
         data: None,
     };
-    let fund_change = match gateway.books.refund(request.account, &refund, now).map_err(answers::of_refund)? {
-        Refunding::New(_) => {
-            gateway.tell_refund(request.account, &trade.number, refund_number, now);
-            "Y"
+    let refunding = gateway.books.refund(request.account, &refund, now).map_err(answers::of_refund)?;
+    let fund_change = match &refunding {
+        Refunding::New(booked) => {
+            gateway.arrange_refund(request.account, refund_number, booked);
+            if booked.state_at(now) == RefundState::Refunded { "Y" } else { "N" }
         }
         Refunding::Again(_) => "N",
     };
@@ -277,19 +282,25 @@ fn refund(gateway: &Gateway, request: &Request, now: i64) -> Result<Outcome, Fai
         "refund_fee": yuan(view.refunded_minor),
         "trade_no": view.reference.as_deref(),
     }));
-    Ok(Outcome { content, fault: fault(gateway, request, &trade, "refund") })
+    let fault = match refunding.conduct() {
+        Conduct::Answers => fault(gateway, request, &trade, "refund"),
+        Conduct::Hangs | Conduct::Fails => gateway.fault_of_refund(request.account, &refunding),
+    };
+    Ok(Outcome { content, fault })
 }
 
-/// A refund that is not there is told of by saying nothing of it.
+/// A refund that is not there, or not done, is told of by saying nothing of it.
 fn refund_query(gateway: &Gateway, request: &Request, now: i64) -> Result<Outcome, Failure> {
     let asked: RefundQuery = content::read(&request.content)?;
     let trade = find(gateway, request, asked.out_trade_no.as_deref(), asked.trade_no.as_deref(), now)?;
     let fault = fault(gateway, request, &trade, "refund_query");
-    let refund = gateway.books.refunded(request.account, &asked.out_request_no);
-    let content = match refund.filter(|refund| refund.number == trade.number) {
-        None => success(json!({})),
-        Some(refund) => success(json!({
-            "gmt_refund_pay": beijing(refund.at),
+    let refund = gateway.books.refund_of(request.account, &asked.out_request_no);
+    let refund = refund.filter(|refund| refund.number == trade.number);
+    let refunded_at = refund.as_ref().and_then(|refund| refund.fate.refunded_at()).filter(|at| *at <= now);
+    let content = match (refund, refunded_at) {
+        (None, _) | (Some(_), None) => success(json!({})),
+        (Some(refund), Some(at)) => success(json!({
+            "gmt_refund_pay": beijing(at),
             "out_request_no": asked.out_request_no,
             "out_trade_no": &*trade.number,
             "refund_amount": yuan(refund.amount_minor),

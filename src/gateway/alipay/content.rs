@@ -9,6 +9,7 @@ use super::units;
 
 const NUMBER_MAX: usize = 64;
 const SUBJECT_MAX: usize = 256;
+const REFUND_REASON_MAX: usize = 256;
 
 /// One JSON object. Without the look at its first byte an array of its values would pass too.
 pub fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Failure> {
@@ -71,6 +72,8 @@ pub struct Refund {
     pub refund_amount: String,
     #[serde(default)]
     pub out_request_no: Option<String>,
+    #[serde(default)]
+    pub refund_reason: Option<String>,
 }
 
 /// `alipay.trade.fastpay.refund.query`.
@@ -117,6 +120,16 @@ impl Payment {
             return Err(INVALID_PARAMETER);
         }
         units::fen(&self.total_amount).ok_or(INVALID_PARAMETER)
+    }
+}
+
+impl Refund {
+    /// The reason, if it is none or one that Alipay takes.
+    pub fn reason(&self) -> Result<Option<&str>, Failure> {
+        match self.refund_reason.as_deref() {
+            Some(reason) if reason.chars().count() > REFUND_REASON_MAX => Err(INVALID_PARAMETER),
+            reason => Ok(reason),
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use super::form::{self, Parameters};
 use super::request::{Carrier, Disbelief, Method, Request, Trust};
 use super::wire::Kept;
 use super::{calls, cashier};
-use crate::gateway::books::BillRefund;
+use crate::gateway::accounts::Channel;
+use crate::gateway::books::{BillRefund, Moment};
 use crate::gateway::replies::{befall, elsewhere};
 use crate::gateway::{Gateway, now_ms};
 
@@ -107,7 +108,11 @@ fn bill_of(gateway: &Gateway, token: &str, now: i64) -> Option<Vec<u8>> {
         let kept = kept.and_then(|view| Kept::read(view.data.as_deref()));
         (line, kept)
     };
-    let refunds = gateway.books.refunded_between(*account, span.0, span.1).into_iter().map(with_kept).collect();
+    // What is still on its way to the payer is not in it.
+    let until = span.1.min(now.saturating_add(1));
+    let refunds = gateway.books.refunds_between(*account, Moment::Refunded, span.0, until);
+    let refunds = refunds.into_iter().map(with_kept).collect();
     let captures = gateway.books.captured_between(*account, span.0, span.1);
-    Day { seller_id: &wire.seller_id, span, captures, refunds, now }.zip()
+    let cost = gateway.costs.of(Channel::Alipay);
+    Day { seller_id: &wire.seller_id, span, captures, refunds, cost, now }.zip()
 }

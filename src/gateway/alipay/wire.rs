@@ -12,6 +12,7 @@ use super::signing::{AppKey, SigningKey, certificate_sn, root_sn, signed_text};
 use super::units::{beijing, compact_day, yuan};
 use crate::config::sandbox;
 use crate::gateway::books::{Notice, RefundNotice};
+use crate::gateway::fate::RefundState;
 use crate::gateway::wire::{Callback, TimeScale, Wire};
 
 const MINUTE_MS: i64 = 60_000;
@@ -203,8 +204,14 @@ impl Wire for AlipayWire {
         }
     }
 
+    /// Only of money that the payer has.
+    fn tells(&self, state: RefundState) -> bool {
+        state == RefundState::Refunded
+    }
+
     /// What is given back in part leaves the trade as it is; all of it closes the trade.
     fn refund_callback(&self, notice: &RefundNotice, sent_at: i64) -> Option<Callback> {
+        let news = Some(notice.news).filter(|news| self.tells(news.state))?;
         let capture = notice.payment.capture.as_ref()?;
         let kept = Kept::read(notice.payment.data.as_deref());
         let is_whole = notice.payment.refunded_minor == capture.amount_minor;
@@ -217,7 +224,7 @@ impl Wire for AlipayWire {
             kept: kept.as_ref(),
             refund: Some(Refunding {
                 number: &notice.refund_number,
-                at: notice.refund.at,
+                at: news.at,
                 total_minor: notice.payment.refunded_minor,
             }),
         };

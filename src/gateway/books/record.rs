@@ -1,10 +1,11 @@
-//! One payment in the books, and one refund: their states, and what may follow.
+//! One payment in the books: its states, and what may follow.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Acted, Asked, Fingerprint, PendingWhat, Refund, Refusal, Taken};
+use super::parts::Parts;
+use super::{Acted, Asked, Fingerprint, PendingWhat, Refusal, Taken};
 use crate::domain::money::Currency;
 use crate::gateway::address::Address;
 use crate::gateway::payer::{Payer, Script};
@@ -33,7 +34,10 @@ pub struct View {
     pub state: State,
     pub script: Script,
     pub asked_minor: i64,
+    /// What the payer has back.
     pub refunded_minor: i64,
+    /// That, and what is on its way back.
+    pub reserved_minor: i64,
     pub currency: Currency,
     pub created_at: i64,
     pub expires_at: i64,
@@ -78,11 +82,11 @@ pub struct Payment {
     /// Calls answered since the start; only faults and scripts ask for it.
     pub calls: u16,
     pub asked_minor: i64,
-    pub refunded_minor: i64,
     pub created_at: i64,
     pub expires_at: i64,
     pub closed_at: Option<i64>,
     pub reference: Option<Arc<str>>,
+    pub parts: Parts,
     pub money: Option<Money>,
     pub data: Option<Arc<str>>,
     /// Where its callbacks go, if its request named a place.
@@ -94,34 +98,6 @@ pub struct Payment {
 pub struct Money {
     pub amount_minor: i64,
     pub at: i64,
-}
-
-/// A refund that was booked; refunds succeed at once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refunded {
-    pub number: Arc<str>,
-    pub amount_minor: i64,
-    pub currency: Currency,
-    pub at: i64,
-    /// The channel's own name of it.
-    pub reference: Option<Arc<str>>,
-    pub data: Option<Arc<str>>,
-    pub address: Option<Arc<Address>>,
-    pub told: Told,
-}
-
-/// How far the merchant was told of something.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Told {
-    pub tries: u16,
-    pub acknowledged: bool,
-}
-
-impl Told {
-    pub fn again(&mut self, acknowledged: bool) {
-        self.tries = self.tries.saturating_add(1);
-        self.acknowledged |= acknowledged;
-    }
 }
 
 /// What the payer's turn comes to.
@@ -142,11 +118,11 @@ impl Payment {
             callbacks_sent: 0,
             calls: 0,
             asked_minor: asked.amount_minor,
-            refunded_minor: 0,
             created_at: now,
             expires_at: asked.expires_at,
             closed_at: None,
             reference: asked.reference.map(Arc::from),
+            parts: Parts::default(),
             money: None,
             data: asked.data.map(Arc::from),
             address,
@@ -221,7 +197,8 @@ impl Payment {
             state: self.state_at(now),
             script: self.script,
             asked_minor: self.asked_minor,
-            refunded_minor: self.refunded_minor,
+            refunded_minor: self.parts.refunded_minor(now),
+            reserved_minor: self.parts.reserved_minor(now),
             currency: self.currency,
             created_at: self.created_at,
             expires_at: self.expires_at,
@@ -262,23 +239,11 @@ impl Record {
             Record::Payment(payment) => OrderLine {
                 asked_minor: payment.asked_minor,
                 captured_minor: payment.captured_minor(),
-                refunded_minor: payment.refunded_minor,
+                refunded_minor: payment.parts.refunded_minor(now),
                 state: payment.state_at(now),
                 callbacks_sent: payment.callbacks_sent,
             },
         }
-    }
-}
-
-impl Refunded {
-    /// What is left to be done about it; nothing where nobody is to hear of it, or its merchant has.
-    pub fn pending(&self, refund_number: &Arc<str>) -> Option<PendingWhat> {
-        let is_owed = self.address.is_some() && !self.told.acknowledged;
-        is_owed.then(|| PendingWhat::RefundCallback { refund_number: Arc::clone(refund_number), sent: self.told.tries })
-    }
-
-    pub fn is(&self, refund: &Refund<'_>) -> bool {
-        *self.number == *refund.number && self.amount_minor == refund.amount_minor && self.currency == refund.currency
     }
 }
 

@@ -9,12 +9,15 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use serde::Serialize;
 
-use super::record::{Money, Payment, Record, Refunded, State, Told};
-use super::{Asked, Refund};
+use super::parts::Part;
+use super::record::{Money, Payment, Record, State};
+use super::refund::BookedRefund;
+use super::{Asked, Refund, RefundLimits};
 use crate::domain::money::Currency;
 use crate::gateway::accounts::{Channel, Lookup};
 use crate::gateway::address::{Address, Addresses};
-use crate::gateway::journal::{Created, Fact};
+use crate::gateway::fate::{Fate, RefundState};
+use crate::gateway::journal::{Created, Fact, Refunded};
 
 /// i128: a million payments of the largest amount pass an i64.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -32,7 +35,9 @@ pub struct Account {
     /// As the file names it: `wechat/default`.
     pub label: String,
     pub payments: DashMap<Arc<str>, Record>,
-    pub refunds: DashMap<Arc<str>, Refunded>,
+    pub refunds: DashMap<Arc<str>, BookedRefund>,
+    /// Refunds that there is no money for yet, and since when. It is locked after refunds and payments.
+    pub waiting: DashMap<Arc<str>, i64>,
     /// From the channel's own references to numbers.
     references: Option<DashMap<Arc<str>, Arc<str>>>,
 }
@@ -44,13 +49,27 @@ impl Account {
             Lookup::ByNumberAndReference => Some(DashMap::new()),
         };
         let label = format!("{}/{name}", channel.name());
-        Account { channel, label, payments: DashMap::new(), refunds: DashMap::new(), references }
+        Account {
+            channel,
+            label,
+            payments: DashMap::new(),
+            refunds: DashMap::new(),
+            waiting: DashMap::new(),
+            references,
+        }
     }
 
     pub fn refer(&self, reference: &Arc<str>, number: &Arc<str>) {
         if let Some(references) = &self.references {
             references.insert(Arc::clone(reference), Arc::clone(number));
         }
+    }
+
+    /// Adopts that a refund was taken.
+    pub fn give_back(&self, payment: &mut Payment, refund_number: &str, booked: &BookedRefund) {
+        let BookedRefund { amount_minor, at, fate, .. } = *booked;
+        payment.parts.add(Part { amount_minor, taken_at: at, fate });
+        self.waiting.remove(refund_number);
     }
 
     pub fn referred(&self, reference: &str) -> Option<Arc<str>> {
@@ -71,8 +90,17 @@ impl Accounts {
         Accounts { accounts, addresses: Addresses::default(), totals: Mutex::new(totals) }
     }
 
-    pub fn totals(&self) -> Totals {
-        self.totals.lock().expect("no holder panics").clone()
+    /// What was captured is counted as it comes; what payers have back depends on the time, and is summed up.
+    pub fn totals(&self, now: i64) -> Totals {
+        let mut totals = self.totals.lock().expect("no holder panics").clone();
+        for account in &self.accounts {
+            let of_channel = totals.entry(account.channel).or_default();
+            for refund in account.refunds.iter().filter(|refund| refund.state_at(now) == RefundState::Refunded) {
+                let total = of_channel.entry(refund.currency.code()).or_default();
+                total.refunded_minor += i128::from(refund.amount_minor);
+            }
+        }
+        totals
     }
 
     /// The payment that a request creates; none if its address is none.
@@ -82,17 +110,19 @@ impl Accounts {
     }
 
     /// The refund that a request books; none if its address is none.
-    pub fn refunded(&self, refund: &Refund<'_>, at: i64) -> Option<Refunded> {
+    pub fn booked(&self, refund: &Refund<'_>, fate: Fate, at: i64) -> Option<BookedRefund> {
         let address = self.address(refund.notify_url)?;
-        Some(Refunded {
+        Some(BookedRefund {
             number: refund.number.into(),
             amount_minor: refund.amount_minor,
             currency: refund.currency,
             at,
+            script: refund.script,
+            fate,
             reference: refund.reference.map(Arc::from),
             data: refund.data.map(Arc::from),
             address,
-            told: Told::default(),
+            told: BTreeMap::new(),
         })
     }
 
@@ -111,11 +141,6 @@ impl Accounts {
             total.captured_minor += i128::from(m.amount_minor);
             total.captures += 1;
         });
-    }
-
-    pub fn refund(&self, channel: Channel, payment: &mut Payment, amount_minor: i64) {
-        payment.refunded_minor += amount_minor;
-        self.total(channel, payment.currency, |total| total.refunded_minor += i128::from(amount_minor));
     }
 
     fn total(&self, channel: Channel, currency: Currency, change: impl FnOnce(&mut Total)) {
@@ -153,37 +178,14 @@ impl Accounts {
             Fact::CallbackSent { account, number, acknowledged } => {
                 known(self.named(&account)?, &number, |payment| payment.callback_sent(acknowledged))
             }
-            Fact::Refunded {
-                account,
-                refund_number,
-                number,
-                amount_minor,
-                currency,
-                at,
-                reference,
-                notify_url,
-                data,
-            } => {
-                let account = self.named(&account)?;
-                let refund = Refund {
-                    refund_number: &refund_number,
-                    number: &number,
-                    amount_minor,
-                    currency,
-                    reference: reference.as_deref(),
-                    notify_url: notify_url.as_deref(),
-                    data: data.as_deref(),
-                };
-                let refunded = self.refunded(&refund, at).ok_or("no address")?;
-                known(account, &number, |payment| self.refund(account.channel, payment, amount_minor))?;
-                match account.refunds.insert((*refund_number).into(), refunded) {
-                    None => Ok(()),
-                    Some(_) => Err("a second refund of one number".to_owned()),
-                }
+            Fact::Refunded(refunded) => self.replay_refunded(&refunded),
+            Fact::RefundPutOff { account, refund_number, at } => {
+                self.named(&account)?.waiting.insert((*refund_number).into(), at);
+                Ok(())
             }
-            Fact::RefundTold { account, refund_number, acknowledged } => {
+            Fact::RefundTold { account, refund_number, news, acknowledged } => {
                 let mut refund = self.named(&account)?.refunds.get_mut(&*refund_number).ok_or("an unknown refund")?;
-                refund.told.again(acknowledged);
+                refund.told.entry(news).or_default().again(acknowledged);
                 Ok(())
             }
         }
@@ -211,6 +213,27 @@ impl Accounts {
         match account.payments.insert(number, Record::Payment(payment)) {
             None => Ok(()),
             Some(_) => Err("a second creation".to_owned()),
+        }
+    }
+
+    fn replay_refunded(&self, refunded: &Refunded<'_>) -> Result<(), String> {
+        let account = self.named(&refunded.account)?;
+        let refund = Refund {
+            refund_number: &refunded.refund_number,
+            number: &refunded.number,
+            amount_minor: refunded.amount_minor,
+            currency: refunded.currency,
+            script: refunded.script,
+            limits: RefundLimits::NONE,
+            reference: refunded.reference.as_deref(),
+            notify_url: refunded.notify_url.as_deref(),
+            data: refunded.data.as_deref(),
+        };
+        let booked = self.booked(&refund, refunded.fate(), refunded.at).ok_or("no address")?;
+        known(account, &refunded.number, |payment| account.give_back(payment, &refunded.refund_number, &booked))?;
+        match account.refunds.insert((*refunded.refund_number).into(), booked) {
+            None => Ok(()),
+            Some(_) => Err("a second refund of one number".to_owned()),
         }
     }
 

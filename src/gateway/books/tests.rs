@@ -1,12 +1,19 @@
+mod refunds;
+
 use std::path::PathBuf;
 
 use super::*;
 
-const NAMES: [(Channel, &str); 3] =
-    [(Channel::Simpay, "default"), (Channel::Wechat, "default"), (Channel::Wechat, "shop")];
+const NAMES: [(Channel, &str); 4] = [
+    (Channel::Simpay, "default"),
+    (Channel::Wechat, "default"),
+    (Channel::Wechat, "shop"),
+    (Channel::Stripe, "default"),
+];
 const SIMPAY: AccountId = AccountId { channel: Channel::Simpay, place: 0 };
 const WECHAT: AccountId = AccountId { channel: Channel::Wechat, place: 1 };
 const SHOP: AccountId = AccountId { channel: Channel::Wechat, place: 2 };
+const STRIPE: AccountId = AccountId { channel: Channel::Stripe, place: 3 };
 
 /// A folder of one test, which goes with it.
 struct Folder(PathBuf);
@@ -50,6 +57,8 @@ fn refund<'a>(refund_number: &'a str, number: &'a str, amount_minor: i64) -> Ref
         number,
         amount_minor,
         currency,
+        script: RefundScript::Plain,
+        limits: RefundLimits::NONE,
         reference: Some("R1"),
         notify_url: Some("http://127.0.0.1:1/r"),
         data: None,
@@ -73,23 +82,23 @@ fn accounts_have_books_of_their_own_and_go_on_after_a_restart() {
         pay(&books, WECHAT, "number1", "4200001", 20);
         books.note(SHOP, "number1", r#"{"openid":"o2"}"#).unwrap();
         let first = books.refund(WECHAT, &refund("refund1", "number1", 30), 40).unwrap();
-        assert!(matches!(&first, Refunding::New(refunded) if refunded.at == 40));
+        assert!(matches!(&first, Refunding::New(booked) if booked.at == 40));
         books.seal();
-        (books.view(WECHAT, "number1", 50), books.view(SHOP, "number1", 50), books.totals(), first)
+        (books.view(WECHAT, "number1", 50), books.view(SHOP, "number1", 50), books.totals(1_000), first)
     };
     let books = folder.open();
-    let Refunding::New(refunded) = before.3 else { panic!("the first of its number") };
+    let Refunding::New(booked) = before.3 else { panic!("the first of its number") };
     assert_eq!(books.view(WECHAT, "number1", 50), before.0);
     assert_eq!(books.view(SHOP, "number1", 50), before.1);
     assert_eq!(before.1.unwrap().data.as_deref(), Some(r#"{"openid":"o2"}"#));
-    assert_eq!(books.totals(), before.2);
-    let totals = serde_json::to_value(books.totals()).unwrap();
+    assert_eq!(books.totals(1_000), before.2);
+    let totals = serde_json::to_value(books.totals(1_000)).unwrap();
     assert_eq!(
         totals["wechat"]["CNY"],
         serde_json::json!({"captured_minor": 100, "refunded_minor": 30, "captures": 1})
     );
     assert_eq!(totals["simpay"]["CNY"]["captures"], 0);
-    assert_eq!(books.refund(WECHAT, &refund("refund1", "number1", 30), 60), Ok(Refunding::Again(refunded)));
+    assert_eq!(books.refund(WECHAT, &refund("refund1", "number1", 30), 60), Ok(Refunding::Again(booked)));
     assert_eq!(books.refund(WECHAT, &refund("refund1", "number1", 31), 60), Err(Refusal::NumberUsed));
     assert_eq!(books.refund(WECHAT, &refund("refund2", "number1", 71), 60), Err(Refusal::RefundExceeds));
     assert_eq!(
@@ -97,36 +106,6 @@ fn accounts_have_books_of_their_own_and_go_on_after_a_restart() {
         Err(Refusal::RefundExceeds),
         "it was not paid"
     );
-}
-
-#[test]
-fn a_refund_is_told_of_after_a_restart_until_its_merchant_heard() {
-    let folder = Folder::new("refund-told");
-    let owed = |books: &Books| {
-        let mut owed = Vec::new();
-        books.pending([WECHAT].into_iter(), 50, |pending| {
-            if let PendingWhat::RefundCallback { refund_number, sent } = pending.what {
-                owed.push((pending.payment.number, refund_number, sent));
-            }
-        });
-        owed
-    };
-    let books = folder.open();
-    books.create(WECHAT, &asked("number1", Script::Plain), 10).unwrap();
-    pay(&books, WECHAT, "number1", "4200001", 20);
-    books.refund(WECHAT, &refund("refund1", "number1", 1), 30).unwrap();
-    books.refund(WECHAT, &Refund { notify_url: None, ..refund("refund2", "number1", 2) }, 30).unwrap();
-    books.refund_told(WECHAT, "refund1", false).unwrap();
-    books.seal();
-    drop(books);
-    let books = folder.open();
-    assert_eq!(owed(&books), [("number1".into(), "refund1".into(), 1)], "nobody wants to hear of the other one");
-    books.refund_told(WECHAT, "refund1", true).unwrap();
-    assert_eq!(books.refund_told(WECHAT, "refund3", true), Err(Refusal::NotExist));
-    assert!(owed(&books).is_empty());
-    books.seal();
-    drop(books);
-    assert!(owed(&folder.open()).is_empty());
 }
 
 #[test]
@@ -211,11 +190,15 @@ fn a_days_bill_has_its_lines_in_order() {
     books.refund(WECHAT, &refund("refund1", "number1", 1), 150).unwrap();
     let numbers: Vec<_> = books.captured_between(WECHAT, 100, 200).into_iter().map(|line| line.number).collect();
     assert_eq!(numbers, ["number1".into(), "number2".into()] as [Arc<str>; 2]);
-    let refunds = books.refunded_between(WECHAT, 100, 200);
+    let refunds = books.refunds_between(WECHAT, Moment::Taken, 100, 200);
     let lines: Vec<_> = refunds.iter().map(|line| (&*line.refund_number, line.payment_reference.as_deref())).collect();
     assert_eq!(lines, [("refund1", Some("a")), ("refund2", Some("a"))]);
     assert_eq!(books.refunds_of(WECHAT, "number1").len(), 2);
-    assert!(books.captured_between(SHOP, 0, 1_000).is_empty() && books.refunded_between(WECHAT, 0, 150).is_empty());
+    assert!(refunds.iter().all(|line| (line.at, line.captured_minor) == (150, 100)));
+    let moved = |moment, from, until| books.refunds_between(WECHAT, moment, from, until).len();
+    assert_eq!((moved(Moment::Taken, 0, 150), moved(Moment::Refunded, 0, 450)), (0, 0));
+    assert_eq!((moved(Moment::Refunded, 450, 451), moved(Moment::Returned, 0, i64::MAX)), (2, 0));
+    assert!(books.captured_between(SHOP, 0, 1_000).is_empty());
 }
 
 #[test]
@@ -225,6 +208,25 @@ fn books_from_before_there_were_several_channels_are_read() {
     let line = r#"{"created":{"account":"default","number":"number1","fingerprint":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","asked_minor":100,"currency":"CNY","script":"plain","notify_url":"http://127.0.0.1:1/n","expires_at":1000,"at":10}}"#;
     std::fs::write(folder.0.join("books.jsonl"), format!("{line}\n")).unwrap();
     assert_eq!(folder.open().view(SIMPAY, "number1", 20).unwrap().state, State::Waiting);
+}
+
+/// And from when refunds were done as soon as they were asked for, and had one callback.
+#[test]
+fn refunds_from_before_they_took_time_are_done() {
+    let folder = Folder::new("old-refund");
+    std::fs::create_dir_all(&folder.0).unwrap();
+    let lines = [
+        r#"{"created":{"account":"wechat/default","number":"number1","fingerprint":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","asked_minor":100,"currency":"CNY","script":"plain","notify_url":"http://127.0.0.1:1/n","expires_at":1000,"at":10}}"#,
+        r#"{"captured":{"account":"wechat/default","number":"number1","reference":"a","captured_minor":100,"at":20}}"#,
+        r#"{"refunded":{"account":"wechat/default","refund_number":"refund1","number":"number1","amount_minor":40,"currency":"CNY","at":30,"notify_url":"http://127.0.0.1:1/r"}}"#,
+        r#"{"refund_told":{"account":"wechat/default","refund_number":"refund1","acknowledged":true}}"#,
+    ];
+    std::fs::write(folder.0.join("books.jsonl"), format!("{}\n", lines.join("\n"))).unwrap();
+    let books = folder.open();
+    let refund = books.refund_of(WECHAT, "refund1").unwrap();
+    assert_eq!((refund.state_at(30), refund.history().count()), (RefundState::Refunded, 1));
+    assert!(refunds::owed(&books, WECHAT).is_empty());
+    assert_eq!(books.view(WECHAT, "number1", 30).unwrap().refunded_minor, 40);
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::refunds::is_finished;
 use super::signing::{ACCOUNT, NONCE, SIGNATURE, Signer, TIMESTAMP};
 use crate::domain::money::Currency;
-use crate::gateway::books::Notice;
+use crate::gateway::books::{Notice, RefundNotice};
+use crate::gateway::fate::RefundState;
 use crate::gateway::wire::{Callback, Wire};
 use crate::gateway::{alphanumeric, signed};
 
@@ -21,6 +23,16 @@ struct CallbackBody<'a> {
     amount_minor: i64,
     currency: Currency,
     paid_at: i64,
+}
+
+#[derive(Serialize)]
+struct RefundCallbackBody<'a> {
+    refund_number: &'a str,
+    number: &'a str,
+    state: RefundState,
+    amount_minor: i64,
+    currency: Currency,
+    finished_at: i64,
 }
 
 #[derive(Deserialize)]
@@ -53,6 +65,24 @@ impl Wire for SimpayWire {
         callback(&Signer::forger(&self.signer.account), notice, sent_at)
     }
 
+    /// Of what is over; whoever waits for more asks.
+    fn tells(&self, state: RefundState) -> bool {
+        is_finished(state)
+    }
+
+    fn refund_callback(&self, notice: &RefundNotice, sent_at: i64) -> Option<Callback> {
+        let news = Some(notice.news).filter(|news| self.tells(news.state))?;
+        let body = RefundCallbackBody {
+            refund_number: &notice.refund_number,
+            number: &notice.number,
+            state: news.state,
+            amount_minor: notice.refund.amount_minor,
+            currency: notice.refund.currency,
+            finished_at: news.at,
+        };
+        Some(signed_callback(&self.signer, &body, sent_at))
+    }
+
     /// Only a 200 with the very word is one.
     fn is_acknowledgement(&self, status: u16, body: &[u8]) -> bool {
         status == 200 && serde_json::from_slice::<Acknowledgement<'_>>(body).is_ok_and(|answer| answer.code == "ok")
@@ -64,7 +94,7 @@ impl Wire for SimpayWire {
 }
 
 fn callback(signer: &Signer, notice: &Notice, sent_at: i64) -> Callback {
-    let body = serde_json::to_vec(&CallbackBody {
+    let body = CallbackBody {
         event: "payment.succeeded",
         id: format!("cb_{}", notice.capture.reference),
         number: &notice.number,
@@ -73,8 +103,12 @@ fn callback(signer: &Signer, notice: &Notice, sent_at: i64) -> Callback {
         amount_minor: notice.capture.amount_minor,
         currency: notice.currency,
         paid_at: notice.capture.at,
-    })
-    .expect("our own structs are JSON");
+    };
+    signed_callback(signer, &body, sent_at)
+}
+
+fn signed_callback(signer: &Signer, body: &impl Serialize, sent_at: i64) -> Callback {
+    let body = serde_json::to_vec(body).expect("our own structs are JSON");
     let timestamp = (sent_at / 1000).to_string();
     let nonce = String::from_utf8_lossy(&alphanumeric::<NONCE_LENGTH>()).into_owned();
     let signature = signer.callback(&timestamp, &nonce, &body);

@@ -1,4 +1,5 @@
-//! Balance transactions: every charge and refund, in the order in which they moved money.
+//! Balance transactions: every charge and refund, and every refund that failed after it looked done, in the order in
+//! which they moved money.
 
 use std::sync::Arc;
 
@@ -10,8 +11,8 @@ use super::listing::Page;
 use super::objects::{self, Intent, Movement, balance_transaction, related};
 use super::{Done, intents};
 use crate::gateway::Gateway;
-use crate::gateway::accounts::AccountId;
-use crate::gateway::books::{Capture, Refunded};
+use crate::gateway::accounts::{AccountId, Channel};
+use crate::gateway::books::{BookedRefund, Capture, Moment};
 
 /// Whether the list shows what its lines come from, or only how that is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +27,18 @@ impl Source {
     }
 }
 
-/// Some of the types that Stripe has; here money only moves by the first two.
-const TYPES: [&str; 8] =
-    ["charge", "refund", "payment", "payment_refund", "adjustment", "payout", "stripe_fee", "transfer"];
+/// Some of the types that Stripe has; here money only moves by the first three.
+const TYPES: [&str; 9] = [
+    "charge",
+    "refund",
+    "refund_failure",
+    "payment",
+    "payment_refund",
+    "adjustment",
+    "payout",
+    "stripe_fee",
+    "transfer",
+];
 
 pub fn list(gateway: &Gateway, account: AccountId, mut params: Params, now: i64) -> Result<Done, Failure> {
     let page = Page::read(&mut params)?;
@@ -40,11 +50,16 @@ pub fn list(gateway: &Gateway, account: AccountId, mut params: Params, now: i64)
     for line in gateway.books.captured_between(account, span.from, span.until) {
         let Some(view) = gateway.books.view(account, &line.number, now) else { continue };
         let Some(intent) = Intent::of(&view) else { continue };
-        lines.push((line.capture.at, of_charge(&intent, &line.capture, source)));
+        lines.push((line.capture.at, of_charge(gateway, &intent, &line.capture, source)));
     }
-    for line in gateway.books.refunded_between(account, span.from, span.until) {
-        let intent_id = line.payment_reference.as_deref().unwrap_or_default();
-        lines.push((line.refund.at, of_refund(&line.refund_number, intent_id, &line.refund, source)));
+    // What has not moved yet is not on the balance.
+    let until = span.until.min(now.saturating_add(1));
+    for (moment, movement) in [(Moment::Refunded, Movement::Refund), (Moment::Returned, Movement::RefundFailure)] {
+        for line in gateway.books.refunds_between(account, moment, span.from, until) {
+            let intent_id = line.payment_reference.as_deref().unwrap_or_default();
+            let moved = Moved { movement, at: line.at, now };
+            lines.push((line.at, of_refund(&line.refund_number, intent_id, &line.refund, moved, source)));
+        }
     }
     lines.sort_by_key(|(at, _)| *at);
     let wanted = |line: &Value| kind.as_deref().is_none_or(|kind| line["type"] == kind);
@@ -64,32 +79,49 @@ pub fn retrieve(
     params.finish()?;
     let charged = intents::find(gateway, account, &related(id, "pi"), now).ok();
     let refunded = || {
-        let refund_number = related(id, "re");
-        let refund = gateway.books.refunded(account, &refund_number)?;
+        let (refund_number, movement) = match objects::failed_refund(id) {
+            Some(refund_number) => (refund_number, Movement::RefundFailure),
+            None => (related(id, "re"), Movement::Refund),
+        };
+        let refund = gateway.books.refund_of(account, &refund_number)?;
+        let at = match movement {
+            Movement::Refund | Movement::Charge(_) => refund.fate.refunded_at(),
+            Movement::RefundFailure => refund.fate.returned_at(),
+        };
+        let moved = Moved { movement, at: at.filter(|at| *at <= now)?, now };
         let intent_id = gateway.books.view(account, &refund.number, now)?.reference?;
-        Some((Arc::clone(&refund.number), of_refund(&refund_number, &intent_id, &refund, source)))
+        Some((Arc::clone(&refund.number), of_refund(&refund_number, &intent_id, &refund, moved, source)))
     };
     charged
-        .and_then(|(number, intent)| Some((number, of_charge(&intent, intent.capture.as_ref()?, source))))
+        .and_then(|(number, intent)| Some((number, of_charge(gateway, &intent, intent.capture.as_ref()?, source))))
         .or_else(refunded)
         .filter(|(_, line)| line["id"] == id)
         .map(|(number, line)| Done::of(&number, line))
         .ok_or_else(|| Failure::no_such("balance_transaction", "id", id))
 }
 
-fn of_charge(intent: &Intent, capture: &Capture, source: Source) -> Value {
+/// How and when the money of a refund moved, for one who looks now.
+#[derive(Clone, Copy)]
+struct Moved {
+    movement: Movement,
+    at: i64,
+    now: i64,
+}
+
+fn of_charge(gateway: &Gateway, intent: &Intent, capture: &Capture, source: Source) -> Value {
     let id = &intent.data.id;
     let shown = match source {
         Source::Named => json!(related(id, "ch")),
         Source::Expanded => intent.charge().unwrap_or_default(),
     };
-    balance_transaction(Movement::Charge, id, capture.amount_minor, intent.currency, capture.at, shown)
+    let movement = Movement::Charge(gateway.costs.of(Channel::Stripe));
+    balance_transaction(movement, id, capture.amount_minor, intent.currency, capture.at, shown)
 }
 
-fn of_refund(refund_number: &str, intent_id: &str, refund: &Refunded, source: Source) -> Value {
+fn of_refund(refund_number: &str, intent_id: &str, refund: &BookedRefund, moved: Moved, source: Source) -> Value {
     let shown = match source {
         Source::Named => json!(refund_number),
-        Source::Expanded => objects::refund(refund_number, intent_id, refund),
+        Source::Expanded => objects::refund(refund_number, intent_id, refund, moved.now),
     };
-    balance_transaction(Movement::Refund, refund_number, refund.amount_minor, refund.currency, refund.at, shown)
+    balance_transaction(moved.movement, refund_number, refund.amount_minor, refund.currency, moved.at, shown)
 }

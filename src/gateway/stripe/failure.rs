@@ -66,6 +66,12 @@ impl Failure {
         failure.with("code", json!("charge_already_refunded"))
     }
 
+    /// docs.stripe.com/error-codes: a payment that is disputed cannot be refunded.
+    pub fn disputed() -> Self {
+        let failure = Failure::conflict("You cannot refund a payment that has been disputed.");
+        failure.with("code", json!("refund_disputed_payment"))
+    }
+
     pub fn declined() -> Self {
         let failure = Failure::new(402, "card_error", "Your card was declined.").executing();
         failure.with("code", json!("card_declined")).with("decline_code", json!("generic_decline"))
@@ -100,6 +106,10 @@ impl Failure {
             | Refusal::NotExist
             | Refusal::AlreadyPaid
             | Refusal::RefundExceeds
+            | Refusal::RefundRefused
+            | Refusal::RefundPoor
+            | Refusal::RefundTooSoon
+            | Refusal::TooManyRefunds
             | Refusal::Broken => Failure::broken(),
         }
     }

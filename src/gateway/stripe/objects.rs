@@ -7,10 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::domain::money::Currency;
-use crate::gateway::books::{Capture, Refunded, State, View};
+use crate::gateway::books::{BookedRefund, Capture, State, View};
+use crate::gateway::cost::Cost;
+use crate::gateway::fate::RefundState;
+use crate::gateway::refund_script::RefundScript;
 
-/// Stripe's fee in the simulation, in thousandths.
-const FEE_PER_1000: i64 = 29;
+/// What the id of a failure's balance transaction has behind that of its refund's.
+const FAILURE: &str = "Failure";
 /// Fields of an intent behind which nothing stands here, in the names of stripe-python 16.1.0 and
 /// of stripe/openapi's `fixtures3.json` (August 2026).
 const INTENT_NULLS: [&str; 19] = [
@@ -35,13 +38,10 @@ const INTENT_NULLS: [&str; 19] = [
     "transfer_group",
 ];
 /// The same of a refund.
-const REFUND_NULLS: [&str; 9] = [
+const REFUND_NULLS: [&str; 6] = [
     "customer",
     "customer_account",
-    "failure_balance_transaction",
-    "failure_reason",
     "payment_method",
-    "pending_reason",
     "receipt_number",
     "source_transfer_reversal",
     "transfer_reversal",
@@ -124,6 +124,7 @@ pub struct Intent {
     pub amount: i64,
     pub currency: Currency,
     pub capture: Option<Capture>,
+    /// What was given back, or is about to be: Stripe counts a refund from when it was created.
     pub refunded: i64,
     pub canceled_at: Option<i64>,
 }
@@ -156,7 +157,7 @@ impl Intent {
             amount: view.asked_minor,
             currency: view.currency,
             capture: view.capture.clone(),
-            refunded: view.refunded_minor,
+            refunded: view.reserved_minor,
             canceled_at: view.closed_at,
         })
     }
@@ -280,29 +281,82 @@ fn declined() -> Value {
     })
 }
 
-pub fn refund(id: &str, intent_id: &str, refund: &Refunded) -> Value {
+/// A refund as it stands.
+pub fn refund(id: &str, intent_id: &str, refund: &BookedRefund, now: i64) -> Value {
     let data = RefundData::read(refund.data.as_ref()).unwrap_or_default();
+    let has_moved = |at: Option<i64>| at.is_some_and(|at| at <= now);
+    let state = refund.state_at(now);
     let shown = json!({
         "id": id,
         "object": "refund",
         "amount": refund.amount_minor,
-        "balance_transaction": related(id, "txn"),
+        "balance_transaction": has_moved(refund.fate.refunded_at()).then(|| related(id, "txn")),
         "charge": related(intent_id, "ch"),
         "created": seconds(refund.at),
         "currency": code(refund.currency),
+        "failure_balance_transaction": has_moved(refund.fate.returned_at()).then(|| failure_transaction(id)),
+        "failure_reason": failure_reason(state),
         "metadata": data.metadata,
         "payment_intent": intent_id,
+        "pending_reason": pending_reason(refund, state),
         "reason": data.reason,
-        "status": "succeeded",
+        "status": refund_status(state),
     });
     with_nulls(shown, &REFUND_NULLS)
 }
 
+/// docs.stripe.com/api/refunds/object: one that looked done can still fail.
+const fn refund_status(state: RefundState) -> &'static str {
+    match state {
+        RefundState::Pending => "pending",
+        RefundState::Refunded => "succeeded",
+        RefundState::Ended | RefundState::Returned => "failed",
+        RefundState::Stuck => "requires_action",
+    }
+}
+
+const fn failure_reason(state: RefundState) -> Option<&'static str> {
+    match state {
+        RefundState::Ended => Some("declined"),
+        RefundState::Returned => Some("expired_or_canceled_card"),
+        RefundState::Pending | RefundState::Refunded | RefundState::Stuck => None,
+    }
+}
+
+/// docs.stripe.com/changelog/basil/2025-04-30/refund-pending-reason: `processing`, `insufficient_funds` or
+/// `charge_pending`.
+fn pending_reason(refund: &BookedRefund, state: RefundState) -> Option<&'static str> {
+    (state == RefundState::Pending).then_some(match refund.script {
+        RefundScript::Poor => "insufficient_funds",
+        RefundScript::Plain
+        | RefundScript::Hang
+        | RefundScript::Error
+        | RefundScript::Refuse
+        | RefundScript::End
+        | RefundScript::Late
+        | RefundScript::Stuck
+        | RefundScript::Return => "processing",
+    })
+}
+
+/// The id of the balance transaction by which the money of a refund that failed came back.
+pub fn failure_transaction(refund_id: &str) -> String {
+    format!("{}{FAILURE}", related(refund_id, "txn"))
+}
+
+/// The refund whose failure this balance transaction is, by its id.
+pub fn failed_refund(transaction_id: &str) -> Option<String> {
+    Some(related(transaction_id.strip_suffix(FAILURE)?, "re"))
+}
+
 /// Which way money went on the balance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Movement {
-    Charge,
+    /// At this cost, which is kept when money goes back.
+    Charge(Cost),
     Refund,
+    /// The money of a refund came back.
+    RefundFailure,
 }
 
 pub fn balance_transaction(
@@ -313,10 +367,10 @@ pub fn balance_transaction(
     at: i64,
     source: Value,
 ) -> Value {
-    let (kind, amount, fee) = match movement {
-        // Half up, and kept when money goes back.
-        Movement::Charge => ("charge", amount, (amount.saturating_mul(FEE_PER_1000) + 500) / 1_000),
-        Movement::Refund => ("refund", -amount, 0),
+    let (kind, txn, amount, fee) = match movement {
+        Movement::Charge(cost) => ("charge", related(id, "txn"), amount, cost.fee_minor(amount)),
+        Movement::Refund => ("refund", related(id, "txn"), -amount, 0),
+        Movement::RefundFailure => ("refund_failure", failure_transaction(id), amount, 0),
     };
     let stripe_fee = json!({
         "amount": fee,
@@ -326,7 +380,7 @@ pub fn balance_transaction(
         "type": "stripe_fee",
     });
     json!({
-        "id": related(id, "txn"),
+        "id": txn,
         "object": "balance_transaction",
         "amount": amount,
         "available_on": seconds(at),

@@ -11,6 +11,7 @@ use super::{ID_LENGTH, id};
 use crate::config::accounts::STRIPE_VERSION;
 use crate::gateway::alphanumeric;
 use crate::gateway::books::{Notice, RefundNotice, State};
+use crate::gateway::fate::RefundState;
 use crate::gateway::wire::{Callback, TimeScale, Wire};
 
 const MINUTE: i64 = 60_000;
@@ -45,10 +46,25 @@ impl Wire for StripeWire {
         callback(&hmac::Key::new(hmac::HMAC_SHA256, &alphanumeric::<ID_LENGTH>()), &paid(notice), sent_at)
     }
 
+    /// Every turn is an event.
+    fn tells(&self, _state: RefundState) -> bool {
+        true
+    }
+
     fn refund_callback(&self, notice: &RefundNotice, sent_at: i64) -> Option<Callback> {
         let intent_id = notice.payment.reference.as_deref()?;
-        let object = objects::refund(&notice.refund_number, intent_id, &notice.refund);
-        let event = event("refund.created", &notice.refund_number, notice.refund.at, object);
+        let news = notice.news;
+        let (kind, suffix) = if notice.refund.is_first(news) {
+            ("refund.created", "Created")
+        } else {
+            match news.state {
+                RefundState::Pending | RefundState::Refunded | RefundState::Stuck => ("refund.updated", "Updated"),
+                RefundState::Ended | RefundState::Returned => ("refund.failed", "Failed"),
+            }
+        };
+        // As it stood then: an event tells the same in every try.
+        let object = objects::refund(&notice.refund_number, intent_id, &notice.refund, news.at);
+        let event = event(kind, &format!("{}{suffix}", notice.refund_number), news.at, object);
         Some(callback(&self.key, &event, sent_at))
     }
 

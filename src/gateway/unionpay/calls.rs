@@ -8,14 +8,15 @@ use super::fields::{
     DUPLICATE, FAILED, Kept, MALFORMED, NO_BALANCE, NO_ORIGINAL, NOT_FOUND, PENDING, Refused, Request, SUCCESS,
 };
 use super::form::{self, Fields};
-use super::wire::{UnionpayWire, paid, query_id};
+use super::wire::{UnionpayWire, moved, paid, query_id, said};
 use super::{Unionpay, file};
 use crate::domain::money::Currency;
 use crate::gateway::Gateway;
 use crate::gateway::accounts::AccountId;
-use crate::gateway::books::{Asked, Capture, Refund, Refunding, State, Taken, View};
+use crate::gateway::books::{Asked, Refund, RefundLimits, Refunding, State, Taken, View};
 use crate::gateway::faults::Fault;
 use crate::gateway::payer::{Conduct, Script};
+use crate::gateway::refund_script::RefundScript;
 
 /// How long a payer has where the merchant gives no `payTimeout`.
 const PAY_TIMEOUT_MS: i64 = 15 * 60_000;
@@ -164,11 +165,11 @@ fn query(gateway: &Gateway, account: AccountId, request: &Request, now: i64) -> 
         let fault = gateway.fault_after_browser(account, order_id, "query", view.script);
         return Ok((purchase(&view, reserved(view.data.as_deref())), fault));
     }
-    let refund = gateway.books.refunded(account, order_id).filter(|refund| is_named(refund.data.as_deref()));
+    let refund = gateway.books.refund_of(account, order_id).filter(|refund| is_named(refund.data.as_deref()));
     let refund = refund.ok_or(NOT_FOUND)?;
-    let reference = refund.reference.clone().ok_or(NOT_FOUND)?;
-    let mut fields = paid(&Capture { reference, amount_minor: refund.amount_minor, at: refund.at });
-    fields.extend(found(["04", "00"], SUCCESS));
+    let state = refund.state_at(now);
+    let mut fields = moved(&refund, state).ok_or(NOT_FOUND)?;
+    fields.extend(found(["04", "00"], said(state)));
     fields.extend(reserved(refund.data.as_deref()));
     let fault = gateway.fault(account, &refund.number, "query_refund", Conduct::Answers);
     Ok((fields, fault))
@@ -231,17 +232,21 @@ fn refund(gateway: &Gateway, account: AccountId, request: &Request, now: i64) ->
         number: &number,
         amount_minor,
         currency: cny(),
+        script: RefundScript::of(request.reason().as_deref()),
+        limits: RefundLimits::NONE,
         reference: Some(&reference),
         notify_url: Some(notify_url),
         data: Some(&kept.text()),
     };
     match gateway.books.refund(account, &asked, now)? {
-        Refunding::New(_) => gateway.tell_refund(account, &number, order_id, now),
+        refunding @ Refunding::New(_) => {
+            gateway.arrange_refund(account, order_id, refunding.booked());
+            let fault = gateway.fault_of_refund(account, &refunding);
+            Ok((Fields::from([("queryId".to_owned(), reference)]), fault))
+        }
         // Unlike elsewhere, a repeat is no question: its answer says nothing of the first.
-        Refunding::Again(_) => return Err(DUPLICATE.into()),
+        Refunding::Again(_) => Err(DUPLICATE.into()),
     }
-    let fault = gateway.fault(account, &number, "refund", Conduct::Answers);
-    Ok((Fields::from([("queryId".to_owned(), reference)]), fault))
 }
 
 fn cny() -> Currency {

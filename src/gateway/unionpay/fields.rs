@@ -1,5 +1,7 @@
 //! The fields of requests: what must stand there, and in what form.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::clock;
@@ -24,6 +26,7 @@ pub const MISSING: Refused = Refused { code: "13", message: "报文交易要素�
 pub const NOT_FOUND: Refused = Refused { code: "34", message: "查无此交易[2600000]" };
 pub const NO_ORIGINAL: Refused = Refused { code: "35", message: "原交易不存在或状态不正确[2010002]" };
 pub const AMOUNT_DIFFERS: Refused = Refused { code: "36", message: "与原交易信息不符[2040004]" };
+pub const RISKY: Refused = Refused { code: "38", message: "风险受限[2080001]" };
 pub const NO_BALANCE: Refused = Refused { code: "64", message: "余额不足[1000051]" };
 pub const NO_FILE: Refused = Refused { code: "98", message: "文件不存在[5100098]" };
 
@@ -128,6 +131,11 @@ impl Request {
             Some(text) if text.len() > RESERVED_MAX || text.chars().any(char::is_control) => Err(MALFORMED),
             reserved => Ok(reserved),
         }
+    }
+
+    /// What a refund gives as its reason: special characters travel as base64, so that a text that is none is no reason.
+    pub fn reason(&self) -> Option<String> {
+        String::from_utf8(STANDARD.decode(self.get("reqReserved")?).ok()?).ok()
     }
 
     /// Everything that the merchant meant: of two requests that differ only by who signed, it is the same.

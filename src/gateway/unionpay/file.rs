@@ -18,8 +18,9 @@ use super::fields::{MALFORMED, NO_FILE, Request};
 use super::form::Fields;
 use super::wire::trace_no;
 use crate::gateway::Gateway;
-use crate::gateway::accounts::AccountId;
-use crate::gateway::books::{BillCapture, BillRefund};
+use crate::gateway::accounts::{AccountId, Channel};
+use crate::gateway::books::{BillCapture, BillRefund, Moment};
+use crate::gateway::cost::Cost;
 use crate::gateway::faults::Fault;
 
 /// The widths of the detail's columns, as they stand in UnionPay's own sample.
@@ -41,9 +42,38 @@ struct Line<'a> {
     order_id: &'a str,
     original: &'a str,
     amount_minor: i64,
+    /// Charged of a payment, given back with a refund.
+    fee_minor: i64,
     at: i64,
+    side: Side,
+}
+
+/// Which way money goes, from where the merchant stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    In,
+    Out,
+}
+
+impl Side {
     /// `C` where the merchant gets money, `D` where it gives some.
-    side: char,
+    const fn letter(self) -> char {
+        match self {
+            Side::In => 'C',
+            Side::Out => 'D',
+        }
+    }
+
+    const fn other(self) -> Self {
+        match self {
+            Side::In => Side::Out,
+            Side::Out => Side::In,
+        }
+    }
+
+    fn written(self, amount_minor: i64) -> String {
+        format!("{}{amount_minor:0AMOUNT_DIGITS$}", self.letter())
+    }
 }
 
 pub fn answer(
@@ -59,18 +89,19 @@ pub fn answer(
     request.txn_time()?;
     let (from, until) = clock::day(request.needed("settleDate")?, now).ok_or(MALFORMED)?;
     let captures = gateway.books.captured_between(account, from, until);
-    let refunds = gateway.books.refunded_between(account, from, until);
+    // What is still on its way to the payer is not in it.
+    let refunds = gateway.books.refunds_between(account, Moment::Refunded, from, until.min(now.saturating_add(1)));
     if captures.is_empty() && refunds.is_empty() {
         return Err(NO_FILE.into());
     }
     let day = clock::file_day(from);
-    let detail = detail(&captures, &refunds, mer_id);
+    let detail = detail(&captures, &refunds, gateway.costs.of(Channel::Unionpay), mer_id);
     let content = packed(&format!("INN{day}88ZM_{mer_id}"), detail.as_bytes()).map_err(|_| Failure::Broken)?;
     let name = format!("{mer_id}_{day}.zip");
     Ok((Fields::from([("fileName".to_owned(), name), ("fileContent".to_owned(), content)]), Fault::NONE))
 }
 
-fn detail(captures: &[BillCapture], refunds: &[BillRefund], mer_id: &str) -> String {
+fn detail(captures: &[BillCapture], refunds: &[BillRefund], cost: Cost, mer_id: &str) -> String {
     let purchases = captures.iter().map(|line| Line {
         code: PURCHASE,
         txn_type: "01",
@@ -78,8 +109,9 @@ fn detail(captures: &[BillCapture], refunds: &[BillRefund], mer_id: &str) -> Str
         order_id: &line.number,
         original: "",
         amount_minor: line.capture.amount_minor,
+        fee_minor: cost.fee_minor(line.capture.amount_minor),
         at: line.capture.at,
-        side: 'C',
+        side: Side::In,
     });
     let refunds = refunds.iter().map(|line| Line {
         code: REFUND,
@@ -88,15 +120,15 @@ fn detail(captures: &[BillCapture], refunds: &[BillRefund], mer_id: &str) -> Str
         order_id: &line.refund_number,
         original: line.payment_reference.as_deref().unwrap_or_default(),
         amount_minor: line.refund.amount_minor,
-        at: line.refund.at,
-        side: 'D',
+        fee_minor: cost.returned_minor(line.captured_minor, line.refund.amount_minor),
+        at: line.at,
+        side: Side::Out,
     });
     purchases.chain(refunds).map(|line| line.written(mer_id)).collect()
 }
 
 impl Line<'_> {
     fn written(&self, mer_id: &str) -> String {
-        let settled = format!("{}{:0AMOUNT_DIGITS$}", self.side, self.amount_minor);
         let values = [
             (1, self.code.to_owned()),
             (2, "00010000".to_owned()),
@@ -107,14 +139,15 @@ impl Line<'_> {
             (7, format!("{:0AMOUNT_DIGITS$}", self.amount_minor)),
             (10, self.query_id.to_owned()),
             (12, self.order_id.to_owned()),
-            (16, format!("D{:0AMOUNT_DIGITS$}", 0)),
-            (17, settled.clone()),
+            // A fee goes the other way than its movement.
+            (16, self.side.other().written(self.fee_minor)),
+            (17, self.side.written(self.amount_minor)),
             (20, self.txn_type.to_owned()),
             (21, if self.txn_type == "01" { "01" } else { "00" }.to_owned()),
             (22, "000201".to_owned()),
             (27, self.original.to_owned()),
             (28, mer_id.to_owned()),
-            (33, settled),
+            (33, self.side.written(self.amount_minor.saturating_sub(self.fee_minor))),
         ];
         let mut columns: [&str; WIDTHS.len()] = [""; WIDTHS.len()];
         for (column, value) in &values {
@@ -152,8 +185,9 @@ mod tests {
             order_id: "01JG00048HE8H86CT48HANASK603R00",
             original: "052609212213190000041",
             amount_minor: 20_060,
+            fee_minor: 120,
             at: 1_790_000_000_000,
-            side: 'D',
+            side: Side::Out,
         };
         let written = line.written("777290058110048");
         assert_eq!(written.len(), WIDTHS.iter().sum::<usize>() + WIDTHS.len() - 1 + 2);
@@ -164,7 +198,7 @@ mod tests {
         assert_eq!((column(1), column(4), column(5)), ("S30", "000004", "0921221320"));
         assert_eq!((column(7), column(10)), ("000000020060", "052609212213200000042"));
         assert_eq!((column(12), column(20), column(22)), ("01JG00048HE8H86CT48HANASK603R00", "04", "000201"));
-        assert_eq!((column(16), column(17), column(33)), ("D000000000000", "D000000020060", "D000000020060"));
+        assert_eq!((column(16), column(17), column(33)), ("C000000000120", "D000000020060", "D000000019940"));
         assert_eq!((column(27), column(28)), ("052609212213190000041", "777290058110048"));
     }
 

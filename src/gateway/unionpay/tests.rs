@@ -1,7 +1,10 @@
 //! UnionPay as a merchant meets it: every request signed by the sandbox's merchant, every answer verified by UnionPay's
 //! certificate, as its documents say.
 
+mod refunds;
+
 use std::collections::HashSet;
+use std::io::{Cursor, Read};
 use std::path::PathBuf;
 
 use actix_web::http::header::CONTENT_TYPE;
@@ -12,9 +15,11 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use flate2::read::ZlibDecoder;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject;
 use secrecy::ExposeSecret;
+use zip::ZipArchive;
 
 use super::calls::{Call, Outcome, Shown, answer};
 use super::clock;
@@ -289,38 +294,6 @@ fn what_a_script_says_of_the_create_befalls_the_first_query() {
 }
 
 #[test]
-fn a_refund_is_taken_once_told_of_and_found_by_its_own_number() {
-    let far = far("refund");
-    far.bring(far.purchase("sim:underpay"), NOW).unwrap();
-    far.payer_acts(NOW + 300);
-    let query_id = far.call(Call::Query, far.query(), NOW + 400)["queryId"].clone();
-    assert_eq!(far.call(Call::Back, far.refund("050000000000000000000", "100"), NOW)["respCode"], "35");
-    assert_eq!(far.call(Call::Back, far.refund(&query_id, "20060"), NOW)["respCode"], "36", "one fen was never paid");
-    let taken = far.call(Call::Back, far.refund(&query_id, "20059"), NOW + 500);
-    assert_eq!((taken["respCode"].as_str(), taken["origQryId"].as_str()), ("00", query_id.as_str()));
-    assert_eq!(
-        far.call(Call::Back, far.refund(&query_id, "20059"), NOW + 501)["respCode"],
-        "12",
-        "never a second time"
-    );
-    assert_eq!(far.call(Call::Back, far.refund(&query_id, "1"), NOW + 501)["respCode"], "12");
-
-    let number = "01JG00048HE8H86CT48HANASK600R00";
-    let asked = far.head(&[("txnType", "00"), ("txnSubType", "00"), ("orderId", number)]);
-    let found = far.call(Call::Query, asked, NOW + 600);
-    assert_eq!((found["origRespCode"].as_str(), found["settleAmt"].as_str()), ("00", "20059"));
-    assert_eq!(found["queryId"], taken["queryId"]);
-    assert_eq!((found["txnType"].as_str(), found["txnSubType"].as_str()), ("04", "00"), "the refund's own");
-
-    let notice = far.gateway.books.refund_notice(far.account, &number.into(), NOW + 600).unwrap();
-    let told = far.gateway.wire(far.account).refund_callback(&notice, NOW + 600).unwrap();
-    let told = parse(&told.body).unwrap();
-    assert!(far.is_unionpays(&told));
-    assert_eq!((told["txnType"].as_str(), told["orderId"].as_str()), ("04", number));
-    assert_eq!((told["origQryId"].as_str(), told["txnAmt"].as_str()), (query_id.as_str(), "20059"));
-}
-
-#[test]
 fn trap_05_a_single_hash_a_missing_cert_id_and_changed_fields_are_refused_under_a_signature() {
     let far = far("trap-05");
     far.bring(far.purchase(""), NOW).unwrap();
@@ -409,6 +382,16 @@ fn the_file_of_a_day_is_there_as_soon_as_something_moved() {
     let file = far.call(Call::File, asked("0921"), tomorrow);
     assert_eq!((file["respCode"].as_str(), file["fileName"].ends_with("_260921.zip")), ("00", true));
     assert!(STANDARD.decode(&file["fileContent"]).unwrap().len() > 100);
+    assert!(unpacked(&file["fileContent"]).contains(" D000000000120 C000000020060 "), "the fee");
+}
+
+/// The detail of a file.
+fn unpacked(content: &str) -> String {
+    let mut archive = Vec::new();
+    ZlibDecoder::new(&STANDARD.decode(content).unwrap()[..]).read_to_end(&mut archive).unwrap();
+    let mut text = String::new();
+    ZipArchive::new(Cursor::new(archive)).unwrap().by_index(0).unwrap().read_to_string(&mut text).unwrap();
+    text
 }
 
 const FORM: &str = "application/x-www-form-urlencoded;charset=UTF-8";

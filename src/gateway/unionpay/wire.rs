@@ -6,10 +6,11 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use rand::RngExt;
 
 use super::clock;
-use super::fields::{Kept, SUCCESS};
+use super::fields::{FAILED, Kept, PENDING, Refused, SUCCESS};
 use super::form::{Fields, notification};
 use super::signing::{Merchant, Signer};
-use crate::gateway::books::{Capture, Notice, RefundNotice};
+use crate::gateway::books::{BookedRefund, Capture, Notice, RefundNotice};
+use crate::gateway::fate::RefundState;
 use crate::gateway::wire::{Callback, EndedBy, TimeScale, Wire};
 
 const MINUTE_MS: i64 = 60_000;
@@ -92,6 +93,31 @@ pub fn paid(capture: &Capture) -> Fields {
     .into()
 }
 
+/// The same of a refund in this state: what did not move has nothing to be settled. None if it has no name.
+pub fn moved(refund: &BookedRefund, state: RefundState) -> Option<Fields> {
+    let (reference, amount_minor) = (Arc::clone(refund.reference.as_ref()?), refund.amount_minor);
+    match state {
+        RefundState::Refunded | RefundState::Returned => {
+            let at = refund.fate.refunded_at().unwrap_or(refund.at);
+            Some(paid(&Capture { reference, amount_minor, at }))
+        }
+        RefundState::Pending | RefundState::Ended | RefundState::Stuck => {
+            let mut fields = paid(&Capture { reference, amount_minor, at: refund.at });
+            fields.retain(|name, _| !name.starts_with("settle"));
+            Some(fields)
+        }
+    }
+}
+
+/// How UnionPay calls a refund's state. None of its refunds leaves success again, or waits for a person.
+pub const fn said(state: RefundState) -> Refused {
+    match state {
+        RefundState::Pending | RefundState::Stuck => PENDING,
+        RefundState::Refunded | RefundState::Returned => SUCCESS,
+        RefundState::Ended => FAILED,
+    }
+}
+
 /// The number under which the settlement system knows what a `queryId` names.
 pub fn trace_no(query_id: &str) -> &str {
     query_id.get(TRACE).unwrap_or_default()
@@ -118,12 +144,21 @@ impl Wire for UnionpayWire {
         self.callback_by(self.forger.get_or_init(|| self.signer.forger()), self.purchase(notice))
     }
 
+    /// Purchases are told of when they succeed; of what merchants ask for themselves failures are told too.
+    fn tells(&self, state: RefundState) -> bool {
+        match state {
+            RefundState::Refunded | RefundState::Ended => true,
+            RefundState::Pending | RefundState::Stuck | RefundState::Returned => false,
+        }
+    }
+
     fn refund_callback(&self, notice: &RefundNotice, _sent_at: i64) -> Option<Callback> {
+        let news = Some(notice.news).filter(|news| self.tells(news.state))?;
         let kept = Kept::read(notice.refund.data.as_deref());
         let mut fields = self.told(&notice.refund_number, "04", "00", kept);
-        let reference = Arc::clone(notice.refund.reference.as_ref()?);
-        let (amount_minor, at) = (notice.refund.amount_minor, notice.refund.at);
-        fields.extend(paid(&Capture { reference, amount_minor, at }));
+        let said = said(news.state);
+        fields.extend([("respCode".into(), said.code.into()), ("respMsg".into(), said.message.into())]);
+        fields.extend(moved(&notice.refund, news.state)?);
         let original = notice.payment.reference.as_deref().map(|text| ("origQryId".to_owned(), text.to_owned()));
         fields.extend(original);
         Some(self.callback_by(&self.signer, fields))

@@ -1,6 +1,8 @@
 //! The trade bill of a day: a table whose cells are marked by a backtick, behind a mark of UTF-8.
 //!
-//! Source: pay.weixin.qq.com merchant docs 4013071227, 4013071238.
+//! Source: pay.weixin.qq.com merchant docs 4013071227, 4013071238, and `products/bill-download/format-trade` (25 Nov 2024),
+//! by which a refund is in the bill of the day on which it was asked for, with the state that it then had. Here that is
+//! the state that it has when the bill is made.
 
 use std::fmt::Write;
 
@@ -10,14 +12,13 @@ use time::{Date, OffsetDateTime, PrimitiveDateTime, Time};
 
 use super::wire::{BANK, Kept};
 use crate::gateway::books::{BillCapture, BillRefund};
+use crate::gateway::cost::Cost;
+use crate::gateway::fate::RefundState;
 
 const DAY: &[FormatItem<'_>] = format_description!("[year]-[month]-[day]");
 const CLOCK: &[FormatItem<'_>] = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 const BYTE_ORDER_MARK: &str = "\u{feff}";
-const RATE: &str = "0.60%";
-/// The same, in thousandths. Fees are whole fen, half up, as money is; they are written with five decimals.
-const FEE_PER_1000: i64 = 6;
 const SUMMARY: &str = "总交易单数,应结订单总金额,退款总金额,充值券退款总金额,手续费总金额,订单总金额,申请退款总金额";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,9 +105,20 @@ pub struct Holder<'a> {
     pub mchid: &'a str,
 }
 
+/// What moved, and what WeChat Pay charges for it. Fees are whole fen, as money is, and are written with five decimals.
+#[derive(Clone, Copy)]
+pub struct Contents<'a> {
+    pub captures: &'a [BillCapture],
+    pub refunds: &'a [BillRefund],
+    pub cost: Cost,
+}
+
 /// What the cells of a row are made of.
 struct Row<'a> {
     holder: Holder<'a>,
+    cost: Cost,
+    /// When the bill is made.
+    now: i64,
     at: i64,
     reference: &'a str,
     number: &'a str,
@@ -122,8 +134,9 @@ pub fn span(day: &str) -> Option<(i64, i64)> {
     Some((from, from + DAY_MS))
 }
 
-/// The file; none if nothing moved.
-pub fn file(kind: Kind, holder: Holder<'_>, captures: &[BillCapture], refunds: &[BillRefund]) -> Option<String> {
+/// The file as it is made now; none if nothing moved.
+pub fn file(kind: Kind, holder: Holder<'_>, contents: Contents<'_>, now: i64) -> Option<String> {
+    let Contents { captures, refunds, cost } = contents;
     let (captures, refunds) = match kind {
         Kind::All => (captures, refunds),
         Kind::Success => (captures, &[][..]),
@@ -134,13 +147,13 @@ pub fn file(kind: Kind, holder: Holder<'_>, captures: &[BillCapture], refunds: &
     }
     let names: Vec<&str> = COLUMNS.iter().filter(|(_, of)| kind.has(*of)).map(|(name, _)| *name).collect();
     let mut text = format!("{BYTE_ORDER_MARK}{}\r\n", names.join(","));
-    let (mut paid_minor, mut refunded_minor, mut fees_minor) = (0, 0, 0);
+    let (mut paid_minor, mut refunded_minor, mut fees_minor) = (0i64, 0i64, 0i64);
     for line in captures {
-        paid_minor += line.capture.amount_minor;
-        fees_minor += fee_minor(line.capture.amount_minor);
         let kept = Kept::read(line.data.as_deref());
         let row = Row {
             holder,
+            cost,
+            now,
             at: line.capture.at,
             reference: &line.capture.reference,
             number: &line.number,
@@ -148,20 +161,24 @@ pub fn file(kind: Kind, holder: Holder<'_>, captures: &[BillCapture], refunds: &
             paid_minor: line.capture.amount_minor,
             refund: None,
         };
+        paid_minor = paid_minor.saturating_add(row.paid_minor);
+        fees_minor = fees_minor.saturating_add(row.fee_minor());
         write(&mut text, names.iter().map(|name| row.cell(name)));
     }
     for line in refunds {
-        refunded_minor += line.refund.amount_minor;
-        fees_minor += fee_minor(-line.refund.amount_minor);
         let row = Row {
             holder,
-            at: line.refund.at,
+            cost,
+            now,
+            at: line.at,
             reference: line.payment_reference.as_deref().unwrap_or_default(),
             number: &line.refund.number,
             kept: None,
             paid_minor: 0,
             refund: Some((&line.refund_number, line)),
         };
+        refunded_minor = refunded_minor.saturating_add(line.refund.amount_minor);
+        fees_minor = fees_minor.saturating_add(row.fee_minor());
         write(&mut text, names.iter().map(|name| row.cell(name)));
     }
     text.push_str(SUMMARY);
@@ -179,6 +196,17 @@ fn write(text: &mut String, cells: impl Iterator<Item = String>) {
 }
 
 impl Row<'_> {
+    /// What a payment costs. With a refund that part of it comes back, unless it ended or waits for a person.
+    fn fee_minor(&self) -> i64 {
+        let Some((_, line)) = self.refund else { return self.cost.fee_minor(self.paid_minor) };
+        match line.refund.state_at(self.now) {
+            RefundState::Pending | RefundState::Refunded | RefundState::Returned => {
+                -self.cost.returned_minor(line.captured_minor, line.refund.amount_minor)
+            }
+            RefundState::Ended | RefundState::Stuck => 0,
+        }
+    }
+
     fn cell(&self, column: &str) -> String {
         let refunded_minor = self.refund.map_or(0, |(_, line)| line.refund.amount_minor);
         let of_refund = |text: &str| if self.refund.is_some() { text.to_owned() } else { String::new() };
@@ -198,21 +226,36 @@ impl Row<'_> {
             "货币种类" => "CNY".to_owned(),
             "应结订单金额" | "订单金额" => yuan(self.paid_minor),
             "代金券金额" | "充值券退款金额" => yuan(0),
-            "退款申请时间" | "退款成功时间" => clock(self.at),
+            "退款申请时间" => clock(self.at),
+            "退款成功时间" => self.refunded_at().map_or_else(String::new, clock),
             "微信退款单号" => self
                 .refund
                 .map_or("0".to_owned(), |(_, line)| line.refund.reference.as_deref().unwrap_or("0").to_owned()),
             "商户退款单号" => self.refund.map_or("0", |(number, _)| number).to_owned(),
             "退款金额" | "申请退款金额" => yuan(refunded_minor),
             "退款类型" => of_refund("ORIGINAL"),
-            "退款状态" => of_refund("SUCCESS"),
+            "退款状态" => self.refund.map_or("", |(_, line)| status(line.refund.state_at(self.now))).to_owned(),
             "商品名称" => self.kept.map_or_else(String::new, |kept| kept.description.clone()),
             "商户数据包" => self.kept.and_then(|kept| kept.attach.clone()).unwrap_or_default(),
-            "手续费" => fee(fee_minor(self.paid_minor - refunded_minor)),
-            "费率" => RATE.to_owned(),
+            "手续费" => fee(self.fee_minor()),
+            "费率" => self.cost.percent(),
             // 设备号 and 费率备注, of which nothing is known here.
             _ => String::new(),
         }
+    }
+
+    fn refunded_at(&self) -> Option<i64> {
+        self.refund.and_then(|(_, line)| line.refund.fate.refunded_at()).filter(|at| *at <= self.now)
+    }
+}
+
+/// In the bill's own words.
+const fn status(state: RefundState) -> &'static str {
+    match state {
+        RefundState::Pending => "PROCESSING",
+        RefundState::Refunded | RefundState::Returned => "SUCCESS",
+        RefundState::Ended => "FAIL",
+        RefundState::Stuck => "CHANGE",
     }
 }
 
@@ -220,13 +263,6 @@ fn yuan(amount_minor: i64) -> String {
     let sign = if amount_minor < 0 { "-" } else { "" };
     let fen = amount_minor.unsigned_abs();
     format!("{sign}{}.{:02}", fen / 100, fen % 100)
-}
-
-/// The fee of an amount, in fen; what a refund gives back is negative.
-fn fee_minor(amount_minor: i64) -> i64 {
-    let fee = (amount_minor.unsigned_abs().saturating_mul(FEE_PER_1000.unsigned_abs()) + 500) / 1_000;
-    let fee = i64::try_from(fee).unwrap_or(i64::MAX);
-    if amount_minor < 0 { -fee } else { fee }
 }
 
 fn fee(fee_minor: i64) -> String {

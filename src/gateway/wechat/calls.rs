@@ -109,7 +109,7 @@ pub fn query_by_reference(gateway: &Gateway, caller: Caller<'_>, reference: &str
 fn shown(wire: &WechatWire, number: &str, view: &View, kept: &Kept) -> Value {
     let (state, description) = match (view.state, &view.capture) {
         (State::Paid, Some(capture)) => {
-            let state = if view.refunded_minor > 0 { "REFUND" } else { "SUCCESS" };
+            let state = if view.reserved_minor > 0 { "REFUND" } else { "SUCCESS" };
             return wire.transaction(number, capture, state, kept);
         }
         // What merely ran out of time is not closed by that.

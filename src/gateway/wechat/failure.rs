@@ -51,18 +51,33 @@ impl Failure {
             Refusal::Expired => (StatusCode::BAD_REQUEST, "PARAM_ERROR", "`time_expire` has passed"),
             Refusal::NotExist => return Failure::order_not_exist(),
             Refusal::AlreadyPaid => (StatusCode::BAD_REQUEST, "ORDERPAID", "the order was paid"),
-            Refusal::RefundExceeds | Refusal::Broken => return Failure::broken(),
+            Refusal::RefundExceeds
+            | Refusal::RefundRefused
+            | Refusal::RefundPoor
+            | Refusal::RefundTooSoon
+            | Refusal::TooManyRefunds
+            | Refusal::Broken => return Failure::broken(),
         };
         Failure::new(status, code, message)
     }
 
-    /// What the books refuse to a refund.
+    /// What the books refuse to a refund: the codes of merchant doc 4014959631, which has none of its own for the 51st
+    /// refund of a payment, so that it is an `INVALID_REQUEST` like all that goes against the rules.
     pub fn of_refund(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NumberUsed => Failure::invalid("the refund's number was used with other fields"),
             Refusal::Refused => Failure::invalid("the currency is not the payment's"),
             Refusal::RefundExceeds => Failure::invalid("more than was paid and not yet given back"),
             Refusal::NotExist => Failure::resource_not_exists(),
+            Refusal::RefundRefused => {
+                Failure::new(StatusCode::FORBIDDEN, "USER_ACCOUNT_ABNORMAL", "the payer's account is closed")
+            }
+            Refusal::RefundPoor => Failure::new(StatusCode::FORBIDDEN, "NOT_ENOUGH", "the balance is too low"),
+            Refusal::RefundTooSoon => {
+                let message = "a payment's refunds must be a minute apart";
+                Failure::new(StatusCode::TOO_MANY_REQUESTS, "FREQUENCY_LIMITED", message)
+            }
+            Refusal::TooManyRefunds => Failure::invalid("a payment can be refunded 50 times at most"),
             Refusal::PaymentClosed | Refusal::Expired | Refusal::AlreadyPaid | Refusal::Broken => Failure::broken(),
         }
     }

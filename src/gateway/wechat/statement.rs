@@ -15,10 +15,12 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
 
-use super::bill::{self, Holder, Kind};
+use super::bill::{self, Contents, Holder, Kind};
 use super::calls::{Caller, Done};
 use super::failure::Failure;
 use crate::gateway::Gateway;
+use crate::gateway::accounts::Channel;
+use crate::gateway::books::Moment;
 use crate::gateway::faults::Fault;
 
 const LIVES_MS: i64 = 5 * 60 * 1_000;
@@ -121,8 +123,10 @@ fn file(gateway: &Gateway, caller: Caller<'_>, ticket: &Ticket<'_>) -> Result<St
     let appid = merchant.appids.first().map_or("", String::as_str);
     let holder = Holder { appid, mchid: &merchant.mchid };
     let captures = gateway.books.captured_between(caller.account, from, until);
-    let refunds = gateway.books.refunded_between(caller.account, from, until);
-    bill::file(ticket.kind, holder, &captures, &refunds)
+    // By when they were asked for, whatever became of them.
+    let refunds = gateway.books.refunds_between(caller.account, Moment::Taken, from, until);
+    let contents = Contents { captures: &captures, refunds: &refunds, cost: gateway.costs.of(Channel::Wechat) };
+    bill::file(ticket.kind, holder, contents, ticket.made_at)
         .ok_or_else(|| Failure::new(StatusCode::BAD_REQUEST, "NO_STATEMENT_EXIST", "nothing moved on that day"))
 }
 

@@ -1,5 +1,7 @@
 //! The far end as a merchant meets it, spoken to by a client that knows only the documents.
 
+mod refunds;
+
 use std::io::Read;
 use std::sync::OnceLock;
 
@@ -18,10 +20,13 @@ use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoD
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use super::bill::{self, Holder, Kind};
+use super::bill::{self, Contents, Holder, Kind};
 use crate::config::{Config, sandbox};
 use crate::gateway::agenda::PaymentId;
-use crate::gateway::books::{BillCapture, BillRefund, Capture, Notice, Refunded, Told};
+use crate::gateway::books::{BillCapture, BillRefund, BookedRefund, Capture, Notice};
+use crate::gateway::cost::Cost;
+use crate::gateway::fate::Fate;
+use crate::gateway::refund_script::RefundScript;
 use crate::gateway::wire::{Callback, Wire};
 use crate::gateway::{Gateway, now_ms};
 
@@ -393,29 +398,6 @@ async fn a_close_is_answered_again_and_again_unless_it_was_paid() {
     assert_eq!(close(&number("closenone")).go().await.refusal(), (404, "ORDER_NOT_EXIST".into()));
 }
 
-#[actix_web::test]
-async fn a_refund_is_accepted_once_and_done_later() {
-    let number = number("refund");
-    paid(&number).await;
-    let refund = |no: &str, amount: i64, total: i64| {
-        let amount = json!({ "refund": amount, "total": total, "currency": "CNY" });
-        let body = json!({ "out_trade_no": number, "out_refund_no": format!("{number}{no}"), "amount": amount });
-        Sent::post("/wechat/v3/refund/domestic/refunds", &body)
-    };
-    let first = refund("R0", 60, 20060).go().await.good();
-    assert_eq!((&first["status"], &first["amount"]["refund"]), (&json!("PROCESSING"), &json!(60)));
-    assert_eq!(refund("R0", 60, 20060).go().await.good()["refund_id"], first["refund_id"]);
-    for wrong in [refund("R0", 61, 20060), refund("R1", 20001, 20060), refund("R1", 60, 20061)] {
-        assert_eq!(wrong.go().await.refusal(), (400, "INVALID_REQUEST".into()));
-    }
-    assert_eq!(refund("R1", 0, 20060).go().await.refusal(), (400, "PARAM_ERROR".into()));
-    assert_eq!(queried(&number).await["trade_state"], "REFUND");
-    let query = |no: &str| Sent::get(&format!("/wechat/v3/refund/domestic/refunds/{number}{no}"));
-    assert_eq!(query("R9").go().await.refusal(), (404, "RESOURCE_NOT_EXISTS".into()));
-    std::thread::sleep(std::time::Duration::from_millis(1_100));
-    assert_eq!(query("R0").go().await.good()["status"], "SUCCESS");
-}
-
 fn unsealed(resource: &Value) -> Vec<u8> {
     let text = |name: &str| resource[name].as_str().unwrap();
     let key = UnboundKey::new(&AES_256_GCM, world().account.api_v3_key.expose_secret().as_bytes()).unwrap();
@@ -532,19 +514,30 @@ fn a_bill_of_one_kind_has_its_own_rows_and_columns() {
     let at = 1_767_232_800_000;
     let capture = Capture { reference: "4200".into(), amount_minor: 20060, at };
     let payment = BillCapture { number: "T1".into(), currency: super::calls::yuan(), capture, data: None };
-    let refund = Refunded {
+    let booked = |fate| BookedRefund {
         number: "T1".into(),
         amount_minor: 60,
         currency: super::calls::yuan(),
         at,
+        script: RefundScript::Plain,
+        fate,
         reference: Some("5030".into()),
         data: None,
         address: None,
-        told: Told::default(),
+        told: std::collections::BTreeMap::new(),
     };
-    let refund = BillRefund { refund_number: "T1R00".into(), refund, payment_reference: Some("4200".into()) };
+    let line = |fate| BillRefund {
+        refund_number: "T1R00".into(),
+        refund: booked(fate),
+        at,
+        payment_reference: Some("4200".into()),
+        captured_minor: 20060,
+    };
+    let refund = line(Fate::Refunded { at: at + 300 });
     let holder = Holder { appid: "wx", mchid: "19" };
-    let file = |kind| bill::file(kind, holder, std::slice::from_ref(&payment), std::slice::from_ref(&refund)).unwrap();
+    let cost = Cost("0.006".parse().unwrap());
+    let contents = Contents { captures: std::slice::from_ref(&payment), refunds: std::slice::from_ref(&refund), cost };
+    let file = |kind| bill::file(kind, holder, contents, at + 300).unwrap();
     for (kind, columns, rows) in [(Kind::All, 27, 2), (Kind::Success, 20, 1), (Kind::Refund, 29, 1)] {
         let text = file(kind);
         let lines: Vec<&str> = text.strip_prefix('\u{feff}').unwrap().lines().collect();
@@ -556,7 +549,26 @@ fn a_bill_of_one_kind_has_its_own_rows_and_columns() {
     assert_eq!(all.lines().last(), Some("`2,`200.60,`0.60,`0.00,`1.20000,`200.60,`0.60"));
     assert!(all.contains("`5030,`T1R00,`0.60,`0.00,`ORIGINAL,`SUCCESS,"), "{all}");
     assert!(all.contains("`0.00000,`0.60%,`0.00,`0.60,"), "{all}");
-    assert_eq!(bill::file(Kind::Refund, holder, std::slice::from_ref(&payment), &[]), None);
+    assert_eq!(bill::file(Kind::Refund, holder, Contents { refunds: &[], ..contents }, at), None);
+    // What a refund is when the bill is made, and the part of the fee that comes back with it.
+    let half = |fate| BillRefund { refund: BookedRefund { amount_minor: 10030, ..booked(fate) }, ..line(fate) };
+    for (fate, state, done, fee, fees) in [
+        (Fate::Refunded { at: at + 300 }, "SUCCESS", "2026-01-01 10:00:00", "-0.60000", "0.60000"),
+        (Fate::Refunded { at: at + 301 }, "PROCESSING", "", "-0.60000", "0.60000"),
+        (Fate::Ended { at: at + 300 }, "FAIL", "", "0.00000", "1.20000"),
+        (Fate::Stuck { at: at + 300 }, "CHANGE", "", "0.00000", "1.20000"),
+    ] {
+        let refunds = [half(fate)];
+        let with = |kind| bill::file(kind, holder, Contents { refunds: &refunds, ..contents }, at + 300).unwrap();
+        let text = with(Kind::Refund);
+        let row = text.lines().nth(1).unwrap();
+        let expected = format!(
+            "`2026-01-01 10:00:00,`{done},`5030,`T1R00,`100.30,`0.00,`ORIGINAL,`{state},`,`,`{fee},`0.60%,`0.00,`100.30,"
+        );
+        assert!(row.contains(&expected), "{row}");
+        let last = format!("`2,`200.60,`100.30,`0.00,`{fees},`200.60,`100.30");
+        assert_eq!(with(Kind::All).lines().last(), Some(last.as_str()), "{state}");
+    }
     assert_eq!(bill::span("2026-01-01"), Some((1_767_196_800_000, 1_767_283_200_000)));
     assert_eq!(bill::span("2026-1-1"), None);
 }

@@ -15,7 +15,8 @@ use super::sealing::{Sealed, Sealing};
 use super::signing::{Merchant, Signer, valid_s};
 use crate::config::sandbox;
 use crate::gateway::alphanumeric;
-use crate::gateway::books::{Capture, Notice, RefundNotice, Refunded};
+use crate::gateway::books::{Capture, Notice, RefundNotice};
+use crate::gateway::fate::RefundState;
 use crate::gateway::wire::{Callback, TimeScale, Wire};
 
 const SECOND_MS: i64 = 1_000;
@@ -39,8 +40,6 @@ const RETRY_MS: [i64; 15] = [
     6 * HOUR_MS,
     6 * HOUR_MS,
 ];
-/// How long a refund is PROCESSING.
-const REFUND_TAKES_MS: i64 = SECOND_MS;
 const NONCE_LENGTH: usize = 32;
 /// The one payer of the sandbox, where a request names none.
 const OPENID: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o";
@@ -116,6 +115,21 @@ struct Resource<'a> {
 enum Event {
     Paid,
     Refunded,
+    /// Over, and nothing was paid.
+    Closed,
+    /// The payer's bank does not take it.
+    Abnormal,
+}
+
+impl Event {
+    const fn of_refund(state: RefundState) -> Option<Self> {
+        match state {
+            RefundState::Refunded => Some(Event::Refunded),
+            RefundState::Ended => Some(Event::Closed),
+            RefundState::Stuck => Some(Event::Abnormal),
+            RefundState::Pending | RefundState::Returned => None,
+        }
+    }
 }
 
 impl WechatWire {
@@ -197,6 +211,8 @@ impl WechatWire {
         let (event_type, original_type, summary) = match event {
             Event::Paid => ("TRANSACTION.SUCCESS", "transaction", "支付成功"),
             Event::Refunded => ("REFUND.SUCCESS", "refund", "退款成功"),
+            Event::Closed => ("REFUND.CLOSED", "refund", "退款关闭"),
+            Event::Abnormal => ("REFUND.ABNORMAL", "refund", "退款异常"),
         };
         let sealed = self.sealing.seal(&json_bytes(content), original_type);
         let body = json_bytes(&Notification {
@@ -250,16 +266,20 @@ impl Wire for WechatWire {
         callback
     }
 
+    fn tells(&self, state: RefundState) -> bool {
+        Event::of_refund(state).is_some()
+    }
+
     fn refund_callback(&self, notice: &RefundNotice, sent_at: i64) -> Option<Callback> {
         let capture = notice.payment.capture.as_ref()?;
-        let content = json!({
+        let event = Event::of_refund(notice.news.state)?;
+        let mut content = json!({
             "mchid": self.merchant.mchid,
             "out_trade_no": &*notice.number,
             "transaction_id": &*capture.reference,
             "out_refund_no": &*notice.refund_number,
             "refund_id": notice.refund.reference.as_deref().unwrap_or_default(),
-            "refund_status": "SUCCESS",
-            "success_time": clock(done_at(&notice.refund)),
+            "refund_status": status(notice.news.state),
             "user_received_account": "支付用户零钱",
             "amount": {
                 "total": capture.amount_minor,
@@ -268,8 +288,11 @@ impl Wire for WechatWire {
                 "payer_refund": notice.refund.amount_minor,
             },
         });
+        if notice.news.state == RefundState::Refunded {
+            content["success_time"] = clock(notice.news.at).into();
+        }
         let signer = self.teller(&notice.number, notice.payment.data.as_deref());
-        Some(self.notification(Event::Refunded, &notice.refund_number, &content, signer, sent_at))
+        Some(self.notification(event, &notice.refund_number, &content, signer, sent_at))
     }
 
     /// 200 or 204, whatever the body.
@@ -312,9 +335,14 @@ fn stable_id(of: &str) -> String {
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
-/// When the money is with the payer again.
-pub fn done_at(refunded: &Refunded) -> i64 {
-    refunded.at.saturating_add(REFUND_TAKES_MS)
+/// A refund's status, which its notification calls `refund_status`. No refund of WeChat Pay leaves success again.
+pub const fn status(state: RefundState) -> &'static str {
+    match state {
+        RefundState::Pending => "PROCESSING",
+        RefundState::Refunded | RefundState::Returned => "SUCCESS",
+        RefundState::Ended => "CLOSED",
+        RefundState::Stuck => "ABNORMAL",
+    }
 }
 
 /// RFC 3339 in Beijing's time, to the second.

@@ -221,7 +221,7 @@ async fn write(connection: &mut PgConnection, batch: &Batch, next_place: i64) ->
 async fn companions_of(connection: &mut PgConnection, batch: &Batch) -> Result<Companions, StoreError> {
     let ask = query_as::<_, LaneBalance>(BALANCES_OF_LANE).bind(batch.lane);
     let balances = ask.fetch_all(connection).await.map_err(writing_fault)?.into_iter();
-    let balances = balances.map(|row| ((row.account.into(), row.currency.into()), row.amount_minor)).collect();
+    let balances = balances.map(LaneBalance::into_sum).collect();
     Ok(Companions::new(batch.first_place, balances))
 }
 

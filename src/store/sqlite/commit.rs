@@ -1,14 +1,13 @@
 //! One group as one transaction. Every table has one statement, prepared once and executed row by row.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, TransactionBehavior, params};
 
 use super::super::batch::{Batch, Name};
-use super::super::companions::{Companions, Stamped};
+use super::super::companions::{Companions, Purse, Stamped};
 use super::super::line::{self, Line, Verb, Visitor};
-use super::super::rows::stream;
+use super::super::rows::{kind_name, stream};
 use super::super::statements::BALANCES_OF_LANE;
 use super::super::{Committed, StoreError};
 use super::faults::{changing_fault, writing_fault};
@@ -102,7 +101,14 @@ fn write<'k>(
 fn companions_of(connection: &Connection, batch: &Batch) -> Result<Companions, StoreError> {
     let mut ask = connection.prepare_cached(BALANCES_OF_LANE).map_err(changing_fault)?;
     let balances = ask.query_map([batch.lane], |row| {
-        Ok(((row.get::<_, Arc<str>>(1)?, row.get::<_, Arc<str>>(2)?), row.get::<_, i64>(3)?))
+        let purse = Purse {
+            account: row.get("account")?,
+            currency: row.get("currency")?,
+            cycle: row.get("cycle")?,
+            transaction_kind: kind_name(&row.get::<_, String>("transaction_kind")?),
+            counterparty: row.get("counterparty")?,
+        };
+        Ok((purse, row.get::<_, i64>("amount_minor")?))
     });
     let balances = balances.map_err(changing_fault)?.collect::<Result<_, _>>().map_err(changing_fault)?;
     Ok(Companions::new(batch.first_place, balances))
@@ -176,6 +182,8 @@ mod tests {
 
     use super::super::super::{Group, InboxReason, InboxRow, Unit};
     use super::super::committer::{self, Committer};
+    use std::sync::Arc;
+
     use super::*;
     use crate::domain::channel::Channel;
     use crate::domain::id::Account;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::channels::RefundNotice;
 
 fn fields() -> Vec<(&'static str, String)> {
     [
@@ -12,6 +13,7 @@ fn fields() -> Vec<(&'static str, String)> {
         ("trade_no", "2026010122001"),
         ("trade_status", "TRADE_SUCCESS"),
         ("total_amount", "200.60"),
+        ("gmt_payment", "2026-01-01 10:00:04"),
         ("subject", "Tea + cake, 100%"),
         ("fund_bill_list", r#"[{"amount":"200.60","fundChannel":"ALIPAYACCOUNT"}]"#),
         ("empty", ""),
@@ -64,6 +66,7 @@ fn capture() -> Heard {
         reference: "2026010122001".into(),
         amount_minor: 20060,
         currency: "CNY".into(),
+        dated: Dated::at(NOW.plus_ms(4_000)),
     })
 }
 
@@ -174,9 +177,47 @@ fn trap_08_a_close_undoes_nothing() {
     for status in ["TRADE_CLOSED", "WAIT_BUYER_PAY"] {
         assert_eq!(heard(&sent(&with("trade_status", status))), Ok(Heard::Nothing));
     }
-    let mut refunded = fields();
-    refunded.extend([("refund_fee", "0.60".to_owned()), ("gmt_refund", "2026-01-01 10:00:04.1".to_owned())]);
-    assert_eq!(heard(&sent(&refunded)), Ok(capture()));
+}
+
+#[test]
+fn a_refund_is_heard_by_its_number_and_takes_no_payment_along() {
+    let refund = |number: &str, status: &str| {
+        let mut refunded = with("trade_status", status);
+        refunded.extend([
+            ("refund_fee", "0.60".to_owned()),
+            ("gmt_refund", "2026-01-01 10:00:04.107".to_owned()),
+            ("out_biz_no", number.to_owned()),
+        ]);
+        heard(&sent(&refunded))
+    };
+    let told = |number: &str| Ok(Heard::Refund(RefundNotice { number: number.into(), word: None }));
+    let ours = refund_ask().refund_number;
+    for status in ["TRADE_SUCCESS", "TRADE_FINISHED", "TRADE_CLOSED"] {
+        assert_eq!(refund(&ours, status), told(&ours), "{status}");
+    }
+    // Somebody refunded at Alipay's console: the payment may be news, and what it was closed by has a name.
+    assert_eq!(refund("2026010110000001", "TRADE_SUCCESS"), Ok(capture()));
+    assert_eq!(refund("2026010110000001", "TRADE_CLOSED"), told("2026010110000001"));
+    let another = ours.replacen('8', "7", 1);
+    assert_eq!(refund(&another, "TRADE_SUCCESS"), Ok(capture()), "a refund of another payment");
+    // No number, or none that is kept.
+    assert_eq!(refund("", "TRADE_SUCCESS"), Ok(capture()));
+    assert_eq!(refund("", "TRADE_CLOSED"), Ok(Heard::Nothing));
+    assert_eq!(refund(&"2".repeat(256), "TRADE_CLOSED"), Err(CallbackError::Unreadable));
+    assert_eq!(refund(&ours, "TRADE_SOMETHING"), Err(CallbackError::Unreadable));
+    // A number beside a payment that nothing was given back of.
+    assert_eq!(heard(&sent(&with("out_biz_no", &ours))), Ok(capture()));
+    let mut forged = sent(&with("trade_status", "TRADE_CLOSED"));
+    forged.push_str(&format!("&refund_fee=0.60&out_biz_no={ours}"));
+    assert_eq!(heard(&forged), Err(CallbackError::Forged));
+}
+
+#[test]
+fn when_it_was_paid_is_told_as_far_as_it_can_be_read() {
+    for unreadable in ["", "2026-01-01 10:00", "2026-13-01 10:00:04", "now"] {
+        let Ok(Heard::Capture(notice)) = heard(&sent(&with("gmt_payment", unreadable))) else { panic!("{unreadable}") };
+        assert_eq!(notice.dated, Dated::NOT_TOLD, "{unreadable}");
+    }
 }
 
 #[test]
@@ -240,6 +281,7 @@ fn a_true_notification_is_heard() {
     };
     assert_eq!((notice.number.as_str(), notice.amount_minor), ("20190815155618536-564-57", 10));
     assert_eq!(notice.reference, "2019081522001468450512505578");
+    assert_eq!(notice.dated.effective_at, Instant::parse_rfc3339("2019-08-15T15:56:24+08:00"));
 }
 
 #[test]

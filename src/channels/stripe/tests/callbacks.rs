@@ -4,9 +4,11 @@ use aws_lc_rs::hmac;
 use serde_json::{Value, json};
 
 use super::super::*;
-use super::{NOW, SECRET, intent, number, stripe, with};
-use crate::channels::Notice;
+use super::refunds::refund;
+use super::{NOW, SECRET, intent, number, refund_ask, stripe, with};
 use crate::channels::reversed::reversed;
+use crate::channels::{Notice, RefundNotice};
+use crate::domain::dated::Dated;
 
 fn event(kind: &str, object: &Value) -> Value {
     json!({
@@ -122,9 +124,10 @@ fn a_success_names_the_capture_and_other_events_nothing() {
         reference: "pi_1".into(),
         amount_minor: 2000,
         currency: "USD".into(),
+        dated: Dated::NOT_TOLD,
     });
     assert_eq!(hear_signed(succeeded.as_bytes()), Ok(capture.clone()));
-    for kind in ["payment_intent.payment_failed", "payment_intent.canceled", "charge.refunded", "refund.failed", "x"] {
+    for kind in ["payment_intent.payment_failed", "payment_intent.canceled", "charge.refunded", "x"] {
         assert_eq!(hear_signed(event(kind, &json!({})).to_string().as_bytes()), Ok(Heard::Nothing), "{kind}");
     }
     let foreign = event("payment_intent.succeeded", &with(intent("succeeded"), "metadata", json!({})));
@@ -223,14 +226,51 @@ fn a_signature_that_is_missing_malformed_or_old_is_refused() {
 fn trap_08_no_other_event_undoes_a_success() {
     for (kind, object) in [
         ("charge.refunded", json!({"id": "ch_1", "object": "charge", "amount_refunded": 2000, "refunded": true})),
-        ("refund.created", json!({"id": "re_1", "object": "refund", "status": "succeeded", "amount": 2000})),
+        ("refund.created", with(refund("succeeded"), "metadata", json!({}))),
         ("payment_intent.payment_failed", intent("requires_payment_method")),
         ("payment_intent.canceled", intent("canceled")),
     ] {
         assert_eq!(hear_signed(event(kind, &object).to_string().as_bytes()), Ok(Heard::Nothing), "{kind}");
     }
+    let kinds = ["refund.created", "refund.updated", "refund.failed"];
+    for kind in kinds {
+        let told = RefundNotice { number: refund_ask().refund_number, word: None };
+        let body = event(kind, &refund("failed")).to_string();
+        assert_eq!(hear_signed(body.as_bytes()), Ok(Heard::Refund(told)), "{kind}");
+    }
     // The intent of a payment that was given back stays what it was.
     let refunded = with(intent("succeeded"), "latest_charge", json!({"amount_refunded": 2000, "refunded": true}));
     let body = event("payment_intent.succeeded", &refunded).to_string();
     assert!(matches!(hear_signed(body.as_bytes()), Ok(Heard::Capture(_))));
+}
+
+/// An event is a reason to ask, and of the refund nothing is read but whose it is.
+#[test]
+fn a_refunds_event_gives_its_number() {
+    let heard = |kind: &str, object: &Value| hear_signed(event(kind, object).to_string().as_bytes());
+    let told = |number: &str| Ok(Heard::Refund(RefundNotice { number: number.into(), word: None }));
+    let numbered = |number: &str| with(refund("pending"), "metadata", json!({"refund_number": number}));
+    assert_eq!(heard("refund.updated", &numbered("another's")), told("another's"));
+    assert_eq!(
+        heard("refund.updated", &with(refund("a_new_status"), "amount", json!("x"))),
+        told(&refund_ask().refund_number)
+    );
+    for wrong in [
+        numbered(""),
+        numbered(&"A".repeat(256)),
+        numbered("a\u{0}b"),
+        with(refund("pending"), "metadata", json!({"refund_number": 7})),
+        with(refund("pending"), "object", json!("charge")),
+        json!({}),
+    ] {
+        assert_eq!(heard("refund.updated", &wrong), Err(CallbackError::Unreadable), "{wrong}");
+    }
+    // These tell of the charge, or of a refund once more.
+    for kind in ["charge.refunded", "charge.refund.updated"] {
+        assert_eq!(heard(kind, &refund("succeeded")), Ok(Heard::Nothing), "{kind}");
+    }
+    let body = event("refund.updated", &refund("succeeded")).to_string();
+    assert_eq!(hear("t=1790000000,v1=00", body.as_bytes(), NOW), Err(CallbackError::Forged));
+    let doubled = body.replace("\"refund_number\":", "\"refund_number\":\"x\",\"refund_number\":");
+    assert_eq!(hear_signed(doubled.as_bytes()), Err(CallbackError::Unreadable));
 }

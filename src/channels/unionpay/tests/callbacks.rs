@@ -12,6 +12,7 @@ fn notification() -> Fields {
         ("respCode", "00"),
         ("respMsg", "success"),
         ("settleAmt", "20060"),
+        ("settleDate", "0921"),
         ("signMethod", "01"),
         ("traceTime", "0921221325"),
         ("txnAmt", "20060"),
@@ -36,6 +37,10 @@ fn capture(amount_minor: i64, currency: &str) -> Result<Heard, CallbackError> {
         reference: "782209081322060674028".into(),
         amount_minor,
         currency: currency.into(),
+        dated: Dated {
+            effective_at: Instant::parse_rfc3339("2026-09-21T22:13:25+08:00"),
+            bill_day: crate::domain::dated::Day::new(2026, 9, 21),
+        },
     }))
 }
 
@@ -49,10 +54,27 @@ fn a_purchase_that_was_paid_is_a_capture() {
 
 #[test]
 fn trap_08_other_movements_are_no_captures() {
-    assert_eq!(heard_of(&[("txnType", "04")]), Ok(Heard::Nothing));
     assert_eq!(heard_of(&[("txnType", "31")]), Ok(Heard::Nothing));
     assert_eq!(heard_of(&[("respCode", "05")]), Ok(Heard::Nothing));
     assert_eq!(heard_of(&[("respCode", "64")]), Ok(Heard::Nothing));
+}
+
+/// Back-end trades are told of whether they were carried out or not, and no notification of UnionPay's is proof.
+#[test]
+fn a_refund_is_heard_by_its_number_whatever_became_of_it() {
+    let number = refund_ask().refund_number;
+    let refund = |changes: &[(&str, &str)]| {
+        let of_refund = [("txnType", "04"), ("txnSubType", "00"), ("orderId", number.as_str())];
+        heard(&message::write_form(&signed_by(&WORLD.gateway, with(with(notification(), &of_refund), changes))))
+    };
+    let told = |number: &str| Ok(Heard::Refund(RefundNotice { number: number.into(), word: None }));
+    for code in ["00", "A6", "01", "05", "38", "xyz"] {
+        assert_eq!(refund(&[("respCode", code)]), told(&number), "{code}");
+    }
+    assert_eq!(refund(&[("orderId", "refundpay20240105165842")]), told("refundpay20240105165842"), "not ours");
+    assert_eq!(refund(&[("orderId", "")]), Err(CallbackError::Unreadable));
+    assert_eq!(refund(&[("orderId", &"A".repeat(256))]), Err(CallbackError::Unreadable));
+    assert_eq!(refund(&[("merId", "777290058110048")]), Err(CallbackError::Unreadable));
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::event::Hold;
 
 const NOTIFICATION: &str = include_str!("../vectors/notification.txt");
 const QUERY_ANSWER: &str = include_str!("../vectors/query_answer.txt");
@@ -36,6 +37,10 @@ fn a_genuine_notification_is_believed() {
         reference: "782209081322060674028".into(),
         amount_minor: 1,
         currency: "CNY".into(),
+        dated: Dated {
+            effective_at: Instant::parse_rfc3339("2022-09-08T13:22:06+08:00"),
+            bill_day: crate::domain::dated::Day::new(2022, 9, 8),
+        },
     };
     let unionpay = at_the_test_gateway();
     assert_eq!(unionpay.callback(&received, then()), Ok(Heard::Capture(notice)));
@@ -53,6 +58,29 @@ fn genuine_answers_are_believed() {
     assert_eq!(reference_and_amount(&query), Some(("442401051450467846498", 1)));
     let refund = unionpay.told_of("refundpay20240105165842", "20240105165842", &stamp, &genuine(REFUND_ANSWER));
     assert_eq!(code(&refund.expect("a refund's answer"), "respCode"), "00");
+    let expected = Dated {
+        effective_at: Instant::parse_rfc3339("2024-01-05T14:50:46+08:00"),
+        bill_day: crate::domain::dated::Day::new(2024, 1, 5),
+    };
+    assert_eq!(dated(&query), expected);
+}
+
+/// It names no currency and the purchase by `origQryId`.
+#[test]
+fn a_genuine_answer_to_a_refund_says_that_it_was_taken() {
+    let stamp = Stamp { at: then(), nonce: String::new() };
+    let ask = RefundAsk {
+        refund_number: "refundpay20240105165842".into(),
+        reference: "052401051658427862748".into(),
+        dated_at: Instant::parse_rfc3339("2024-01-05T16:58:42+08:00").expect("an instant"),
+        amount_minor: 1,
+        ..refund_ask()
+    };
+    let read = |ask: &RefundAsk| at_the_test_gateway().read_refund(ask, &stamp, &genuine(REFUND_ANSWER));
+    assert_eq!(read(&ask), RefundOutcome::Pending { hold: Hold::Processing });
+    let other = RefundAsk { reference: "052401051658427862749".into(), ..ask.clone() };
+    assert!(matches!(read(&other), RefundOutcome::Unknown { .. }));
+    assert!(matches!(read(&RefundAsk { amount_minor: 2, ..ask }), RefundOutcome::Unknown { .. }));
 }
 
 #[test]

@@ -40,11 +40,30 @@ fn assert_unknown(answer: &Answer, why: &str) {
 
 #[test]
 fn a_paid_purchase_is_found_with_its_number_and_amount() {
-    let expected = Finding::Paid { reference: "442401051450467846498".into(), amount_minor: 20_060 };
+    let expected =
+        Finding::Paid { reference: "442401051450467846498".into(), amount_minor: 20_060, dated: Dated::NOT_TOLD };
     assert_eq!(found(&answer(paid())), expected);
     assert_eq!(found(&answer(with(paid(), &[("origRespCode", "A6")]))), expected);
     let short = found(&answer(with(paid(), &[("txnAmt", "20059")])));
-    assert_eq!(short, Finding::Paid { reference: "442401051450467846498".into(), amount_minor: 20_059 });
+    assert_eq!(
+        short,
+        Finding::Paid { reference: "442401051450467846498".into(), amount_minor: 20_059, dated: Dated::NOT_TOLD }
+    );
+}
+
+/// The year is that of `txnTime`, or the one beside it at the turn of the year.
+#[test]
+fn a_purchase_is_dated_by_its_trace_and_by_the_day_of_its_settlement() {
+    let dated = |changes: &[(&str, &str)]| match found(&answer(with(paid(), changes))) {
+        Finding::Paid { dated, .. } => (dated.effective_at, dated.bill_day.map(|day| day.to_string())),
+        other => panic!("{other:?}"),
+    };
+    let told = |at: &str, day: &str| (Instant::parse_rfc3339(at), Some(day.to_owned()));
+    let changes = [("traceTime", "0921221325"), ("settleDate", "0921")];
+    assert_eq!(dated(&changes), told("2026-09-21T22:13:25+08:00", "2026-09-21"));
+    let settled_later = [("traceTime", "0921233001"), ("settleDate", "0922")];
+    assert_eq!(dated(&settled_later), told("2026-09-21T23:30:01+08:00", "2026-09-22"));
+    assert_eq!(dated(&[("traceTime", "yesterday"), ("settleDate", "0230")]), (None, None));
 }
 
 #[test]

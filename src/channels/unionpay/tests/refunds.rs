@@ -23,10 +23,11 @@ fn taken() -> Fields {
 
 fn name(outcome: &RefundOutcome) -> String {
     match outcome {
-        RefundOutcome::Done => "done".into(),
-        RefundOutcome::Rejected { code } => format!("rejected {code}"),
-        RefundOutcome::Spent { code } => format!("spent {code}"),
-        RefundOutcome::Dead { code } => format!("dead {code}"),
+        RefundOutcome::Pending { hold } => format!("pending {hold:?}"),
+        RefundOutcome::Done { .. } => "done".into(),
+        RefundOutcome::Rejected { class, code } => format!("{class:?} {code}"),
+        RefundOutcome::Ended { code } => format!("ended {code}"),
+        RefundOutcome::Returned { code, .. } => format!("returned {code}"),
         RefundOutcome::Stuck { code } => format!("stuck {code}"),
         RefundOutcome::NotSent { .. } => "not sent".into(),
         RefundOutcome::NotExist => "not exist".into(),
@@ -48,6 +49,12 @@ fn a_refund_names_itself_the_same_in_every_try() {
     assert_eq!(refund["origQryId"], "782209081322060674028");
     assert_eq!((refund["txnType"].as_str(), refund["txnAmt"].as_str()), ("04", "20060"));
     assert_eq!(refund["backUrl"], refund_ask().notify_url);
+    // `echo -n '货不对板, sold out' | base64`
+    assert_eq!(refund["reqReserved"], "6LSn5LiN5a+55p2/LCBzb2xkIG91dA==");
+    let silent = sent(&unionpay.refund(&RefundAsk { reason: None, ..refund_ask() }, &stamp()));
+    assert!(!silent.contains_key("reqReserved"));
+    let long = RefundAsk { reason: Some("长".repeat(300).into()), ..refund_ask() };
+    assert_eq!(sent(&unionpay.refund(&long, &stamp()))["reqReserved"].len(), 1_024);
     let query = sent(&unionpay.query_refund(&refund_ask(), &late));
     assert_eq!((&query["orderId"], &query["txnTime"]), (&refund["orderId"], &refund["txnTime"]));
 }
@@ -55,19 +62,38 @@ fn a_refund_names_itself_the_same_in_every_try() {
 #[test]
 fn a_refund_that_was_taken_is_not_done() {
     let table = [
-        ("00", UNKNOWN),
+        ("00", "pending Processing"),
+        ("A6", "pending Processing"),
+        ("05", "pending Processing"),
         ("03", UNKNOWN),
-        ("05", UNKNOWN),
+        ("04", UNKNOWN),
         ("06", UNKNOWN),
         ("12", UNKNOWN),
+        ("37", UNKNOWN),
+        ("42", UNKNOWN),
         ("45", UNKNOWN),
+        ("46", UNKNOWN),
+        ("83", UNKNOWN),
         ("98", UNKNOWN),
         ("", UNKNOWN),
-        ("11", "spent 11"),
-        ("34", "spent 34"),
-        ("35", "spent 35"),
-        ("36", "spent 36"),
-        ("64", "spent 64"),
+        ("01", "DeadNumber 01"),
+        ("02", "DeadNumber 02"),
+        ("10", "Ours 10"),
+        ("11", "Ours 11"),
+        ("13", "Ours 13"),
+        ("31", "Ours 31"),
+        ("32", "Ours 32"),
+        ("33", "Ours 33"),
+        ("34", "DeadNumber 34"),
+        ("35", "DeadNumber 35"),
+        ("36", "Refused 36"),
+        ("38", "Refused 38"),
+        ("39", "DeadNumber 39"),
+        ("60", "DeadNumber 60"),
+        ("64", "DeadNumber 64"),
+        ("82", "DeadNumber 82"),
+        ("84", "DeadNumber 84"),
+        ("99", "DeadNumber 99"),
     ];
     for (code, expected) in table {
         let answer = answer(with(taken(), &[("respCode", code)]));
@@ -75,15 +101,34 @@ fn a_refund_that_was_taken_is_not_done() {
     }
     let unsigned = answer_of(&with(taken(), &[("respCode", "11")]));
     assert_eq!(name(&adapter().read_refund(&refund_ask(), &stamp(), &unsigned)), UNKNOWN, "an unsigned failure");
+    for changes in
+        [("txnAmt", "20059"), ("txnAmt", ""), ("currencyCode", "840"), ("origQryId", "782209081322060674029")]
+    {
+        let answer = answer(with(taken(), &[changes]));
+        assert_eq!(name(&adapter().read_refund(&refund_ask(), &stamp(), &answer)), UNKNOWN, "{changes:?}");
+    }
+}
+
+/// A request with a `txnTime` of yesterday is refused for that alone, whatever was mended meanwhile.
+#[test]
+fn what_is_ours_to_mend_takes_another_number_once_its_time_is_over() {
+    let answer = answer(with(taken(), &[("respCode", "31")]));
+    for (age_ms, expected) in [(12 * 3_600_000, "Ours 31"), (12 * 3_600_000 + 1, "DeadNumber 31")] {
+        let late = Stamp { at: refund_ask().dated_at.plus_ms(age_ms), nonce: String::new() };
+        assert_eq!(name(&adapter().read_refund(&refund_ask(), &late, &answer)), expected, "{age_ms}");
+    }
 }
 
 #[test]
 fn a_query_tells_whether_a_refund_was_done() {
-    let table: [(&[(&str, &str)], &str); 11] = [
+    let table: [(&[(&str, &str)], &str); 14] = [
         (&[("origRespCode", "00")], "done"),
         (&[("origRespCode", "A6")], "done"),
-        (&[("origRespCode", "05")], UNKNOWN),
-        (&[("origRespCode", "36")], "dead 36"),
+        (&[("origRespCode", "05")], "pending Processing"),
+        (&[("origRespCode", "04")], UNKNOWN),
+        (&[("origRespCode", "36")], "ended 36"),
+        (&[("origRespCode", "38")], "ended 38"),
+        (&[("origRespCode", "00"), ("currencyCode", "840")], UNKNOWN),
         (&[("origRespCode", "00"), ("txnAmt", "20059")], UNKNOWN),
         (&[("origRespCode", "00"), ("txnType", "01")], UNKNOWN),
         (&[("origRespCode", "00"), ("txnTime", "20260921221421")], UNKNOWN),
@@ -96,6 +141,13 @@ fn a_query_tells_whether_a_refund_was_done() {
         let outcome = adapter().read_refund_query(&refund_ask(), &stamp(), &answer(with(taken(), changes)));
         assert_eq!(name(&outcome), expected, "{changes:?}");
     }
+    let dated = [("origRespCode", "00"), ("traceTime", "0921221421"), ("settleDate", "0922")];
+    let found = adapter().read_refund_query(&refund_ask(), &stamp(), &answer(with(taken(), &dated)));
+    let dated = Dated {
+        effective_at: Instant::parse_rfc3339("2026-09-21T22:14:21+08:00"),
+        bill_day: crate::domain::dated::Day::new(2026, 9, 22),
+    };
+    assert_eq!(found, RefundOutcome::Done { reference: Some("052401051658427863998".into()), dated });
     let unsigned = answer_of(&with(taken(), &[("origRespCode", "00")]));
     assert_eq!(name(&adapter().read_refund_query(&refund_ask(), &stamp(), &unsigned)), UNKNOWN);
 }
@@ -110,8 +162,8 @@ fn a_refund_that_is_not_there_is_dead_between_a_day_and_a_week_after_its_date() 
         (12 * hour_ms, "not exist"),
         (12 * hour_ms + 1, UNKNOWN),
         (24 * hour_ms, UNKNOWN),
-        (24 * hour_ms + 1, "dead 34"),
-        (168 * hour_ms, "dead 34"),
+        (24 * hour_ms + 1, "ended 34"),
+        (168 * hour_ms, "ended 34"),
         (168 * hour_ms + 1, "stuck 34"),
     ] {
         let late = Stamp { at: refund_ask().dated_at.plus_ms(age_ms), nonce: String::new() };
@@ -136,7 +188,7 @@ fn report_a_clock_days_ahead_gives_a_refund_no_second_number() {
     for ahead_ms in [2 * DAY, 6 * DAY, 30 * DAY] {
         assert_eq!(asked(ahead_ms, Some(same_day)), "not exist", "{ahead_ms} ms ahead: sent again under its number");
     }
-    assert_eq!(asked(2 * DAY, Some(two_days_later)), "dead 34");
+    assert_eq!(asked(2 * DAY, Some(two_days_later)), "ended 34");
     assert_eq!(asked(60_000, Some(two_days_later)), "not exist", "nor by UnionPay's clock alone");
-    assert_eq!(asked(2 * DAY, None), "dead 34");
+    assert_eq!(asked(2 * DAY, None), "ended 34");
 }

@@ -323,7 +323,7 @@ fn trap_01_fen_on_the_wire_and_yuan_in_the_bill_are_one_amount() {
     let transaction = transaction();
     assert_eq!(transaction["amount"]["total"], 20_060);
     let query = wechat().find(&attempt(), transaction.to_string().as_bytes());
-    assert_eq!(query, Finding::Paid { reference: REFERENCE.into(), amount_minor: 20_060 });
+    assert_eq!(query, Finding::Paid { reference: REFERENCE.into(), amount_minor: 20_060, dated: paid_at() });
     assert_eq!(read(good().as_bytes(), MCHID).unwrap()[0].amount_minor, 20_060);
     for (yuan, fen) in [("0.01", 1), ("0.1", 10), ("200.6", 20_060), ("200", 20_000), ("100000000.00", 10_000_000_000)]
     {

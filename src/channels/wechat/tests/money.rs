@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::channels::{NextAction, Outgoing, Reading, Submitted, Verb};
-use crate::domain::event::{CloseAnswer, Fault, Finding, RefundOutcome, SendOutcome};
+use crate::domain::event::{CloseAnswer, Fault, Finding, SendOutcome};
 
 fn sent(submission: Submission) -> Outgoing {
     match submission {
@@ -11,7 +11,7 @@ fn sent(submission: Submission) -> Outgoing {
     }
 }
 
-fn body(outgoing: &Outgoing) -> Value {
+pub(super) fn body(outgoing: &Outgoing) -> Value {
     serde_json::from_slice(&outgoing.body).unwrap()
 }
 
@@ -248,8 +248,17 @@ fn an_answer_is_believed_only_as_it_was_signed_and_while_it_is_fresh() {
 }
 
 #[test]
+fn when_it_was_paid_is_told_as_far_as_it_can_be_read() {
+    for unreadable in [json!("2026-09-21T22:13:01"), json!("2026-09-21"), json!(""), json!(1_790_000_000), json!({})] {
+        let answer = far().answer(200, changed(transaction(), "success_time", unreadable.clone()));
+        let expected = Finding::Paid { reference: REFERENCE.into(), amount_minor: 20_060, dated: Dated::NOT_TOLD };
+        assert_eq!(found(&answer), expected, "{unreadable}");
+    }
+}
+
+#[test]
 fn a_query_finds_what_the_trade_state_says() {
-    let paid = Finding::Paid { reference: REFERENCE.into(), amount_minor: 20_060 };
+    let paid = Finding::Paid { reference: REFERENCE.into(), amount_minor: 20_060, dated: paid_at() };
     for (state, expected) in [
         ("SUCCESS", Some(paid.clone())),
         ("REFUND", Some(paid)),
@@ -285,7 +294,7 @@ fn a_query_is_read_without_what_it_need_not_say() {
     let mut paid = bare("SUCCESS");
     assert!(matches!(found(&far().answer(200, paid.clone())), Finding::Unknown { .. }));
     (paid["transaction_id"], paid["amount"]) = (json!(REFERENCE), json!({"total": 20_060}));
-    let expected = Finding::Paid { reference: REFERENCE.into(), amount_minor: 20_060 };
+    let expected = Finding::Paid { reference: REFERENCE.into(), amount_minor: 20_060, dated: Dated::NOT_TOLD };
     assert_eq!(found(&far().answer(200, paid)), expected);
 }
 
@@ -345,74 +354,6 @@ fn a_close_is_done_by_a_signed_204_and_by_nothing_else() {
         failure(500, "SYSTEM_ERROR"),
     ] {
         assert!(matches!(closed(&answer), CloseAnswer::Unknown { .. }), "{answer:?}");
-    }
-}
-
-fn refunded(status: &str) -> Value {
-    json!({
-        "refund_id": "50300807092021020105990201735", "out_refund_no": refund_ask().refund_number,
-        "transaction_id": REFERENCE, "out_trade_no": attempt().number.to_string(), "channel": "ORIGINAL",
-        "status": status, "amount": {"total": 20_059, "refund": 20_059, "payer_refund": 20_059, "currency": "CNY"},
-    })
-}
-
-#[test]
-fn a_refund_is_done_when_its_status_says_so() {
-    let wechat = wechat();
-    let outgoing = wechat.refund(&refund_ask(), &stamp());
-    assert_eq!(outgoing.url, format!("{BASE_URL}/v3/refund/domestic/refunds"));
-    let expected = json!({
-        "transaction_id": REFERENCE, "out_refund_no": refund_ask().refund_number,
-        "notify_url": "https://m.example/v1/callbacks/wechat", "amount": {"refund": 20_059, "total": 20_059, "currency": "CNY"},
-    });
-    assert_eq!(body(&outgoing), expected);
-    assert_eq!(wechat.refund(&refund_ask(), &stamp()).body, outgoing.body);
-    let query = wechat.query_refund(&refund_ask(), &stamp());
-    assert_eq!(query.url, format!("{BASE_URL}/v3/refund/domestic/refunds/{}", refund_ask().refund_number));
-
-    for (status, expected) in [
-        ("SUCCESS", RefundOutcome::Done),
-        ("PROCESSING", RefundOutcome::Unknown { why: "PROCESSING".into() }),
-        ("ABNORMAL", RefundOutcome::Stuck { code: "ABNORMAL".into() }),
-        ("CLOSED", RefundOutcome::Dead { code: "CLOSED".into() }),
-    ] {
-        let answer = far().answer(200, refunded(status));
-        assert_eq!(wechat.read_refund(&refund_ask(), &stamp(), &answer), expected, "{status}");
-        assert_eq!(wechat.read_refund_query(&refund_ask(), &stamp(), &answer), expected, "{status}");
-    }
-    for (path, value) in [
-        ("out_refund_no", json!("another")),
-        ("transaction_id", json!("4200000925202101284997714293")),
-        ("out_trade_no", json!("another")),
-        ("amount.refund", json!(20_058)),
-        ("amount.currency", json!("USD")),
-        ("status", json!("DONE")),
-    ] {
-        let answer = far().answer(200, changed(refunded("SUCCESS"), path, value));
-        let outcome = wechat.read_refund(&refund_ask(), &stamp(), &answer);
-        assert!(matches!(outcome, RefundOutcome::Unknown { .. }), "{path}");
-    }
-    let unsigned = wechat.read_refund(&refund_ask(), &stamp(), &unsigned(200, refunded("SUCCESS")));
-    assert!(matches!(unsigned, RefundOutcome::Unknown { .. }));
-}
-
-#[test]
-fn a_refused_refund_is_certain_and_a_refused_question_about_it_is_not() {
-    let wechat = wechat();
-    for (status, code) in [(403, "NOT_ENOUGH"), (404, "RESOURCE_NOT_EXISTS"), (400, "PARAM_ERROR"), (401, "SIGN_ERROR")]
-    {
-        let outcome = wechat.read_refund(&refund_ask(), &stamp(), &failure(status, code));
-        assert_eq!(outcome, RefundOutcome::Rejected { code: code.into() });
-    }
-    for (status, code) in [(429, "FREQUENCY_LIMITED"), (500, "SYSTEM_ERROR"), (400, "UNHEARD_OF")] {
-        let outcome = wechat.read_refund(&refund_ask(), &stamp(), &failure(status, code));
-        assert_eq!(outcome, RefundOutcome::Unknown { why: code.into() });
-    }
-    let none = wechat.read_refund_query(&refund_ask(), &stamp(), &failure(404, "RESOURCE_NOT_EXISTS"));
-    assert_eq!(none, RefundOutcome::NotExist);
-    for (status, code) in [(401, "SIGN_ERROR"), (403, "NOT_ENOUGH"), (404, "MCH_NOT_EXISTS"), (404, "")] {
-        let outcome = wechat.read_refund_query(&refund_ask(), &stamp(), &failure(status, code));
-        assert!(matches!(outcome, RefundOutcome::Unknown { .. }), "{status} {code}");
     }
 }
 

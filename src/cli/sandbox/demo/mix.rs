@@ -1,16 +1,24 @@
-//! What happens to each order: by which channel it is paid, the sandbox's scripts, and how often each is played.
+//! What happens to each order: by which channel it is paid, the sandbox's scripts, whether another platform has a share,
+//! what is asked back, and how often each is played.
 
 use std::fmt;
 use std::str::FromStr;
 
+use super::refunding::Refunding;
 use crate::domain::channel::{Channel, Closing};
 
 /// Play mostly plain payments, by every channel, and everything else that can happen often enough to be seen.
-pub const DEFAULT: &str = "plain=44,decline=2,refuse=2,underpay=2,hang=1,error=2,lost=2,twice=1,forge=1,late=2,never=1,\
-    wechat/plain=6,wechat/decline=1,wechat/lost=1,wechat/underpay=1,wechat/late=1,\
-    alipay/plain=6,alipay/decline=1,alipay/lost=1,alipay/underpay=1,alipay/twice=1,\
-    unionpay/plain=6,unionpay/underpay=1,unionpay/lost=1,unionpay/twice=1,unionpay/forge=1,\
-    stripe/plain=6,stripe/decline=1,stripe/lost=1,stripe/underpay=1,stripe/late=1";
+pub const DEFAULT: &str = "plain=24,decline=2,refuse=2,underpay=2,hang=1,error=2,lost=2,twice=1,forge=1,late=2,never=1,\
+    plain+split=6,plain+split+refund=2,plain+split+part=2,plain+refund=2,plain+part=2,plain+parts=2,\
+    plain+poor=1,plain+refuse=1,plain+end=1,plain+return=1,\
+    wechat/plain=2,wechat/decline=1,wechat/lost=1,wechat/underpay=1,wechat/late=1,\
+    wechat/plain+split=1,wechat/plain+refund=1,wechat/plain+parts=1,wechat/plain+poor=1,\
+    alipay/plain=2,alipay/decline=1,alipay/lost=1,alipay/underpay=1,alipay/twice=1,\
+    alipay/plain+split+refund=1,alipay/plain+part=1,alipay/plain+poor=1,alipay/plain+refuse=1,\
+    unionpay/plain=3,unionpay/underpay=1,unionpay/lost=1,unionpay/twice=1,unionpay/forge=1,\
+    unionpay/plain+split+parts=1,unionpay/plain+refund=1,unionpay/plain+refuse=1,\
+    stripe/plain=2,stripe/decline=1,stripe/lost=1,stripe/underpay=1,stripe/late=1,\
+    stripe/plain+split+refund=1,stripe/plain+part=1,stripe/plain+poor=1,stripe/plain+return=1";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Script {
@@ -123,14 +131,28 @@ impl Script {
     }
 }
 
-/// A script, and the channel at which it is played.
+/// Whether another platform has a part of the order's amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Split {
+    None,
+    /// The first demo platform gives the second one a tenth.
+    Tenth,
+}
+
+/// A script, the channel at which it is played, and what is done with the money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
     pub channel: Channel,
     pub script: Script,
+    pub split: Split,
+    pub refunding: Option<Refunding>,
 }
 
 impl Kind {
+    pub const fn plain(channel: Channel, script: Script) -> Self {
+        Kind { channel, script, split: Split::None, refunding: None }
+    }
+
     /// UnionPay has no close and no word for "declined for good": what was not paid stays open there until its time is
     /// over, which is longer than a demo.
     fn ends_within_a_demo(self) -> bool {
@@ -153,24 +175,53 @@ impl Kind {
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.channel, self.script.word())
+        write!(f, "{}/{}", self.channel, self.script.word())?;
+        match self.split {
+            Split::None => {}
+            Split::Tenth => write!(f, "+{SPLIT}")?,
+        }
+        match self.refunding {
+            None => Ok(()),
+            Some(refunding) => write!(f, "+{}", refunding.word()),
+        }
     }
 }
+
+/// What says that an order is split.
+const SPLIT: &str = "split";
 
 impl FromStr for Kind {
     type Err = String;
 
-    /// `[CHANNEL/]SCRIPT`, simpay where no channel is named.
+    /// `[CHANNEL/]SCRIPT[+split][+REFUND]`, simpay where no channel is named.
     fn from_str(text: &str) -> Result<Self, String> {
-        let (channel, word) = match text.split_once('/') {
+        let mut words = text.split('+');
+        let played = words.next().unwrap_or_default();
+        let (channel, word) = match played.split_once('/') {
             Some((name, word)) => (Channel::parse(name).ok_or_else(|| format!("there is no channel `{name}`"))?, word),
-            None => (Channel::Simpay, text),
+            None => (Channel::Simpay, played),
         };
         let script = Script::ALL
             .into_iter()
             .find(|script| script.word().trim_start_matches("sim:") == word.trim_start_matches("sim:"))
             .ok_or_else(|| format!("there is no script `{word}`"))?;
-        let kind = Kind { channel, script };
+        let mut kind = Kind::plain(channel, script);
+        for word in words {
+            let refunding = Refunding::ALL.into_iter().find(|refunding| refunding.word() == word);
+            match (word, refunding, kind) {
+                (SPLIT, _, Kind { split: Split::None, .. }) => kind.split = Split::Tenth,
+                (_, Some(refunding), Kind { refunding: None, .. }) => kind.refunding = Some(refunding),
+                (SPLIT, ..) | (_, Some(_), _) => return Err(format!("`{text}` is split or refunded twice")),
+                (_, None, _) => return Err(format!("there is no refund `{word}`")),
+            }
+        }
+        let is_paid = script.ending().state == "succeeded";
+        if !is_paid && kind != Kind::plain(channel, script) {
+            return Err(format!("`{kind}` is never paid, so nothing of it can be split or refunded"));
+        }
+        if kind.refunding.is_some_and(|refunding| !refunding.is_expressed_by(channel)) {
+            return Err(format!("{channel} has no words for the refund of `{kind}`"));
+        }
         if kind.ends_within_a_demo() { Ok(kind) } else { Err(format!("`{kind}` does not end within a demo")) }
     }
 }
@@ -236,7 +287,7 @@ mod tests {
     use super::*;
 
     fn count(dealt: &[Kind], channel: Channel, script: Script) -> usize {
-        dealt.iter().filter(|dealt| **dealt == Kind { channel, script }).count()
+        dealt.iter().filter(|dealt| dealt.channel == channel && dealt.script == script).count()
     }
 
     #[test]
@@ -250,11 +301,26 @@ mod tests {
             assert_eq!(dealt.iter().filter(|kind| kind.channel == channel).count(), 300, "{channel}");
         }
         assert_eq!(mix.channels().count(), Channel::COUNT);
+        assert_eq!(dealt.iter().filter(|kind| kind.split == Split::Tenth).count(), 420);
+        for refunding in Refunding::ALL {
+            let dealt = dealt.iter().filter(|kind| kind.refunding == Some(refunding));
+            assert!(dealt.count() >= 30, "{refunding:?}");
+        }
         let few = "decline=1,plain=2,stripe/plain=0".parse::<Mix>().unwrap();
         assert_eq!(few.channels().collect::<Vec<_>>(), [Channel::Simpay]);
         let few = few.deal(3);
         let counts = [Script::Decline, Script::Plain].map(|script| count(&few, Channel::Simpay, script));
         assert_eq!(counts, [1, 2]);
+    }
+
+    #[test]
+    fn a_kind_reads_as_it_is_written() {
+        let kind: Kind = "stripe/lost+split+return".parse().unwrap();
+        let (split, refunding) = (Split::Tenth, Some(Refunding::Return));
+        assert_eq!(kind, Kind { channel: Channel::Stripe, script: Script::Lost, split, refunding });
+        for text in ["simpay/plain", "simpay/sim:twice+split", "alipay/plain+parts", "stripe/sim:lost+split+return"] {
+            assert_eq!(text.parse::<Kind>().unwrap().to_string(), text);
+        }
     }
 
     #[test]
@@ -270,6 +336,16 @@ mod tests {
             "plain=1000001",
             "paypal/plain=1",
             "unionpay/never=1",
+            "plain+=1",
+            "plain+sim:poor=1",
+            "plain+split+split=1",
+            "plain+part+refund=1",
+            "decline+refund=1",
+            "never+split=1",
+            "wechat/plain+return=1",
+            "alipay/plain+end=1",
+            "unionpay/plain+poor=1",
+            "plain+part=1,simpay/plain+part=1",
         ] {
             assert!(text.parse::<Mix>().is_err(), "{text}");
         }

@@ -1,5 +1,6 @@
 //! What is seen while the demo runs: bars at a terminal, a line every second elsewhere.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::cli::output::{Lost, say};
 const FRAME: Duration = Duration::from_millis(100);
 const LINE: Duration = Duration::from_secs(1);
 
-/// Shows the ledger until all orders are settled.
+/// Shows the ledger until all orders are settled and their refunds at rest.
 pub async fn show_until_settled(ledger: &Arc<Ledger>) -> Result<(), Lost> {
     if std::io::stderr().is_terminal() {
         show_bars(ledger).await;
@@ -41,7 +42,7 @@ async fn show_bars(ledger: &Ledger) {
     let accepted = all.add(ProgressBar::new(orders).with_style(style("accepted {bar:50.cyan} {pos:>6} of {len}")));
     let settled = all.add(ProgressBar::new(orders).with_style(style("settled  {bar:50.green} {pos:>6} of {len}")));
     let line = || all.add(ProgressBar::new_spinner().with_style(style("{wide_msg}")));
-    let (in_words, in_figures) = ([line(), line(), line()], line());
+    let (in_words, in_figures) = ([line(), line(), line(), line()], line());
     loop {
         let picture = ledger.picture();
         accepted.set_position(picture.accepted);
@@ -61,18 +62,56 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// How many orders stand where: those in flight by state, those that succeeded, and the failures by their reason.
-fn words(picture: &Picture) -> [String; 3] {
-    let (mut in_flight, mut failed, mut succeeded) = (Vec::new(), Vec::new(), 0);
-    for (standing, count) in &picture.standings {
-        match &standing.failure {
-            Some(failure) => failed.push(format!("{failure} {count}")),
-            None if standing.state == "succeeded" => succeeded += count,
-            None => in_flight.push(format!("{} {count}", standing.state)),
+/// How many orders stand where: those in flight by state, those that succeeded, and the failures by their reason; then
+/// the refunds.
+fn words(picture: &Picture) -> [String; 4] {
+    let orders = Stood::of(&picture.standings);
+    let refunds = Stood::of(&picture.refunds.standings);
+    [
+        format!("in flight {}", listed(&orders.in_flight)),
+        format!("succeeded {}", orders.succeeded),
+        format!("failed {}", listed(&orders.failed)),
+        format!(
+            "refunds asked {} of {}: in flight {}, succeeded {}, failed {}, returned {}",
+            picture.refunds.accepted,
+            picture.refunds.wanted,
+            listed(&refunds.in_flight),
+            refunds.succeeded,
+            listed(&refunds.failed),
+            refunds.returned
+        ),
+    ]
+}
+
+#[derive(Default)]
+struct Stood<'a> {
+    in_flight: Vec<(&'a str, u64)>,
+    succeeded: u64,
+    failed: Vec<(&'a str, u64)>,
+    /// Of refunds alone.
+    returned: u64,
+}
+
+impl<'a> Stood<'a> {
+    fn of(standings: &'a BTreeMap<Standing, u64>) -> Self {
+        let mut stood = Stood::default();
+        for (standing, &count) in standings {
+            match (&standing.failure, standing.state.as_str()) {
+                (Some(failure), _) => stood.failed.push((failure, count)),
+                (None, "succeeded") => stood.succeeded += count,
+                (None, "returned") => stood.returned += count,
+                (None, state) => stood.in_flight.push((state, count)),
+            }
         }
+        stood
     }
-    let listed = |counts: Vec<String>| if counts.is_empty() { "0".to_owned() } else { counts.join(", ") };
-    [format!("in flight {}", listed(in_flight)), format!("succeeded {succeeded}"), format!("failed {}", listed(failed))]
+}
+
+fn listed(counts: &[(&str, u64)]) -> String {
+    match counts {
+        [] => "0".to_owned(),
+        counts => counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", "),
+    }
 }
 
 pub fn name(standing: &Standing) -> String {

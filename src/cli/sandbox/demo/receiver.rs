@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use tracing::subscriber::{NoSubscriber, with_default};
 
-use super::ledger::{Ledger, Signature, Told};
+use super::ledger::{Ledger, News, Signature};
 use crate::cli::Failure;
 use crate::cli::sandbox::platforms;
 use crate::engine::clock;
@@ -28,7 +28,7 @@ struct Receiver {
 struct Webhook {
     #[serde(rename = "type")]
     kind: String,
-    data: Told,
+    data: News,
 }
 
 /// Starts the receiver on a thread of its own, where it lives as long as the process; where it listens.
@@ -68,8 +68,8 @@ async fn take(receiver: Data<Receiver>, platform: web::Path<usize>, request: Htt
         None => Signature::Wrong,
     };
     let webhook = serde_json::from_slice::<Webhook>(&body).ok();
-    let (kind, told) = webhook.map_or((String::new(), None), |webhook| (webhook.kind, Some(webhook.data)));
-    receiver.ledger.webhook(id, signature, &kind, told.as_ref());
+    let (kind, news) = webhook.map_or((String::new(), None), |webhook| (webhook.kind, Some(webhook.data)));
+    receiver.ledger.webhook(id, signature, &kind, news.as_ref());
     match signature {
         Signature::Right => HttpResponse::NoContent().finish(),
         Signature::Wrong => HttpResponse::Unauthorized().finish(),

@@ -17,7 +17,9 @@ pub enum Verdict {
 
 pub fn verdict(ledger: &Ledger) -> Verdict {
     let webhooks = ledger.picture().webhooks;
-    let scripted = ledger.outcomes(|kind| kind.script).values().all(|outcome| outcome.as_scripted == outcome.orders);
+    let is_scripted = |outcome: &Outcome| outcome.as_scripted == outcome.in_all;
+    let scripted = ledger.outcomes(|kind| kind.script).values().all(is_scripted)
+        && ledger.refund_outcomes().values().all(is_scripted);
     match scripted && webhooks.verified == webhooks.received && webhooks.strangers == 0 {
         true => Verdict::AsScripted,
         false => Verdict::Otherwise,
@@ -31,15 +33,28 @@ pub fn print(ledger: &Ledger) -> Result<(), Lost> {
         scripts.add_row([
             script.word(),
             Script::meaning(script),
-            &outcome.orders.to_string(),
+            &outcome.in_all.to_string(),
             &outcome.as_scripted.to_string(),
             &ends(&outcome),
         ]);
     }
     say!("{}", right(scripts, &[2, 3]))?;
+    let mut refunds = table(["asked back", "what happens", "refunds", "as scripted", "where they ended"]);
+    for (refunding, outcome) in ledger.refund_outcomes() {
+        refunds.add_row([
+            refunding.word(),
+            refunding.meaning(),
+            &outcome.in_all.to_string(),
+            &outcome.as_scripted.to_string(),
+            &ends(&outcome),
+        ]);
+    }
+    if !refunds.is_empty() {
+        say!("{}", right(refunds, &[2, 3]))?;
+    }
     let mut channels = table(["channel", "orders", "as scripted", "where they ended"]);
     for (name, outcome) in ledger.outcomes(|kind| kind.channel.name()) {
-        let (orders, as_scripted) = (outcome.orders.to_string(), outcome.as_scripted.to_string());
+        let (orders, as_scripted) = (outcome.in_all.to_string(), outcome.as_scripted.to_string());
         channels.add_row([name, &orders, &as_scripted, &ends(&outcome)]);
     }
     say!("{}", right(channels, &[1, 2]))?;
@@ -58,13 +73,15 @@ fn figures(picture: &Picture) -> Table {
     for (figure, value) in [
         ("orders accepted", picture.accepted.to_string()),
         ("orders settled", picture.settled.to_string()),
+        ("orders of which another platform has a share", picture.shared.to_string()),
+        ("refunds accepted", picture.refunds.accepted.to_string()),
         ("acceptance, median", milliseconds(picture.p50)),
         ("acceptance, 99 of 100", milliseconds(picture.p99)),
         ("acceptance, slowest", milliseconds(picture.latency_max)),
         ("webhooks received", webhooks.received.to_string()),
         ("webhooks with the right signature", webhooks.verified.to_string()),
         ("webhooks that came again", webhooks.duplicates.to_string()),
-        ("webhooks of unknown orders", webhooks.strangers.to_string()),
+        ("webhooks of unknown orders and refunds", webhooks.strangers.to_string()),
     ] {
         table.add_row([figure.to_owned(), value]);
     }

@@ -1,28 +1,36 @@
-//! The orders of the two demo platforms, posted at a steady rate over connections that are kept.
+//! The orders of the two demo platforms, posted at a steady rate over connections that are kept, and what they ask back of
+//! them once they are paid.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::browser;
-use super::ledger::{Ledger, Told};
-use super::mix::Kind;
+use super::ledger::{Ledger, Told, ToldRefund};
+use super::mix::{Kind, Split};
+use super::refunding::{Portion, Refunding};
 use crate::cli::sandbox::platforms;
 use crate::domain::money::{Currency, format_minor};
 
 /// Requests that wait for their answer; later ones wait for a place, and their latency counts from when they were due.
 const CONCURRENT: usize = 256;
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// A request that was not answered, or with 429 or 503, is put again: the order's number makes it the same order.
+/// A request that was not answered, or with 429 or 503, is put again: its number makes it the same one.
 const TRIES: u32 = 5;
 const TRY_GAP: Duration = Duration::from_millis(300);
 const CANCEL_AFTER: Duration = Duration::from_secs(1);
+/// An order that is to be refunded and is not paid by then has gone astray.
+const PAID_WITHIN: Duration = Duration::from_secs(30);
+/// Who gives a share in the sandbox, by its place, and who has agreed to get one from it.
+const GIVER: usize = 0;
+const TAKER: &str = "platform-b";
 
 pub struct Traffic {
     client: reqwest::Client,
@@ -43,8 +51,8 @@ enum AnswerWhen {
 }
 
 /// What came of a request after all its tries.
-enum Answer {
-    Order(Box<Told>),
+enum Answer<T> {
+    Taken(T),
     Refused(StatusCode),
     None(String),
 }
@@ -60,7 +68,8 @@ impl Traffic {
         Traffic { client, server, webhooks, currency, places: Semaphore::new(CONCURRENT), ledger }
     }
 
-    /// Posts all orders, `rate` a second, and returns when the last one was answered. Dropped, it stops.
+    /// Posts all orders, `rate` a second, and returns when the last one was answered, and the last refund of one. Dropped,
+    /// it stops.
     pub async fn run(self: Arc<Self>, kinds: &[Kind], rate: u32) {
         let start = Instant::now();
         let mut posts = JoinSet::new();
@@ -74,7 +83,10 @@ impl Traffic {
     }
 
     async fn play(self: Arc<Self>, serial: usize, kind: Kind, due_at: Instant) {
-        let platform = serial % platforms::DEMOS.len();
+        let (platform, splits) = match kind.split {
+            Split::None => (serial % platforms::DEMOS.len(), Value::Null),
+            Split::Tenth => (GIVER, json!([{"to": TAKER, "rate": "0.10"}])),
+        };
         let key = platforms::DEMOS[platform].key;
         let number = self.ledger.merchant_order_id(serial);
         let body = json!({
@@ -84,10 +96,13 @@ impl Traffic {
             "channel": kind.channel.name(),
             "description": format!("{} {number}", kind.script.word()),
             "webhook_url": format!("{}/{platform}", self.webhooks),
+            "splits": splits,
         });
+        // The webhook may be quicker than the answer.
+        let asked_back = kind.refunding.map(|refunding| (refunding, self.ledger.paid(serial)));
         let when = if browser::is_needed(kind.channel) { AnswerWhen::Shown } else { AnswerWhen::Durable };
-        match self.post("/v1/orders", key, &body.to_string(), when).await {
-            Answer::Order(told) => {
+        match self.post::<Told>("/v1/orders", key, &body.to_string(), when).await {
+            Answer::Taken(told) => {
                 self.ledger.accepted(&told, due_at.elapsed());
                 if let Some(next_action) = &told.next_action {
                     // The order's webhooks tell what came of it, which a browser's page does not.
@@ -97,15 +112,48 @@ impl Traffic {
                     sleep(CANCEL_AFTER).await;
                     self.cancel(&told.id, key).await;
                 }
+                if let Some((refunding, paid)) = asked_back {
+                    match timeout(PAID_WITHIN, paid).await {
+                        Ok(Ok(())) => self.ask_back(&told.id, key, (serial, refunding)).await,
+                        Ok(Err(_)) | Err(_) => {
+                            self.ledger.refunds_refused(serial, 0, "refund of what is not paid".to_owned())
+                        }
+                    }
+                }
             }
             Answer::Refused(status) => self.ledger.refused(serial, status.as_str().to_owned()),
             Answer::None(why) => self.ledger.refused(serial, why),
         }
     }
 
+    /// Asks for the refunds of a paid order, each once the one before was accepted.
+    async fn ask_back(&self, id: &str, key: &str, (serial, refunding): (usize, Refunding)) {
+        for (number, portion) in refunding.portions().iter().enumerate() {
+            let amount = match portion {
+                Portion::Third => Some(format_minor(amount_minor(serial) / 3, self.currency)),
+                Portion::Rest => None,
+            };
+            let body = json!({
+                "merchant_refund_id": self.ledger.merchant_refund_id(serial, number),
+                "amount": amount,
+                "reason": refunding.reason(),
+            });
+            let path = format!("/v1/orders/{id}/refunds");
+            let why = match self.post::<ToldRefund>(&path, key, &body.to_string(), AnswerWhen::Durable).await {
+                Answer::Taken(told) => {
+                    self.ledger.refund_accepted(&told);
+                    continue;
+                }
+                Answer::Refused(status) => status.as_str().to_owned(),
+                Answer::None(why) => why,
+            };
+            return self.ledger.refunds_refused(serial, number, format!("refund {why}"));
+        }
+    }
+
     async fn cancel(&self, id: &str, key: &str) {
-        match self.post(&format!("/v1/orders/{id}/cancel"), key, "{}", AnswerWhen::Durable).await {
-            Answer::Order(told) => self.ledger.heard(&told),
+        match self.post::<Told>(&format!("/v1/orders/{id}/cancel"), key, "{}", AnswerWhen::Durable).await {
+            Answer::Taken(told) => self.ledger.heard(&told),
             // What the order became instead is told by its webhook.
             Answer::Refused(StatusCode::CONFLICT) => {}
             Answer::Refused(status) => self.ledger.in_vain(format!("cancel {}", status.as_str())),
@@ -113,7 +161,7 @@ impl Traffic {
         }
     }
 
-    async fn post(&self, path: &str, key: &str, body: &str, when: AnswerWhen) -> Answer {
+    async fn post<T: DeserializeOwned>(&self, path: &str, key: &str, body: &str, when: AnswerWhen) -> Answer<T> {
         let mut answer = Answer::None("not sent".to_owned());
         for again in 0..TRIES {
             if again > 0 {
@@ -123,13 +171,13 @@ impl Traffic {
             answer = self.send(path, key, body, when).await;
             match &answer {
                 Answer::Refused(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) | Answer::None(_) => {}
-                Answer::Order(_) | Answer::Refused(_) => return answer,
+                Answer::Taken(_) | Answer::Refused(_) => return answer,
             }
         }
         answer
     }
 
-    async fn send(&self, path: &str, key: &str, body: &str, when: AnswerWhen) -> Answer {
+    async fn send<T: DeserializeOwned>(&self, path: &str, key: &str, body: &str, when: AnswerWhen) -> Answer<T> {
         let request = self
             .client
             .post(format!("{}{path}", self.server))
@@ -143,7 +191,7 @@ impl Traffic {
         };
         match request.send().await {
             Ok(response) if response.status().is_success() => match response.json().await {
-                Ok(told) => Answer::Order(Box::new(told)),
+                Ok(told) => Answer::Taken(told),
                 Err(_) => Answer::None("unreadable answer".to_owned()),
             },
             Ok(response) => Answer::Refused(response.status()),

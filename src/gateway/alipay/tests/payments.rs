@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::super::wire::Origin;
 use super::*;
+use crate::gateway::fate::RefundState;
 use crate::gateway::payer::Conduct;
 
 #[actix_web::test]
@@ -220,5 +221,5 @@ async fn what_the_true_gateway_takes_is_taken() {
     assert!(sandbox.gateway.books.standing(&id).is_none(), "nobody wants to hear of it");
     let refund = json!({ "out_trade_no": "A1", "refund_amount": 0.6, "out_request_no": "R1" });
     assert_eq!(sandbox.call("alipay.trade.refund", refund).await["refund_fee"], "0.60");
-    assert!(sandbox.gateway.books.refund_notice(account, &"R1".into(), now_ms()).is_none());
+    assert!(sandbox.gateway.books.refund_notice(account, &"R1".into(), RefundState::Refunded, now_ms()).is_none());
 }

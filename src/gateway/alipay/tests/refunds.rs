@@ -5,7 +5,10 @@ use std::io::{Cursor, Read};
 use serde_json::json;
 
 use super::*;
+use crate::gateway::alipay::calls;
 use crate::gateway::books::{Capture, Notice};
+use crate::gateway::fate::RefundState;
+use crate::gateway::payer::Conduct;
 use crate::gateway::wire::{Callback, Wire};
 
 async fn paid(sandbox: &Sandbox) {
@@ -139,7 +142,8 @@ async fn trap_08_a_refund_is_told_of_without_undoing_the_payment() {
     paid(&sandbox).await;
     let (account, wire) = &sandbox.gateway.alipay.wires[0];
     let told = |number: &str| {
-        let notice = sandbox.gateway.books.refund_notice(*account, &number.into(), now_ms()).unwrap();
+        let notice =
+            sandbox.gateway.books.refund_notice(*account, &number.into(), RefundState::Refunded, now_ms()).unwrap();
         fields(&wire.refund_callback(&notice, now_ms()).unwrap())
     };
     refund(&sandbox, "0.60", "A1R00").await;
@@ -152,11 +156,82 @@ async fn trap_08_a_refund_is_told_of_without_undoing_the_payment() {
     assert_ne!(whole["notify_id"], part["notify_id"]);
 }
 
+/// What a call comes to at this instant, and how it is answered.
+fn call_at(sandbox: &Sandbox, method: &str, content: &Value, now: i64) -> (Value, Conduct) {
+    let parameters = sandbox.request(method, content);
+    let Ok(request) = sandbox.gateway.alipay.verify(&parameters, now) else { panic!("it is signed") };
+    let outcome = calls::answer(&sandbox.gateway, &request, "http://localhost", now);
+    (outcome.content, outcome.fault.conduct)
+}
+
+#[actix_web::test]
+async fn scripts_of_refunds_do_what_the_protocol_can_express() {
+    for (reason, fund_change, done_ms, conduct, is_told) in [
+        ("", "Y", 0, Conduct::Answers, true),
+        ("sim:hang", "Y", 0, Conduct::Hangs, true),
+        ("sim:error", "Y", 0, Conduct::Fails, true),
+        ("sim:end", "Y", 0, Conduct::Answers, true),
+        ("sim:stuck", "Y", 0, Conduct::Answers, true),
+        ("sim:return", "Y", 0, Conduct::Answers, true),
+        ("sim:late", "N", 20_000, Conduct::Answers, false),
+    ] {
+        let (sandbox, now) = (Sandbox::open(), now_ms() + 1_000);
+        paid(&sandbox).await;
+        let mut asked = json!({ "out_trade_no": "A1", "refund_amount": "200.60", "out_request_no": "A1R00" });
+        asked["refund_reason"] = json!(reason);
+        let refund = |now| call_at(&sandbox, "alipay.trade.refund", &asked, now);
+        let (taken, answered) = refund(now);
+        let fee = if fund_change == "Y" { "200.60" } else { "0.00" };
+        let told = (taken["fund_change"].as_str().unwrap(), taken["refund_fee"].as_str().unwrap(), answered);
+        assert_eq!(told, (fund_change, fee, conduct), "{reason}");
+        let (again, answered) = refund(now + 1);
+        assert_eq!((&again["fund_change"], answered), (&json!("N"), Conduct::Answers), "{reason}");
+        let named = json!({ "out_trade_no": "A1", "out_request_no": "A1R00" });
+        let query = |now| call_at(&sandbox, "alipay.trade.fastpay.refund.query", &named, now).0;
+        let done = query(now + done_ms);
+        assert_eq!((&done["code"], &done["refund_status"]), (&json!("10000"), &json!("REFUND_SUCCESS")), "{reason}");
+        assert_eq!(done["gmt_refund_pay"], units::beijing(now + done_ms), "{reason}");
+        let trade = |now| call_at(&sandbox, "alipay.trade.query", &named, now).0["trade_status"].clone();
+        assert_eq!(trade(now + done_ms), "TRADE_CLOSED", "{reason}");
+        if done_ms > 0 {
+            let before = query(now + done_ms - 1);
+            assert_eq!((&before["code"], &before["refund_status"]), (&json!("10000"), &json!(null)), "{reason}");
+            assert_eq!(trade(now + done_ms - 1), "TRADE_SUCCESS", "{reason}");
+        }
+        let mut other = asked.clone();
+        other["out_request_no"] = json!("A1R01");
+        let taken_too = call_at(&sandbox, "alipay.trade.refund", &other, now + 1).0;
+        assert_eq!(sub_code(&taken_too), "ACQ.TRADE_HAS_FINISHED", "{reason}: all of it is reserved");
+        let account = sandbox.gateway.alipay.wires[0].0;
+        let notice = sandbox.gateway.books.refund_notice(account, &"A1R00".into(), RefundState::Refunded, now);
+        assert_eq!(notice.is_some(), is_told, "{reason}");
+    }
+    let (sandbox, now) = (Sandbox::open(), now_ms() + 1_000);
+    paid(&sandbox).await;
+    let refund = |reason: &str, now| {
+        let asked = json!({
+            "out_trade_no": "A1", "refund_amount": "0.60", "out_request_no": "A1R00", "refund_reason": reason
+        });
+        call_at(&sandbox, "alipay.trade.refund", &asked, now).0
+    };
+    assert_eq!(sub_code(&refund("sim:refuse", now)), "ACQ.TRADE_NOT_ALLOW_REFUND");
+    assert_eq!(sub_code(&refund(&"x".repeat(257), now)), "ACQ.INVALID_PARAMETER");
+    for after_ms in [0, 4_999] {
+        assert_eq!(sub_code(&refund("sim:poor", now + after_ms)), "ACQ.SELLER_BALANCE_NOT_ENOUGH");
+    }
+    let taken = refund("sim:poor", now + 5_000);
+    assert_eq!((&taken["fund_change"], &taken["refund_fee"]), (&json!("Y"), &json!("0.60")));
+}
+
 #[actix_web::test]
 async fn a_bill_is_fetched_from_the_address_that_was_given() {
     let sandbox = Sandbox::open();
     paid(&sandbox).await;
     refund(&sandbox, "0.60", "A1R00").await;
+    let late = json!({
+        "out_trade_no": "A1", "refund_amount": "0.60", "out_request_no": "A1R01", "refund_reason": "sim:late"
+    });
+    sandbox.call("alipay.trade.refund", late).await;
     let today = &units::beijing(now_ms())[..10];
     let method = "alipay.data.dataservice.bill.downloadurl.query";
     let given = sandbox.call(method, json!({ "bill_type": "trade", "bill_date": today })).await;
@@ -171,7 +246,9 @@ async fn a_bill_is_fetched_from_the_address_that_was_given() {
     archive.by_index(0).unwrap().read_to_end(&mut bytes).unwrap();
     let text = encoding_rs::GBK.decode(&bytes).0.into_owned();
     assert!(text.contains("\tA1\t,交易\t,Tea, green\t,") || text.contains(",A1\t,交易\t,Tea, green\t,"), "{text}");
-    assert!(text.contains(",A1R00\t,"), "{text}");
+    assert!(text.contains(",A1R00\t,0.00,"), "{text}");
+    assert!(!text.contains("A1R01"), "it is not done: {text}");
+    assert!(text.contains("\t,-1.20,0.00,\t"), "the fee: {text}");
 
     let forged = test::TestRequest::get().uri("/alipay/bills/e30.e30").to_request();
     assert_eq!(test::call_service(&app, forged).await.status(), 404);

@@ -1,0 +1,93 @@
+//! What stands beside an order of its refunds: their names and reasons, and how they are shown.
+
+use super::{Beside, Orders};
+use crate::domain::event::RowChange;
+use crate::domain::id::PlatformId;
+use crate::domain::money::format_minor;
+use crate::domain::order::Order;
+use crate::domain::refund::Refund;
+use crate::domain::view::{PartView, RefundView, refund_failure};
+use crate::engine::lane::WriteError;
+use crate::engine::ports::OrderReads;
+use crate::store::{RefundRow, RefundStanding, Row, StoreError, StoredRefund};
+
+/// What a step makes of the row of a refund that a platform asked for.
+///
+/// # Errors
+/// [`WriteError::Culprit`] where the refund is none of these, or a new one has no name.
+pub fn row(order: &Order, index: u16, change: RowChange, beside: &mut Beside) -> Result<Row, WriteError> {
+    let culprit = |why: &str| WriteError::Culprit(why.to_owned());
+    let refund = order.refunds.get(usize::from(index)).ok_or_else(|| culprit("a refund is not the order's"))?;
+    let ordinal = refund.asked().ok_or_else(|| culprit("a refund of suspense has no row"))?.ordinal;
+    match change {
+        RowChange::Changed => Ok(Row::RefundMoved { ordinal, standing: RefundStanding::of(refund) }),
+        RowChange::New => {
+            let name = beside.refund.clone().ok_or_else(|| culprit("a new refund has no name"))?;
+            let row = RefundRow::of(order, refund, name, order.last_at);
+            Ok(Row::Refund(Box::new(row.ok_or_else(|| culprit("a refund has no attempt"))?)))
+        }
+    }
+}
+
+/// A refund as a step that is not committed yet leaves it.
+///
+/// # Errors
+/// [`WriteError::Away`] where what was asked for cannot be read.
+pub async fn shown_after(
+    orders: &Orders,
+    order: &Order,
+    refund: &Refund,
+    beside: &Beside,
+) -> Result<RefundView, WriteError> {
+    let culprit = |why: &str| WriteError::Culprit(why.to_owned());
+    let id = order.refund_id(refund).ok_or_else(|| culprit("a refund of suspense is not told of"))?;
+    let row = match &beside.refund {
+        Some(name) => RefundRow::of(order, refund, name.clone(), order.last_at),
+        None => orders.reads.refund(id).await.map_err(|_| WriteError::Away)?.map(|stored| stored.row),
+    };
+    let row = row.ok_or_else(|| culprit("a refund has no row"))?;
+    let stored = StoredRefund { order: order.id, row: RefundRow { standing: RefundStanding::of(refund), ..row } };
+    shown(orders.reads.as_ref(), &stored).await.map_err(|_| WriteError::Away)
+}
+
+/// A refund as it is stored, with the names of its parties.
+///
+/// # Errors
+/// [`StoreError`] where a name cannot be read.
+pub async fn shown(reads: &dyn OrderReads, stored: &StoredRefund) -> Result<RefundView, StoreError> {
+    let mut names = Vec::with_capacity(stored.row.parts.len());
+    for (platform, _) in &stored.row.parts {
+        names.push(reads.platform_name(*platform).await?);
+    }
+    Ok(view(stored, names))
+}
+
+fn view(stored: &StoredRefund, names: Vec<Box<str>>) -> RefundView {
+    let RefundRow { currency, .. } = stored.row;
+    let money = |amount_minor| format_minor(amount_minor, currency);
+    let part = |(platform, (_, amount_minor)): (Box<str>, &(PlatformId, i64))| PartView {
+        platform,
+        amount: money(*amount_minor),
+    };
+    let (row, standing) = (&stored.row, &stored.row.standing);
+    RefundView {
+        id: stored.id(),
+        object: "refund",
+        order: stored.order,
+        merchant_refund_id: row.merchant_refund_id.clone(),
+        state: standing.state,
+        amount: money(row.amount_minor),
+        currency,
+        fee_returned: money(row.fee_minor),
+        parts: names.into_iter().zip(&row.parts).map(part).collect(),
+        fee_policy: row.fee_policy,
+        reason: row.reason.clone(),
+        channel: row.channel,
+        channel_reference: standing.reference.clone(),
+        attention: standing.attention,
+        failure: standing.failure.map(refund_failure),
+        created_at: row.created_at,
+        finished_at: standing.finished_at,
+        sequence: None,
+    }
+}

@@ -1,0 +1,191 @@
+//! A platform's balance, and what changed it.
+
+use std::collections::BTreeMap;
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+
+use super::App;
+use super::auth::Caller;
+use super::lists::{Page, read_limit};
+use super::problem::{ApiError, Code};
+use super::query::Query;
+use super::schema;
+use crate::domain::id::{OrderId, RefundId};
+use crate::domain::ledger::TransactionKind;
+use crate::domain::money::{Currency, format_minor};
+use crate::domain::stream::{Kind, StreamId};
+use crate::domain::time::Instant;
+use crate::domain::view;
+use crate::engine::clock;
+use crate::engine::unreadable::Table;
+use crate::store::{LineKey, StoredTransaction, TransactionFilter, TransactionPlace, last_key};
+
+const PARAMETERS: [&str; 7] = ["type", "order", "refund", "created_after", "created_before", "limit", "cursor"];
+
+/// What is ours of a platform's money, by currency. `+` is the platform's own.
+#[derive(Serialize)]
+struct BalanceView {
+    currency: String,
+    open: String,
+    settled: String,
+    held: String,
+}
+
+/// The balance of a platform, by currency: of the open cycle, of closed cycles that are not paid out, and held back.
+#[utoipa::path(
+    get,
+    path = "/v1/balance",
+    operation_id = "get_balance",
+    tag = "balance",
+    security(("platform_key" = [])),
+    responses((status = 200, description = "A row for each currency.", body = schema::Balances))
+)]
+pub async fn balance(app: Data<App>, Caller(platform): Caller) -> Result<HttpResponse, ApiError> {
+    let mut open: BTreeMap<String, i64> = BTreeMap::new();
+    for sum in app.store.balances_of_platform(platform.id).await? {
+        let before = open.entry(sum.currency).or_default();
+        *before = before.checked_sub(sum.amount_minor).ok_or_else(ApiError::internal)?;
+    }
+    let row = |(code, open_minor): (String, i64)| {
+        let currency = Currency::parse(&code).ok_or_else(ApiError::internal)?;
+        let money = |amount_minor| format_minor(amount_minor, currency);
+        Ok(BalanceView { currency: code, open: money(open_minor), settled: money(0), held: money(0) })
+    };
+    let data = open.into_iter().map(row).collect::<Result<Vec<_>, ApiError>>()?;
+    Page::whole(data).answer()
+}
+
+#[derive(Serialize)]
+struct TransactionView {
+    id: String,
+    object: &'static str,
+    #[serde(rename = "type")]
+    kind: TransactionKind,
+    amount: String,
+    currency: Currency,
+    order: Option<OrderId>,
+    refund: Option<RefundId>,
+    settlement: Option<String>,
+    counterparty: Option<String>,
+    #[serde(serialize_with = "view::rfc3339")]
+    created_at: Instant,
+    #[serde(serialize_with = "view::rfc3339")]
+    effective_at: Instant,
+}
+
+impl From<StoredTransaction> for TransactionView {
+    fn from(stored: StoredTransaction) -> Self {
+        TransactionView {
+            id: transaction_id(stored.key),
+            object: "balance_transaction",
+            kind: stored.kind,
+            // The ledger says what is owed to us; the platform is told what is its own.
+            amount: format_minor(stored.amount_minor.saturating_neg(), stored.currency),
+            currency: stored.currency,
+            order: stored.key.stream.order(),
+            refund: stored.refund,
+            settlement: None,
+            counterparty: stored.counterparty,
+            created_at: stored.at,
+            effective_at: stored.effective_at,
+        }
+    }
+}
+
+/// What changed the platform's balance, newest first. The sum over a currency is its balance, always.
+#[utoipa::path(
+    get,
+    path = "/v1/balance_transactions",
+    operation_id = "list_balance_transactions",
+    tag = "balance",
+    security(("platform_key" = [])),
+    params(
+        ("type" = Option<String>, Query),
+        ("order" = Option<String>, Query, description = "Of this order."),
+        ("refund" = Option<String>, Query, description = "Of this refund."),
+        ("created_after" = Option<String>, Query, description = "RFC 3339."),
+        ("created_before" = Option<String>, Query, description = "RFC 3339."),
+        ("limit" = Option<u32>, Query, description = "1 to 100, default 20."),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.")
+    ),
+    responses((status = 200, description = "A page of transactions.", body = schema::BalanceTransactions))
+)]
+pub async fn transactions(
+    app: Data<App>,
+    Caller(platform): Caller,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let query = Query::read(&request, &PARAMETERS)?;
+    let limit = read_limit(&query)?;
+    let instant = "an RFC 3339 instant";
+    let filter = TransactionFilter {
+        platform: platform.id,
+        kind: query.parse(Code::FieldInvalid, "type", "a type of balance transactions", TransactionKind::parse)?,
+        order: query.parse(Code::FieldInvalid, "order", "an order's id", |text| text.parse().ok())?,
+        refund: query.parse(Code::FieldInvalid, "refund", "a refund's id", |text| text.parse().ok())?,
+        created_after: query.parse(Code::CreatedAfterInvalid, "created_after", instant, Instant::parse_rfc3339)?,
+        created_before: query.parse(Code::CreatedBeforeInvalid, "created_before", instant, Instant::parse_rfc3339)?,
+        before: query.parse(Code::CursorInvalid, "cursor", "the `next_cursor` of a page before", read_cursor)?,
+        // One more than asked for tells whether there is a next page.
+        limit: limit + 1,
+    };
+    let mut stored = app.store.transactions(&filter).await?;
+    let more = stored.len() > limit as usize;
+    stored.truncate(limit as usize);
+    let next_cursor = last_key(&stored).filter(|_| more).map(write_cursor);
+    let shown = |(_, key): &TransactionPlace| key.stream.to_string();
+    let read = app.unreadable.pass_over(Table::Lines, stored, shown, clock::now());
+    Page { data: read.into_iter().map(TransactionView::from).collect(), next_cursor }.answer()
+}
+
+fn transaction_id(key: LineKey) -> String {
+    format!("txn_{}", URL_SAFE_NO_PAD.encode(key_bytes(key)))
+}
+
+fn key_bytes(key: LineKey) -> [u8; 29] {
+    let mut bytes = [0; 29];
+    let parts = [key.stream.kind.0].into_iter().chain(key.stream.id.to_be_bytes());
+    let numbers = [key.version, key.entry, key.line].into_iter().flat_map(u32::to_be_bytes);
+    for (place, byte) in bytes.iter_mut().zip(parts.chain(numbers)) {
+        *place = byte;
+    }
+    bytes
+}
+
+fn write_cursor((at, key): TransactionPlace) -> String {
+    let mut bytes = at.0.to_be_bytes().to_vec();
+    bytes.extend(key_bytes(key));
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn read_cursor(text: &str) -> Option<TransactionPlace> {
+    let bytes: [u8; 37] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+    let (at, rest) = bytes.split_first_chunk::<8>()?;
+    let (kind, rest) = rest.split_first()?;
+    let (id, rest) = rest.split_first_chunk::<16>()?;
+    let (version, rest) = rest.split_first_chunk::<4>()?;
+    let (entry, rest) = rest.split_first_chunk::<4>()?;
+    let (line, _) = rest.split_first_chunk::<4>()?;
+    let stream = StreamId { kind: Kind(*kind), id: u128::from_be_bytes(*id) };
+    let [version, entry, line] = [version, entry, line].map(|number| u32::from_be_bytes(*number));
+    Some((Instant(i64::from_be_bytes(*at)), LineKey { stream, version, entry, line }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_back_and_an_id_names_one_line() {
+        let stream = StreamId { kind: Kind::ORDER, id: 0x0194_0000_1111_7222_8333_4444_5555_6666 };
+        let key = LineKey { stream, version: 7, entry: 1, line: 300 };
+        let place = (Instant(1_790_000_000_123), key);
+        assert_eq!(read_cursor(&write_cursor(place)), Some(place));
+        assert_eq!(read_cursor("x"), None);
+        assert_ne!(transaction_id(key), transaction_id(LineKey { line: 301, ..key }));
+    }
+}

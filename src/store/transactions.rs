@@ -1,0 +1,170 @@
+//! Balance transactions: a platform's lines of the ledger, as it sees them.
+
+use sqlx::FromRow;
+use sqlx::types::Uuid;
+
+use super::StoreError;
+use super::rows::{Readable, narrow, stream, unreadable};
+use crate::domain::id::{OrderId, PlatformId, RefundId, RefundOrdinal};
+use crate::domain::ledger::TransactionKind;
+use crate::domain::money::Currency;
+use crate::domain::stream::StreamId;
+use crate::domain::time::Instant;
+
+/// Which line of the ledger it is: of which stream and step, of which entry there, and its number in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LineKey {
+    pub stream: StreamId,
+    pub version: u32,
+    pub entry: u32,
+    pub line: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredTransaction {
+    pub key: LineKey,
+    pub kind: TransactionKind,
+    /// As it is booked: what is owed to us is positive.
+    pub amount_minor: i64,
+    pub currency: Currency,
+    pub refund: Option<RefundId>,
+    /// The other platform's name.
+    pub counterparty: Option<String>,
+    pub at: Instant,
+    pub effective_at: Instant,
+}
+
+/// Where a transaction stands among those of its platform.
+pub type TransactionPlace = (Instant, LineKey);
+
+/// Which transactions of a platform a list wants, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionFilter {
+    pub platform: PlatformId,
+    pub kind: Option<TransactionKind>,
+    pub order: Option<OrderId>,
+    pub refund: Option<RefundId>,
+    pub created_after: Option<Instant>,
+    pub created_before: Option<Instant>,
+    /// Only transactions that stand before: the last one of the page before.
+    pub before: Option<TransactionPlace>,
+    pub limit: u32,
+}
+
+#[derive(Debug, FromRow)]
+pub struct LineKeyColumns {
+    at: i64,
+    kind: i64,
+    id: Uuid,
+    version: i64,
+    entry: i64,
+    line: i64,
+}
+
+impl LineKeyColumns {
+    fn key(&self) -> Result<LineKey, StoreError> {
+        Ok(LineKey {
+            stream: stream(self.kind, self.id)?,
+            version: narrow(self.version, "version")?,
+            entry: narrow(self.entry, "entry")?,
+            line: narrow(self.line, "line")?,
+        })
+    }
+}
+
+impl Readable for LineKeyColumns {
+    type Value = TransactionPlace;
+    fn read(self) -> Result<TransactionPlace, StoreError> {
+        Ok((Instant(self.at), self.key()?))
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct TransactionColumns {
+    #[sqlx(flatten)]
+    key: LineKeyColumns,
+    transaction_kind: String,
+    amount_minor: i64,
+    currency: String,
+    refund: Option<i64>,
+    incarnation: Option<i64>,
+    counterparty_name: Option<String>,
+    effective_at: i64,
+}
+
+impl Readable for TransactionColumns {
+    type Value = StoredTransaction;
+    fn read(self) -> Result<StoredTransaction, StoreError> {
+        let key = self.key.key()?;
+        let refund = match (self.refund, self.incarnation, key.stream.order()) {
+            (Some(ordinal), Some(incarnation), Some(order)) => {
+                let ordinal = RefundOrdinal::try_from(narrow::<u8>(ordinal, "refund")?);
+                let incarnation = narrow::<u16>(incarnation, "incarnation")?.try_into();
+                let unreadable = |_| unreadable("refund");
+                let (ordinal, incarnation) = (ordinal.map_err(unreadable)?, incarnation.map_err(unreadable)?);
+                Some(RefundId { order, ordinal, incarnation })
+            }
+            (_, _, _) => None,
+        };
+        Ok(StoredTransaction {
+            at: Instant(self.key.at),
+            key,
+            kind: TransactionKind::parse(&self.transaction_kind).ok_or_else(|| unreadable("kind of transaction"))?,
+            amount_minor: self.amount_minor,
+            currency: Currency::parse(&self.currency).ok_or_else(|| unreadable("currency"))?,
+            refund,
+            counterparty: self.counterparty_name,
+            effective_at: Instant(self.effective_at),
+        })
+    }
+}
+
+/// A line of the ledger, as an account's lines are looked through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerLine {
+    pub stream: StreamId,
+    pub version: u32,
+    pub entry_kind: String,
+    pub transaction_kind: Option<String>,
+    pub counterparty: Option<PlatformId>,
+    pub currency: String,
+    pub amount_minor: i64,
+    pub at: Instant,
+    pub effective_at: Instant,
+    /// As 20261130.
+    pub bill_day: i64,
+}
+
+#[derive(Debug, FromRow)]
+pub struct LedgerLineColumns {
+    kind: i64,
+    id: Uuid,
+    version: i64,
+    entry_kind: String,
+    transaction_kind: Option<String>,
+    counterparty: Option<i64>,
+    currency: String,
+    amount_minor: i64,
+    at: i64,
+    effective_at: i64,
+    bill_day: i64,
+}
+
+impl Readable for LedgerLineColumns {
+    type Value = LedgerLine;
+    fn read(self) -> Result<LedgerLine, StoreError> {
+        let counterparty = self.counterparty.map(|number| narrow(number, "platform number")).transpose()?;
+        Ok(LedgerLine {
+            stream: stream(self.kind, self.id)?,
+            version: narrow(self.version, "version")?,
+            entry_kind: self.entry_kind,
+            transaction_kind: self.transaction_kind,
+            counterparty: counterparty.map(PlatformId),
+            currency: self.currency,
+            amount_minor: self.amount_minor,
+            at: Instant(self.at),
+            effective_at: Instant(self.effective_at),
+            bill_day: self.bill_day,
+        })
+    }
+}

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::App;
 use super::auth::Caller;
-use super::lists::{Page, read_limit};
+use super::lists::{Page, read_instant, read_limit, read_place};
 use super::problem::{ApiError, Code};
 use super::query::Query;
 use super::schema;
@@ -121,21 +121,18 @@ pub async fn transactions(
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::read(&request, &PARAMETERS)?;
     let limit = read_limit(&query)?;
-    let instant = "an RFC 3339 instant";
     let filter = TransactionFilter {
         platform: platform.id,
         kind: query.parse(Code::FieldInvalid, "type", "a type of balance transactions", TransactionKind::parse)?,
         order: query.parse(Code::FieldInvalid, "order", "an order's id", |text| text.parse().ok())?,
         refund: query.parse(Code::FieldInvalid, "refund", "a refund's id", |text| text.parse().ok())?,
-        created_after: query.parse(Code::CreatedAfterInvalid, "created_after", instant, Instant::parse_rfc3339)?,
-        created_before: query.parse(Code::CreatedBeforeInvalid, "created_before", instant, Instant::parse_rfc3339)?,
-        before: query.parse(Code::CursorInvalid, "cursor", "the `next_cursor` of a page before", read_cursor)?,
-        // One more than asked for tells whether there is a next page.
-        limit: limit + 1,
+        created_after: read_instant(&query, Code::CreatedAfterInvalid, "created_after")?,
+        created_before: read_instant(&query, Code::CreatedBeforeInvalid, "created_before")?,
+        before: read_place(&query, read_cursor)?,
+        limit: limit.and_one(),
     };
     let mut stored = app.store.transactions(&filter).await?;
-    let more = stored.len() > limit as usize;
-    stored.truncate(limit as usize);
+    let more = limit.cut(&mut stored);
     let next_cursor = last_key(&stored).filter(|_| more).map(write_cursor);
     let shown = |(_, key): &TransactionPlace| key.stream.to_string();
     let read = app.unreadable.pass_over(Table::Lines, stored, shown, clock::now());

@@ -98,25 +98,13 @@ pub async fn orders(app: Data<App>, Caller(platform): Caller, request: HttpReque
             "simpay, wechat, alipay, unionpay or stripe",
             Channel::parse,
         )?,
-        created_after: query.parse(
-            Code::CreatedAfterInvalid,
-            "created_after",
-            "an RFC 3339 instant",
-            Instant::parse_rfc3339,
-        )?,
-        created_before: query.parse(
-            Code::CreatedBeforeInvalid,
-            "created_before",
-            "an RFC 3339 instant",
-            Instant::parse_rfc3339,
-        )?,
-        before: read_place(&query)?,
-        // One more than asked for tells whether there is a next page.
-        limit: limit + 1,
+        created_after: read_instant(&query, Code::CreatedAfterInvalid, "created_after")?,
+        created_before: read_instant(&query, Code::CreatedBeforeInvalid, "created_before")?,
+        before: read_place(&query, read_cursor)?,
+        limit: limit.and_one(),
     };
     let mut stored = app.store.orders(&filter).await?;
-    let more = stored.len() > limit as usize;
-    stored.truncate(limit as usize);
+    let more = limit.cut(&mut stored);
     // An order that cannot be read is not on the page, and the page goes on behind it.
     let next_cursor = last_key(&stored).filter(|_| more).map(write_cursor);
     let listed = app.unreadable.pass_over(Table::Orders, stored, ToString::to_string, clock::now());
@@ -155,14 +143,11 @@ pub async fn events(
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::read(&request, &["limit", "cursor"])?;
     let limit = read_limit(&query)?;
-    let why = "the `next_cursor` of a page before";
-    let after = query.parse(Code::CursorInvalid, "cursor", why, read_version)?.unwrap_or(0);
+    let after = read_place(&query, read_version)?.unwrap_or(0);
     let stored = app.owned(platform.id, &id).await?;
-    // One more than asked for tells whether there is a next page.
-    let mut journal = app.store.journal_page(stored.order.id.into(), after, limit + 1).await?;
-    let is_last = journal.len() <= limit as usize;
-    journal.truncate(limit as usize);
-    let next_cursor = journal.last().filter(|_| !is_last).map(|row| URL_SAFE_NO_PAD.encode(row.version.to_be_bytes()));
+    let mut journal = app.store.journal_page(stored.order.id.into(), after, limit.and_one()).await?;
+    let more = limit.cut(&mut journal);
+    let next_cursor = journal.last().filter(|_| more).map(|row| URL_SAFE_NO_PAD.encode(row.version.to_be_bytes()));
     let data = journal.iter().map(journal_step).collect::<Result<Vec<_>, _>>()?;
     Page { data, next_cursor }.answer()
 }
@@ -201,14 +186,35 @@ fn spell_instants(value: &mut Value) {
 }
 
 /// How many rows a page may have.
-pub fn read_limit(query: &Query<'_>) -> Result<u32, ApiError> {
-    let limit = query.parse(Code::LimitInvalid, "limit", "a whole number, 1 to 100", limit)?;
-    Ok(limit.unwrap_or(LIMIT_DEFAULT))
+#[derive(Clone, Copy)]
+pub struct Limit(u32);
+
+impl Limit {
+    /// One more than asked for tells whether there is a next page.
+    pub fn and_one(self) -> u32 {
+        self.0 + 1
+    }
+
+    /// Leaves a page of the rows that were read, and tells whether there is a next one.
+    pub fn cut<T>(self, rows: &mut Vec<T>) -> bool {
+        let more = rows.len() > self.0 as usize;
+        rows.truncate(self.0 as usize);
+        more
+    }
 }
 
-/// After which order a page begins.
-pub fn read_place(query: &Query<'_>) -> Result<Option<OrderId>, ApiError> {
-    query.parse(Code::CursorInvalid, "cursor", "the `next_cursor` of a page before", read_cursor)
+pub fn read_limit(query: &Query<'_>) -> Result<Limit, ApiError> {
+    let limit = query.parse(Code::LimitInvalid, "limit", "a whole number, 1 to 100", limit)?;
+    Ok(Limit(limit.unwrap_or(LIMIT_DEFAULT)))
+}
+
+/// After which row a page begins, by the cursor that the page before ended with.
+pub fn read_place<T>(query: &Query<'_>, read: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, ApiError> {
+    query.parse(Code::CursorInvalid, "cursor", "the `next_cursor` of a page before", read)
+}
+
+pub fn read_instant(query: &Query<'_>, code: Code, name: &'static str) -> Result<Option<Instant>, ApiError> {
+    query.parse(code, name, "an RFC 3339 instant", Instant::parse_rfc3339)
 }
 
 fn limit(text: &str) -> Option<u32> {
@@ -220,7 +226,7 @@ pub fn write_cursor(last: OrderId) -> String {
     URL_SAFE_NO_PAD.encode(last.as_u128().to_be_bytes())
 }
 
-fn read_cursor(text: &str) -> Option<OrderId> {
+pub fn read_cursor(text: &str) -> Option<OrderId> {
     let bytes: [u8; 16] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
     Some(OrderId::from_u128(u128::from_be_bytes(bytes)))
 }

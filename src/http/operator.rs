@@ -111,13 +111,12 @@ pub async fn resolve_refund(
 )]
 pub async fn quarantine(app: Data<App>, _: Operator, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let query = Query::read(&request, &["limit", "cursor"])?;
-    let limit = lists::read_limit(&query)? as usize;
-    let after = lists::read_place(&query)?;
-    let held = app.desk.directory().quarantine().list(after.map(OrderId::as_u128), limit + 1);
+    let limit = lists::read_limit(&query)?;
+    let after = lists::read_place(&query, lists::read_cursor)?;
+    let held = app.desk.directory().quarantine().list(after.map(OrderId::as_u128), limit.and_one() as usize);
     let mut held: Vec<(OrderId, Quarantined)> =
         held.into_iter().map(|(id, held)| (OrderId::from_u128(id), held)).collect();
-    let more = held.len() > limit;
-    held.truncate(limit);
+    let more = limit.cut(&mut held);
     let next_cursor = held.last().filter(|_| more).map(|(last, _)| lists::write_cursor(*last));
     let mut data = Vec::with_capacity(held.len());
     for (order, held) in held {

@@ -13,14 +13,14 @@ use super::draft;
 use super::edge;
 use super::idempotency::{self, Fingerprint};
 use super::json::{self, Json};
-use super::lists::{Page, read_limit};
+use super::lists::{Limit, Page, read_instant, read_limit, read_place};
 use super::orders::{JSON, REPLAYED, applied};
 use super::problem::{ApiError, Code};
 use super::query::Query;
 use super::reservations::Reserved;
 use super::schema;
 use crate::domain::event::Refusal;
-use crate::domain::id::{OrderId, PlatformId, RefundId};
+use crate::domain::id::{OrderId, RefundId};
 use crate::domain::money::{Currency, format_minor};
 use crate::domain::refund::{FeePolicy, RefundState};
 use crate::domain::time::Instant;
@@ -260,11 +260,9 @@ impl App {
         Ok(Answered { status, body, location, patience })
     }
 
-    async fn list_refunds(&self, filter: RefundFilter, limit: u32) -> Result<HttpResponse, ApiError> {
-        // One more than asked for tells whether there is a next page.
-        let mut stored = self.store.refunds(&RefundFilter { limit: limit + 1, ..filter }).await?;
-        let more = stored.len() > limit as usize;
-        stored.truncate(limit as usize);
+    async fn list_refunds(&self, filter: RefundFilter, limit: Limit) -> Result<HttpResponse, ApiError> {
+        let mut stored = self.store.refunds(&filter).await?;
+        let more = limit.cut(&mut stored);
         let next_cursor = last_key(&stored).filter(|_| more).map(write_cursor);
         let shown = |(_, order, _): &RefundPlace| order.to_string();
         let mut data = Vec::with_capacity(stored.len());
@@ -335,7 +333,6 @@ pub async fn get(app: Data<App>, Caller(platform): Caller, id: Path<String>) -> 
 pub async fn list(app: Data<App>, Caller(platform): Caller, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let query = Query::read(&request, &PARAMETERS)?;
     let limit = read_limit(&query)?;
-    let instant = "an RFC 3339 instant";
     let filter = RefundFilter {
         platform: platform.id,
         merchant_refund_id: query.parse(
@@ -351,10 +348,10 @@ pub async fn list(app: Data<App>, Caller(platform): Caller, request: HttpRequest
             "created, submitted, succeeded, failed or returned",
             RefundState::parse,
         )?,
-        created_after: query.parse(Code::CreatedAfterInvalid, "created_after", instant, Instant::parse_rfc3339)?,
-        created_before: query.parse(Code::CreatedBeforeInvalid, "created_before", instant, Instant::parse_rfc3339)?,
-        before: query.parse(Code::CursorInvalid, "cursor", "the `next_cursor` of a page before", read_cursor)?,
-        limit,
+        created_after: read_instant(&query, Code::CreatedAfterInvalid, "created_after")?,
+        created_before: read_instant(&query, Code::CreatedBeforeInvalid, "created_before")?,
+        before: read_place(&query, read_cursor)?,
+        limit: limit.and_one(),
     };
     app.list_refunds(filter, limit).await
 }
@@ -381,22 +378,19 @@ pub async fn of_order(
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::read(&request, &["limit", "cursor"])?;
     let limit = read_limit(&query)?;
-    let before = query.parse(Code::CursorInvalid, "cursor", "the `next_cursor` of a page before", read_cursor)?;
+    let before = read_place(&query, read_cursor)?;
     let order = app.owned(platform.id, &id).await?.order.id;
-    app.list_refunds(of(platform.id, order, before), limit).await
-}
-
-fn of(platform: PlatformId, order: OrderId, before: Option<RefundPlace>) -> RefundFilter {
-    RefundFilter {
-        platform,
+    let filter = RefundFilter {
+        platform: platform.id,
         merchant_refund_id: None,
         order: Some(order),
         state: None,
         created_after: None,
         created_before: None,
         before,
-        limit: 0,
-    }
+        limit: limit.and_one(),
+    };
+    app.list_refunds(filter, limit).await
 }
 
 fn write_cursor((created_at, order, ordinal): RefundPlace) -> String {

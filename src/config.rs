@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::domain::channel;
 use crate::domain::payer::PayerIds;
+use crate::domain::platform;
 use crate::domain::retry::Pace;
 use crate::domain::time::TimeScale;
 use accounts::{Accounts, DEFAULT_ACCOUNT};
@@ -448,9 +449,14 @@ impl Config {
                     "must be named by 1 to 32 of 0-9, a-z and -",
                 );
             }
-            if channel.accounts.owner(DEFAULT_ACCOUNT).is_some() {
-                let why = "would be the account of every platform that has none of its own: name it otherwise";
-                return refuse(&format!("channels.{name}.accounts.{DEFAULT_ACCOUNT}.owner"), why);
+            for (account, owner) in channel.accounts.owners() {
+                let key = format!("channels.{name}.accounts.{account}.owner");
+                if account == DEFAULT_ACCOUNT {
+                    return refuse(&key, "cannot be: every platform without an account of its own uses `default`");
+                }
+                if !platform::is_name(owner) {
+                    return refuse(&key, "must be a platform's name");
+                }
             }
             if channel.calls_per_second == 0 || channel.sandbox_calls_per_second == 0 || channel.calls_concurrent == 0 {
                 return refuse(&format!("channels.{name}.calls_per_second"), "must be at least 1");

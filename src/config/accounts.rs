@@ -68,9 +68,14 @@ impl Accounts {
         self.0.get(account)?.owner.as_deref()
     }
 
+    /// The accounts that belong to a platform, each with it.
+    pub fn owners(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().filter_map(|(name, account)| Some((name.as_str(), account.owner.as_deref()?)))
+    }
+
     /// Whether every account belongs to a platform, and there is one.
     pub fn are_owned(&self) -> bool {
-        !self.is_empty() && self.0.values().all(|account| account.owner.is_some())
+        !self.is_empty() && self.owners().count() == self.0.len()
     }
 
     /// Checks that every account has the keys of its channel and no others. Files are not looked at.

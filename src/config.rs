@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::domain::channel;
 use crate::domain::payer::PayerIds;
+use crate::domain::platform;
 use crate::domain::retry::Pace;
 use crate::domain::time::TimeScale;
 use accounts::{Accounts, DEFAULT_ACCOUNT};
@@ -448,6 +449,15 @@ impl Config {
                     "must be named by 1 to 32 of 0-9, a-z and -",
                 );
             }
+            for (account, owner) in channel.accounts.owners() {
+                let key = format!("channels.{name}.accounts.{account}.owner");
+                if account == DEFAULT_ACCOUNT {
+                    return refuse(&key, "cannot be: every platform without an account of its own uses `default`");
+                }
+                if !platform::is_name(owner) {
+                    return refuse(&key, "must be a platform's name");
+                }
+            }
             if channel.calls_per_second == 0 || channel.sandbox_calls_per_second == 0 || channel.calls_concurrent == 0 {
                 return refuse(&format!("channels.{name}.calls_per_second"), "must be at least 1");
             }
@@ -466,12 +476,18 @@ impl Config {
         }
         for (platform, settings) in &self.platforms {
             for (channel, account) in &settings.accounts {
-                let known = self.channels.get(channel).is_some_and(|channel| {
-                    account == DEFAULT_ACCOUNT || channel.accounts.names().any(|name| name == account)
-                });
-                if !known {
-                    let key = format!("platforms.{platform}.accounts.{channel}");
+                let key = format!("platforms.{platform}.accounts.{channel}");
+                let accounts = self.channels.get(channel).map(|channel| &channel.accounts);
+                let is_known =
+                    |accounts: &&Accounts| account == DEFAULT_ACCOUNT || accounts.names().any(|name| name == account);
+                let Some(accounts) = accounts.filter(is_known) else {
                     return refuse(&key, &format!("names an account that is not in `channels.{channel}.accounts`"));
+                };
+                if let Some(owner) = accounts.owner(account).filter(|owner| owner != platform) {
+                    return refuse(
+                        &key,
+                        &format!("names an account that belongs to {owner}, whose orders alone may use it"),
+                    );
                 }
             }
         }

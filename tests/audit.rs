@@ -19,6 +19,7 @@ use tongbao::domain::event::{Created, Event, Fact, Finding, RefundOutcome, RowCh
 use tongbao::domain::id::{Account, AttemptNumber, Incarnation, OrderId, PlatformId, Round};
 use tongbao::domain::journal::{Salt, Title};
 use tongbao::domain::machine::Machine;
+use tongbao::domain::merchant::Merchant;
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
 use tongbao::domain::partition::{LaneId, Partition};
@@ -153,7 +154,8 @@ impl Writing<'_> {
         };
         let order = create(&facts, START);
         let (channel, method) = (Channel::Simpay, Method::Qr);
-        let verdict = Verdict::Suitable { account: Account::new(channel, "default"), expires_at };
+        let verdict =
+            Verdict::Suitable { account: Account::new(channel, "default"), merchant: Merchant::Operator, expires_at };
         let order = self.commit(&order, vec![Fact::Created(Box::new(facts))], Some(request)).await;
         let chosen = Fact::ChannelChosen { channel, method };
         let order = self.commit(&order, vec![chosen, Fact::Validated { channel, method, verdict }], None).await;

@@ -6,7 +6,9 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
+use support::accounts::Account;
 use support::app::{self, App};
 use support::client::{Client, an_order, text, with};
 use support::process::{Kind, Site};
@@ -40,25 +42,32 @@ async fn ledger(app: &App) -> BTreeMap<String, String> {
 
 /// The open balance in CNY, which is the sum of all transactions.
 async fn balance(client: &Client) -> String {
+    standing(client).await.0
+}
+
+/// The open balance and the position in CNY, which are the sums of their transactions.
+async fn standing(client: &Client) -> (String, String) {
     let balances = client.get("/v1/balance").await;
     assert_eq!(balances.status, 200, "{}", balances.text);
-    let open = balances.body["data"].as_array().expect("rows").first().map(|row| text(row, "open").to_owned());
-    let open = open.unwrap_or_else(|| "0.00".to_owned());
-    let mut sum = rust_decimal::Decimal::ZERO;
+    let row = balances.body["data"].as_array().expect("rows").first();
+    let of = |field: &str| row.map_or_else(|| "0.00".to_owned(), |row| text(row, field).to_owned());
+    let (mut open, mut position) = (Decimal::ZERO, Decimal::ZERO);
     let mut cursor = String::new();
     loop {
         let page = client.get(&format!("/v1/balance_transactions?limit=2&cursor={cursor}")).await;
         assert_eq!(page.status, 200, "{}", page.text);
         for row in page.body["data"].as_array().expect("rows") {
-            sum += text(row, "amount").parse::<rust_decimal::Decimal>().expect("an amount");
+            let sum = if row["position"].as_bool().expect("a boolean") { &mut position } else { &mut open };
+            *sum += text(row, "amount").parse::<Decimal>().expect("an amount");
         }
         match page.body["next_cursor"].as_str() {
             Some(next) => cursor = next.to_owned(),
             None => break,
         }
     }
-    assert_eq!(format!("{sum:.2}"), open, "transactions add up to the balance");
-    open
+    let sums = (format!("{open:.2}"), format!("{position:.2}"));
+    assert_eq!(sums, (of("open"), of("position")), "transactions add up to the balance and to the position");
+    sums
 }
 
 async fn paid(client: &Client, channel: &str, method: &str, amount: &str, splits: Value) -> Value {
@@ -161,6 +170,68 @@ async fn the_worked_example_books_to_the_fen() {
     assert_eq!(balances, ["30.00", "89.36", "80.00"]);
     let over = a.get(&format!("/v1/orders/{}", text(&first, "id"))).await.order(200);
     assert_eq!((text(&over, "amount_refunded"), text(&over, "amount_refundable")), ("200.60", "0.00"));
+    app.finish().await;
+}
+
+/// Entries 16 and 17: `platform-a` takes the money of its orders by WeChat Pay itself, in an account that is its own beside
+/// the operator's.
+#[actix_web::test]
+async fn of_money_that_a_platform_takes_itself_only_shares_and_fees_are_booked() {
+    let site = Site::new(Kind::Sqlite, "");
+    let default = Account::of(&site, "wechat", "default").keep(&site);
+    let own = Account::of(&site, "wechat", "own").keep(&site);
+    let settings = format!("{default}{own}owner = \"platform-a\"\n[platforms.platform-a.accounts]\nwechat = \"own\"\n");
+    std::fs::write(site.folder.path().join("overlay.toml"), settings).expect("the overlay is written");
+    let app = App::start(site).await;
+    let a = app.client();
+    let (b, c) = (platform(&app, "shop-b", "platform").await, platform(&app, "shop-c", "payer").await);
+    for name in ["shop-b", "shop-c"] {
+        command(&app, &["platform", "accept-shares", name, "--from", "platform-a"]).await;
+    }
+
+    // 16: the payer pays 200.60 to A. B and C will get their shares from A, and we our fee.
+    let shares = json!([{"to": "shop-b", "amount": "20.00"}, {"to": "shop-c", "amount": "5.00"}]);
+    let order = paid(&a, "wechat", "native", "200.00", shares).await;
+    assert_eq!((text(&order, "payable"), text(&order["attempts"][0], "account")), ("200.60", "own"));
+    assert_eq!(
+        ledger(&app).await,
+        expected(&[
+            ("fees:wechat", "-0.60"),
+            ("fees_due:platform-a", "0.60"),
+            ("position:platform-a", "25.00"),
+            ("position:shop-b", "-20.00"),
+            ("position:shop-c", "-5.00"),
+        ])
+    );
+    // 17: half of it goes back from A's account; the shares and the fee go back with it.
+    let refund = refunded(&a, &order, "100.30").await;
+    assert_eq!(parts(&refund), [("platform-a", "87.50"), ("shop-b", "10.00"), ("shop-c", "2.50")]);
+    // Money that came wrong is the payer's again, and was never in our books.
+    let fields = json!({"channel": "wechat", "method": "native", "description": "sim:underpay"});
+    let short = a.create(&with(an_order("a book"), fields)).await.order(201);
+    a.until(text(&short, "id"), "is given back", PAID, |order| order["suspense"][0]["state"] == "refunded").await;
+    // B's own sale goes by the operator's account, as ever.
+    paid(&b, "wechat", "native", "60.00", Value::Null).await;
+    assert_eq!(
+        ledger(&app).await,
+        expected(&[
+            ("channel:wechat:default", "60.00"),
+            ("fees:wechat", "-0.48"),
+            ("fees_due:platform-a", "0.30"),
+            ("fees_due:shop-b", "0.18"),
+            ("platform:shop-b", "-60.00"),
+            ("position:platform-a", "12.50"),
+            ("position:shop-b", "-10.00"),
+            ("position:shop-c", "-2.50"),
+        ])
+    );
+    let standings = [standing(&a).await, standing(&b).await, standing(&c).await];
+    let standings = standings.each_ref().map(|(open, position)| (open.as_str(), position.as_str()));
+    assert_eq!(standings, [("-0.30", "-12.50"), ("59.82", "10.00"), ("0.00", "2.50")]);
+    // A bound of what A may owe us says nothing about money that A gives back itself.
+    command(&app, &["platform", "debt-max", "platform-a", "--currency", "CNY", "--amount", "0"]).await;
+    refunded(&a, &order, "100.30").await;
+    assert_eq!(standing(&a).await, ("0.00".to_owned(), "0.00".to_owned()));
     app.finish().await;
 }
 

@@ -23,8 +23,9 @@ use crate::domain::breaker::Limits;
 use crate::domain::channel::Channel;
 use crate::domain::id::Account;
 use crate::domain::ledger::LedgerAccount;
+use crate::domain::merchant::Merchant;
 use crate::engine::Engine;
-use crate::engine::accounts::Assignments;
+use crate::engine::accounts::{Assignment, Assignments};
 use crate::engine::clock;
 use crate::engine::supervisor::{ChannelSupervisor, Settings};
 use crate::store::Store;
@@ -46,12 +47,12 @@ pub fn adapters(config: &Config) -> Result<Adapters, Failure> {
     Ok(adapters)
 }
 
-/// Every enabled channel has the account that a callback or a platform means when it names none. All channels that lack
-/// it are told of at once.
+/// Every enabled channel has the account that a callback or a platform means when it names none, unless all that it has
+/// are platforms' own. All channels that lack it are told of at once.
 fn check_accounts(config: &Config) -> Result<(), Failure> {
     let has_default = |settings: &config::Channel| {
         let made = config.sandbox && settings.accounts.is_empty();
-        made || settings.accounts.names().any(|account| account == DEFAULT_ACCOUNT)
+        made || settings.accounts.are_owned() || settings.accounts.names().any(|account| account == DEFAULT_ACCOUNT)
     };
     let lacking = config.channels.iter().filter(|(_, settings)| settings.enabled && !has_default(settings));
     let lacking: Vec<String> = lacking
@@ -179,7 +180,14 @@ pub async fn assignments(config: &Config, store: &dyn Store) -> Result<Assignmen
         for (channel, account) in &settings.accounts {
             let channel = Channel::parse(channel)
                 .ok_or_else(|| format!("`platforms.{name}.accounts.{channel}`: there is no such channel"))?;
-            assignments.insert((platform.id, channel), Account::new(channel, account));
+            let accounts = config.channels.get(channel.name()).map(|settings| &settings.accounts);
+            // Who owns it was checked when the configuration was read: nobody but this platform.
+            let merchant = match accounts.and_then(|accounts| accounts.owner(account)) {
+                Some(_) => Merchant::Seller,
+                None => Merchant::Operator,
+            };
+            let account = Account::new(channel, account);
+            assignments.insert((platform.id, channel), Assignment { account, merchant });
         }
     }
     Ok(assignments)

@@ -181,7 +181,7 @@ impl<'a> Auditor<'a> {
         let tally = books::examine_orders(self.reading(), report, |count| bar.inc(count)).await?;
         bar.finish_and_clear();
         books::examine_rows(self.reading(), report).await?;
-        let sums = books::read_sums(self.reading(), report).await?;
+        let sums = books::read_sums(self.reading(), &tally, report).await?;
         Ok((tally, sums))
     }
 

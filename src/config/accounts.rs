@@ -24,8 +24,28 @@ const UNIONPAY_SIGNER: &str = "中国银联股份有限公司";
 
 /// The accounts at one channel, not yet read: each channel has keys of its own.
 #[derive(Clone, Default, Deserialize)]
-#[serde(transparent)]
-pub struct Accounts(BTreeMap<String, config::Value>);
+#[serde(try_from = "BTreeMap<String, BTreeMap<String, config::Value>>")]
+pub struct Accounts(BTreeMap<String, Configured>);
+
+#[derive(Clone)]
+struct Configured {
+    /// The platform that is the merchant of record there; none where the operator is.
+    owner: Option<String>,
+    keys: config::Value,
+}
+
+impl TryFrom<BTreeMap<String, BTreeMap<String, config::Value>>> for Accounts {
+    type Error = config::ConfigError;
+
+    fn try_from(accounts: BTreeMap<String, BTreeMap<String, config::Value>>) -> Result<Self, Self::Error> {
+        let configured = |(name, mut keys): (String, BTreeMap<String, config::Value>)| {
+            let owner = keys.remove("owner").map(config::Value::into_string).transpose()?;
+            let keys = keys.into_iter().collect::<config::Map<String, config::Value>>();
+            Ok((name, Configured { owner, keys: config::Value::new(None, keys) }))
+        };
+        accounts.into_iter().map(configured).collect::<Result<_, _>>().map(Accounts)
+    }
+}
 
 /// What is in the accounts may be secret.
 impl fmt::Debug for Accounts {
@@ -43,6 +63,21 @@ impl Accounts {
         self.0.is_empty()
     }
 
+    /// The platform that is the merchant of record of an account; none where the operator is.
+    pub fn owner(&self, account: &str) -> Option<&str> {
+        self.0.get(account)?.owner.as_deref()
+    }
+
+    /// The accounts that belong to a platform, each with it.
+    pub fn owners(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().filter_map(|(name, account)| Some((name.as_str(), account.owner.as_deref()?)))
+    }
+
+    /// Whether every account belongs to a platform, and there is one.
+    pub fn are_owned(&self) -> bool {
+        !self.is_empty() && self.owners().count() == self.0.len()
+    }
+
     /// Checks that every account has the keys of its channel and no others. Files are not looked at.
     pub fn check(&self, channel: Channel) -> Result<(), ConfigError> {
         match channel {
@@ -55,8 +90,9 @@ impl Accounts {
     }
 
     fn read<A: DeserializeOwned>(&self, channel: Channel) -> Result<BTreeMap<String, A>, ConfigError> {
-        let read = |(name, value): (&String, &config::Value)| {
-            let account: A = value.clone().try_deserialize().map_err(|error| refused(&place(channel, name), &error))?;
+        let read = |(name, configured): (&String, &Configured)| {
+            let account: A =
+                configured.keys.clone().try_deserialize().map_err(|error| refused(&place(channel, name), &error))?;
             Ok((name.clone(), account))
         };
         self.0.iter().map(read).collect()

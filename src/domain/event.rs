@@ -6,6 +6,7 @@ use super::channel::{Channel, Method};
 use super::dated::Dated;
 use super::id::{Account, Incarnation, OrderId, PlatformId, Round};
 use super::ledger::Entry;
+use super::merchant::Merchant;
 use super::money::Currency;
 use super::order::{AttemptFailure, FeeBearer, Order, Webhooks};
 use super::rates::Rates;
@@ -141,9 +142,18 @@ pub struct Created {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum Verdict {
-    Suitable { account: Account, expires_at: Instant },
-    Unsuitable { failure: AttemptFailure },
-    RiskRefused { rule: Box<str> },
+    Suitable {
+        account: Account,
+        #[serde(default, skip_serializing_if = "Merchant::is_operator")]
+        merchant: Merchant,
+        expires_at: Instant,
+    },
+    Unsuitable {
+        failure: AttemptFailure,
+    },
+    RiskRefused {
+        rule: Box<str>,
+    },
 }
 
 /// What became of one send.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::channel::Channel;
 use super::dated::Effective;
 use super::id::{Account, PlatformId, RefundOrdinal};
+use super::merchant::Merchant;
 use super::money::Currency;
 
 /// Whose money a line speaks of.
@@ -28,6 +29,9 @@ pub enum LedgerAccount {
     Suspense(Account),
     /// Our own money at the bank. Normally positive.
     Bank,
+    /// What a platform owes other platforms of money that it took itself, less what they owe it. Of either sign; those of
+    /// all platforms sum to zero.
+    Position(PlatformId),
 }
 
 /// The kinds of accounts, as their names begin.
@@ -39,13 +43,16 @@ mod kind {
     pub const REFUND_PENDING: &str = "refund_pending";
     pub const SUSPENSE: &str = "suspense";
     pub const BANK: &str = "bank";
+    pub const POSITION: &str = "position";
 }
 
 impl LedgerAccount {
-    /// Whose balance it is a part of, where it is a platform's.
+    /// Whose it is, where it is a platform's.
     pub const fn platform(&self) -> Option<PlatformId> {
         match self {
-            LedgerAccount::Platform(platform) | LedgerAccount::FeesDue(platform) => Some(*platform),
+            LedgerAccount::Platform(platform)
+            | LedgerAccount::FeesDue(platform)
+            | LedgerAccount::Position(platform) => Some(*platform),
             LedgerAccount::Channel(_)
             | LedgerAccount::Fees(_)
             | LedgerAccount::RefundPending(_)
@@ -68,6 +75,7 @@ impl LedgerAccount {
             kind::SUSPENSE => account().map(LedgerAccount::Suspense),
             kind::PLATFORM => platform().map(LedgerAccount::Platform),
             kind::FEES_DUE => platform().map(LedgerAccount::FeesDue),
+            kind::POSITION => platform().map(LedgerAccount::Position),
             kind::FEES => Channel::parse(whose).map(LedgerAccount::Fees),
             _ => None,
         }
@@ -84,6 +92,7 @@ impl fmt::Display for LedgerAccount {
             LedgerAccount::RefundPending(account) => write!(f, "{}:{account}", kind::REFUND_PENDING),
             LedgerAccount::Suspense(account) => write!(f, "{}:{account}", kind::SUSPENSE),
             LedgerAccount::Bank => f.write_str(kind::BANK),
+            LedgerAccount::Position(platform) => write!(f, "{}:{}", kind::POSITION, platform.0),
         }
     }
 }
@@ -211,13 +220,13 @@ impl Line {
         Line { account, amount_minor, transaction: None }
     }
 
-    fn platforms(account: LedgerAccount, amount_minor: i64, kind: TransactionKind) -> Self {
-        Line { account, amount_minor, transaction: Some(Transaction { kind, counterparty: None }) }
-    }
-
-    fn between(platform: PlatformId, other: PlatformId, amount_minor: i64, kind: TransactionKind) -> Self {
-        let transaction = Some(Transaction { kind, counterparty: Some(other) });
-        Line { account: LedgerAccount::Platform(platform), amount_minor, transaction }
+    fn platforms(
+        account: LedgerAccount,
+        amount_minor: i64,
+        kind: TransactionKind,
+        counterparty: Option<PlatformId>,
+    ) -> Self {
+        Line { account, amount_minor, transaction: Some(Transaction { kind, counterparty }) }
     }
 }
 
@@ -232,10 +241,11 @@ pub struct Entry {
     lines: Vec<Line>,
 }
 
-/// Where money of a payment was taken, who sold, and when.
+/// Where money of a payment was taken and by whom, who sold, and when.
 #[derive(Debug, Clone, Copy)]
 pub struct Booking<'a> {
     pub account: &'a Account,
+    pub merchant: Merchant,
     pub seller: PlatformId,
     pub currency: Currency,
     pub effective: Effective,
@@ -259,10 +269,9 @@ impl Fee {
         }
     }
 
-    const fn negated(self) -> Self {
+    const fn minor(self) -> i64 {
         match self {
-            Fee::OfPayer(fee) => Fee::OfPayer(-fee),
-            Fee::OfPlatform(fee) => Fee::OfPlatform(-fee),
+            Fee::OfPayer(fee) | Fee::OfPlatform(fee) => fee,
         }
     }
 }
@@ -322,119 +331,147 @@ impl Entry {
 
     /// What an order was paid by.
     pub fn payment(of: &Booking<'_>, parts: Parts<'_>, fee: Fee) -> Self {
-        let amount = parts.sum();
-        let captured = amount.checked_add(fee.paid_minor()).expect(BOUNDED);
-        let mut lines = Vec::with_capacity(3 + 2 * parts.others.len());
-        lines.push(Line::ours(LedgerAccount::Channel(of.account.clone()), captured));
-        lines.push(Line::platforms(LedgerAccount::Platform(of.seller), -amount, TransactionKind::Payment));
-        for (other, part) in parts.others {
-            lines.push(Line::between(of.seller, *other, *part, TransactionKind::ShareOut));
-            lines.push(Line::between(*other, of.seller, -part, TransactionKind::ShareIn));
-        }
-        lines.extend(fee_lines(of, fee, TransactionKind::Fee));
-        Entry::new(EntryKind::Payment, of, lines)
+        let kinds = Kinds {
+            seller: TransactionKind::Payment,
+            share_out: TransactionKind::ShareOut,
+            share_in: TransactionKind::ShareIn,
+            fee: TransactionKind::Fee,
+        };
+        Entry::new(EntryKind::Payment, of, given(of, parts, fee, LedgerAccount::Channel, kinds))
     }
 
     /// A refund was created: what goes back to the payer waits for the channel.
     pub fn refund_created(of: &Booking<'_>, parts: Parts<'_>, fee: Fee) -> Self {
-        let kinds = (TransactionKind::Refund, TransactionKind::ShareBack, TransactionKind::FeeReturned);
-        Entry::new(EntryKind::Refund, of, taken_back(of, parts, fee, LedgerAccount::RefundPending, kinds))
+        let kinds = Kinds {
+            seller: TransactionKind::Refund,
+            share_out: TransactionKind::ShareBack,
+            share_in: TransactionKind::ShareBack,
+            fee: TransactionKind::FeeReturned,
+        };
+        let mut lines = given(of, parts, fee, LedgerAccount::RefundPending, kinds);
+        for line in &mut lines {
+            line.amount_minor = -line.amount_minor;
+        }
+        Entry::new(EntryKind::Refund, of, lines)
     }
 
     /// A refund came to nothing: its creation is reversed.
     pub fn refund_failed(of: &Booking<'_>, parts: Parts<'_>, fee: Fee) -> Self {
-        let kind = TransactionKind::RefundFailed;
-        Entry::new(EntryKind::RefundFailed, of, given_again(of, parts, fee, LedgerAccount::RefundPending, kind))
+        let kinds = Kinds::all(TransactionKind::RefundFailed);
+        Entry::new(EntryKind::RefundFailed, of, given(of, parts, fee, LedgerAccount::RefundPending, kinds))
     }
 
     /// What a refund gave to the payer is at the channel again.
     pub fn refund_returned(of: &Booking<'_>, parts: Parts<'_>, fee: Fee) -> Self {
-        let kind = TransactionKind::RefundReturned;
-        Entry::new(EntryKind::RefundReturned, of, given_again(of, parts, fee, LedgerAccount::Channel, kind))
+        let kinds = Kinds::all(TransactionKind::RefundReturned);
+        Entry::new(EntryKind::RefundReturned, of, given(of, parts, fee, LedgerAccount::Channel, kinds))
     }
 
     /// The channel has paid a refund.
     pub fn refund_paid(of: &Booking<'_>, amount_minor: i64) -> Self {
-        let (pending, channel) = (LedgerAccount::RefundPending, LedgerAccount::Channel);
-        let lines = moved(pending(of.account.clone()), channel(of.account.clone()), amount_minor);
-        Entry::new(EntryKind::RefundPaid, of, lines)
+        Entry::moved(EntryKind::RefundPaid, of, (of.pending(), of.channel()), amount_minor)
     }
 
     /// A person has paid a refund from our own money.
     pub fn refund_paid_otherwise(of: &Booking<'_>, amount_minor: i64) -> Self {
-        let pending = LedgerAccount::RefundPending(of.account.clone());
-        Entry::new(EntryKind::RefundPaidOtherwise, of, moved(pending, LedgerAccount::Bank, amount_minor))
+        Entry::moved(EntryKind::RefundPaidOtherwise, of, (of.pending(), LedgerAccount::Bank), amount_minor)
     }
 
     /// Money taken that no order was paid by.
     pub fn suspense(of: &Booking<'_>, amount_minor: i64) -> Self {
-        let (channel, suspense) = (LedgerAccount::Channel, LedgerAccount::Suspense);
-        let lines = moved(channel(of.account.clone()), suspense(of.account.clone()), amount_minor);
-        Entry::new(EntryKind::Suspense, of, lines)
+        Entry::moved(EntryKind::Suspense, of, (of.channel(), of.suspense()), amount_minor)
     }
 
     /// Suspense money is to go back.
     pub fn suspense_refund(of: &Booking<'_>, amount_minor: i64) -> Self {
-        let (suspense, pending) = (LedgerAccount::Suspense, LedgerAccount::RefundPending);
-        let lines = moved(suspense(of.account.clone()), pending(of.account.clone()), amount_minor);
-        Entry::new(EntryKind::Refund, of, lines)
+        Entry::moved(EntryKind::Refund, of, (of.suspense(), of.pending()), amount_minor)
     }
 
     /// What went back to a payer is suspense again.
     pub fn suspense_returned(of: &Booking<'_>, amount_minor: i64) -> Self {
-        let (channel, suspense) = (LedgerAccount::Channel, LedgerAccount::Suspense);
-        let lines = moved(channel(of.account.clone()), suspense(of.account.clone()), amount_minor);
-        Entry::new(EntryKind::RefundReturned, of, lines)
+        Entry::moved(EntryKind::RefundReturned, of, (of.channel(), of.suspense()), amount_minor)
+    }
+
+    /// Money of the operator's moves between two accounts. What moves in a seller's own account is not in these books.
+    fn moved(kind: EntryKind, of: &Booking<'_>, (to, from): (LedgerAccount, LedgerAccount), amount_minor: i64) -> Self {
+        let lines = match of.merchant {
+            Merchant::Operator => vec![Line::ours(to, amount_minor), Line::ours(from, -amount_minor)],
+            Merchant::Seller => Vec::new(),
+        };
+        Entry::new(kind, of, lines)
     }
 }
 
-fn moved(to: LedgerAccount, from: LedgerAccount, amount_minor: i64) -> Vec<Line> {
-    vec![Line::ours(to, amount_minor), Line::ours(from, -amount_minor)]
-}
+impl Booking<'_> {
+    fn channel(&self) -> LedgerAccount {
+        LedgerAccount::Channel(self.account.clone())
+    }
 
-fn fee_lines(of: &Booking<'_>, fee: Fee, kind: TransactionKind) -> Vec<Line> {
-    let fees = LedgerAccount::Fees(of.account.channel());
-    match fee {
-        Fee::OfPayer(fee) => vec![Line::ours(fees, -fee)],
-        Fee::OfPlatform(fee) => {
-            vec![Line::platforms(LedgerAccount::FeesDue(of.seller), fee, kind), Line::ours(fees, -fee)]
+    fn pending(&self) -> LedgerAccount {
+        LedgerAccount::RefundPending(self.account.clone())
+    }
+
+    fn suspense(&self) -> LedgerAccount {
+        LedgerAccount::Suspense(self.account.clone())
+    }
+
+    /// Where a share that one platform gives another is booked.
+    fn shares_of(&self, platform: PlatformId) -> LedgerAccount {
+        match self.merchant {
+            Merchant::Operator => LedgerAccount::Platform(platform),
+            Merchant::Seller => LedgerAccount::Position(platform),
+        }
+    }
+
+    /// What of a fee the seller owes us. Of money that it took itself, all of it: the payer's part too is there.
+    const fn due_minor(&self, fee: Fee) -> i64 {
+        match (self.merchant, fee) {
+            (Merchant::Operator, Fee::OfPayer(_)) => 0,
+            (Merchant::Operator, Fee::OfPlatform(fee))
+            | (Merchant::Seller, Fee::OfPayer(fee) | Fee::OfPlatform(fee)) => fee,
         }
     }
 }
 
-/// The lines by which parties give their parts back.
-fn taken_back(
-    of: &Booking<'_>,
-    parts: Parts<'_>,
-    fee: Fee,
-    held_in: fn(Account) -> LedgerAccount,
-    (refund, share_back, fee_returned): (TransactionKind, TransactionKind, TransactionKind),
-) -> Vec<Line> {
-    let amount = parts.sum();
-    let paid_back = amount.checked_add(fee.paid_minor()).expect(BOUNDED);
-    let mut lines = Vec::with_capacity(3 + 2 * parts.others.len());
-    lines.push(Line::ours(held_in(of.account.clone()), -paid_back));
-    lines.push(Line::platforms(LedgerAccount::Platform(of.seller), amount, refund));
-    for (other, part) in parts.others {
-        lines.push(Line::between(of.seller, *other, -part, share_back));
-        lines.push(Line::between(*other, of.seller, *part, share_back));
-    }
-    lines.extend(fee_lines(of, fee.negated(), fee_returned));
-    lines
+/// What the lines of parties are to them.
+struct Kinds {
+    seller: TransactionKind,
+    share_out: TransactionKind,
+    share_in: TransactionKind,
+    fee: TransactionKind,
 }
 
-/// The lines by which parties get their parts again.
-fn given_again(
+impl Kinds {
+    const fn all(kind: TransactionKind) -> Self {
+        Kinds { seller: kind, share_out: kind, share_in: kind, fee: kind }
+    }
+}
+
+/// The lines by which parties are given their parts of what `held_in` holds.
+fn given(
     of: &Booking<'_>,
     parts: Parts<'_>,
     fee: Fee,
     held_in: fn(Account) -> LedgerAccount,
-    kind: TransactionKind,
+    kinds: Kinds,
 ) -> Vec<Line> {
-    let mut lines = taken_back(of, parts, fee, held_in, (kind, kind, kind));
-    for line in &mut lines {
-        line.amount_minor = -line.amount_minor;
+    let mut lines = Vec::with_capacity(4 + 2 * parts.others.len());
+    match of.merchant {
+        Merchant::Operator => {
+            let amount = parts.sum();
+            let held = amount.checked_add(fee.paid_minor()).expect(BOUNDED);
+            lines.push(Line::ours(held_in(of.account.clone()), held));
+            lines.push(Line::platforms(LedgerAccount::Platform(of.seller), -amount, kinds.seller, None));
+        }
+        // That money is the seller's, and not in our books.
+        Merchant::Seller => {}
     }
+    for (other, part) in parts.others {
+        lines.push(Line::platforms(of.shares_of(of.seller), *part, kinds.share_out, Some(*other)));
+        lines.push(Line::platforms(of.shares_of(*other), -part, kinds.share_in, Some(of.seller)));
+    }
+    lines.push(Line::platforms(LedgerAccount::FeesDue(of.seller), of.due_minor(fee), kinds.fee, None));
+    lines.push(Line::ours(LedgerAccount::Fees(of.account.channel()), -fee.minor()));
     lines
 }
 
@@ -451,6 +488,7 @@ mod tests {
     fn booking(account: &Account) -> Booking<'_> {
         Booking {
             account,
+            merchant: Merchant::Operator,
             seller: PlatformId(1),
             currency: Currency::parse("CNY").unwrap(),
             effective: Effective { at: Instant(0), bill_day: Day::parse("1970-01-01").unwrap() },
@@ -476,6 +514,7 @@ mod tests {
             LedgerAccount::RefundPending(Account::new(Channel::Stripe, "second")),
             LedgerAccount::Suspense(Account::new(Channel::Stripe, "second")),
             LedgerAccount::Bank,
+            LedgerAccount::Position(PlatformId(7)),
         ];
         for account in accounts {
             let text = serde_json::to_string(&account).unwrap();
@@ -525,14 +564,59 @@ mod tests {
         );
     }
 
+    /// Entries 16 and 17 of the worked example in the documents.
+    #[test]
+    fn of_money_that_a_seller_took_itself_only_shares_and_fees_are_booked() {
+        let account = Account::new(Channel::Wechat, "shop-a");
+        let of = Booking { merchant: Merchant::Seller, ..booking(&account) };
+        let (b, c) = (PlatformId(2), PlatformId(3));
+        for fee in [Fee::OfPayer(60), Fee::OfPlatform(60)] {
+            let paid = Entry::payment(&of, Parts { seller_minor: 17_500, others: &[(b, 2_000), (c, 500)] }, fee);
+            assert_eq!(
+                lines(&paid),
+                [
+                    ("position:1".to_owned(), 2_000, Some("share_out"), Some(2)),
+                    ("position:2".to_owned(), -2_000, Some("share_in"), Some(1)),
+                    ("position:1".to_owned(), 500, Some("share_out"), Some(3)),
+                    ("position:3".to_owned(), -500, Some("share_in"), Some(1)),
+                    ("fees_due:1".to_owned(), 60, Some("fee"), None),
+                    ("fees:wechat".to_owned(), -60, None, None),
+                ]
+            );
+        }
+        let parts = Parts { seller_minor: 8_750, others: &[(b, 1_000), (c, 250)] };
+        let back = Entry::refund_created(&of, parts, Fee::OfPayer(30));
+        assert_eq!(
+            lines(&back),
+            [
+                ("position:1".to_owned(), -1_000, Some("share_back"), Some(2)),
+                ("position:2".to_owned(), 1_000, Some("share_back"), Some(1)),
+                ("position:1".to_owned(), -250, Some("share_back"), Some(3)),
+                ("position:3".to_owned(), 250, Some("share_back"), Some(1)),
+                ("fees_due:1".to_owned(), -30, Some("fee_returned"), None),
+                ("fees:wechat".to_owned(), 30, None, None),
+            ]
+        );
+        for entry in [
+            Entry::refund_paid(&of, 10_030),
+            Entry::refund_paid_otherwise(&of, 10_030),
+            Entry::suspense(&of, 100),
+            Entry::suspense_refund(&of, 100),
+            Entry::suspense_returned(&of, 100),
+        ] {
+            assert_eq!(lines(&entry), []);
+        }
+    }
+
     proptest::proptest! {
         #[test]
         fn every_entry_sums_to_zero_and_a_reversal_undoes_it(
             seller in 0i64..=99_999_999_999_999, shares in proptest::collection::vec(0i64..=1_000_000, 0..=20),
-            fee in 0i64..=1_000_000_000,
+            fee in 0i64..=1_000_000_000, is_own in proptest::bool::ANY,
         ) {
             let account = at(Channel::Simpay);
-            let of = booking(&account);
+            let merchant = if is_own { Merchant::Seller } else { Merchant::Operator };
+            let of = Booking { merchant, ..booking(&account) };
             let others: Vec<_> = shares.iter().zip(2..).map(|(part, to)| (PlatformId(to), *part)).collect();
             let parts = Parts { seller_minor: seller, others: &others };
             for fee in [Fee::OfPayer(fee), Fee::OfPlatform(fee)] {

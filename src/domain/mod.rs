@@ -14,6 +14,7 @@ pub mod id;
 pub mod journal;
 pub mod ledger;
 pub mod machine;
+pub mod merchant;
 pub mod money;
 pub mod note;
 pub mod order;

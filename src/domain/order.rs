@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::channel::{Channel, Closing, Method};
 use super::dated::Day;
 use super::id::{Account, AttemptNumber, Incarnation, OrderId, PlatformId};
+use super::merchant::Merchant;
 use super::money::{Currency, Rate};
 use super::rates::Rates;
 use super::refund::Refund;
@@ -143,6 +144,9 @@ pub struct Attempt {
     /// Of the store when it was opened: a part of its number for ever.
     pub incarnation: Incarnation,
     pub account: Account,
+    /// Of its account when it was opened: what is booked of its money follows this for ever.
+    #[serde(default, skip_serializing_if = "Merchant::is_operator")]
+    pub merchant: Merchant,
     pub method: Method,
     pub payable_minor: i64,
     pub fee_minor: i64,

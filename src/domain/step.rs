@@ -305,6 +305,10 @@ impl Draft {
     }
 
     fn book(&mut self, entry: Entry) {
+        // Of money that a seller took itself there may be nothing to book.
+        if entry.lines().is_empty() {
+            return;
+        }
         self.notes.push(Note::EntryBooked { kind: entry.kind() });
         self.writes.push(Write::Entry(entry));
     }

@@ -3,6 +3,7 @@
 use super::channel::{Channel, Method};
 use super::event::{Refusal, Verdict};
 use super::id::Account;
+use super::merchant::Merchant;
 use super::order::{Attempt, AttemptFailure, Order, Quote};
 use super::time::Instant;
 use serde::Serialize;
@@ -14,6 +15,7 @@ pub struct Facts {
     pub method: Method,
     /// The account that would be used; none when the channel is not enabled.
     pub account: Option<Account>,
+    pub merchant: Merchant,
     pub health: Health,
     /// The risk rule that this payer breaks, if any.
     pub risk: Option<Box<str>>,
@@ -88,6 +90,7 @@ pub fn validate(order: &Order, facts: &Facts, now: Instant) -> Verdict {
         Health::Down => Verdict::Unsuitable { failure: AttemptFailure::ChannelUnavailable },
         Health::Up => Verdict::Suitable {
             account: account.clone(),
+            merchant: facts.merchant,
             expires_at: order.expires_at.min(now.plus_ms(book.life_ms(facts.channel))),
         },
     }

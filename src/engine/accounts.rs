@@ -12,10 +12,18 @@ use crate::config::Config;
 use crate::config::accounts::DEFAULT_ACCOUNT;
 use crate::domain::channel::{Channel, Method, PayerFact};
 use crate::domain::id::{Account, PlatformId};
+use crate::domain::merchant::Merchant;
 use crate::domain::validation::{Facts, Health};
 
-/// Which account takes a platform's money at a channel.
-pub type Assignments = HashMap<(PlatformId, Channel), Account>;
+/// Which account takes a platform's money at a channel, where it is not the default one.
+pub type Assignments = HashMap<(PlatformId, Channel), Assignment>;
+
+/// The account that takes a platform's money at a channel, and who is the merchant there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    pub account: Account,
+    pub merchant: Merchant,
+}
 
 pub struct Accounts {
     config: Arc<Config>,
@@ -60,10 +68,12 @@ impl Accounts {
         *self.assignments.write().unwrap_or_else(PoisonError::into_inner) = assignments;
     }
 
-    /// The account that takes a platform's money at a channel.
-    pub fn of(&self, platform: PlatformId, channel: Channel) -> Account {
+    pub fn of(&self, platform: PlatformId, channel: Channel) -> Assignment {
         let assignments = self.assignments.read().unwrap_or_else(PoisonError::into_inner);
-        assignments.get(&(platform, channel)).cloned().unwrap_or_else(|| Account::new(channel, DEFAULT_ACCOUNT))
+        assignments.get(&(platform, channel)).cloned().unwrap_or_else(|| Assignment {
+            account: Account::new(channel, DEFAULT_ACCOUNT),
+            merchant: Merchant::Operator,
+        })
     }
 
     /// How an account is; none when it is not served.
@@ -87,12 +97,13 @@ impl Accounts {
 
 impl ports::Accounts for Accounts {
     fn facts(&self, platform: PlatformId, (channel, method): (Channel, Method), details: &Details) -> Facts {
-        let account = self.of(platform, channel);
+        let Assignment { account, merchant } = self.of(platform, channel);
         let health = self.health(&account);
         Facts {
             channel,
             method,
             account: health.map(|_| account),
+            merchant,
             health: health.unwrap_or(Health::Down),
             risk: self.broken_rule(details),
         }

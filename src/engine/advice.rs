@@ -124,7 +124,7 @@ impl Advice {
     pub fn outlook(&self, platform: PlatformId) -> Outlook {
         let at = clock::now();
         let standing = |channel| {
-            let account = self.accounts.of(platform, channel);
+            let account = self.accounts.of(platform, channel).account;
             let health = self.accounts.health(&account)?;
             Some(Standing { health, tally: self.stats.tally(platform, &account) })
         };
@@ -212,7 +212,7 @@ impl ports::Advice for Advice {
             for (account, end) in ended(notes) {
                 let (channel, ending) = (account.channel(), end.ending());
                 if let (Some(ending), Some(standing)) = (ending, &mut outlook.channels[channel.index()])
-                    && self.accounts.of(order.platform, channel) == *account
+                    && self.accounts.of(order.platform, channel).account == *account
                 {
                     standing.tally.count(ending);
                 }

@@ -14,15 +14,15 @@ use super::lists::{Page, read_instant, read_limit, read_place};
 use super::problem::{ApiError, Code};
 use super::query::Query;
 use super::schema;
-use crate::domain::id::{OrderId, RefundId};
-use crate::domain::ledger::TransactionKind;
+use crate::domain::id::{OrderId, PlatformId, RefundId};
+use crate::domain::ledger::{LedgerAccount, TransactionKind};
 use crate::domain::money::{Currency, format_minor};
 use crate::domain::stream::{Kind, StreamId};
 use crate::domain::time::Instant;
 use crate::domain::view;
 use crate::engine::clock;
 use crate::engine::unreadable::Table;
-use crate::store::{LineKey, StoredTransaction, TransactionFilter, TransactionPlace, last_key};
+use crate::store::{LineKey, Store, StoredTransaction, TransactionFilter, TransactionPlace, last_key};
 
 const PARAMETERS: [&str; 7] = ["type", "order", "refund", "created_after", "created_before", "limit", "cursor"];
 
@@ -33,9 +33,46 @@ struct BalanceView {
     open: String,
     settled: String,
     held: String,
+    position: String,
 }
 
-/// The balance of a platform, by currency: of the open cycle, of closed cycles that are not paid out, and held back.
+/// What the ledger says of a platform in one currency: what is owed to us is positive.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Booked {
+    /// Of the open cycle, with the fees that are due.
+    pub open_minor: i64,
+    /// Of money that platforms took themselves.
+    pub position_minor: i64,
+}
+
+/// What is booked of a platform, by currency.
+///
+/// # Errors
+/// The store is away, or holds what it cannot.
+pub async fn booked(store: &dyn Store, platform: PlatformId) -> Result<BTreeMap<String, Booked>, ApiError> {
+    let mut booked: BTreeMap<String, Booked> = BTreeMap::new();
+    for sum in store.balances_of_platform(platform).await? {
+        let of_currency = booked.entry(sum.currency).or_default();
+        let part = match LedgerAccount::parse(&sum.account) {
+            Some(LedgerAccount::Platform(_) | LedgerAccount::FeesDue(_)) => &mut of_currency.open_minor,
+            Some(LedgerAccount::Position(_)) => &mut of_currency.position_minor,
+            Some(
+                LedgerAccount::Channel(_)
+                | LedgerAccount::Fees(_)
+                | LedgerAccount::RefundPending(_)
+                | LedgerAccount::Suspense(_)
+                | LedgerAccount::Bank,
+            )
+            | None => return Err(ApiError::internal()),
+        };
+        *part = part.checked_add(sum.amount_minor).ok_or_else(ApiError::internal)?;
+    }
+    Ok(booked)
+}
+
+/// The balance of a platform, by currency: of the open cycle, of closed cycles that are not paid out, and held back. Apart
+/// from it stands its position: what other platforms owe it of money that they took in their own channel accounts, less
+/// what it owes them.
 #[utoipa::path(
     get,
     path = "/v1/balance",
@@ -45,17 +82,15 @@ struct BalanceView {
     responses((status = 200, description = "A row for each currency.", body = schema::Balances))
 )]
 pub async fn balance(app: Data<App>, Caller(platform): Caller) -> Result<HttpResponse, ApiError> {
-    let mut open: BTreeMap<String, i64> = BTreeMap::new();
-    for sum in app.store.balances_of_platform(platform.id).await? {
-        let before = open.entry(sum.currency).or_default();
-        *before = before.checked_sub(sum.amount_minor).ok_or_else(ApiError::internal)?;
-    }
-    let row = |(code, open_minor): (String, i64)| {
+    let row = |(code, booked): (String, Booked)| {
         let currency = Currency::parse(&code).ok_or_else(ApiError::internal)?;
-        let money = |amount_minor| format_minor(amount_minor, currency);
-        Ok(BalanceView { currency: code, open: money(open_minor), settled: money(0), held: money(0) })
+        // The ledger says what is owed to us; the platform is told what is its own.
+        let own = |amount_minor: i64| format_minor(amount_minor.saturating_neg(), currency);
+        let (open, position) = (own(booked.open_minor), own(booked.position_minor));
+        Ok(BalanceView { currency: code, open, settled: own(0), held: own(0), position })
     };
-    let data = open.into_iter().map(row).collect::<Result<Vec<_>, ApiError>>()?;
+    let data =
+        booked(app.store.as_ref(), platform.id).await?.into_iter().map(row).collect::<Result<Vec<_>, ApiError>>()?;
     Page::whole(data).answer()
 }
 
@@ -71,6 +106,7 @@ struct TransactionView {
     refund: Option<RefundId>,
     settlement: Option<String>,
     counterparty: Option<String>,
+    position: bool,
     #[serde(serialize_with = "view::rfc3339")]
     created_at: Instant,
     #[serde(serialize_with = "view::rfc3339")]
@@ -90,13 +126,15 @@ impl From<StoredTransaction> for TransactionView {
             refund: stored.refund,
             settlement: None,
             counterparty: stored.counterparty,
+            position: matches!(stored.account, LedgerAccount::Position(_)),
             created_at: stored.at,
             effective_at: stored.effective_at,
         }
     }
 }
 
-/// What changed the platform's balance, newest first. The sum over a currency is its balance, always.
+/// What changed the platform's balance, newest first. The sum over a currency is its balance (`open`, `settled` and
+/// `held`), always; that of the transactions of `position` is its position.
 #[utoipa::path(
     get,
     path = "/v1/balance_transactions",

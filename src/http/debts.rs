@@ -3,6 +3,7 @@
 use dashmap::DashMap;
 
 use super::App;
+use super::balance::booked;
 use super::problem::ApiError;
 use crate::domain::id::PlatformId;
 use crate::domain::money::Currency;
@@ -63,12 +64,8 @@ impl App {
             before
         };
         let held = Held { debts: &self.debts, purse, amount_minor };
-        let mut owed_to_us: i64 = 0;
-        for sum in self.store.balances_of_platform(platform).await? {
-            if sum.currency == currency.code() {
-                owed_to_us = owed_to_us.checked_add(sum.amount_minor).ok_or_else(ApiError::internal)?;
-            }
-        }
+        let booked = booked(self.store.as_ref(), platform).await?;
+        let owed_to_us = booked.get(currency.code()).map_or(0, |booked| booked.open_minor);
         let seller_max_minor = most_minor.saturating_sub(owed_to_us).saturating_sub(before).max(0);
         Ok(Allowed { seller_max_minor: Some(seller_max_minor), held: Some(held) })
     }

@@ -468,6 +468,9 @@ pub struct Balance {
     pub settled: String,
     /// Held back.
     pub held: String,
+    /// What other platforms owe it of money that they took in their own channel accounts, less what it owes them. It is
+    /// paid between platforms and is no part of the balance.
+    pub position: String,
 }
 
 #[derive(ToSchema)]
@@ -497,6 +500,8 @@ pub struct BalanceTransaction {
     /// The other platform's name.
     #[schema(required)]
     pub counterparty: Option<String>,
+    /// true: it changed the position and not the balance.
+    pub position: bool,
     /// When it was booked.
     #[schema(format = DateTime)]
     pub created_at: String,

@@ -31,7 +31,8 @@ pub const REFUND: &str = refund_where!("order_id = $1 AND ordinal = $2 AND incar
 pub const REFUND_BY_MERCHANT_ID: &str = refund_where!("platform_id = $1 AND merchant_refund_id = $2");
 pub const REFUNDS: &str = refund_where!("");
 pub const TRANSACTIONS: &str = "SELECT l.at, l.kind, l.id, l.version, l.entry, l.line, l.transaction_kind, \
-     l.amount_minor, l.currency, l.refund, r.incarnation, c.name AS counterparty_name, l.effective_at FROM lines l \
+     l.account, l.amount_minor, l.currency, l.refund, r.incarnation, c.name AS counterparty_name, l.effective_at \
+     FROM lines l \
      LEFT JOIN refunds r ON l.kind = 1 AND r.order_id = l.id AND r.ordinal = l.refund \
      LEFT JOIN platforms c ON c.id = l.counterparty WHERE ";
 pub const LANES: &str =
@@ -134,7 +135,7 @@ macro_rules! balances_where {
 pub const BALANCES: &str = balances_where!("");
 pub const BALANCES_OF_LANE: &str = balances_where!(" WHERE a.lane = $1");
 pub const BALANCES_OF_PLATFORM: &str =
-    balances_where!(" WHERE a.lane IN (SELECT lane FROM lanes) AND a.account IN ($1, $2)");
+    balances_where!(" WHERE a.lane IN (SELECT lane FROM lanes) AND a.account IN ($1, $2, $3)");
 pub const SUMS_OF_LINES: &str = "SELECT lane, kind, account, currency, cycle, COALESCE(transaction_kind, '') AS transaction_kind, \
      COALESCE(counterparty, 0) AS counterparty, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor \
      FROM lines GROUP BY lane, kind, account, currency, cycle, transaction_kind, counterparty";
@@ -477,8 +478,9 @@ macro_rules! statements {
         }
 
         fn balances_of_platform(&self, platform: PlatformId) -> Reply<'_, Vec<LaneBalance>> {
-            let [open, fees] = [LedgerAccount::Platform(platform), LedgerAccount::FeesDue(platform)];
-            self.all(query_as::<_, LaneBalance>(BALANCES_OF_PLATFORM).bind(open.to_string()).bind(fees.to_string()))
+            let accounts = [LedgerAccount::Platform, LedgerAccount::FeesDue, LedgerAccount::Position];
+            let [open, fees, position] = accounts.map(|account| account(platform).to_string());
+            self.all(query_as::<_, LaneBalance>(BALANCES_OF_PLATFORM).bind(open).bind(fees).bind(position))
         }
 
         fn transactions<'a>(

@@ -6,7 +6,7 @@ use sqlx::types::Uuid;
 use super::StoreError;
 use super::rows::{Readable, narrow, stream, unreadable};
 use crate::domain::id::{OrderId, PlatformId, RefundId, RefundOrdinal};
-use crate::domain::ledger::TransactionKind;
+use crate::domain::ledger::{LedgerAccount, TransactionKind};
 use crate::domain::money::Currency;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
@@ -24,6 +24,7 @@ pub struct LineKey {
 pub struct StoredTransaction {
     pub key: LineKey,
     pub kind: TransactionKind,
+    pub account: LedgerAccount,
     /// As it is booked: what is owed to us is positive.
     pub amount_minor: i64,
     pub currency: Currency,
@@ -84,6 +85,7 @@ pub struct TransactionColumns {
     #[sqlx(flatten)]
     key: LineKeyColumns,
     transaction_kind: String,
+    account: String,
     amount_minor: i64,
     currency: String,
     refund: Option<i64>,
@@ -110,6 +112,7 @@ impl Readable for TransactionColumns {
             at: Instant(self.key.at),
             key,
             kind: TransactionKind::parse(&self.transaction_kind).ok_or_else(|| unreadable("kind of transaction"))?,
+            account: LedgerAccount::parse(&self.account).ok_or_else(|| unreadable("ledger account"))?,
             amount_minor: self.amount_minor,
             currency: Currency::parse(&self.currency).ok_or_else(|| unreadable("currency"))?,
             refund,

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use tongbao::domain::id::Account;
 use tongbao::domain::ledger::{Entry, LedgerAccount};
-use tongbao::domain::order::{FeeBearer, Order, Purpose};
-use tongbao::domain::refund::{Cause, PaidFrom, RefundState, Stage};
+use tongbao::domain::merchant::Merchant;
+use tongbao::domain::order::{Attempt, FeeBearer, Order, Purpose};
+use tongbao::domain::refund::{Cause, PaidFrom, Refund, RefundState, Stage};
 use tongbao::domain::splits;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,14 +37,17 @@ impl Balances {
 
     pub fn of(order: &Order) -> Self {
         let mut balances = Balances::default();
-        for (capture, place) in order.captures.iter().zip(0u16..) {
+        for capture in &order.captures {
             let attempt = order.attempt(capture.ordinal).expect("a capture belongs to an attempt");
-            balances.add(LedgerAccount::Channel(attempt.account.clone()), capture.amount_minor);
+            balances.add_held(attempt, LedgerAccount::Channel, capture.amount_minor);
             match capture.purpose {
-                Purpose::Suspense(_) => {
-                    balances.add(LedgerAccount::Suspense(attempt.account.clone()), -capture.amount_minor);
+                Purpose::Suspense(_) => balances.add_held(attempt, LedgerAccount::Suspense, -capture.amount_minor),
+                // What everybody was given of the payment.
+                Purpose::Payment => {
+                    let parts = splits::divide(order.amount_minor, &order.splits);
+                    balances.add_parts(order, attempt, &parts.expect("shares are at most the amount"), -1);
+                    balances.add_fee(order, attempt, attempt.fee_minor);
                 }
-                Purpose::Payment => balances.add_payment(order, attempt.fee_minor, place),
             }
         }
         for refund in &order.refunds {
@@ -51,27 +56,42 @@ impl Balances {
         balances.settled()
     }
 
-    /// What everybody was given of the payment.
-    fn add_payment(&mut self, order: &Order, fee_minor: i64, place: u16) {
-        let account = order.attempt(order.captures[usize::from(place)].ordinal).expect("an attempt").account.clone();
-        let parts = splits::divide(order.amount_minor, &order.splits).expect("shares are at most the amount");
-        self.add_parts(order, &parts, -1);
-        self.add(LedgerAccount::Fees(account.channel()), -fee_minor);
-        match order.fee_bearer {
-            FeeBearer::Payer => {}
-            FeeBearer::Platform => self.add(LedgerAccount::FeesDue(order.platform), fee_minor),
+    /// What the operator holds, or owes payers, by an account: of a seller's own it holds nothing.
+    fn add_held(&mut self, attempt: &Attempt, kind: fn(Account) -> LedgerAccount, amount_minor: i64) {
+        match attempt.merchant {
+            Merchant::Operator => self.add(kind(attempt.account.clone()), amount_minor),
+            Merchant::Seller => {}
         }
     }
 
-    fn add_parts(&mut self, order: &Order, parts: &[i64], sign: i64) {
-        let parties = std::iter::once(order.platform).chain(order.splits.iter().map(|split| split.to));
-        for (party, part) in parties.zip(parts) {
-            self.add(LedgerAccount::Platform(party), sign * part);
+    fn add_parts(&mut self, order: &Order, attempt: &Attempt, parts: &[i64], sign: i64) {
+        let shares = order.splits.iter().map(|split| split.to).zip(parts.iter().skip(1));
+        match attempt.merchant {
+            Merchant::Operator => {
+                self.add(LedgerAccount::Platform(order.platform), sign * parts[0]);
+                shares.for_each(|(party, part)| self.add(LedgerAccount::Platform(party), sign * part));
+            }
+            Merchant::Seller => {
+                for (party, part) in shares {
+                    self.add(LedgerAccount::Position(party), sign * part);
+                    self.add(LedgerAccount::Position(order.platform), -sign * part);
+                }
+            }
         }
     }
 
-    fn add_refund(&mut self, order: &Order, refund: &tongbao::domain::refund::Refund) {
-        let account = order.attempt_of(refund).expect("a refund is of a capture").account.clone();
+    fn add_fee(&mut self, order: &Order, attempt: &Attempt, fee_minor: i64) {
+        self.add(LedgerAccount::Fees(attempt.channel()), -fee_minor);
+        match (attempt.merchant, order.fee_bearer) {
+            (Merchant::Operator, FeeBearer::Payer) => {}
+            (Merchant::Operator, FeeBearer::Platform) | (Merchant::Seller, FeeBearer::Payer | FeeBearer::Platform) => {
+                self.add(LedgerAccount::FeesDue(order.platform), fee_minor);
+            }
+        }
+    }
+
+    fn add_refund(&mut self, order: &Order, refund: &Refund) {
+        let attempt = order.attempt_of(refund).expect("a refund is of a capture");
         let is_given = match (&refund.cause, refund.state()) {
             (_, RefundState::Failed | RefundState::Returned) => false,
             (Cause::Suspense, RefundState::Created) => false,
@@ -82,26 +102,22 @@ impl Balances {
             return;
         }
         match &refund.cause {
-            Cause::Suspense => self.add(LedgerAccount::Suspense(account.clone()), refund.amount_minor),
+            Cause::Suspense => self.add_held(attempt, LedgerAccount::Suspense, refund.amount_minor),
             Cause::Asked(asked) => {
-                self.add_parts(order, &asked.parts, 1);
-                self.add(LedgerAccount::Fees(account.channel()), asked.fee_minor);
-                match order.fee_bearer {
-                    FeeBearer::Payer => {}
-                    FeeBearer::Platform => self.add(LedgerAccount::FeesDue(order.platform), -asked.fee_minor),
-                }
+                self.add_parts(order, attempt, &asked.parts, 1);
+                self.add_fee(order, attempt, -asked.fee_minor);
             }
         }
         let paid_from = match refund.stage {
-            Stage::Succeeded { paid_from: PaidFrom::Channel, .. } => LedgerAccount::Channel(account),
-            Stage::Succeeded { paid_from: PaidFrom::Bank, .. } => LedgerAccount::Bank,
+            Stage::Succeeded { paid_from: PaidFrom::Channel, .. } => LedgerAccount::Channel,
+            Stage::Succeeded { paid_from: PaidFrom::Bank, .. } => |_: Account| LedgerAccount::Bank,
             Stage::Unconfirmed { .. }
             | Stage::Waiting { .. }
             | Stage::Owed { .. }
             | Stage::Doubtful { .. }
             | Stage::Failed { .. }
-            | Stage::Returned { .. } => LedgerAccount::RefundPending(account),
+            | Stage::Returned { .. } => LedgerAccount::RefundPending,
         };
-        self.add(paid_from, -refund.amount_minor);
+        self.add_held(attempt, paid_from, -refund.amount_minor);
     }
 }

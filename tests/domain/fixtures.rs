@@ -14,6 +14,7 @@ use tongbao::domain::form::Form;
 use tongbao::domain::id::{Incarnation, PlatformId, Round};
 use tongbao::domain::journal::{LaneEvent, Salt, Title};
 use tongbao::domain::machine::Machine;
+use tongbao::domain::merchant::Merchant;
 use tongbao::domain::money::Currency;
 use tongbao::domain::order::{AttemptFailure, FeeBearer, Order, State};
 use tongbao::domain::payer::Payer;
@@ -231,7 +232,11 @@ fn facts() -> Vec<Fact> {
         Fact::Created(Box::new(Created { time_scale: TimeScale::percent(2).expect("a scale"), ..creation() })),
         Fact::Created(Box::new(shared())),
         Fact::ChannelChosen { channel, method },
-        validated(Verdict::Suitable { account: account(channel), expires_at: START.plus_ms(HOUR) }),
+        validated(Verdict::Suitable {
+            account: account(channel),
+            merchant: Merchant::Operator,
+            expires_at: START.plus_ms(HOUR),
+        }),
         validated(Verdict::RiskRefused { rule: "refused_payer".into() }),
         called_back(channel, 0, REFERENCE, PAYABLE),
         Fact::CancelAsked,

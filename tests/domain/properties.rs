@@ -6,6 +6,7 @@ use tongbao::domain::channel::Channel;
 use tongbao::domain::event::{Created, Effect, Event, Fact, Fault, RefundResolution, Refusal, Step, Write};
 use tongbao::domain::id::{Account, Incarnation, PlatformId};
 use tongbao::domain::journal::{Salt, Title};
+use tongbao::domain::merchant::Merchant;
 use tongbao::domain::order::{Attempt, FeeBearer, Order, Purpose, State};
 use tongbao::domain::refund::{FeePolicy, PaidFrom, Stage};
 use tongbao::domain::retry::Pace;
@@ -305,7 +306,10 @@ impl Run {
     fn choose(&mut self, channel: Channel) {
         let before = self.order.clone();
         let method = method_of(channel);
-        let looked = Facts { channel, method, account: Some(account(channel)), health: Health::Up, risk: None };
+        // At one of the channels the seller takes the money itself.
+        let merchant = if channel == Channel::Alipay { Merchant::Seller } else { Merchant::Operator };
+        let account = Some(account(channel));
+        let looked = Facts { channel, method, account, merchant, health: Health::Up, risk: None };
         let verdict = validate(&self.order, &looked, self.at);
         let first = match self.order.state {
             State::Created => self.tell(vec![chosen(channel), Fact::Validated { channel, method, verdict }]),

@@ -10,6 +10,7 @@ use tongbao::domain::event::{
 };
 use tongbao::domain::id::{Account, AttemptNumber, PlatformId};
 use tongbao::domain::ledger::{Booking, Entry, EntryKind, Fee, Parts};
+use tongbao::domain::merchant::Merchant;
 use tongbao::domain::note::Note;
 use tongbao::domain::order::{
     AttemptFailure, AttemptState, FeeBearer, OrderFailure, Purpose, Reach, State, SuspenseReason, Webhooks, Wish,
@@ -336,11 +337,13 @@ fn rule_03_the_look_at_a_channel_takes_the_earlier_of_both_expiries_and_refuses_
         channel,
         method: method_of(channel),
         account: Some(account(channel)),
+        merchant: Merchant::Operator,
         health: Health::Up,
         risk: None,
     };
     let left = |ms: i64| order.expires_at.plus_ms(-ms);
-    let suits = |channel, expires_at| Verdict::Suitable { account: account(channel), expires_at };
+    let suits =
+        |channel, expires_at| Verdict::Suitable { account: account(channel), merchant: Merchant::Operator, expires_at };
     let unsuitable = Verdict::Unsuitable { failure: AttemptFailure::ChannelUnsuitable };
     assert_eq!(
         validate(&order, &facts(Channel::Unionpay), START),
@@ -376,7 +379,7 @@ fn rule_03_a_scale_shrinks_the_life_of_what_only_time_ends_and_every_grace() {
     ] {
         let mut walk = Walk::of(&Created { time_scale, ..creation() });
         let (method, account) = (method_of(channel), Some(account(channel)));
-        let facts = Facts { channel, method, account, health: Health::Up, risk: None };
+        let facts = Facts { channel, method, account, merchant: Merchant::Operator, health: Health::Up, risk: None };
         let Verdict::Suitable { expires_at, .. } = validate(&walk.order, &facts, START) else { panic!("{channel}") };
         assert_eq!(expires_at, START.plus_ms(life_ms), "{channel}");
         walk.pay_by(channel);
@@ -408,7 +411,14 @@ fn the_look_at_a_channel_holds_to_its_limits() {
     let mut suits = |channel: Channel, amount_minor: i64| {
         order.amount_minor = amount_minor;
         let account = Some(account(channel));
-        let facts = Facts { channel, method: method_of(channel), account, health: Health::Up, risk: None };
+        let facts = Facts {
+            channel,
+            method: method_of(channel),
+            account,
+            merchant: Merchant::Operator,
+            health: Health::Up,
+            risk: None,
+        };
         match validate(&order, &facts, START) {
             Verdict::Suitable { .. } => true,
             Verdict::Unsuitable { failure } => {
@@ -1072,7 +1082,11 @@ fn report_an_account_of_another_channel_takes_no_attempt() {
     let mut order = Walk::new();
     order.tell(chosen(Channel::Wechat));
     let before = order.order.clone();
-    let verdict = Verdict::Suitable { account: account(Channel::Alipay), expires_at: before.expires_at };
+    let verdict = Verdict::Suitable {
+        account: account(Channel::Alipay),
+        merchant: Merchant::Operator,
+        expires_at: before.expires_at,
+    };
     let crossed = Fact::Validated { channel: Channel::Wechat, method: method_of(Channel::Wechat), verdict };
     assert_eq!(order.refusal(crossed), Refusal::OutOfPlace);
     assert_eq!(order.order, before);
@@ -1225,7 +1239,8 @@ fn states_the_fee_is_booked_by_who_bears_it() {
         let (account, effective) =
             (account(Channel::Simpay), Effective { at: walk.at, bill_day: Channel::Simpay.day_of(walk.at) });
         let currency = walk.order.currency;
-        let booking = Booking { account: &account, seller: PlatformId(7), currency, effective };
+        let booking =
+            Booking { account: &account, merchant: Merchant::Operator, seller: PlatformId(7), currency, effective };
         let expected = Entry::payment(&booking, Parts { seller_minor: 20_000, others: &[] }, fee);
         assert_eq!(walk.order.state, State::Succeeded);
         assert!(step.writes.contains(&Write::Entry(expected)));

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tongbao::domain::channel::Channel;
 use tongbao::domain::event::{Created, Event, Fact, Verdict};
 use tongbao::domain::id::Incarnation;
+use tongbao::domain::merchant::Merchant;
 use tongbao::domain::order::{AttemptFailure, Order};
 use tongbao::domain::routing::{self, Outlook, Policy, Standing};
 use tongbao::domain::step;
@@ -25,7 +26,7 @@ fn creation_of_four() -> Created {
 
 fn facts(channel: Channel) -> Facts {
     let account = Some(account(channel));
-    Facts { channel, method: method_of(channel), account, health: Health::Up, risk: None }
+    Facts { channel, method: method_of(channel), account, merchant: Merchant::Operator, health: Health::Up, risk: None }
 }
 
 #[test]

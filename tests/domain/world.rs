@@ -8,6 +8,7 @@ use tongbao::domain::event::{
 };
 use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId, Round};
 use tongbao::domain::ledger::{EntryKind, Fee};
+use tongbao::domain::merchant::Merchant;
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{Attempt, FeeBearer, Order, State, Webhooks};
 use tongbao::domain::refund::{FeePolicy, Refund, RefundState};
@@ -64,7 +65,7 @@ pub fn chosen(channel: Channel) -> Fact {
 }
 
 pub fn suitable(channel: Channel, expires_at: Instant) -> Fact {
-    let verdict = Verdict::Suitable { account: account(channel), expires_at };
+    let verdict = Verdict::Suitable { account: account(channel), merchant: Merchant::Operator, expires_at };
     Fact::Validated { channel, method: method_of(channel), verdict }
 }
 

@@ -12,6 +12,7 @@ use tongbao::domain::breaker::{Breaker, Limits};
 use tongbao::domain::channel::{Channel, Method};
 use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId};
 use tongbao::domain::journal::Salt;
+use tongbao::domain::merchant::Merchant;
 use tongbao::domain::note::Note;
 use tongbao::domain::order::Order;
 use tongbao::domain::partition::Partition;
@@ -302,14 +303,20 @@ fn order_about(unit: &Unit) -> Option<OrderId> {
     }
 }
 
+/// One account of each channel belongs to the seller.
+pub fn merchant_of(account: &Account) -> Merchant {
+    if account.name() == "own" { Merchant::Seller } else { Merchant::Operator }
+}
+
 impl Accounts for Port {
     fn facts(&self, _: PlatformId, (channel, method): (Channel, Method), _: &Details) -> Facts {
         let Ship { scene, .. } = &*self.0;
-        let account = Account::new(channel, scene.dice.pick(&["default", "second"]));
+        let account = Account::new(channel, scene.dice.pick(&["default", "second", "own"]));
+        let merchant = merchant_of(&account);
         let risk = scene.dice.happens(5).then(|| "refused_payer".into());
         let waits = self.0.breaker(&account, |breaker| breaker.is_open(scene.now()));
         let health = if waits.is_some() { Health::Down } else { Health::Up };
-        Facts { channel, method, account: Some(account), health, risk }
+        Facts { channel, method, account: Some(account), merchant, health, risk }
     }
 
     fn freeze(&self, _: &Account, ask: &Ask<'_>) -> Option<Box<str>> {

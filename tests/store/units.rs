@@ -11,6 +11,7 @@ use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId, Round};
 use tongbao::domain::journal::{Salt, Title};
 use tongbao::domain::ledger::Entry;
 use tongbao::domain::machine::Machine;
+use tongbao::domain::merchant::Merchant;
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{FeeBearer, Order, Webhooks};
 use tongbao::domain::partition::Partition;
@@ -307,7 +308,11 @@ pub fn submit(order: &Order) -> OrderUnit {
 pub fn submit_to(order: &Order, account: &str) -> OrderUnit {
     let at = START.plus_ms(1_000);
     let (channel, method) = (Channel::Simpay, Method::Qr);
-    let verdict = Verdict::Suitable { account: Account::new(channel, account), expires_at: START.plus_ms(HOUR_MS / 2) };
+    let verdict = Verdict::Suitable {
+        account: Account::new(channel, account),
+        merchant: Merchant::Operator,
+        expires_at: START.plus_ms(HOUR_MS / 2),
+    };
     let chosen = Event { at, incarnation: Incarnation::default(), fact: Fact::ChannelChosen { channel, method } };
     let validated =
         Event { at, incarnation: Incarnation::default(), fact: Fact::Validated { channel, method, verdict } };

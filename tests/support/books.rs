@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tongbao::domain::event::Fact;
-use tongbao::domain::order::{Order, State};
+use tongbao::domain::order::{Attempt, Order, Purpose, State};
 use tongbao::domain::refund::{Attention, Refund, RefundState};
 use tongbao::domain::step;
 use tongbao::store::{ChannelTotal, Store, whole};
@@ -132,7 +132,8 @@ async fn balances_by_currency(store: &dyn Store) -> BTreeMap<String, i64> {
     sums
 }
 
-/// Every entry sums to zero, and a paid order has the entry of its payment exactly once.
+/// Every entry sums to zero, and a paid order has the entry of its payment exactly once. What moves in an account of the
+/// seller's own has none, but for its fees and shares.
 async fn check_entries(store: &dyn Store, order: &Order) {
     let entries = store.entries(order.id.into()).await.expect("entries are read");
     for entry in &entries {
@@ -141,13 +142,19 @@ async fn check_entries(store: &dyn Store, order: &Order) {
     }
     let of = |kind: &str| entries.iter().filter(|entry| entry.kind == kind).count();
     let paid = usize::from(order.state == State::Succeeded);
-    let suspense = order.captures.len() - paid;
+    let is_ours = |attempt: Option<&Attempt>| attempt.is_some_and(|attempt| attempt.merchant.is_operator());
+    let suspense = order
+        .captures
+        .iter()
+        .filter(|capture| capture.purpose != Purpose::Payment && is_ours(order.attempt(capture.ordinal)));
+    let ours: Vec<&Refund> = order.refunds.iter().filter(|refund| is_ours(order.attempt_of(refund))).collect();
+    let sellers = order.refunds.iter().filter(|refund| !is_ours(order.attempt_of(refund)) && !refund.is_of_suspense());
     let paid_back =
-        order.refunds.iter().filter(|refund| matches!(refund.state(), RefundState::Succeeded | RefundState::Returned));
+        ours.iter().filter(|refund| matches!(refund.state(), RefundState::Succeeded | RefundState::Returned));
     let refunds = (of("refund"), of("refund_paid") + of("refund_paid_otherwise"));
     assert_eq!(
         (of("payment"), of("suspense"), refunds),
-        (paid, suspense, (order.refunds.len(), paid_back.count())),
+        (paid, suspense.count(), (ours.len() + sellers.count(), paid_back.count())),
         "{order:?}"
     );
 }
@@ -198,7 +205,24 @@ type Totals = BTreeMap<(String, String), (i64, i64, i64)>;
 async fn our_totals(store: &dyn Store) -> Totals {
     let totals = store.channel_totals().await.expect("totals are read");
     let line = |total: &ChannelTotal| (total.captures, total.captured_minor, total.refunded_minor);
-    totals.into_iter().map(|total| ((total.channel.clone(), total.currency.clone()), line(&total))).collect()
+    let mut totals: Totals =
+        totals.into_iter().map(|total| ((total.channel.clone(), total.currency.clone()), line(&total))).collect();
+    // What sellers took themselves is booked on no channel.
+    for order in orders(store).await {
+        let place = |attempt: &Attempt| (attempt.channel().name().to_owned(), order.currency.code().to_owned());
+        let is_sellers = |attempt: &&Attempt| !attempt.merchant.is_operator();
+        for capture in &order.captures {
+            if let Some(attempt) = order.attempt(capture.ordinal).filter(is_sellers) {
+                totals.entry(place(attempt)).or_default().1 += capture.amount_minor;
+            }
+        }
+        for refund in order.refunds.iter().filter(|refund| refund.stage.is_paid_by_channel()) {
+            if let Some(attempt) = order.attempt_of(refund).filter(is_sellers) {
+                totals.entry(place(attempt)).or_default().2 += refund.amount_minor;
+            }
+        }
+    }
+    totals
 }
 
 async fn their_totals(gateway: &Gateway) -> Totals {

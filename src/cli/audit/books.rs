@@ -9,6 +9,7 @@ use super::replay::{Evidence, examine};
 use super::report::{BalanceLine, Report, SuspenseLine, Totals, money};
 use crate::domain::id::{OrderId, RefundOrdinal};
 use crate::domain::ledger::LedgerAccount;
+use crate::domain::merchant::Merchant;
 use crate::domain::order::{Attempt, Order, Purpose, State, SuspenseReason, Wish};
 use crate::domain::refund::Stage;
 use crate::domain::stream::{Kind, StreamId};
@@ -35,6 +36,8 @@ pub struct Ahead {
 pub struct Tally {
     balances: BTreeMap<(String, String), i128>,
     channels: BTreeMap<Place, (i64, i128, i128)>,
+    /// What of it was captured and refunded by accounts of platforms' own: no ledger account holds that.
+    sellers: BTreeMap<Place, (i64, i64)>,
     states: BTreeMap<String, u64>,
     due: u64,
     pub ahead: BTreeMap<Place, Ahead>,
@@ -224,12 +227,23 @@ impl Tally {
         }
     }
 
+    fn take_sellers(&mut self, (order, attempt): (&Order, &Attempt), (captured, refunded): (i64, i64)) {
+        match attempt.merchant {
+            Merchant::Operator => {}
+            Merchant::Seller => {
+                let sums = self.sellers.entry(place(order, attempt)).or_default();
+                *sums = (sums.0.saturating_add(captured), sums.1.saturating_add(refunded));
+            }
+        }
+    }
+
     fn take_captures(&mut self, order: &Order, report: &mut Report) {
         for (capture, index) in order.captures.iter().zip(0u16..) {
             let Some(attempt) = order.attempt(capture.ordinal) else { continue };
             let sums = self.channels.entry(place(order, attempt)).or_default();
             sums.0 += 1;
             sums.1 += i128::from(capture.amount_minor);
+            self.take_sellers((order, attempt), (capture.amount_minor, 0));
             let Purpose::Suspense(reason) = capture.purpose else { continue };
             report.books.suspense.captures += 1;
             let Some(refund) = order.suspense_refund(index) else { continue };
@@ -251,11 +265,23 @@ impl Tally {
             let amount = i128::from(refund.amount_minor);
             if refund.stage.is_paid_by_channel() {
                 self.channels.entry(place(order, attempt)).or_default().2 += amount;
+                self.take_sellers((order, attempt), (0, refund.amount_minor));
             } else if refund.stage.is_under_way() {
                 self.ahead.entry(place(order, attempt)).or_default().refunded_minor += amount;
             }
         }
     }
+}
+
+/// The totals by channel with what platforms took themselves, which is in the captures and in no line.
+fn with_sellers(mut totals: Vec<ChannelTotal>, tally: &Tally) -> Vec<ChannelTotal> {
+    for total in &mut totals {
+        let sellers = tally.sellers.get(&(total.channel.clone(), total.currency.clone()));
+        let (captured, refunded) = sellers.copied().unwrap_or_default();
+        total.captured_minor = total.captured_minor.saturating_add(captured);
+        total.refunded_minor = total.refunded_minor.saturating_add(refunded);
+    }
+    totals
 }
 
 fn place(order: &Order, attempt: &Attempt) -> Place {
@@ -317,7 +343,7 @@ pub struct Sums {
     due: u64,
 }
 
-pub async fn read_sums(reading: Reading<'_>, report: &mut Report) -> Result<Sums, StoreError> {
+pub async fn read_sums(reading: Reading<'_>, tally: &Tally, report: &mut Report) -> Result<Sums, StoreError> {
     let store = reading.store;
     let mut by_currency: BTreeMap<String, i128> = BTreeMap::new();
     for balance in store.balances().await? {
@@ -348,7 +374,7 @@ pub async fn read_sums(reading: Reading<'_>, report: &mut Report) -> Result<Sums
     }
     let places = store.places().await?;
     let next_places = store.owner().await?.lanes.iter().map(|row| (i64::from(row.lane.0), row.next_place)).collect();
-    let channels = store.channel_totals().await?;
+    let channels = with_sellers(store.channel_totals().await?, tally);
     report.books.channels = channels.iter().map(totals).collect();
     report.books.outbox = store.outbox_size().await?;
     report.books.inbox = store.inbox_size().await?;

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::domain::event::{Event, Fact, Write};
 use crate::domain::ledger::{Entry, Fee, LedgerAccount, Line};
+use crate::domain::merchant::Merchant;
 use crate::domain::order::{Order, Purpose, State};
 use crate::domain::refund::{Cause, PaidFrom, Stage};
 use crate::domain::step::{create, decide};
@@ -152,9 +153,9 @@ fn expected(order: &Order) -> Balances {
     };
     for capture in &order.captures {
         let Some(attempt) = order.attempt(capture.ordinal) else { continue };
-        add(LedgerAccount::Channel(attempt.account.clone()), capture.amount_minor);
-        match capture.purpose {
-            Purpose::Payment => {
+        match (attempt.merchant, capture.purpose) {
+            (Merchant::Operator, Purpose::Payment) => {
+                add(LedgerAccount::Channel(attempt.account.clone()), capture.amount_minor);
                 let Some(left) = order.left() else { continue };
                 let parties = std::iter::once(order.platform).chain(order.splits.iter().map(|split| split.to));
                 for (party, part) in parties.zip(left.parts) {
@@ -169,11 +170,25 @@ fn expected(order: &Order) -> Balances {
                     }
                 }
             }
-            Purpose::Suspense(_) => add(LedgerAccount::Suspense(attempt.account.clone()), -capture.amount_minor),
+            (Merchant::Operator, Purpose::Suspense(_)) => {
+                add(LedgerAccount::Channel(attempt.account.clone()), capture.amount_minor);
+                add(LedgerAccount::Suspense(attempt.account.clone()), -capture.amount_minor);
+            }
+            (Merchant::Seller, Purpose::Payment) => {
+                let Some(left) = order.left() else { continue };
+                for (split, part) in order.splits.iter().zip(left.parts.iter().skip(1)) {
+                    add(LedgerAccount::Position(order.platform), *part);
+                    add(LedgerAccount::Position(split.to), -part);
+                }
+                let (Fee::OfPayer(fee) | Fee::OfPlatform(fee)) = left.fee;
+                add(LedgerAccount::Fees(attempt.channel()), -fee);
+                add(LedgerAccount::FeesDue(order.platform), fee);
+            }
+            (Merchant::Seller, Purpose::Suspense(_)) => {}
         }
     }
     for refund in &order.refunds {
-        let Some(attempt) = order.attempt_of(refund) else { continue };
+        let Some(attempt) = order.attempt_of(refund).filter(|attempt| attempt.merchant.is_operator()) else { continue };
         let (suspense, amount_minor) = (LedgerAccount::Suspense(attempt.account.clone()), refund.amount_minor);
         let held_in = match refund.stage {
             Stage::Unconfirmed { .. } | Stage::Failed { .. } | Stage::Returned { .. } => None,

@@ -178,3 +178,45 @@ fn appids_stand_by_method() {
         assert!(why.contains(&format!("channels.wechat.accounts.default.appids.{name}` is of no method")), "{why}");
     }
 }
+
+/// Two accounts of one name at two channels, of two platforms.
+const OWNED: &str = r#"
+[channels.simpay.accounts.default]
+key = "AAAA"
+[channels.simpay.accounts.own]
+key = "AAAA"
+owner = "platform-a"
+[channels.stripe.accounts.default]
+[channels.stripe.accounts.own]
+owner = "platform-b"
+"#;
+
+#[test]
+fn an_account_that_belongs_to_a_platform_is_used_by_no_other() {
+    let assigned = |platform: &str, channel: &str, account: &str| {
+        let assignment = format!("{OWNED}[platforms.{platform}.accounts]\n{channel} = \"{account}\"\n");
+        load(&format!("owned-{platform}-{channel}-{account}"), &[], &assignment)
+    };
+    let config = assigned("platform-a", "simpay", "own").unwrap();
+    let owner = |channel: &str, account: &str| config.channels[channel].accounts.owner(account).map(str::to_owned);
+    assert_eq!(owner("simpay", "own").as_deref(), Some("platform-a"));
+    assert_eq!(owner("stripe", "own").as_deref(), Some("platform-b"));
+    assert_eq!((owner("simpay", "default"), owner("simpay", "none")), (None, None));
+    assert!(config.channels["simpay"].accounts.simpay().is_ok_and(|accounts| accounts.len() == 2));
+    for (platform, channel, owner) in [("platform-b", "simpay", "platform-a"), ("platform-a", "stripe", "platform-b")] {
+        assert!(assigned(platform, channel, "default").is_ok());
+        let refused = error(assigned(platform, channel, "own"));
+        assert!(refused.contains(&format!("`platforms.{platform}.accounts.{channel}`")), "{refused}");
+        assert!(refused.contains(&format!("belongs to {owner}")), "{refused}");
+    }
+}
+
+#[test]
+fn the_account_of_all_platforms_belongs_to_none() {
+    let owned = "[channels.simpay.accounts.default]\nkey = \"AAAA\"\nowner = \"platform-a\"\n";
+    let refused = error(load("owned-default", &[], owned));
+    assert!(refused.contains("`channels.simpay.accounts.default.owner`"), "{refused}");
+    let empty = "[channels.simpay.accounts.own]\nkey = \"AAAA\"\nowner = \"Platform A\"\n";
+    let refused = error(load("owned-by-no-name", &[], empty));
+    assert!(refused.contains("`channels.simpay.accounts.own.owner`"), "{refused}");
+}

@@ -43,6 +43,7 @@ fn attempt(ordinal: u8, state: AttemptState) -> Attempt {
         ordinal,
         incarnation: Incarnation::default(),
         account: Account::new(Channel::Wechat, "default"),
+        merchant: Merchant::Operator,
         method: Method::Native,
         payable_minor: 20_060,
         fee_minor: 60,

@@ -6,6 +6,7 @@ use crate::domain::allotment;
 use crate::domain::dated::{Dated, Effective, Plausible};
 use crate::domain::id::{PlatformId, RefundId, RefundNumber, RefundOrdinal, RefundSubject, Round};
 use crate::domain::ledger::{Booking, Fee, Parts};
+use crate::domain::merchant::Merchant;
 use crate::domain::refund::{Asked, Cause, FeePolicy, PaidFrom, Refund, Stage};
 use crate::domain::retry;
 use crate::domain::rules::Rulebook;
@@ -111,15 +112,16 @@ impl Order {
         self.left().map_or(0, |left| left.refundable_minor(policy))
     }
 
-    /// By how much a refund of this amount would lower the seller's balance: its part, less the fee that it gets back.
-    /// None where so much is not left.
+    /// By how much a refund of this amount would lower what we owe the seller: its part, less the fee that it gets back.
+    /// Its part of money that it took itself is none of ours. None where so much is not left.
     pub fn seller_gives(&self, amount_minor: i64, policy: FeePolicy) -> Option<i64> {
+        let merchant = self.attempt(self.payment()?.1.ordinal)?.merchant;
         let (parts, fee_minor) = self.left()?.give(amount_minor, policy)?;
-        let fee_minor = match self.fee_bearer {
-            FeeBearer::Payer => 0,
-            FeeBearer::Platform => fee_minor,
-        };
-        parts.first()?.checked_sub(fee_minor)
+        match (merchant, self.fee_bearer) {
+            (Merchant::Operator, FeeBearer::Payer) => parts.first().copied(),
+            (Merchant::Operator, FeeBearer::Platform) => parts.first()?.checked_sub(fee_minor),
+            (Merchant::Seller, FeeBearer::Payer | FeeBearer::Platform) => fee_minor.checked_neg(),
+        }
     }
 
     /// Those who were given a share, with the parts that stand behind the seller's.
@@ -220,8 +222,9 @@ impl Order {
         (dated, begun_at, booked_at): (Dated, Instant, Instant),
     ) -> (Booking<'a>, Plausible) {
         let (effective, plausible) = Effective::of(attempt.channel(), dated, begun_at, booked_at);
-        let booking = Booking { account: &attempt.account, seller: self.platform, currency: self.currency, effective };
-        (booking, plausible)
+        let Attempt { account, merchant, .. } = attempt;
+        let (merchant, seller, currency) = (*merchant, self.platform, self.currency);
+        (Booking { account, merchant, seller, currency, effective }, plausible)
     }
 
     /// Captured minus given back by the channel, in minor units.

@@ -4,6 +4,7 @@ use super::{Draft, OVERDUE_GAP_MS};
 use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{Effect, Refusal, Verdict, Write};
 use crate::domain::id::Account;
+use crate::domain::merchant::Merchant;
 use crate::domain::note::Note;
 use crate::domain::order::{
     Attempt, AttemptFailure, AttemptState, CloseStage, Order, OrderFailure, Reach, State, Wish,
@@ -162,7 +163,9 @@ impl Draft {
                     Verdict::Suitable { account, .. } if account.channel() != channel => {
                         return Err(Refusal::OutOfPlace);
                     }
-                    Verdict::Suitable { account, expires_at } => self.open(account, method, *expires_at),
+                    Verdict::Suitable { account, merchant, expires_at } => {
+                        self.open((account, *merchant), method, *expires_at);
+                    }
                     Verdict::Unsuitable { failure } => self.back_to_created(*failure),
                     Verdict::RiskRefused { .. } => self.fail(OrderFailure::RiskRefused),
                 }
@@ -176,7 +179,7 @@ impl Draft {
         self.order.last_failure = Some(failure);
     }
 
-    pub(super) fn open(&mut self, account: &Account, method: Method, expires_at: Instant) {
+    pub(super) fn open(&mut self, (account, merchant): (&Account, Merchant), method: Method, expires_at: Instant) {
         let Some(quote) = self.order.quote(account.channel(), method) else {
             return self.back_to_created(AttemptFailure::ChannelUnsuitable);
         };
@@ -187,6 +190,7 @@ impl Draft {
             ordinal,
             incarnation: self.incarnation,
             account: account.clone(),
+            merchant,
             method,
             payable_minor: quote.payable_minor,
             fee_minor: quote.fee_minor,

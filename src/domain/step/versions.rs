@@ -5,6 +5,7 @@ use crate::domain::channel::{Channel, Method};
 use crate::domain::event::{Finding, RefundOutcome, SendOutcome, Verdict};
 use crate::domain::id::{Account, OrderId, PlatformId, Round};
 use crate::domain::journal::{Salt, Title};
+use crate::domain::merchant::Merchant;
 use crate::domain::money::{Currency, Rate};
 use crate::domain::order::{AttemptState, FeeBearer};
 use crate::domain::retry::Pace;
@@ -37,7 +38,11 @@ fn creation(version: RulesVersion) -> Created {
 /// An order that WeChat Pay was asked for and nobody paid, up to the answer of a query six minutes after its end.
 fn unpaid() -> Vec<(i64, Fact)> {
     let (channel, method) = (Channel::Wechat, Method::Native);
-    let verdict = Verdict::Suitable { account: Account::new(channel, "default"), expires_at: START.plus_ms(2 * HOUR) };
+    let verdict = Verdict::Suitable {
+        account: Account::new(channel, "default"),
+        merchant: Merchant::Operator,
+        expires_at: START.plus_ms(2 * HOUR),
+    };
     let asked_at = START.plus_ms(2 * HOUR + 6 * MINUTE);
     vec![
         (0, Fact::ChannelChosen { channel, method }),

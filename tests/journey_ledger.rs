@@ -140,6 +140,14 @@ async fn the_worked_example_books_to_the_fen() {
             ("platform:shop-c", "-88.33"),
         ])
     );
+    // 4: 1.00 by Alipay that pays nothing, a fen short of what was asked, and back.
+    let fields = json!({"channel": "alipay", "method": "qr", "amount": "1.01", "description": "sim:underpay"});
+    let wrong = b.create(&with(an_order("a book"), fields)).await.order(201);
+    b.until(text(&wrong, "id"), "is given back", PAID, |order| order["suspense"][0]["state"] == "refunded").await;
+    let suspense = command(&app, &["ledger", "--account", "suspense:alipay:default", "--json"]).await;
+    let suspense: Value = serde_json::from_str(&suspense).expect("lines are JSON");
+    let lines: Vec<&str> = suspense.as_array().expect("lines").iter().map(|line| text(line, "amount")).collect();
+    assert_eq!(lines, ["1.00", "-1.00"], "{suspense}");
 
     // 5 and 11: half of what is left each time, to the last fen.
     for _ in 0..2 {

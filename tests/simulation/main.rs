@@ -35,6 +35,7 @@
 //! | a refund that was paid is not looked at again | 6 (5 s) | has not come to its end |
 //! | an order leaves with such a look due | 18 | still has something due |
 //! | a refund that fails is not booked | 20 | the ledger is what the order says |
+//! | money that a seller takes itself is booked as the operator's | 8 | the ledger is what the order says |
 //! | a refund that is paid does not move its row | 1 | a refund's row is what its order says |
 //! | the last sum of a group is left out | 1 | a balance is the sum of its lines |
 //! | a cell that was put off leaves with a letter waiting | 27 | told something, and nobody knows what became of it |

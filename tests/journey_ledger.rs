@@ -187,8 +187,12 @@ async fn the_worked_example_books_to_the_fen() {
 async fn of_money_that_a_platform_takes_itself_only_shares_and_fees_are_booked() {
     let site = Site::new(Kind::Sqlite, "");
     let default = Account::of(&site, "wechat", "default").keep(&site);
-    let own = Account::of(&site, "wechat", "own").keep(&site);
-    let settings = format!("{default}{own}owner = \"platform-a\"\n[platforms.platform-a.accounts]\nwechat = \"own\"\n");
+    let owned = |owner: &str, name: &str| {
+        let account = Account::of(&site, "wechat", name).keep(&site);
+        format!("{account}owner = \"{owner}\"\n[platforms.{owner}.accounts]\nwechat = \"{name}\"\n")
+    };
+    // `shop-c` is made only later.
+    let settings = default + &owned("platform-a", "own") + &owned("shop-c", "own-too");
     std::fs::write(site.folder.path().join("overlay.toml"), settings).expect("the overlay is written");
     let app = App::start(site).await;
     let a = app.client();
@@ -220,13 +224,17 @@ async fn of_money_that_a_platform_takes_itself_only_shares_and_fees_are_booked()
     a.until(text(&short, "id"), "is given back", PAID, |order| order["suspense"][0]["state"] == "refunded").await;
     // B's own sale goes by the operator's account, as ever.
     paid(&b, "wechat", "native", "60.00", Value::Null).await;
+    // C has an account of its own too.
+    let other = paid(&c, "wechat", "native", "10.00", Value::Null).await;
+    assert_eq!(text(&other["attempts"][0], "account"), "own-too");
     assert_eq!(
         ledger(&app).await,
         expected(&[
             ("channel:wechat:default", "60.00"),
-            ("fees:wechat", "-0.48"),
+            ("fees:wechat", "-0.51"),
             ("fees_due:platform-a", "0.30"),
             ("fees_due:shop-b", "0.18"),
+            ("fees_due:shop-c", "0.03"),
             ("platform:shop-b", "-60.00"),
             ("position:platform-a", "12.50"),
             ("position:shop-b", "-10.00"),
@@ -235,7 +243,7 @@ async fn of_money_that_a_platform_takes_itself_only_shares_and_fees_are_booked()
     );
     let standings = [standing(&a).await, standing(&b).await, standing(&c).await];
     let standings = standings.each_ref().map(|(open, position)| (open.as_str(), position.as_str()));
-    assert_eq!(standings, [("-0.30", "-12.50"), ("59.82", "10.00"), ("0.00", "2.50")]);
+    assert_eq!(standings, [("-0.30", "-12.50"), ("59.82", "10.00"), ("-0.03", "2.50")]);
     // A bound of what A may owe us says nothing about money that A gives back itself.
     command(&app, &["platform", "debt-max", "platform-a", "--currency", "CNY", "--amount", "0"]).await;
     refunded(&a, &order, "100.30").await;

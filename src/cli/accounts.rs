@@ -25,7 +25,7 @@ use crate::domain::id::Account;
 use crate::domain::ledger::LedgerAccount;
 use crate::domain::merchant::Merchant;
 use crate::engine::Engine;
-use crate::engine::accounts::{Assignment, Assignments};
+use crate::engine::accounts::{Assignment, Assignments, ByChannel};
 use crate::engine::clock;
 use crate::engine::supervisor::{ChannelSupervisor, Settings};
 use crate::store::Store;
@@ -171,12 +171,9 @@ pub fn tell_of_payers_fees(config: &Config) {
 /// # Errors
 /// The store is away, or an account is not served.
 pub async fn assignments(config: &Config, store: &dyn Store) -> Result<Assignments, Failure> {
-    let mut assignments = Assignments::new();
+    let mut assignments = Assignments::default();
     for (name, settings) in &config.platforms {
-        let Some(platform) = store.platform_by_name(name).await? else {
-            tracing::warn!(platform = name, "`platforms.{name}` is configured, but there is no such platform yet");
-            continue;
-        };
+        let mut by_channel = ByChannel::new();
         for (channel, account) in &settings.accounts {
             let channel = Channel::parse(channel)
                 .ok_or_else(|| format!("`platforms.{name}.accounts.{channel}`: there is no such channel"))?;
@@ -187,7 +184,14 @@ pub async fn assignments(config: &Config, store: &dyn Store) -> Result<Assignmen
                 None => Merchant::Operator,
             };
             let account = Account::new(channel, account);
-            assignments.insert((platform.id, channel), Assignment { account, merchant });
+            by_channel.insert(channel, Assignment { account, merchant });
+        }
+        assignments.add(name, by_channel);
+        match store.platform_by_name(name).await? {
+            Some(platform) => assignments.know(platform.id, name),
+            None => {
+                tracing::warn!(platform = name, "`platforms.{name}` is configured, and holds once there is such a platform");
+            }
         }
     }
     Ok(assignments)

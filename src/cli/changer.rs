@@ -11,6 +11,7 @@ use reqwest::Client;
 
 use super::{Failure, opening};
 use crate::config::Config;
+use crate::engine::accounts::Accounts;
 use crate::engine::changes::{Change, ChangeError, Changes, Done};
 use crate::engine::lane::Lanes;
 use crate::engine::lease::{LeaseError, Role};
@@ -92,7 +93,9 @@ impl Changer {
                 return Err(error.into());
             }
         };
-        let changes = start::start_changes(config, store.clone(), lanes.clone(), vec![Arbiter::current()]);
+        // No account is served here.
+        let accounts = Arc::new(Accounts::new(Arc::new(config.clone())));
+        let changes = start::start_changes(config, store.clone(), lanes.clone(), accounts, vec![Arbiter::current()]);
         Ok(Changer { store, way: Way::Own { changes, lanes } })
     }
 

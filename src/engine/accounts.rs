@@ -15,14 +15,39 @@ use crate::domain::id::{Account, PlatformId};
 use crate::domain::merchant::Merchant;
 use crate::domain::validation::{Facts, Health};
 
-/// Which account takes a platform's money at a channel, where it is not the default one.
-pub type Assignments = HashMap<(PlatformId, Channel), Assignment>;
+/// Which accounts take the money of which platforms, where they are not the default ones. They are configured by a
+/// platform's name, which may be given to a platform only later.
+#[derive(Default)]
+pub struct Assignments {
+    by_name: HashMap<Box<str>, Arc<ByChannel>>,
+    by_platform: HashMap<PlatformId, Arc<ByChannel>>,
+}
+
+pub type ByChannel = HashMap<Channel, Assignment>;
 
 /// The account that takes a platform's money at a channel, and who is the merchant there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
     pub account: Account,
     pub merchant: Merchant,
+}
+
+impl Assignments {
+    pub fn add(&mut self, name: &str, accounts: ByChannel) {
+        self.by_name.insert(name.into(), Arc::new(accounts));
+    }
+
+    /// The platform of this number has this name.
+    pub fn know(&mut self, platform: PlatformId, name: &str) {
+        match self.by_name.get(name) {
+            Some(accounts) => self.by_platform.insert(platform, accounts.clone()),
+            None => self.by_platform.remove(&platform),
+        };
+    }
+
+    fn of(&self, platform: PlatformId, channel: Channel) -> Option<&Assignment> {
+        self.by_platform.get(&platform)?.get(&channel)
+    }
 }
 
 pub struct Accounts {
@@ -68,9 +93,14 @@ impl Accounts {
         *self.assignments.write().unwrap_or_else(PoisonError::into_inner) = assignments;
     }
 
+    /// A platform is about to be made: its first order goes where its name is sent.
+    pub fn know(&self, platform: PlatformId, name: &str) {
+        self.assignments.write().unwrap_or_else(PoisonError::into_inner).know(platform, name);
+    }
+
     pub fn of(&self, platform: PlatformId, channel: Channel) -> Assignment {
         let assignments = self.assignments.read().unwrap_or_else(PoisonError::into_inner);
-        assignments.get(&(platform, channel)).cloned().unwrap_or_else(|| Assignment {
+        assignments.of(platform, channel).cloned().unwrap_or_else(|| Assignment {
             account: Account::new(channel, DEFAULT_ACCOUNT),
             merchant: Merchant::Operator,
         })

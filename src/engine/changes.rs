@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
+use super::accounts::Accounts;
 use super::carrier::Threads;
 use super::cell::Cell;
 use super::directory::{Bounds, Directory, Gauge};
@@ -169,6 +170,7 @@ impl From<TellError<Refusal>> for ChangeError {
 pub struct Changes {
     platforms: Arc<Directory<Platforms>>,
     dead_letters: Arc<dyn DeadLetters>,
+    accounts: Arc<Accounts>,
     turn: Mutex<()>,
 }
 
@@ -180,6 +182,7 @@ pub struct Needs {
     pub dead_letters: Arc<dyn DeadLetters>,
     pub lanes: Arc<dyn Lanes>,
     pub gauge: Arc<dyn Gauge>,
+    pub accounts: Arc<Accounts>,
     /// In milliseconds.
     pub quarantine_retry: Vec<u64>,
     pub threads: Vec<ArbiterHandle>,
@@ -191,7 +194,7 @@ impl Changes {
         let carrier = Box::new(Threads::new(needs.threads));
         let bounds = Bounds { in_memory_max: IN_MEMORY_MAX, idle_ms: 0 };
         let platforms = Directory::new(Arc::new(host), carrier, needs.gauge, bounds, needs.quarantine_retry);
-        Changes { platforms, dead_letters: needs.dead_letters, turn: Mutex::new(()) }
+        Changes { platforms, dead_letters: needs.dead_letters, accounts: needs.accounts, turn: Mutex::new(()) }
     }
 
     /// Where platforms are at home.
@@ -254,6 +257,8 @@ impl Changes {
         let last = self.reads().last().await?.map_or(0, |last| last.0);
         let id = last.checked_add(1).map(PlatformId);
         let id = id.ok_or_else(|| ChangeError::Refused("no further platform has a number".to_owned()))?;
+        // Before its key is in force: no order of it may come before it is known where its money goes.
+        self.accounts.know(id, &terms.name);
         let told = Told::Create { terms, key, webhook_secret };
         self.platforms.create(Cell::fresh(Platform::unborn(id), ()), told).await?;
         Ok(Done::whole(1))

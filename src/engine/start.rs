@@ -88,7 +88,7 @@ impl Engine {
         let inbox = Arc::new(inbox);
         let serving = inbox.clone();
         actix::spawn(async move { serving.serve(rung).await });
-        let changes = start_changes(config, store.clone(), lanes.clone(), beside);
+        let changes = start_changes(config, store.clone(), lanes.clone(), accounts.clone(), beside);
         let homes = Homes::new(vec![desk.directory().clone(), changes.platforms().clone()]);
         actix::spawn(tick(homes.clone()));
         Engine { desk, accounts, advice, inbox, changes, lanes, unreadable, homes, store }
@@ -124,6 +124,7 @@ pub fn start_changes(
     config: &Config,
     store: Arc<dyn Store>,
     lanes: Lanes,
+    accounts: Arc<Accounts>,
     threads: Vec<ArbiterHandle>,
 ) -> Arc<Changes> {
     let reads = Arc::new(Stored::new(store));
@@ -134,6 +135,7 @@ pub fn start_changes(
         dead_letters: reads,
         lanes: Arc::new(lanes.clone()),
         gauge: Arc::new(lanes),
+        accounts,
         quarantine_retry: config.orders.quarantine_retry_ms.clone(),
         threads,
     }))

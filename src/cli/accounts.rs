@@ -190,7 +190,10 @@ pub async fn assignments(config: &Config, store: &dyn Store) -> Result<Assignmen
         match store.platform_by_name(name).await? {
             Some(platform) => assignments.know(platform.id, name),
             None => {
-                tracing::warn!(platform = name, "`platforms.{name}` is configured, and holds once there is such a platform");
+                tracing::warn!(
+                    platform = name,
+                    "`platforms.{name}` is configured, and holds once there is such a platform"
+                );
             }
         }
     }

@@ -50,6 +50,7 @@ pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
         operator::resolve,
         operator::resolve_refund,
         operator::quarantine,
+        operator::stuck_refunds,
         operator::unreadable,
         operator::retry,
         pay_page::show,

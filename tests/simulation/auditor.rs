@@ -308,6 +308,7 @@ fn capture(row: &UnitRow) -> Option<&CaptureRow> {
         UnitRow::Capture(capture) => Some(capture),
         UnitRow::Order(_) | UnitRow::Payer(_) | UnitRow::Attempt(_) | UnitRow::PaidBy(_) => None,
         UnitRow::Refund(_) | UnitRow::RefundMoved { .. } => None,
+        UnitRow::RefundsStuck { .. } | UnitRow::RefundsMove => None,
         UnitRow::Platform(_) | UnitRow::Key(_) | UnitRow::KeyRevoked(_) => None,
         UnitRow::SharesAccepted(_) | UnitRow::SharesRefused(_) | UnitRow::DebtBound(_) => None,
     }

@@ -95,7 +95,7 @@ pub async fn a_name_is_one_refunds_and_another_platform_may_give_it_too(mut book
     refund(&mut book, &theirs, "r-1", 100).await;
     let before = book.picture().await;
     let taken = book.commit(units::group(vec![units::refund(&second, "r-1", 100)])).await;
-    assert!(matches!(taken, Err(StoreError::ReferenceTaken(_))), "{taken:?}");
+    assert!(matches!(taken, Err(StoreError::NameTaken(_))), "{taken:?}");
     assert_eq!(book.picture().await, before, "nothing of it was written");
     refund(&mut book, &second, "r-2", 100).await;
 }

@@ -29,15 +29,6 @@ pub fn row(order: &Order, index: u16, change: RowChange, beside: &mut Beside) ->
     }
 }
 
-/// Whether an order is among those that operators should look at; none where it has no refunds.
-pub fn stuck(order: &Order) -> Option<Row> {
-    if order.refunds.is_empty() {
-        return None;
-    }
-    let is_stuck = order.refunds.iter().any(Refund::is_stuck);
-    Some(if is_stuck { Row::RefundsStuck { since: order.last_at } } else { Row::RefundsMove })
-}
-
 /// A refund as a step that is not committed yet leaves it.
 ///
 /// # Errors

@@ -164,8 +164,8 @@ async fn killed_under_load(kind: Kind, lanes: &[u16]) {
         "refunds were under way at {busy} of {kills} kills: {under_way:?}; seed {seed}"
     );
     println!(
-        "{kind:?}: {kills} kills, seed {seed}: {} orders acknowledged and there, {} refunds acknowledged and paid, {} of \
-         them under way at a kill ({busy} kills met some), {} repeats, {} unanswered, {} turned away, \
+        "{kind:?}: {kills} kills, seed {seed}: {} orders acknowledged and there, {} refunds acknowledged and paid, {} \
+         met under way by {busy} of the kills, {} repeats, {} unanswered, {} turned away, \
          ready again after {slowest:?} at most, {captured_minor} minor units captured on both books",
         orders.len(),
         refunds.len(),

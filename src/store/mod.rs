@@ -660,6 +660,8 @@ pub trait Store: Send + Sync + 'static {
     fn refunds<'a>(&'a self, filter: &'a RefundFilter) -> Reply<'a, Vec<Seen<RefundPlace, StoredRefund>>>;
     /// Orders with refunds that are stuck, and since when, by id, after the place `after`.
     fn stuck_refunds(&self, after: Option<OrderId>, limit: u32) -> Reply<'_, Vec<Seen<OrderId, (Instant, Order)>>>;
+    /// Since when an order is among those.
+    fn stuck_since(&self, order: OrderId) -> Reply<'_, Option<Instant>>;
     fn inbox(&self, order: OrderId) -> Reply<'_, Vec<Seen<i64, StoredInboxRow>>>;
     /// All callbacks in the inbox by number, for an audit, after the number `after`.
     fn inbox_rows(&self, after: i64, limit: u32) -> Reply<'_, Vec<Seen<i64, StoredInboxRow>>>;

@@ -37,6 +37,7 @@ pub const TRANSACTIONS_OF_ORDER: &str = "SELECT l.at, l.kind, l.id, l.version, l
 /// Beside each order when it first had a refund that is stuck.
 pub const STUCK_REFUNDS: &str = "SELECT s.order_id AS id, s.since, h.snapshot FROM stuck_refunds s \
      JOIN heads h ON h.kind = 1 AND h.id = s.order_id WHERE s.order_id > $1 ORDER BY s.order_id LIMIT $2";
+pub const STUCK_SINCE: &str = "SELECT since FROM stuck_refunds WHERE order_id = $1";
 pub const LANES: &str =
     "SELECT lane, epoch, beat, group_number, incarnation, holder, at, next_place, retired FROM lanes ORDER BY lane";
 pub const TAKE_LANE: &str = "UPDATE lanes SET epoch = epoch + 1, beat = beat + 1, holder = $6, incarnation = $7 \
@@ -480,6 +481,11 @@ macro_rules! statements {
         fn stuck_refunds(&self, after: Option<OrderId>, limit: u32) -> Reply<'_, Vec<Seen<OrderId, (Instant, Order)>>> {
             let ask = query(STUCK_REFUNDS).bind(after.map_or(Uuid::nil(), key)).bind(i64::from(limit));
             self.each::<IdColumn, StuckColumns>(ask)
+        }
+
+        fn stuck_since(&self, order: OrderId) -> Reply<'_, Option<Instant>> {
+            let ask = query_as::<_, NumberColumn>(STUCK_SINCE).bind(key(order));
+            Box::pin(async move { Ok(self.maybe(ask).await?.map(Instant)) })
         }
 
         fn balances_at(&self, at: Instant) -> Reply<'_, Vec<Balance>> {

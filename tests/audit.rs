@@ -410,6 +410,7 @@ async fn a_refund_that_was_tampered_with_is_found() {
         ("a refund of another state", "UPDATE refunds SET state = 'failed'", otherwise),
         ("a refund of another platform", "UPDATE refunds SET platform_id = 2", "its row is gone"),
         ("a refund of other parts", "UPDATE refunds SET parts = '[[1,2001]]'", otherwise),
+        ("an order that is not stuck", "INSERT INTO stuck_refunds SELECT order_id, 1 FROM refunds", "and none is"),
         (
             "a line of another kind",
             "UPDATE lines SET transaction_kind = 'fee' WHERE transaction_kind = 'refund'",

@@ -279,11 +279,29 @@ async fn lists(client: &Client, order: &str) {
         ("/v1/refunds?channel=simpay", "parameter_unknown", "channel"),
         ("/v1/balance_transactions?type=refunds", "field_invalid", "type"),
         ("/v1/balance_transactions?order=re_1", "field_invalid", "order"),
+        ("/v1/balance_transactions?settlement=se_1", "field_invalid", "settlement"),
+        ("/v1/balance_transactions?settlement=set_", "field_invalid", "settlement"),
+        ("/v1/balance_transactions?type=payout&cursor=x", "cursor_invalid", "cursor"),
         ("/v1/balance_transactions?refund=ord_1", "field_invalid", "refund"),
         ("/v1/balance_transactions?created_after=0", "created_after_invalid", "created_after"),
         ("/v1/balance_transactions?state=succeeded", "parameter_unknown", "state"),
     ] {
         assert_eq!(client.get(path).await.problem(422, code), Some(field), "{path}");
+    }
+    // What settlement will bring is known, and there is nothing of it yet.
+    for wanted in [
+        "settlement=set_01K0000000000000000000000A",
+        "type=adjustment",
+        "type=hold",
+        "type=release",
+        "type=payout",
+        "type=payout_failed",
+        "type=payout_returned",
+        "type=payment_received",
+        "type=dispute",
+    ] {
+        let answer = client.get(&format!("/v1/balance_transactions?{wanted}")).await;
+        assert_eq!((answer.status, &answer.body["data"], &answer.body["next_cursor"]), (200, &json!([]), &Value::Null));
     }
     // A cursor is good for its own list alone.
     let mut cursors = Vec::new();

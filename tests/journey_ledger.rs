@@ -405,6 +405,18 @@ async fn an_account_that_owes_a_refund_cannot_be_taken_away() {
     app.site.lay_over(BESIDE);
     app.restart();
     app.ready().await;
+    let shown = command(&app, &["operator", "stuck-refunds"]).await;
+    for word in [text(&order, "id"), text(&asked.body, "id"), "asked", "wechat:default", "20.06", "person"] {
+        assert!(shown.contains(word), "{word}: {shown}");
+    }
+    let listed: Value =
+        serde_json::from_str(&command(&app, &["operator", "stuck-refunds", "--json"]).await).expect("JSON");
+    let row = &listed["data"][0];
+    assert_eq!(
+        (&row["refund"], &row["state"], &row["cause"]),
+        (&asked.body["id"], &json!("submitted"), &json!("asked"))
+    );
+    assert_eq!((listed["data"].as_array().map(Vec::len), &listed["next_cursor"]), (Some(1), &Value::Null));
     let resolve = |resolution| {
         let arguments = ["operator", "resolve-refund", text(&order, "id"), "--refund", text(&asked.body, "id")];
         let evidence = ["--evidence", "transfer 7 of 30 November", "--operator", "li", "--resolution", resolution];
@@ -414,6 +426,9 @@ async fn an_account_that_owes_a_refund_cannot_be_taken_away() {
     let refund = client.get(&format!("/v1/refunds/{}", text(&asked.body, "id"))).await.body;
     assert_eq!((text(&refund, "state"), &refund["attention"]), ("succeeded", &Value::Null));
     assert!(!app.site.run(&resolve("failed")).await.status.success(), "it is over");
+    let listed: Value =
+        serde_json::from_str(&command(&app, &["operator", "stuck-refunds", "--json"]).await).expect("JSON");
+    assert_eq!(listed["data"], json!([]), "nobody needs to look at it any more");
     assert_eq!(
         ledger(&app).await,
         expected(&[("bank", "-20.06"), ("channel:wechat:default", "20.06")]),

@@ -10,6 +10,7 @@ use support::app::{self, App};
 use support::beside::Beside;
 use support::books::{self, Left};
 use support::client::{Client, text};
+use support::postgres;
 use support::process::{Kind, Site};
 use support::receiver::DELIVERY;
 use support::refunds::{
@@ -279,6 +280,52 @@ async fn names_and_keys(kind: Kind) {
     tokio::join!(repeats(&app), duplicates(&app), strangers(&app), waits(&app), keys(&app), defaults(&app));
     app.client().balance_agrees().await;
     app.client_b().balance_agrees().await;
+    app.finish().await;
+}
+
+/// A name that another process or lane gives while a request with it is on its way: who comes second finds the first
+/// refund, as if it had come later, and nothing of its own is reserved.
+#[actix_web::test]
+async fn a_name_that_is_given_meanwhile_is_a_repeat_on_both_stores() {
+    tokio::join!(given_meanwhile(Kind::Sqlite), given_meanwhile(Kind::Postgres));
+}
+
+async fn given_meanwhile(kind: Kind) {
+    let app = app::start_with(kind, "").await;
+    let client = app.client();
+    let (order, other) = tokio::join!(paid(&app, simpay()), paid(&app, simpay()));
+    let first = json!({ "merchant_refund_id": "first", "amount": "10.00" });
+    client.refund(text(&order, "id"), &first).await.refund(201);
+    let mut beside = Beside::of(&app.site).await;
+    for (name, ordinal, id, status) in [("same", 40, &order, 200), ("another", 41, &other, 409)] {
+        // Of this order by its columns, and durable once the request waits for the row.
+        let copied = "incarnation, platform_id, currency, amount_minor, refundable_minor, fee_minor, fee_policy, parts, \
+            channel, created_at, state";
+        beside
+            .run(&format!(
+                "BEGIN; INSERT INTO refunds (order_id, ordinal, merchant_refund_id, {copied}) \
+                 SELECT order_id, {ordinal}, '{name}', {copied} FROM refunds WHERE merchant_refund_id = 'first'"
+            ))
+            .await;
+        let asked = json!({ "merchant_refund_id": name, "amount": "10.00" });
+        let commit = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            beside.run("COMMIT").await;
+        };
+        let (answer, ()) = tokio::join!(client.refund(text(id, "id"), &asked), commit);
+        match status {
+            200 => {
+                assert_eq!(answer.header("idempotent-replayed"), Some("true"), "{}", answer.text);
+                assert_eq!(text(&answer.refund(200), "merchant_refund_id"), name);
+            }
+            _ => assert_eq!(answer.problem(409, "refund_conflict"), Some("order")),
+        }
+    }
+    let refundable = async |order: &Value| text(&client.order(text(order, "id")).await, "amount_refundable").to_owned();
+    assert_eq!((refundable(&order).await, refundable(&other).await), ("190.60".to_owned(), "200.60".to_owned()));
+    assert_eq!(app.metric("tongbao_contradictions_total", "").await, 0.0, "no channel contradicts itself");
+    beside.run("DELETE FROM refunds WHERE ordinal >= 40").await;
+    beside.close().await;
     app.finish().await;
 }
 
@@ -960,21 +1007,44 @@ async fn killed(kind: Kind) {
 /// A store that was copied while refunds were under way, and served when the first one's server is gone: the copy asks
 /// about them and sends them again under the numbers that the gateway knows.
 #[actix_web::test]
-async fn a_copy_of_the_store_pays_no_refund_again() {
-    let mut app = App::start_beside_gateway(Site::new(Kind::Sqlite, BESIDE)).await;
+async fn a_copy_of_the_store_pays_no_refund_again_on_both_stores() {
+    tokio::join!(copied(Kind::Sqlite), copied(Kind::Postgres));
+}
+
+/// The copy's address. PostgreSQL copies what nobody uses, and waits 5 s for those who leave: so there the server is killed
+/// for it and goes on afterwards.
+async fn copy(app: &mut App, kind: Kind) -> String {
+    match kind {
+        Kind::Sqlite => {
+            let copy = app.site.folder.path().join("copy.db");
+            let mut beside = Beside::of(&app.site).await;
+            beside.run(&format!("VACUUM INTO '{}'", copy.display())).await;
+            beside.close().await;
+            format!("sqlite://{}", copy.display())
+        }
+        Kind::Postgres => {
+            app.kill().await;
+            let name = app.site.store_url.rsplit('/').next().expect("a URL ends in the database's name");
+            let copy = postgres::shared().database_with(&format!("TEMPLATE {name}"));
+            app.restart();
+            app.ready().await;
+            copy
+        }
+    }
+}
+
+async fn copied(kind: Kind) {
+    let mut app = App::start_beside_gateway(Site::new(kind, BESIDE)).await;
     let client = app.client();
     let begun = many_begun(&app, true).await;
-    let copy = app.site.folder.path().join("copy.db");
-    let mut beside = Beside::of(&app.site).await;
-    beside.run(&format!("VACUUM INTO '{}'", copy.display())).await;
-    beside.close().await;
+    let copy = copy(&mut app, kind).await;
     join_all(begun.iter().map(|(_, refund)| client.refund_reaches(text(refund, "id"), "succeeded", seconds(45)))).await;
     let (taken, totals) = (facts(&app.site, "refunded"), app.gateway.totals().await);
     assert_eq!(taken.len(), begun.len());
     books::settle(&app.site, &app.gateway, Left::default()).await;
     app.server.stop().await;
 
-    app.site.store_url = format!("sqlite://{}", copy.display());
+    app.site.store_url = copy;
     let orders = books::orders(books::open(&app.site).as_ref()).await;
     let under_way = orders.iter().filter(|order| books::stirs(order).is_some()).count();
     assert!(under_way >= begun.len() / 2, "{under_way} refunds were under way when the copy was taken");

@@ -1,4 +1,4 @@
-//! SIGKILL to the real server at random moments, under load, on each store; then the books.
+//! SIGKILL to the real server at random moments, under load of payments and refunds, on each store; then the books.
 //!
 //! `TONGBAO_KILLS=20` kills that often; `TONGBAO_SEED` repeats the choices of a run (its timing is the machine's).
 
@@ -14,11 +14,14 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use support::app::App;
+use support::beside::Beside;
 use support::books::{self, Left};
 use support::client::{Client, an_order, text, with};
 use support::process::{Kind, Site};
+use support::refunds::{a_refund, path_of};
 use support::{eventually, seconds};
 use tongbao::domain::order::{AttemptFailure, Order, OrderFailure, State};
+use tongbao::domain::refund::RefundState;
 
 /// The gateway outlives the server, and its callbacks come again soon enough to be waited for.
 const SETTINGS: &str = "
@@ -53,6 +56,12 @@ const MIX: [&str; 14] = [
     "sim:late",
     "sim:never",
 ];
+/// How the refunds of payments go; each ends well, some after a query or two.
+const REFUNDS: [Option<&str>; 5] = [None, None, Some("sim:hang"), Some("sim:error"), Some("sim:poor")];
+/// What is refunded of a payment of 200.00, in each of up to three refunds.
+const REFUNDED: &str = "60.00";
+/// How long after the order a refund of it is asked for, in milliseconds: its payer takes 300 ms to pay.
+const PAID_MS: std::ops::Range<u64> = 350..900;
 
 #[actix_web::test]
 async fn killed_at_any_moment_on_sqlite() {
@@ -88,6 +97,8 @@ fn from_environment(name: &str) -> Option<u64> {
 struct Log {
     /// Acknowledged orders and their scripts.
     acknowledged: Mutex<BTreeMap<String, &'static str>>,
+    /// Acknowledged refunds and their orders.
+    refunds: Mutex<BTreeMap<String, String>>,
     unanswered: AtomicU32,
     turned_away: AtomicU32,
     repeated: AtomicU32,
@@ -113,10 +124,11 @@ async fn killed_under_load(kind: Kind, lanes: &[u16]) {
         .collect();
 
     let mut random = StdRng::seed_from_u64(seed);
-    let mut slowest = Duration::ZERO;
+    let (mut slowest, mut under_way) = (Duration::ZERO, Vec::new());
     for _ in 0..kills {
         tokio::time::sleep(Duration::from_millis(random.random_range(LIFE_MS))).await;
         app.kill().await;
+        under_way.push(refunds_under_way(&app).await);
         app.site.lay_over(&next());
         app.restart();
         slowest = slowest.max(app.ready().await);
@@ -132,21 +144,45 @@ async fn killed_under_load(kind: Kind, lanes: &[u16]) {
     let acknowledged = log.acknowledged.lock().unwrap().clone();
     let kept: BTreeSet<String> = orders.iter().map(|order| order.id.to_string()).collect();
     assert_eq!(kept, acknowledged.keys().cloned().collect(), "orders there and orders acknowledged; seed {seed}");
+    let refunds = log.refunds.lock().unwrap().clone();
+    let mut kept = BTreeMap::new();
     let mut captured_minor = 0;
     for order in &orders {
         check_end(order, acknowledged[&order.id.to_string()]);
         check_webhooks(&app, order).await;
+        for (refund, _) in order.asked_refunds() {
+            assert_eq!(refund.state(), RefundState::Succeeded, "seed {seed}: {order:?}");
+            let id = order.refund_id(refund).expect("it was asked for");
+            kept.insert(id.to_string(), order.id.to_string());
+        }
         captured_minor += order.net_captured_minor();
     }
+    assert_eq!(kept, refunds, "refunds there and refunds acknowledged; seed {seed}");
+    let busy = under_way.iter().filter(|count| **count > 0).count();
+    assert!(
+        2 * busy >= under_way.len(),
+        "refunds were under way at {busy} of {kills} kills: {under_way:?}; seed {seed}"
+    );
     println!(
-        "{kind:?}: {kills} kills, seed {seed}: {} orders acknowledged and there, {} repeats, {} unanswered, {} turned away, \
+        "{kind:?}: {kills} kills, seed {seed}: {} orders acknowledged and there, {} refunds acknowledged and paid, {} \
+         met under way by {busy} of the kills, {} repeats, {} unanswered, {} turned away, \
          ready again after {slowest:?} at most, {captured_minor} minor units captured on both books",
         orders.len(),
+        refunds.len(),
+        under_way.iter().sum::<i64>(),
         log.repeated.load(Ordering::SeqCst),
         log.unanswered.load(Ordering::SeqCst),
         log.turned_away.load(Ordering::SeqCst),
     );
     app.finish().await;
+}
+
+/// How many refunds were neither paid nor refused, as the killed server left its store.
+async fn refunds_under_way(app: &App) -> i64 {
+    let mut beside = Beside::of(&app.site).await;
+    let counted = beside.column("SELECT COUNT(*) FROM refunds WHERE state IN ('created', 'submitted')").await;
+    beside.close().await;
+    counted[0]
 }
 
 /// A platform that sends orders and does not let go of one until it is acknowledged.
@@ -159,6 +195,7 @@ struct Sender {
 
 impl Sender {
     async fn run(mut self) {
+        let mut refunding = Vec::new();
         while !self.log.enough.load(Ordering::SeqCst) {
             let script = MIX[self.random.random_range(0..MIX.len())];
             let asked = with(an_order(script), json!({ "webhook_url": self.webhooks }));
@@ -166,11 +203,32 @@ impl Sender {
             let id = text(&order, "id").to_owned();
             self.log.acknowledged.lock().unwrap().insert(id.clone(), script);
             tokio::time::sleep(Duration::from_millis(self.random.random_range(PAUSE_MS))).await;
+            if script == "tea" {
+                let parts = self.random.random_range(0..=3);
+                refunding.extend((0..parts).map(|_| {
+                    let random = StdRng::seed_from_u64(self.random.random());
+                    let (client, webhooks, log) = (self.client.clone(), self.webhooks.clone(), self.log.clone());
+                    let sender = Sender { client, webhooks, log, random };
+                    actix_web::rt::spawn(sender.refund(id.clone()))
+                }));
+            }
             // Who may wait for ever is called off.
             if ["sim:never", "sim:late"].contains(&script) {
                 self.insist(&format!("/v1/orders/{id}/cancel"), &json!({}), &[200, 202, 409]).await;
             }
         }
+        for refund in join_all(refunding).await {
+            refund.expect("a refund ends well");
+        }
+    }
+
+    /// Asks for a refund of a payment, beside others, until it is acknowledged.
+    async fn refund(mut self, order: String) {
+        let reason = REFUNDS[self.random.random_range(0..REFUNDS.len())];
+        let asked = a_refund(Some(REFUNDED), reason);
+        tokio::time::sleep(Duration::from_millis(self.random.random_range(PAID_MS))).await;
+        let refund = self.insist(&path_of(&order), &asked, &[201, 200]).await;
+        self.log.refunds.lock().unwrap().insert(text(&refund, "id").to_owned(), order);
     }
 
     /// Sends a request until it is answered as expected.
@@ -184,6 +242,8 @@ impl Sender {
                     }
                     return answer.body;
                 }
+                // The payer has not paid yet, or nobody has told the server.
+                Ok(answer) if answer.body["code"] == "order_not_paid" => {}
                 Ok(answer) => {
                     assert_eq!(answer.status, 503, "{path}: {}", answer.text);
                     self.log.turned_away.fetch_add(1, Ordering::SeqCst);
@@ -217,7 +277,7 @@ fn check_end(order: &Order, script: &str) {
 async fn check_webhooks(app: &App, order: &Order) {
     let id = order.id.to_string();
     let told = || {
-        let webhooks = app.receiver.of(&id);
+        let webhooks = app.receiver.of_all(&id);
         let ids: BTreeSet<String> = webhooks.iter().map(|webhook| webhook.id.clone()).collect();
         let sequences: BTreeSet<u64> =
             webhooks.iter().filter_map(|webhook| webhook.data["sequence"].as_u64()).collect();

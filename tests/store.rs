@@ -20,6 +20,8 @@ mod lanes;
 mod lease;
 #[path = "store/measure.rs"]
 mod measure;
+#[path = "store/plans.rs"]
+mod plans;
 #[path = "support/postgres.rs"]
 mod postgres;
 #[path = "support/proxy.rs"]
@@ -162,6 +164,7 @@ refunds_on_both_stores!(
     a_name_is_one_refunds_and_another_platform_may_give_it_too,
     refunds_turn_pages_newest_first,
     every_line_of_a_platform_is_its_transaction,
+    an_order_is_listed_while_a_refund_of_it_is_stuck,
     sums_are_kept_by_kind_and_counterparty,
 );
 

@@ -185,7 +185,10 @@ CREATE TABLE lines (
     refund           INTEGER,
     PRIMARY KEY (kind, id, version, entry, line)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX lines_by_platform ON lines (platform_id, at, kind, id, version, entry, line) WHERE platform_id IS NOT NULL;
+-- By type, so that a page of one type reads no other's lines; a page of all types merges them (`store::pages`). A second
+-- index by time alone would cost every payment.
+CREATE INDEX lines_by_platform ON lines (platform_id, transaction_kind, at, kind, id, version, entry, line)
+    WHERE platform_id IS NOT NULL;
 
 -- The sums that a lane keeps: of an account in a currency and a cycle, and of a platform's by what its lines are to it
 -- and by the other platform. Where there is none, the kind is empty and the counterparty 0.
@@ -239,7 +242,15 @@ CREATE TABLE refunds (
     PRIMARY KEY (order_id, ordinal)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX refunds_by_merchant_id ON refunds (platform_id, merchant_refund_id);
-CREATE INDEX refunds_by_platform ON refunds (platform_id, created_at, order_id, ordinal);
+-- By state, as lines are by type.
+CREATE INDEX refunds_by_platform ON refunds (platform_id, state, created_at, order_id, ordinal);
+
+-- Orders with refunds that an operator should look at, and since when. A row comes and goes with the step that makes it
+-- so; most refunds end without one.
+CREATE TABLE stuck_refunds (
+    order_id BLOB NOT NULL PRIMARY KEY,
+    since    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- Messages from stream to stream: written with the sender's step, and gone with the receiver's that takes it.
 CREATE TABLE messages (

@@ -25,6 +25,17 @@ pub enum OperatorCommand {
     Resolve(ResolveArgs),
     /// End a refund that its channel does not bring to an end
     ResolveRefund(ResolveRefundArgs),
+    /// Show refunds that wait for money or a person, or that their channel does not bring to an end
+    StuckRefunds {
+        /// Of at most this many orders, 1 to 100
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+        /// Where the page before ended
+        #[arg(long, value_name = "CURSOR")]
+        cursor: Option<String>,
+        #[command(flatten)]
+        at: At,
+    },
     /// Show orders that cannot be worked on, and why
     Quarantine {
         /// At most this many, 1 to 100
@@ -154,15 +165,11 @@ pub async fn run(config: Config, command: OperatorCommand) -> Result<ExitCode, F
             let order = ask(request(&config, &args.at, Method::POST, &path)?.json(&body)).await?;
             show(&args.at, &order, || order_table(&order))?;
         }
+        OperatorCommand::StuckRefunds { limit, cursor, at } => {
+            turn(&config, &at, "/v1/operator/stuck_refunds", (limit, cursor), stuck_table).await?;
+        }
         OperatorCommand::Quarantine { limit, cursor, at } => {
-            let mut query = url::form_urlencoded::Serializer::new(String::new());
-            query.append_pair("limit", &limit.to_string()).append_pair("cursor", &cursor.unwrap_or_default());
-            let path = format!("/v1/operator/quarantine?{}", query.finish());
-            let page = ask(request(&config, &at, Method::GET, &path)?).await?;
-            show(&at, &page, || held_table(page["data"].as_array().map_or(&[], Vec::as_slice)))?;
-            if let (false, Some(next)) = (at.json, page["next_cursor"].as_str()) {
-                say!("more: --cursor {next}")?;
-            }
+            turn(&config, &at, "/v1/operator/quarantine", (limit, cursor), held_table).await?;
         }
         OperatorCommand::Unreadable { at } => {
             let rows = ask(request(&config, &at, Method::GET, "/v1/operator/unreadable")?).await?;
@@ -182,6 +189,24 @@ fn request(config: &Config, at: &At, method: Method, path: &str) -> Result<Reque
     let base = at.url.clone().unwrap_or_else(|| listening_at(config));
     let client = sender::client_builder().timeout(PATIENCE).build()?;
     Ok(client.request(method, format!("{}{path}", base.trim_end_matches('/'))).bearer_auth(key.expose_secret()))
+}
+
+/// Shows a page of a list, and how to get the next one.
+async fn turn(
+    config: &Config,
+    at: &At,
+    path: &str,
+    (limit, cursor): (u32, Option<String>),
+    table: fn(&[Value]) -> Table,
+) -> Result<(), Failure> {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("limit", &limit.to_string()).append_pair("cursor", &cursor.unwrap_or_default());
+    let page = ask(request(config, at, Method::GET, &format!("{path}?{}", query.finish()))?).await?;
+    show(at, &page, || table(page["data"].as_array().map_or(&[], Vec::as_slice)))?;
+    if let (false, Some(next)) = (at.json, page["next_cursor"].as_str()) {
+        say!("more: --cursor {next}")?;
+    }
+    Ok(())
 }
 
 /// A server that listens at every address is reached at this machine's own.
@@ -234,6 +259,17 @@ fn order_table(order: &Value) -> Table {
 
 fn unreadable_table(rows: &[Value]) -> Table {
     const COLUMNS: [&str; 4] = ["table", "row", "why", "since"];
+    let mut table = Table::new();
+    table.set_header(COLUMNS);
+    for row in rows {
+        table.add_row(COLUMNS.map(|name| cell(&row[name])));
+    }
+    table
+}
+
+fn stuck_table(rows: &[Value]) -> Table {
+    const COLUMNS: [&str; 10] =
+        ["order", "refund", "cause", "account", "amount", "currency", "state", "attention", "tries", "since"];
     let mut table = Table::new();
     table.set_header(COLUMNS);
     for row in rows {

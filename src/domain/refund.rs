@@ -292,6 +292,33 @@ impl Refund {
         !self.stage.is_under_way()
     }
 
+    /// Whether an operator should look at it: it waits for something, or has been asked for so often (11 minutes and
+    /// more, by `retry::refunds`) that its channel may never end it.
+    pub const fn is_stuck(&self) -> bool {
+        const PATIENCE: u16 = 3;
+        match self.stage {
+            _ if self.attention.is_some() => true,
+            Stage::Owed { tries, .. } | Stage::Doubtful { tries, .. } => tries > PATIENCE,
+            Stage::Unconfirmed { .. }
+            | Stage::Waiting { .. }
+            | Stage::Succeeded { .. }
+            | Stage::Failed { .. }
+            | Stage::Returned { .. } => false,
+        }
+    }
+
+    /// How often it was asked for or about under its number, while it is under way.
+    pub const fn tries(&self) -> Option<u16> {
+        match self.stage {
+            Stage::Owed { tries, .. } | Stage::Doubtful { tries, .. } => Some(tries),
+            Stage::Unconfirmed { .. }
+            | Stage::Waiting { .. }
+            | Stage::Succeeded { .. }
+            | Stage::Failed { .. }
+            | Stage::Returned { .. } => None,
+        }
+    }
+
     /// How many numbers of the channel's it has used.
     pub const fn numbers_used(&self) -> u32 {
         self.round.0 as u32 + 1

@@ -222,6 +222,11 @@ impl<H: Host> Cell<H> {
                 reply::<H>(answer, || Err(refusal.map_or(TellError::StoreAway, TellError::Refused)));
                 Ok(Wants::nothing())
             }
+            // Nor here: whoever told it looks for what has the name.
+            Err(TurnError::Lost(error @ WriteError::NameTaken)) => {
+                reply::<H>(answer, || Err(TellError::from(&error)));
+                Ok(Wants::nothing())
+            }
             Err(TurnError::Lost(error)) => {
                 reply::<H>(answer, || Err(TellError::from(&error)));
                 Err(Lost { version, error })

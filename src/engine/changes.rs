@@ -133,9 +133,11 @@ impl From<WriteError> for ChangeError {
         match error {
             WriteError::Unknown => ChangeError::OutcomeUnknown,
             WriteError::Culprit(why) | WriteError::Conflict(why) => ChangeError::StoreAway(why),
-            WriteError::Overloaded | WriteError::Duplicate | WriteError::Away | WriteError::ReferenceTaken => {
-                ChangeError::StoreAway("the store takes nothing at the moment".to_owned())
-            }
+            WriteError::Overloaded
+            | WriteError::Duplicate
+            | WriteError::Away
+            | WriteError::ReferenceTaken
+            | WriteError::NameTaken => ChangeError::StoreAway("the store takes nothing at the moment".to_owned()),
         }
     }
 }

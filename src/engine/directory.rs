@@ -294,6 +294,7 @@ impl<H: Host> Directory<H> {
             | WriteError::Away
             | WriteError::Conflict(_)
             | WriteError::ReferenceTaken
+            | WriteError::NameTaken
             | WriteError::Unknown => {
                 if is_there {
                     self.take_up_later(id);
@@ -324,6 +325,7 @@ impl<H: Host> Directory<H> {
             }
             StoreError::Conflict(_)
             | StoreError::ReferenceTaken(_)
+            | StoreError::NameTaken(_)
             | StoreError::Unavailable(_)
             | StoreError::InDoubt(_)
             | StoreError::Broken(_)

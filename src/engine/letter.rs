@@ -31,7 +31,7 @@ impl<R> From<&WriteError> for TellError<R> {
     fn from(error: &WriteError) -> Self {
         match error {
             WriteError::Overloaded => TellError::Overloaded,
-            WriteError::Duplicate => TellError::Duplicate,
+            WriteError::Duplicate | WriteError::NameTaken => TellError::Duplicate,
             WriteError::Away | WriteError::Conflict(_) | WriteError::ReferenceTaken => TellError::StoreAway,
             WriteError::Unknown => TellError::OutcomeUnknown,
             WriteError::Culprit(_) => TellError::Quarantined,

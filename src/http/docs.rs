@@ -50,6 +50,7 @@ pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
         operator::resolve,
         operator::resolve_refund,
         operator::quarantine,
+        operator::stuck_refunds,
         operator::unreadable,
         operator::retry,
         pay_page::show,
@@ -273,7 +274,9 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
                 Code::OrderQuarantined,
             ],
         ],
-        "list_quarantine" => vec![OPERATOR, &[Code::ParameterUnknown, Code::LimitInvalid, Code::CursorInvalid]],
+        "list_quarantine" | "list_stuck_refunds" => {
+            vec![OPERATOR, &[Code::ParameterUnknown, Code::LimitInvalid, Code::CursorInvalid]]
+        }
         "list_unreadable" => vec![OPERATOR, &[Code::ParameterUnknown]],
         "retry_quarantined" => vec![OPERATOR],
         "take_callback" | "take_account_callback" => vec![CALLBACK],

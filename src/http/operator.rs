@@ -18,14 +18,16 @@ use super::schema;
 use crate::domain::dated::Dated;
 use crate::domain::event::{Finding, RefundResolution, Refusal};
 use crate::domain::id::OrderId;
-use crate::domain::money::Currency;
+use crate::domain::money::{Currency, format_minor};
 use crate::domain::order::Order;
-use crate::domain::refund::Refund;
+use crate::domain::refund::{Attention, Refund, RefundState};
 use crate::domain::time::Instant;
 use crate::domain::view;
 use crate::engine::ask::{AskError, RefundResolved, Resolution};
+use crate::engine::clock;
 use crate::engine::quarantine::{Held, Quarantined};
 use crate::engine::unreadable::{Table, Unreadable};
+use crate::store::last_key;
 
 const REFUND_RESOLUTION_FIELDS: [&str; 4] = ["refund", "resolution", "operator", "evidence"];
 const RESOLUTION_FIELDS: [&str; 6] = ["attempt", "finding", "reference", "amount", "operator", "evidence"];
@@ -123,6 +125,69 @@ pub async fn quarantine(app: Data<App>, _: Operator, request: HttpRequest) -> Re
         data.push(app.show_held(order, held).await?);
     }
     Page { data, next_cursor }.answer()
+}
+
+/// Refunds that wait for money or a person at their channel, or that it does not bring to an end, by order; those of
+/// suspense money are among them.
+#[utoipa::path(
+    get,
+    path = "/v1/operator/stuck_refunds",
+    operation_id = "list_stuck_refunds",
+    tag = "operators",
+    security(("operator_key" = [])),
+    params(
+        ("limit" = Option<u32>, Query, description = "Of how many orders, 1 to 100, default 20."),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.")
+    ),
+    responses((status = 200, description = "A page of refunds.", body = schema::StuckRefunds))
+)]
+pub async fn stuck_refunds(app: Data<App>, _: Operator, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let query = Query::read(&request, &["limit", "cursor"])?;
+    let limit = lists::read_limit(&query)?;
+    let after = lists::read_place(&query, lists::read_cursor)?;
+    let mut stored = app.store.stuck_refunds(after, limit.and_one()).await?;
+    let more = limit.cut(&mut stored);
+    let next_cursor = last_key(&stored).filter(|_| more).map(lists::write_cursor);
+    let read = app.unreadable.pass_over(Table::Orders, stored, ToString::to_string, clock::now());
+    let data = read.iter().flat_map(|(since, order)| StuckView::of(order, *since)).collect();
+    Page { data, next_cursor }.answer()
+}
+
+#[derive(Serialize)]
+struct StuckView {
+    order: OrderId,
+    /// As [`resolve_refund`] takes it.
+    refund: String,
+    cause: &'static str,
+    account: String,
+    amount: String,
+    currency: Currency,
+    state: RefundState,
+    attention: Option<Attention>,
+    tries: Option<u16>,
+    #[serde(serialize_with = "view::rfc3339")]
+    since: Instant,
+}
+
+impl StuckView {
+    fn of(order: &Order, since: Instant) -> Vec<Self> {
+        let view = |refund: &Refund| {
+            let number = order.refund_number(refund, refund.round)?.to_string();
+            Some(StuckView {
+                order: order.id,
+                refund: order.refund_id(refund).map_or(number, |id| id.to_string()),
+                cause: if refund.is_of_suspense() { "suspense" } else { "asked" },
+                account: order.attempt_of(refund)?.account.to_string(),
+                amount: format_minor(refund.amount_minor, order.currency),
+                currency: order.currency,
+                state: refund.state(),
+                attention: refund.attention,
+                tries: refund.tries(),
+                since,
+            })
+        };
+        order.refunds.iter().filter(|refund| refund.is_stuck()).filter_map(view).collect()
+    }
 }
 
 /// Tries a quarantined order again at once.

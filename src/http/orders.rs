@@ -288,13 +288,15 @@ impl App {
 
     /// The shares of an order, by the numbers of who gets them: each must have agreed to get shares from this platform.
     async fn splits(&self, seller: &StoredPlatform, asked: &Asked) -> Result<Box<[Split]>, ApiError> {
+        let names: Vec<&str> = asked.splits.iter().map(|split| &*split.to).collect();
+        let receivers = self.store.share_receivers(&names, seller.id).await?;
         let mut splits = Vec::with_capacity(asked.splits.len());
         for (split, place) in asked.splits.iter().zip(0u32..) {
             let invalid = |why: &'static str| ApiError::field(Code::SplitInvalid, format!("splits[{place}].to"), why);
             if *split.to == *seller.name {
                 return Err(invalid("what is not given away is yours already"));
             }
-            let to = self.store.share_receiver(&split.to, seller.id).await?;
+            let to = receivers.get(&*split.to).copied();
             let to = to.ok_or_else(|| invalid("no platform of this name accepts shares from you"))?;
             let share = split.share(asked.currency).ok_or_else(ApiError::internal)?;
             splits.push(Split { to, share });

@@ -331,7 +331,10 @@ impl From<StoreError> for ApiError {
                 tracing::error!(%error, "the store is broken");
                 ApiError::store_unavailable()
             }
-            StoreError::Conflict(_) | StoreError::ReferenceTaken(_) | StoreError::Corrupt(_) => {
+            StoreError::Conflict(_)
+            | StoreError::ReferenceTaken(_)
+            | StoreError::NameTaken(_)
+            | StoreError::Corrupt(_) => {
                 tracing::error!(%error, "a read of the store failed");
                 ApiError::internal()
             }

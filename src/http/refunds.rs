@@ -200,11 +200,7 @@ impl App {
             return Err(ApiError::store_unavailable());
         }
         if let Some(first) = self.store.refund_by_merchant_id(platform.id, &draft.merchant_refund_id).await? {
-            if let Some(field) = draft.difference(id, &first) {
-                let detail = format!("{} is the name of a refund with another {field}.", draft.merchant_refund_id);
-                return Err(ApiError::field(Code::RefundConflict, field, detail));
-            }
-            return self.write_refund(StatusCode::OK, first, *patience).await;
+            return self.repeat_refund(asked, first).await;
         }
         // Without an amount it takes what is left when it is its turn, at most all that was paid.
         let paid = order.order.payment().map_or(0, |(_, payment)| payment.amount_minor);
@@ -212,9 +208,26 @@ impl App {
         let allowed = self.may_owe(platform.id, currency, most_minor).await?;
         let wanted = RefundWanted { seller_max_minor: allowed.seller_max_minor, ..draft.wanted() };
         let opened = self.desk.refund(id, wanted, *patience, (claim, || allowed.release())).await;
-        let opened = opened.map_err(|error| refused(error, currency))?;
+        let opened = match opened {
+            // The name was given while this one was on its way, by a lane or process that reserves names of its own.
+            Err(AskError::Duplicate) => {
+                let first = self.store.refund_by_merchant_id(platform.id, &draft.merchant_refund_id).await?;
+                return self.repeat_refund(asked, first.ok_or_else(ApiError::internal)?).await;
+            }
+            opened => opened.map_err(|error| refused(error, currency))?,
+        };
         let stored = self.store.refund(opened).await?.ok_or_else(ApiError::internal)?;
         self.write_refund(StatusCode::CREATED, stored, *patience).await
+    }
+
+    /// The same request again: the refund as it is now, if it is the same.
+    async fn repeat_refund(&self, asked: &Asked, first: StoredRefund) -> Result<Answered, ApiError> {
+        let Asked { order, draft, patience } = asked;
+        if let Some(field) = draft.difference(order.order.id, &first) {
+            let detail = format!("{} is the name of a refund with another {field}.", draft.merchant_refund_id);
+            return Err(ApiError::field(Code::RefundConflict, field, detail));
+        }
+        self.write_refund(StatusCode::OK, first, *patience).await
     }
 
     async fn keyed_refund(
@@ -280,9 +293,6 @@ fn refused(error: AskError, currency: Currency) -> ApiError {
             let remaining = format_minor(remaining_minor, currency);
             let detail = format!("{remaining} {currency} is left of what the order was paid by.");
             ApiError::field(Code::RefundExceedsRemaining, "amount", detail).with_remaining(remaining)
-        }
-        AskError::Refused(Refusal::CaptureContradicts) => {
-            ApiError::field(Code::RefundConflict, "order", "The name was given to another refund meanwhile.")
         }
         AskError::Refused(refusal) => refusal.into(),
         error @ (AskError::Duplicate

@@ -51,6 +51,7 @@ pub const TABLE: &[Entry] = &[
     post("/v1/operator/orders/{id}/refunds/resolve", || web::post().to(operator::resolve_refund)),
     post("/v1/operator/orders/{id}/resolve",   || web::post().to(operator::resolve)),
     get ("/v1/operator/quarantine",            || web::get().to(operator::quarantine)),
+    get ("/v1/operator/stuck_refunds",         || web::get().to(operator::stuck_refunds)),
     get ("/v1/operator/unreadable",            || web::get().to(operator::unreadable)),
     post("/v1/operator/quarantine/{id}/retry", || web::post().to(operator::retry)),
     get ("/pay/{token}",                       || web::get().to(pay_page::show)),

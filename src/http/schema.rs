@@ -522,6 +522,14 @@ pub enum TransactionType {
     FeeReturned,
     RefundFailed,
     RefundReturned,
+    Adjustment,
+    Hold,
+    Release,
+    Payout,
+    PayoutFailed,
+    PayoutReturned,
+    PaymentReceived,
+    Dispute,
 }
 
 #[derive(ToSchema)]
@@ -605,6 +613,43 @@ pub struct Quarantined {
     pub held: Held,
     /// Callbacks that wait for it.
     pub inbox: u64,
+}
+
+/// Refunds that an operator should look at.
+#[derive(ToSchema)]
+pub struct StuckRefunds {
+    pub data: Vec<StuckRefund>,
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub struct StuckRefund {
+    pub order: String,
+    /// The refund's id, or its number at the channel: a refund of suspense money has no id.
+    pub refund: String,
+    pub cause: RefundCause,
+    /// Channel and account, `wechat:default`.
+    pub account: String,
+    pub amount: String,
+    pub currency: String,
+    pub state: RefundState,
+    #[schema(required)]
+    pub attention: Option<Attention>,
+    /// How often the channel was asked under this number; null once nothing is asked any more.
+    #[schema(required)]
+    pub tries: Option<u16>,
+    /// When the order first had a refund on this list.
+    #[schema(format = DateTime)]
+    pub since: String,
+}
+
+/// `asked`: its platform asked for it. `suspense`: the money was owed to no order.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum RefundCause {
+    Asked,
+    Suspense,
 }
 
 /// Stored rows that cannot be read.

@@ -11,7 +11,7 @@ use super::tables::{
     AccountLine, AnswerLine, AttemptLine, BalanceLine, CaptureLine, ConsentGoneLine, ConsentLine, DebtBoundLine,
     GoneLine, HeadLine, InboxDoneLine, InboxLine, JournalLine, KeyLine, KeyRevokedLine, LineLine, MessageLine,
     MovedLine, OrderLine, OutboxLine, PaidByLine, PayerLine, PlatformLine, PutOffLine, RefundLine, RefundMovedLine,
-    TakenLine, UndeliveredLine, stream_key,
+    StuckGoneLine, StuckLine, TakenLine, UndeliveredLine, stream_key,
 };
 use super::unit::{Group, NextActionChange, Row, StepUnit, UniqueName, Unit};
 use super::{DeadLetterChange, Delivery, StoreError};
@@ -47,6 +47,8 @@ pub struct Batch {
     captures: Vec<CaptureLine>,
     refunds: Vec<RefundLine>,
     refunds_moved: Vec<RefundMovedLine>,
+    stuck: Vec<StuckLine>,
+    stuck_no_more: Vec<StuckGoneLine>,
     lines: Vec<LineLine>,
     accounts: Vec<AccountLine>,
     balances: Vec<BalanceLine>,
@@ -113,6 +115,8 @@ impl Batch {
         visitor.visit(&self.captures)?;
         visitor.visit(&self.refunds)?;
         visitor.visit(&self.refunds_moved)?;
+        visitor.visit(&self.stuck)?;
+        visitor.visit(&self.stuck_no_more)?;
         visitor.visit(&self.lines)?;
         visitor.visit(&self.accounts)?;
         visitor.visit(&self.balances)?;
@@ -154,6 +158,8 @@ impl Batch {
             | Row::Capture(_)
             | Row::Refund(_)
             | Row::RefundMoved { .. }
+            | Row::RefundsStuck { .. }
+            | Row::RefundsMove
             | Row::PaidBy(_)
             | Row::Platform(_)
             | Row::Key(_)
@@ -283,6 +289,8 @@ impl Batch {
             Row::RefundMoved { ordinal, standing } => {
                 self.refunds_moved.push(RefundMovedLine::of(order_id, *ordinal, standing));
             }
+            Row::RefundsStuck { since } => self.stuck.push(StuckLine { order_id, since: since.0 }),
+            Row::RefundsMove => self.stuck_no_more.push(StuckGoneLine { order_id }),
             Row::PaidBy(last) => {
                 self.paid_by.push(PaidByLine { payer: last.payer.0, channel: last.channel.name(), at: last.at.0 })
             }
@@ -436,6 +444,8 @@ impl Batch {
         self.refunds
             .sort_by(|a, b| (a.platform_id, &a.merchant_refund_id).cmp(&(b.platform_id, &b.merchant_refund_id)));
         self.refunds_moved.sort_by_key(|row| (row.order_id, row.ordinal));
+        self.stuck.sort_by_key(|row| row.order_id);
+        self.stuck_no_more.sort_by_key(|row| row.order_id);
         self.outbox.sort_by_key(|row| (row.kind, row.id, row.sequence));
         self.messages.sort_by_key(|row| (row.to_kind, row.to_id, row.from_kind, row.from_id, row.number));
         self.taken.sort_by_key(|row| (row.to_kind, row.to_id, row.from_kind, row.from_id, row.number));

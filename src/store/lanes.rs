@@ -94,6 +94,7 @@ impl<E: Engine> Lanes<E> {
             | Err(
                 StoreError::Conflict(_)
                 | StoreError::ReferenceTaken(_)
+                | StoreError::NameTaken(_)
                 | StoreError::InDoubt(_)
                 | StoreError::Corrupt(_)
                 | StoreError::Broken(_)
@@ -167,6 +168,7 @@ impl<E: Engine> Lanes<E> {
                 | Err(
                     StoreError::Conflict(_)
                     | StoreError::ReferenceTaken(_)
+                    | StoreError::NameTaken(_)
                     | StoreError::Corrupt(_)
                     | StoreError::Fenced,
                 ) => {

@@ -10,6 +10,7 @@ mod journal;
 mod lanes;
 mod line;
 mod orders;
+pub mod pages;
 mod postgres;
 mod refunds;
 mod rows;
@@ -59,9 +60,10 @@ pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Sen
 pub enum StoreError {
     /// Another version or another owner was first: discard what was decided and look again.
     Conflict(String),
-    /// What is given once is on record by another order: a capture's reference at its account, or what a platform calls
-    /// a refund. Nothing was written.
+    /// A capture's reference at its account is on record by another order. Nothing was written.
     ReferenceTaken(String),
+    /// What a platform wants to call a refund is another refund's name. Nothing was written.
+    NameTaken(String),
     /// Nothing of it happened; later it may.
     Unavailable(String),
     /// The connection went away while it was being committed: read the group's number back by a write.
@@ -80,6 +82,7 @@ impl fmt::Display for StoreError {
         match self {
             StoreError::Conflict(why) => write!(f, "conflict: {why}"),
             StoreError::ReferenceTaken(why) => write!(f, "a reference is taken: {why}"),
+            StoreError::NameTaken(why) => write!(f, "a name is taken: {why}"),
             StoreError::Unavailable(why) => write!(f, "unavailable: {why}"),
             StoreError::InDoubt(why) => write!(f, "in doubt: {why}"),
             StoreError::Corrupt(why) => write!(f, "corrupt: {why}"),
@@ -655,6 +658,10 @@ pub trait Store: Send + Sync + 'static {
     fn refund(&self, id: RefundId) -> Reply<'_, Option<StoredRefund>>;
     fn refund_by_merchant_id<'a>(&'a self, platform: PlatformId, id: &'a str) -> Reply<'a, Option<StoredRefund>>;
     fn refunds<'a>(&'a self, filter: &'a RefundFilter) -> Reply<'a, Vec<Seen<RefundPlace, StoredRefund>>>;
+    /// Orders with refunds that are stuck, and since when, by id, after the place `after`.
+    fn stuck_refunds(&self, after: Option<OrderId>, limit: u32) -> Reply<'_, Vec<Seen<OrderId, (Instant, Order)>>>;
+    /// Since when an order is among those.
+    fn stuck_since(&self, order: OrderId) -> Reply<'_, Option<Instant>>;
     fn inbox(&self, order: OrderId) -> Reply<'_, Vec<Seen<i64, StoredInboxRow>>>;
     /// All callbacks in the inbox by number, for an audit, after the number `after`.
     fn inbox_rows(&self, after: i64, limit: u32) -> Reply<'_, Vec<Seen<i64, StoredInboxRow>>>;
@@ -698,8 +705,9 @@ pub trait Store: Send + Sync + 'static {
     fn key_owner<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<PlatformId>>;
     fn platforms(&self) -> Reply<'_, Vec<Seen<PlatformId, StoredPlatform>>>;
     fn platform(&self, id: PlatformId) -> Reply<'_, Option<StoredPlatform>>;
-    /// The platform of this name, if it gets shares from that one.
-    fn share_receiver<'a>(&'a self, name: &'a str, from: PlatformId) -> Reply<'a, Option<PlatformId>>;
+    /// The platforms of these names that get shares from that one.
+    fn share_receivers<'a>(&'a self, names: &'a [&'a str], from: PlatformId)
+    -> Reply<'a, BTreeMap<String, PlatformId>>;
     /// From whom platforms get shares: who gets them and from whom.
     fn share_consents(&self) -> Reply<'_, Vec<(PlatformId, PlatformId)>>;
     /// What a platform may owe after refunds; none: any debt.

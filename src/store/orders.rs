@@ -1,7 +1,9 @@
 //! How an order becomes rows: what its head says, and the rows of tables that only orders have.
 
 use super::StoreError;
-use super::unit::{AttemptRow, CaptureRow, Head, NextActionChange, OrderRow, RefundRow, RefundStanding, UniqueName};
+use super::unit::{
+    AttemptRow, CaptureRow, Head, NextActionChange, OrderRow, RefundRow, RefundStanding, Row, UniqueName,
+};
 use crate::domain::order::Order;
 use crate::domain::partition::Partition;
 use crate::domain::refund::{Refund, Stage};
@@ -112,6 +114,17 @@ impl RefundRow {
             created_at,
             standing: RefundStanding::of(refund),
         })
+    }
+}
+
+impl Row {
+    /// Whether an order is among those whose refunds an operator should look at; none where it has no refunds.
+    pub fn stuck(order: &Order) -> Option<Self> {
+        if order.refunds.is_empty() {
+            return None;
+        }
+        let is_stuck = order.refunds.iter().any(Refund::is_stuck);
+        Some(if is_stuck { Row::RefundsStuck { since: order.last_at } } else { Row::RefundsMove })
     }
 }
 

@@ -19,6 +19,7 @@ use sqlx::{ConnectOptions, Connection as _, Postgres, QueryBuilder, query, query
 use super::batch::Batch;
 use super::division::Division;
 use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
+use super::pages;
 use super::refunds::{RefundColumns, RefundKeyColumns};
 use super::rows::*;
 use super::statements::*;
@@ -205,8 +206,10 @@ impl Server {
     }
 }
 
-/// The keys by which no reference of an account is booked twice, and no two refunds of a platform have one name.
-const GIVEN_ONCE: [&str; 2] = ["captures_pkey", "refunds_by_merchant_id"];
+/// The key by which no reference of an account is booked twice.
+const REFERENCES: &str = "captures_pkey";
+/// The key by which no two refunds of a platform have one name.
+const REFUND_NAMES: &str = "refunds_by_merchant_id";
 /// The keys that two may race for; every other constraint is one that a row never meets.
 const RACES: [&str; 7] = [
     "heads_pkey",
@@ -309,10 +312,13 @@ fn judge(fault: &dyn DatabaseError, doing: Doing) -> StoreError {
     if code == FENCED {
         return StoreError::Fenced;
     }
-    if fault.is_unique_violation() && fault.constraint().is_some_and(|key| GIVEN_ONCE.contains(&key)) {
-        return StoreError::ReferenceTaken(text);
+    let taken = fault.constraint().filter(|_| fault.is_unique_violation());
+    match taken {
+        Some(REFERENCES) => return StoreError::ReferenceTaken(text),
+        Some(REFUND_NAMES) => return StoreError::NameTaken(text),
+        Some(_) | None => {}
     }
-    let race = fault.is_unique_violation() && fault.constraint().is_some_and(|key| RACES.contains(&key));
+    let race = taken.is_some_and(|key| RACES.contains(&key));
     if code == CONFLICT {
         return StoreError::Conflict(match named(fault.message()) {
             Some(stream) => format!("not at the version its step was decided on: {stream}"),

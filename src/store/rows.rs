@@ -210,6 +210,35 @@ impl Readable for SnapshotColumns {
     }
 }
 
+/// An order with a refund that is stuck.
+#[derive(Debug, FromRow)]
+pub struct StuckColumns {
+    since: i64,
+    #[sqlx(flatten)]
+    order: SnapshotColumns,
+}
+
+impl Readable for StuckColumns {
+    type Value = (Instant, Order);
+    fn read(self) -> Result<(Instant, Order), StoreError> {
+        Ok((Instant(self.since), self.order.read()?))
+    }
+}
+
+/// A platform by its name.
+#[derive(Debug, FromRow)]
+pub struct NamedPlatformColumns {
+    platform_id: i64,
+    name: String,
+}
+
+impl Readable for NamedPlatformColumns {
+    type Value = (String, PlatformId);
+    fn read(self) -> Result<(String, PlatformId), StoreError> {
+        Ok((self.name, PlatformId(narrow(self.platform_id, "platform number")?)))
+    }
+}
+
 #[derive(Debug, FromRow)]
 pub struct JournalColumns {
     kind: i64,

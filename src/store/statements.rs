@@ -30,11 +30,15 @@ macro_rules! refund_where {
 pub const REFUND: &str = refund_where!("order_id = $1 AND ordinal = $2 AND incarnation = $3");
 pub const REFUND_BY_MERCHANT_ID: &str = refund_where!("platform_id = $1 AND merchant_refund_id = $2");
 pub const REFUNDS: &str = refund_where!("");
-pub const TRANSACTIONS: &str = "SELECT l.at, l.kind, l.id, l.version, l.entry, l.line, l.transaction_kind, \
+pub const TRANSACTIONS_OF_ORDER: &str = "SELECT l.at, l.kind, l.id, l.version, l.entry, l.line, l.transaction_kind, \
      l.account, l.amount_minor, l.currency, l.refund, r.incarnation, c.name AS counterparty_name, l.effective_at \
      FROM lines l \
      LEFT JOIN refunds r ON l.kind = 1 AND r.order_id = l.id AND r.ordinal = l.refund \
-     LEFT JOIN platforms c ON c.id = l.counterparty WHERE ";
+     LEFT JOIN platforms c ON c.id = l.counterparty WHERE +l.platform_id = ";
+/// Beside each order when it first had a refund that is stuck.
+pub const STUCK_REFUNDS: &str = "SELECT s.order_id AS id, s.since, h.snapshot FROM stuck_refunds s \
+     JOIN heads h ON h.kind = 1 AND h.id = s.order_id WHERE s.order_id > $1 ORDER BY s.order_id LIMIT $2";
+pub const STUCK_SINCE: &str = "SELECT since FROM stuck_refunds WHERE order_id = $1";
 pub const LANES: &str =
     "SELECT lane, epoch, beat, group_number, incarnation, holder, at, next_place, retired FROM lanes ORDER BY lane";
 pub const TAKE_LANE: &str = "UPDATE lanes SET epoch = epoch + 1, beat = beat + 1, holder = $6, incarnation = $7 \
@@ -100,8 +104,8 @@ pub const PLATFORM: &str = "SELECT id AS platform_id, name, fee_bearer, webhook_
      FROM platforms WHERE id = $1";
 pub const DEBT_BOUND: &str = "SELECT most_minor FROM debt_bounds \
      WHERE platform_id = $1 AND currency = $2 AND most_minor IS NOT NULL";
-pub const SHARE_RECEIVER: &str = "SELECT f.id AS platform_id FROM platforms f \
-     JOIN share_consents c ON c.platform_id = f.id AND c.from_id = $2 WHERE f.name = $1";
+pub const SHARE_RECEIVERS: &str = "SELECT f.id AS platform_id, f.name FROM platforms f \
+     JOIN share_consents c ON c.platform_id = f.id AND c.from_id = ";
 pub const SHARE_CONSENTS: &str = "SELECT platform_id, from_id FROM share_consents ORDER BY platform_id, from_id";
 pub const LAST_PLATFORM: &str = "SELECT id AS platform_id FROM platforms ORDER BY id DESC LIMIT 1";
 pub const KEY_OWNER: &str = "SELECT platform_id FROM keys WHERE hash = $1";
@@ -431,7 +435,19 @@ macro_rules! statements {
         }
 
         fn refunds<'a>(&'a self, filter: &'a RefundFilter) -> Reply<'a, Vec<Seen<RefundPlace, StoredRefund>>> {
-            // The plus keeps an order's few refunds from being looked for among all of its platform's.
+            if filter.order.is_none() && filter.merchant_refund_id.is_none() {
+                let statement = if filter.state.is_some() { &pages::REFUNDS_OF_STATE } else { &pages::REFUNDS };
+                let ask = query(statement.as_str()).bind(i64::from(filter.platform.0));
+                let (created_at, order, ordinal) = pages::before_refund(filter);
+                let ask = ask.bind(filter.created_after.map_or(i64::MIN, |after| after.0));
+                let ask = ask.bind(created_at).bind(order).bind(ordinal).bind(i64::from(filter.limit));
+                return self.each::<RefundKeyColumns, RefundColumns>(match filter.state {
+                    Some(state) => ask.bind(state.name()),
+                    None => ask,
+                });
+            }
+            // An order has few refunds, and a name one. The plus keeps them from being looked for among all of the
+            // platform's.
             let mut ask = QueryBuilder::<$database>::new(REFUNDS);
             ask.push(if filter.order.is_some() { "+platform_id = " } else { "platform_id = " });
             ask.push_bind(i64::from(filter.platform.0));
@@ -463,6 +479,16 @@ macro_rules! statements {
             })
         }
 
+        fn stuck_refunds(&self, after: Option<OrderId>, limit: u32) -> Reply<'_, Vec<Seen<OrderId, (Instant, Order)>>> {
+            let ask = query(STUCK_REFUNDS).bind(after.map_or(Uuid::nil(), key)).bind(i64::from(limit));
+            self.each::<IdColumn, StuckColumns>(ask)
+        }
+
+        fn stuck_since(&self, order: OrderId) -> Reply<'_, Option<Instant>> {
+            let ask = query_as::<_, NumberColumn>(STUCK_SINCE).bind(key(order));
+            Box::pin(async move { Ok(self.maybe(ask).await?.map(Instant)) })
+        }
+
         fn balances_at(&self, at: Instant) -> Reply<'_, Vec<Balance>> {
             self.all(query_as::<_, Balance>(BALANCES_AT).bind(at.0))
         }
@@ -487,10 +513,23 @@ macro_rules! statements {
             &'a self,
             filter: &'a TransactionFilter,
         ) -> Reply<'a, Vec<Seen<TransactionPlace, StoredTransaction>>> {
-            // The plus keeps an order's few lines from being looked for among all of its platform's.
-            let mut ask = QueryBuilder::<$database>::new(TRANSACTIONS);
-            let is_of_order = filter.order.is_some() || filter.refund.is_some();
-            ask.push(if is_of_order { "+l.platform_id = " } else { "l.platform_id = " });
+            if filter.order.is_none() && filter.refund.is_none() {
+                let statement = match filter.kind {
+                    Some(_) => &pages::TRANSACTIONS_OF_KIND,
+                    None => &pages::TRANSACTIONS,
+                };
+                let ask = query(statement.as_str()).bind(i64::from(filter.platform.0));
+                let ask = ask.bind(filter.created_after.map_or(i64::MIN, |after| after.0));
+                let (at, kind, id, version, entry, line) = pages::before_line(filter);
+                let ask = ask.bind(at).bind(kind).bind(id).bind(version).bind(entry).bind(line);
+                let ask = ask.bind(i64::from(filter.limit));
+                return self.each::<LineKeyColumns, TransactionColumns>(match filter.kind {
+                    Some(kind) => ask.bind(kind.name()),
+                    None => ask,
+                });
+            }
+            // An order has few lines. The plus keeps them from being looked for among all of its platform's.
+            let mut ask = QueryBuilder::<$database>::new(TRANSACTIONS_OF_ORDER);
             ask.push_bind(i64::from(filter.platform.0));
             if let Some(kind) = filter.kind {
                 ask.push(" AND l.transaction_kind = ").push_bind(kind.name());
@@ -669,9 +708,26 @@ macro_rules! statements {
             self.maybe(ask.bind(currency.code().to_owned()))
         }
 
-        fn share_receiver<'a>(&'a self, name: &'a str, from: PlatformId) -> Reply<'a, Option<PlatformId>> {
-            let ask = query_as::<_, PlatformKey>(SHARE_RECEIVER).bind(name.to_owned());
-            self.maybe(ask.bind(i64::from(from.0)))
+        fn share_receivers<'a>(
+            &'a self,
+            names: &'a [&'a str],
+            from: PlatformId,
+        ) -> Reply<'a, BTreeMap<String, PlatformId>> {
+            if names.is_empty() {
+                return Box::pin(async { Ok(BTreeMap::new()) });
+            }
+            let mut ask = QueryBuilder::<$database>::new(SHARE_RECEIVERS);
+            ask.push_bind(i64::from(from.0)).push(" WHERE f.name IN (");
+            let mut asked = ask.separated(", ");
+            for name in names {
+                asked.push_bind((*name).to_owned());
+            }
+            ask.push(")");
+            Box::pin(async move {
+                let read = |pool| async move { ask.build().fetch_all(&pool).await.map_err(reading_fault) };
+                let rows = self.lanes.read(read).await?;
+                rows.iter().map(read_row::<NamedPlatformColumns>).collect()
+            })
         }
 
         fn share_consents(&self) -> Reply<'_, Vec<(PlatformId, PlatformId)>> {

@@ -133,6 +133,13 @@ lines! {
         reference: Option<Box<str>>,
         finished_at: Option<i64>,
     }
+    struct StuckLine in "stuck_refunds", Verb::Insert("ON CONFLICT (order_id) DO NOTHING") => {
+        order_id: Uuid,
+        since: i64,
+    }
+    struct StuckGoneLine in "stuck_refunds", Verb::Delete => {
+        order_id: Uuid,
+    }
     struct LineLine in "lines", Verb::Insert("") => {
         kind: i64,
         id: Uuid,

@@ -189,6 +189,12 @@ pub enum Row {
         ordinal: RefundOrdinal,
         standing: RefundStanding,
     },
+    /// An order has refunds that are stuck, since then at the latest.
+    RefundsStuck {
+        since: Instant,
+    },
+    /// It has none, whether it had or not.
+    RefundsMove,
     PaidBy(LastChannel),
     /// A new platform.
     Platform(Box<StoredPlatform>),

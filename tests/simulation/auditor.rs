@@ -143,7 +143,19 @@ pub fn refund_acknowledged(store: &Store, refund: RefundId, name: &str) {
 
 /// A platform was told that its refund was not opened.
 pub fn refund_refused(store: &Store, id: OrderId, name: &str, error: &AskError) {
-    let AskError::Refused(refusal) = error else { return };
+    let refusal = match error {
+        AskError::Refused(refusal) => refusal,
+        AskError::Duplicate => {
+            sights::note(Sight::RefundNameTaken);
+            assert!(store.refund_named(PLATFORM, name).is_some(), "{name} is no name of a refund");
+            return;
+        }
+        AskError::Overloaded
+        | AskError::StoreAway
+        | AskError::OutcomeUnknown
+        | AskError::Quarantined
+        | AskError::NotFound => return,
+    };
     let order = &store.row(id).expect("it was asked of a stored order").order;
     match refusal {
         Refusal::OrderNotPaid | Refusal::BalanceInsufficient => {}
@@ -151,11 +163,6 @@ pub fn refund_refused(store: &Store, id: OrderId, name: &str, error: &AskError) 
             sights::note(Sight::RefundExceeded);
             let payable = order.payment().map_or(0, |(_, capture)| capture.amount_minor);
             assert!((0..=payable).contains(remaining_minor), "{remaining_minor} remains of {payable}");
-        }
-        // The store refused its name.
-        Refusal::CaptureContradicts => {
-            sights::note(Sight::RefundNameTaken);
-            assert!(store.refund_named(PLATFORM, name).is_some(), "{name} is no name of a refund");
         }
         other => panic!("{other:?} is no answer to a refund of {order:?}"),
     }
@@ -312,6 +319,7 @@ fn capture(row: &UnitRow) -> Option<&CaptureRow> {
         UnitRow::Capture(capture) => Some(capture),
         UnitRow::Order(_) | UnitRow::Payer(_) | UnitRow::Attempt(_) | UnitRow::PaidBy(_) => None,
         UnitRow::Refund(_) | UnitRow::RefundMoved { .. } => None,
+        UnitRow::RefundsStuck { .. } | UnitRow::RefundsMove => None,
         UnitRow::Platform(_) | UnitRow::Key(_) | UnitRow::KeyRevoked(_) => None,
         UnitRow::SharesAccepted(_) | UnitRow::SharesRefused(_) | UnitRow::DebtBound(_) => None,
     }

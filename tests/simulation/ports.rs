@@ -246,7 +246,7 @@ impl Lanes for Port {
             if let Some(stream) = step {
                 lock(&ship.writing).remove(&stream);
                 match (&verdict, way) {
-                    (Err(WriteError::ReferenceTaken), _) | (Ok(()), _) | (_, None) => {}
+                    (Err(WriteError::ReferenceTaken | WriteError::NameTaken), _) | (Ok(()), _) | (_, None) => {}
                     (Err(_), Some(way)) => drop(lock(&ship.lost).insert(way)),
                 }
             }

@@ -238,7 +238,7 @@ impl Store {
             }
             for name in new_refunds(step).map(refund_key) {
                 if self.refund_names.contains_key(&name) || !names.insert(name) {
-                    return Err(StoreError::ReferenceTaken("what a platform calls a refund".into()));
+                    return Err(StoreError::NameTaken("what a platform calls a refund".into()));
                 }
             }
         }

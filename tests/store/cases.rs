@@ -33,6 +33,7 @@ fn kind<T>(result: Result<T, StoreError>) -> &'static str {
         Err(StoreError::Conflict(_)) => "conflict",
         Err(StoreError::Unavailable(_)) => "unavailable",
         Err(StoreError::ReferenceTaken(_)) => "reference taken",
+        Err(StoreError::NameTaken(_)) => "name taken",
         Err(StoreError::InDoubt(_)) => "in doubt",
         Err(StoreError::Corrupt(_)) => "corrupt",
         Err(StoreError::Broken(_)) => "broken",

@@ -17,7 +17,7 @@ use tongbao::engine::lane::WriteError;
 use tongbao::store::{LastChannel, whole};
 
 use super::book::Place;
-use super::units::{OrderUnit, new_order, paid, submit};
+use super::units::{OrderUnit, new_order, paid, refund, submit};
 use super::writer::{Bench, SHOP, orders};
 
 const LANES: u16 = 4;
@@ -51,6 +51,16 @@ impl Hall {
         for written in [self.bench.write_all(units).await, self.bench.write_all(steps).await] {
             assert!(written.iter().all(Result::is_ok), "{written:?}");
         }
+        orders
+    }
+
+    /// The orders once they are paid for, written.
+    async fn paid(&self, units: Vec<OrderUnit>) -> Vec<Order> {
+        let submitted = self.submitted(units).await;
+        let steps: Vec<OrderUnit> = submitted.iter().map(|order| paid(order, &format!("T-{}", order.id))).collect();
+        let orders = steps.iter().map(|step| step.order.clone()).collect();
+        let written = self.bench.write_all(steps).await;
+        assert!(written.iter().all(Result::is_ok), "{written:?}");
         orders
     }
 }
@@ -153,6 +163,43 @@ fn two_lanes_that_claim_one_reference_are_told_who_has_it() {
             }
             let fine = lefts.iter().chain(&rights).filter(|end| end.is_ok()).count();
             assert_eq!(fine, 2 * pair - 2, "nothing else fails: {lefts:?} {rights:?}");
+        }
+        assert_eq!(hall.deadlocks().await, 0);
+    });
+}
+
+/// What a platform calls a refund is one refund's, whichever lanes its orders lie in; the other's money stays free.
+#[test]
+fn two_lanes_that_claim_one_refund_s_name_are_told_who_has_it() {
+    on_its_own(async {
+        let hall = Hall::new().await;
+        let rounds = 20;
+        let pair = 4;
+        let left = hall.paid(orders_in(0, rounds * pair, "left")).await;
+        let right = hall.paid(orders_in(2, rounds * pair, "right")).await;
+        for round in 0..rounds {
+            let part = round * pair..(round + 1) * pair;
+            let claims = |side: &str, orders: &[Order], shared: usize| -> Vec<OrderUnit> {
+                let name = |place| match place == shared {
+                    true => format!("{round}-shared"),
+                    false => format!("{round}-{side}-{place}"),
+                };
+                orders.iter().enumerate().map(|(place, order)| refund(order, &name(place), 100)).collect()
+            };
+            let (lefts, rights) = (claims("left", &left[part.clone()], 1), claims("right", &right[part.clone()], 2));
+            let (lefts, rights) = tokio::join!(hall.bench.write_all(lefts), hall.bench.write_all(rights));
+            let taken = [&lefts[1], &rights[2]].map(|end| end.as_ref().err());
+            let (winner, loser) = match taken {
+                [None, Some(WriteError::NameTaken)] => (&left[part.start + 1], &right[part.start + 2]),
+                [Some(WriteError::NameTaken), None] => (&right[part.start + 2], &left[part.start + 1]),
+                _ => panic!("{taken:?}"),
+            };
+            let fine = lefts.iter().chain(&rights).filter(|end| end.is_ok()).count();
+            assert_eq!(fine, 2 * pair - 1, "nothing else fails: {lefts:?} {rights:?}");
+            let named = hall.bench.store.refund_by_merchant_id(SHOP, &format!("{round}-shared")).await.unwrap();
+            assert_eq!(named.map(|stored| stored.order), Some(winner.id));
+            let kept = hall.bench.store.order(loser.id).await.unwrap().unwrap().order;
+            assert_eq!(&kept, loser, "nothing is reserved in the loser");
         }
         assert_eq!(hall.deadlocks().await, 0);
     });

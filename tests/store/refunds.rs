@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use tongbao::domain::event::{Event, Fact};
-use tongbao::domain::id::{Incarnation, PlatformId, RefundId};
+use tongbao::domain::event::{Event, Fact, RefundOutcome, Rejection};
+use tongbao::domain::id::{Incarnation, PlatformId, RefundId, Round};
 use tongbao::domain::ledger::TransactionKind;
 use tongbao::domain::money::Rate;
 use tongbao::domain::order::Order;
-use tongbao::domain::refund::RefundState;
+use tongbao::domain::refund::{Attention, RefundState};
 use tongbao::domain::splits::{Share, Split};
 use tongbao::domain::step;
 use tongbao::store::{RefundFilter, StoreError, TransactionFilter, last_key, whole};
@@ -95,7 +95,7 @@ pub async fn a_name_is_one_refunds_and_another_platform_may_give_it_too(mut book
     refund(&mut book, &theirs, "r-1", 100).await;
     let before = book.picture().await;
     let taken = book.commit(units::group(vec![units::refund(&second, "r-1", 100)])).await;
-    assert!(matches!(taken, Err(StoreError::ReferenceTaken(_))), "{taken:?}");
+    assert!(matches!(taken, Err(StoreError::NameTaken(_))), "{taken:?}");
     assert_eq!(book.picture().await, before, "nothing of it was written");
     refund(&mut book, &second, "r-2", 100).await;
 }
@@ -221,4 +221,47 @@ pub async fn sums_are_kept_by_kind_and_counterparty(mut book: Book) {
     }
     assert_eq!(sums, kept);
     assert_eq!(sums[&("platform:1".to_owned(), "refund".to_owned(), 0)], 20_000);
+}
+
+pub async fn an_order_is_listed_while_a_refund_of_it_is_stuck(mut book: Book) {
+    let order = paid(&mut book, SHOP, "a").await;
+    let moving = paid(&mut book, SHOP, "b").await;
+    refund(&mut book, &moving, "r-2", 10).await;
+    let (order, _) = refund(&mut book, &order, "r-1", 100).await;
+    assert_eq!(book.store.stuck_refunds(None, 10).await.unwrap(), [], "both were just asked for");
+    let poor = answered(&order, 0, no_money());
+    let since = poor.order.last_at;
+    book.write(vec![again(&poor)]).await;
+    let still = answered(&poor.order, 0, no_money());
+    let asked = still.order.clone();
+    book.write(vec![still]).await;
+
+    // Money that no order was owed, which its channel does not take back.
+    let suspense = units::found(&book.order(moving.id).await, "T-twice", 1_234);
+    let (index, suspended) = (suspense.order.refunds.len() as u16 - 1, suspense.order.clone());
+    book.write(vec![suspense]).await;
+    let refused = answered(&suspended, index, RefundOutcome::Stuck { code: "ABNORMAL".into() });
+    assert_eq!(refused.order.refunds[usize::from(index)].attention, Some(Attention::Person), "{:?}", refused.order);
+    book.write(vec![again(&refused)]).await;
+
+    let listed = whole(book.store.stuck_refunds(None, 10).await.unwrap()).unwrap();
+    assert_eq!(listed.len(), 2);
+    assert!(listed.is_sorted_by(|(_, one), (_, next)| one.id < next.id));
+    assert!(listed.contains(&(since, asked.clone())), "since the first time: {listed:?}");
+    let page = book.store.stuck_refunds(None, 1).await.unwrap();
+    let rest = whole(book.store.stuck_refunds(last_key(&page), 10).await.unwrap()).unwrap();
+    assert_eq!(rest, listed[1..], "pages go on where they end");
+
+    book.write(vec![told(&asked, units::refunded(0))]).await;
+    let left = whole(book.store.stuck_refunds(None, 10).await.unwrap()).unwrap();
+    assert_eq!(left.iter().map(|(_, order)| order.id).collect::<Vec<_>>(), [refused.order.id], "it is paid");
+}
+
+fn answered(order: &Order, refund: u16, outcome: RefundOutcome) -> units::OrderUnit {
+    told(order, Fact::RefundAnswered { refund, round: Round::FIRST, asked_at: order.last_at, outcome })
+}
+
+/// There is no money of ours at the channel.
+fn no_money() -> RefundOutcome {
+    RefundOutcome::Rejected { class: Rejection::Poor, code: "NOT_ENOUGH".into() }
 }

@@ -73,6 +73,7 @@ impl OrderUnit {
                 .chain(self.attempts.into_iter().map(Row::Attempt))
                 .chain(self.captures.iter().map(|index| Row::Capture(capture(index))))
                 .chain(self.refunds)
+                .chain(Row::stuck(order))
                 .chain(self.paid_by.into_iter().map(Row::PaidBy))
                 .collect(),
             entries: self.entries,

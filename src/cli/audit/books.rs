@@ -175,14 +175,17 @@ async fn read_evidence(store: &dyn Store, mut order: Order) -> Result<Read, Stor
     for _ in 0..READS_MAX {
         let entries = store.entries(order.id.into()).await?;
         let refunds = refunds(store, &order).await?;
+        let stuck_since = store.stuck_since(order.id).await?;
         let journal = store.journal(order.id.into()).await?;
         let moved = journal.last().is_some_and(|row| row.version > order.version);
         match moved {
-            false => return Ok(Read::Whole(Box::new(Evidence { order, journal, entries, refunds }))),
+            false => return Ok(Read::Whole(Box::new(Evidence { order, journal, entries, refunds, stuck_since }))),
             true => match store.order(order.id).await? {
                 Some(now) if now.order.version > order.version => order = now.order,
                 // The journal is ahead of an order that does not move: the replay will say so.
-                Some(_) | None => return Ok(Read::Whole(Box::new(Evidence { order, journal, entries, refunds }))),
+                Some(_) | None => {
+                    return Ok(Read::Whole(Box::new(Evidence { order, journal, entries, refunds, stuck_since })));
+                }
             },
         }
     }

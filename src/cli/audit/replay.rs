@@ -7,7 +7,7 @@ use crate::domain::event::{Event, Fact, Write};
 use crate::domain::ledger::{Entry, Fee, LedgerAccount, Line};
 use crate::domain::merchant::Merchant;
 use crate::domain::order::{Order, Purpose, State};
-use crate::domain::refund::{Cause, PaidFrom, Stage};
+use crate::domain::refund::{Cause, PaidFrom, Refund, Stage};
 use crate::domain::step::{create, decide};
 use crate::domain::time::Instant;
 use crate::store::{JournalRow, RefundName, RefundRow, StoredEntry, StoredLine, StoredRefund};
@@ -19,11 +19,13 @@ pub struct Evidence {
     pub entries: Vec<StoredEntry>,
     /// Rows of refunds that its platform asked for.
     pub refunds: Vec<StoredRefund>,
+    /// Since when operators see it for a refund that is stuck.
+    pub stuck_since: Option<Instant>,
 }
 
 /// All that is wrong with an order.
 pub fn examine(evidence: &Evidence, now: Instant) -> Vec<String> {
-    let Evidence { order, journal, entries, refunds } = evidence;
+    let Evidence { order, journal, entries, refunds, stuck_since } = evidence;
     let mut faults = Vec::new();
     // A journal that somebody changed may break what the order machine asserts; an audit must survive that.
     let replayed = catch_unwind(AssertUnwindSafe(|| replay(journal)));
@@ -48,6 +50,11 @@ pub fn examine(evidence: &Evidence, now: Instant) -> Vec<String> {
     }
     faults.extend(payments(order));
     faults.extend(refund_rows(order, refunds));
+    match (stuck_since, order.refunds.iter().any(Refund::is_stuck)) {
+        (None, true) => faults.push("a refund is stuck, and no operator sees it".to_owned()),
+        (Some(_), false) => faults.push("operators see a refund as stuck, and none is".to_owned()),
+        (None, false) | (Some(_), true) => {}
+    }
     if !order.state.is_final() && order.next_due_at(now).is_none() {
         faults.push(format!("it is {} and nothing is due", order.state.name()));
     }

@@ -62,6 +62,8 @@ pub enum WriteError {
     Conflict(String),
     /// A capture's reference is on record at its account, by another order.
     ReferenceTaken,
+    /// A new refund has the name of another one of its platform's.
+    NameTaken,
     /// A new order whose merchant order id is taken.
     Duplicate,
     /// The store will never take this unit.
@@ -364,9 +366,12 @@ impl<U, W> Lane<U, W> {
                 self.row.next_place = committed.next_place;
                 self.accepted(&committed.duplicates, now);
             }
-            Err(error @ (StoreError::Conflict(_) | StoreError::ReferenceTaken(_) | StoreError::Corrupt(_))) => {
-                self.refused(error, now);
-            }
+            Err(
+                error @ (StoreError::Conflict(_)
+                | StoreError::ReferenceTaken(_)
+                | StoreError::NameTaken(_)
+                | StoreError::Corrupt(_)),
+            ) => self.refused(error, now),
             // Whoever comes next may have more luck: a damaged page is in the way of some.
             Err(StoreError::Broken(why)) => {
                 self.broke(&why, now);
@@ -407,6 +412,7 @@ impl<U, W> Lane<U, W> {
             Err(
                 error @ (StoreError::Conflict(_)
                 | StoreError::ReferenceTaken(_)
+                | StoreError::NameTaken(_)
                 | StoreError::Corrupt(_)
                 | StoreError::Unavailable(_)
                 | StoreError::InDoubt(_)),
@@ -475,6 +481,7 @@ impl<U, W> Lane<U, W> {
             self.judge(&Err(match error {
                 StoreError::Conflict(why) => WriteError::Conflict(why),
                 StoreError::ReferenceTaken(_) => WriteError::ReferenceTaken,
+                StoreError::NameTaken(_) => WriteError::NameTaken,
                 StoreError::Corrupt(why) => WriteError::Culprit(why),
                 StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Broken(_) | StoreError::Fenced => {
                     WriteError::Away

@@ -68,6 +68,7 @@ pub async fn of(
     for (index, change) in changed_refunds(step) {
         rows.push(refunds::row(order, index, change, beside)?);
     }
+    rows.extend(Row::stuck(order));
     let head = Head::of(order, next_action, decided_at).map_err(|error: StoreError| culprit(&error.to_string()))?;
     let webhooks = render(orders, step, known, beside).await?;
     beside.webhooks.clone_from(&webhooks);

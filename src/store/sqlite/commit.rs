@@ -52,6 +52,7 @@ fn roll_back(connection: &Connection, why: StoreError) -> StoreError {
         StoreError::InDoubt(_) => why,
         StoreError::Conflict(_)
         | StoreError::ReferenceTaken(_)
+        | StoreError::NameTaken(_)
         | StoreError::Unavailable(_)
         | StoreError::Corrupt(_)
         | StoreError::Broken(_)

@@ -159,7 +159,11 @@ impl File {
         match &result {
             Ok(_)
             | Err(
-                StoreError::Conflict(_) | StoreError::ReferenceTaken(_) | StoreError::Corrupt(_) | StoreError::Fenced,
+                StoreError::Conflict(_)
+                | StoreError::ReferenceTaken(_)
+                | StoreError::NameTaken(_)
+                | StoreError::Corrupt(_)
+                | StoreError::Fenced,
             ) => {
                 *kept = Some(connection);
             }

@@ -20,8 +20,10 @@ const NOTADB: i32 = 26;
 /// Extended codes of a key that is taken.
 const TAKEN: [i32; 2] = [1_555, 2_067];
 
-/// Of the keys by which no reference of an account is booked twice, and no two refunds of a platform have one name.
-const GIVEN_ONCE: [&str; 2] = ["captures.reference", "refunds.merchant_refund_id"];
+/// Of the key by which no reference of an account is booked twice.
+const REFERENCES: &str = "captures.reference";
+/// Of the key by which no two refunds of a platform have one name.
+const REFUND_NAMES: &str = "refunds.merchant_refund_id";
 /// The keys that two may race for; every other constraint is one that a row never meets.
 const RACES: [&str; 7] =
     ["heads.id", "journal.id", "orders.id", "orders.merchant_order_id", "platforms.id", "platforms.name", "keys.hash"];
@@ -53,9 +55,8 @@ impl Fault {
                     StoreError::Unavailable(text)
                 }
                 PERM | AUTH | NOTADB | SCHEMA | ERROR => StoreError::Broken(text),
-                _ if TAKEN.contains(&code) && GIVEN_ONCE.iter().any(|key| text.contains(key)) => {
-                    StoreError::ReferenceTaken(text)
-                }
+                _ if TAKEN.contains(&code) && text.contains(REFERENCES) => StoreError::ReferenceTaken(text),
+                _ if TAKEN.contains(&code) && text.contains(REFUND_NAMES) => StoreError::NameTaken(text),
                 _ if TAKEN.contains(&code) && RACES.iter().any(|key| text.contains(key)) => StoreError::Conflict(text),
                 _ => StoreError::Corrupt(text),
             },

@@ -386,6 +386,37 @@ async fn refunds_beside_each_other_do_not_pass_the_bound_together() {
     app.finish().await;
 }
 
+/// No ledger account holds what an account of a platform's own owes, and it cannot be taken away all the same.
+#[actix_web::test]
+async fn an_account_of_a_platform_that_owes_a_refund_cannot_be_taken_away() {
+    let site = Site::new(Kind::Sqlite, "");
+    let default = Account::of(&site, "wechat", "default").keep(&site);
+    let own = Account::of(&site, "wechat", "own").keep(&site);
+    let both = format!("{default}{own}owner = \"platform-a\"\n[platforms.platform-a.accounts]\nwechat = \"own\"\n");
+    site.lay_over(&both);
+    let mut app = App::start(site).await;
+    let client = app.client();
+    let order = paid(&client, "wechat", "native", "20.00", Value::Null).await;
+    let path = format!("/v1/orders/{}/refunds", text(&order, "id"));
+    let asked = client.post(&path, &json!({"merchant_refund_id": "stuck", "reason": "sim:stuck"})).await;
+    assert_eq!((asked.status, asked.body["attention"].as_str()), (201, Some("person")), "{}", asked.text);
+    app.server.stop().await;
+
+    app.site.lay_over(&default);
+    let refused = app.site.run(&["serve"]).await;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("channels.wechat.accounts.own"), "{said}");
+    app.site.lay_over(&both);
+    app.restart();
+    app.ready().await;
+    let arguments = ["operator", "resolve-refund", text(&order, "id"), "--refund", text(&asked.body, "id")];
+    let evidence = ["--evidence", "the shop paid it in cash", "--operator", "li", "--resolution", "paid-otherwise"];
+    command(&app, &[&arguments[..], &evidence[..]].concat()).await;
+    // The shop's own money went back, so nothing of it is in our books.
+    assert_eq!(ledger(&app).await, expected(&[]));
+    app.finish().await;
+}
+
 #[actix_web::test]
 async fn an_account_that_owes_a_refund_cannot_be_taken_away() {
     const BESIDE: &str = "[gateway]\nembedded = false\n";

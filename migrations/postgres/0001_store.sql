@@ -237,6 +237,7 @@ CREATE TABLE refunds (
     parts              TEXT NOT NULL,
     reason             TEXT,
     channel            TEXT NOT NULL,
+    account            TEXT NOT NULL,
     created_at         BIGINT NOT NULL,
     state              TEXT NOT NULL,
     attention          TEXT,

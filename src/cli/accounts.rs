@@ -1,6 +1,6 @@
 //! Our accounts at the channels: their adapters, which platform uses which, and how both are renewed without a restart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -200,26 +200,26 @@ pub async fn assignments(config: &Config, store: &dyn Store) -> Result<Assignmen
     Ok(assignments)
 }
 
-/// Every account by which money is still owed back to payers must be served.
+/// Every account by which money is still owed back to payers must be served. What an account of a platform's own owes is
+/// on no ledger account, but among the refunds.
 ///
 /// # Errors
 /// The store is away, or such an account is not served.
 pub async fn check_owing(store: &dyn Store, adapters: &Adapters) -> Result<(), Failure> {
-    let mut lacking = Vec::new();
+    let mut owing = BTreeSet::from_iter(store.accounts_owing().await?);
     for balance in store.balances().await?.into_iter().filter(|balance| balance.amount_minor != 0) {
-        let Some(LedgerAccount::RefundPending(account) | LedgerAccount::Suspense(account)) =
+        if let Some(LedgerAccount::RefundPending(account) | LedgerAccount::Suspense(account)) =
             LedgerAccount::parse(&balance.account)
-        else {
-            continue;
-        };
-        if !adapters.iter().any(|adapter| *adapter.account() == account) {
-            let key = format!("channels.{}.accounts.{}", account.channel(), account.name());
-            lacking.push(format!(
-                "`{key}` is not configured, but refunds are owed by it ({} in {}): give it back until they are done",
-                balance.account, balance.currency
-            ));
+        {
+            owing.insert(account);
         }
     }
+    let is_served = |account: &Account| adapters.iter().any(|adapter| adapter.account() == account);
+    let lacking = owing.into_iter().filter(|account| !is_served(account)).map(|account| {
+        let key = format!("channels.{}.accounts.{}", account.channel(), account.name());
+        format!("`{key}` is not configured, but refunds are owed by it: give it back until they are done")
+    });
+    let lacking: Vec<String> = lacking.collect();
     if lacking.is_empty() { Ok(()) } else { Err(lacking.join("\n").into()) }
 }
 

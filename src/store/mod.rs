@@ -710,6 +710,8 @@ pub trait Store: Send + Sync + 'static {
     -> Reply<'a, BTreeMap<String, PlatformId>>;
     /// From whom platforms get shares: who gets them and from whom.
     fn share_consents(&self) -> Reply<'_, Vec<(PlatformId, PlatformId)>>;
+    /// By which accounts refunds that platforms asked for are still to be paid.
+    fn accounts_owing(&self) -> Reply<'_, Vec<Account>>;
     /// What a platform may owe after refunds; none: any debt.
     fn debt_bound(&self, platform: PlatformId, currency: Currency) -> Reply<'_, Option<i64>>;
     /// All there ever were, by their age.

@@ -110,7 +110,7 @@ impl RefundRow {
             fee_policy: asked.fee_policy,
             parts: platforms.zip(asked.parts.iter().copied()).collect(),
             reason: name.reason,
-            channel: order.attempt_of(refund)?.channel(),
+            account: order.attempt_of(refund)?.account.clone(),
             created_at,
             standing: RefundStanding::of(refund),
         })

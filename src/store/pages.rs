@@ -64,8 +64,8 @@ fn refunds(states: impl IntoIterator<Item = String>) -> String {
     let part = |state: String| {
         format!(
             "SELECT order_id, ordinal, incarnation, platform_id, merchant_refund_id, currency, amount_minor, \
-             refundable_minor, fee_minor, fee_policy, parts, reason, channel, created_at, state, attention, failure, \
-             reference, finished_at FROM refunds WHERE platform_id = $1 AND state = {state} AND created_at > $2 \
+             refundable_minor, fee_minor, fee_policy, parts, reason, channel, account, created_at, state, attention, \
+             failure, reference, finished_at FROM refunds WHERE platform_id = $1 AND state = {state} AND created_at > $2 \
              AND ({REFUND_PLACE}) < ($3, $4, $5)"
         )
     };

@@ -20,7 +20,7 @@ use super::batch::Batch;
 use super::division::Division;
 use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
 use super::pages;
-use super::refunds::{RefundColumns, RefundKeyColumns};
+use super::refunds::{AccountColumns, RefundColumns, RefundKeyColumns};
 use super::rows::*;
 use super::statements::*;
 use super::tables::{key, stream_key};
@@ -32,7 +32,7 @@ use super::{
     StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, StoredPlatform, StoredRefund,
     StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
 };
-use crate::domain::id::{Incarnation, OrderId, PlatformId, RefundId};
+use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::journal::{LaneEvent, Salt, Title};
 use crate::domain::ledger::LedgerAccount;
 use crate::domain::money::Currency;

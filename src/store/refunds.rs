@@ -4,10 +4,9 @@ use sqlx::FromRow;
 use sqlx::types::Uuid;
 
 use super::StoreError;
-use super::rows::{Readable, narrow, order_id, unreadable};
+use super::rows::{Readable, channel, narrow, order_id, unreadable};
 use super::unit::{RefundRow, RefundStanding};
-use crate::domain::channel::Channel;
-use crate::domain::id::{Incarnation, OrderId, PlatformId, RefundId, RefundOrdinal};
+use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId, RefundOrdinal};
 use crate::domain::money::Currency;
 use crate::domain::refund::{Attention, FeePolicy, RefundFailure, RefundState};
 use crate::domain::time::Instant;
@@ -64,6 +63,20 @@ fn ordinal(value: i64) -> Result<RefundOrdinal, StoreError> {
     RefundOrdinal::try_from(narrow::<u8>(value, "refund")?).map_err(|_| unreadable("refund"))
 }
 
+/// An account by which refunds are owed.
+#[derive(Debug, FromRow)]
+pub struct AccountColumns {
+    channel: String,
+    account: String,
+}
+
+impl Readable for AccountColumns {
+    type Value = Account;
+    fn read(self) -> Result<Account, StoreError> {
+        Ok(Account::new(channel(&self.channel)?, &self.account))
+    }
+}
+
 #[derive(Debug, FromRow)]
 pub struct RefundColumns {
     order_id: Uuid,
@@ -79,6 +92,7 @@ pub struct RefundColumns {
     parts: String,
     reason: Option<String>,
     channel: String,
+    account: String,
     created_at: i64,
     state: String,
     attention: Option<String>,
@@ -115,7 +129,7 @@ impl Readable for RefundColumns {
                 fee_policy: FeePolicy::parse(&self.fee_policy).ok_or_else(|| unreadable("fee policy"))?,
                 parts: parts.into_iter().map(|(platform, part)| (PlatformId(platform), part)).collect(),
                 reason: self.reason.map(Into::into),
-                channel: Channel::parse(&self.channel).ok_or_else(|| unreadable("channel"))?,
+                account: Account::new(channel(&self.channel)?, &self.account),
                 created_at: Instant(self.created_at),
                 standing,
             },

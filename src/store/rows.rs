@@ -52,7 +52,7 @@ pub fn narrow<T: TryFrom<i64>>(value: i64, what: &str) -> Result<T, StoreError> 
     T::try_from(value).map_err(|_| unreadable(what))
 }
 
-fn channel(name: &str) -> Result<Channel, StoreError> {
+pub fn channel(name: &str) -> Result<Channel, StoreError> {
     Channel::parse(name).ok_or_else(|| unreadable("channel"))
 }
 

@@ -20,8 +20,8 @@ macro_rules! refund_where {
     ($condition:literal) => {
         concat!(
             "SELECT order_id, ordinal, incarnation, platform_id, merchant_refund_id, currency, amount_minor, ",
-            "refundable_minor, fee_minor, fee_policy, parts, reason, channel, created_at, state, attention, failure, ",
-            "reference, finished_at FROM refunds WHERE ",
+            "refundable_minor, fee_minor, fee_policy, parts, reason, channel, account, created_at, state, attention, ",
+            "failure, reference, finished_at FROM refunds WHERE ",
             $condition
         )
     };
@@ -30,6 +30,9 @@ macro_rules! refund_where {
 pub const REFUND: &str = refund_where!("order_id = $1 AND ordinal = $2 AND incarnation = $3");
 pub const REFUND_BY_MERCHANT_ID: &str = refund_where!("platform_id = $1 AND merchant_refund_id = $2");
 pub const REFUNDS: &str = refund_where!("");
+/// By way of the platforms, of which the refunds have an index.
+pub const ACCOUNTS_OWING: &str = "SELECT DISTINCT r.channel, r.account FROM platforms p \
+     JOIN refunds r ON r.platform_id = p.id AND r.state IN ('created', 'submitted')";
 pub const TRANSACTIONS_OF_ORDER: &str = "SELECT l.at, l.kind, l.id, l.version, l.entry, l.line, l.transaction_kind, \
      l.account, l.amount_minor, l.currency, l.refund, r.incarnation, c.name AS counterparty_name, l.effective_at \
      FROM lines l \
@@ -701,6 +704,10 @@ macro_rules! statements {
 
         fn last_platform(&self) -> Reply<'_, Option<PlatformId>> {
             self.maybe(query_as::<_, PlatformKey>(LAST_PLATFORM))
+        }
+
+        fn accounts_owing(&self) -> Reply<'_, Vec<Account>> {
+            self.all(query_as::<_, AccountColumns>(ACCOUNTS_OWING))
         }
 
         fn debt_bound(&self, platform: PlatformId, currency: Currency) -> Reply<'_, Option<i64>> {

@@ -283,7 +283,8 @@ pub struct RefundRow {
     /// What each party gives, the seller first.
     pub parts: Box<[(PlatformId, i64)]>,
     pub reason: Option<Box<str>>,
-    pub channel: Channel,
+    /// The account that pays it back.
+    pub account: Account,
     pub created_at: Instant,
     pub standing: RefundStanding,
 }

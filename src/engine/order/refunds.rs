@@ -82,7 +82,7 @@ fn view(stored: &StoredRefund, names: Vec<Box<str>>) -> RefundView {
         parts: names.into_iter().zip(&row.parts).map(part).collect(),
         fee_policy: row.fee_policy,
         reason: row.reason.clone(),
-        channel: row.channel,
+        channel: row.account.channel(),
         channel_reference: standing.reference.clone(),
         attention: standing.attention,
         failure: standing.failure.map(refund_failure),

@@ -556,8 +556,31 @@ fn a_callback_of_an_earlier_number_says_nothing_of_the_next_one_unless_it_was_pa
     };
     let before = walk.order.clone();
     assert_eq!(walk.tell(noticed(refund_ended())).after, before);
-    walk.tell(noticed(refund_done()));
+    let step = walk.tell(noticed(refund_done()));
     assert_eq!(newest(&walk).state(), RefundState::Succeeded);
+    assert!(step.notes.contains(&Note::RefundContradicted { refund: 0 }));
+    assert_eq!((newest(&walk).paying_round(), newest(&walk).round), (Round::FIRST, Round(1)));
+    assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { refund: 0 }], "the last number may be paid too");
+}
+
+/// By UnionPay a callback proves nothing, and when the earlier number was sent, which is a part of its name there, is not
+/// known any more: a person must look. At Stripe what was paid may fail, and the word may be older than that.
+#[test]
+fn a_callback_that_is_no_proof_and_says_that_an_earlier_number_was_paid_is_for_a_person() {
+    for (channel, is_heard) in [(Channel::Unionpay, true), (Channel::Stripe, false)] {
+        let mut walk = owing(channel);
+        let number = walk.order.refund_number(newest(&walk), Round::FIRST).expect("a number").to_string();
+        walk.tell(refund(0, refund_ended()));
+        walk.wake();
+        let before = walk.order.clone();
+        let step = walk.tell(Fact::RefundNoticed {
+            number: number.into(),
+            account: account(channel),
+            word: Some(RefundWord { amount_minor: PART, currency: "CNY".into(), outcome: refund_done() }),
+        });
+        assert_eq!(step.after, before, "{channel}");
+        assert_eq!(step.notes.contains(&Note::RefundContradicted { refund: 0 }), is_heard, "{channel}");
+    }
 }
 
 /// What is over by our books and was paid all the same is for a person to see; what is booked stands.

@@ -177,6 +177,9 @@ impl Order {
 
     /// When a refund is due; none where nothing is to be done for it by itself.
     pub(in crate::domain) fn refund_due_at(&self, refund: &Refund, now: Instant) -> Option<Instant> {
+        if let Some(last) = refund.last_in_doubt() {
+            return Some(last.due_at);
+        }
         match refund.stage {
             Stage::Unconfirmed { since } => {
                 let channel = self.attempt_of(refund)?.channel();
@@ -259,6 +262,10 @@ impl Refund {
             Stage::Waiting { due_at } => *due_at = (*due_at).min(now.plus_ms(book.refunds_wait_max_ms())),
             // Looks are counted in days.
             Stage::Succeeded { .. } | Stage::Failed { .. } | Stage::Returned { .. } => {}
+        }
+        if let Some(last) = self.paid_earlier.as_mut().and_then(|paid| paid.doubt.as_mut()) {
+            last.due_at = last.due_at.min(now.plus_ms(retry::gap_ms(book.refunds(), last.tries)));
+            last.sent_by = last.sent_by.min(now);
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Refunds, of what platforms ask for and of suspense: one machine for both.
 
-use std::cmp::Ordering;
-
 use super::{Asking, Draft};
 use crate::domain::channel::{Absence, BilledBy, Proof};
 use crate::domain::dated::{Dated, Plausible};
@@ -12,7 +10,9 @@ use crate::domain::id::{Account, RefundOrdinal, Round};
 use crate::domain::ledger::{Booking, Entry, Fee, Parts};
 use crate::domain::note::Note;
 use crate::domain::order::State;
-use crate::domain::refund::{Asked, Attention, Cause, FeePolicy, PaidFrom, Refund, RefundFailure, Stage};
+use crate::domain::refund::{
+    Asked, Attention, Cause, FeePolicy, LastNumber, PaidEarlier, PaidFrom, Refund, RefundFailure, Stage,
+};
 use crate::domain::retry;
 use crate::domain::time::Instant;
 
@@ -52,6 +52,7 @@ impl Draft {
             amount_minor,
             incarnation: self.incarnation,
             round: Round::FIRST,
+            paid_earlier: None,
             dated_at: due_at,
             stage,
             attention: None,
@@ -115,32 +116,21 @@ impl Draft {
         asked_at: Instant,
         outcome: &RefundOutcome,
     ) -> Result<(), Refusal> {
-        let refund = self.order.refunds.get(usize::from(index)).ok_or(Refusal::RefundUnknown)?;
-        match asked.cmp(&refund.round) {
-            // It is over by another of its numbers, which is the one that is kept.
-            Ordering::Greater | Ordering::Less if !refund.stage.is_under_way() => {
-                self.contradicted_if_paid(index, outcome);
-                return Ok(());
-            }
-            Ordering::Greater => return Err(Refusal::OutOfPlace),
-            Ordering::Equal => {}
-            // A call of a round that is over was still under way. That money went back is true of any number; whatever
-            // else it tells is about a number that is dead, and not about the one that took its place.
-            Ordering::Less => match outcome {
-                RefundOutcome::Done { .. } => {}
-                RefundOutcome::Pending { .. }
-                | RefundOutcome::Rejected { .. }
-                | RefundOutcome::Ended { .. }
-                | RefundOutcome::Returned { .. }
-                | RefundOutcome::Stuck { .. }
-                | RefundOutcome::NotSent { .. }
-                | RefundOutcome::NotExist
-                | RefundOutcome::Unknown { .. } => return Ok(()),
-            },
+        let refund = self.refund(index)?;
+        if asked > refund.round {
+            return Err(Refusal::OutOfPlace);
         }
         match refund.stage {
             Stage::Unconfirmed { .. } | Stage::Waiting { .. } => Err(Refusal::OutOfPlace),
-            Stage::Owed { .. } | Stage::Doubtful { .. } => self.refund_goes_on(index, (asked, asked_at), outcome),
+            Stage::Owed { .. } | Stage::Doubtful { .. } if asked < refund.round => {
+                self.earlier_number_told(index, asked, outcome)
+            }
+            Stage::Owed { .. } | Stage::Doubtful { .. } => self.refund_goes_on(index, asked_at, outcome),
+            Stage::Succeeded { paid_from: PaidFrom::Channel, .. } | Stage::Returned { .. }
+                if asked != refund.paying_round() =>
+            {
+                self.other_number_told(index, (asked, asked_at), outcome)
+            }
             Stage::Succeeded { paid_from: PaidFrom::Channel, .. } => self.refund_looked_at(index, asked_at, outcome),
             Stage::Succeeded { paid_from: PaidFrom::Bank, .. } | Stage::Failed { .. } => {
                 self.contradicted_if_paid(index, outcome);
@@ -150,19 +140,74 @@ impl Draft {
         }
     }
 
-    /// What a channel tells of a refund that is under way.
-    fn refund_goes_on(
+    /// What a channel tells of an earlier number of a refund that is under way. By its own word that number was dead; if
+    /// it has paid it all the same, the payer has the money, and the last number must not go again. Whatever else it
+    /// tells says nothing of the number that took its place.
+    fn earlier_number_told(&mut self, index: u16, round: Round, outcome: &RefundOutcome) -> Result<(), Refusal> {
+        let (reference, dated) = match outcome {
+            RefundOutcome::Done { reference, dated } => (reference.as_deref(), *dated),
+            RefundOutcome::Pending { .. }
+            | RefundOutcome::Rejected { .. }
+            | RefundOutcome::Ended { .. }
+            | RefundOutcome::Returned { .. }
+            | RefundOutcome::Stuck { .. }
+            | RefundOutcome::NotSent { .. }
+            | RefundOutcome::NotExist
+            | RefundOutcome::Unknown { .. } => return Ok(()),
+        };
+        let (now, book) = (self.now, self.order.rulebook());
+        let due_at = now.plus_ms(retry::gap_ms(book.refunds(), 0));
+        // Whether the last number was sent, nobody can tell for certain: a call may be under way.
+        let doubt = Some(LastNumber { tries: 0, due_at, sent_by: now });
+        self.refund_mut(index)?.paid_earlier = Some(PaidEarlier { round, doubt });
+        self.notes.push(Note::RefundContradicted { refund: index });
+        self.refund_paid(index, (reference, dated))
+    }
+
+    /// What is told of a number of a refund that was paid by another one. The last one is asked about until it is certain
+    /// what became of it; if it was paid too, that money is lost to us, and a person must see to it.
+    fn other_number_told(
         &mut self,
         index: u16,
         (asked, asked_at): (Round, Instant),
         outcome: &RefundOutcome,
     ) -> Result<(), Refusal> {
+        self.contradicted_if_paid(index, outcome);
+        let (now, book) = (self.now, self.order.rulebook());
+        let refund = self.refund(index)?;
+        let Some(last) = refund.last_in_doubt().copied().filter(|_| asked == refund.round) else { return Ok(()) };
+        let channel = self.order.attempt_of(refund).ok_or(Refusal::AttemptUnknown)?.channel();
+        let is_certain = match book.channel(channel).refunding.absence {
+            Absence::Certain => asked_at > last.sent_by.plus_ms(book.refund_arrives_ms(channel)),
+            Absence::Nothing => false,
+        };
+        let due_at = now.plus_ms(retry::gap_ms(book.refunds(), last.tries));
+        let again = LastNumber { tries: last.tries.saturating_add(1), due_at, ..last };
+        let doubt = match outcome {
+            RefundOutcome::Done { .. } | RefundOutcome::Ended { .. } | RefundOutcome::Returned { .. } => None,
+            RefundOutcome::NotExist if is_certain => None,
+            // It may be a send that was under way.
+            RefundOutcome::Unknown { .. } => Some(LastNumber { sent_by: now, ..again }),
+            RefundOutcome::Pending { .. }
+            | RefundOutcome::Rejected { .. }
+            | RefundOutcome::Stuck { .. }
+            | RefundOutcome::NotSent { .. }
+            | RefundOutcome::NotExist => Some(again),
+        };
+        if let Some(paid) = &mut self.refund_mut(index)?.paid_earlier {
+            paid.doubt = doubt;
+        }
+        Ok(())
+    }
+
+    /// What a channel tells of the last number of a refund that is under way.
+    fn refund_goes_on(&mut self, index: u16, asked_at: Instant, outcome: &RefundOutcome) -> Result<(), Refusal> {
         match outcome {
             RefundOutcome::Done { reference, dated } => {
-                return self.refund_paid(index, asked, (reference.as_deref(), *dated));
+                return self.refund_paid(index, (reference.as_deref(), *dated));
             }
             RefundOutcome::Returned { dated, .. } => {
-                self.refund_paid(index, asked, (None, *dated))?;
+                self.refund_paid(index, (None, *dated))?;
                 return self.refund_came_back(index, *dated);
             }
             RefundOutcome::Ended { .. } => return self.number_is_dead(index),
@@ -293,22 +338,18 @@ impl Draft {
     }
 
     /// The payer has the money.
-    fn refund_paid(
-        &mut self,
-        index: u16,
-        round: Round,
-        (reference, dated): (Option<&str>, Dated),
-    ) -> Result<(), Refusal> {
+    fn refund_paid(&mut self, index: u16, (reference, dated): (Option<&str>, Dated)) -> Result<(), Refusal> {
         let (at, book) = (self.at, self.order.rulebook());
         let channel = self.order.attempt_of(self.refund(index)?).ok_or(Refusal::AttemptUnknown)?.channel();
         let refund = self.refund_mut(index)?;
         let dated = match book.channel(channel).refunding.billed_by {
             BilledBy::Payment => dated,
+            // When an earlier number was asked for is not known any more.
+            BilledBy::Acceptance if refund.paid_earlier.is_some() => dated,
             BilledBy::Acceptance => {
                 Dated { bill_day: dated.bill_day.or(Some(channel.day_of(refund.dated_at))), ..dated }
             }
         };
-        refund.round = round;
         refund.stage = Stage::Succeeded { at, looks: 0, paid_from: PaidFrom::Channel };
         refund.attention = None;
         refund.reference = reference.map(Into::into).or(refund.reference.take());
@@ -378,7 +419,7 @@ impl Draft {
         Ok(())
     }
 
-    /// A refund that is over by our books has gone out after all.
+    /// A refund that is over by our books, or by another of its numbers, has gone out after all.
     fn contradicted_if_paid(&mut self, index: u16, outcome: &RefundOutcome) {
         match outcome {
             RefundOutcome::Done { .. } => self.notes.push(Note::RefundContradicted { refund: index }),
@@ -412,7 +453,13 @@ impl Draft {
         match (told, book.channel(attempt.channel()).proof) {
             (Some(word), Proof::Callback) => self.refund_answered(index, round, self.now, &word.outcome),
             // What became of a number that is over says nothing of the one that took its place.
-            (None, Proof::Callback) | (_, Proof::Query) if round != refund.round => Ok(()),
+            (None, Proof::Callback) | (_, Proof::Query) if round != refund.asked_round() => {
+                // Where money may come back, the word may be older than the number's end.
+                if book.channel(attempt.channel()).refunding.looks_ms.is_empty() {
+                    told.into_iter().for_each(|word| self.contradicted_if_paid(index, &word.outcome));
+                }
+                Ok(())
+            }
             (None, Proof::Callback) | (_, Proof::Query) => {
                 match refund.stage {
                     Stage::Unconfirmed { .. } | Stage::Waiting { .. } => return Err(Refusal::OutOfPlace),
@@ -517,6 +564,12 @@ impl Draft {
         let now = self.now;
         for (refund, index) in self.order.refunds.iter().zip(0u16..) {
             let is_due = self.order.refund_due_at(refund, now).is_some_and(|due_at| due_at <= now);
+            if refund.last_in_doubt().is_some() {
+                if is_due {
+                    self.effects.push(Effect::QueryRefund { refund: index });
+                }
+                continue;
+            }
             match (refund.stage, asking) {
                 (Stage::Unconfirmed { .. }, _) => {
                     let capture = self.order.captures.get(usize::from(refund.capture));

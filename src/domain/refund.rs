@@ -195,7 +195,7 @@ impl RefundFailure {
 pub enum Attention {
     /// Money at the channel.
     ChannelBalance,
-    /// A person, at the channel.
+    /// A person: at the channel, or for what it does not let us do.
     Person,
 }
 

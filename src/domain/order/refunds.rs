@@ -243,6 +243,19 @@ impl Asked {
 }
 
 impl Refund {
+    /// When it goes or went, as far as its channel's pause is concerned. Its date may lie behind or ahead of that: it stays
+    /// as it is while a send may be known by it, whatever becomes of the clock or of the send.
+    pub(in crate::domain) const fn goes_at(&self) -> Instant {
+        match self.stage {
+            Stage::Waiting { due_at } | Stage::Owed { due_at, .. } => due_at,
+            Stage::Unconfirmed { .. }
+            | Stage::Doubtful { .. }
+            | Stage::Succeeded { .. }
+            | Stage::Failed { .. }
+            | Stage::Returned { .. } => self.dated_at,
+        }
+    }
+
     /// Counts what it waits for from `now` at the latest.
     pub(in crate::domain) fn bring_back(&mut self, now: Instant, book: Rulebook) {
         let round = self.round;

@@ -43,7 +43,9 @@ impl Draft {
             return Err(Refusal::RefundExceeds { remaining_minor });
         }
         let (parts, fee_minor) = left.give(amount_minor, fee_policy).ok_or(Refusal::OutOfPlace)?;
-        let due_at = self.refund_slot(capture, book.refund_pause_ms(channel));
+        // Those that wait have their turns already.
+        let others = self.order.refunds.iter().filter(|refund| refund.capture == capture);
+        let due_at = turn_beside(others, now, book.refund_pause_ms(channel));
         let stage = if due_at > now { Stage::Waiting { due_at } } else { Stage::Owed { tries: 0, due_at } };
         let asked = Asked { ordinal, fee_policy, parts, fee_minor };
         let index = self.open_refund(Refund {
@@ -70,13 +72,6 @@ impl Draft {
             | Stage::Returned { .. } => {}
         }
         Ok(())
-    }
-
-    /// When the next refund of a capture may go, so long after all others of it.
-    fn refund_slot(&self, capture: u16, pause_ms: i64) -> Instant {
-        let others = self.order.refunds.iter().filter(|refund| refund.capture == capture);
-        let after = others.map(|refund| refund.dated_at.plus_ms(pause_ms)).max();
-        after.filter(|_| pause_ms > 0).map_or(self.now, |after| after.max(self.now))
     }
 
     pub(super) fn open_refund(&mut self, refund: Refund) -> Result<u16, Refusal> {
@@ -239,7 +234,7 @@ impl Draft {
         match class {
             Rejection::Poor => self.refund_waits(index, Doubt::NotOfThis, Some(Attention::ChannelBalance)),
             Rejection::Ours => {
-                self.refund_waits(index, Doubt::NotOfThis, None);
+                self.refund_waits(index, Doubt::NotOfThis, Some(Attention::Person));
                 self.notes.push(Note::RefundNotPermitted { refund: index });
             }
             // It judges one send, and says nothing of those before it: a query tells. Where none ever does, a person must.
@@ -284,12 +279,21 @@ impl Draft {
         Ok(())
     }
 
-    /// The refund is asked about or sent again at its next turn.
+    /// The refund is asked about or sent again at its next turn. A send that was not taken counts as one all the same
+    /// where its channel wants a pause between two: it may be what came too soon.
     fn refund_waits(&mut self, index: u16, doubt: Doubt, attention: Option<Attention>) {
         let (now, book) = (self.now, self.order.rulebook());
-        let Some(refund) = self.order.refunds.get_mut(usize::from(index)) else { return };
+        let Some(refund) = self.order.refunds.get(usize::from(index)) else { return };
         let tries = refund.stage.tries();
-        let due_at = now.plus_ms(retry::gap_ms(book.refunds(), tries));
+        let gap_ms = retry::gap_ms(book.refunds(), tries);
+        let due_at = match doubt {
+            Doubt::NotOfThis => {
+                let paused_until = now.plus_ms(gap_ms.max(self.pause_ms_of(refund)));
+                self.refund_turn(usize::from(index), paused_until, |_| true)
+            }
+            Doubt::Stands | Doubt::Grows => now.plus_ms(gap_ms),
+        };
+        let Some(refund) = self.order.refunds.get_mut(usize::from(index)) else { return };
         let tries = tries.saturating_add(1);
         refund.stage = match (doubt, refund.stage) {
             (Doubt::NotOfThis, Stage::Doubtful { sent_at, .. }) => {
@@ -302,6 +306,12 @@ impl Draft {
             }
             (Doubt::Stands | Doubt::Grows, _) => Stage::Doubtful { tries, due_at, sent_at: now, resent_at: None },
         };
+        self.refund_attends(index, attention);
+    }
+
+    /// What a refund waits for changes; its platform is shown that of its own.
+    fn refund_attends(&mut self, index: u16, attention: Option<Attention>) {
+        let Some(refund) = self.order.refunds.get_mut(usize::from(index)) else { return };
         let changed = refund.attention != attention;
         refund.attention = attention;
         if changed && !refund.is_of_suspense() {
@@ -321,11 +331,12 @@ impl Draft {
         let has_room = used < u32::from(book.channel(channel).refunding.most);
         match book.next_round_ms(refund.round).filter(|_| has_room) {
             Some(gap_ms) => {
-                let due_at = self.refund_turn(usize::from(index), now.plus_ms(gap_ms));
+                let due_at = self.refund_turn(usize::from(index), now.plus_ms(gap_ms), |_| true);
                 let refund = self.refund_mut(index)?;
                 refund.round = refund.round.next();
                 refund.dated_at = due_at;
                 refund.stage = Stage::Owed { tries: 0, due_at };
+                self.refund_attends(index, None);
                 Ok(())
             }
             None if is_of_suspense => {
@@ -531,7 +542,8 @@ impl Draft {
             if !self.order.refunds.get(place).is_some_and(is_due) {
                 continue;
             }
-            let turn_at = self.refund_turn(place, now);
+            // Of those that wait the first one goes first.
+            let turn_at = self.refund_turn(place, now, |other| !matches!(other.stage, Stage::Waiting { .. }));
             let Some(refund) = self.order.refunds.get_mut(place) else { continue };
             refund.dated_at = turn_at;
             if turn_at > now {
@@ -543,21 +555,19 @@ impl Draft {
         }
     }
 
-    /// The first instant from `from` on that keeps the pause from all others of its capture that wait for nothing.
-    fn refund_turn(&self, place: usize, from: Instant) -> Instant {
+    /// The first instant from `from` on that keeps the pause from those others of its capture that are heeded.
+    fn refund_turn(&self, place: usize, from: Instant, is_heeded: fn(&Refund) -> bool) -> Instant {
         let Some(refund) = self.order.refunds.get(place) else { return from };
+        let is_other =
+            |(at, other): &(usize, &Refund)| *at != place && other.capture == refund.capture && is_heeded(other);
+        let others = self.order.refunds.iter().enumerate().filter(is_other).map(|(_, other)| other);
+        turn_beside(others, from, self.pause_ms_of(refund))
+    }
+
+    /// What the channel of a refund wants between two of them.
+    fn pause_ms_of(&self, refund: &Refund) -> i64 {
         let channel = self.order.attempt_of(refund).map(|attempt| attempt.channel());
-        let pause_ms = channel.map_or(0, |channel| self.order.rulebook().refund_pause_ms(channel));
-        let is_other = |(at, other): &(usize, &Refund)| {
-            *at != place && other.capture == refund.capture && !matches!(other.stage, Stage::Waiting { .. })
-        };
-        let others = self.order.refunds.iter().enumerate().filter(is_other);
-        let mut dated: Vec<Instant> = others.map(|(_, other)| other.dated_at).collect();
-        dated.sort_unstable();
-        dated.into_iter().fold(from, |turn_at, dated_at| {
-            let is_near = turn_at.since_ms(dated_at).abs() < pause_ms;
-            if is_near { dated_at.plus_ms(pause_ms) } else { turn_at }
-        })
+        channel.map_or(0, |channel| self.order.rulebook().refund_pause_ms(channel))
     }
 
     pub(super) fn propose_refunds(&mut self, asking: Asking) {
@@ -639,6 +649,19 @@ impl Draft {
             Plausible::Impossible => self.notes.push(Note::InstantImplausible),
         }
     }
+}
+
+/// The first instant from `from` on that keeps the pause from these refunds: some of them may go long after.
+fn turn_beside<'a>(others: impl Iterator<Item = &'a Refund>, from: Instant, pause_ms: i64) -> Instant {
+    if pause_ms == 0 {
+        return from;
+    }
+    let mut turns: Vec<Instant> = others.map(Refund::goes_at).collect();
+    turns.sort_unstable();
+    turns.into_iter().fold(from, |turn_at, other_at| {
+        let is_near = turn_at.since_ms(other_at).abs() < pause_ms;
+        if is_near { other_at.plus_ms(pause_ms) } else { turn_at }
+    })
 }
 
 /// What an answer says of whether anything may have arrived.

@@ -243,8 +243,8 @@ impl Asked {
 }
 
 impl Refund {
-    /// When it goes or went, as far as its channel's pause is concerned. Its date may lie behind or ahead of that: it stays
-    /// as it is while a send may be known by it, whatever becomes of the clock or of the send.
+    /// When it goes next, or else went. Its date may lie behind or ahead of that: it stays as it is while a send may be
+    /// known by it, whatever becomes of the clock or of the send.
     pub(in crate::domain) const fn goes_at(&self) -> Instant {
         match self.stage {
             Stage::Waiting { due_at } | Stage::Owed { due_at, .. } => due_at,

@@ -656,7 +656,8 @@ fn turn_beside<'a>(others: impl Iterator<Item = &'a Refund>, from: Instant, paus
     if pause_ms == 0 {
         return from;
     }
-    let mut turns: Vec<Instant> = others.map(Refund::goes_at).collect();
+    // What was not taken the first time counts where it went and where it goes again.
+    let mut turns: Vec<Instant> = others.flat_map(|other| [other.dated_at, other.goes_at()]).collect();
     turns.sort_unstable();
     turns.into_iter().fold(from, |turn_at, other_at| {
         let is_near = turn_at.since_ms(other_at).abs() < pause_ms;

@@ -1,7 +1,9 @@
 //! Money on its way back: under more than one number, because a channel may end a refund for good without paying it,
 //! and to whom a refund that was asked for belongs.
 
-use tongbao::domain::event::{Effect, Event, Fact, RefundOutcome, Refusal, Rejection, Step, WebhookKind};
+use tongbao::domain::event::{
+    Effect, Event, Fact, RefundOutcome, RefundResolution, Refusal, Rejection, Step, WebhookKind,
+};
 use tongbao::domain::id::{Incarnation, Round};
 use tongbao::domain::ledger::EntryKind;
 use tongbao::domain::note::Note;
@@ -150,6 +152,21 @@ fn a_last_number_that_may_be_paid_beside_an_earlier_one_is_asked_about_and_never
         let step = walk.tell(refund_of(SECOND_ROUND, REFUND, refund_done()));
         assert_eq!(step.notes, [Note::RefundContradicted { refund: REFUND }], "the other one did not come back");
     }
+}
+
+/// Whatever becomes of the payment meanwhile.
+#[test]
+fn a_last_number_in_doubt_is_asked_about_also_when_the_payment_came_back_and_a_person_found_a_way() {
+    let mut walk = paid_by_the_first_number();
+    walk.tell(refund(REFUND, refund_returned()));
+    assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { refund: REFUND }]);
+    walk.tell(refund_resolved(REFUND, RefundResolution::PaidOtherwise));
+    let since = walk.at;
+    walk.tell(refund_of(SECOND_ROUND, REFUND, refund_unclear()));
+    assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { refund: REFUND }]);
+    assert!(walk.at > since, "at its pace");
+    walk.tell(refund_of(SECOND_ROUND, REFUND, refund_ended()));
+    assert!(walk.order.is_quiet() && walk.order.next_due_at(walk.at).is_none());
 }
 
 /// A number that has not left by now, for all that is known, may be in a call that is under way.

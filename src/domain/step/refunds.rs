@@ -121,7 +121,7 @@ impl Draft {
                 self.earlier_number_told(index, asked, outcome)
             }
             Stage::Owed { .. } | Stage::Doubtful { .. } => self.refund_goes_on(index, asked_at, outcome),
-            Stage::Succeeded { paid_from: PaidFrom::Channel, .. } | Stage::Returned { .. }
+            Stage::Succeeded { .. } | Stage::Failed { .. } | Stage::Returned { .. }
                 if asked != refund.paying_round() =>
             {
                 self.other_number_told(index, (asked, asked_at), outcome)

@@ -1065,3 +1065,44 @@ async fn copied(kind: Kind) {
     client.balance_agrees().await;
     app.finish().await;
 }
+
+/// A refund's row that cannot be read is no silence: what would send it is listed, and what would end it holds its order
+/// back, until the row is repaired.
+#[actix_web::test]
+async fn a_refund_whose_row_cannot_be_read_is_loud() {
+    let app = app::start_with(Kind::Sqlite, "[orders]\nquarantine_retry_ms = [300]\n").await;
+    let (client, operator) = (app.client(), app.client().with_key("ok_sandbox"));
+    let noted = json!({ "webhook_url": app.receiver.url("platform-a") });
+    let order = paid_as(&app, one_of_each()[0], noted).await;
+    let id = text(&order, "id");
+    let poor = client.refund(id, &a_refund(Some("1.00"), Some("sim:poor"))).await.refund(201);
+    let stuck = client.refund(id, &a_refund(Some("2.00"), Some("sim:stuck"))).await.refund(201);
+    assert_eq!((&poor["attention"], &stuck["attention"]), (&json!("channel_balance"), &json!("person")));
+    let mut beside = Beside::of(&app.site).await;
+    beside.run("UPDATE refunds SET fee_policy = '?' || fee_policy").await;
+    eventually("it is listed when it is to be sent", seconds(15), || async {
+        let rows = operator.get("/v1/operator/unreadable").await.body["data"].clone();
+        let is_it = |row: &Value| row["table"] == "refunds" && row["row"] == poor["id"];
+        rows.as_array().is_some_and(|rows| rows.iter().any(is_it)).then_some(())
+    })
+    .await;
+    eventually("it is measured", seconds(15), || async {
+        (app.metric("tongbao_rows_unreadable", "table=\"refunds\"").await == 1.0).then_some(())
+    })
+    .await;
+    let resolution =
+        json!({ "refund": stuck["id"], "resolution": "paid_otherwise", "operator": "li", "evidence": "slip" });
+    let resolve = async || operator.post(&format!("/v1/operator/orders/{id}/refunds/resolve"), &resolution).await;
+    assert_ne!(resolve().await.status, 200, "nobody can tell the platform what it is");
+    eventually("its order is held back", seconds(10), || async {
+        (app.metric("tongbao_streams_quarantined", "").await == 1.0).then_some(())
+    })
+    .await;
+    beside.run("UPDATE refunds SET fee_policy = substr(fee_policy, 2)").await;
+    beside.close().await;
+    client.refund_reaches(text(&poor, "id"), "succeeded", seconds(30)).await;
+    eventually("the other one is ended", seconds(10), || async { (resolve().await.status == 200).then_some(()) }).await;
+    client.refund_reaches(text(&stuck, "id"), "succeeded", seconds(5)).await;
+    client.balance_agrees().await;
+    app.finish().await;
+}

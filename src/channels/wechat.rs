@@ -382,6 +382,10 @@ impl Adapter for Wechat {
         match self.reply(stamp, answer) {
             Reply::Signed(body) => self.refund_state(ask, body),
             Reply::Unbelieved(why) => RefundOutcome::Unknown { why: why.into() },
+            // A query tells of the sends before it.
+            Reply::Refused { status, code } if is_later(status, &code) => {
+                RefundOutcome::NotSent { why: told(status, code) }
+            }
             Reply::Refused { status, code } => match of_refund(status, &code) {
                 Some(class) => RefundOutcome::Rejected { class, code: told(status, code) },
                 None => RefundOutcome::Unknown { why: told(status, code) },

@@ -227,7 +227,8 @@ pub async fn check_owing(store: &dyn Store, adapters: &Adapters) -> Result<(), F
 pub fn serve(config: &Config, store: &Arc<dyn Store>, engine: &Engine, adapter: Arc<dyn Adapter>) {
     let settings = supervisor_settings(config, adapter.account().channel());
     let (arbiter, answers) = (Arbiter::new().handle(), engine.desk.directory().clone());
-    engine.accounts.serve(ChannelSupervisor::start(&arbiter, adapter, answers, store.clone(), settings));
+    let reads = (store.clone(), engine.unreadable.clone());
+    engine.accounts.serve(ChannelSupervisor::start(&arbiter, adapter, answers, reads, settings));
 }
 
 fn supervisor_settings(config: &Config, channel: Channel) -> Settings {

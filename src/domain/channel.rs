@@ -227,10 +227,12 @@ static WECHAT: Rules = Rules {
     // the way, and meets a clock that is not ours: all of that comes out of these ten seconds.
     live_min_ms: MINUTE + 10 * SECOND,
     // Within 365 days, at most 50 parts, a minute apart (pay.weixin.qq.com, merchant document 4013071036). Its trade bill
-    // dates a refund by when it was asked for.
+    // dates a refund by when it was asked for. It counts the minute by its own clock and from arrival to arrival, and each
+    // request of ours waits for its commit and its place and takes its way before: one that was slow may be followed by
+    // one that is not, and five seconds make up for that.
     refunding: Refunding {
         most: 50,
-        pause_ms: MINUTE,
+        pause_ms: MINUTE + 5 * SECOND,
         window: Window::Days(365),
         absence: Absence::Certain,
         billed_by: BilledBy::Acceptance,

@@ -277,7 +277,7 @@ pub enum RefundOutcome {
     Stuck {
         code: Box<str>,
     },
-    /// No byte of the call was written.
+    /// Certainly not taken, and worth sending again unchanged: no byte of the call was written, or too many came at once.
     NotSent {
         why: Box<str>,
     },

@@ -46,7 +46,8 @@ pub enum Note {
     RefundNotPermitted {
         refund: u16,
     },
-    /// The channel has paid a refund that is over by our books. What is booked stands; a person must look.
+    /// The channel has paid what is over by our books: a refund, or a number of one that it had ended or that another
+    /// was paid instead of. What is booked stands; a person must look.
     RefundContradicted {
         refund: u16,
     },

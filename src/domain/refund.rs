@@ -18,9 +18,12 @@ pub struct Refund {
     pub amount_minor: i64,
     /// Of the store when it was opened: a part of all its numbers.
     pub incarnation: Incarnation,
-    /// Which number it has by now.
+    /// The last number that it was given: each one before it was dead by its channel's word.
     #[serde(default, skip_serializing_if = "Round::is_first")]
     pub round: Round,
+    /// Where its channel has paid a number before the last one all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paid_earlier: Option<PaidEarlier>,
     /// When it was first due under that number: the date that some channels know it by besides.
     pub dated_at: Instant,
     pub stage: Stage,
@@ -29,6 +32,27 @@ pub struct Refund {
     /// The channel's own name of it, once an answer told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Box<str>>,
+}
+
+/// A channel has paid a number that it had ended. The last number is not sent any more, and may be paid too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PaidEarlier {
+    /// The number that was paid.
+    pub round: Round,
+    /// None once it is certain what became of the last number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<LastNumber>,
+}
+
+/// The last number of a refund that was paid by an earlier one: it is asked about until its channel's word is certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LastNumber {
+    pub tries: u16,
+    pub due_at: Instant,
+    /// Until when a send of it may have left.
+    pub sent_by: Instant,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,7 +195,7 @@ impl RefundFailure {
 pub enum Attention {
     /// Money at the channel.
     ChannelBalance,
-    /// A person, at the channel.
+    /// A person: at the channel, or for what it does not let us do.
     Person,
 }
 
@@ -288,8 +312,23 @@ impl Refund {
 
     /// Whether anything is to be done for it besides looks that are not due. Suspense that came back waits for a
     /// person, and nothing that we do helps it.
-    pub const fn is_quiet(&self) -> bool {
-        !self.stage.is_under_way()
+    pub fn is_quiet(&self) -> bool {
+        !self.stage.is_under_way() && self.last_in_doubt().is_none()
+    }
+
+    /// What is to be found out of its last number, after an earlier one was paid.
+    pub fn last_in_doubt(&self) -> Option<&LastNumber> {
+        self.paid_earlier.as_ref()?.doubt.as_ref()
+    }
+
+    /// The number that it was paid under, or is to be.
+    pub fn paying_round(&self) -> Round {
+        self.paid_earlier.map_or(self.round, |paid| paid.round)
+    }
+
+    /// The number that its channel is asked about.
+    pub fn asked_round(&self) -> Round {
+        if self.last_in_doubt().is_some() { self.round } else { self.paying_round() }
     }
 
     /// Whether an operator should look at it: it waits for something, or has been asked for so often (11 minutes and

@@ -501,6 +501,7 @@ pub(crate) mod tests {
             amount_minor: 20_060,
             incarnation: Incarnation::default(),
             round: Round::FIRST,
+            paid_earlier: None,
             dated_at: AT,
             stage,
             attention: None,

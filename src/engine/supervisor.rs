@@ -20,6 +20,7 @@ use gate::{Bounds, Full, Gate, Room};
 pub use renewable::Renewable;
 
 use super::clock::{self, course::Certainty};
+use super::unreadable::{Table, UnreadableRows};
 use crate::channels::sender::{self, Allowance, Undelivered};
 use crate::channels::{Adapter, Answer, Attempted, NextAction, Outgoing, Payer, Reading, RefundAsk, Stamp, Submission};
 use crate::domain::breaker::{Admission, Breaker, Condition, Limits, Sign};
@@ -151,6 +152,7 @@ struct Desk {
     adapter: Arc<Renewable>,
     answers: Arc<dyn Answers>,
     store: Arc<dyn Store>,
+    unreadable: Arc<UnreadableRows>,
     settings: Settings,
     breaker: Arc<Mutex<Breaker>>,
     gate: Gate,
@@ -174,7 +176,7 @@ impl ChannelSupervisor {
         arbiter: &ArbiterHandle,
         adapter: Arc<dyn Adapter>,
         answers: Arc<dyn Answers>,
-        store: Arc<dyn Store>,
+        (store, unreadable): (Arc<dyn Store>, Arc<UnreadableRows>),
         settings: Settings,
     ) -> SupervisorHandle {
         let breaker = Arc::new(Mutex::new(Breaker::new(settings.breaker)));
@@ -194,6 +196,7 @@ impl ChannelSupervisor {
                     adapter,
                     answers,
                     store,
+                    unreadable,
                     breaker,
                     gate,
                     kept: RefCell::new(None),
@@ -346,7 +349,17 @@ async fn carry(desk: &Desk, call: &Call) -> Settled {
 async fn reasoned(desk: &Desk, call: &Call) -> Result<Option<Call>, StoreError> {
     let Question::Refund { refund, round, ask } = &call.question else { return Ok(None) };
     let Some(id) = ask.id else { return Ok(None) };
-    let reason = desk.store.refund(id).await?.and_then(|stored| stored.row.reason);
+    let stored = desk.store.refund(id).await.inspect_err(|error| match error {
+        // It is not sent before it can be read: without its reason it would be another request.
+        StoreError::Corrupt(_) => desk.unreadable.met(Table::Refunds, Some(id.to_string()), error, clock::now()),
+        StoreError::Conflict(_)
+        | StoreError::ReferenceTaken(_)
+        | StoreError::Unavailable(_)
+        | StoreError::InDoubt(_)
+        | StoreError::Broken(_)
+        | StoreError::Fenced => {}
+    })?;
+    let reason = stored.and_then(|stored| stored.row.reason);
     let Some(reason) = reason else { return Ok(None) };
     let ask = RefundAsk { reason: Some(reason), ..ask.clone() };
     let question = Question::Refund { refund: *refund, round: *round, ask };

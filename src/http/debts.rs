@@ -1,4 +1,6 @@
-//! What platforms may owe after refunds: a refund that would take a platform's balance below its bound is refused.
+//! What platforms may owe after refunds: a refund that would take its seller's balance below the seller's bound is
+//! refused. Those who have a share of the order give their parts back whatever they owe by then: they accepted shares and
+//! with them their part of every refund, they cannot stop the seller's, and the payer must get the money.
 
 use dashmap::DashMap;
 

@@ -3,7 +3,8 @@
 use tongbao::domain::channel::{Channel, Proof};
 use tongbao::domain::dated::Dated;
 use tongbao::domain::event::{
-    Created, Effect, Fact, Finding, RefundOutcome, RefundResolution, RefundWord, Refusal, Rejection, WebhookKind,
+    Created, Effect, Fact, Finding, RefundOutcome, RefundResolution, RefundWord, Refusal, Rejection, RowChange,
+    WebhookKind, Write,
 };
 use tongbao::domain::id::{PlatformId, Round};
 use tongbao::domain::ledger::{EntryKind, LedgerAccount};
@@ -22,6 +23,8 @@ const DAY: i64 = 24 * HOUR;
 /// How long a send may be on its way to any channel.
 const ARRIVES_MS: i64 = 20 * MINUTE;
 const PART: i64 = 1_000;
+/// The minute that WeChat Pay wants, and what a request may take until it arrives there.
+const WECHAT_PAUSE_MS: i64 = MINUTE + 5 * SECOND;
 
 fn proportional(amount_minor: i64) -> Fact {
     refund_asked(amount_minor, FeePolicy::Proportional)
@@ -168,7 +171,7 @@ fn only_what_an_order_was_paid_by_is_refunded() {
 
 #[test]
 fn refunds_of_a_payment_keep_the_pause_that_their_channel_wants() {
-    let pauses = [(Channel::Simpay, 0), (Channel::Wechat, MINUTE), (Channel::Alipay, 3 * SECOND)];
+    let pauses = [(Channel::Simpay, 0), (Channel::Wechat, WECHAT_PAUSE_MS), (Channel::Alipay, 3 * SECOND)];
     for (channel, pause_ms) in pauses.into_iter().chain([(Channel::Unionpay, 0), (Channel::Stripe, 0)]) {
         let mut walk = owing(channel);
         let first_at = walk.at;
@@ -215,7 +218,7 @@ fn refunds_whose_turns_were_missed_keep_the_pause_all_the_same() {
     for place in 1..=3u16 {
         assert_eq!(proposed(&walk.tell(Fact::TimerFired)), [Effect::Refund { refund: place }]);
         assert_eq!(walk.order.refunds[usize::from(place)].dated_at, walk.at);
-        assert_eq!(walk.at.since_ms(since), i64::from(place - 1) * MINUTE);
+        assert_eq!(walk.at.since_ms(since), i64::from(place - 1) * WECHAT_PAUSE_MS);
         walk.tell(refund(place, refund_done()));
         if let Some(due_at) = walk.order.next_due_at(walk.at) {
             walk.wait_until(due_at);
@@ -229,13 +232,75 @@ fn refunds_whose_turns_were_missed_keep_the_pause_all_the_same() {
 fn a_next_number_goes_a_pause_after_the_refunds_beside_it() {
     let mut walk = owing(Channel::Wechat);
     walk.tell(refund(0, refund_unclear()));
-    walk.wait(MINUTE).tell(proportional(PART));
+    walk.wait(WECHAT_PAUSE_MS).tell(proportional(PART));
     walk.tell(refund(1, refund_done()));
     // A minute after its end would be half a minute after the other one.
     walk.wait(-MINUTE / 2).tell(refund(0, refund_ended()));
     let (other, next) = (&walk.order.refunds[1], &walk.order.refunds[0]);
-    assert_eq!(next.dated_at.since_ms(other.dated_at), MINUTE);
+    assert_eq!(next.dated_at.since_ms(other.dated_at), WECHAT_PAUSE_MS);
     assert_eq!(next.round, Round(1));
+}
+
+/// A number that goes tomorrow does not keep those back that can go today: they find the gaps beside it.
+#[test]
+fn a_refund_does_not_wait_behind_a_number_that_goes_much_later() {
+    let mut walk = Walk::paid_at(Channel::Wechat);
+    walk.tell(proportional(1));
+    for round in 0..5 {
+        walk.tell(refund_of(Round(round), 0, refund_ended()));
+        if round < 4 {
+            walk.wake();
+        }
+    }
+    let last_at = newest(&walk).dated_at;
+    assert_eq!(last_at.since_ms(walk.at), DAY, "the sixth number waits for a day");
+    let mut turns = vec![last_at];
+    for place in 1..=44u16 {
+        walk.tell(proportional(1));
+        while newest(&walk).state() == RefundState::Created {
+            if proposed(&walk.wake()) == [Effect::Refund { refund: 0 }] {
+                assert_eq!(walk.at, last_at);
+                walk.tell(refund_of(Round(5), 0, refund_done()));
+            }
+        }
+        turns.push(walk.at);
+        walk.tell(refund(place, refund_done()));
+        // Towards the end they come near to it, from both sides.
+        if place == 20 {
+            walk.wait_until(last_at.plus_ms(-3 * WECHAT_PAUSE_MS));
+        }
+    }
+    assert_eq!(walk.refusal(proportional(1)), Refusal::RefundLimit { most: 50 }, "six numbers and 44");
+    turns.sort_unstable();
+    let apart: Vec<i64> = turns.windows(2).map(|pair| pair[1].since_ms(pair[0])).collect();
+    assert!(apart.iter().all(|apart_ms| *apart_ms >= WECHAT_PAUSE_MS), "{apart:?}");
+}
+
+/// A clock that ran ahead has dated a number a month from now.
+#[test]
+fn a_refund_does_not_wait_behind_a_date_that_a_wrong_clock_gave() {
+    let mut walk = owing(Channel::Wechat);
+    walk.wait(30 * DAY).tell(refund(0, refund_ended()));
+    walk.wait(-30 * DAY + HOUR).tell(proportional(PART));
+    let late_at = walk.at.plus_ms(MINUTE);
+    assert_eq!(walk.order.refunds[0].stage, Stage::Owed { tries: 0, due_at: late_at });
+    assert_eq!(newest(&walk).stage, Stage::Waiting { due_at: late_at.plus_ms(WECHAT_PAUSE_MS) });
+}
+
+/// WeChat Pay counts a request that came too soon.
+#[test]
+fn a_send_that_was_not_taken_is_repeated_after_the_pause_and_beside_the_others() {
+    for outcome in [refund_not_sent(), refund_poor(), refund_rejected(Rejection::Ours)] {
+        let mut walk = owing(Channel::Wechat);
+        walk.tell(proportional(PART));
+        let second_at = walk.at.plus_ms(WECHAT_PAUSE_MS);
+        walk.wait(SECOND).tell(refund(0, outcome.clone()));
+        assert_eq!(proposed(&walk.wake()), [Effect::Refund { refund: 1 }], "{outcome:?}");
+        assert_eq!(walk.at, second_at);
+        walk.tell(refund(1, refund_done()));
+        assert_eq!(proposed(&walk.wake()), [Effect::Refund { refund: 0 }], "{outcome:?}");
+        assert_eq!(walk.at.since_ms(second_at), WECHAT_PAUSE_MS, "{outcome:?}");
+    }
 }
 
 #[test]
@@ -243,7 +308,7 @@ fn a_channel_takes_so_many_refunds_of_a_payment_and_no_more() {
     let mut walk = Walk::paid_at(Channel::Wechat);
     for place in 0..50u16 {
         walk.tell(proportional(1));
-        walk.wait(MINUTE).tell(Fact::TimerFired);
+        walk.wait(WECHAT_PAUSE_MS).tell(Fact::TimerFired);
         walk.tell(refund(place, if place % 2 == 0 { refund_done() } else { refund_rejected(Rejection::Refused) }));
     }
     assert_eq!(walk.refusal(proportional(1)), Refusal::RefundLimit { most: 50 }, "what failed had a number too");
@@ -260,10 +325,10 @@ fn numbers_that_are_used_up_count_and_a_refund_that_finds_no_other_one_has_faile
     }
     walk.tell(refund_of(Round(5), 0, refund_done()));
     for place in 1..=43u16 {
-        walk.wait(MINUTE).tell(proportional(1));
+        walk.wait(WECHAT_PAUSE_MS).tell(proportional(1));
         walk.tell(refund(place, refund_done()));
     }
-    walk.wait(MINUTE).tell(proportional(1));
+    walk.wait(WECHAT_PAUSE_MS).tell(proportional(1));
     assert_eq!(walk.refusal(proportional(1)), Refusal::RefundLimit { most: 50 });
     walk.tell(refund(44, refund_ended()));
     let failure = RefundFailure::Ended;
@@ -404,7 +469,7 @@ fn a_refund_says_what_it_waits_for() {
     let mut walk = owing(Channel::Simpay);
     for (outcome, attention) in [
         (refund_poor(), Some(Attention::ChannelBalance)),
-        (refund_rejected(Rejection::Ours), None),
+        (refund_rejected(Rejection::Ours), Some(Attention::Person)),
         (RefundOutcome::Pending { hold: tongbao::domain::event::Hold::Balance }, Some(Attention::ChannelBalance)),
         (refund_unclear(), Some(Attention::ChannelBalance)),
         (RefundOutcome::Pending { hold: tongbao::domain::event::Hold::Processing }, None),
@@ -413,6 +478,15 @@ fn a_refund_says_what_it_waits_for() {
     ] {
         walk.tell(refund(0, outcome.clone()));
         assert_eq!(newest(&walk).attention, attention, "{outcome:?}");
+    }
+    // Once it goes on it waits for nobody, and its platform sees that.
+    for outcome in [refund_rejected(Rejection::Ours), refund_stuck(), refund_poor()] {
+        let mut walk = owing(Channel::Simpay);
+        walk.tell(refund(0, outcome.clone()));
+        assert!(newest(&walk).attention.is_some(), "{outcome:?}");
+        let step = walk.tell(refund(0, refund_ended()));
+        assert_eq!((newest(&walk).attention, newest(&walk).round), (None, Round(1)), "{outcome:?}");
+        assert_eq!(step.writes, [Write::Refund { index: 0, change: RowChange::Changed }], "{outcome:?}");
     }
 }
 
@@ -556,8 +630,31 @@ fn a_callback_of_an_earlier_number_says_nothing_of_the_next_one_unless_it_was_pa
     };
     let before = walk.order.clone();
     assert_eq!(walk.tell(noticed(refund_ended())).after, before);
-    walk.tell(noticed(refund_done()));
+    let step = walk.tell(noticed(refund_done()));
     assert_eq!(newest(&walk).state(), RefundState::Succeeded);
+    assert!(step.notes.contains(&Note::RefundContradicted { refund: 0 }));
+    assert_eq!((newest(&walk).paying_round(), newest(&walk).round), (Round::FIRST, Round(1)));
+    assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { refund: 0 }], "the last number may be paid too");
+}
+
+/// By UnionPay a callback proves nothing, and when the earlier number was sent, which is a part of its name there, is not
+/// known any more: a person must look. At Stripe what was paid may fail, and the word may be older than that.
+#[test]
+fn a_callback_that_is_no_proof_and_says_that_an_earlier_number_was_paid_is_for_a_person() {
+    for (channel, is_heard) in [(Channel::Unionpay, true), (Channel::Stripe, false)] {
+        let mut walk = owing(channel);
+        let number = walk.order.refund_number(newest(&walk), Round::FIRST).expect("a number").to_string();
+        walk.tell(refund(0, refund_ended()));
+        walk.wake();
+        let before = walk.order.clone();
+        let step = walk.tell(Fact::RefundNoticed {
+            number: number.into(),
+            account: account(channel),
+            word: Some(RefundWord { amount_minor: PART, currency: "CNY".into(), outcome: refund_done() }),
+        });
+        assert_eq!(step.after, before, "{channel}");
+        assert_eq!(step.notes.contains(&Note::RefundContradicted { refund: 0 }), is_heard, "{channel}");
+    }
 }
 
 /// What is over by our books and was paid all the same is for a person to see; what is booked stands.
@@ -593,5 +690,5 @@ fn a_refund_that_was_put_off_by_a_clock_that_ran_ahead_goes_by_the_true_time() {
         }
     }
     assert_eq!(newest(&walk).state(), RefundState::Submitted);
-    assert!(walk.at.since_ms(back_at) <= 50 * MINUTE, "it waited {} ms", walk.at.since_ms(back_at));
+    assert!(walk.at.since_ms(back_at) <= 50 * WECHAT_PAUSE_MS, "it waited {} ms", walk.at.since_ms(back_at));
 }

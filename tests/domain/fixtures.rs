@@ -168,13 +168,25 @@ fn histories() -> Vec<History> {
                 (SECOND, vec![refund_asked(1_000, FeePolicy::Kept)]),
                 (SECOND, vec![refund(0, RefundOutcome::Pending { hold: Hold::Balance })]),
                 (SECOND, vec![refund(0, refund_ended())]),
-                (MINUTE, vec![Fact::TimerFired]),
-                (MINUTE, vec![Fact::TimerFired]),
+                (MINUTE + 2 * SECOND, vec![Fact::TimerFired]),
                 (SECOND, vec![refund(1, RefundOutcome::Done { reference: Some("50000".into()), dated: told() })]),
-                (MINUTE, vec![refund_of(Round(1), 0, refund_done())]),
+                (2 * MINUTE, vec![refund_of(Round(1), 0, refund_done())]),
                 (HOUR, vec![refund_of(Round(1), 0, refund_returned())]),
                 (HOUR, vec![refund_asked(5_000, FeePolicy::Proportional)]),
                 (SECOND, vec![refund(2, refund_rejected(Rejection::Refused))]),
+            ],
+        ),
+        History::of(
+            "refund_paid_earlier",
+            &creation,
+            vec![
+                (0, paying(Channel::Wechat)),
+                (SECOND, vec![accepted()]),
+                (MINUTE, vec![called_back_now(Channel::Wechat, PAYABLE)]),
+                (MINUTE, vec![refund_asked(10_030, FeePolicy::Proportional)]),
+                (SECOND, vec![refund(0, refund_ended())]),
+                (SECOND, vec![refund(0, refund_done())]),
+                (SECOND, vec![refund_of(Round(1), 0, refund_unclear())]),
             ],
         ),
         History::of(
@@ -447,13 +459,15 @@ fn written() -> Vec<(String, Vec<String>)> {
 
 #[test]
 fn the_histories_are_what_their_names_say() {
-    let [chosen, captured, suspense, refunded, failed, switching] = histories().try_into().ok().expect("six histories");
+    let [chosen, captured, suspense, refunded, earlier, failed, switching] =
+        histories().try_into().ok().expect("seven histories");
     assert_eq!(chosen.order.state, State::Submitted);
     assert_eq!((captured.order.state, captured.order.captures.len()), (State::Succeeded, 1));
     assert_eq!((suspense.order.captures.len(), suspense.order.net_captured_minor()), (1, 0));
     let states: Vec<RefundState> = refunded.order.refunds.iter().map(|refund| refund.state()).collect();
     assert_eq!(states, [RefundState::Returned, RefundState::Succeeded, RefundState::Failed]);
     assert_eq!(refunded.order.net_captured_minor(), PAYABLE - 1_000);
+    assert!(earlier.order.refunds[0].last_in_doubt().is_some());
     assert_eq!((failed.order.state, failed.order.attempts[0].watched), (State::Failed, 1));
     assert!(switching.order.wish.is_some() && switching.order.attempts[0].claimed_at.is_some());
 }
@@ -472,7 +486,7 @@ fn every_kind_of_fact_has_a_row() {
 #[test]
 fn the_rows_of_the_first_form_are_read_and_their_journals_lead_to_their_orders() {
     let rows = "rows-1";
-    for name in ["chosen", "captured", "suspense_refunded", "refunded", "failed", "switching"] {
+    for name in ["chosen", "captured", "suspense_refunded", "refunded", "refund_paid_earlier", "failed", "switching"] {
         let order = History::replay(name, &read(rows, &format!("{name}.journal.jsonl")));
         let snapshot = read(rows, &format!("{name}.snapshot.json"));
         let stored: Order = serde_json::from_str(&snapshot).unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -1,12 +1,14 @@
 //! Money on its way back: under more than one number, because a channel may end a refund for good without paying it,
 //! and to whom a refund that was asked for belongs.
 
-use tongbao::domain::event::{Effect, Event, Fact, RefundOutcome, Refusal, Rejection, Step, WebhookKind};
+use tongbao::domain::event::{
+    Effect, Event, Fact, RefundOutcome, RefundResolution, Refusal, Rejection, Step, WebhookKind,
+};
 use tongbao::domain::id::{Incarnation, Round};
 use tongbao::domain::ledger::EntryKind;
 use tongbao::domain::note::Note;
 use tongbao::domain::order::Order;
-use tongbao::domain::refund::{Refund, Stage};
+use tongbao::domain::refund::{Refund, RefundState, Stage};
 use tongbao::domain::{retry, step};
 
 use crate::world::*;
@@ -87,13 +89,100 @@ fn an_answer_about_a_number_that_was_given_up_says_nothing_of_the_next_one() {
         assert_eq!(walk.order, before, "a second copy of the first number's end is no end of the second number");
     }
     assert_eq!(walk.refusal(refund_of(SECOND_ROUND.next(), REFUND, refund_ended())), Refusal::OutOfPlace);
+}
+
+/// An order whose refund was paid under its first number, which its channel had ended, while the second may be under way.
+fn paid_by_the_first_number() -> Walk {
+    let mut walk = owing();
+    walk.tell(refund(REFUND, refund_ended()));
+    walk.wake();
+    walk.tell(refund_of(SECOND_ROUND, REFUND, refund_unclear()));
+    let step = walk.tell(refund(REFUND, refund_done()));
+    assert_eq!(entries(&step), [EntryKind::RefundPaid], "that money went back is true of any number");
+    assert_eq!(webhooks(&step), [WebhookKind::OrderSuspenseRefunded]);
+    assert!(step.notes.contains(&Note::RefundContradicted { refund: REFUND }), "its channel had ended it");
+    walk
+}
+
+#[test]
+fn a_number_that_was_ended_and_paid_all_the_same_is_kept_beside_the_last_one() {
+    let walk = paid_by_the_first_number();
+    assert_eq!((only(&walk).paying_round(), only(&walk).round), (Round::FIRST, SECOND_ROUND));
+    let numbers = [Round::FIRST, SECOND_ROUND].map(|round| {
+        let number = walk.order.refund_number(only(&walk), round).expect("it has a number").to_string();
+        walk.order.refund_numbered(&number)
+    });
+    assert_eq!(numbers, [Some((REFUND, Round::FIRST)), Some((REFUND, SECOND_ROUND))], "both are known");
+    assert_eq!(only(&walk).numbers_used(), 2);
+    let stored = serde_json::to_string(&walk.order).unwrap();
+    assert_eq!(serde_json::from_str::<Order>(&stored).unwrap(), walk.order);
+}
+
+/// If it was paid too, that money is lost to us, and a person must see to it.
+#[test]
+fn a_last_number_that_may_be_paid_beside_an_earlier_one_is_asked_about_and_never_sent_again() {
+    let uncertain = [refund_unclear(), RefundOutcome::NotExist, refund_stuck(), refund_poor(), refund_not_sent()];
+    let mut walk = paid_by_the_first_number();
+    for outcome in &uncertain {
+        assert!(!walk.order.is_quiet() && !walk.order.may_leave(walk.at), "{outcome:?}");
+        assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { refund: REFUND }], "{outcome:?}");
+        assert_eq!(only(&walk).asked_round(), SECOND_ROUND, "{outcome:?}");
+        let step = walk.tell(refund_of(SECOND_ROUND, REFUND, outcome.clone()));
+        assert_eq!((proposed(&step), step.notes), (vec![], vec![]), "{outcome:?}");
+    }
+    let mut paid_twice = walk.clone();
+    let step = paid_twice.tell(refund_of(SECOND_ROUND, REFUND, refund_done()));
+    assert_eq!((step.writes, step.notes), (vec![], vec![Note::RefundContradicted { refund: REFUND }]));
+    assert!(paid_twice.order.is_quiet(), "what became of it is certain");
+    let mut ended = walk.clone();
+    let step = ended.tell(refund_of(SECOND_ROUND, REFUND, refund_ended()));
+    assert_eq!((step.writes, step.notes), (vec![], vec![]));
+    assert!(ended.order.is_quiet() && ended.order.next_due_at(ended.at).is_none());
+    // It had the time to arrive, and is not there.
+    walk.wait(HOUR);
+    walk.tell(refund_by_asking_at(walk.at, SECOND_ROUND, REFUND, RefundOutcome::NotExist));
+    assert!(walk.order.is_quiet());
+    for walk in [&mut paid_twice, &mut ended, &mut walk] {
+        assert_eq!(stands(walk).1.state(), RefundState::Succeeded);
+        let step = walk.tell(refund_of(SECOND_ROUND, REFUND, refund_done()));
+        assert_eq!(step.notes, [Note::RefundContradicted { refund: REFUND }], "whenever it is told");
+        assert_eq!(walk.tell(refund(REFUND, refund_done())).notes, [], "by its own number it was paid");
+        let step = walk.tell(refund(REFUND, refund_returned()));
+        assert_eq!(entries(&step), [EntryKind::RefundReturned]);
+        let step = walk.tell(refund_of(SECOND_ROUND, REFUND, refund_done()));
+        assert_eq!(step.notes, [Note::RefundContradicted { refund: REFUND }], "the other one did not come back");
+    }
+}
+
+/// Whatever becomes of the payment meanwhile.
+#[test]
+fn a_last_number_in_doubt_is_asked_about_also_when_the_payment_came_back_and_a_person_found_a_way() {
+    let mut walk = paid_by_the_first_number();
+    walk.tell(refund(REFUND, refund_returned()));
+    assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { refund: REFUND }]);
+    walk.tell(refund_resolved(REFUND, RefundResolution::PaidOtherwise));
+    let since = walk.at;
+    walk.tell(refund_of(SECOND_ROUND, REFUND, refund_unclear()));
+    assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { refund: REFUND }]);
+    assert!(walk.at > since, "at its pace");
+    walk.tell(refund_of(SECOND_ROUND, REFUND, refund_ended()));
+    assert!(walk.order.is_quiet() && walk.order.next_due_at(walk.at).is_none());
+}
+
+/// A number that has not left by now, for all that is known, may be in a call that is under way.
+#[test]
+fn a_number_that_waits_for_its_turn_is_not_sent_once_an_earlier_one_was_paid() {
+    let mut walk = owing();
+    walk.tell(refund(REFUND, refund_ended()));
     walk.tell(refund(REFUND, refund_done()));
-    assert!(walk.order.is_quiet(), "that money went back stops it, whichever number it went under");
-    let step = walk.tell(refund_of(SECOND_ROUND, REFUND, refund_done()));
-    assert_eq!((step.writes, step.after), (vec![], walk.order.clone()), "it is booked once");
-    assert_eq!(step.notes, [Note::RefundContradicted { refund: REFUND }], "and a person hears that it went twice");
-    let step = walk.tell(refund_of(SECOND_ROUND, REFUND, refund_ended()));
-    assert_eq!((step.writes, step.notes), (vec![], vec![]), "the answer to a call that was under way");
+    for _ in 0..8 {
+        assert_eq!(proposed(&walk.wake()), [Effect::QueryRefund { refund: REFUND }]);
+        walk.tell(refund_by_asking_at(walk.at, SECOND_ROUND, REFUND, RefundOutcome::NotExist));
+        if walk.order.is_quiet() {
+            return;
+        }
+    }
+    panic!("it is asked about for ever: {:?}", walk.order);
 }
 
 #[test]

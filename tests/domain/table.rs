@@ -119,6 +119,7 @@ fn situations_of_refunds() -> Vec<(&'static str, Walk)> {
         last.tell(refund_of(Round(round), 0, refund_ended()));
     }
     last.wake();
+    let earlier = with(&owed, vec![refund(0, refund_ended()), refund(0, refund_done())]);
     let mut waiting = with(&asked(Channel::Wechat), vec![refund_asked(2_000, FeePolicy::Kept)]);
     // It is a minute old when it is told, and its pause is not over.
     waiting.wait(-MINUTE / 2);
@@ -132,6 +133,7 @@ fn situations_of_refunds() -> Vec<(&'static str, Walk)> {
         ("a refund in doubt, alipay", with(&asked(Channel::Alipay), vec![refund(0, refund_unclear())])),
         ("a refund owed, unionpay", asked(Channel::Unionpay)),
         ("a refund paid", done.clone()),
+        ("a refund paid by its first number", earlier),
         ("a refund paid, stripe", with(&asked(Channel::Stripe), vec![refund(0, refund_done())])),
         ("a refund failed", with(&owed, vec![refund(0, refund_rejected(Rejection::Refused))])),
         ("a refund paid otherwise", with(&owed, vec![otherwise])),
@@ -518,11 +520,16 @@ fn refund_name(refund: &Refund) -> String {
         Stage::Returned { .. } => "returned".to_owned(),
     };
     let number = (!refund.round.is_first()).then(|| format!(", number {}", refund.round.0 + 1));
+    let paid_earlier = refund.paid_earlier.map(|paid| {
+        let doubt = if paid.doubt.is_some() { ", the last in doubt" } else { "" };
+        format!(" by number {}{doubt}", paid.round.0 + 1)
+    });
     let attention = refund.attention.map(|attention| match attention {
         Attention::ChannelBalance => ", waits for money",
         Attention::Person => ", waits for a person",
     });
-    format!("{stage}{}{}", number.unwrap_or_default(), attention.unwrap_or_default())
+    let rest = [paid_earlier, number, attention.map(str::to_owned)];
+    rest.into_iter().flatten().fold(stage, |name, part| name + &part)
 }
 
 fn writes(step: &Step) -> Vec<String> {
@@ -577,13 +584,14 @@ a refund owed
     pending for money -> refund 0 in doubt, waits for money; writes row of refund 0
     done | notice: done -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded; rests
     poor -> refund 0 owed, waits for money; writes row of refund 0
-    our fault | not sent -> refund 0 owed
+    our fault -> refund 0 owed, waits for a person; writes row of refund 0
     refused -> refund 0 failed: refused; writes entry refund_failed, row of refund 0, refund.failed; rests
     dead number | ended | ended, first number | notice: ended -> refund 0 owed, number 2
     ended, number never sent -> refused: out of place
     returned | notice: returned
         -> refund 0 returned; writes entry refund_paid, row of refund 0, refund.succeeded, entry refund_returned, row of refund 0, refund.returned; rests
     stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
+    not sent -> refund 0 owed
     not exist | not exist, much later -> refund 0 in doubt; does refund 0
     of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
     notice: other amount | notice without a word -> unchanged; does query refund 0
@@ -595,10 +603,10 @@ a refund owed
 a refund in doubt
     asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
-    pending | our fault | dead number | not sent | unknown -> refund 0 in doubt
+    pending | dead number | not sent | unknown -> refund 0 in doubt
     pending for money | poor -> refund 0 in doubt, waits for money; writes row of refund 0
     done | notice: done -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded; rests
-    refused | stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
+    our fault | refused | stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
     ended | ended, first number | notice: ended -> refund 0 owed, number 2
     ended, number never sent -> refused: out of place
     returned | notice: returned
@@ -615,11 +623,11 @@ a refund in doubt
 a refund that waits for money at the channel
     asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
-    pending | our fault -> refund 0 in doubt; writes row of refund 0
+    pending -> refund 0 in doubt; writes row of refund 0
     pending for money | poor | dead number | not sent | unknown -> refund 0 in doubt, waits for money
     done | notice: done -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded; rests
-    refused | stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
-    ended | ended, first number | notice: ended -> refund 0 owed, number 2, waits for money
+    our fault | refused | stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
+    ended | ended, first number | notice: ended -> refund 0 owed, number 2; writes row of refund 0
     ended, number never sent -> refused: out of place
     returned | notice: returned
         -> refund 0 returned; writes entry refund_paid, row of refund 0, refund.succeeded, entry refund_returned, row of refund 0, refund.returned; rests
@@ -640,7 +648,7 @@ a refund owed under its last number
     done | notice: done
         -> refund 0 paid, number 6; writes entry refund_paid, row of refund 0, refund.succeeded; rests
     poor -> refund 0 owed, number 6, waits for money; writes row of refund 0
-    our fault | not sent -> refund 0 owed, number 6
+    our fault -> refund 0 owed, number 6, waits for a person; writes row of refund 0
     refused -> refund 0 failed: refused, number 6; writes entry refund_failed, row of refund 0, refund.failed; rests
     dead number | ended | notice: ended
         -> refund 0 failed: ended, number 6; writes entry refund_failed, row of refund 0, refund.failed; rests
@@ -649,6 +657,7 @@ a refund owed under its last number
     returned | notice: returned
         -> refund 0 returned, number 6; writes entry refund_paid, row of refund 0, refund.succeeded, entry refund_returned, row of refund 0, refund.returned; rests
     stuck -> refund 0 in doubt, number 6, waits for a person; writes row of refund 0
+    not sent -> refund 0 owed, number 6
     not exist | not exist, much later -> refund 0 in doubt, number 6; does refund 0
     of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
     notice: other amount | notice without a word -> unchanged; does query refund 0
@@ -675,10 +684,10 @@ a second refund that waits for its pause, wechat
 a refund in doubt, alipay
     asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
-    pending | our fault | dead number | not sent | unknown -> refund 0 in doubt
+    pending | dead number | not sent | unknown -> refund 0 in doubt
     pending for money | poor -> refund 0 in doubt, waits for money; writes row of refund 0
     done | notice: done -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded; rests
-    refused | stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
+    our fault | refused | stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
     ended | ended, first number | notice: ended -> refund 0 owed, number 2
     ended, number never sent -> refused: out of place
     returned | notice: returned
@@ -698,13 +707,14 @@ a refund owed, unionpay
     pending for money -> refund 0 in doubt, waits for money; writes row of refund 0
     done -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded; rests
     poor -> refund 0 owed, waits for money; writes row of refund 0
-    our fault | not sent -> refund 0 owed
+    our fault -> refund 0 owed, waits for a person; writes row of refund 0
     refused -> refund 0 failed: refused; writes entry refund_failed, row of refund 0, refund.failed; rests
     dead number | ended | ended, first number -> refund 0 owed, number 2
     ended, number never sent -> refused: out of place
     returned
         -> refund 0 returned; writes entry refund_paid, row of refund 0, refund.succeeded, entry refund_returned, row of refund 0, refund.returned; rests
     stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
+    not sent -> refund 0 owed
     not exist | not exist, much later -> refund 0 in doubt; does refund 0
     of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
     notice: done | notice: ended | notice: returned | notice: other amount | notice without a word
@@ -718,21 +728,37 @@ a refund paid
     asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
     pending | pending for money | done | poor | our fault | refused | dead number | ended | ended, first number
-    | ended, number never sent | stuck | not sent | not exist | not exist, much later | unknown | notice: done
-    | notice: ended | timer | timer, an hour later | timer, a month later -> unchanged
+    | stuck | not sent | not exist | not exist, much later | unknown | notice: done | notice: ended | timer
+    | timer, an hour later | timer, a month later -> unchanged
+    ended, number never sent -> refused: out of place
     returned | notice: returned
         -> refund 0 returned; writes entry refund_returned, row of refund 0, refund.returned; rests
     of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
     notice: other amount | notice without a word -> unchanged; does query refund 0
     notice: other account -> refused: account differs
     operator: failed | operator: paid otherwise -> refused: refund final
+a refund paid by its first number
+    asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
+    asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
+    pending | pending for money | poor | our fault | refused | dead number | stuck | not sent | not exist | unknown
+        -> refund 0 paid by number 1, the last in doubt, number 2
+    done | ended | returned | not exist, much later | notice: done | notice: ended | notice: returned
+        -> refund 0 paid by number 1, number 2; rests
+    ended, first number -> unchanged
+    ended, number never sent -> refused: out of place
+    of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
+    notice: other amount | notice without a word | timer | timer, an hour later | timer, a month later
+        -> unchanged; does query refund 0
+    notice: other account -> refused: account differs
+    operator: failed | operator: paid otherwise -> refused: refund final
 a refund paid, stripe
     asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
-    pending | pending for money | done | poor | our fault | refused | dead number | ended, number never sent | stuck
-    | not sent | not exist | unknown | timer | timer, an hour later -> unchanged
+    pending | pending for money | done | poor | our fault | refused | dead number | stuck | not sent | not exist
+    | unknown | timer | timer, an hour later -> unchanged
     ended | ended, first number | returned
         -> refund 0 returned; writes entry refund_returned, row of refund 0, refund.returned; rests
+    ended, number never sent -> refused: out of place
     not exist, much later -> refund 0 paid, looked at 3; rests
     of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
     notice: done | notice: ended | notice: returned | notice: other amount | notice without a word
@@ -743,9 +769,10 @@ a refund failed
     asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
     pending | pending for money | done | poor | our fault | refused | dead number | ended | ended, first number
-    | ended, number never sent | returned | stuck | not sent | not exist | not exist, much later | unknown
-    | notice: done | notice: ended | notice: returned | notice: other amount | notice without a word | timer
-    | timer, an hour later | timer, a month later -> unchanged
+    | returned | stuck | not sent | not exist | not exist, much later | unknown | notice: done | notice: ended
+    | notice: returned | notice: other amount | notice without a word | timer | timer, an hour later
+    | timer, a month later -> unchanged
+    ended, number never sent -> refused: out of place
     of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
     notice: other account -> refused: account differs
     operator: failed | operator: paid otherwise -> refused: refund final
@@ -753,9 +780,9 @@ a refund paid otherwise
     asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
     pending | pending for money | done | poor | our fault | refused | dead number | ended | ended, first number
-    | ended, number never sent | returned | stuck | not sent | not exist | not exist, much later | unknown
-    | notice: done | notice: ended | notice: returned | timer | timer, an hour later | timer, a month later
-        -> unchanged
+    | returned | stuck | not sent | not exist | not exist, much later | unknown | notice: done | notice: ended
+    | notice: returned | timer | timer, an hour later | timer, a month later -> unchanged
+    ended, number never sent -> refused: out of place
     of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
     notice: other amount | notice without a word -> unchanged; does query refund 0
     notice: other account -> refused: account differs
@@ -764,9 +791,10 @@ a refund returned
     asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
     pending | pending for money | done | poor | our fault | refused | dead number | ended | ended, first number
-    | ended, number never sent | returned | stuck | not sent | not exist | not exist, much later | unknown
-    | notice: done | notice: ended | notice: returned | notice: other amount | notice without a word | timer
-    | timer, an hour later | timer, a month later -> unchanged
+    | returned | stuck | not sent | not exist | not exist, much later | unknown | notice: done | notice: ended
+    | notice: returned | notice: other amount | notice without a word | timer | timer, an hour later
+    | timer, a month later -> unchanged
+    ended, number never sent -> refused: out of place
     of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
     notice: other account -> refused: account differs
     operator: failed | operator: paid otherwise -> refused: refund final
@@ -1330,14 +1358,15 @@ succeeded, a further capture's refund in doubt under its last number
         -> refund 0 paid otherwise, number 6; writes entry refund_paid_otherwise, order.suspense_refunded; rests
     timer | timer, much later -> unchanged; does query refund 0
 succeeded, a further capture's refund done
-    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk | send never sent
+    | refund ended, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | query paid as known | query pending | query not exist | query declined | query closed | query unknown
     | close closed | close already paid | close not exist | close unknown | refund done | refund poor
     | refund refused | refund of a dead number | refund ended | refund ended, first number | refund stuck
-    | refund not sent | refund not exist | refund unknown | refund ended, number never sent | deadline | timer
-    | deadline, passed | timer, much later -> unchanged
+    | refund not sent | refund not exist | refund unknown | deadline | timer | deadline, passed | timer, much later
+        -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund 1 owed; writes capture 2, entry suspense, entry refund; does refund 1
     callback paid -> capture 2 further, refund 1 unconfirmed; writes capture 2, entry suspense; does query #0
@@ -1348,14 +1377,15 @@ succeeded, a further capture's refund done
     refund asked -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     operator: refund failed | operator: refund paid otherwise -> refused: refund final
 succeeded, a further capture's refund came back
-    created | validated suitable | validated unsuitable | validated risk | send never sent -> refused: out of place
+    created | validated suitable | validated unsuitable | validated risk | send never sent
+    | refund ended, number never sent -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final
     send accepted | send rejected | send rejected, our fault | send not sent | send later | send unknown
     | query paid as known | query pending | query not exist | query declined | query closed | query unknown
     | close closed | close already paid | close not exist | close unknown | refund done | refund poor
     | refund refused | refund of a dead number | refund ended | refund ended, first number | refund stuck
-    | refund not sent | refund not exist | refund unknown | refund ended, number never sent | deadline | timer
-    | deadline, passed | timer, much later -> unchanged
+    | refund not sent | refund not exist | refund unknown | deadline | timer | deadline, passed | timer, much later
+        -> unchanged
     send paid | query paid | query paid less | query paid more | operator: paid
         -> capture 2 further, refund 1 owed; writes capture 2, entry suspense, entry refund; does refund 1
     callback paid -> capture 2 further, refund 1 unconfirmed; writes capture 2, entry suspense; does query #0

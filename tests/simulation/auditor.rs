@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tongbao::domain::channel::{Channel, Lapse, Unclosed};
-use tongbao::domain::event::{Fact, Refusal, WebhookKind};
-use tongbao::domain::id::{Account, AttemptNumber, OrderId, RefundId};
+use tongbao::domain::event::{Event, Fact, Refusal, WebhookKind};
+use tongbao::domain::id::{Account, AttemptNumber, Incarnation, OrderId, RefundId};
 use tongbao::domain::ledger::{EntryKind, Fee, LedgerAccount};
 use tongbao::domain::order::{Attempt, AttemptState, CloseStage, Order, Purpose, Reach, State};
-use tongbao::domain::refund::{Cause, PaidFrom, Refund, RefundState, Stage};
+use tongbao::domain::refund::{Cause, PaidFrom, Refund, RefundFailure, RefundState, Stage};
+use tongbao::domain::step;
 use tongbao::domain::time::Instant;
 use tongbao::engine::ask::AskError;
 use tongbao::store::{
@@ -127,6 +128,15 @@ pub fn served(store: &Store, gateways: &Gateways, number: AttemptNumber, request
     let stored = store.row(number.order).and_then(|row| row.order.refunds.get(usize::from(*refund)));
     let has_failed = stored.is_some_and(|refund| refund.state() == RefundState::Failed);
     assert!(times == 0 || !has_failed, "refund {refund} of {number} has failed and is paid: {stored:?}");
+}
+
+/// A channel has answered a call: whatever has become of the order since, it takes the answer.
+pub fn takes(store: &Store, id: OrderId, fact: &Fact, now: Instant) {
+    let order = &store.row(id).expect("a call is of a stored order").order;
+    let event = Event { at: now, incarnation: Incarnation::default(), fact: fact.clone() };
+    if let Err(refusal) = step::decide(order, &[event]) {
+        panic!("{refusal:?} is no answer to {fact:?}: {order:?}");
+    }
 }
 
 /// Whether a send of a refund may have arrived of which nobody knows what became.
@@ -387,10 +397,18 @@ fn goes_on(refund: &Refund, known: Option<&Refund>) {
                 sights::note(Sight::RefundOfShares);
             }
         }
-        (Some(RefundState::Created | RefundState::Submitted), now) => match now {
-            RefundState::Failed => sights::note(Sight::RefundFailed),
-            RefundState::Returned => sights::note(Sight::RefundCameBack),
-            RefundState::Created | RefundState::Submitted | RefundState::Succeeded => {}
+        (Some(RefundState::Created | RefundState::Submitted), _) => match refund.stage {
+            Stage::Failed { failure: RefundFailure::GivenUp, .. } => sights::note(Sight::RefundGivenUp),
+            Stage::Failed { failure: RefundFailure::Refused | RefundFailure::Ended, .. } => {
+                sights::note(Sight::RefundFailed);
+            }
+            Stage::Succeeded { paid_from: PaidFrom::Bank, .. } => sights::note(Sight::RefundPaidOtherwise),
+            Stage::Returned { .. } => sights::note(Sight::RefundCameBack),
+            Stage::Unconfirmed { .. }
+            | Stage::Waiting { .. }
+            | Stage::Owed { .. }
+            | Stage::Doubtful { .. }
+            | Stage::Succeeded { paid_from: PaidFrom::Channel, .. } => {}
         },
         (Some(RefundState::Succeeded), RefundState::Returned) => sights::note(Sight::RefundCameBack),
         (Some(before), now) => assert_eq!(before, now, "an end never changes: {known:?} is {refund:?}"),
@@ -655,28 +673,26 @@ fn settled(world: &World, row: &Row) {
         .sum();
     let paid_by = order.attempts.iter().find(|attempt| attempt.state == AttemptState::Captured);
     let payable = paid_by.map_or(0, |attempt| attempt.payable_minor);
-    let (mut refunded, mut stranded) = (0, 0);
+    let (mut refunded, mut kept) = (0, 0);
     for (refund, index) in order.refunds.iter().zip(0u16..) {
         let number = order.number(order.attempt_of(refund).expect("a refund is of a capture"));
         let times = world.gateways.payment(number).map_or(0, |payment| payment.times_paid(index));
         let expected = match refund.stage {
             Stage::Succeeded { paid_from: PaidFrom::Channel, .. } | Stage::Returned { .. } => 1,
-            Stage::Failed { .. } => 0,
-            Stage::Succeeded { paid_from: PaidFrom::Bank, .. }
-            | Stage::Unconfirmed { .. }
-            | Stage::Waiting { .. }
-            | Stage::Owed { .. }
-            | Stage::Doubtful { .. } => panic!("{refund:?} has not come to its end"),
+            Stage::Failed { .. } | Stage::Succeeded { paid_from: PaidFrom::Bank, .. } => 0,
+            Stage::Unconfirmed { .. } | Stage::Waiting { .. } | Stage::Owed { .. } | Stage::Doubtful { .. } => {
+                panic!("{refund:?} has not come to its end")
+            }
         };
         assert_eq!(times, expected, "how often {refund:?} was paid");
-        match (&refund.cause, refund.state()) {
-            (Cause::Asked(_), RefundState::Succeeded) => refunded += refund.amount_minor,
-            // It is suspense again, and a person must see where it can go.
-            (Cause::Suspense, RefundState::Returned) => stranded += refund.amount_minor,
-            (Cause::Asked(_), _) | (Cause::Suspense, _) => {}
+        match &refund.cause {
+            Cause::Asked(_) if refund.stage.is_paid_by_channel() => refunded += refund.amount_minor,
+            // It is suspense again, and a person must see where it can go; or a person has paid it from elsewhere.
+            Cause::Suspense if !refund.stage.is_paid_by_channel() => kept += refund.amount_minor,
+            Cause::Asked(_) | Cause::Suspense => {}
         }
     }
-    assert_eq!(net, payable - refunded + stranded, "{} by its gateways' truth: {order:?}", order.id);
+    assert_eq!(net, payable - refunded + kept, "{} by its gateways' truth: {order:?}", order.id);
     let told = |wanted: WebhookKind| row.webhooks.iter().filter(|(kind, _)| *kind == wanted).count();
     let ended = |state: RefundState| order.asked_refunds().filter(|(refund, _)| refund.state() == state).count();
     let came_back = ended(RefundState::Returned);

@@ -145,6 +145,8 @@ pub struct Payment {
     refunds: BTreeMap<String, Refund>,
     /// The refunds whose numbers were refused and are taken no more, one for each number.
     refunds_refused: Vec<u16>,
+    /// The refunds that were ended here for good.
+    refunds_stopped: BTreeSet<u16>,
     /// What becomes of the next one.
     next_refund: Luck,
     /// What happened before money was taken.
@@ -253,6 +255,7 @@ impl Gateways {
             trade: begin(account.channel(), terms.expires_at, now),
             refunds: BTreeMap::new(),
             refunds_refused: Vec::new(),
+            refunds_stopped: BTreeSet::new(),
             next_refund: Luck::Good,
             preludes: Vec::new(),
         }
@@ -322,6 +325,7 @@ impl Gateways {
             trade: begin(account.channel(), now, now),
             refunds: BTreeMap::new(),
             refunds_refused: Vec::new(),
+            refunds_stopped: BTreeSet::new(),
             next_refund: Luck::Good,
             preludes: Vec::new(),
         });

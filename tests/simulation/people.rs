@@ -2,18 +2,20 @@
 
 use tongbao::domain::channel::{Channel, Lapse, Method};
 use tongbao::domain::dated::Dated;
-use tongbao::domain::event::{Created, Finding};
+use tongbao::domain::event::{Created, Finding, RefundResolution};
 use tongbao::domain::id::{OrderId, PlatformId};
 use tongbao::domain::money::{Currency, Rate};
 use tongbao::domain::order::{Attempt, AttemptState, FeeBearer, Webhooks};
 use tongbao::domain::partition::Partition;
-use tongbao::domain::refund::FeePolicy;
+use tongbao::domain::refund::{Attention, FeePolicy, Stage};
 use tongbao::domain::request::{Asked, Request};
 use tongbao::domain::retry::Pace;
 use tongbao::domain::rules::RulesVersion;
 use tongbao::domain::splits::{Share, Split};
 use tongbao::domain::time::{Instant, TimeScale};
-use tongbao::engine::ask::{Addressee, Command, Details, Known, NewOrder, Patience, RefundWanted, Resolution};
+use tongbao::engine::ask::{
+    Addressee, Command, Details, Known, NewOrder, Patience, RefundResolved, RefundWanted, Resolution,
+};
 use tongbao::store::UniqueName;
 
 use crate::asked;
@@ -374,8 +376,51 @@ pub enum Extent {
     Endless,
 }
 
+/// An operator looks after refunds that need a person, and now and then after another one: has it paid at its channel, or
+/// ends it for good, there first.
+fn resolve_refunds(world: &mut World) {
+    let mut seen = Vec::new();
+    for row in world.store().rows() {
+        for (refund, index) in row.order.refunds.iter().zip(0u16..) {
+            let is_confirmed = !matches!(refund.stage, Stage::Unconfirmed { .. });
+            if refund.stage.is_under_way() && is_confirmed {
+                let attempt = row.order.attempt_of(refund).expect("a refund is of a capture");
+                let needs_person = refund.attention == Some(Attention::Person);
+                seen.push((row.order.number(attempt), index, refund.is_of_suspense(), needs_person));
+            }
+        }
+    }
+    for (number, index, is_of_suspense, needs_person) in seen {
+        if !needs_person && !world.dice.happens(50) {
+            continue;
+        }
+        if world.dice.happens(300) {
+            world.gateways.push_refund(number, index);
+            continue;
+        }
+        // Nobody ends a refund whose end they cannot tell.
+        if !world.gateways.stop_refund(number, index) {
+            continue;
+        }
+        let resolution = match world.dice.happens(500) {
+            true if !is_of_suspense => RefundResolution::Failed,
+            true | false => RefundResolution::PaidOtherwise,
+        };
+        let resolved = RefundResolved {
+            refund: index,
+            resolution,
+            operator: "li".into(),
+            evidence: "the channel's statement".into(),
+        };
+        let Some(life) = &mut world.life else { return };
+        let (desk, id) = (life.desk.clone(), number.order);
+        life.ask(async move { Heard::Resolved(id, desk.resolve_refund(id, resolved).await) });
+    }
+}
+
 /// An operator asks each channel about open attempts, has them closed there for good, and records what was found.
 pub fn resolve(world: &mut World, extent: Extent) {
+    resolve_refunds(world);
     let now = world.now();
     let mut resolved = Vec::new();
     for row in world.store().rows() {

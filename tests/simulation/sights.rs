@@ -42,6 +42,11 @@ pub enum Sight {
     RefundLackedMoney,
     /// A refund that a platform asked for came to nothing.
     RefundFailed,
+    /// A refund stuck at its channel.
+    RefundStuck,
+    /// An operator ended a refund, as failed and as paid by other means.
+    RefundGivenUp,
+    RefundPaidOtherwise,
     /// A refund was refused while an earlier send of it might have arrived.
     RefundRefusedInDoubt,
     /// Money of a refund came back.
@@ -76,7 +81,7 @@ pub enum Sight {
 }
 
 impl Sight {
-    pub const ALL: [Sight; 32] = [
+    pub const ALL: [Sight; 35] = [
         Sight::TakenInTheLastMoment,
         Sight::ToldToWait,
         Sight::PaidAfterNotExist,
@@ -93,6 +98,9 @@ impl Sight {
         Sight::RefundWaited,
         Sight::RefundLackedMoney,
         Sight::RefundFailed,
+        Sight::RefundStuck,
+        Sight::RefundGivenUp,
+        Sight::RefundPaidOtherwise,
         Sight::RefundRefusedInDoubt,
         Sight::RefundCameBack,
         Sight::RefundOfShares,

@@ -48,6 +48,8 @@ pub struct Weather {
     pub refund_refused_for_good: u32,
     /// A refund that was taken ends without being paid.
     pub refund_fails: u32,
+    /// A refund that was taken gets no further without somebody at the channel.
+    pub refund_sticks: u32,
     /// A refund that was taken waits for money of ours.
     pub refund_lacks_money: u32,
     /// What was paid comes back.
@@ -95,6 +97,7 @@ impl Weather {
             refund_refused: 0,
             refund_refused_for_good: 0,
             refund_fails: 0,
+            refund_sticks: 0,
             refund_lacks_money: 0,
             refund_comes_back: 0,
             callback_lost: 0,
@@ -134,6 +137,7 @@ impl Weather {
         weather.refund_refused = trouble(300);
         weather.refund_refused_for_good = trouble(300);
         weather.refund_fails = trouble(400);
+        weather.refund_sticks = trouble(200);
         weather.refund_lacks_money = trouble(200);
         weather.refund_comes_back = trouble(200);
         weather.callback_lost = trouble(300);

@@ -246,6 +246,7 @@ impl World {
             }
             (question, reply) => unreachable!("{reply:?} does not answer {question:?}"),
         };
+        auditor::takes(&self.scene.store(), call.number.order, &fact, self.agenda.now);
         life.directory.clone().answered(call.number, fact, next_action);
     }
 
@@ -349,6 +350,8 @@ impl World {
     fn luck(&self) -> Luck {
         if self.dice.happens(self.weather.refund_fails) {
             Luck::Fails
+        } else if self.dice.happens(self.weather.refund_sticks) {
+            Luck::Sticks
         } else if self.dice.happens(self.weather.refund_lacks_money) {
             Luck::LacksMoney
         } else {

@@ -365,7 +365,10 @@ impl World {
     fn refund_notified(&mut self, notice: RefundTold, is_back: bool, end: Result<(), AskError>) {
         match end {
             Ok(()) => auditor::refund_notice_acknowledged(&self.store(), &notice, is_back),
-            Err(error) => return self.refused(notice.number.order, &error),
+            Err(error) => {
+                assert!(!matches!(error, AskError::Refused(_)), "{error:?} is no answer to {notice:?}");
+                return self.refused(notice.number.order, &error);
+            }
         }
         if !self.dice.happens(self.weather.acknowledgement_lost) {
             self.heard_refunds.insert((notice.number, notice.refund_number, is_back));

@@ -36,8 +36,9 @@ const CREATE: &[(&str, Verdict)] = &[
 ];
 
 /// Codes of a refund, and whose affair each is: those of its page's table (merchant document 4013071036), which the Java
-/// library `com.egzosn.pay` keeps beside its `WxRefundResult` (v3). What is not here, and every status of 500 and above, is open; so is `SYSTEM_ERROR`, and a rate limit, because the
-/// refund may be under way. No number dies by a refusal: the page wants a retry under the same one.
+/// library `com.egzosn.pay` keeps beside its `WxRefundResult` (v3). What is not here, and every status of 500 and above, is
+/// open; so is `SYSTEM_ERROR`, because the refund may be under way. A rate limit says that this request was not taken: that
+/// its page wants a query first is for the requests before it, one of which may be under way. No number dies by a refusal: the page wants a retry under the same one.
 ///
 /// `INVALID_REQUEST` is what breaks a rule of the business: a year has passed, or less is left of the payment. The page
 /// says that this application has failed, and that only its message tells why.

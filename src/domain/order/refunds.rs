@@ -179,6 +179,9 @@ impl Order {
 
     /// When a refund is due; none where nothing is to be done for it by itself.
     pub(in crate::domain) fn refund_due_at(&self, refund: &Refund, now: Instant) -> Option<Instant> {
+        if let Some(last) = refund.last_in_doubt() {
+            return Some(last.due_at);
+        }
         match refund.stage {
             Stage::Unconfirmed { since } => {
                 let channel = self.attempt_of(refund)?.channel();
@@ -243,6 +246,19 @@ impl Asked {
 }
 
 impl Refund {
+    /// When it goes next, or else went. Its date may lie behind or ahead of that: it stays as it is while a send may be
+    /// known by it, whatever becomes of the clock or of the send.
+    pub(in crate::domain) const fn goes_at(&self) -> Instant {
+        match self.stage {
+            Stage::Waiting { due_at } | Stage::Owed { due_at, .. } => due_at,
+            Stage::Unconfirmed { .. }
+            | Stage::Doubtful { .. }
+            | Stage::Succeeded { .. }
+            | Stage::Failed { .. }
+            | Stage::Returned { .. } => self.dated_at,
+        }
+    }
+
     /// Counts what it waits for from `now` at the latest.
     pub(in crate::domain) fn bring_back(&mut self, now: Instant, book: Rulebook) {
         let round = self.round;
@@ -262,6 +278,10 @@ impl Refund {
             Stage::Waiting { due_at } => *due_at = (*due_at).min(now.plus_ms(book.refunds_wait_max_ms())),
             // Looks are counted in days.
             Stage::Succeeded { .. } | Stage::Failed { .. } | Stage::Returned { .. } => {}
+        }
+        if let Some(last) = self.paid_earlier.as_mut().and_then(|paid| paid.doubt.as_mut()) {
+            last.due_at = last.due_at.min(now.plus_ms(retry::gap_ms(book.refunds(), last.tries)));
+            last.sent_by = last.sent_by.min(now);
         }
     }
 }

@@ -162,6 +162,7 @@ impl Draft {
             amount_minor,
             incarnation: self.incarnation,
             round: Round::FIRST,
+            paid_earlier: None,
             dated_at: now,
             stage,
             attention: None,

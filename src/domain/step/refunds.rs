@@ -1,7 +1,5 @@
 //! Refunds, of what platforms ask for and of suspense: one machine for both.
 
-use std::cmp::Ordering;
-
 use super::{Asking, Draft};
 use crate::domain::channel::{Absence, BilledBy, Proof};
 use crate::domain::dated::{Dated, Plausible};
@@ -12,7 +10,9 @@ use crate::domain::id::{Account, RefundOrdinal, Round};
 use crate::domain::ledger::{Booking, Entry, Fee, Parts};
 use crate::domain::note::Note;
 use crate::domain::order::State;
-use crate::domain::refund::{Asked, Attention, Cause, FeePolicy, PaidFrom, Refund, RefundFailure, Stage};
+use crate::domain::refund::{
+    Asked, Attention, Cause, FeePolicy, LastNumber, PaidEarlier, PaidFrom, Refund, RefundFailure, Stage,
+};
 use crate::domain::retry;
 use crate::domain::time::Instant;
 
@@ -43,7 +43,9 @@ impl Draft {
             return Err(Refusal::RefundExceeds { remaining_minor });
         }
         let (parts, fee_minor) = left.give(amount_minor, fee_policy).ok_or(Refusal::OutOfPlace)?;
-        let due_at = self.refund_slot(capture, book.refund_pause_ms(channel));
+        // Those that wait have their turns already.
+        let others = self.order.refunds.iter().filter(|refund| refund.capture == capture);
+        let due_at = turn_beside(others, now, book.refund_pause_ms(channel));
         let stage = if due_at > now { Stage::Waiting { due_at } } else { Stage::Owed { tries: 0, due_at } };
         let asked = Asked { ordinal, fee_policy, parts, fee_minor };
         let index = self.open_refund(Refund {
@@ -52,6 +54,7 @@ impl Draft {
             amount_minor,
             incarnation: self.incarnation,
             round: Round::FIRST,
+            paid_earlier: None,
             dated_at: due_at,
             stage,
             attention: None,
@@ -69,13 +72,6 @@ impl Draft {
             | Stage::Returned { .. } => {}
         }
         Ok(())
-    }
-
-    /// When the next refund of a capture may go, so long after all others of it.
-    fn refund_slot(&self, capture: u16, pause_ms: i64) -> Instant {
-        let others = self.order.refunds.iter().filter(|refund| refund.capture == capture);
-        let after = others.map(|refund| refund.dated_at.plus_ms(pause_ms)).max();
-        after.filter(|_| pause_ms > 0).map_or(self.now, |after| after.max(self.now))
     }
 
     pub(super) fn open_refund(&mut self, refund: Refund) -> Result<u16, Refusal> {
@@ -115,32 +111,21 @@ impl Draft {
         asked_at: Instant,
         outcome: &RefundOutcome,
     ) -> Result<(), Refusal> {
-        let refund = self.order.refunds.get(usize::from(index)).ok_or(Refusal::RefundUnknown)?;
-        match asked.cmp(&refund.round) {
-            // It is over by another of its numbers, which is the one that is kept.
-            Ordering::Greater | Ordering::Less if !refund.stage.is_under_way() => {
-                self.contradicted_if_paid(index, outcome);
-                return Ok(());
-            }
-            Ordering::Greater => return Err(Refusal::OutOfPlace),
-            Ordering::Equal => {}
-            // A call of a round that is over was still under way. That money went back is true of any number; whatever
-            // else it tells is about a number that is dead, and not about the one that took its place.
-            Ordering::Less => match outcome {
-                RefundOutcome::Done { .. } => {}
-                RefundOutcome::Pending { .. }
-                | RefundOutcome::Rejected { .. }
-                | RefundOutcome::Ended { .. }
-                | RefundOutcome::Returned { .. }
-                | RefundOutcome::Stuck { .. }
-                | RefundOutcome::NotSent { .. }
-                | RefundOutcome::NotExist
-                | RefundOutcome::Unknown { .. } => return Ok(()),
-            },
+        let refund = self.refund(index)?;
+        if asked > refund.round {
+            return Err(Refusal::OutOfPlace);
         }
         match refund.stage {
             Stage::Unconfirmed { .. } | Stage::Waiting { .. } => Err(Refusal::OutOfPlace),
-            Stage::Owed { .. } | Stage::Doubtful { .. } => self.refund_goes_on(index, (asked, asked_at), outcome),
+            Stage::Owed { .. } | Stage::Doubtful { .. } if asked < refund.round => {
+                self.earlier_number_told(index, asked, outcome)
+            }
+            Stage::Owed { .. } | Stage::Doubtful { .. } => self.refund_goes_on(index, asked_at, outcome),
+            Stage::Succeeded { .. } | Stage::Failed { .. } | Stage::Returned { .. }
+                if asked != refund.paying_round() =>
+            {
+                self.other_number_told(index, (asked, asked_at), outcome)
+            }
             Stage::Succeeded { paid_from: PaidFrom::Channel, .. } => self.refund_looked_at(index, asked_at, outcome),
             Stage::Succeeded { paid_from: PaidFrom::Bank, .. } | Stage::Failed { .. } => {
                 self.contradicted_if_paid(index, outcome);
@@ -150,19 +135,74 @@ impl Draft {
         }
     }
 
-    /// What a channel tells of a refund that is under way.
-    fn refund_goes_on(
+    /// What a channel tells of an earlier number of a refund that is under way. By its own word that number was dead; if
+    /// it has paid it all the same, the payer has the money, and the last number must not go again. Whatever else it
+    /// tells says nothing of the number that took its place.
+    fn earlier_number_told(&mut self, index: u16, round: Round, outcome: &RefundOutcome) -> Result<(), Refusal> {
+        let (reference, dated) = match outcome {
+            RefundOutcome::Done { reference, dated } => (reference.as_deref(), *dated),
+            RefundOutcome::Pending { .. }
+            | RefundOutcome::Rejected { .. }
+            | RefundOutcome::Ended { .. }
+            | RefundOutcome::Returned { .. }
+            | RefundOutcome::Stuck { .. }
+            | RefundOutcome::NotSent { .. }
+            | RefundOutcome::NotExist
+            | RefundOutcome::Unknown { .. } => return Ok(()),
+        };
+        let (now, book) = (self.now, self.order.rulebook());
+        let due_at = now.plus_ms(retry::gap_ms(book.refunds(), 0));
+        // Whether the last number was sent, nobody can tell for certain: a call may be under way.
+        let doubt = Some(LastNumber { tries: 0, due_at, sent_by: now });
+        self.refund_mut(index)?.paid_earlier = Some(PaidEarlier { round, doubt });
+        self.notes.push(Note::RefundContradicted { refund: index });
+        self.refund_paid(index, (reference, dated))
+    }
+
+    /// What is told of a number of a refund that was paid by another one. The last one is asked about until it is certain
+    /// what became of it; if it was paid too, that money is lost to us, and a person must see to it.
+    fn other_number_told(
         &mut self,
         index: u16,
         (asked, asked_at): (Round, Instant),
         outcome: &RefundOutcome,
     ) -> Result<(), Refusal> {
+        self.contradicted_if_paid(index, outcome);
+        let (now, book) = (self.now, self.order.rulebook());
+        let refund = self.refund(index)?;
+        let Some(last) = refund.last_in_doubt().copied().filter(|_| asked == refund.round) else { return Ok(()) };
+        let channel = self.order.attempt_of(refund).ok_or(Refusal::AttemptUnknown)?.channel();
+        let is_certain = match book.channel(channel).refunding.absence {
+            Absence::Certain => asked_at > last.sent_by.plus_ms(book.refund_arrives_ms(channel)),
+            Absence::Nothing => false,
+        };
+        let due_at = now.plus_ms(retry::gap_ms(book.refunds(), last.tries));
+        let again = LastNumber { tries: last.tries.saturating_add(1), due_at, ..last };
+        let doubt = match outcome {
+            RefundOutcome::Done { .. } | RefundOutcome::Ended { .. } | RefundOutcome::Returned { .. } => None,
+            RefundOutcome::NotExist if is_certain => None,
+            // It may be a send that was under way.
+            RefundOutcome::Unknown { .. } => Some(LastNumber { sent_by: now, ..again }),
+            RefundOutcome::Pending { .. }
+            | RefundOutcome::Rejected { .. }
+            | RefundOutcome::Stuck { .. }
+            | RefundOutcome::NotSent { .. }
+            | RefundOutcome::NotExist => Some(again),
+        };
+        if let Some(paid) = &mut self.refund_mut(index)?.paid_earlier {
+            paid.doubt = doubt;
+        }
+        Ok(())
+    }
+
+    /// What a channel tells of the last number of a refund that is under way.
+    fn refund_goes_on(&mut self, index: u16, asked_at: Instant, outcome: &RefundOutcome) -> Result<(), Refusal> {
         match outcome {
             RefundOutcome::Done { reference, dated } => {
-                return self.refund_paid(index, asked, (reference.as_deref(), *dated));
+                return self.refund_paid(index, (reference.as_deref(), *dated));
             }
             RefundOutcome::Returned { dated, .. } => {
-                self.refund_paid(index, asked, (None, *dated))?;
+                self.refund_paid(index, (None, *dated))?;
                 return self.refund_came_back(index, *dated);
             }
             RefundOutcome::Ended { .. } => return self.number_is_dead(index),
@@ -194,7 +234,7 @@ impl Draft {
         match class {
             Rejection::Poor => self.refund_waits(index, Doubt::NotOfThis, Some(Attention::ChannelBalance)),
             Rejection::Ours => {
-                self.refund_waits(index, Doubt::NotOfThis, None);
+                self.refund_waits(index, Doubt::NotOfThis, Some(Attention::Person));
                 self.notes.push(Note::RefundNotPermitted { refund: index });
             }
             // It judges one send, and says nothing of those before it: a query tells. Where none ever does, a person must.
@@ -239,12 +279,21 @@ impl Draft {
         Ok(())
     }
 
-    /// The refund is asked about or sent again at its next turn.
+    /// The refund is asked about or sent again at its next turn. A send that was not taken counts as one all the same
+    /// where its channel wants a pause between two: it may be what came too soon.
     fn refund_waits(&mut self, index: u16, doubt: Doubt, attention: Option<Attention>) {
         let (now, book) = (self.now, self.order.rulebook());
-        let Some(refund) = self.order.refunds.get_mut(usize::from(index)) else { return };
+        let Some(refund) = self.order.refunds.get(usize::from(index)) else { return };
         let tries = refund.stage.tries();
-        let due_at = now.plus_ms(retry::gap_ms(book.refunds(), tries));
+        let gap_ms = retry::gap_ms(book.refunds(), tries);
+        let due_at = match doubt {
+            Doubt::NotOfThis => {
+                let paused_until = now.plus_ms(gap_ms.max(self.pause_ms_of(refund)));
+                self.refund_turn(usize::from(index), paused_until, |_| true)
+            }
+            Doubt::Stands | Doubt::Grows => now.plus_ms(gap_ms),
+        };
+        let Some(refund) = self.order.refunds.get_mut(usize::from(index)) else { return };
         let tries = tries.saturating_add(1);
         refund.stage = match (doubt, refund.stage) {
             (Doubt::NotOfThis, Stage::Doubtful { sent_at, .. }) => {
@@ -257,6 +306,12 @@ impl Draft {
             }
             (Doubt::Stands | Doubt::Grows, _) => Stage::Doubtful { tries, due_at, sent_at: now, resent_at: None },
         };
+        self.refund_attends(index, attention);
+    }
+
+    /// What a refund waits for changes; its platform is shown that of its own.
+    fn refund_attends(&mut self, index: u16, attention: Option<Attention>) {
+        let Some(refund) = self.order.refunds.get_mut(usize::from(index)) else { return };
         let changed = refund.attention != attention;
         refund.attention = attention;
         if changed && !refund.is_of_suspense() {
@@ -276,11 +331,12 @@ impl Draft {
         let has_room = used < u32::from(book.channel(channel).refunding.most);
         match book.next_round_ms(refund.round).filter(|_| has_room) {
             Some(gap_ms) => {
-                let due_at = self.refund_turn(usize::from(index), now.plus_ms(gap_ms));
+                let due_at = self.refund_turn(usize::from(index), now.plus_ms(gap_ms), |_| true);
                 let refund = self.refund_mut(index)?;
                 refund.round = refund.round.next();
                 refund.dated_at = due_at;
                 refund.stage = Stage::Owed { tries: 0, due_at };
+                self.refund_attends(index, None);
                 Ok(())
             }
             None if is_of_suspense => {
@@ -293,22 +349,18 @@ impl Draft {
     }
 
     /// The payer has the money.
-    fn refund_paid(
-        &mut self,
-        index: u16,
-        round: Round,
-        (reference, dated): (Option<&str>, Dated),
-    ) -> Result<(), Refusal> {
+    fn refund_paid(&mut self, index: u16, (reference, dated): (Option<&str>, Dated)) -> Result<(), Refusal> {
         let (at, book) = (self.at, self.order.rulebook());
         let channel = self.order.attempt_of(self.refund(index)?).ok_or(Refusal::AttemptUnknown)?.channel();
         let refund = self.refund_mut(index)?;
         let dated = match book.channel(channel).refunding.billed_by {
             BilledBy::Payment => dated,
+            // When an earlier number was asked for is not known any more.
+            BilledBy::Acceptance if refund.paid_earlier.is_some() => dated,
             BilledBy::Acceptance => {
                 Dated { bill_day: dated.bill_day.or(Some(channel.day_of(refund.dated_at))), ..dated }
             }
         };
-        refund.round = round;
         refund.stage = Stage::Succeeded { at, looks: 0, paid_from: PaidFrom::Channel };
         refund.attention = None;
         refund.reference = reference.map(Into::into).or(refund.reference.take());
@@ -378,7 +430,7 @@ impl Draft {
         Ok(())
     }
 
-    /// A refund that is over by our books has gone out after all.
+    /// A refund that is over by our books, or by another of its numbers, has gone out after all.
     fn contradicted_if_paid(&mut self, index: u16, outcome: &RefundOutcome) {
         match outcome {
             RefundOutcome::Done { .. } => self.notes.push(Note::RefundContradicted { refund: index }),
@@ -412,7 +464,13 @@ impl Draft {
         match (told, book.channel(attempt.channel()).proof) {
             (Some(word), Proof::Callback) => self.refund_answered(index, round, self.now, &word.outcome),
             // What became of a number that is over says nothing of the one that took its place.
-            (None, Proof::Callback) | (_, Proof::Query) if round != refund.round => Ok(()),
+            (None, Proof::Callback) | (_, Proof::Query) if round != refund.asked_round() => {
+                // Where money may come back, the word may be older than the number's end.
+                if book.channel(attempt.channel()).refunding.looks_ms.is_empty() {
+                    told.into_iter().for_each(|word| self.contradicted_if_paid(index, &word.outcome));
+                }
+                Ok(())
+            }
             (None, Proof::Callback) | (_, Proof::Query) => {
                 match refund.stage {
                     Stage::Unconfirmed { .. } | Stage::Waiting { .. } => return Err(Refusal::OutOfPlace),
@@ -484,7 +542,8 @@ impl Draft {
             if !self.order.refunds.get(place).is_some_and(is_due) {
                 continue;
             }
-            let turn_at = self.refund_turn(place, now);
+            // Of those that wait the first one goes first.
+            let turn_at = self.refund_turn(place, now, |other| !matches!(other.stage, Stage::Waiting { .. }));
             let Some(refund) = self.order.refunds.get_mut(place) else { continue };
             refund.dated_at = turn_at;
             if turn_at > now {
@@ -496,27 +555,31 @@ impl Draft {
         }
     }
 
-    /// The first instant from `from` on that keeps the pause from all others of its capture that wait for nothing.
-    fn refund_turn(&self, place: usize, from: Instant) -> Instant {
+    /// The first instant from `from` on that keeps the pause from those others of its capture that are heeded.
+    fn refund_turn(&self, place: usize, from: Instant, is_heeded: fn(&Refund) -> bool) -> Instant {
         let Some(refund) = self.order.refunds.get(place) else { return from };
+        let is_other =
+            |(at, other): &(usize, &Refund)| *at != place && other.capture == refund.capture && is_heeded(other);
+        let others = self.order.refunds.iter().enumerate().filter(is_other).map(|(_, other)| other);
+        turn_beside(others, from, self.pause_ms_of(refund))
+    }
+
+    /// What the channel of a refund wants between two of them.
+    fn pause_ms_of(&self, refund: &Refund) -> i64 {
         let channel = self.order.attempt_of(refund).map(|attempt| attempt.channel());
-        let pause_ms = channel.map_or(0, |channel| self.order.rulebook().refund_pause_ms(channel));
-        let is_other = |(at, other): &(usize, &Refund)| {
-            *at != place && other.capture == refund.capture && !matches!(other.stage, Stage::Waiting { .. })
-        };
-        let others = self.order.refunds.iter().enumerate().filter(is_other);
-        let mut dated: Vec<Instant> = others.map(|(_, other)| other.dated_at).collect();
-        dated.sort_unstable();
-        dated.into_iter().fold(from, |turn_at, dated_at| {
-            let is_near = turn_at.since_ms(dated_at).abs() < pause_ms;
-            if is_near { dated_at.plus_ms(pause_ms) } else { turn_at }
-        })
+        channel.map_or(0, |channel| self.order.rulebook().refund_pause_ms(channel))
     }
 
     pub(super) fn propose_refunds(&mut self, asking: Asking) {
         let now = self.now;
         for (refund, index) in self.order.refunds.iter().zip(0u16..) {
             let is_due = self.order.refund_due_at(refund, now).is_some_and(|due_at| due_at <= now);
+            if refund.last_in_doubt().is_some() {
+                if is_due {
+                    self.effects.push(Effect::QueryRefund { refund: index });
+                }
+                continue;
+            }
             match (refund.stage, asking) {
                 (Stage::Unconfirmed { .. }, _) => {
                     let capture = self.order.captures.get(usize::from(refund.capture));
@@ -586,6 +649,20 @@ impl Draft {
             Plausible::Impossible => self.notes.push(Note::InstantImplausible),
         }
     }
+}
+
+/// The first instant from `from` on that keeps the pause from these refunds: some of them may go long after.
+fn turn_beside<'a>(others: impl Iterator<Item = &'a Refund>, from: Instant, pause_ms: i64) -> Instant {
+    if pause_ms == 0 {
+        return from;
+    }
+    // What was not taken the first time counts where it went and where it goes again.
+    let mut turns: Vec<Instant> = others.flat_map(|other| [other.dated_at, other.goes_at()]).collect();
+    turns.sort_unstable();
+    turns.into_iter().fold(from, |turn_at, other_at| {
+        let is_near = turn_at.since_ms(other_at).abs() < pause_ms;
+        if is_near { other_at.plus_ms(pause_ms) } else { turn_at }
+    })
 }
 
 /// What an answer says of whether anything may have arrived.

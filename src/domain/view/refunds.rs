@@ -61,7 +61,17 @@ pub fn refund_webhook_body(
     at: Instant,
     refund: RefundView,
 ) -> serde_json::Result<Vec<u8>> {
-    let data = RefundView { sequence: Some(sequence), ..refund };
+    // One step may bring a refund further than this webhook tells of.
+    let state = match kind {
+        WebhookKind::RefundSucceeded => RefundState::Succeeded,
+        WebhookKind::RefundFailed => RefundState::Failed,
+        WebhookKind::RefundReturned => RefundState::Returned,
+        WebhookKind::OrderSucceeded
+        | WebhookKind::OrderFailed
+        | WebhookKind::OrderAttemptFailed
+        | WebhookKind::OrderSuspenseRefunded => refund.state,
+    };
+    let data = RefundView { sequence: Some(sequence), state, ..refund };
     serde_json::to_vec(&WebhookView { kind: kind.name(), timestamp: at, data })
 }
 
@@ -84,4 +94,43 @@ pub fn refund_failure(failure: RefundFailure) -> FailureView {
         ),
     };
     FailureView { code, message: Message { zh, en }, advice: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::OrderId;
+
+    /// A refund that was paid and came back before anybody asked is told of twice by one step.
+    #[test]
+    fn a_webhook_tells_the_state_of_its_own_moment() {
+        let order = OrderId::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
+        let returned = RefundView {
+            id: RefundId { order, ordinal: Default::default(), incarnation: Default::default() },
+            object: "refund",
+            order,
+            merchant_refund_id: "tea-1-back".into(),
+            state: RefundState::Returned,
+            amount: "1.00".into(),
+            currency: Currency::parse("CNY").unwrap(),
+            fee_returned: "0.00".into(),
+            parts: Vec::new(),
+            fee_policy: FeePolicy::Kept,
+            reason: None,
+            channel: Channel::Simpay,
+            channel_reference: None,
+            attention: None,
+            failure: None,
+            created_at: Instant(1),
+            finished_at: Some(Instant(2)),
+            sequence: None,
+        };
+        let state = |kind| {
+            let body = refund_webhook_body(kind, 2, Instant(2), returned.clone()).unwrap();
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            body["data"]["state"].as_str().map(str::to_owned)
+        };
+        assert_eq!(state(WebhookKind::RefundSucceeded).as_deref(), Some("succeeded"));
+        assert_eq!(state(WebhookKind::RefundReturned).as_deref(), Some("returned"));
+    }
 }

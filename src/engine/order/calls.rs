@@ -16,8 +16,9 @@ pub fn refund_ask(
     let refund = order.refunds.get(usize::from(index))?;
     let capture = order.captures.get(usize::from(refund.capture))?;
     let attempt = order.attempt(capture.ordinal)?;
+    let round = refund.asked_round();
     let ask = RefundAsk {
-        refund_number: order.refund_number(refund, refund.round)?.to_string(),
+        refund_number: order.refund_number(refund, round)?.to_string(),
         id: order.refund_id(refund),
         attempt: attempted(order, attempt),
         reference: capture.reference.clone(),
@@ -27,7 +28,7 @@ pub fn refund_ask(
         reason: None,
         notify_url: notify_url(attempt),
     };
-    Some((capture.ordinal, refund.round, ask))
+    Some((capture.ordinal, round, ask))
 }
 
 /// Which connection a call goes out on: what is asked because nobody knows what became of a call goes on one of its own.

@@ -24,7 +24,7 @@ pub fn heed(order: &Order, notes: &[Note]) {
                 metrics::counter!("tongbao_refunds_not_permitted_total").increment(1);
             }
             Note::RefundContradicted { refund } => {
-                tracing::error!(order = %order.id, refund, "a channel has paid a refund that is over");
+                tracing::error!(order = %order.id, refund, "a channel has paid a refund that was over, or one of its numbers that was");
                 metrics::counter!("tongbao_contradictions_total").increment(1);
             }
             Note::InstantImplausible => {

@@ -32,7 +32,7 @@ pub fn row(order: &Order, index: u16, change: RowChange, beside: &mut Beside) ->
 /// A refund as a step that is not committed yet leaves it.
 ///
 /// # Errors
-/// [`WriteError::Away`] where what was asked for cannot be read.
+/// [`WriteError::Away`] where the store is, [`WriteError::Culprit`] where what it holds of the refund cannot be read.
 pub async fn shown_after(
     orders: &Orders,
     order: &Order,
@@ -43,11 +43,24 @@ pub async fn shown_after(
     let id = order.refund_id(refund).ok_or_else(|| culprit("a refund of suspense is not told of"))?;
     let row = match &beside.refund {
         Some(name) => RefundRow::of(order, refund, name.clone(), order.last_at),
-        None => orders.reads.refund(id).await.map_err(|_| WriteError::Away)?.map(|stored| stored.row),
+        None => orders.reads.refund(id).await.map_err(unread)?.map(|stored| stored.row),
     };
     let row = row.ok_or_else(|| culprit("a refund has no row"))?;
     let stored = StoredRefund { order: order.id, row: RefundRow { standing: RefundStanding::of(refund), ..row } };
-    shown(orders.reads.as_ref(), &stored).await.map_err(|_| WriteError::Away)
+    shown(orders.reads.as_ref(), &stored).await.map_err(unread)
+}
+
+/// A row that cannot be read holds its order back, as the order's own would.
+fn unread(error: StoreError) -> WriteError {
+    match error {
+        StoreError::Corrupt(why) => WriteError::Culprit(why),
+        StoreError::Conflict(_)
+        | StoreError::ReferenceTaken(_)
+        | StoreError::Unavailable(_)
+        | StoreError::InDoubt(_)
+        | StoreError::Broken(_)
+        | StoreError::Fenced => WriteError::Away,
+    }
 }
 
 /// A refund as it is stored, with the names of its parties.

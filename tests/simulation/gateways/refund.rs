@@ -28,6 +28,8 @@ pub(super) enum End {
     Failed,
     /// It was paid, and the payer's bank sent it back.
     CameBack,
+    /// Nothing goes on before somebody at the channel sees to it.
+    Stuck,
 }
 
 /// What becomes of a refund that is taken next.
@@ -35,6 +37,7 @@ pub(super) enum End {
 pub enum Luck {
     Good,
     Fails,
+    Sticks,
     /// There is no money of ours to pay it from, for a while.
     LacksMoney,
 }
@@ -57,6 +60,7 @@ impl Gateways {
         payment.next_refund = match (payment.account.channel(), luck) {
             // A failed one is told of as one that was never there, and the same number is taken again.
             (Channel::Simpay | Channel::Alipay, Luck::Fails) => Luck::Good,
+            (Channel::Alipay | Channel::Unionpay, Luck::Sticks) => Luck::Good,
             (Channel::Simpay | Channel::Alipay | Channel::Unionpay, Luck::LacksMoney) => Luck::Good,
             (_, luck) => luck,
         };
@@ -105,6 +109,9 @@ impl Gateways {
             assert_eq!(refund.amount_minor, *amount_minor, "a refund that is repeated is the same refund");
             return payment.refund_again(*refund, now);
         }
+        if payment.refunds_stopped.contains(index) {
+            return RefundOutcome::Rejected { class: Rejection::Refused, code: "stopped".into() };
+        }
         if *amount_minor > payment.refundable_minor(now) {
             return RefundOutcome::Rejected { class: Rejection::Refused, code: "refund_exceeds".into() };
         }
@@ -112,10 +119,10 @@ impl Gateways {
         let luck = std::mem::replace(&mut payment.next_refund, Luck::Good);
         let takes_ms = match (luck, mood, channel) {
             (Luck::LacksMoney, _, _) => MONEY_COMES_MS,
-            (Luck::Good | Luck::Fails, Mood::Plain, _) => 0,
-            (Luck::Good | Luck::Fails, Mood::Other, Channel::Alipay) => ALIPAY_TAKES_MS,
+            (Luck::Good | Luck::Fails | Luck::Sticks, Mood::Plain, _) => 0,
+            (Luck::Good | Luck::Fails | Luck::Sticks, Mood::Other, Channel::Alipay) => ALIPAY_TAKES_MS,
             (
-                Luck::Good | Luck::Fails,
+                Luck::Good | Luck::Fails | Luck::Sticks,
                 Mood::Other,
                 Channel::Simpay | Channel::Wechat | Channel::Unionpay | Channel::Stripe,
             ) => REFUND_TAKES_MS,
@@ -123,6 +130,10 @@ impl Gateways {
         let (end, hold) = match luck {
             Luck::Fails if may_use_up => (End::Failed, Hold::Processing),
             Luck::Good | Luck::Fails => (End::Paid, Hold::Processing),
+            Luck::Sticks => {
+                sights::note(Sight::RefundStuck);
+                (End::Stuck, Hold::Processing)
+            }
             Luck::LacksMoney => {
                 sights::note(Sight::RefundLackedMoney);
                 (End::Paid, Hold::Balance)
@@ -172,6 +183,28 @@ impl Gateways {
         true
     }
 
+    /// Somebody at the channel has a refund that is stuck there paid.
+    pub fn push_refund(&mut self, number: AttemptNumber, index: u16) {
+        let Some(payment) = self.payments.get_mut(&number) else { return };
+        let stuck = payment.refunds.values_mut().find(|refund| refund.index == index && refund.end == End::Stuck);
+        if let Some(refund) = stuck {
+            refund.end = End::Paid;
+        }
+    }
+
+    /// Somebody at the channel ends a refund for good, under any number; whether nothing of it was paid or ever will be.
+    pub fn stop_refund(&mut self, number: AttemptNumber, index: u16) -> bool {
+        let Some(payment) = self.payments.get_mut(&number) else { return false };
+        if payment.times_paid(index) > 0 {
+            return false;
+        }
+        payment.refunds_stopped.insert(index);
+        for refund in payment.refunds.values_mut().filter(|refund| refund.index == index) {
+            refund.end = End::Failed;
+        }
+        true
+    }
+
     /// When a refund comes to its end; none where the number is not known.
     pub fn refund_ends_at(&self, number: AttemptNumber, refund_number: &str) -> Option<Instant> {
         Some(self.payments.get(&number)?.refunds.get(refund_number)?.ends_at)
@@ -209,7 +242,7 @@ impl Payment {
     pub fn times_paid(&self, index: u16) -> usize {
         let is_paid = |refund: &&Refund| match refund.end {
             End::Paid | End::CameBack => refund.index == index,
-            End::Failed => false,
+            End::Failed | End::Stuck => false,
         };
         self.refunds.values().filter(is_paid).count()
     }
@@ -221,7 +254,10 @@ impl Payment {
         match self.account.channel() {
             Channel::Unionpay => captured,
             Channel::Simpay | Channel::Wechat | Channel::Alipay | Channel::Stripe => {
-                let holds = |refund: &&Refund| refund.end == End::Paid || now < refund.ends_at;
+                let holds = |refund: &&Refund| match refund.end {
+                    End::Paid | End::Stuck => true,
+                    End::Failed | End::CameBack => now < refund.ends_at,
+                };
                 captured - self.refunds.values().filter(holds).map(|refund| refund.amount_minor).sum::<i64>()
             }
         }
@@ -244,6 +280,7 @@ impl Refund {
         match self.end {
             End::Paid => RefundOutcome::Done { reference: None, dated: Dated::NOT_TOLD },
             End::Failed => RefundOutcome::Ended { code: "CLOSED".into() },
+            End::Stuck => RefundOutcome::Stuck { code: "ABNORMAL".into() },
             End::CameBack => RefundOutcome::Returned { code: "CARD_CLOSED".into(), dated: Dated::NOT_TOLD },
         }
     }

@@ -389,7 +389,7 @@ async fn refunds_beside_each_other_do_not_pass_the_bound_together() {
 /// No ledger account holds what an account of a platform's own owes, and it cannot be taken away all the same.
 #[actix_web::test]
 async fn an_account_of_a_platform_that_owes_a_refund_cannot_be_taken_away() {
-    let site = Site::new(Kind::Sqlite, "");
+    let mut site = Site::new(Kind::Sqlite, "");
     let default = Account::of(&site, "wechat", "default").keep(&site);
     let own = Account::of(&site, "wechat", "own").keep(&site);
     let both = format!("{default}{own}owner = \"platform-a\"\n[platforms.platform-a.accounts]\nwechat = \"own\"\n");

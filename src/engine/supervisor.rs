@@ -354,6 +354,7 @@ async fn reasoned(desk: &Desk, call: &Call) -> Result<Option<Call>, StoreError> 
         StoreError::Corrupt(_) => desk.unreadable.met(Table::Refunds, Some(id.to_string()), error, clock::now()),
         StoreError::Conflict(_)
         | StoreError::ReferenceTaken(_)
+        | StoreError::NameTaken(_)
         | StoreError::Unavailable(_)
         | StoreError::InDoubt(_)
         | StoreError::Broken(_)

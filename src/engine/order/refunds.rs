@@ -56,6 +56,7 @@ fn unread(error: StoreError) -> WriteError {
         StoreError::Corrupt(why) => WriteError::Culprit(why),
         StoreError::Conflict(_)
         | StoreError::ReferenceTaken(_)
+        | StoreError::NameTaken(_)
         | StoreError::Unavailable(_)
         | StoreError::InDoubt(_)
         | StoreError::Broken(_)

@@ -299,6 +299,14 @@ pub struct StoredOrder {
     pub epoch: i64,
 }
 
+/// What never changes of an order, as far as it decides who may ask what of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderTerms {
+    pub platform: PlatformId,
+    pub currency: Currency,
+    pub amount_minor: i64,
+}
+
 /// Without what remains to be done by the payer: see [`NextActionChange`].
 impl fmt::Debug for StoredOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -645,6 +653,8 @@ pub trait Store: Send + Sync + 'static {
 
     // --- orders --------------------------------------------------------------------------------------------
     fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>>;
+    /// Of an order, without its changing part.
+    fn order_terms(&self, id: OrderId) -> Reply<'_, Option<OrderTerms>>;
     fn order_by_merchant_id<'a>(&'a self, platform: PlatformId, id: &'a str) -> Reply<'a, Option<StoredOrder>>;
     fn orders<'a>(&'a self, filter: &'a OrderFilter) -> Reply<'a, Vec<Seen<OrderId, StoredOrder>>>;
     fn frozen(&self, id: OrderId, ordinal: u8) -> Reply<'_, Option<Frozen>>;

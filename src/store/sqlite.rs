@@ -32,9 +32,9 @@ use super::transactions::{LedgerLineColumns, LineKeyColumns, TransactionColumns}
 use super::{
     Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
     KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, LedgerLine, MIGRATED, MODE, MessageKey, OrderFilter,
-    OutboxItem, OutboxPlace, Owner, Places, RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen, Store,
-    StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, StoredPlatform, StoredRefund,
-    StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
+    OrderTerms, OutboxItem, OutboxPlace, Owner, Places, RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen,
+    Store, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, StoredPlatform,
+    StoredRefund, StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
 };
 use crate::domain::id::{Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::journal::{LaneEvent, Salt, Title};
@@ -68,7 +68,7 @@ pub struct SqliteStore {
     /// For everything but groups.
     lanes: Lanes<File>,
     committer: Committer,
-    /// For what brings an order back.
+    /// For what requests ask for one by one: orders, refunds, and who it is that asks.
     direct: Direct,
     file: PathBuf,
     busy_timeout: Duration,
@@ -214,6 +214,73 @@ impl Store for SqliteStore {
             match self.direct.maybe(ORDER, [key(id).as_bytes()], OrderColumns::of) {
                 Some(found) => found,
                 None => self.maybe(query_as::<_, OrderColumns>(ORDER).bind(key(id))).await,
+            }
+        })
+    }
+
+    fn order_terms(&self, id: OrderId) -> Reply<'_, Option<OrderTerms>> {
+        Box::pin(async move {
+            match self.direct.maybe(ORDER_TERMS, [key(id).as_bytes()], OrderTermsColumns::of) {
+                Some(found) => found,
+                None => self.maybe(query_as::<_, OrderTermsColumns>(ORDER_TERMS).bind(key(id))).await,
+            }
+        })
+    }
+
+    fn refund(&self, id: RefundId) -> Reply<'_, Option<StoredRefund>> {
+        Box::pin(async move {
+            let (order, ordinal, incarnation) = (key(id.order), u8::from(id.ordinal), u16::from(id.incarnation));
+            match self.direct.maybe(REFUND, (order.as_bytes(), ordinal, incarnation), RefundColumns::of) {
+                Some(found) => found,
+                None => {
+                    let ask = query_as::<_, RefundColumns>(REFUND).bind(order).bind(i64::from(ordinal));
+                    self.maybe(ask.bind(i64::from(incarnation))).await
+                }
+            }
+        })
+    }
+
+    fn refund_by_merchant_id<'a>(&'a self, platform: PlatformId, id: &'a str) -> Reply<'a, Option<StoredRefund>> {
+        Box::pin(async move {
+            match self.direct.maybe(REFUND_BY_MERCHANT_ID, (platform.0, id), RefundColumns::of) {
+                Some(found) => found,
+                None => {
+                    let ask = query_as::<_, RefundColumns>(REFUND_BY_MERCHANT_ID).bind(i64::from(platform.0));
+                    self.maybe(ask.bind(id.to_owned())).await
+                }
+            }
+        })
+    }
+
+    fn platform_by_key<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<StoredPlatform>> {
+        Box::pin(async move {
+            match self.direct.maybe(PLATFORM_BY_KEY, [key_hash], PlatformColumns::of) {
+                Some(found) => found,
+                None => self.maybe(query_as::<_, PlatformColumns>(PLATFORM_BY_KEY).bind(key_hash.to_vec())).await,
+            }
+        })
+    }
+
+    fn debt_bound(&self, platform: PlatformId, currency: Currency) -> Reply<'_, Option<i64>> {
+        Box::pin(async move {
+            match self.direct.maybe(DEBT_BOUND, (platform.0, currency.code()), NumberColumn::of) {
+                Some(found) => found,
+                None => {
+                    let ask = query_as::<_, NumberColumn>(DEBT_BOUND).bind(i64::from(platform.0));
+                    self.maybe(ask.bind(currency.code().to_owned())).await
+                }
+            }
+        })
+    }
+
+    fn share_receiver<'a>(&'a self, name: &'a str, from: PlatformId) -> Reply<'a, Option<PlatformId>> {
+        Box::pin(async move {
+            match self.direct.maybe(SHARE_RECEIVER, (name, from.0), PlatformKey::of) {
+                Some(found) => found,
+                None => {
+                    let ask = query_as::<_, PlatformKey>(SHARE_RECEIVER).bind(name.to_owned());
+                    self.maybe(ask.bind(i64::from(from.0))).await
+                }
             }
         })
     }

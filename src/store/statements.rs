@@ -14,6 +14,7 @@ macro_rules! order_where {
 }
 
 pub const ORDER: &str = order_where!("o.id = $1");
+pub const ORDER_TERMS: &str = "SELECT platform_id, currency, amount_minor FROM orders WHERE id = $1";
 pub const ORDER_BY_MERCHANT_ID: &str = order_where!("o.platform_id = $1 AND o.merchant_order_id = $2");
 pub const ORDERS_OF_PLATFORM: &str = order_where!("o.platform_id = ");
 macro_rules! refund_where {
@@ -419,16 +420,6 @@ macro_rules! statements {
             })
         }
 
-        fn refund(&self, id: RefundId) -> Reply<'_, Option<StoredRefund>> {
-            let ask = query_as::<_, RefundColumns>(REFUND).bind(key(id.order)).bind(i64::from(u8::from(id.ordinal)));
-            self.maybe(ask.bind(i64::from(u16::from(id.incarnation))))
-        }
-
-        fn refund_by_merchant_id<'a>(&'a self, platform: PlatformId, id: &'a str) -> Reply<'a, Option<StoredRefund>> {
-            let ask = query_as::<_, RefundColumns>(REFUND_BY_MERCHANT_ID).bind(i64::from(platform.0));
-            self.maybe(ask.bind(id.to_owned()))
-        }
-
         fn refunds<'a>(&'a self, filter: &'a RefundFilter) -> Reply<'a, Vec<Seen<RefundPlace, StoredRefund>>> {
             // The plus keeps an order's few refunds from being looked for among all of its platform's.
             let mut ask = QueryBuilder::<$database>::new(REFUNDS);
@@ -646,10 +637,6 @@ macro_rules! statements {
             self.change(query(HASTEN).bind(by_ms).bind(now.0))
         }
 
-        fn platform_by_key<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<StoredPlatform>> {
-            self.maybe(query_as::<_, PlatformColumns>(PLATFORM_BY_KEY).bind(key_hash.to_vec()))
-        }
-
         fn platform_by_name<'a>(&'a self, name: &'a str) -> Reply<'a, Option<StoredPlatform>> {
             self.maybe(query_as::<_, PlatformColumns>(PLATFORM_BY_NAME).bind(name.to_owned()))
         }
@@ -660,16 +647,6 @@ macro_rules! statements {
 
         fn last_platform(&self) -> Reply<'_, Option<PlatformId>> {
             self.maybe(query_as::<_, PlatformKey>(LAST_PLATFORM))
-        }
-
-        fn debt_bound(&self, platform: PlatformId, currency: Currency) -> Reply<'_, Option<i64>> {
-            let ask = query_as::<_, NumberColumn>(DEBT_BOUND).bind(i64::from(platform.0));
-            self.maybe(ask.bind(currency.code().to_owned()))
-        }
-
-        fn share_receiver<'a>(&'a self, name: &'a str, from: PlatformId) -> Reply<'a, Option<PlatformId>> {
-            let ask = query_as::<_, PlatformKey>(SHARE_RECEIVER).bind(name.to_owned());
-            self.maybe(ask.bind(i64::from(from.0)))
         }
 
         fn share_consents(&self) -> Reply<'_, Vec<(PlatformId, PlatformId)>> {

@@ -211,11 +211,10 @@ impl App {
         }
         // Without an amount it takes what is left when it is its turn. A seller never gives more than the order's amount.
         let most_minor = draft.amount_minor.unwrap_or(terms.amount_minor);
-        let allowed = self.may_owe(platform.id, currency, most_minor).await?;
+        let allowed = self.may_owe(platform.id, (currency, terms.debt_bound_minor), most_minor).await?;
         let wanted = RefundWanted { seller_max_minor: allowed.seller_max_minor, ..draft.wanted() };
         let opened = self.desk.refund(id, wanted, *patience, (claim, || allowed.release())).await;
-        let opened = opened.map_err(|error| refused(error, currency))?;
-        let stored = self.store.refund(opened).await?.ok_or_else(ApiError::internal)?;
+        let stored = opened.map_err(|error| refused(error, currency))?;
         self.write_refund(StatusCode::CREATED, stored, *patience).await
     }
 

@@ -299,12 +299,14 @@ pub struct StoredOrder {
     pub epoch: i64,
 }
 
-/// What never changes of an order, as far as it decides who may ask what of it.
+/// What decides, beside the order itself, who may ask for its money back: nothing here changes with its steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OrderTerms {
     pub platform: PlatformId,
     pub currency: Currency,
     pub amount_minor: i64,
+    /// What its platform may owe in this currency after refunds; none: any debt.
+    pub debt_bound_minor: Option<i64>,
 }
 
 /// Without what remains to be done by the payer: see [`NextActionChange`].
@@ -653,7 +655,7 @@ pub trait Store: Send + Sync + 'static {
 
     // --- orders --------------------------------------------------------------------------------------------
     fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>>;
-    /// Of an order, without its changing part.
+    /// Without the order's changing part, which is long.
     fn order_terms(&self, id: OrderId) -> Reply<'_, Option<OrderTerms>>;
     fn order_by_merchant_id<'a>(&'a self, platform: PlatformId, id: &'a str) -> Reply<'a, Option<StoredOrder>>;
     fn orders<'a>(&'a self, filter: &'a OrderFilter) -> Reply<'a, Vec<Seen<OrderId, StoredOrder>>>;

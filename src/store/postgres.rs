@@ -405,11 +405,6 @@ impl Store for PostgresStore {
         self.maybe(query_as::<_, PlatformColumns>(PLATFORM_BY_KEY).bind(key_hash.to_vec()))
     }
 
-    fn debt_bound(&self, platform: PlatformId, currency: Currency) -> Reply<'_, Option<i64>> {
-        let ask = query_as::<_, NumberColumn>(DEBT_BOUND).bind(i64::from(platform.0));
-        self.maybe(ask.bind(currency.code().to_owned()))
-    }
-
     fn share_receiver<'a>(&'a self, name: &'a str, from: PlatformId) -> Reply<'a, Option<PlatformId>> {
         let ask = query_as::<_, PlatformKey>(SHARE_RECEIVER).bind(name.to_owned());
         self.maybe(ask.bind(i64::from(from.0)))

@@ -203,6 +203,7 @@ pub struct OrderTermsColumns {
     platform_id: i64,
     currency: String,
     amount_minor: i64,
+    debt_bound_minor: Option<i64>,
 }
 
 impl OrderTermsColumns {
@@ -212,6 +213,7 @@ impl OrderTermsColumns {
             platform_id: row.get("platform_id")?,
             currency: row.get("currency")?,
             amount_minor: row.get("amount_minor")?,
+            debt_bound_minor: row.get("debt_bound_minor")?,
         })
     }
 }
@@ -223,6 +225,7 @@ impl Readable for OrderTermsColumns {
             platform: PlatformId(narrow(self.platform_id, "platform number")?),
             currency: Currency::parse(&self.currency).ok_or_else(|| unreadable("currency"))?,
             amount_minor: self.amount_minor,
+            debt_bound_minor: self.debt_bound_minor,
         })
     }
 }
@@ -712,13 +715,6 @@ impl Readable for TextColumn {
 
 #[derive(Debug, FromRow)]
 pub struct NumberColumn(i64);
-
-impl NumberColumn {
-    /// The same from a row of SQLite's that was read directly.
-    pub fn of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        Ok(NumberColumn(row.get(0)?))
-    }
-}
 
 impl Readable for NumberColumn {
     type Value = i64;

@@ -261,18 +261,6 @@ impl Store for SqliteStore {
         })
     }
 
-    fn debt_bound(&self, platform: PlatformId, currency: Currency) -> Reply<'_, Option<i64>> {
-        Box::pin(async move {
-            match self.direct.maybe(DEBT_BOUND, (platform.0, currency.code()), NumberColumn::of) {
-                Some(found) => found,
-                None => {
-                    let ask = query_as::<_, NumberColumn>(DEBT_BOUND).bind(i64::from(platform.0));
-                    self.maybe(ask.bind(currency.code().to_owned())).await
-                }
-            }
-        })
-    }
-
     fn share_receiver<'a>(&'a self, name: &'a str, from: PlatformId) -> Reply<'a, Option<PlatformId>> {
         Box::pin(async move {
             match self.direct.maybe(SHARE_RECEIVER, (name, from.0), PlatformKey::of) {

@@ -14,7 +14,8 @@ macro_rules! order_where {
 }
 
 pub const ORDER: &str = order_where!("o.id = $1");
-pub const ORDER_TERMS: &str = "SELECT platform_id, currency, amount_minor FROM orders WHERE id = $1";
+pub const ORDER_TERMS: &str = "SELECT o.platform_id, o.currency, o.amount_minor, b.most_minor AS debt_bound_minor \
+     FROM orders o LEFT JOIN debt_bounds b ON b.platform_id = o.platform_id AND b.currency = o.currency WHERE o.id = $1";
 pub const ORDER_BY_MERCHANT_ID: &str = order_where!("o.platform_id = $1 AND o.merchant_order_id = $2");
 pub const ORDERS_OF_PLATFORM: &str = order_where!("o.platform_id = ");
 macro_rules! refund_where {
@@ -647,6 +648,11 @@ macro_rules! statements {
 
         fn last_platform(&self) -> Reply<'_, Option<PlatformId>> {
             self.maybe(query_as::<_, PlatformKey>(LAST_PLATFORM))
+        }
+
+        fn debt_bound(&self, platform: PlatformId, currency: Currency) -> Reply<'_, Option<i64>> {
+            let ask = query_as::<_, NumberColumn>(DEBT_BOUND).bind(i64::from(platform.0));
+            self.maybe(ask.bind(currency.code().to_owned()))
         }
 
         fn share_consents(&self) -> Reply<'_, Vec<(PlatformId, PlatformId)>> {

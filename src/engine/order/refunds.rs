@@ -8,6 +8,7 @@ use crate::domain::order::Order;
 use crate::domain::refund::Refund;
 use crate::domain::time::Instant;
 use crate::domain::view::{PartView, RefundView, refund_failure};
+use crate::engine::ask::RefundWanted;
 use crate::engine::lane::WriteError;
 use crate::engine::ports::OrderReads;
 use crate::store::{RefundName, RefundRow, RefundStanding, Row, StoreError, StoredRefund};
@@ -24,6 +25,22 @@ impl NamedRefund {
     pub fn newest(order: &Order, name: RefundName) -> Option<Self> {
         let (_, asked) = order.asked_refunds().last()?;
         Some(NamedRefund { ordinal: asked.ordinal, name, created_at: order.last_at })
+    }
+
+    /// Of the refund that the order's last step opened because of this.
+    pub fn wanted(order: &Order, wanted: RefundWanted) -> Option<Self> {
+        let RefundWanted { merchant_refund_id, reason, fee_policy, .. } = wanted;
+        let mut before = order.clone();
+        before.refunds.pop();
+        let refundable_minor = before.refundable_minor(fee_policy);
+        NamedRefund::newest(order, RefundName { merchant_refund_id, reason, refundable_minor })
+    }
+
+    /// The refund as it is stored with this order.
+    pub fn stored(self, order: &Order) -> Option<StoredRefund> {
+        let (refund, _) = order.asked_refunds().find(|(_, asked)| asked.ordinal == self.ordinal)?;
+        let row = RefundRow::of(order, refund, self.name, self.created_at)?;
+        Some(StoredRefund { order: order.id, row })
     }
 
     pub fn is_under_way(&self, order: &Order) -> bool {

@@ -102,7 +102,7 @@ pub const PLATFORM: &str = "SELECT id AS platform_id, name, fee_bearer, webhook_
 pub const DEBT_BOUND: &str = "SELECT most_minor FROM debt_bounds \
      WHERE platform_id = $1 AND currency = $2 AND most_minor IS NOT NULL";
 pub const SHARE_RECEIVER: &str = "SELECT f.id AS platform_id FROM platforms f \
-     JOIN share_consents c ON c.platform_id = f.id AND c.from_id = $2 WHERE f.name = $1";
+     JOIN share_consents c ON c.platform_id = f.id WHERE f.name = $1 AND c.from_id = $2";
 pub const SHARE_CONSENTS: &str = "SELECT platform_id, from_id FROM share_consents ORDER BY platform_id, from_id";
 pub const LAST_PLATFORM: &str = "SELECT id AS platform_id FROM platforms ORDER BY id DESC LIMIT 1";
 pub const KEY_OWNER: &str = "SELECT platform_id FROM keys WHERE hash = $1";

@@ -349,7 +349,7 @@ impl fmt::Display for CallbackError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundAsk {
     pub refund_number: String,
-    /// Of what a platform asked for: its reason is kept under it.
+    /// Where its reason is still to be read: it is kept under it.
     pub id: Option<RefundId>,
     pub attempt: Attempted,
     /// Of the capture that is given back.

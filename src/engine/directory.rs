@@ -137,8 +137,17 @@ impl<H: Host> Directory<H> {
     /// # Errors
     /// [`TellError`].
     pub async fn tell(self: &Arc<Self>, id: u128, told: H::Told) -> End<H> {
+        self.tell_at(Spot::Anywhere, id, told).await
+    }
+
+    /// The same on a thread that may hold cells: one that must be brought into memory for it is worked on there.
+    pub async fn tell_here(self: &Arc<Self>, id: u128, told: H::Told) -> End<H> {
+        self.tell_at(Spot::Here, id, told).await
+    }
+
+    async fn tell_at(self: &Arc<Self>, spot: Spot, id: u128, told: H::Told) -> End<H> {
         let (answer, end) = oneshot::channel();
-        self.put(id, Letter::Told { told, answer: Some(answer) });
+        self.put_at(spot, id, Letter::Told { told, answer: Some(answer) });
         match end.await {
             Ok(end) => end,
             // It panicked over this letter, or the server stops.
@@ -149,11 +158,15 @@ impl<H: Host> Directory<H> {
 
     /// Puts a letter into the mailbox of an aggregate, which is brought into memory if it is not there.
     pub fn put(self: &Arc<Self>, id: u128, letter: Letter<H>) {
+        self.put_at(Spot::Anywhere, id, letter);
+    }
+
+    fn put_at(self: &Arc<Self>, spot: Spot, id: u128, letter: Letter<H>) {
         let mut letter = letter;
         loop {
             let slot = self.slots.get(&id).map(|slot| slot.value().clone());
             let gone = match slot {
-                None => match self.activate(id, Some(letter)) {
+                None => match self.activate(spot, id, Some(letter)) {
                     Activation::Begun => return,
                     Activation::There(Some(back)) => {
                         letter = back;
@@ -196,12 +209,12 @@ impl<H: Host> Directory<H> {
     /// time.
     pub fn take_up(self: &Arc<Self>, id: u128) {
         if !self.is_active(id) {
-            self.activate(id, None);
+            self.activate(Spot::Anywhere, id, None);
         }
     }
 
     /// Reserves the slot first; the cell is read inside.
-    fn activate(self: &Arc<Self>, id: u128, letter: Option<Letter<H>>) -> Activation<H> {
+    fn activate(self: &Arc<Self>, spot: Spot, id: u128, letter: Option<Letter<H>>) -> Activation<H> {
         if self.undecided.contains(&id) {
             if self.gauge.is_away() {
                 return Activation::Refused(letter, TellError::OutcomeUnknown);
@@ -214,7 +227,7 @@ impl<H: Host> Directory<H> {
         match self.slots.entry(id) {
             Entry::Occupied(_) => Activation::There(letter),
             Entry::Vacant(vacant) => {
-                let slot = Arc::new(Slot::new(id, self.carrier.settle(Spot::Anywhere), letter, self.host.now()));
+                let slot = Arc::new(Slot::new(id, self.carrier.settle(spot), letter, self.host.now()));
                 vacant.insert(slot.clone());
                 self.carry(slot, Box::new(Cell::unread(id, standing)));
                 Activation::Begun

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::oneshot;
 
+use self::refunds::NamedRefund;
 use super::ask::{Addressee, Details, Known, Placed, RefundWanted};
 use super::clock::course::Certainty;
 use super::host::{Act, Errand, Hands, Hearing, Host, Loaded, Stored};
@@ -27,6 +28,7 @@ use crate::domain::note::Note;
 use crate::domain::order::{Attempt, Order, Reach, State, Wish};
 use crate::domain::pay_link::PayLinks;
 use crate::domain::payer::Payer;
+use crate::domain::refund::Refund;
 use crate::domain::request::Request;
 use crate::domain::step::{Target, wake};
 use crate::domain::time::Instant;
@@ -95,11 +97,13 @@ pub struct Memory {
     followers: Vec<Follower>,
     /// Submits that may not have left yet.
     submits: Vec<(u8, Arc<AtomicBool>)>,
+    /// What was asked for since this cell is in memory and is under way.
+    refunds: Vec<NamedRefund>,
 }
 
 impl Memory {
     pub fn new(known: Known) -> Self {
-        Memory { known, followers: Vec::new(), submits: Vec::new() }
+        Memory { known, followers: Vec::new(), submits: Vec::new(), refunds: Vec::new() }
     }
 }
 
@@ -308,7 +312,7 @@ impl Host for Orders {
         memory: &Memory,
         beside: &mut Beside,
     ) -> Result<StepUnit, WriteError> {
-        unit::of(self, step, events, &memory.known, beside).await
+        unit::of(self, step, events, memory, beside).await
     }
 
     async fn write(&self, admission: Admission, unit: Unit) -> Result<(), WriteError> {
@@ -316,6 +320,7 @@ impl Host for Orders {
     }
 
     fn act(&self, order: &Order, memory: &mut Memory, beside: &Beside, effect: Effect) -> Act<Told> {
+        let asked = |refund: &Refund| Some(refunds::asked(order, refund, &memory.refunds, beside)?.0);
         let notify_url = |attempt: &Attempt| self.accounts.notify_url(&attempt.account);
         let question = match effect {
             Effect::ArmTimer { at } => return Act::Wake(at),
@@ -330,11 +335,11 @@ impl Host for Orders {
             }
             Effect::Query { ordinal } => (ordinal, Question::Query),
             Effect::Close { ordinal } => (ordinal, Question::Close),
-            Effect::Refund { refund } => match calls::refund_ask(order, refund, notify_url) {
+            Effect::Refund { refund } => match calls::refund_ask(order, refund, asked, notify_url) {
                 Some((ordinal, round, ask)) => (ordinal, Question::Refund { refund, round, ask }),
                 None => return Act::Called,
             },
-            Effect::QueryRefund { refund } => match calls::refund_ask(order, refund, notify_url) {
+            Effect::QueryRefund { refund } => match calls::refund_ask(order, refund, asked, notify_url) {
                 Some((ordinal, round, ask)) => (ordinal, Question::QueryRefund { refund, round, ask }),
                 None => return Act::Called,
             },
@@ -358,6 +363,8 @@ impl Host for Orders {
         for row in beside.webhooks {
             self.outbox.written(Letter { stream: order.id.into(), row });
         }
+        memory.refunds.extend(beside.refund.and_then(|name| NamedRefund::newest(order, name)));
+        memory.refunds.retain(|named| named.is_under_way(order));
         for follower in memory.followers.extract_if(.., |follower| follower.awaits.is_over(order)) {
             let placed = Placed { order: order.clone(), next_action: beside.next_action.clone() };
             let _ = follower.answer.send(placed);

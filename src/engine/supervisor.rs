@@ -55,7 +55,7 @@ pub enum Question {
     },
     Query,
     Close,
-    /// The reason of one that a platform asked for is read from the store.
+    /// Its reason is read from the store where nobody has it in memory.
     Refund {
         refund: u16,
         round: Round,
@@ -342,7 +342,7 @@ async fn carry(desk: &Desk, call: &Call) -> Settled {
     undelivered(call, Undelivered::Unknown("the channel asks for one request after the other".into()))
 }
 
-/// A call that sends a refund, with the reason that its platform gave; none where there is no other call to make.
+/// A call that sends a refund, with the reason that the store has of it; none where there is no other call to make.
 ///
 /// # Errors
 /// [`StoreError`].

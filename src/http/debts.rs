@@ -44,17 +44,17 @@ impl Allowed<'_> {
 }
 
 impl App {
-    /// What a refund of at most this amount may take from the platform.
+    /// What a refund of at most this amount may take from the platform, which may owe at most `bound_minor`.
     ///
     /// # Errors
     /// The store is away.
     pub(super) async fn may_owe(
         &self,
         platform: PlatformId,
-        currency: Currency,
+        (currency, bound_minor): (Currency, Option<i64>),
         amount_minor: i64,
     ) -> Result<Allowed<'_>, ApiError> {
-        let Some(most_minor) = self.store.debt_bound(platform, currency).await? else {
+        let Some(most_minor) = bound_minor else {
             return Ok(Allowed { seller_max_minor: None, held: None });
         };
         // Held before the balance is read: whatever is not in the balance yet is among what is held.

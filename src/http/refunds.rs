@@ -27,7 +27,7 @@ use crate::domain::time::Instant;
 use crate::engine::ask::{AskError, Patience, RefundWanted};
 use crate::engine::clock;
 use crate::engine::unreadable::Table;
-use crate::store::{Claim, RefundFilter, RefundPlace, StoredOrder, StoredPlatform, StoredRefund, last_key};
+use crate::store::{Claim, OrderTerms, RefundFilter, RefundPlace, StoredPlatform, StoredRefund, last_key};
 
 const FIELDS: [&str; 4] = ["merchant_refund_id", "amount", "reason", "fee_policy"];
 const PARAMETERS: [&str; 7] =
@@ -125,9 +125,11 @@ pub async fn create(
     json::require_json(&request)?;
     let body = json::bytes(&request, payload, &app.config.server).await?;
     let patience = edge::patience(request.headers());
-    let order = app.owned(platform.id, &id).await?;
-    let draft = Draft::read(&body, order.order.currency)?;
-    let asked = Asked { order, draft, patience };
+    let id: OrderId = id.parse().map_err(|_| ApiError::not_found())?;
+    let terms = app.store.order_terms(id).await?.filter(|terms| terms.platform == platform.id);
+    let terms = terms.ok_or_else(ApiError::not_found)?;
+    let draft = Draft::read(&body, terms.currency)?;
+    let asked = Asked { order: id, terms, draft, patience };
     match idempotency::key(request.headers())? {
         None => {
             let app = app.clone();
@@ -148,7 +150,8 @@ pub async fn create(
 
 /// A refund that is asked for, of an order of the caller's.
 struct Asked {
-    order: StoredOrder,
+    order: OrderId,
+    terms: OrderTerms,
     draft: Draft,
     patience: Patience,
 }
@@ -187,8 +190,8 @@ impl App {
         asked: &Asked,
         claim: Option<Box<Claim>>,
     ) -> Result<Answered, ApiError> {
-        let Asked { order, draft, patience } = asked;
-        let (id, currency) = (order.order.id, order.order.currency);
+        let Asked { order: id, terms, draft, patience } = asked;
+        let (id, currency) = (*id, terms.currency);
         let _reservation = loop {
             match self.refunding.reserve(platform.id, &draft.merchant_refund_id) {
                 Reserved::Mine(reservation) => break reservation,
@@ -202,13 +205,12 @@ impl App {
         if let Some(first) = self.store.refund_by_merchant_id(platform.id, &draft.merchant_refund_id).await? {
             return self.repeat_refund(asked, first).await;
         }
-        // Without an amount it takes what is left when it is its turn, at most all that was paid.
-        let paid = order.order.payment().map_or(0, |(_, payment)| payment.amount_minor);
-        let most_minor = draft.amount_minor.unwrap_or(paid);
-        let allowed = self.may_owe(platform.id, currency, most_minor).await?;
+        // Without an amount it takes what is left when it is its turn. A seller never gives more than the order's amount.
+        let most_minor = draft.amount_minor.unwrap_or(terms.amount_minor);
+        let allowed = self.may_owe(platform.id, (currency, terms.debt_bound_minor), most_minor).await?;
         let wanted = RefundWanted { seller_max_minor: allowed.seller_max_minor, ..draft.wanted() };
         let opened = self.desk.refund(id, wanted, *patience, (claim, || allowed.release())).await;
-        let opened = match opened {
+        let stored = match opened {
             // The name was given while this one was on its way, by a lane or process that reserves names of its own.
             Err(AskError::Duplicate) => {
                 let first = self.store.refund_by_merchant_id(platform.id, &draft.merchant_refund_id).await?;
@@ -216,14 +218,13 @@ impl App {
             }
             opened => opened.map_err(|error| refused(error, currency))?,
         };
-        let stored = self.store.refund(opened).await?.ok_or_else(ApiError::internal)?;
         self.write_refund(StatusCode::CREATED, stored, *patience).await
     }
 
     /// The same request again: the refund as it is now, if it is the same.
     async fn repeat_refund(&self, asked: &Asked, first: StoredRefund) -> Result<Answered, ApiError> {
-        let Asked { order, draft, patience } = asked;
-        if let Some(field) = draft.difference(order.order.id, &first) {
+        let Asked { order, draft, patience, .. } = asked;
+        if let Some(field) = draft.difference(*order, &first) {
             let detail = format!("{} is the name of a refund with another {field}.", draft.merchant_refund_id);
             return Err(ApiError::field(Code::RefundConflict, field, detail));
         }
@@ -255,7 +256,7 @@ impl App {
                 .body(String::from(given.body)));
         }
         // Where the claim is there and its answer was lost, the refund's own name finds what was done under it.
-        let claim = Claim { platform: platform.id, key, fingerprint, order: asked.order.order.id, at: clock::now() };
+        let claim = Claim { platform: platform.id, key, fingerprint, order: asked.order, at: clock::now() };
         let answered = self.refund(platform, &asked, Some(Box::new(claim.clone()))).await?;
         self.keep(claim, answered.status, answered.body.clone()).await?;
         Ok(answered.answer())

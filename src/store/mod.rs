@@ -302,6 +302,16 @@ pub struct StoredOrder {
     pub epoch: i64,
 }
 
+/// What decides, beside the order itself, who may ask for its money back: nothing here changes with its steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderTerms {
+    pub platform: PlatformId,
+    pub currency: Currency,
+    pub amount_minor: i64,
+    /// What its platform may owe in this currency after refunds; none: any debt.
+    pub debt_bound_minor: Option<i64>,
+}
+
 /// Without what remains to be done by the payer: see [`NextActionChange`].
 impl fmt::Debug for StoredOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -648,6 +658,8 @@ pub trait Store: Send + Sync + 'static {
 
     // --- orders --------------------------------------------------------------------------------------------
     fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>>;
+    /// Without the order's changing part, which is long.
+    fn order_terms(&self, id: OrderId) -> Reply<'_, Option<OrderTerms>>;
     fn order_by_merchant_id<'a>(&'a self, platform: PlatformId, id: &'a str) -> Reply<'a, Option<StoredOrder>>;
     fn orders<'a>(&'a self, filter: &'a OrderFilter) -> Reply<'a, Vec<Seen<OrderId, StoredOrder>>>;
     fn frozen(&self, id: OrderId, ordinal: u8) -> Reply<'_, Option<Frozen>>;

@@ -28,9 +28,9 @@ use super::transactions::{LedgerLineColumns, LineKeyColumns, TransactionColumns}
 use super::{
     Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
     KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, LedgerLine, MIGRATED, MODE, MessageKey, OrderFilter,
-    OutboxItem, OutboxPlace, Owner, Places, RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen, Store,
-    StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, StoredPlatform, StoredRefund,
-    StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
+    OrderTerms, OutboxItem, OutboxPlace, Owner, Places, RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen,
+    Store, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, StoredPlatform,
+    StoredRefund, StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
 };
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::journal::{LaneEvent, Salt, Title};
@@ -391,6 +391,24 @@ impl Store for PostgresStore {
 
     fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>> {
         self.maybe(query_as::<_, OrderColumns>(ORDER).bind(key(id)))
+    }
+
+    fn order_terms(&self, id: OrderId) -> Reply<'_, Option<OrderTerms>> {
+        self.maybe(query_as::<_, OrderTermsColumns>(ORDER_TERMS).bind(key(id)))
+    }
+
+    fn refund(&self, id: RefundId) -> Reply<'_, Option<StoredRefund>> {
+        let ask = query_as::<_, RefundColumns>(REFUND).bind(key(id.order)).bind(i64::from(u8::from(id.ordinal)));
+        self.maybe(ask.bind(i64::from(u16::from(id.incarnation))))
+    }
+
+    fn refund_by_merchant_id<'a>(&'a self, platform: PlatformId, id: &'a str) -> Reply<'a, Option<StoredRefund>> {
+        let ask = query_as::<_, RefundColumns>(REFUND_BY_MERCHANT_ID).bind(i64::from(platform.0));
+        self.maybe(ask.bind(id.to_owned()))
+    }
+
+    fn platform_by_key<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<StoredPlatform>> {
+        self.maybe(query_as::<_, PlatformColumns>(PLATFORM_BY_KEY).bind(key_hash.to_vec()))
     }
 
     fn frozen(&self, id: OrderId, ordinal: u8) -> Reply<'_, Option<Frozen>> {

@@ -101,6 +101,34 @@ pub struct RefundColumns {
     finished_at: Option<i64>,
 }
 
+impl RefundColumns {
+    /// The same from a row of SQLite's that was read directly.
+    pub fn of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(RefundColumns {
+            order_id: Uuid::from_bytes(row.get("order_id")?),
+            ordinal: row.get("ordinal")?,
+            incarnation: row.get("incarnation")?,
+            platform_id: row.get("platform_id")?,
+            merchant_refund_id: row.get("merchant_refund_id")?,
+            currency: row.get("currency")?,
+            amount_minor: row.get("amount_minor")?,
+            refundable_minor: row.get("refundable_minor")?,
+            fee_minor: row.get("fee_minor")?,
+            fee_policy: row.get("fee_policy")?,
+            parts: row.get("parts")?,
+            reason: row.get("reason")?,
+            channel: row.get("channel")?,
+            account: row.get("account")?,
+            created_at: row.get("created_at")?,
+            state: row.get("state")?,
+            attention: row.get("attention")?,
+            failure: row.get("failure")?,
+            reference: row.get("reference")?,
+            finished_at: row.get("finished_at")?,
+        })
+    }
+}
+
 impl Readable for RefundColumns {
     type Value = StoredRefund;
     fn read(self) -> Result<StoredRefund, StoreError> {

@@ -8,14 +8,15 @@ use sqlx::types::Uuid;
 
 use super::{
     Balance, ChannelTotal, Claim, Count, DeadLetter, Due, Frozen, GivenAnswer, InboxReason, InboxRow, JournalRow,
-    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, MessageKey, OutboxItem, OutboxPlace, OutboxRow, Places,
-    Service, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredLine, StoredMessage, StoredOrder,
+    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, MessageKey, OrderTerms, OutboxItem, OutboxPlace, OutboxRow,
+    Places, Service, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredLine, StoredMessage, StoredOrder,
     StoredPlatform, SumOfLines,
 };
 use crate::domain::channel::Channel;
 use crate::domain::event::WebhookKind;
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId};
 use crate::domain::ledger::TransactionKind;
+use crate::domain::money::Currency;
 use crate::domain::order::{FeeBearer, Order};
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::{Payer, PayerMark};
@@ -193,6 +194,38 @@ impl Readable for OrderColumns {
             next_action: self.next_action.map(Into::into),
             next_due_at: self.next_due_at.map(Instant),
             epoch: self.epoch,
+        })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct OrderTermsColumns {
+    platform_id: i64,
+    currency: String,
+    amount_minor: i64,
+    debt_bound_minor: Option<i64>,
+}
+
+impl OrderTermsColumns {
+    /// The same from a row of SQLite's that was read directly.
+    pub fn of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(OrderTermsColumns {
+            platform_id: row.get("platform_id")?,
+            currency: row.get("currency")?,
+            amount_minor: row.get("amount_minor")?,
+            debt_bound_minor: row.get("debt_bound_minor")?,
+        })
+    }
+}
+
+impl Readable for OrderTermsColumns {
+    type Value = OrderTerms;
+    fn read(self) -> Result<OrderTerms, StoreError> {
+        Ok(OrderTerms {
+            platform: PlatformId(narrow(self.platform_id, "platform number")?),
+            currency: Currency::parse(&self.currency).ok_or_else(|| unreadable("currency"))?,
+            amount_minor: self.amount_minor,
+            debt_bound_minor: self.debt_bound_minor,
         })
     }
 }
@@ -443,6 +476,19 @@ pub struct PlatformColumns {
     fee_bearer: String,
     webhook_secret: String,
     webhook_url: Option<String>,
+}
+
+impl PlatformColumns {
+    /// The same from a row of SQLite's that was read directly.
+    pub fn of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(PlatformColumns {
+            platform_id: row.get("platform_id")?,
+            name: row.get("name")?,
+            fee_bearer: row.get("fee_bearer")?,
+            webhook_secret: row.get("webhook_secret")?,
+            webhook_url: row.get("webhook_url")?,
+        })
+    }
 }
 
 impl Readable for PlatformColumns {

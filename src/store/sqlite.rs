@@ -34,9 +34,9 @@ use super::transactions::{LedgerLineColumns, LineKeyColumns, TransactionColumns}
 use super::{
     Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
     KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, LedgerLine, MIGRATED, MODE, MessageKey, OrderFilter,
-    OutboxItem, OutboxPlace, Owner, Places, RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen, Store,
-    StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, StoredPlatform, StoredRefund,
-    StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
+    OrderTerms, OutboxItem, OutboxPlace, Owner, Places, RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen,
+    Store, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, StoredPlatform,
+    StoredRefund, StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
 };
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::journal::{LaneEvent, Salt, Title};
@@ -70,7 +70,7 @@ pub struct SqliteStore {
     /// For everything but groups.
     lanes: Lanes<File>,
     committer: Committer,
-    /// For what brings an order back.
+    /// For what requests ask for one by one: orders, refunds, and who it is that asks.
     direct: Direct,
     file: PathBuf,
     busy_timeout: Duration,
@@ -216,6 +216,49 @@ impl Store for SqliteStore {
             match self.direct.maybe(ORDER, [key(id).as_bytes()], OrderColumns::of) {
                 Some(found) => found,
                 None => self.maybe(query_as::<_, OrderColumns>(ORDER).bind(key(id))).await,
+            }
+        })
+    }
+
+    fn order_terms(&self, id: OrderId) -> Reply<'_, Option<OrderTerms>> {
+        Box::pin(async move {
+            match self.direct.maybe(ORDER_TERMS, [key(id).as_bytes()], OrderTermsColumns::of) {
+                Some(found) => found,
+                None => self.maybe(query_as::<_, OrderTermsColumns>(ORDER_TERMS).bind(key(id))).await,
+            }
+        })
+    }
+
+    fn refund(&self, id: RefundId) -> Reply<'_, Option<StoredRefund>> {
+        Box::pin(async move {
+            let (order, ordinal, incarnation) = (key(id.order), u8::from(id.ordinal), u16::from(id.incarnation));
+            match self.direct.maybe(REFUND, (order.as_bytes(), ordinal, incarnation), RefundColumns::of) {
+                Some(found) => found,
+                None => {
+                    let ask = query_as::<_, RefundColumns>(REFUND).bind(order).bind(i64::from(ordinal));
+                    self.maybe(ask.bind(i64::from(incarnation))).await
+                }
+            }
+        })
+    }
+
+    fn refund_by_merchant_id<'a>(&'a self, platform: PlatformId, id: &'a str) -> Reply<'a, Option<StoredRefund>> {
+        Box::pin(async move {
+            match self.direct.maybe(REFUND_BY_MERCHANT_ID, (platform.0, id), RefundColumns::of) {
+                Some(found) => found,
+                None => {
+                    let ask = query_as::<_, RefundColumns>(REFUND_BY_MERCHANT_ID).bind(i64::from(platform.0));
+                    self.maybe(ask.bind(id.to_owned())).await
+                }
+            }
+        })
+    }
+
+    fn platform_by_key<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<StoredPlatform>> {
+        Box::pin(async move {
+            match self.direct.maybe(PLATFORM_BY_KEY, [key_hash], PlatformColumns::of) {
+                Some(found) => found,
+                None => self.maybe(query_as::<_, PlatformColumns>(PLATFORM_BY_KEY).bind(key_hash.to_vec())).await,
             }
         })
     }

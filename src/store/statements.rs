@@ -14,6 +14,8 @@ macro_rules! order_where {
 }
 
 pub const ORDER: &str = order_where!("o.id = $1");
+pub const ORDER_TERMS: &str = "SELECT o.platform_id, o.currency, o.amount_minor, b.most_minor AS debt_bound_minor \
+     FROM orders o LEFT JOIN debt_bounds b ON b.platform_id = o.platform_id AND b.currency = o.currency WHERE o.id = $1";
 pub const ORDER_BY_MERCHANT_ID: &str = order_where!("o.platform_id = $1 AND o.merchant_order_id = $2");
 pub const ORDERS_OF_PLATFORM: &str = order_where!("o.platform_id = ");
 macro_rules! refund_where {
@@ -427,16 +429,6 @@ macro_rules! statements {
             })
         }
 
-        fn refund(&self, id: RefundId) -> Reply<'_, Option<StoredRefund>> {
-            let ask = query_as::<_, RefundColumns>(REFUND).bind(key(id.order)).bind(i64::from(u8::from(id.ordinal)));
-            self.maybe(ask.bind(i64::from(u16::from(id.incarnation))))
-        }
-
-        fn refund_by_merchant_id<'a>(&'a self, platform: PlatformId, id: &'a str) -> Reply<'a, Option<StoredRefund>> {
-            let ask = query_as::<_, RefundColumns>(REFUND_BY_MERCHANT_ID).bind(i64::from(platform.0));
-            self.maybe(ask.bind(id.to_owned()))
-        }
-
         fn refunds<'a>(&'a self, filter: &'a RefundFilter) -> Reply<'a, Vec<Seen<RefundPlace, StoredRefund>>> {
             if filter.order.is_none() && filter.merchant_refund_id.is_none() {
                 let statement = if filter.state.is_some() { &pages::REFUNDS_OF_STATE } else { &pages::REFUNDS };
@@ -688,10 +680,6 @@ macro_rules! statements {
 
         fn hasten_outbox(&self, by_ms: i64, now: Instant) -> Reply<'_, u64> {
             self.change(query(HASTEN).bind(by_ms).bind(now.0))
-        }
-
-        fn platform_by_key<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<StoredPlatform>> {
-            self.maybe(query_as::<_, PlatformColumns>(PLATFORM_BY_KEY).bind(key_hash.to_vec()))
         }
 
         fn platform_by_name<'a>(&'a self, name: &'a str) -> Reply<'a, Option<StoredPlatform>> {

@@ -225,7 +225,7 @@ pub fn refund(world: &mut World, buyer: usize, name: u32) {
     let desk = life.desk.clone();
     life.ask(async move {
         let end = desk.refund(id, wanted, patience, (None, || {})).await;
-        Heard::Refunded(id, merchant_refund_id, end)
+        Heard::Refunded(id, merchant_refund_id, end.map(|opened| opened.id()))
     });
 }
 

@@ -25,8 +25,8 @@ INSERT INTO lines (kind, id, version, entry, line, entry_kind, account, currency
 ";
 const FILL_REFUNDS: &str = "
 INSERT INTO refunds (order_id, ordinal, incarnation, platform_id, merchant_refund_id, currency, amount_minor,
-    refundable_minor, fee_minor, fee_policy, parts, channel, created_at, state)
-    SELECT ID, i, 0, 1, 'r-' || i, 'CNY', 1, 1, 0, 'kept', '[]', 'simpay', i,
+    refundable_minor, fee_minor, fee_policy, parts, channel, account, created_at, state)
+    SELECT ID, i, 0, 1, 'r-' || i, 'CNY', 1, 1, 0, 'kept', '[]', 'simpay', 'default', i,
     CASE WHEN i % (MANY / FEW) = 0 THEN 'failed' ELSE 'succeeded' END FROM n;
 ";
 

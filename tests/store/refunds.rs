@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use tongbao::domain::event::{Event, Fact, RefundOutcome, Rejection};
-use tongbao::domain::id::{Incarnation, PlatformId, RefundId, Round};
+use tongbao::domain::id::{Incarnation, OrderId, PlatformId, RefundId, Round};
 use tongbao::domain::ledger::TransactionKind;
 use tongbao::domain::money::Rate;
 use tongbao::domain::order::Order;
 use tongbao::domain::refund::{Attention, RefundState};
 use tongbao::domain::splits::{Share, Split};
 use tongbao::domain::step;
-use tongbao::store::{RefundFilter, StoreError, TransactionFilter, last_key, whole};
+use tongbao::store::{OrderTerms, RefundFilter, StoreError, TransactionFilter, last_key, whole};
 
 use super::book::{Book, again};
 use super::units::{self, START, new_order};
@@ -64,6 +64,15 @@ fn told(order: &Order, fact: Fact) -> units::OrderUnit {
 
 pub async fn a_refund_is_found_by_its_id_and_by_its_name_until_it_ends(mut book: Book) {
     let order = paid(&mut book, SHOP, "a").await;
+    let terms = book.store.order_terms(order.id).await.unwrap().expect("it is there");
+    let bare = OrderTerms {
+        platform: SHOP,
+        currency: order.currency,
+        amount_minor: order.amount_minor,
+        debt_bound_minor: None,
+    };
+    assert_eq!(terms, bare);
+    assert_eq!(book.store.order_terms(OrderId::from_u128(1)).await, Ok(None));
     let (order, id) = refund(&mut book, &order, "r-1", 241).await;
     let stored = book.store.refund(id).await.unwrap().expect("it is there");
     assert_eq!((stored.id(), stored.row.platform, &*stored.row.merchant_refund_id), (id, SHOP, "r-1"));

@@ -6,26 +6,29 @@ use crate::domain::order::{Attempt, AttemptState, CloseStage, Order, Reach};
 use crate::domain::refund::{Refund, Stage};
 use crate::domain::time::Instant;
 use crate::engine::supervisor::{Connection, Question};
+use crate::store::RefundName;
 
-/// A refund, as its channel is asked for it; its reason is added where it is sent.
-pub fn refund_ask(
+/// A refund, as its channel is asked for it. Where nothing is known of what its platform asked for, its reason is added
+/// where it is sent.
+pub fn refund_ask<'a>(
     order: &Order,
     index: u16,
+    asked: impl FnOnce(&Refund) -> Option<&'a RefundName>,
     notify_url: impl Fn(&Attempt) -> String,
 ) -> Option<(u8, Round, RefundAsk)> {
     let refund = order.refunds.get(usize::from(index))?;
     let capture = order.captures.get(usize::from(refund.capture))?;
     let attempt = order.attempt(capture.ordinal)?;
-    let round = refund.asked_round();
+    let (round, asked) = (refund.asked_round(), asked(refund));
     let ask = RefundAsk {
         refund_number: order.refund_number(refund, round)?.to_string(),
-        id: order.refund_id(refund),
+        id: order.refund_id(refund).filter(|_| asked.is_none()),
         attempt: attempted(order, attempt),
         reference: capture.reference.clone(),
         dated_at: refund.dated_at,
         captured_minor: capture.amount_minor,
         amount_minor: refund.amount_minor,
-        reason: None,
+        reason: asked.and_then(|asked| asked.reason.clone()),
         notify_url: notify_url(attempt),
     };
     Some((capture.ordinal, round, ask))

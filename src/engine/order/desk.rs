@@ -7,10 +7,11 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use tokio::sync::oneshot;
 
+use super::refunds::NamedRefund;
 use super::{Awaits, Follower, Memory, Orders, Told, What, details, refunds};
 use crate::channels::{NextAction, Notice, RefundNotice};
 use crate::domain::event::{Event, Fact};
-use crate::domain::id::{Account, AttemptNumber, OrderId, RefundId};
+use crate::domain::id::{Account, AttemptNumber, OrderId};
 use crate::domain::order::{Attempt, AttemptState, Order};
 use crate::domain::step::create;
 use crate::domain::validation::validate;
@@ -116,7 +117,7 @@ impl Desk {
         held_back.map_or(Ok(placed), |refusal| Err(AskError::Refused(refusal)))
     }
 
-    /// Opens a refund of an order; its id. What changes by it is committed together with `claim`, and then, or once it is
+    /// Opens a refund of an order. Runs on a thread that may hold cells. What changes by it is committed together with `claim`, and then, or once it is
     /// refused, `once_durable` is called.
     ///
     /// # Errors
@@ -127,15 +128,16 @@ impl Desk {
         wanted: RefundWanted,
         patience: Patience,
         (claim, once_durable): (Option<Box<Claim>>, impl FnOnce()),
-    ) -> Result<RefundId, AskError> {
+    ) -> Result<StoredRefund, AskError> {
         let (follower, answer) = follow(patience, Awaits::RefundAsked);
-        let order = self.directory.tell(id.as_u128(), Told { what: What::Refund(wanted), follower, claim }).await;
+        let what = What::Refund(wanted.clone());
+        let order = self.directory.tell_here(id.as_u128(), Told { what, follower, claim }).await;
         once_durable();
         let order = order?;
-        // As the turn left it that opened the refund: the newest is this one.
-        let opened = order.asked_refunds().last().and_then(|(refund, _)| order.refund_id(refund));
-        self.first_answer(order, answer).await;
-        opened.ok_or(AskError::NotFound)
+        // As the turn left it that opened the refund: the last is this one.
+        let opened = NamedRefund::wanted(&order, wanted).ok_or(AskError::NotFound)?;
+        let order = self.first_answer(order, answer).await.order;
+        opened.stored(&order).ok_or(AskError::NotFound)
     }
 
     /// A refund as it is stored, with the names of its parties.

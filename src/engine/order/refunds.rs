@@ -2,14 +2,69 @@
 
 use super::{Beside, Orders};
 use crate::domain::event::RowChange;
-use crate::domain::id::PlatformId;
+use crate::domain::id::{PlatformId, RefundOrdinal};
 use crate::domain::money::format_minor;
 use crate::domain::order::Order;
 use crate::domain::refund::Refund;
+use crate::domain::time::Instant;
 use crate::domain::view::{PartView, RefundView, refund_failure};
+use crate::engine::ask::RefundWanted;
 use crate::engine::lane::WriteError;
 use crate::engine::ports::OrderReads;
-use crate::store::{RefundRow, RefundStanding, Row, StoreError, StoredRefund};
+use crate::store::{RefundName, RefundRow, RefundStanding, Row, StoreError, StoredRefund};
+
+/// What a platform asked for, and when.
+pub struct NamedRefund {
+    ordinal: RefundOrdinal,
+    name: RefundName,
+    created_at: Instant,
+}
+
+impl NamedRefund {
+    /// Of the refund that the order's last step opened.
+    pub fn newest(order: &Order, name: RefundName) -> Option<Self> {
+        let (_, asked) = order.asked_refunds().last()?;
+        Some(NamedRefund { ordinal: asked.ordinal, name, created_at: order.last_at })
+    }
+
+    /// Of the refund that the order's last step opened because of this.
+    pub fn wanted(order: &Order, wanted: RefundWanted) -> Option<Self> {
+        let RefundWanted { merchant_refund_id, reason, fee_policy, .. } = wanted;
+        let mut before = order.clone();
+        before.refunds.pop();
+        let refundable_minor = before.refundable_minor(fee_policy);
+        NamedRefund::newest(order, RefundName { merchant_refund_id, reason, refundable_minor })
+    }
+
+    /// The refund as it is stored with this order.
+    pub fn stored(self, order: &Order) -> Option<StoredRefund> {
+        let (refund, _) = order.asked_refunds().find(|(_, asked)| asked.ordinal == self.ordinal)?;
+        let row = RefundRow::of(order, refund, self.name, self.created_at)?;
+        Some(StoredRefund { order: order.id, row })
+    }
+
+    pub fn is_under_way(&self, order: &Order) -> bool {
+        order.asked_refunds().any(|(refund, asked)| asked.ordinal == self.ordinal && refund.stage.is_under_way())
+    }
+}
+
+/// What was asked for by a refund of the order as a step leaves it, and when; none where only the store knows.
+pub fn asked<'a>(
+    order: &Order,
+    refund: &Refund,
+    kept: &'a [NamedRefund],
+    beside: &'a Beside,
+) -> Option<(&'a RefundName, Instant)> {
+    let ordinal = refund.asked()?.ordinal;
+    let (_, newest) = order.asked_refunds().last()?;
+    match &beside.refund {
+        Some(name) if newest.ordinal == ordinal => Some((name, order.last_at)),
+        Some(_) | None => {
+            let named = kept.iter().find(|named| named.ordinal == ordinal)?;
+            Some((&named.name, named.created_at))
+        }
+    }
+}
 
 /// What a step makes of the row of a refund that a platform asked for.
 ///
@@ -37,12 +92,12 @@ pub async fn shown_after(
     orders: &Orders,
     order: &Order,
     refund: &Refund,
-    beside: &Beside,
+    asked: Option<(&RefundName, Instant)>,
 ) -> Result<RefundView, WriteError> {
     let culprit = |why: &str| WriteError::Culprit(why.to_owned());
     let id = order.refund_id(refund).ok_or_else(|| culprit("a refund of suspense is not told of"))?;
-    let row = match &beside.refund {
-        Some(name) => RefundRow::of(order, refund, name.clone(), order.last_at),
+    let row = match asked {
+        Some((name, created_at)) => RefundRow::of(order, refund, name.clone(), created_at),
         None => orders.reads.refund(id).await.map_err(unread)?.map(|stored| stored.row),
     };
     let row = row.ok_or_else(|| culprit("a refund has no row"))?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Beside, Opened, Orders, refunds};
+use super::{Beside, Memory, Opened, Orders, refunds};
 use crate::channels::{Ask, Payer};
 use crate::domain::event::{Event, RowChange, Write};
 use crate::domain::journal::Title;
@@ -25,7 +25,7 @@ pub async fn of(
     orders: &Orders,
     step: &Step<Order>,
     events: &[Event],
-    known: &Known,
+    memory: &Memory,
     beside: &mut Beside,
 ) -> Result<StepUnit, WriteError> {
     let order = &step.after;
@@ -47,7 +47,7 @@ pub async fn of(
             Write::Capture { index } => {
                 let row = CaptureRow::of(order, *index);
                 rows.push(Row::Capture(row.ok_or_else(|| culprit("a capture is not the order's"))?));
-                rows.extend(paid_by(orders, order, *index, known).into_iter().map(Row::PaidBy));
+                rows.extend(paid_by(orders, order, *index, &memory.known).into_iter().map(Row::PaidBy));
             }
             Write::Entry(entry) => entries.push(entry.clone()),
             // Below, once for each.
@@ -70,7 +70,7 @@ pub async fn of(
     }
     rows.extend(Row::stuck(order));
     let head = Head::of(order, next_action, decided_at).map_err(|error: StoreError| culprit(&error.to_string()))?;
-    let webhooks = render(orders, step, known, beside).await?;
+    let webhooks = render(orders, step, memory, beside).await?;
     beside.webhooks.clone_from(&webhooks);
     Ok(StepUnit {
         stream: order.id.into(),
@@ -167,7 +167,7 @@ fn named(step: &Step<Order>, beside: &mut Beside) -> Option<NamedPayer> {
 async fn render(
     orders: &Orders,
     step: &Step<Order>,
-    known: &Known,
+    Memory { known, refunds: kept, .. }: &Memory,
     beside: &Beside,
 ) -> Result<Vec<OutboxRow>, WriteError> {
     let raised: Vec<_> = step
@@ -198,7 +198,8 @@ async fn render(
         let refund = refund.and_then(|index| order.refunds.get(usize::from(index)));
         let body = match refund {
             Some(refund) => {
-                let shown = refunds::shown_after(orders, order, refund, beside).await?;
+                let asked = refunds::asked(order, refund, kept, beside);
+                let shown = refunds::shown_after(orders, order, refund, asked).await?;
                 view::refund_webhook_body(kind, sequence, at, shown).map_err(unrendered)?
             }
             None => {

@@ -27,7 +27,8 @@ impl Direct {
         Direct { file, idle: Mutex::default() }
     }
 
-    /// The row that `statement` finds, if there is one; none at all where the pool is to be asked.
+    /// The row that `statement` finds, if there is one; none at all where the pool is to be asked. Its parameters must
+    /// stand in it in the order of their numbers: SQLite takes `$2` for the first one where it comes first.
     pub fn maybe<C: Readable>(
         &self,
         statement: &str,

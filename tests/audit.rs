@@ -208,7 +208,11 @@ impl Writing<'_> {
                 Write::Capture { index } => unit.rows.push(Row::Capture(CaptureRow::of(order, index).unwrap())),
                 Write::Refund { index, change } => unit.rows.push(refund_row(order, index, change)),
                 Write::Entry(entry) => unit.entries.push(entry),
-                Write::Webhook { .. } | Write::StoreNextAction | Write::WipeNextAction => {}
+                Write::Webhook { .. }
+                | Write::StoreNextAction
+                | Write::WipeNextAction
+                | Write::RefundsStuck
+                | Write::RefundsMove => {}
             }
         }
         self.write(unit).await;

@@ -73,7 +73,9 @@ fn cancelled(number: u32, at: Instant, webhook_url: &str) -> StepUnit {
         | Write::Entry(_)
         | Write::Refund { .. }
         | Write::StoreNextAction
-        | Write::WipeNextAction => None,
+        | Write::WipeNextAction
+        | Write::RefundsStuck
+        | Write::RefundsMove => None,
     };
     let request = Request {
         merchant_order_id: name.into(),

@@ -358,6 +358,10 @@ pub enum Write {
     /// The `next_action` that travels beside the event becomes durable.
     StoreNextAction,
     WipeNextAction,
+    /// From now on an operator should look at its refunds.
+    RefundsStuck,
+    /// And from now on nobody needs to.
+    RefundsMove,
 }
 
 /// Whether a row is there already.

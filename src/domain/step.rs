@@ -243,6 +243,11 @@ impl Draft {
         if self.order != *before {
             self.order.last_at = self.at;
         }
+        match (before.has_stuck_refunds(), self.order.has_stuck_refunds()) {
+            (false, true) => self.writes.push(Write::RefundsStuck),
+            (true, false) => self.writes.push(Write::RefundsMove),
+            (true, true) | (false, false) => {}
+        }
         self.arm();
         Step { after: self.order, writes: self.writes, effects: self.effects, notes: self.notes, messages: Vec::new() }
     }

@@ -117,17 +117,6 @@ impl RefundRow {
     }
 }
 
-impl Row {
-    /// Whether an order is among those whose refunds an operator should look at; none where it has no refunds.
-    pub fn stuck(order: &Order) -> Option<Self> {
-        if order.refunds.is_empty() {
-            return None;
-        }
-        let is_stuck = order.refunds.iter().any(Refund::is_stuck);
-        Some(if is_stuck { Row::RefundsStuck { since: order.last_at } } else { Row::RefundsMove })
-    }
-}
-
 impl RefundStanding {
     pub fn of(refund: &Refund) -> Self {
         let failure = match refund.stage {

@@ -542,6 +542,8 @@ fn writes(step: &Step) -> Vec<String> {
         Write::Webhook { kind, .. } => kind.name().to_owned(),
         Write::StoreNextAction => "next action".to_owned(),
         Write::WipeNextAction => "wipe".to_owned(),
+        Write::RefundsStuck => "stuck".to_owned(),
+        Write::RefundsMove => "not stuck".to_owned(),
     };
     step.writes.iter().map(name).collect()
 }

@@ -44,6 +44,7 @@ pub struct OrderUnit {
     pub captures: Vec<u16>,
     /// Rows of refunds that were asked for.
     pub refunds: Vec<Row>,
+    pub stuck: Option<Row>,
     pub entries: Vec<Entry>,
     pub webhooks: Vec<OutboxRow>,
     /// Who is named to pay from an attempt on.
@@ -73,7 +74,7 @@ impl OrderUnit {
                 .chain(self.attempts.into_iter().map(Row::Attempt))
                 .chain(self.captures.iter().map(|index| Row::Capture(capture(index))))
                 .chain(self.refunds)
-                .chain(Row::stuck(order))
+                .chain(self.stuck)
                 .chain(self.paid_by.into_iter().map(Row::PaidBy))
                 .collect(),
             entries: self.entries,
@@ -200,6 +201,7 @@ fn named_unit(before: &Order, events: &[Event], request: Option<Request>, name: 
         attempts: Vec::new(),
         captures: Vec::new(),
         refunds: Vec::new(),
+        stuck: None,
         entries: Vec::new(),
         webhooks: Vec::new(),
         payer: None,
@@ -236,6 +238,8 @@ fn named_unit(before: &Order, events: &[Event], request: Option<Request>, name: 
                 unit.next_action = NextActionChange::Store(r#"{"type":"qr","url":"simpay://pay/1"}"#.into());
             }
             Write::WipeNextAction => unit.next_action = NextActionChange::Wipe,
+            Write::RefundsStuck => unit.stuck = Some(Row::RefundsStuck { since: unit.order.last_at }),
+            Write::RefundsMove => unit.stuck = Some(Row::RefundsMove),
         }
     }
     unit

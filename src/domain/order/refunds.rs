@@ -129,6 +129,11 @@ impl Order {
         self.splits.iter().map(|split| split.to).zip(parts.iter().skip(1).copied()).collect()
     }
 
+    /// Whether an operator should look at one of its refunds.
+    pub fn has_stuck_refunds(&self) -> bool {
+        self.refunds.iter().any(Refund::is_stuck)
+    }
+
     /// The refund of a capture that is not what the order was paid by.
     pub fn suspense_refund(&self, capture: u16) -> Option<&Refund> {
         self.refunds.iter().find(|refund| refund.is_of_suspense() && refund.capture == capture)

@@ -63,12 +63,13 @@ pub async fn of(
                 next_action = NextActionChange::Wipe;
                 beside.next_action = None;
             }
+            Write::RefundsStuck => rows.push(Row::RefundsStuck { since: order.last_at }),
+            Write::RefundsMove => rows.push(Row::RefundsMove),
         }
     }
     for (index, change) in changed_refunds(step) {
         rows.push(refunds::row(order, index, change, beside)?);
     }
-    rows.extend(Row::stuck(order));
     let head = Head::of(order, next_action, decided_at).map_err(|error: StoreError| culprit(&error.to_string()))?;
     let webhooks = render(orders, step, memory, beside).await?;
     beside.webhooks.clone_from(&webhooks);
@@ -103,7 +104,9 @@ fn changed_refunds(step: &Step<Order>) -> BTreeMap<u16, RowChange> {
             | Write::Entry(_)
             | Write::Webhook { .. }
             | Write::StoreNextAction
-            | Write::WipeNextAction => {}
+            | Write::WipeNextAction
+            | Write::RefundsStuck
+            | Write::RefundsMove => {}
         }
     }
     changed
@@ -153,7 +156,9 @@ fn named(step: &Step<Order>, beside: &mut Beside) -> Option<NamedPayer> {
         | Write::Refund { .. }
         | Write::Webhook { .. }
         | Write::StoreNextAction
-        | Write::WipeNextAction => None,
+        | Write::WipeNextAction
+        | Write::RefundsStuck
+        | Write::RefundsMove => None,
     });
     let named = beside.payer.take();
     let (ordinal, payer) = match opened {
@@ -180,7 +185,9 @@ async fn render(
             | Write::Entry(_)
             | Write::Refund { .. }
             | Write::StoreNextAction
-            | Write::WipeNextAction => None,
+            | Write::WipeNextAction
+            | Write::RefundsStuck
+            | Write::RefundsMove => None,
         })
         .collect();
     if raised.is_empty() {

@@ -1,9 +1,7 @@
 //! How an order becomes rows: what its head says, and the rows of tables that only orders have.
 
 use super::StoreError;
-use super::unit::{
-    AttemptRow, CaptureRow, Head, NextActionChange, OrderRow, RefundRow, RefundStanding, Row, UniqueName,
-};
+use super::unit::{AttemptRow, CaptureRow, Head, NextActionChange, OrderRow, RefundRow, RefundStanding, UniqueName};
 use crate::domain::order::Order;
 use crate::domain::partition::Partition;
 use crate::domain::refund::{Refund, Stage};

@@ -486,7 +486,8 @@ fn a_refund_says_what_it_waits_for() {
         assert!(newest(&walk).attention.is_some(), "{outcome:?}");
         let step = walk.tell(refund(0, refund_ended()));
         assert_eq!((newest(&walk).attention, newest(&walk).round), (None, Round(1)), "{outcome:?}");
-        assert_eq!(step.writes, [Write::Refund { index: 0, change: RowChange::Changed }], "{outcome:?}");
+        let moved = Write::Refund { index: 0, change: RowChange::Changed };
+        assert_eq!(step.writes, [moved, Write::RefundsMove], "{outcome:?}");
     }
 }
 

@@ -583,16 +583,16 @@ a refund owed
     asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
     pending | unknown -> refund 0 in doubt
-    pending for money -> refund 0 in doubt, waits for money; writes row of refund 0
+    pending for money -> refund 0 in doubt, waits for money; writes row of refund 0, stuck
     done | notice: done -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded; rests
-    poor -> refund 0 owed, waits for money; writes row of refund 0
-    our fault -> refund 0 owed, waits for a person; writes row of refund 0
+    poor -> refund 0 owed, waits for money; writes row of refund 0, stuck
+    our fault -> refund 0 owed, waits for a person; writes row of refund 0, stuck
     refused -> refund 0 failed: refused; writes entry refund_failed, row of refund 0, refund.failed; rests
     dead number | ended | ended, first number | notice: ended -> refund 0 owed, number 2
     ended, number never sent -> refused: out of place
     returned | notice: returned
         -> refund 0 returned; writes entry refund_paid, row of refund 0, refund.succeeded, entry refund_returned, row of refund 0, refund.returned; rests
-    stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
+    stuck -> refund 0 in doubt, waits for a person; writes row of refund 0, stuck
     not sent -> refund 0 owed
     not exist | not exist, much later -> refund 0 in doubt; does refund 0
     of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
@@ -606,9 +606,9 @@ a refund in doubt
     asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
     pending | dead number | not sent | unknown -> refund 0 in doubt
-    pending for money | poor -> refund 0 in doubt, waits for money; writes row of refund 0
+    pending for money | poor -> refund 0 in doubt, waits for money; writes row of refund 0, stuck
     done | notice: done -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded; rests
-    our fault | refused | stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
+    our fault | refused | stuck -> refund 0 in doubt, waits for a person; writes row of refund 0, stuck
     ended | ended, first number | notice: ended -> refund 0 owed, number 2
     ended, number never sent -> refused: out of place
     returned | notice: returned
@@ -625,32 +625,34 @@ a refund in doubt
 a refund that waits for money at the channel
     asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
-    pending -> refund 0 in doubt; writes row of refund 0
+    pending -> refund 0 in doubt; writes row of refund 0, not stuck
     pending for money | poor | dead number | not sent | unknown -> refund 0 in doubt, waits for money
-    done | notice: done -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded; rests
+    done | notice: done
+        -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded, not stuck; rests
     our fault | refused | stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
-    ended | ended, first number | notice: ended -> refund 0 owed, number 2; writes row of refund 0
+    ended | ended, first number | notice: ended -> refund 0 owed, number 2; writes row of refund 0, not stuck
     ended, number never sent -> refused: out of place
     returned | notice: returned
-        -> refund 0 returned; writes entry refund_paid, row of refund 0, refund.succeeded, entry refund_returned, row of refund 0, refund.returned; rests
+        -> refund 0 returned; writes entry refund_paid, row of refund 0, refund.succeeded, entry refund_returned, row of refund 0, refund.returned, not stuck; rests
     not exist -> refund 0 in doubt, waits for money; does refund 0
     not exist, much later -> refund 0 owed, waits for money; does refund 0
     of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
     notice: other amount | notice without a word | timer | timer, an hour later | timer, a month later
         -> unchanged; does query refund 0
     notice: other account -> refused: account differs
-    operator: failed -> refund 0 failed: given up; writes entry refund_failed, row of refund 0, refund.failed; rests
+    operator: failed
+        -> refund 0 failed: given up; writes entry refund_failed, row of refund 0, refund.failed, not stuck; rests
     operator: paid otherwise
-        -> refund 0 paid otherwise; writes entry refund_paid_otherwise, row of refund 0, refund.succeeded; rests
+        -> refund 0 paid otherwise; writes entry refund_paid_otherwise, row of refund 0, refund.succeeded, not stuck; rests
 a refund owed under its last number
     asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
     pending | unknown -> refund 0 in doubt, number 6
-    pending for money -> refund 0 in doubt, number 6, waits for money; writes row of refund 0
+    pending for money -> refund 0 in doubt, number 6, waits for money; writes row of refund 0, stuck
     done | notice: done
         -> refund 0 paid, number 6; writes entry refund_paid, row of refund 0, refund.succeeded; rests
-    poor -> refund 0 owed, number 6, waits for money; writes row of refund 0
-    our fault -> refund 0 owed, number 6, waits for a person; writes row of refund 0
+    poor -> refund 0 owed, number 6, waits for money; writes row of refund 0, stuck
+    our fault -> refund 0 owed, number 6, waits for a person; writes row of refund 0, stuck
     refused -> refund 0 failed: refused, number 6; writes entry refund_failed, row of refund 0, refund.failed; rests
     dead number | ended | notice: ended
         -> refund 0 failed: ended, number 6; writes entry refund_failed, row of refund 0, refund.failed; rests
@@ -658,7 +660,7 @@ a refund owed under its last number
     ended, number never sent -> refused: out of place
     returned | notice: returned
         -> refund 0 returned, number 6; writes entry refund_paid, row of refund 0, refund.succeeded, entry refund_returned, row of refund 0, refund.returned; rests
-    stuck -> refund 0 in doubt, number 6, waits for a person; writes row of refund 0
+    stuck -> refund 0 in doubt, number 6, waits for a person; writes row of refund 0, stuck
     not sent -> refund 0 owed, number 6
     not exist | not exist, much later -> refund 0 in doubt, number 6; does refund 0
     of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
@@ -687,9 +689,9 @@ a refund in doubt, alipay
     asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
     pending | dead number | not sent | unknown -> refund 0 in doubt
-    pending for money | poor -> refund 0 in doubt, waits for money; writes row of refund 0
+    pending for money | poor -> refund 0 in doubt, waits for money; writes row of refund 0, stuck
     done | notice: done -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded; rests
-    our fault | refused | stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
+    our fault | refused | stuck -> refund 0 in doubt, waits for a person; writes row of refund 0, stuck
     ended | ended, first number | notice: ended -> refund 0 owed, number 2
     ended, number never sent -> refused: out of place
     returned | notice: returned
@@ -706,16 +708,16 @@ a refund owed, unionpay
     asked, a part | asked, all -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     asked, too much | asked, too much without the fee | asked, nothing -> refused: refund exceeds
     pending | unknown -> refund 0 in doubt
-    pending for money -> refund 0 in doubt, waits for money; writes row of refund 0
+    pending for money -> refund 0 in doubt, waits for money; writes row of refund 0, stuck
     done -> refund 0 paid; writes entry refund_paid, row of refund 0, refund.succeeded; rests
-    poor -> refund 0 owed, waits for money; writes row of refund 0
-    our fault -> refund 0 owed, waits for a person; writes row of refund 0
+    poor -> refund 0 owed, waits for money; writes row of refund 0, stuck
+    our fault -> refund 0 owed, waits for a person; writes row of refund 0, stuck
     refused -> refund 0 failed: refused; writes entry refund_failed, row of refund 0, refund.failed; rests
     dead number | ended | ended, first number -> refund 0 owed, number 2
     ended, number never sent -> refused: out of place
     returned
         -> refund 0 returned; writes entry refund_paid, row of refund 0, refund.succeeded, entry refund_returned, row of refund 0, refund.returned; rests
-    stuck -> refund 0 in doubt, waits for a person; writes row of refund 0
+    stuck -> refund 0 in doubt, waits for a person; writes row of refund 0, stuck
     not sent -> refund 0 owed
     not exist | not exist, much later -> refund 0 in doubt; does refund 0
     of no refund | notice: unknown number | operator: of no refund -> refused: refund unknown
@@ -1270,10 +1272,10 @@ succeeded, a further capture's refund owed
     callback other attempt -> refused: attempt unknown
     refund asked -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     refund done -> refund 0 paid; writes entry refund_paid, order.suspense_refunded; rests
-    refund poor -> refund 0 owed, waits for money
-    refund refused -> refund 0 owed, waits for a person
+    refund poor -> refund 0 owed, waits for money; writes stuck
+    refund refused -> refund 0 owed, waits for a person; writes stuck
     refund of a dead number | refund ended | refund ended, first number -> refund 0 owed, number 2
-    refund stuck -> refund 0 in doubt, waits for a person
+    refund stuck -> refund 0 in doubt, waits for a person; writes stuck
     refund not sent -> refund 0 owed
     refund not exist -> refund 0 in doubt; does refund 0
     refund unknown -> refund 0 in doubt
@@ -1297,8 +1299,8 @@ succeeded, a further capture's refund in doubt
     callback other attempt -> refused: attempt unknown
     refund asked -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     refund done -> refund 0 paid; writes entry refund_paid, order.suspense_refunded; rests
-    refund poor -> refund 0 in doubt, waits for money
-    refund refused | refund stuck -> refund 0 in doubt, waits for a person
+    refund poor -> refund 0 in doubt, waits for money; writes stuck
+    refund refused | refund stuck -> refund 0 in doubt, waits for a person; writes stuck
     refund of a dead number | refund not sent | refund unknown -> refund 0 in doubt
     refund ended | refund ended, first number -> refund 0 owed, number 2
     refund not exist -> refund 0 in doubt; does refund 0
@@ -1323,10 +1325,10 @@ succeeded, a further capture's refund owed under its second number
     callback other attempt -> refused: attempt unknown
     refund asked -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     refund done -> refund 0 paid, number 2; writes entry refund_paid, order.suspense_refunded; rests
-    refund poor -> refund 0 owed, number 2, waits for money
-    refund refused -> refund 0 owed, number 2, waits for a person
+    refund poor -> refund 0 owed, number 2, waits for money; writes stuck
+    refund refused -> refund 0 owed, number 2, waits for a person; writes stuck
     refund of a dead number | refund ended -> refund 0 owed, number 3
-    refund stuck -> refund 0 in doubt, number 2, waits for a person
+    refund stuck -> refund 0 in doubt, number 2, waits for a person; writes stuck
     refund not sent -> refund 0 owed, number 2
     refund not exist -> refund 0 in doubt, number 2; does refund 0
     refund unknown -> refund 0 in doubt, number 2
@@ -1351,8 +1353,8 @@ succeeded, a further capture's refund in doubt under its last number
     callback other attempt -> refused: attempt unknown
     refund asked -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     refund done -> refund 0 paid, number 6; writes entry refund_paid, order.suspense_refunded; rests
-    refund poor -> refund 0 in doubt, number 6, waits for money
-    refund refused | refund ended | refund stuck -> refund 0 in doubt, number 6, waits for a person
+    refund poor -> refund 0 in doubt, number 6, waits for money; writes stuck
+    refund refused | refund ended | refund stuck -> refund 0 in doubt, number 6, waits for a person; writes stuck
     refund of a dead number | refund not sent | refund unknown -> refund 0 in doubt, number 6
     refund not exist -> refund 0 in doubt, number 6; does refund 0
     operator: refund failed -> refused: refund final
@@ -1398,7 +1400,7 @@ succeeded, a further capture's refund came back
     refund asked -> refund 1 owed; writes new row of refund 1, entry refund; does refund 1
     operator: refund failed -> refused: refund final
     operator: refund paid otherwise
-        -> refund 0 paid otherwise; writes entry refund, entry refund_paid_otherwise, order.suspense_refunded; rests
+        -> refund 0 paid otherwise; writes entry refund, entry refund_paid_otherwise, order.suspense_refunded, not stuck; rests
 failed, cancelled before any attempt
     created | validated suitable | validated unsuitable | validated risk -> refused: out of place
     chosen simpay | chosen wechat | cancel -> refused: order final

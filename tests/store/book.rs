@@ -143,6 +143,7 @@ pub fn again(unit: &OrderUnit) -> OrderUnit {
         attempts: unit.attempts.clone(),
         captures: unit.captures.clone(),
         refunds: unit.refunds.clone(),
+        stuck: unit.stuck.clone(),
         entries: unit.entries.clone(),
         webhooks: unit.webhooks.clone(),
         payer: None,

@@ -27,23 +27,15 @@ pub enum OperatorCommand {
     ResolveRefund(ResolveRefundArgs),
     /// Show refunds that wait for money or a person, or that their channel does not bring to an end
     StuckRefunds {
-        /// Of at most this many orders, 1 to 100
-        #[arg(long, default_value_t = 20)]
-        limit: u32,
-        /// Where the page before ended
-        #[arg(long, value_name = "CURSOR")]
-        cursor: Option<String>,
+        #[command(flatten)]
+        part: Part,
         #[command(flatten)]
         at: At,
     },
     /// Show orders that cannot be worked on, and why
     Quarantine {
-        /// At most this many, 1 to 100
-        #[arg(long, default_value_t = 20)]
-        limit: u32,
-        /// Where the page before ended
-        #[arg(long, value_name = "CURSOR")]
-        cursor: Option<String>,
+        #[command(flatten)]
+        part: Part,
         #[command(flatten)]
         at: At,
     },
@@ -59,6 +51,17 @@ pub enum OperatorCommand {
         #[command(flatten)]
         at: At,
     },
+}
+
+/// Which part of a list is shown.
+#[derive(Debug, Args)]
+pub struct Part {
+    /// At most this many orders, 1 to 100
+    #[arg(long, default_value_t = 20)]
+    limit: u32,
+    /// Where the page before ended
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -165,11 +168,11 @@ pub async fn run(config: Config, command: OperatorCommand) -> Result<ExitCode, F
             let order = ask(request(&config, &args.at, Method::POST, &path)?.json(&body)).await?;
             show(&args.at, &order, || order_table(&order))?;
         }
-        OperatorCommand::StuckRefunds { limit, cursor, at } => {
-            turn(&config, &at, "/v1/operator/stuck_refunds", (limit, cursor), stuck_table).await?;
+        OperatorCommand::StuckRefunds { part, at } => {
+            turn(&config, &at, "/v1/operator/stuck_refunds", part, stuck_table).await?;
         }
-        OperatorCommand::Quarantine { limit, cursor, at } => {
-            turn(&config, &at, "/v1/operator/quarantine", (limit, cursor), held_table).await?;
+        OperatorCommand::Quarantine { part, at } => {
+            turn(&config, &at, "/v1/operator/quarantine", part, held_table).await?;
         }
         OperatorCommand::Unreadable { at } => {
             let rows = ask(request(&config, &at, Method::GET, "/v1/operator/unreadable")?).await?;
@@ -196,7 +199,7 @@ async fn turn(
     config: &Config,
     at: &At,
     path: &str,
-    (limit, cursor): (u32, Option<String>),
+    Part { limit, cursor }: Part,
     table: fn(&[Value]) -> Table,
 ) -> Result<(), Failure> {
     let mut query = url::form_urlencoded::Serializer::new(String::new());

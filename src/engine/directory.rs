@@ -331,18 +331,12 @@ impl<H: Host> Directory<H> {
     fn unreadable(self: &Arc<Self>, slot: &Arc<Slot<H>>, error: &StoreError) {
         let waiting = slot.lose();
         self.forget(slot);
-        let told = match error {
-            StoreError::Corrupt(why) => {
+        let told = match error.corruption() {
+            Some(why) => {
                 self.hold_back(slot.id, why);
                 TellError::Quarantined
             }
-            StoreError::Conflict(_)
-            | StoreError::ReferenceTaken(_)
-            | StoreError::NameTaken(_)
-            | StoreError::Unavailable(_)
-            | StoreError::InDoubt(_)
-            | StoreError::Broken(_)
-            | StoreError::Fenced => {
+            None => {
                 self.take_up_later(slot.id);
                 TellError::StoreAway
             }

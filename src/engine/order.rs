@@ -190,6 +190,7 @@ impl Orders {
     fn call(&self, order: &Order, memory: &Memory, (ordinal, question): (u8, Question)) -> Act<Told> {
         let Some(attempt) = order.attempt(ordinal) else { return Act::Called };
         let call = Call {
+            platform: order.platform,
             attempt: calls::attempted(order, attempt),
             connection: calls::connection(order, attempt, &question),
             since: calls::since(attempt, &question, self.time.now()),

@@ -5,6 +5,7 @@
 //! an event for its order.
 
 mod gate;
+mod places;
 mod renewable;
 mod upkeep;
 
@@ -16,7 +17,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant as Monotonic};
 
 use actix::prelude::*;
-use gate::{Bounds, Full, Gate, Room};
+use gate::{Bounds, Gate, Room};
+use places::Full;
 pub use renewable::Renewable;
 
 use super::clock::{self, course::Certainty};
@@ -26,7 +28,7 @@ use crate::channels::{Adapter, Answer, Attempted, NextAction, Outgoing, Payer, R
 use crate::domain::breaker::{Admission, Breaker, Condition, Limits, Sign};
 use crate::domain::channel::Channel;
 use crate::domain::event::{CloseAnswer, Fact, Fault, Finding, RefundOutcome, Rejection, SendOutcome};
-use crate::domain::id::{AttemptNumber, Round};
+use crate::domain::id::{AttemptNumber, PlatformId, Round};
 use crate::domain::request::Trace;
 use crate::domain::time::Instant;
 use crate::domain::validation::Health;
@@ -101,6 +103,8 @@ pub enum Connection {
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub struct Call {
+    /// Whose order it is about.
+    pub platform: PlatformId,
     pub attempt: Attempted,
     pub question: Question,
     pub connection: Connection,
@@ -286,7 +290,7 @@ async fn answer(desk: Rc<Desk>, call: Call) {
 async fn carry(desk: &Desk, call: &Call) -> Settled {
     let held_back = |why: &str| undelivered(call, Undelivered::HeldBack(why.into()));
     let room = call.question.room();
-    let _place = match desk.gate.enter(room, call.since).await {
+    let _place = match desk.gate.enter(room, call.platform, call.since).await {
         Ok(place) => place,
         Err(Full) => {
             let (channel, call) = (desk.channel().name(), call.question.name());
@@ -349,16 +353,11 @@ async fn carry(desk: &Desk, call: &Call) -> Settled {
 async fn reasoned(desk: &Desk, call: &Call) -> Result<Option<Call>, StoreError> {
     let Question::Refund { refund, round, ask } = &call.question else { return Ok(None) };
     let Some(id) = ask.id else { return Ok(None) };
-    let stored = desk.store.refund(id).await.inspect_err(|error| match error {
-        // It is not sent before it can be read: without its reason it would be another request.
-        StoreError::Corrupt(_) => desk.unreadable.met(Table::Refunds, Some(id.to_string()), error, clock::now()),
-        StoreError::Conflict(_)
-        | StoreError::ReferenceTaken(_)
-        | StoreError::NameTaken(_)
-        | StoreError::Unavailable(_)
-        | StoreError::InDoubt(_)
-        | StoreError::Broken(_)
-        | StoreError::Fenced => {}
+    // It is not sent before it can be read: without its reason it would be another request.
+    let stored = desk.store.refund(id).await.inspect_err(|error| {
+        if error.corruption().is_some() {
+            desk.unreadable.met(Table::Refunds, Some(id.to_string()), error, clock::now());
+        }
     })?;
     let reason = stored.and_then(|stored| stored.row.reason);
     let Some(reason) = reason else { return Ok(None) };

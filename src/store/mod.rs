@@ -77,6 +77,22 @@ pub enum StoreError {
     Fenced,
 }
 
+impl StoreError {
+    /// Why what is stored cannot be read; none where no row is to blame.
+    pub fn corruption(&self) -> Option<&str> {
+        match self {
+            StoreError::Corrupt(why) => Some(why),
+            StoreError::Conflict(_)
+            | StoreError::ReferenceTaken(_)
+            | StoreError::NameTaken(_)
+            | StoreError::Unavailable(_)
+            | StoreError::InDoubt(_)
+            | StoreError::Broken(_)
+            | StoreError::Fenced => None,
+        }
+    }
+}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

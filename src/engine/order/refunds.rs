@@ -98,25 +98,16 @@ pub async fn shown_after(
     let id = order.refund_id(refund).ok_or_else(|| culprit("a refund of suspense is not told of"))?;
     let row = match asked {
         Some((name, created_at)) => RefundRow::of(order, refund, name.clone(), created_at),
-        None => orders.reads.refund(id).await.map_err(unread)?.map(|stored| stored.row),
+        None => orders.reads.refund(id).await.map_err(|error| unread(&error))?.map(|stored| stored.row),
     };
     let row = row.ok_or_else(|| culprit("a refund has no row"))?;
     let stored = StoredRefund { order: order.id, row: RefundRow { standing: RefundStanding::of(refund), ..row } };
-    shown(orders.reads.as_ref(), &stored).await.map_err(unread)
+    shown(orders.reads.as_ref(), &stored).await.map_err(|error| unread(&error))
 }
 
 /// A row that cannot be read holds its order back, as the order's own would.
-fn unread(error: StoreError) -> WriteError {
-    match error {
-        StoreError::Corrupt(why) => WriteError::Culprit(why),
-        StoreError::Conflict(_)
-        | StoreError::ReferenceTaken(_)
-        | StoreError::NameTaken(_)
-        | StoreError::Unavailable(_)
-        | StoreError::InDoubt(_)
-        | StoreError::Broken(_)
-        | StoreError::Fenced => WriteError::Away,
-    }
+fn unread(error: &StoreError) -> WriteError {
+    error.corruption().map_or(WriteError::Away, |why| WriteError::Culprit(why.to_owned()))
 }
 
 /// A refund as it is stored, with the names of its parties.

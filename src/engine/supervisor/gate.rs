@@ -2,15 +2,17 @@
 //!
 //! Creates leave before refunds, refunds before closes, closes before queries, and none is passed over for ever. Each
 //! kind has its own bound on calls under way and on calls that wait for a place, so that queries that wait never keep a
-//! create from leaving. Queries thin out with age: where their room is full, the oldest attempt's is put off to its next
+//! create from leaving; platforms that wait take turns (`places`). Queries thin out with age: where their room is full, the oldest attempt's is put off to its next
 //! tick, and ticks lie the further apart the older an order is.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::{Notify, oneshot};
 
+use super::places::{Full, GivesWay, Place, Places};
+use crate::domain::id::PlatformId;
 use crate::domain::time::Instant;
 
 /// A kind of call, in the order of service.
@@ -39,14 +41,17 @@ impl Room {
             Room::Queries => queries_percent,
         }
     }
+
+    const fn gives_way(self) -> GivesWay {
+        match self {
+            Room::Creates | Room::Refunds | Room::Closes => GivesWay::Last,
+            Room::Queries => GivesWay::Oldest,
+        }
+    }
 }
 
 /// Whoever waits and was passed over so often is next, whatever its kind: one request in twenty.
 const PASSED_OVER_MAX: u32 = 20;
-
-/// There is no place to wait, or somebody younger took it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
@@ -81,17 +86,13 @@ pub struct Gate {
     query_limiter: DefaultDirectRateLimiter,
     /// The query limiter's leave for one query that has not left yet.
     query_leave: Cell<bool>,
-    places: [Semaphore; Room::COUNT],
+    places: [Places; Room::COUNT],
     lines: RefCell<[Line; Room::COUNT]>,
-    arrivals: Cell<u64>,
     arrived: Notify,
 }
 
 #[derive(Default)]
 struct Line {
-    waiting_max: usize,
-    /// Calls that wait for a place, by the age of what they ask about.
-    waiting: BTreeMap<(Instant, u64), oneshot::Sender<()>>,
     /// Requests of calls that have a place, in the order of their arrival.
     turns: VecDeque<oneshot::Sender<()>>,
     passed_over: u32,
@@ -105,11 +106,8 @@ impl Gate {
             limiter: RateLimiter::direct(quota(bounds.per_second)),
             query_limiter: RateLimiter::direct(quota(bounds.queries_per_second())),
             query_leave: Cell::new(false),
-            places: Room::ALL.map(|room| Semaphore::new(places(room))),
-            lines: RefCell::new(
-                Room::ALL.map(|room| Line { waiting_max: bounds.waiting_max(room), ..Line::default() }),
-            ),
-            arrivals: Cell::new(0),
+            places: Room::ALL.map(|room| Places::new(places(room), bounds.waiting_max(room), room.gives_way())),
+            lines: RefCell::default(),
             arrived: Notify::new(),
         }
     }
@@ -117,35 +115,9 @@ impl Gate {
     /// Waits for a place among the calls under way. `since` tells how old is what is asked about.
     ///
     /// # Errors
-    /// Too many of its kind wait: of queries, younger ones.
-    pub async fn enter(&self, room: Room, since: Instant) -> Result<SemaphorePermit<'_>, Full> {
-        let places = &self.places[room.index()];
-        if let Ok(place) = places.try_acquire() {
-            return Ok(place);
-        }
-        let (ticket, put_off) = self.wait(room, since)?;
-        let place = tokio::select! {
-            place = places.acquire() => place.map_err(|_| Full),
-            _ = put_off => Err(Full),
-        };
-        self.lines.borrow_mut()[room.index()].waiting.remove(&ticket);
-        place
-    }
-
-    fn wait(&self, room: Room, since: Instant) -> Result<((Instant, u64), oneshot::Receiver<()>), Full> {
-        let mut lines = self.lines.borrow_mut();
-        let line = &mut lines[room.index()];
-        if line.waiting.len() >= line.waiting_max {
-            match (room, line.waiting.first_entry()) {
-                (Room::Queries, Some(oldest)) if oldest.key().0 < since => drop(oldest.remove()),
-                (Room::Creates | Room::Refunds | Room::Closes | Room::Queries, _) => return Err(Full),
-            }
-        }
-        let arrival = self.arrivals.get();
-        self.arrivals.set(arrival + 1);
-        let (sender, put_off) = oneshot::channel();
-        line.waiting.insert((since, arrival), sender);
-        Ok(((since, arrival), put_off))
+    /// Too many of its kind wait: its platform has most of them, and of queries it is the oldest one's.
+    pub async fn enter(&self, room: Room, whose: PlatformId, since: Instant) -> Result<Place, Full> {
+        self.places[room.index()].enter(whose, since).await
     }
 
     /// Waits until a request may leave.
@@ -240,40 +212,42 @@ mod tests {
 
     use super::*;
 
+    const SHOP: PlatformId = PlatformId(1);
+
     const PRODUCTION: Bounds =
         Bounds { per_second: 100, queries_percent: 30, concurrent: 512, waiting_max: 20_000, queries_wait_ms: 30_000 };
 
     #[test]
     fn report_the_backlog_of_queries_is_bounded_at_production_s_figures() {
         let gate = Gate::new(&PRODUCTION);
-        let places: Vec<usize> = gate.places.iter().map(Semaphore::available_permits).collect();
+        let places: Vec<usize> = gate.places.iter().map(Places::free).collect();
         assert_eq!(places, [184, 87, 87, 153], "creates, refunds, closes, queries");
         assert!(places.iter().sum::<usize>() <= 512);
         // 30 a second for 30 s wait for a place.
-        assert_eq!(gate.lines.borrow().each_ref().map(|line| line.waiting_max), [20_000, 20_000, 20_000, 900]);
+        assert_eq!(gate.places.each_ref().map(Places::waiting_max), [20_000, 20_000, 20_000, 900]);
     }
 
     #[actix_web::test]
     async fn report_a_full_room_puts_off_the_oldest_order_s_query_and_no_create() {
         let gate = Rc::new(Gate::new(&Bounds { concurrent: 1, queries_wait_ms: 100, ..PRODUCTION }));
-        let under_way = gate.enter(Room::Queries, Instant(0)).await.unwrap();
+        let under_way = gate.enter(Room::Queries, SHOP, Instant(0)).await.unwrap();
         let enter = |age: i64| {
             let gate = gate.clone();
-            actix_web::rt::spawn(async move { gate.enter(Room::Queries, Instant(age)).await.map(drop) })
+            actix_web::rt::spawn(async move { gate.enter(Room::Queries, SHOP, Instant(age)).await.map(drop) })
         };
         let waiting = [enter(50), enter(10), enter(40)];
         tokio::task::yield_now().await;
-        assert_eq!(gate.enter(Room::Queries, Instant(5)).await.map(drop), Err(Full), "older than all that wait");
+        assert_eq!(gate.enter(Room::Queries, SHOP, Instant(5)).await.map(drop), Err(Full), "older than all that wait");
         let youngest = enter(60);
         tokio::task::yield_now().await;
-        assert!(gate.enter(Room::Creates, Instant(0)).await.is_ok(), "creates have their own room");
+        assert!(gate.enter(Room::Creates, SHOP, Instant(0)).await.is_ok(), "creates have their own room");
         drop(under_way);
         let [second, first, third] = waiting;
         assert_eq!(first.await.unwrap(), Err(Full));
         for served in [second, third, youngest] {
             assert_eq!(served.await.unwrap(), Ok(()));
         }
-        assert!(gate.lines.borrow().iter().all(|line| line.waiting.is_empty()));
+        assert!(gate.places.iter().all(|places| places.waiting() == 0));
     }
 
     #[test]

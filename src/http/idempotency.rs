@@ -10,6 +10,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 use super::App;
 use super::problem::{ApiError, Code};
+use super::reservations::{Reservation, Reserved};
 use crate::domain::id::PlatformId;
 use crate::engine::lane::Admission;
 use crate::store::{Claim, GivenAnswer, KeptAnswer, Unit};
@@ -48,7 +49,7 @@ pub fn fingerprint(method: &str, path: &str, body: &[u8]) -> Fingerprint {
     fingerprint
 }
 
-pub fn in_progress() -> ApiError {
+fn in_progress() -> ApiError {
     ApiError::new(Code::RequestInProgress, "Wait for its answer, then ask again.").retry_after(1)
 }
 
@@ -61,21 +62,29 @@ pub fn with_next_action(body: &str, next_action: Option<&str>) -> String {
 }
 
 impl App {
-    /// What is on record under a key for this very request.
+    /// Takes a key for a request, for as long as the reservation lives; with what was answered under it before.
     ///
     /// # Errors
-    /// The key was used for another request.
-    pub(super) async fn kept(
+    /// A request under the key is on its way, the key was used for another one, or the store is away.
+    pub(super) async fn take_key(
         &self,
         platform: PlatformId,
         key: &str,
         fingerprint: &Fingerprint,
-    ) -> Result<Option<KeptAnswer>, ApiError> {
+    ) -> Result<(Reservation<'_>, Option<KeptAnswer>), ApiError> {
+        let reservation = match self.running.reserve(platform, key) {
+            Reserved::Mine(reservation) => reservation,
+            Reserved::Busy(_) => return Err(in_progress()),
+        };
+        // While a commit's outcome is open, a claim that can be read may still vanish with what it claims.
+        if self.lanes.is_away() {
+            return Err(ApiError::store_unavailable());
+        }
         match self.store.answer(platform, key).await? {
             Some(kept) if kept.claim.fingerprint != *fingerprint => {
                 Err(ApiError::new(Code::IdempotencyKeyReused, "This key was used with another method, path or body."))
             }
-            kept => Ok(kept),
+            kept => Ok((reservation, kept)),
         }
     }
 

@@ -319,15 +319,8 @@ impl App {
     /// A command that was posted under a key, at most once.
     async fn keyed(&self, asked: Keyed) -> Result<HttpResponse, ApiError> {
         let Keyed { platform, id, key, fingerprint, command, patience } = asked;
-        let _running = match self.running.reserve(platform, &key) {
-            Reserved::Mine(reservation) => reservation,
-            Reserved::Busy(_) => return Err(idempotency::in_progress()),
-        };
-        // While a commit's outcome is open, a claim that can be read may still vanish with what it claims.
-        if self.lanes.is_away() {
-            return Err(ApiError::store_unavailable());
-        }
-        if let Some(kept) = self.kept(platform, &key, &fingerprint).await? {
+        let (_running, kept) = self.take_key(platform, &key, &fingerprint).await?;
+        if let Some(kept) = kept {
             return self.replay(kept, &command).await;
         }
         let stored = self.owned(platform, &id).await?;

@@ -238,14 +238,7 @@ impl App {
         key: Box<str>,
         fingerprint: Fingerprint,
     ) -> Result<HttpResponse, ApiError> {
-        let _running = match self.running.reserve(platform.id, &key) {
-            Reserved::Mine(reservation) => reservation,
-            Reserved::Busy(_) => return Err(idempotency::in_progress()),
-        };
-        if self.lanes.is_away() {
-            return Err(ApiError::store_unavailable());
-        }
-        let kept = self.kept(platform.id, &key, &fingerprint).await?;
+        let (_running, kept) = self.take_key(platform.id, &key, &fingerprint).await?;
         if let Some(given) = kept.and_then(|kept| kept.given) {
             let status = StatusCode::from_u16(given.status).map_err(|_| ApiError::internal())?;
             let replayed = (REPLAYED, HeaderValue::from_static("true"));

@@ -300,7 +300,7 @@ async fn given_meanwhile(kind: Kind) {
     for (name, ordinal, id, status) in [("same", 40, &order, 200), ("another", 41, &other, 409)] {
         // Of this order by its columns, and durable once the request waits for the row.
         let copied = "incarnation, platform_id, currency, amount_minor, refundable_minor, fee_minor, fee_policy, parts, \
-            channel, created_at, state";
+            channel, account, created_at, state";
         beside
             .run(&format!(
                 "BEGIN; INSERT INTO refunds (order_id, ordinal, merchant_refund_id, {copied}) \
@@ -1070,7 +1070,8 @@ async fn copied(kind: Kind) {
 /// back, until the row is repaired.
 #[actix_web::test]
 async fn a_refund_whose_row_cannot_be_read_is_loud() {
-    let app = app::start_with(Kind::Sqlite, "[orders]\nquarantine_retry_ms = [300]\n").await;
+    let settings = "[orders]\nquarantine_retry_ms = [300]\n[gateway]\nembedded = false\n";
+    let mut app = App::start_beside_gateway(Site::new(Kind::Sqlite, settings)).await;
     let (client, operator) = (app.client(), app.client().with_key("ok_sandbox"));
     let noted = json!({ "webhook_url": app.receiver.url("platform-a") });
     let order = paid_as(&app, one_of_each()[0], noted).await;
@@ -1078,8 +1079,12 @@ async fn a_refund_whose_row_cannot_be_read_is_loud() {
     let poor = client.refund(id, &a_refund(Some("1.00"), Some("sim:poor"))).await.refund(201);
     let stuck = client.refund(id, &a_refund(Some("2.00"), Some("sim:stuck"))).await.refund(201);
     assert_eq!((&poor["attention"], &stuck["attention"]), (&json!("channel_balance"), &json!("person")));
+    // A server that has seen the refund begin reads its row no more.
+    app.server.stop().await;
     let mut beside = Beside::of(&app.site).await;
     beside.run("UPDATE refunds SET fee_policy = '?' || fee_policy").await;
+    app.restart();
+    app.ready().await;
     eventually("it is listed when it is to be sent", seconds(15), || async {
         let rows = operator.get("/v1/operator/unreadable").await.body["data"].clone();
         let is_it = |row: &Value| row["table"] == "refunds" && row["row"] == poor["id"];

@@ -288,6 +288,23 @@ pub enum RefundOutcome {
     },
 }
 
+impl RefundOutcome {
+    /// The channel's name of it and when the money moved, where it tells that the payer has it.
+    pub fn paid(&self) -> Option<(Option<&str>, Dated)> {
+        match self {
+            RefundOutcome::Done { reference, dated } => Some((reference.as_deref(), *dated)),
+            RefundOutcome::Pending { .. }
+            | RefundOutcome::Rejected { .. }
+            | RefundOutcome::Ended { .. }
+            | RefundOutcome::Returned { .. }
+            | RefundOutcome::Stuck { .. }
+            | RefundOutcome::NotSent { .. }
+            | RefundOutcome::NotExist
+            | RefundOutcome::Unknown { .. } => None,
+        }
+    }
+}
+
 /// What a refund that the channel has taken waits for there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -6,10 +6,10 @@ use std::fmt;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::channel::{self, Channel, Rules};
+use super::channel::{self, Absence, Channel, Rules};
 use super::id::Round;
 use super::retry::{self, Pace, Schedule};
-use super::time::TimeScale;
+use super::time::{Instant, TimeScale};
 
 /// A version of all tables that decide about an order. Stored as its number; one that is unknown is refused.
 #[derive(Clone, Copy)]
@@ -135,8 +135,17 @@ impl Rulebook {
     }
 
     /// How long a send of a refund may take to arrive.
-    pub fn refund_arrives_ms(self, channel: Channel) -> i64 {
+    fn refund_arrives_ms(self, channel: Channel) -> i64 {
         self.time_scale.of(self.channel(channel).refunding.arrives_ms)
+    }
+
+    /// Whether a refund that a channel did not find at `asked_at` was never sent there: whatever was sent by `sent_at` had
+    /// the time to arrive by then, and would be found.
+    pub fn is_absence_certain(self, channel: Channel, sent_at: Instant, asked_at: Instant) -> bool {
+        match self.channel(channel).refunding.absence {
+            Absence::Certain => asked_at > sent_at.plus_ms(self.refund_arrives_ms(channel)),
+            Absence::Nothing => false,
+        }
     }
 
     /// How long after it was paid a refund is looked at again, after so many looks; none where no look follows.

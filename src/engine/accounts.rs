@@ -98,6 +98,7 @@ impl Accounts {
         self.assignments.write().unwrap_or_else(PoisonError::into_inner).know(platform, name);
     }
 
+    /// The account that takes a platform's money at a channel.
     pub fn of(&self, platform: PlatformId, channel: Channel) -> Assignment {
         let assignments = self.assignments.read().unwrap_or_else(PoisonError::into_inner);
         assignments.of(platform, channel).cloned().unwrap_or_else(|| Assignment {

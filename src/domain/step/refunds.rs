@@ -1,7 +1,7 @@
 //! Refunds, of what platforms ask for and of suspense: one machine for both.
 
 use super::{Asking, Draft};
-use crate::domain::channel::{Absence, BilledBy, Proof};
+use crate::domain::channel::{BilledBy, Proof};
 use crate::domain::dated::{Dated, Plausible};
 use crate::domain::event::{
     Effect, Hold, RefundOutcome, RefundResolution, RefundWord, Refusal, Rejection, RowChange, WebhookKind, Write,
@@ -139,24 +139,14 @@ impl Draft {
     /// it has paid it all the same, the payer has the money, and the last number must not go again. Whatever else it
     /// tells says nothing of the number that took its place.
     fn earlier_number_told(&mut self, index: u16, round: Round, outcome: &RefundOutcome) -> Result<(), Refusal> {
-        let (reference, dated) = match outcome {
-            RefundOutcome::Done { reference, dated } => (reference.as_deref(), *dated),
-            RefundOutcome::Pending { .. }
-            | RefundOutcome::Rejected { .. }
-            | RefundOutcome::Ended { .. }
-            | RefundOutcome::Returned { .. }
-            | RefundOutcome::Stuck { .. }
-            | RefundOutcome::NotSent { .. }
-            | RefundOutcome::NotExist
-            | RefundOutcome::Unknown { .. } => return Ok(()),
-        };
+        let Some(paid) = outcome.paid() else { return Ok(()) };
         let (now, book) = (self.now, self.order.rulebook());
         let due_at = now.plus_ms(retry::gap_ms(book.refunds(), 0));
         // Whether the last number was sent, nobody can tell for certain: a call may be under way.
         let doubt = Some(LastNumber { tries: 0, due_at, sent_by: now });
         self.refund_mut(index)?.paid_earlier = Some(PaidEarlier { round, doubt });
         self.notes.push(Note::RefundContradicted { refund: index });
-        self.refund_paid(index, (reference, dated))
+        self.refund_paid(index, paid)
     }
 
     /// What is told of a number of a refund that was paid by another one. The last one is asked about until it is certain
@@ -172,10 +162,7 @@ impl Draft {
         let refund = self.refund(index)?;
         let Some(last) = refund.last_in_doubt().copied().filter(|_| asked == refund.round) else { return Ok(()) };
         let channel = self.order.attempt_of(refund).ok_or(Refusal::AttemptUnknown)?.channel();
-        let is_certain = match book.channel(channel).refunding.absence {
-            Absence::Certain => asked_at > last.sent_by.plus_ms(book.refund_arrives_ms(channel)),
-            Absence::Nothing => false,
-        };
+        let is_certain = book.is_absence_certain(channel, last.sent_by, asked_at);
         let due_at = now.plus_ms(retry::gap_ms(book.refunds(), last.tries));
         let again = LastNumber { tries: last.tries.saturating_add(1), due_at, ..last };
         let doubt = match outcome {
@@ -262,10 +249,8 @@ impl Draft {
         let (now, book) = (self.now, self.order.rulebook());
         let refund = self.refund(index)?;
         let channel = self.order.attempt_of(refund).ok_or(Refusal::AttemptUnknown)?.channel();
-        let arrived = match (book.channel(channel).refunding.absence, refund.stage.last_sent_at()) {
-            (Absence::Certain, Some(sent_at)) => asked_at > sent_at.plus_ms(book.refund_arrives_ms(channel)),
-            (Absence::Certain, None) | (Absence::Nothing, _) => false,
-        };
+        let last_sent_at = refund.stage.last_sent_at();
+        let arrived = last_sent_at.is_some_and(|sent_at| book.is_absence_certain(channel, sent_at, asked_at));
         let (tries, sent_at) = (refund.stage.tries(), refund.stage.unknown_since().unwrap_or(now));
         let due_at = now.plus_ms(retry::gap_ms(book.refunds(), tries));
         let tries = tries.saturating_add(1);
@@ -432,16 +417,8 @@ impl Draft {
 
     /// A refund that is over by our books, or by another of its numbers, has gone out after all.
     fn contradicted_if_paid(&mut self, index: u16, outcome: &RefundOutcome) {
-        match outcome {
-            RefundOutcome::Done { .. } => self.notes.push(Note::RefundContradicted { refund: index }),
-            RefundOutcome::Pending { .. }
-            | RefundOutcome::Rejected { .. }
-            | RefundOutcome::Ended { .. }
-            | RefundOutcome::Returned { .. }
-            | RefundOutcome::Stuck { .. }
-            | RefundOutcome::NotSent { .. }
-            | RefundOutcome::NotExist
-            | RefundOutcome::Unknown { .. } => {}
+        if outcome.paid().is_some() {
+            self.notes.push(Note::RefundContradicted { refund: index });
         }
     }
 

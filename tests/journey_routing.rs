@@ -81,7 +81,9 @@ async fn how_often_attempts_succeed_is_counted_and_told() {
     let declined = client.create(&noted).await.order(201);
     let id = text(&declined, "id");
     assert_eq!((&declined["routing"], &declined["alternative_channels"]), (&json!([]), &json!([])), "it is being paid");
-    let declined = client.until(id, "is declined", seconds(10), |order| order["last_failure"].is_object()).await;
+    // The decline is durable, and can be read, a moment before it is counted.
+    let is_counted = |order: &Value| order["last_failure"].is_object() && order["routing"][0]["success_rate"] != Value::Null;
+    let declined = client.until(id, "is declined and counted", seconds(10), is_counted).await;
     let message = json!({ "zh": "目前唯一可用的渠道", "en": "The only channel available now" });
     let place = json!([{ "channel": "simpay", "usable": true, "health": "up", "success_rate": "0.6666", "fee": "0.60",
         "payable": "200.60", "reason": { "code": "only_one", "message": message } }]);

@@ -462,7 +462,7 @@ async fn an_account_that_owes_a_refund_cannot_be_taken_away() {
     assert_eq!(listed["data"], json!([]), "nobody needs to look at it any more");
     assert_eq!(
         ledger(&app).await,
-        expected(&[("bank", "-20.06"), ("channel:wechat:default", "20.06")]),
+        expected(&[("bank:main", "-20.06"), ("channel:wechat:default", "20.06")]),
         "the channel has the money, and ours went to the payer"
     );
     // Nothing is owed by the channel any more.

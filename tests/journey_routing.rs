@@ -82,7 +82,8 @@ async fn how_often_attempts_succeed_is_counted_and_told() {
     let id = text(&declined, "id");
     assert_eq!((&declined["routing"], &declined["alternative_channels"]), (&json!([]), &json!([])), "it is being paid");
     // The decline is durable, and can be read, a moment before it is counted.
-    let is_counted = |order: &Value| order["last_failure"].is_object() && order["routing"][0]["success_rate"] != Value::Null;
+    let is_counted =
+        |order: &Value| order["last_failure"].is_object() && order["routing"][0]["success_rate"] != Value::Null;
     let declined = client.until(id, "is declined and counted", seconds(10), is_counted).await;
     let message = json!({ "zh": "目前唯一可用的渠道", "en": "The only channel available now" });
     let place = json!([{ "channel": "simpay", "usable": true, "health": "up", "success_rate": "0.6666", "fee": "0.60",

@@ -31,7 +31,7 @@ Exit codes: 0 the balances sum to zero, 1 they do not or the ledger cannot be re
 #[command(after_help = AFTER_HELP)]
 pub struct LedgerArgs {
     /// Show the lines of this account: channel:C:A, refund_pending:C:A, suspense:C:A, platform:P, fees_due:P,
-    /// position:P, fees:C or bank, with a platform's name or number
+    /// position:P, settlement:P, fees:C, bank:B and so on, with a platform's name or number
     #[arg(long, value_name = "ACCOUNT")]
     account: Option<String>,
     /// As it was booked by this instant (RFC 3339)

@@ -149,6 +149,11 @@ pub enum Plausible {
 }
 
 impl Effective {
+    /// Of money that stands in no channel's bill: it moved as it was booked. Its day is UTC's.
+    pub fn unbilled(at: Instant) -> Self {
+        Effective { at, bill_day: Day::at(at, 0) }
+    }
+
     /// What a channel told by `booked_at` of money that cannot have moved before `begun_at`.
     pub fn of(channel: Channel, dated: Dated, begun_at: Instant, booked_at: Instant) -> (Self, Plausible) {
         let (at, plausible) = match dated.effective_at {

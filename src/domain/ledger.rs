@@ -6,11 +6,13 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::bank::BankName;
 use super::channel::Channel;
 use super::dated::Effective;
 use super::id::{Account, PlatformId, RefundOrdinal};
 use super::merchant::Merchant;
 use super::money::Currency;
+use super::time::Instant;
 
 /// Whose money a line speaks of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,8 +29,30 @@ pub enum LedgerAccount {
     RefundPending(Account),
     /// Money that belongs back to a payer and for which no refund is under way. Normally negative.
     Suspense(Account),
-    /// Our own money at the bank. Normally positive.
-    Bank,
+    /// What a channel has settled into our own balance there. Normally positive.
+    Wallet(Account),
+    /// Money on its way between a channel and a bank. Normally positive.
+    Transit(Account),
+    /// Money that a channel took and that belongs to nobody we know. Normally negative.
+    Unclaimed(Account),
+    /// Money that a channel took back while a payer disputes a payment. Normally positive.
+    Dispute(Account),
+    /// What a channel charged us. Normally positive.
+    Cost(Account),
+    /// What banks charged us. Normally positive.
+    BankCost,
+    /// Our own money at a bank. Normally positive.
+    Bank(BankName),
+    /// Payouts that were approved and that the bank has not carried out yet. Normally negative.
+    Payout(BankName),
+    /// What we owe a platform of its closed cycles, until a payout is approved. Normally negative.
+    Settlement(PlatformId),
+    /// What we hold back of a platform's. Normally negative.
+    Held(PlatformId),
+    /// What the operator put in. Normally negative.
+    Equity,
+    /// What was owed to us and is given up. Normally positive.
+    WrittenOff,
     /// What a platform owes other platforms of money that it took itself, less what they owe it. Of either sign; those of
     /// all platforms sum to zero.
     Position(PlatformId),
@@ -42,7 +66,18 @@ mod kind {
     pub const FEES_DUE: &str = "fees_due";
     pub const REFUND_PENDING: &str = "refund_pending";
     pub const SUSPENSE: &str = "suspense";
+    pub const WALLET: &str = "wallet";
+    pub const TRANSIT: &str = "transit";
+    pub const UNCLAIMED: &str = "unclaimed";
+    pub const DISPUTE: &str = "dispute";
+    pub const COST: &str = "cost";
+    pub const BANK_COST: &str = "bank_cost";
     pub const BANK: &str = "bank";
+    pub const PAYOUT: &str = "payout";
+    pub const SETTLEMENT: &str = "settlement";
+    pub const HELD: &str = "held";
+    pub const EQUITY: &str = "equity";
+    pub const WRITTEN_OFF: &str = "written_off";
     pub const POSITION: &str = "position";
 }
 
@@ -52,19 +87,33 @@ impl LedgerAccount {
         match self {
             LedgerAccount::Platform(platform)
             | LedgerAccount::FeesDue(platform)
+            | LedgerAccount::Settlement(platform)
+            | LedgerAccount::Held(platform)
             | LedgerAccount::Position(platform) => Some(*platform),
             LedgerAccount::Channel(_)
             | LedgerAccount::Fees(_)
             | LedgerAccount::RefundPending(_)
             | LedgerAccount::Suspense(_)
-            | LedgerAccount::Bank => None,
+            | LedgerAccount::Wallet(_)
+            | LedgerAccount::Transit(_)
+            | LedgerAccount::Unclaimed(_)
+            | LedgerAccount::Dispute(_)
+            | LedgerAccount::Cost(_)
+            | LedgerAccount::BankCost
+            | LedgerAccount::Bank(_)
+            | LedgerAccount::Payout(_)
+            | LedgerAccount::Equity
+            | LedgerAccount::WrittenOff => None,
         }
     }
 
     /// The account of its name.
     pub fn parse(text: &str) -> Option<Self> {
-        if text == kind::BANK {
-            return Some(LedgerAccount::Bank);
+        match text {
+            kind::BANK_COST => return Some(LedgerAccount::BankCost),
+            kind::EQUITY => return Some(LedgerAccount::Equity),
+            kind::WRITTEN_OFF => return Some(LedgerAccount::WrittenOff),
+            _ => {}
         }
         let (kind, whose) = text.split_once(':')?;
         let account = || whose.parse::<Account>().ok();
@@ -73,6 +122,15 @@ impl LedgerAccount {
             kind::CHANNEL => account().map(LedgerAccount::Channel),
             kind::REFUND_PENDING => account().map(LedgerAccount::RefundPending),
             kind::SUSPENSE => account().map(LedgerAccount::Suspense),
+            kind::WALLET => account().map(LedgerAccount::Wallet),
+            kind::TRANSIT => account().map(LedgerAccount::Transit),
+            kind::UNCLAIMED => account().map(LedgerAccount::Unclaimed),
+            kind::DISPUTE => account().map(LedgerAccount::Dispute),
+            kind::COST => account().map(LedgerAccount::Cost),
+            kind::BANK => BankName::parse(whose).map(LedgerAccount::Bank),
+            kind::PAYOUT => BankName::parse(whose).map(LedgerAccount::Payout),
+            kind::SETTLEMENT => platform().map(LedgerAccount::Settlement),
+            kind::HELD => platform().map(LedgerAccount::Held),
             kind::PLATFORM => platform().map(LedgerAccount::Platform),
             kind::FEES_DUE => platform().map(LedgerAccount::FeesDue),
             kind::POSITION => platform().map(LedgerAccount::Position),
@@ -91,7 +149,18 @@ impl fmt::Display for LedgerAccount {
             LedgerAccount::FeesDue(platform) => write!(f, "{}:{}", kind::FEES_DUE, platform.0),
             LedgerAccount::RefundPending(account) => write!(f, "{}:{account}", kind::REFUND_PENDING),
             LedgerAccount::Suspense(account) => write!(f, "{}:{account}", kind::SUSPENSE),
-            LedgerAccount::Bank => f.write_str(kind::BANK),
+            LedgerAccount::Wallet(account) => write!(f, "{}:{account}", kind::WALLET),
+            LedgerAccount::Transit(account) => write!(f, "{}:{account}", kind::TRANSIT),
+            LedgerAccount::Unclaimed(account) => write!(f, "{}:{account}", kind::UNCLAIMED),
+            LedgerAccount::Dispute(account) => write!(f, "{}:{account}", kind::DISPUTE),
+            LedgerAccount::Cost(account) => write!(f, "{}:{account}", kind::COST),
+            LedgerAccount::BankCost => f.write_str(kind::BANK_COST),
+            LedgerAccount::Bank(bank) => write!(f, "{}:{bank}", kind::BANK),
+            LedgerAccount::Payout(bank) => write!(f, "{}:{bank}", kind::PAYOUT),
+            LedgerAccount::Settlement(platform) => write!(f, "{}:{}", kind::SETTLEMENT, platform.0),
+            LedgerAccount::Held(platform) => write!(f, "{}:{}", kind::HELD, platform.0),
+            LedgerAccount::Equity => f.write_str(kind::EQUITY),
+            LedgerAccount::WrittenOff => f.write_str(kind::WRITTEN_OFF),
             LedgerAccount::Position(platform) => write!(f, "{}:{}", kind::POSITION, platform.0),
         }
     }
@@ -127,10 +196,28 @@ pub enum EntryKind {
     RefundFailed,
     /// The money of a refund came back to the channel: the parties have their parts again.
     RefundReturned,
+    /// A cycle was closed: what a platform has of it is settled.
+    Closing,
+    /// What two persons booked by hand.
+    Adjustment,
+    /// A payout was approved.
+    Payout,
+    /// The bank has carried a payout out.
+    PayoutPaid,
+    /// A payout came to nothing: it was refused by the bank, or cancelled.
+    PayoutFailed,
+    /// The bank sent a payout's money back.
+    PayoutReturned,
+    /// A platform has paid what it owed us.
+    PaymentReceived,
+    /// What a platform owes us is given up.
+    WriteOff,
+    /// Platforms have paid each other what they owed.
+    Netting,
 }
 
 impl EntryKind {
-    pub const ALL: [EntryKind; 7] = [
+    pub const ALL: [EntryKind; 16] = [
         EntryKind::Payment,
         EntryKind::Suspense,
         EntryKind::Refund,
@@ -138,6 +225,15 @@ impl EntryKind {
         EntryKind::RefundPaidOtherwise,
         EntryKind::RefundFailed,
         EntryKind::RefundReturned,
+        EntryKind::Closing,
+        EntryKind::Adjustment,
+        EntryKind::Payout,
+        EntryKind::PayoutPaid,
+        EntryKind::PayoutFailed,
+        EntryKind::PayoutReturned,
+        EntryKind::PaymentReceived,
+        EntryKind::WriteOff,
+        EntryKind::Netting,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -149,6 +245,15 @@ impl EntryKind {
             EntryKind::RefundPaidOtherwise => "refund_paid_otherwise",
             EntryKind::RefundFailed => "refund_failed",
             EntryKind::RefundReturned => "refund_returned",
+            EntryKind::Closing => "closing",
+            EntryKind::Adjustment => "adjustment",
+            EntryKind::Payout => "payout",
+            EntryKind::PayoutPaid => "payout_paid",
+            EntryKind::PayoutFailed => "payout_failed",
+            EntryKind::PayoutReturned => "payout_returned",
+            EntryKind::PaymentReceived => "payment_received",
+            EntryKind::WriteOff => "write_off",
+            EntryKind::Netting => "netting",
         }
     }
 }
@@ -166,10 +271,15 @@ pub enum TransactionKind {
     FeeReturned,
     RefundFailed,
     RefundReturned,
+    Adjustment,
+    Payout,
+    PayoutFailed,
+    PayoutReturned,
+    PaymentReceived,
 }
 
 impl TransactionKind {
-    pub const ALL: [TransactionKind; 9] = [
+    pub const ALL: [TransactionKind; 14] = [
         TransactionKind::Payment,
         TransactionKind::Fee,
         TransactionKind::ShareOut,
@@ -179,6 +289,11 @@ impl TransactionKind {
         TransactionKind::FeeReturned,
         TransactionKind::RefundFailed,
         TransactionKind::RefundReturned,
+        TransactionKind::Adjustment,
+        TransactionKind::Payout,
+        TransactionKind::PayoutFailed,
+        TransactionKind::PayoutReturned,
+        TransactionKind::PaymentReceived,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -192,6 +307,11 @@ impl TransactionKind {
             TransactionKind::FeeReturned => "fee_returned",
             TransactionKind::RefundFailed => "refund_failed",
             TransactionKind::RefundReturned => "refund_returned",
+            TransactionKind::Adjustment => "adjustment",
+            TransactionKind::Payout => "payout",
+            TransactionKind::PayoutFailed => "payout_failed",
+            TransactionKind::PayoutReturned => "payout_returned",
+            TransactionKind::PaymentReceived => "payment_received",
         }
     }
 
@@ -289,6 +409,10 @@ impl Parts<'_> {
     }
 }
 
+/// Lines that do not sum to zero, or are none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unbalanced;
+
 const BOUNDED: &str = "amounts were bounded when they were taken";
 
 impl Entry {
@@ -374,7 +498,12 @@ impl Entry {
 
     /// A person has paid a refund from our own money.
     pub fn refund_paid_otherwise(of: &Booking<'_>, amount_minor: i64) -> Self {
-        Entry::moved(EntryKind::RefundPaidOtherwise, of, (of.pending(), LedgerAccount::Bank), amount_minor)
+        Entry::moved(
+            EntryKind::RefundPaidOtherwise,
+            of,
+            (of.pending(), LedgerAccount::Bank(BankName::main())),
+            amount_minor,
+        )
     }
 
     /// Money taken that no order was paid by.
@@ -390,6 +519,23 @@ impl Entry {
     /// What went back to a payer is suspense again.
     pub fn suspense_returned(of: &Booking<'_>, amount_minor: i64) -> Self {
         Entry::moved(EntryKind::RefundReturned, of, (of.channel(), of.suspense()), amount_minor)
+    }
+
+    /// What two persons booked by hand. A platform's line is a transaction of its own.
+    ///
+    /// # Errors
+    /// The lines do not sum to zero, or are none.
+    pub fn adjustment(currency: Currency, at: Instant, amounts: &[(LedgerAccount, i64)]) -> Result<Self, Unbalanced> {
+        let sum = amounts.iter().try_fold(0i64, |sum, (_, amount)| sum.checked_add(*amount));
+        if sum != Some(0) || amounts.iter().all(|(_, amount)| *amount == 0) {
+            return Err(Unbalanced);
+        }
+        let line = |(account, amount_minor): &(LedgerAccount, i64)| match account.platform() {
+            Some(_) => Line::platforms(account.clone(), *amount_minor, TransactionKind::Adjustment, None),
+            None => Line::ours(account.clone(), *amount_minor),
+        };
+        let lines = amounts.iter().filter(|(_, amount)| *amount != 0).map(line).collect();
+        Ok(Entry { kind: EntryKind::Adjustment, currency, effective: Effective::unbilled(at), refund: None, lines })
     }
 
     /// Money of the operator's moves between two accounts. What moves in a seller's own account is not in these books.
@@ -479,7 +625,6 @@ fn given(
 mod tests {
     use super::*;
     use crate::domain::dated::Day;
-    use crate::domain::time::Instant;
 
     fn at(channel: Channel) -> Account {
         Account::new(channel, "default")
@@ -513,14 +658,25 @@ mod tests {
             LedgerAccount::FeesDue(PlatformId(7)),
             LedgerAccount::RefundPending(Account::new(Channel::Stripe, "second")),
             LedgerAccount::Suspense(Account::new(Channel::Stripe, "second")),
-            LedgerAccount::Bank,
+            LedgerAccount::Wallet(Account::new(Channel::Wechat, "second")),
+            LedgerAccount::Transit(at(Channel::Wechat)),
+            LedgerAccount::Unclaimed(at(Channel::Wechat)),
+            LedgerAccount::Dispute(at(Channel::Stripe)),
+            LedgerAccount::Cost(at(Channel::Alipay)),
+            LedgerAccount::BankCost,
+            LedgerAccount::Bank(BankName::main()),
+            LedgerAccount::Payout(BankName::parse("cmb-2").unwrap()),
+            LedgerAccount::Settlement(PlatformId(7)),
+            LedgerAccount::Held(PlatformId(7)),
+            LedgerAccount::Equity,
+            LedgerAccount::WrittenOff,
             LedgerAccount::Position(PlatformId(7)),
         ];
         for account in accounts {
             let text = serde_json::to_string(&account).unwrap();
             assert_eq!(serde_json::from_str::<LedgerAccount>(&text).unwrap(), account);
         }
-        for text in ["\"platform:x\"", "\"cash\"", "\"bank:\"", "\"channel:bank\""] {
+        for text in ["\"platform:x\"", "\"cash\"", "\"bank\"", "\"bank:\"", "\"bank:A\"", "\"channel:bank\""] {
             assert!(serde_json::from_str::<LedgerAccount>(text).is_err(), "{text}");
         }
         for kind in TransactionKind::ALL {

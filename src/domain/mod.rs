@@ -4,6 +4,7 @@
 //! rows are durable the effects to perform and the notes of what happened. `resume` says what a resting order still owes the world.
 
 pub mod allotment;
+pub mod bank;
 pub mod breaker;
 pub mod canonical;
 pub mod channel;

@@ -26,9 +26,8 @@ use crate::store::{LineKey, Store, StoredTransaction, TransactionFilter, Transac
 
 const PARAMETERS: [&str; 8] =
     ["type", "order", "refund", "settlement", "created_after", "created_before", "limit", "cursor"];
-/// Types that come with settlement: nothing is booked as one of them yet.
-const LATER_TYPES: [&str; 8] =
-    ["adjustment", "hold", "release", "payout", "payout_failed", "payout_returned", "payment_received", "dispute"];
+/// Types that nothing is booked as yet.
+const LATER_TYPES: [&str; 3] = ["hold", "release", "dispute"];
 const SETTLEMENT_MAX: usize = 64;
 
 /// The types that a list may be filtered by.
@@ -71,8 +70,18 @@ struct BalanceView {
 pub struct Booked {
     /// Of the open cycle, with the fees that are due.
     pub open_minor: i64,
+    /// Of closed cycles, as long as it is not paid out.
+    pub settled_minor: i64,
+    pub held_minor: i64,
     /// Of money that platforms took themselves.
     pub position_minor: i64,
+}
+
+impl Booked {
+    /// What the platform owes us, of open cycles and of closed ones; negative where we owe it.
+    pub fn owed_to_us_minor(&self) -> i64 {
+        self.open_minor.saturating_add(self.settled_minor)
+    }
 }
 
 /// What is booked of a platform, by currency.
@@ -85,13 +94,24 @@ pub async fn booked(store: &dyn Store, platform: PlatformId) -> Result<BTreeMap<
         let of_currency = booked.entry(sum.currency).or_default();
         let part = match LedgerAccount::parse(&sum.account) {
             Some(LedgerAccount::Platform(_) | LedgerAccount::FeesDue(_)) => &mut of_currency.open_minor,
+            Some(LedgerAccount::Settlement(_)) => &mut of_currency.settled_minor,
+            Some(LedgerAccount::Held(_)) => &mut of_currency.held_minor,
             Some(LedgerAccount::Position(_)) => &mut of_currency.position_minor,
             Some(
                 LedgerAccount::Channel(_)
                 | LedgerAccount::Fees(_)
                 | LedgerAccount::RefundPending(_)
                 | LedgerAccount::Suspense(_)
-                | LedgerAccount::Bank,
+                | LedgerAccount::Wallet(_)
+                | LedgerAccount::Transit(_)
+                | LedgerAccount::Unclaimed(_)
+                | LedgerAccount::Dispute(_)
+                | LedgerAccount::Cost(_)
+                | LedgerAccount::BankCost
+                | LedgerAccount::Bank(_)
+                | LedgerAccount::Payout(_)
+                | LedgerAccount::Equity
+                | LedgerAccount::WrittenOff,
             )
             | None => return Err(ApiError::internal()),
         };
@@ -116,8 +136,13 @@ pub async fn balance(app: Data<App>, Caller(platform): Caller) -> Result<HttpRes
         let currency = Currency::parse(&code).ok_or_else(ApiError::internal)?;
         // The ledger says what is owed to us; the platform is told what is its own.
         let own = |amount_minor: i64| format_minor(amount_minor.saturating_neg(), currency);
-        let (open, position) = (own(booked.open_minor), own(booked.position_minor));
-        Ok(BalanceView { currency: code, open, settled: own(0), held: own(0), position })
+        Ok(BalanceView {
+            currency: code,
+            open: own(booked.open_minor),
+            settled: own(booked.settled_minor),
+            held: own(booked.held_minor),
+            position: own(booked.position_minor),
+        })
     };
     let data =
         booked(app.store.as_ref(), platform.id).await?.into_iter().map(row).collect::<Result<Vec<_>, ApiError>>()?;

@@ -5,7 +5,7 @@
 use dashmap::DashMap;
 
 use super::App;
-use super::balance::booked;
+use super::balance::{Booked, booked};
 use super::problem::ApiError;
 use crate::domain::id::PlatformId;
 use crate::domain::money::Currency;
@@ -67,7 +67,7 @@ impl App {
         };
         let held = Held { debts: &self.debts, purse, amount_minor };
         let booked = booked(self.store.as_ref(), platform).await?;
-        let owed_to_us = booked.get(currency.code()).map_or(0, |booked| booked.open_minor);
+        let owed_to_us = booked.get(currency.code()).map_or(0, Booked::owed_to_us_minor);
         let seller_max_minor = most_minor.saturating_sub(owed_to_us).saturating_sub(before).max(0);
         Ok(Allowed { seller_max_minor: Some(seller_max_minor), held: Some(held) })
     }

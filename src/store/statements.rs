@@ -144,7 +144,7 @@ macro_rules! balances_where {
 pub const BALANCES: &str = balances_where!("");
 pub const BALANCES_OF_LANE: &str = balances_where!(" WHERE a.lane = $1");
 pub const BALANCES_OF_PLATFORM: &str =
-    balances_where!(" WHERE a.lane IN (SELECT lane FROM lanes) AND a.account IN ($1, $2, $3)");
+    balances_where!(" WHERE a.lane IN (SELECT lane FROM lanes) AND a.account IN ($1, $2, $3, $4, $5)");
 pub const SUMS_OF_LINES: &str = "SELECT lane, kind, account, currency, cycle, COALESCE(transaction_kind, '') AS transaction_kind, \
      COALESCE(counterparty, 0) AS counterparty, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor \
      FROM lines GROUP BY lane, kind, account, currency, cycle, transaction_kind, counterparty";
@@ -499,9 +499,15 @@ macro_rules! statements {
         }
 
         fn balances_of_platform(&self, platform: PlatformId) -> Reply<'_, Vec<LaneBalance>> {
-            let accounts = [LedgerAccount::Platform, LedgerAccount::FeesDue, LedgerAccount::Position];
-            let [open, fees, position] = accounts.map(|account| account(platform).to_string());
-            self.all(query_as::<_, LaneBalance>(BALANCES_OF_PLATFORM).bind(open).bind(fees).bind(position))
+            let accounts = [
+                LedgerAccount::Platform,
+                LedgerAccount::FeesDue,
+                LedgerAccount::Settlement,
+                LedgerAccount::Held,
+                LedgerAccount::Position,
+            ];
+            let ask = query_as::<_, LaneBalance>(BALANCES_OF_PLATFORM);
+            self.all(accounts.into_iter().fold(ask, |ask, account| ask.bind(account(platform).to_string())))
         }
 
         fn transactions<'a>(

@@ -1,5 +1,6 @@
 //! Refunds that a platform asks for: who gives how much, when they go, what a channel takes, and when one has failed.
 
+use tongbao::domain::bank::BankName;
 use tongbao::domain::channel::{Channel, Proof};
 use tongbao::domain::dated::Dated;
 use tongbao::domain::event::{
@@ -532,7 +533,10 @@ fn suspense_that_came_back_is_suspense_until_a_person_finds_a_way() {
     let step = walk.tell(refund_resolved(0, RefundResolution::PaidOtherwise));
     assert_eq!(entries(&step), [EntryKind::Refund, EntryKind::RefundPaidOtherwise]);
     let balances = Balances::of(&walk.order);
-    assert!(balances.iter().any(|balance| balance == (&LedgerAccount::Bank, -PAYABLE)), "{balances:?}");
+    assert!(
+        balances.iter().any(|balance| balance == (&LedgerAccount::Bank(BankName::main()), -PAYABLE)),
+        "{balances:?}"
+    );
 }
 
 // --- what is told later ----------------------------------------------------------------------------------------------

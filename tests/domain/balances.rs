@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use tongbao::domain::bank::BankName;
 use tongbao::domain::id::Account;
 use tongbao::domain::ledger::{Entry, LedgerAccount};
 use tongbao::domain::merchant::Merchant;
@@ -110,7 +111,7 @@ impl Balances {
         }
         let paid_from = match refund.stage {
             Stage::Succeeded { paid_from: PaidFrom::Channel, .. } => LedgerAccount::Channel,
-            Stage::Succeeded { paid_from: PaidFrom::Bank, .. } => |_: Account| LedgerAccount::Bank,
+            Stage::Succeeded { paid_from: PaidFrom::Bank, .. } => |_: Account| LedgerAccount::Bank(BankName::main()),
             Stage::Unconfirmed { .. }
             | Stage::Waiting { .. }
             | Stage::Owed { .. }

@@ -306,7 +306,16 @@ fn stepped(world: &World, id: OrderId, step: &StepUnit, before: Option<&Order>) 
         | EntryKind::RefundPaid
         | EntryKind::RefundPaidOtherwise
         | EntryKind::RefundFailed
-        | EntryKind::RefundReturned => false,
+        | EntryKind::RefundReturned
+        | EntryKind::Closing
+        | EntryKind::Adjustment
+        | EntryKind::Payout
+        | EntryKind::PayoutPaid
+        | EntryKind::PayoutFailed
+        | EntryKind::PayoutReturned
+        | EntryKind::PaymentReceived
+        | EntryKind::WriteOff
+        | EntryKind::Netting => false,
     });
     let captures: Vec<_> = step.rows.iter().filter_map(capture).collect();
     // What a seller took itself has an entry only where there are shares or a fee.

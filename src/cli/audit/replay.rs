@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::domain::bank::BankName;
 use crate::domain::event::{Event, Fact, Write};
 use crate::domain::ledger::{Entry, Fee, LedgerAccount, Line};
 use crate::domain::merchant::Merchant;
@@ -205,7 +206,7 @@ fn expected(order: &Order) -> Balances {
             Stage::Succeeded { paid_from: PaidFrom::Channel, .. } => {
                 Some(LedgerAccount::Channel(attempt.account.clone()))
             }
-            Stage::Succeeded { paid_from: PaidFrom::Bank, .. } => Some(LedgerAccount::Bank),
+            Stage::Succeeded { paid_from: PaidFrom::Bank, .. } => Some(LedgerAccount::Bank(BankName::main())),
         };
         // A platform's parts are taken from what is left of each party already.
         let Some(held_in) = held_in else { continue };

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::bank::BankName;
 use super::channel::Channel;
+use super::cycle::CycleId;
 use super::dated::Effective;
 use super::id::{Account, PlatformId, RefundOrdinal};
 use super::merchant::Merchant;
@@ -53,9 +54,11 @@ pub enum LedgerAccount {
     Equity,
     /// What was owed to us and is given up. Normally positive.
     WrittenOff,
-    /// What a platform owes other platforms of money that it took itself, less what they owe it. Of either sign; those of
-    /// all platforms sum to zero.
+    /// What a platform owes other platforms of money that it took itself, less what they owe it: of its open cycle. Of
+    /// either sign; those of all platforms sum to zero.
     Position(PlatformId),
+    /// The same of closed cycles, until they have paid each other.
+    Netting(PlatformId),
 }
 
 /// The kinds of accounts, as their names begin.
@@ -79,6 +82,7 @@ mod kind {
     pub const EQUITY: &str = "equity";
     pub const WRITTEN_OFF: &str = "written_off";
     pub const POSITION: &str = "position";
+    pub const NETTING: &str = "netting";
 }
 
 impl LedgerAccount {
@@ -89,7 +93,8 @@ impl LedgerAccount {
             | LedgerAccount::FeesDue(platform)
             | LedgerAccount::Settlement(platform)
             | LedgerAccount::Held(platform)
-            | LedgerAccount::Position(platform) => Some(*platform),
+            | LedgerAccount::Position(platform)
+            | LedgerAccount::Netting(platform) => Some(*platform),
             LedgerAccount::Channel(_)
             | LedgerAccount::Fees(_)
             | LedgerAccount::RefundPending(_)
@@ -104,6 +109,30 @@ impl LedgerAccount {
             | LedgerAccount::Payout(_)
             | LedgerAccount::Equity
             | LedgerAccount::WrittenOff => None,
+        }
+    }
+
+    /// Whether its lines belong to cycles: what is closed with a cycle, and no more booked on in it.
+    pub const fn is_of_cycles(&self) -> bool {
+        match self {
+            LedgerAccount::Platform(_) | LedgerAccount::FeesDue(_) | LedgerAccount::Position(_) => true,
+            LedgerAccount::Settlement(_)
+            | LedgerAccount::Held(_)
+            | LedgerAccount::Netting(_)
+            | LedgerAccount::Channel(_)
+            | LedgerAccount::Fees(_)
+            | LedgerAccount::RefundPending(_)
+            | LedgerAccount::Suspense(_)
+            | LedgerAccount::Wallet(_)
+            | LedgerAccount::Transit(_)
+            | LedgerAccount::Unclaimed(_)
+            | LedgerAccount::Dispute(_)
+            | LedgerAccount::Cost(_)
+            | LedgerAccount::BankCost
+            | LedgerAccount::Bank(_)
+            | LedgerAccount::Payout(_)
+            | LedgerAccount::Equity
+            | LedgerAccount::WrittenOff => false,
         }
     }
 
@@ -134,6 +163,7 @@ impl LedgerAccount {
             kind::PLATFORM => platform().map(LedgerAccount::Platform),
             kind::FEES_DUE => platform().map(LedgerAccount::FeesDue),
             kind::POSITION => platform().map(LedgerAccount::Position),
+            kind::NETTING => platform().map(LedgerAccount::Netting),
             kind::FEES => Channel::parse(whose).map(LedgerAccount::Fees),
             _ => None,
         }
@@ -162,6 +192,7 @@ impl fmt::Display for LedgerAccount {
             LedgerAccount::Equity => f.write_str(kind::EQUITY),
             LedgerAccount::WrittenOff => f.write_str(kind::WRITTEN_OFF),
             LedgerAccount::Position(platform) => write!(f, "{}:{}", kind::POSITION, platform.0),
+            LedgerAccount::Netting(platform) => write!(f, "{}:{}", kind::NETTING, platform.0),
         }
     }
 }
@@ -358,6 +389,8 @@ pub struct Entry {
     effective: Effective,
     /// The refund that it is about, where a platform asked for one.
     refund: Option<RefundOrdinal>,
+    /// The cycle that it closes: its lines are that cycle's last. All other entries belong to the cycle that is open.
+    closes: Option<CycleId>,
     lines: Vec<Line>,
 }
 
@@ -409,6 +442,32 @@ impl Parts<'_> {
     }
 }
 
+/// What a platform's lines of a cycle sum to, by account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CycleSums {
+    pub platform_minor: i64,
+    pub fees_due_minor: i64,
+    pub position_minor: i64,
+}
+
+impl CycleSums {
+    /// What the platform owes us of the cycle; negative where we owe it.
+    pub fn owed_to_us_minor(&self) -> i64 {
+        self.platform_minor.checked_add(self.fees_due_minor).expect(BOUNDED)
+    }
+}
+
+/// The lines that say something.
+///
+/// # Panics
+/// When they do not sum to zero: our code would be wrong, and nothing may be booked by it.
+fn balanced(mut lines: Vec<Line>) -> Vec<Line> {
+    let sum = lines.iter().try_fold(0i64, |sum, line| sum.checked_add(line.amount_minor));
+    assert_eq!(sum, Some(0), "an entry's lines sum to zero");
+    lines.retain(|line| line.amount_minor != 0);
+    lines
+}
+
 /// Lines that do not sum to zero, or are none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unbalanced;
@@ -419,11 +478,8 @@ impl Entry {
     /// # Panics
     /// When the lines do not sum to zero: our code would be wrong, and nothing may be booked by it.
     fn new(kind: EntryKind, of: &Booking<'_>, lines: Vec<Line>) -> Self {
-        let sum = lines.iter().try_fold(0i64, |sum, line| sum.checked_add(line.amount_minor));
-        assert_eq!(sum, Some(0), "an entry's lines sum to zero");
-        let mut lines = lines;
-        lines.retain(|line| line.amount_minor != 0);
-        Entry { kind, currency: of.currency, effective: of.effective, refund: None, lines }
+        let (currency, effective) = (of.currency, of.effective);
+        Entry { kind, currency, effective, refund: None, closes: None, lines: balanced(lines) }
     }
 
     pub fn kind(&self) -> EntryKind {
@@ -445,6 +501,11 @@ impl Entry {
     /// The refund that it is about, where a platform asked for one.
     pub fn refund(&self) -> Option<RefundOrdinal> {
         self.refund
+    }
+
+    /// The cycle that it closes.
+    pub fn closes(&self) -> Option<CycleId> {
+        self.closes
     }
 
     /// The same, about a refund.
@@ -535,7 +596,100 @@ impl Entry {
             None => Line::ours(account.clone(), *amount_minor),
         };
         let lines = amounts.iter().filter(|(_, amount)| *amount != 0).map(line).collect();
-        Ok(Entry { kind: EntryKind::Adjustment, currency, effective: Effective::unbilled(at), refund: None, lines })
+        Ok(Entry::unbilled(EntryKind::Adjustment, (currency, at), lines))
+    }
+
+    /// Of what stands in no channel's bill.
+    fn unbilled(kind: EntryKind, (currency, at): (Currency, Instant), lines: Vec<Line>) -> Self {
+        let effective = Effective::unbilled(at);
+        Entry { kind, currency, effective, refund: None, closes: None, lines: balanced(lines) }
+    }
+
+    /// A platform's cycle is closed: what it has of it is settled, and its position is to be netted.
+    pub fn closing(cycle: CycleId, platform: PlatformId, of: (Currency, Instant), sums: &CycleSums) -> Self {
+        let lines = vec![
+            Line::ours(LedgerAccount::Platform(platform), -sums.platform_minor),
+            Line::ours(LedgerAccount::FeesDue(platform), -sums.fees_due_minor),
+            Line::ours(LedgerAccount::Settlement(platform), sums.owed_to_us_minor()),
+            Line::ours(LedgerAccount::Position(platform), -sums.position_minor),
+            Line::ours(LedgerAccount::Netting(platform), sums.position_minor),
+        ];
+        Entry { closes: Some(cycle), ..Entry::unbilled(EntryKind::Closing, of, lines) }
+    }
+
+    /// A payout was approved: what was settled is on its way to the bank.
+    pub fn payout(payee: PlatformId, of: (Currency, Instant), bank: &BankName, amount_minor: i64) -> Self {
+        let (settlement, on_its_way) = (LedgerAccount::Settlement(payee), LedgerAccount::Payout(bank.clone()));
+        let lines = vec![
+            Line::platforms(settlement, amount_minor, TransactionKind::Payout, None),
+            Line::ours(on_its_way, -amount_minor),
+        ];
+        Entry::unbilled(EntryKind::Payout, of, lines)
+    }
+
+    /// The bank has carried a payout out.
+    pub fn payout_paid(of: (Currency, Instant), bank: &BankName, amount_minor: i64) -> Self {
+        let lines = vec![
+            Line::ours(LedgerAccount::Payout(bank.clone()), amount_minor),
+            Line::ours(LedgerAccount::Bank(bank.clone()), -amount_minor),
+        ];
+        Entry::unbilled(EntryKind::PayoutPaid, of, lines)
+    }
+
+    /// An approved payout came to nothing.
+    pub fn payout_failed(payee: PlatformId, of: (Currency, Instant), bank: &BankName, amount_minor: i64) -> Self {
+        let (settlement, on_its_way) = (LedgerAccount::Settlement(payee), LedgerAccount::Payout(bank.clone()));
+        let lines = vec![
+            Line::platforms(settlement, -amount_minor, TransactionKind::PayoutFailed, None),
+            Line::ours(on_its_way, amount_minor),
+        ];
+        Entry::unbilled(EntryKind::PayoutFailed, of, lines)
+    }
+
+    /// The bank sent the money of a payout back.
+    pub fn payout_returned(payee: PlatformId, of: (Currency, Instant), bank: &BankName, amount_minor: i64) -> Self {
+        let lines = vec![
+            Line::ours(LedgerAccount::Bank(bank.clone()), amount_minor),
+            Line::platforms(
+                LedgerAccount::Settlement(payee),
+                -amount_minor,
+                TransactionKind::PayoutReturned,
+                None,
+            ),
+        ];
+        Entry::unbilled(EntryKind::PayoutReturned, of, lines)
+    }
+
+    /// A platform has paid what it owed us.
+    pub fn payment_received(payer: PlatformId, of: (Currency, Instant), bank: &BankName, amount_minor: i64) -> Self {
+        let lines = vec![
+            Line::ours(LedgerAccount::Bank(bank.clone()), amount_minor),
+            Line::platforms(
+                LedgerAccount::Settlement(payer),
+                -amount_minor,
+                TransactionKind::PaymentReceived,
+                None,
+            ),
+        ];
+        Entry::unbilled(EntryKind::PaymentReceived, of, lines)
+    }
+
+    /// What a platform owes us is given up.
+    pub fn write_off(debtor: PlatformId, of: (Currency, Instant), amount_minor: i64) -> Self {
+        let lines = vec![
+            Line::ours(LedgerAccount::WrittenOff, amount_minor),
+            Line::platforms(LedgerAccount::Settlement(debtor), -amount_minor, TransactionKind::Adjustment, None),
+        ];
+        Entry::unbilled(EntryKind::WriteOff, of, lines)
+    }
+
+    /// One platform has paid another one what it owed it of closed cycles.
+    pub fn netting((payer, payee): (PlatformId, PlatformId), of: (Currency, Instant), amount_minor: i64) -> Self {
+        let lines = vec![
+            Line::ours(LedgerAccount::Netting(payer), -amount_minor),
+            Line::ours(LedgerAccount::Netting(payee), amount_minor),
+        ];
+        Entry::unbilled(EntryKind::Netting, of, lines)
     }
 
     /// Money of the operator's moves between two accounts. What moves in a seller's own account is not in these books.
@@ -671,6 +825,7 @@ mod tests {
             LedgerAccount::Equity,
             LedgerAccount::WrittenOff,
             LedgerAccount::Position(PlatformId(7)),
+            LedgerAccount::Netting(PlatformId(7)),
         ];
         for account in accounts {
             let text = serde_json::to_string(&account).unwrap();

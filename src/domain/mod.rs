@@ -8,6 +8,7 @@ pub mod bank;
 pub mod breaker;
 pub mod canonical;
 pub mod channel;
+pub mod cycle;
 pub mod dated;
 pub mod event;
 pub mod form;

@@ -96,7 +96,7 @@ pub async fn booked(store: &dyn Store, platform: PlatformId) -> Result<BTreeMap<
             Some(LedgerAccount::Platform(_) | LedgerAccount::FeesDue(_)) => &mut of_currency.open_minor,
             Some(LedgerAccount::Settlement(_)) => &mut of_currency.settled_minor,
             Some(LedgerAccount::Held(_)) => &mut of_currency.held_minor,
-            Some(LedgerAccount::Position(_)) => &mut of_currency.position_minor,
+            Some(LedgerAccount::Position(_) | LedgerAccount::Netting(_)) => &mut of_currency.position_minor,
             Some(
                 LedgerAccount::Channel(_)
                 | LedgerAccount::Fees(_)

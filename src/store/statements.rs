@@ -144,7 +144,7 @@ macro_rules! balances_where {
 pub const BALANCES: &str = balances_where!("");
 pub const BALANCES_OF_LANE: &str = balances_where!(" WHERE a.lane = $1");
 pub const BALANCES_OF_PLATFORM: &str =
-    balances_where!(" WHERE a.lane IN (SELECT lane FROM lanes) AND a.account IN ($1, $2, $3, $4, $5)");
+    balances_where!(" WHERE a.lane IN (SELECT lane FROM lanes) AND a.account IN ($1, $2, $3, $4, $5, $6)");
 pub const SUMS_OF_LINES: &str = "SELECT lane, kind, account, currency, cycle, COALESCE(transaction_kind, '') AS transaction_kind, \
      COALESCE(counterparty, 0) AS counterparty, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor \
      FROM lines GROUP BY lane, kind, account, currency, cycle, transaction_kind, counterparty";
@@ -505,6 +505,7 @@ macro_rules! statements {
                 LedgerAccount::Settlement,
                 LedgerAccount::Held,
                 LedgerAccount::Position,
+                LedgerAccount::Netting,
             ];
             let ask = query_as::<_, LaneBalance>(BALANCES_OF_PLATFORM);
             self.all(accounts.into_iter().fold(ask, |ask, account| ask.bind(account(platform).to_string())))

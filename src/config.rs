@@ -15,7 +15,9 @@ use rust_decimal::Decimal;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use crate::domain::calendar::Schedule;
 use crate::domain::channel;
+use crate::domain::money::{Currency, parse_minor};
 use crate::domain::payer::PayerIds;
 use crate::domain::platform;
 use crate::domain::retry::Pace;
@@ -57,6 +59,7 @@ pub struct Config {
     pub store: Store,
     pub writer: Writer,
     pub orders: Orders,
+    pub settlement: Settlement,
     pub limits: Limits,
     pub ops: Ops,
     pub operator: Operator,
@@ -138,6 +141,45 @@ pub struct Orders {
     pub idle_ms: i64,
     pub in_memory_max: usize,
     pub quarantine_retry_ms: Vec<u64>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settlement {
+    pub schedule: Schedule,
+    pub close_after_ms: i64,
+    pub look_ms: u64,
+    /// In major units, by currency.
+    pub payout_min: BTreeMap<String, String>,
+    pub payouts_permitted: bool,
+}
+
+impl Settlement {
+    /// Less is not paid out.
+    pub fn payout_min_minor(&self, currency: Currency) -> i64 {
+        let amount = self.payout_min.get(currency.code()).and_then(|amount| parse_minor(amount, currency).ok());
+        amount.unwrap_or(1)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |key: &str, why: &str| Err(ConfigError(format!("`settlement.{key}` {why}")));
+        if !(0..=86_400_000).contains(&self.close_after_ms) {
+            return refuse("close_after_ms", "must be 0 to 86400000");
+        }
+        if !(10..=3_600_000).contains(&self.look_ms) {
+            return refuse("look_ms", "must be 10 to 3600000");
+        }
+        for (code, amount) in &self.payout_min {
+            let currency = Currency::parse(code);
+            if currency.is_none_or(|currency| parse_minor(amount, currency).is_err()) {
+                return refuse(
+                    &format!("payout_min.{code}"),
+                    "must be an amount of a currency, such as CNY = \"50.00\"",
+                );
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -403,6 +445,7 @@ impl Config {
         if self.orders.quarantine_retry_ms.is_empty() {
             return refuse("orders.quarantine_retry_ms", "must hold at least one gap");
         }
+        self.settlement.check()?;
         if !(1..=WINDOW_MINUTES_MAX).contains(&self.routing.window_minutes) {
             return refuse("routing.window_minutes", "must be 1 to 1440");
         }

@@ -437,7 +437,7 @@ async fn a_refund_that_was_tampered_with_is_found() {
         ),
         (
             "a sum of another kind",
-            "UPDATE balances SET transaction_kind = 'fee' WHERE transaction_kind = 'refund'",
+            "UPDATE balances SET heading = 'fees' WHERE heading = 'refunds'",
             "not the sums of the lines",
         ),
         ("a refund that was paid twice", "DELETE FROM lines WHERE entry_kind = 'refund_paid'", "other entries"),

@@ -165,7 +165,7 @@ refunds_on_both_stores!(
     refunds_turn_pages_newest_first,
     every_line_of_a_platform_is_its_transaction,
     an_order_is_listed_while_a_refund_of_it_is_stuck,
-    sums_are_kept_by_kind_and_counterparty,
+    sums_are_kept_by_the_totals_that_lines_add_to,
 );
 
 /// An embedded store has one lane for ever.

@@ -179,7 +179,8 @@ CREATE TABLE lines (
     -- When the money moved by its channel's clock, and the day of the bill that it stands in, as 20261130.
     effective_at     BIGINT NOT NULL,
     bill_day         BIGINT NOT NULL,
-    -- Which cycle of a platform's it belongs to. There is one so far.
+    -- Which cycle of its calendar a platform's line belongs to: the calendar's number times 2^32, and the cycle's number
+    -- there; 0 where it is settled by no cycle.
     cycle            BIGINT NOT NULL,
     -- Of a platform's line: what it is to the platform, and the other platform where there is one.
     transaction_kind TEXT,
@@ -194,31 +195,74 @@ CREATE TABLE lines (
 CREATE INDEX lines_by_platform ON lines (platform_id, transaction_kind, at, kind, id, version, entry, line)
     WHERE platform_id IS NOT NULL;
 
--- The sums that a lane keeps: of an account in a currency and a cycle, and of a platform's by what its lines are to it
--- and by the other platform. Where there is none, the kind is empty and the counterparty 0.
+-- The sums that a lane keeps: of an account in a currency and a cycle, and of a platform's also by the total of a
+-- settlement that its lines add to (the heading) and by the other platform. Where there is none, the heading is empty and
+-- the counterparty 0; cycle 0 is no cycle. Those of a closed cycle are gone: over all lanes they were brought to zero.
 CREATE TABLE ledger_accounts (
-    lane             BIGINT NOT NULL,
-    account          TEXT NOT NULL,
-    currency         TEXT NOT NULL,
-    cycle            BIGINT NOT NULL,
-    transaction_kind TEXT NOT NULL,
-    counterparty     BIGINT NOT NULL,
-    PRIMARY KEY (lane, account, currency, cycle, transaction_kind, counterparty)
+    lane         BIGINT NOT NULL,
+    account      TEXT NOT NULL,
+    currency     TEXT NOT NULL,
+    cycle        BIGINT NOT NULL,
+    heading      TEXT NOT NULL,
+    counterparty BIGINT NOT NULL,
+    PRIMARY KEY (lane, account, currency, cycle, heading, counterparty)
 );
+
+CREATE INDEX ledger_accounts_by_cycle ON ledger_accounts (cycle, account);
 
 -- How a group left a sum that it booked on: that of the lane's lines up to this place. The last row of each lane makes
 -- the sum. Rows are only ever added.
 CREATE TABLE balances (
-    lane             BIGINT NOT NULL,
-    account          TEXT NOT NULL,
-    currency         TEXT NOT NULL,
-    cycle            BIGINT NOT NULL,
-    transaction_kind TEXT NOT NULL,
-    counterparty     BIGINT NOT NULL,
-    place            BIGINT NOT NULL,
-    amount_minor     BIGINT NOT NULL,
-    PRIMARY KEY (lane, account, currency, cycle, transaction_kind, counterparty, place)
+    lane         BIGINT NOT NULL,
+    account      TEXT NOT NULL,
+    currency     TEXT NOT NULL,
+    cycle        BIGINT NOT NULL,
+    heading      TEXT NOT NULL,
+    counterparty BIGINT NOT NULL,
+    place        BIGINT NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    PRIMARY KEY (lane, account, currency, cycle, heading, counterparty, place)
 );
+
+-- Where in a lane a cycle ended: what the lane booked from this place on is of a later one. Number 0 is where a calendar
+-- began. `ends_at` and the schedule are those of the cycle after it, by which the lane stamps what it books.
+CREATE TABLE cuts (
+    lane     BIGINT NOT NULL,
+    calendar BIGINT NOT NULL,
+    number   BIGINT NOT NULL,
+    place    BIGINT NOT NULL,
+    at       BIGINT NOT NULL,
+    ends_at  BIGINT NOT NULL,
+    schedule TEXT NOT NULL,
+    PRIMARY KEY (lane, calendar, number)
+);
+
+-- Which calendar a lane stamps a platform's lines by, where it is not the currency's own.
+CREATE TABLE calendar_members (
+    lane        BIGINT NOT NULL,
+    platform_id BIGINT NOT NULL,
+    currency    TEXT NOT NULL,
+    calendar    BIGINT NOT NULL,
+    PRIMARY KEY (lane, platform_id, currency)
+);
+
+-- What a platform had of a closed cycle. `totals` is JSON and never changes; the state and the payout are those of the
+-- payee, which says so too. `number` counts a platform's settlements in a currency.
+CREATE TABLE settlements (
+    platform_id BIGINT NOT NULL,
+    cycle       BIGINT NOT NULL,
+    currency    TEXT NOT NULL,
+    number      BIGINT NOT NULL,
+    starts_at   BIGINT NOT NULL,
+    ends_at     BIGINT NOT NULL,
+    closed_at   BIGINT NOT NULL,
+    totals      TEXT NOT NULL,
+    state       TEXT NOT NULL,
+    payout      BIGINT,
+    PRIMARY KEY (platform_id, cycle)
+);
+CREATE UNIQUE INDEX settlements_by_number ON settlements (platform_id, currency, number);
+CREATE INDEX settlements_by_cycle ON settlements (cycle, platform_id);
 
 -- Refunds that platforms asked for: what was asked, which never changes, and how far each has got, which is the order's
 -- to say and stands here to be found. `refundable_minor` is what could have been asked for then. `parts` is JSON: a pair

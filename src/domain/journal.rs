@@ -6,9 +6,14 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::calendar::Schedule;
 use super::canonical;
+use super::cycle::CalendarId;
 use super::form::{Form, read_digits, write_digits};
+use super::id::PlatformId;
 use super::machine::Machine;
+use super::money::Currency;
+use super::partition::LaneId;
 use super::stream::{Kind, StreamId};
 use super::time::Instant;
 
@@ -42,7 +47,30 @@ pub struct Unreadable(String);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum LaneEvent {
-    Born { mode: Box<str>, store: Box<str> },
+    Born {
+        mode: Box<str>,
+        store: Box<str>,
+    },
+    /// A cycle ended in the lane: what it booked from here on is of a later one.
+    Cut {
+        calendar: CalendarId,
+        /// 0 begins the calendar.
+        number: u32,
+        /// When the cycle after it ends, and by what schedule those after that.
+        ends_at: Instant,
+        schedule: Schedule,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        joins: Vec<Join>,
+    },
+}
+
+/// That a platform's lines in a currency belong to this calendar's cycles from here on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Join {
+    pub calendar: CalendarId,
+    pub currency: Currency,
+    pub platform: PlatformId,
 }
 
 /// The first form. The fields are in the order of their names.
@@ -71,7 +99,11 @@ impl Title {
 
     /// Of a lane's birth.
     pub fn of_birth(lane: u32, at: Instant) -> Self {
-        Title { kind: "lane", stream: StreamId { kind: Kind::LANE, id: u128::from(lane) }, version: 1, at }
+        Title::of_lane(LaneId(lane), 1, at)
+    }
+
+    pub fn of_lane(lane: LaneId, version: u32, at: Instant) -> Self {
+        Title { kind: "lane", stream: StreamId { kind: Kind::LANE, id: u128::from(lane.0) }, version, at }
     }
 
     /// The row in the form that this version writes: canonical JSON.

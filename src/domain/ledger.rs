@@ -351,6 +351,86 @@ impl TransactionKind {
     }
 }
 
+/// Which total of a settlement a line adds to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Heading {
+    /// What payers paid the platform, with the shares that it gives.
+    Gross,
+    Refunds,
+    /// Those that it bears.
+    Fees,
+    /// What other platforms give it, less what it gave back.
+    SharesIn,
+    /// What it gives other platforms, less what it got back.
+    SharesOut,
+    Adjustments,
+    /// Shares of money that a platform took itself, of either direction.
+    Positions,
+}
+
+impl Heading {
+    pub const ALL: [Heading; 7] = [
+        Heading::Gross,
+        Heading::Refunds,
+        Heading::Fees,
+        Heading::SharesIn,
+        Heading::SharesOut,
+        Heading::Adjustments,
+        Heading::Positions,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Heading::Gross => "gross",
+            Heading::Refunds => "refunds",
+            Heading::Fees => "fees",
+            Heading::SharesIn => "shares_in",
+            Heading::SharesOut => "shares_out",
+            Heading::Adjustments => "adjustments",
+            Heading::Positions => "positions",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Heading::ALL.into_iter().find(|heading| heading.name() == name)
+    }
+
+    /// Of a line with this transaction. None where its account is settled by no cycle.
+    pub fn of(account: &LedgerAccount, transaction: Transaction, amount_minor: i64) -> Option<Self> {
+        if !account.is_of_cycles() {
+            return None;
+        }
+        if matches!(account, LedgerAccount::Position(_)) {
+            return Some(Heading::Positions);
+        }
+        // Positive is what the platform gives: a share of its own, or one that it had got.
+        let given_again = if amount_minor > 0 { Heading::SharesOut } else { Heading::SharesIn };
+        let given_back = if amount_minor > 0 { Heading::SharesIn } else { Heading::SharesOut };
+        let is_fee = matches!(account, LedgerAccount::FeesDue(_));
+        Some(match (transaction.kind, transaction.counterparty) {
+            (TransactionKind::Payment, _) => Heading::Gross,
+            (TransactionKind::Fee | TransactionKind::FeeReturned, _) => Heading::Fees,
+            (TransactionKind::RefundFailed | TransactionKind::RefundReturned, _) if is_fee => Heading::Fees,
+            (TransactionKind::Refund, _) | (TransactionKind::RefundFailed | TransactionKind::RefundReturned, None) => {
+                Heading::Refunds
+            }
+            (TransactionKind::RefundFailed | TransactionKind::RefundReturned, Some(_)) => given_again,
+            (TransactionKind::ShareIn, _) => Heading::SharesIn,
+            (TransactionKind::ShareOut, _) => Heading::SharesOut,
+            (TransactionKind::ShareBack, _) => given_back,
+            (
+                TransactionKind::Adjustment
+                | TransactionKind::Payout
+                | TransactionKind::PayoutFailed
+                | TransactionKind::PayoutReturned
+                | TransactionKind::PaymentReceived,
+                _,
+            ) => Heading::Adjustments,
+        })
+    }
+}
+
 /// An amount on an account. A platform's line is its balance transaction: it has a kind, and a counterparty where the
 /// money came from another platform or went to one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -367,6 +447,11 @@ pub struct Transaction {
 }
 
 impl Line {
+    /// Which total of a settlement it adds to.
+    pub fn heading(&self) -> Option<Heading> {
+        Heading::of(&self.account, self.transaction?, self.amount_minor)
+    }
+
     fn ours(account: LedgerAccount, amount_minor: i64) -> Self {
         Line { account, amount_minor, transaction: None }
     }
@@ -443,17 +528,46 @@ impl Parts<'_> {
 }
 
 /// What a platform's lines of a cycle sum to, by account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CycleSums {
-    pub platform_minor: i64,
     pub fees_due_minor: i64,
+    pub platform_minor: i64,
     pub position_minor: i64,
 }
 
 impl CycleSums {
-    /// What the platform owes us of the cycle; negative where we owe it.
-    pub fn owed_to_us_minor(&self) -> i64 {
-        self.platform_minor.checked_add(self.fees_due_minor).expect(BOUNDED)
+    /// What the platform owes us of the cycle; negative where we owe it. None where that is no number.
+    pub fn owed_to_us_minor(&self) -> Option<i64> {
+        self.platform_minor.checked_add(self.fees_due_minor)
+    }
+
+    /// Adds to one of them; none where the account is of no cycles, or the sum no number.
+    pub fn add(&mut self, account: &LedgerAccount, amount_minor: i64) -> Option<()> {
+        let sum = match account {
+            LedgerAccount::Platform(_) => &mut self.platform_minor,
+            LedgerAccount::FeesDue(_) => &mut self.fees_due_minor,
+            LedgerAccount::Position(_) => &mut self.position_minor,
+            LedgerAccount::Settlement(_)
+            | LedgerAccount::Held(_)
+            | LedgerAccount::Netting(_)
+            | LedgerAccount::Channel(_)
+            | LedgerAccount::Fees(_)
+            | LedgerAccount::RefundPending(_)
+            | LedgerAccount::Suspense(_)
+            | LedgerAccount::Wallet(_)
+            | LedgerAccount::Transit(_)
+            | LedgerAccount::Unclaimed(_)
+            | LedgerAccount::Dispute(_)
+            | LedgerAccount::Cost(_)
+            | LedgerAccount::BankCost
+            | LedgerAccount::Bank(_)
+            | LedgerAccount::Payout(_)
+            | LedgerAccount::Equity
+            | LedgerAccount::WrittenOff => return None,
+        };
+        *sum = sum.checked_add(amount_minor)?;
+        Some(())
     }
 }
 
@@ -606,11 +720,14 @@ impl Entry {
     }
 
     /// A platform's cycle is closed: what it has of it is settled, and its position is to be netted.
+    ///
+    /// # Panics
+    /// For sums that are no numbers: they were added before.
     pub fn closing(cycle: CycleId, platform: PlatformId, of: (Currency, Instant), sums: &CycleSums) -> Self {
         let lines = vec![
             Line::ours(LedgerAccount::Platform(platform), -sums.platform_minor),
             Line::ours(LedgerAccount::FeesDue(platform), -sums.fees_due_minor),
-            Line::ours(LedgerAccount::Settlement(platform), sums.owed_to_us_minor()),
+            Line::ours(LedgerAccount::Settlement(platform), sums.owed_to_us_minor().expect(BOUNDED)),
             Line::ours(LedgerAccount::Position(platform), -sums.position_minor),
             Line::ours(LedgerAccount::Netting(platform), sums.position_minor),
         ];
@@ -650,12 +767,7 @@ impl Entry {
     pub fn payout_returned(payee: PlatformId, of: (Currency, Instant), bank: &BankName, amount_minor: i64) -> Self {
         let lines = vec![
             Line::ours(LedgerAccount::Bank(bank.clone()), amount_minor),
-            Line::platforms(
-                LedgerAccount::Settlement(payee),
-                -amount_minor,
-                TransactionKind::PayoutReturned,
-                None,
-            ),
+            Line::platforms(LedgerAccount::Settlement(payee), -amount_minor, TransactionKind::PayoutReturned, None),
         ];
         Entry::unbilled(EntryKind::PayoutReturned, of, lines)
     }
@@ -664,12 +776,7 @@ impl Entry {
     pub fn payment_received(payer: PlatformId, of: (Currency, Instant), bank: &BankName, amount_minor: i64) -> Self {
         let lines = vec![
             Line::ours(LedgerAccount::Bank(bank.clone()), amount_minor),
-            Line::platforms(
-                LedgerAccount::Settlement(payer),
-                -amount_minor,
-                TransactionKind::PaymentReceived,
-                None,
-            ),
+            Line::platforms(LedgerAccount::Settlement(payer), -amount_minor, TransactionKind::PaymentReceived, None),
         ];
         Entry::unbilled(EntryKind::PaymentReceived, of, lines)
     }

@@ -3,9 +3,11 @@
 use std::fmt;
 
 use aws_lc_rs::digest;
+use serde::{Deserialize, Serialize};
 
 /// A lane's number: one writer of the store's. It is given once and never again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct LaneId(pub u32);
 
 impl LaneId {

@@ -18,6 +18,9 @@ impl Kind {
     pub const LANE: Kind = Kind(0);
     pub const ORDER: Kind = Kind(1);
     pub const PLATFORM: Kind = Kind(2);
+    /// 3 and 4 are operators and their proposals.
+    pub const CALENDAR: Kind = Kind(5);
+    pub const PAYEE: Kind = Kind(6);
 }
 
 /// A kind and 16 bytes: the key of its journal, its head and all that is due for it.

@@ -11,10 +11,13 @@ use super::supervisor::Call;
 use super::webhooks::Letter;
 use crate::channels::Ask;
 use crate::domain::channel::{Channel, Method};
+use crate::domain::closing::Cover;
+use crate::domain::cycle::CycleId;
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::journal::Salt;
 use crate::domain::note::Note;
 use crate::domain::order::Order;
+use crate::domain::partition::LaneId;
 use crate::domain::payer::{Payer, PayerMark};
 use crate::domain::platform::KeyHash;
 use crate::domain::routing::Outlook;
@@ -22,8 +25,8 @@ use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 use crate::domain::validation::Facts;
 use crate::store::{
-    DeadLetter, Due, MessageKey, Reply, Seen, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, StoredRefund,
-    Unit,
+    DeadLetter, Due, LaneBalance, MessageKey, Reply, Seen, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
+    StoredRefund, Unit,
 };
 
 /// The clock, and which take-over of the store this is.
@@ -51,6 +54,8 @@ pub type Verdict<'a> = Pin<Box<dyn Future<Output = Result<(), WriteError>> + Sen
 /// The way to the lanes, for whatever is to become durable.
 pub trait Lanes: Send + Sync + 'static {
     fn write(&self, admission: Admission, unit: Unit) -> Verdict<'_>;
+    /// Those that write.
+    fn active(&self) -> Vec<LaneId>;
     /// Whether a stream that was last in hand under this epoch was in this process's hands.
     fn is_ours(&self, stream: StreamId, epoch: i64) -> bool;
 }
@@ -71,6 +76,23 @@ pub trait PlatformReads: Send + Sync + 'static {
     fn last(&self) -> Reply<'_, Option<PlatformId>>;
     /// Whether a platform has this key, or had it.
     fn has_key(&self, hash: KeyHash) -> Reply<'_, bool>;
+}
+
+/// What is read of any stream.
+pub trait StreamReads: Send + Sync + 'static {
+    fn head(&self, stream: StreamId) -> Reply<'_, Option<StoredHead>>;
+}
+
+/// What is read of a cycle that ends.
+pub trait CycleReads: Send + Sync + 'static {
+    /// In which anything is booked.
+    fn currencies(&self) -> Reply<'_, Vec<String>>;
+    /// Where each lane cut it.
+    fn cuts(&self, cycle: CycleId) -> Reply<'_, Vec<Cover>>;
+    /// Ledger accounts with sums in it that are not closed, by name, after that one.
+    fn accounts<'a>(&'a self, cycle: CycleId, after: &'a str, limit: u32) -> Reply<'a, Vec<String>>;
+    /// A platform's sums in it that are not closed.
+    fn sums(&self, platform: PlatformId, cycle: CycleId) -> Reply<'_, Vec<LaneBalance>>;
 }
 
 /// What is read of webhooks that were given up.

@@ -8,6 +8,7 @@ use dashmap::DashMap;
 
 use super::accounts::Accounts;
 use super::advice::{Advice, RoutingStats};
+use super::calendars::{Calendars, Closer, Keeper};
 use super::carrier::Threads;
 use super::changes::{Changes, Needs};
 use super::clock;
@@ -20,20 +21,24 @@ use super::inbox::{self, Inbox};
 use super::lane::{Admission, Lanes};
 use super::order::Orders;
 use super::order::desk::Desk;
+use super::payees::Payees;
 use super::ports;
 use super::timers::TICK;
 use super::unreadable::UnreadableRows;
 use super::webhooks::{Letter, WebhookDispatcher, WebhookHandle};
 use crate::config::Config;
+use crate::domain::closing::Cover;
+use crate::domain::cycle::CycleId;
 use crate::domain::id::{Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::journal::Salt;
+use crate::domain::partition::LaneId;
 use crate::domain::pay_link::PayLinks;
 use crate::domain::platform::KeyHash;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 use crate::store::{
-    DeadLetter, Due, MessageKey, Reply, Seen, Store, StoreError, StoredHead, StoredInboxRow, StoredMessage,
-    StoredOrder, StoredRefund, Unit,
+    DeadLetter, Due, LaneBalance, MessageKey, Reply, Seen, Store, StoreError, StoredHead, StoredInboxRow,
+    StoredMessage, StoredOrder, StoredRefund, Unit,
 };
 
 /// The handles by which others come to the engine.
@@ -43,6 +48,8 @@ pub struct Engine {
     pub advice: Arc<Advice>,
     pub inbox: Arc<Inbox>,
     pub changes: Arc<Changes>,
+    pub calendars: Arc<Directory<Calendars>>,
+    pub payees: Arc<Directory<Payees>>,
     pub lanes: Lanes,
     pub unreadable: Arc<UnreadableRows>,
     homes: Arc<Homes>,
@@ -79,7 +86,7 @@ impl Engine {
         };
         let bounds = Bounds { in_memory_max: config.orders.in_memory_max, idle_ms: config.orders.idle_ms };
         let retry_ms = config.orders.quarantine_retry_ms.clone();
-        let beside = threads.clone();
+        let (beside, closers) = (threads.clone(), threads.clone());
         let carrier = Box::new(Threads::new(threads));
         let directory = Directory::new(Arc::new(orders), carrier, Arc::new(lanes.clone()), bounds, retry_ms);
         let desk = Desk::new(directory, Duration::from_millis(config.server.first_answer_wait_ms));
@@ -89,9 +96,12 @@ impl Engine {
         let serving = inbox.clone();
         actix::spawn(async move { serving.serve(rung).await });
         let changes = start_changes(config, store.clone(), lanes.clone(), accounts.clone(), beside);
-        let homes = Homes::new(vec![desk.directory().clone(), changes.platforms().clone()]);
+        let settling = start_settling(config, &store, &lanes, closers);
+        let (calendars, payees) = (settling.clone(), settling.host().closer.payees.clone());
+        let homes =
+            Homes::new(vec![desk.directory().clone(), changes.platforms().clone(), calendars.clone(), payees.clone()]);
         actix::spawn(tick(homes.clone()));
-        Engine { desk, accounts, advice, inbox, changes, lanes, unreadable, homes, store }
+        Engine { desk, accounts, advice, inbox, changes, calendars, payees, lanes, unreadable, homes, store }
     }
 
     /// Starts to find what is due, once all accounts are served.
@@ -100,6 +110,13 @@ impl Engine {
         let reads = Arc::new(Stored::new(self.store.clone()));
         let courier = Courier::new(time.clone(), reads.clone(), self.homes.clone());
         actix::spawn(courier.run());
+        let keeper = Keeper {
+            calendars: self.calendars.clone(),
+            cycles: reads.clone(),
+            schedule: config.settlement.schedule.clone(),
+            close_after_ms: config.settlement.close_after_ms,
+        };
+        actix::spawn(keeper.run(Duration::from_millis(config.settlement.look_ms)));
         let finder = Finder::new(time, reads, self.homes.clone(), &config.orders);
         actix::spawn(finder.run(self.inbox.clone(), Duration::from_millis(config.orders.scan_ms)));
     }
@@ -139,6 +156,33 @@ pub fn start_changes(
         quarantine_retry: config.orders.quarantine_retry_ms.clone(),
         threads,
     }))
+}
+
+/// Calendars, and payees with them: few of either are in memory at a time.
+fn start_settling(
+    config: &Arc<Config>,
+    store: &Arc<dyn Store>,
+    lanes: &Lanes,
+    threads: Vec<ArbiterHandle>,
+) -> Arc<Directory<Calendars>> {
+    let time: Arc<dyn ports::Time> = Arc::new(Wall { incarnation: lanes.incarnation() });
+    let (salts, reads) = (Arc::new(Random), Arc::new(Stored::new(store.clone())));
+    let retry_ms = &config.orders.quarantine_retry_ms;
+    let payees =
+        Payees { time: time.clone(), salts: salts.clone(), reads: reads.clone(), lanes: Arc::new(lanes.clone()) };
+    let bounds = Bounds { in_memory_max: config.orders.in_memory_max, idle_ms: 0 };
+    let carrier = Box::new(Threads::new(threads.clone()));
+    let payees = Directory::new(Arc::new(payees), carrier, Arc::new(lanes.clone()), bounds, retry_ms.clone());
+    let minima = config.clone();
+    let closer = Closer {
+        cycles: reads.clone(),
+        payees,
+        payout_min: Box::new(move |currency| minima.settlement.payout_min_minor(currency)),
+    };
+    let lanes = Arc::new(lanes.clone());
+    let calendars = Calendars { time, salts, reads, lanes: lanes.clone(), closer: Arc::new(closer) };
+    let carrier = Box::new(Threads::new(threads));
+    Directory::new(Arc::new(calendars), carrier, lanes, bounds, retry_ms.clone())
 }
 
 /// Wakes what is due, and lets go what is idle.
@@ -263,6 +307,30 @@ impl ports::PlatformReads for Stored {
     }
 }
 
+impl ports::StreamReads for Stored {
+    fn head(&self, stream: StreamId) -> Reply<'_, Option<StoredHead>> {
+        self.store.head(stream)
+    }
+}
+
+impl ports::CycleReads for Stored {
+    fn currencies(&self) -> Reply<'_, Vec<String>> {
+        self.store.booked_currencies()
+    }
+
+    fn cuts(&self, cycle: CycleId) -> Reply<'_, Vec<Cover>> {
+        self.store.cuts(cycle)
+    }
+
+    fn accounts<'a>(&'a self, cycle: CycleId, after: &'a str, limit: u32) -> Reply<'a, Vec<String>> {
+        self.store.accounts_of_cycle(cycle, after, limit)
+    }
+
+    fn sums(&self, platform: PlatformId, cycle: CycleId) -> Reply<'_, Vec<LaneBalance>> {
+        self.store.sums_of_cycle(platform, cycle)
+    }
+}
+
 impl ports::DeadLetters for Stored {
     fn dead(&self, after: Option<(StreamId, u32)>, limit: u32) -> Reply<'_, Vec<Seen<(StreamId, u32), DeadLetter>>> {
         self.store.dead_letters(after, limit)
@@ -295,6 +363,10 @@ impl ports::OrderReads for Stored {
 impl ports::Lanes for Lanes {
     fn write(&self, admission: Admission, unit: Unit) -> ports::Verdict<'_> {
         Box::pin(Lanes::write(self, admission, unit))
+    }
+
+    fn active(&self) -> Vec<LaneId> {
+        Lanes::active(self).to_vec()
     }
 
     fn is_ours(&self, stream: StreamId, epoch: i64) -> bool {

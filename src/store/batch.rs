@@ -5,25 +5,24 @@ use std::collections::HashSet;
 
 use sqlx::types::Uuid;
 
-use super::companions::{Companions, Known, Purse, Stamped};
+use super::companions::{Companions, Known, News, PlacedCut, Purse, Stamped, Stub};
 use super::line::Visitor;
 use super::tables::{
-    AccountLine, AnswerLine, AttemptLine, BalanceLine, CaptureLine, ConsentGoneLine, ConsentLine, DebtBoundLine,
-    GoneLine, HeadLine, InboxDoneLine, InboxLine, JournalLine, KeyLine, KeyRevokedLine, LineLine, MessageLine,
-    MovedLine, OrderLine, OutboxLine, PaidByLine, PayerLine, PlatformLine, PutOffLine, RefundLine, RefundMovedLine,
-    StuckGoneLine, StuckLine, TakenLine, UndeliveredLine, stream_key,
+    AccountGoneLine, AccountLine, AnswerLine, AttemptLine, BalanceLine, CaptureLine, ConsentGoneLine, ConsentLine,
+    CutLine, DebtBoundLine, GoneLine, HeadLine, InboxDoneLine, InboxLine, JournalLine, KeyLine, KeyRevokedLine,
+    LineLine, MemberLine, MessageLine, MovedLine, OrderLine, OutboxLine, PaidByLine, PayerLine, PlatformLine,
+    PutOffLine, RefundLine, RefundMovedLine, SettlementLine, SettlementMovedLine, StuckGoneLine, StuckLine, TakenLine,
+    UndeliveredLine, stream_key,
 };
-use super::unit::{Group, NextActionChange, Row, StepUnit, UniqueName, Unit};
+use super::unit::{Cut, Group, NextActionChange, Row, StepUnit, UniqueName, Unit};
 use super::{DeadLetterChange, Delivery, StoreError};
+use crate::domain::journal::{LaneEvent, Title};
 use crate::domain::stream::StreamId;
 
 /// Stands before every attempt: who the order was created with.
 const CREATED_WITH: i64 = -1;
 
-/// The cycle of every line, until cycles are closed.
-const FIRST_CYCLE: i64 = 1;
-
-/// Of a row that has no place yet.
+/// Of a row that has no place yet, and so no cycle.
 const UNPLACED: i64 = -1;
 
 #[derive(Default)]
@@ -49,9 +48,18 @@ pub struct Batch {
     refunds_moved: Vec<RefundMovedLine>,
     stuck: Vec<StuckLine>,
     stuck_no_more: Vec<StuckGoneLine>,
+    /// Lines that have no place yet, in the order of their steps.
+    unplaced: Vec<(LineLine, Stub)>,
     lines: Vec<LineLine>,
     accounts: Vec<AccountLine>,
+    accounts_gone: Vec<AccountGoneLine>,
     balances: Vec<BalanceLine>,
+    /// Cycles that end before the first row of the group.
+    unplaced_cuts: Vec<Cut>,
+    cuts: Vec<CutLine>,
+    members: Vec<MemberLine>,
+    settlements: Vec<SettlementLine>,
+    settlements_moved: Vec<SettlementMovedLine>,
     outbox: Vec<OutboxLine>,
     messages: Vec<MessageLine>,
     inbox: Vec<InboxLine>,
@@ -99,6 +107,7 @@ impl Batch {
                 Unit::InboxDone { id } => batch.inbox_done.push(InboxDoneLine { id: *id }),
                 Unit::Delivery(delivery) => batch.take_delivery(delivery),
                 Unit::DeadLetter(change) => batch.take_dead_letter(change),
+                Unit::Cut(cut) => batch.unplaced_cuts.push(Cut::clone(cut)),
             }
         }
         batch.sort();
@@ -119,7 +128,12 @@ impl Batch {
         visitor.visit(&self.stuck_no_more)?;
         visitor.visit(&self.lines)?;
         visitor.visit(&self.accounts)?;
+        visitor.visit(&self.accounts_gone)?;
         visitor.visit(&self.balances)?;
+        visitor.visit(&self.cuts)?;
+        visitor.visit(&self.members)?;
+        visitor.visit(&self.settlements)?;
+        visitor.visit(&self.settlements_moved)?;
         visitor.visit(&self.outbox)?;
         visitor.visit(&self.messages)?;
         visitor.visit(&self.gone)?;
@@ -166,7 +180,9 @@ impl Batch {
             | Row::KeyRevoked(_)
             | Row::SharesAccepted(_)
             | Row::SharesRefused(_)
-            | Row::DebtBound(_) => false,
+            | Row::DebtBound(_)
+            | Row::Settlement(_)
+            | Row::SettlementMoved(_) => false,
         });
         match (&unit.name, unit.expected_version) {
             (Some(name), 0) if is_named => self.names.push(Name::of(place, unit.stream, name)),
@@ -201,15 +217,16 @@ impl Batch {
         }
         for (booked, entry) in unit.entries.iter().zip(0..) {
             let effective = booked.effective();
-            self.lines.extend(booked.lines().iter().zip(0..).map(|(booked_line, line)| {
-                LineLine {
+            self.unplaced.extend(booked.lines().iter().zip(0..).map(|(booked_line, line)| {
+                let stub = Stub::of(booked, booked_line, unit.at);
+                let drawn = LineLine {
                     kind,
                     id,
                     version,
                     entry,
                     line,
                     entry_kind: booked.kind().name(),
-                    account: booked_line.account.to_string().into(),
+                    account: stub.account.clone(),
                     currency: booked.currency().code(),
                     amount_minor: booked_line.amount_minor,
                     lane,
@@ -217,7 +234,7 @@ impl Batch {
                     at,
                     effective_at: effective.at.0,
                     bill_day: effective.bill_day.as_number(),
-                    cycle: FIRST_CYCLE,
+                    cycle: UNPLACED,
                     transaction_kind: booked_line.transaction.map(|transaction| transaction.kind.name()),
                     platform_id: booked_line.account.platform().map(|platform| i64::from(platform.0)),
                     counterparty: booked_line
@@ -225,7 +242,8 @@ impl Batch {
                         .and_then(|transaction| transaction.counterparty)
                         .map(|platform| i64::from(platform.0)),
                     refund: booked.refund().map(|ordinal| i64::from(u8::from(ordinal))),
-                }
+                };
+                (drawn, stub)
             }));
         }
         Ok(())
@@ -313,6 +331,24 @@ impl Batch {
                 platform_id: i64::from(consent.platform.0),
                 from_id: i64::from(consent.from.0),
             }),
+            Row::Settlement(row) => {
+                let (cycle, currency) = (row.cycle.as_number(), row.currency.code());
+                self.accounts_gone.extend(row.closed.iter().map(|sum| AccountGoneLine {
+                    lane: i64::from(sum.lane.0),
+                    account: sum.account.clone(),
+                    currency,
+                    cycle,
+                    heading: sum.heading,
+                    counterparty: sum.counterparty,
+                }));
+                self.settlements.push(SettlementLine::of(row));
+            }
+            Row::SettlementMoved(moved) => self.settlements_moved.push(SettlementMovedLine {
+                platform_id: i64::from(moved.platform.0),
+                cycle: moved.cycle.as_number(),
+                state: moved.state.name(),
+                payout: moved.payout.map(i64::from),
+            }),
             Row::KeyRevoked(revoked) => self.keys_revoked.push(KeyRevokedLine {
                 hash: revoked.hash.0,
                 platform_id: i64::from(revoked.platform.0),
@@ -374,7 +410,7 @@ impl Batch {
         let orders: HashSet<Uuid> = losers.iter().map(|(_, id)| *id).collect();
         self.new.retain(|row| !losers.contains(&(row.kind, row.id)));
         self.journal.retain(|row| !losers.contains(&(row.kind, row.id)));
-        self.lines.retain(|row| !losers.contains(&(row.kind, row.id)));
+        self.unplaced.retain(|(row, _)| !losers.contains(&(row.kind, row.id)));
         self.outbox.retain(|row| !losers.contains(&(row.kind, row.id)));
         self.messages.retain(|row| !losers.contains(&(row.from_kind, row.from_id)));
         self.taken.retain(|row| !losers.contains(&(row.to_kind, row.to_id)));
@@ -385,37 +421,60 @@ impl Batch {
         self.answers.retain(|row| !orders.contains(&row.order_id));
     }
 
-    /// Gives each row of the journal its place, in the order of the group, and books the lines of its entries. Losers
-    /// are left out before.
+    /// Cuts what is to be cut, gives each row of the journal its place, in the order of the group, and books the lines of
+    /// its entries. Losers are left out before.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] where a balance overflows.
     pub fn place(&mut self, companions: &Companions) -> Result<Stamped, StoreError> {
-        let mut attempt = companions.attempt();
-        // Lines stand in the order of their steps.
-        let mut lines = self.lines.iter_mut().peekable();
+        let (mut attempt, lane) = (companions.attempt(), self.lane);
+        let mut rows = Vec::with_capacity(self.unplaced_cuts.len() + self.journal.len());
+        for cut in &self.unplaced_cuts {
+            let Some(placed) = attempt.cut(cut) else { continue };
+            rows.push(cut_row(cut, placed)?);
+            match placed.news {
+                News::Cut => self.cuts.push(CutLine {
+                    lane,
+                    calendar: i64::from(cut.calendar.0),
+                    number: i64::from(cut.number),
+                    place: placed.place,
+                    at: cut.at.0,
+                    ends_at: cut.ends_at.0,
+                    schedule: cut.schedule.to_string().into(),
+                }),
+                News::Joins => {}
+            }
+            self.members.extend(cut.joins.iter().map(|join| MemberLine {
+                lane,
+                platform_id: i64::from(join.platform.0),
+                currency: join.currency.code(),
+                calendar: i64::from(join.calendar.0),
+            }));
+        }
+        // Of several calendars that a platform joins the last one stands.
+        self.members.reverse();
+        self.members.sort_by_key(|row| (row.platform_id, row.currency));
+        self.members.dedup_by_key(|row| (row.platform_id, row.currency));
+        let mut unplaced = std::mem::take(&mut self.unplaced).into_iter().peekable();
         for row in &mut self.journal {
             row.place = attempt.place();
-            while let Some(line) = lines.next_if(|line| (line.kind, line.id) == (row.kind, row.id)) {
+            while let Some((mut line, stub)) = unplaced.next_if(|(line, _)| (line.kind, line.id) == (row.kind, row.id))
+            {
                 line.place = row.place;
-                let purse = Purse {
-                    account: line.account.clone(),
-                    currency: line.currency.into(),
-                    cycle: line.cycle,
-                    transaction_kind: line.transaction_kind.unwrap_or_default(),
-                    counterparty: line.counterparty.unwrap_or_default(),
-                };
-                attempt.book(purse, line.amount_minor, row.place)?;
+                line.cycle = attempt.book(&stub, line.amount_minor, row.place)?;
+                self.lines.push(line);
             }
         }
-        let (stamped, lane) = (attempt.end(), self.lane);
+        rows.append(&mut self.journal);
+        self.journal = rows;
+        let stamped = attempt.end();
         for (purse, changed) in &stamped.changed {
-            let Purse { account, currency, cycle, transaction_kind, counterparty } = purse.clone();
+            let Purse { account, currency, cycle, heading, counterparty } = purse.clone();
             match changed.account {
-                Known::Before => {}
+                Known::Before | Known::Last => {}
                 Known::New => {
                     let (account, currency) = (account.clone(), currency.clone());
-                    self.accounts.push(AccountLine { lane, account, currency, cycle, transaction_kind, counterparty });
+                    self.accounts.push(AccountLine { lane, account, currency, cycle, heading, counterparty });
                 }
             }
             self.balances.push(BalanceLine {
@@ -423,7 +482,7 @@ impl Batch {
                 account,
                 currency,
                 cycle,
-                transaction_kind,
+                heading,
                 counterparty,
                 place: changed.place,
                 amount_minor: changed.amount_minor,
@@ -459,6 +518,8 @@ impl Batch {
         self.debt_bounds.sort_by_key(|row| (row.platform_id, row.currency));
         self.debt_bounds.dedup_by_key(|row| (row.platform_id, row.currency));
         self.consents.sort_by_key(|row| (row.platform_id, row.from_id));
+        self.settlements.sort_by_key(|row| (row.platform_id, row.cycle));
+        self.settlements_moved.sort_by_key(|row| (row.platform_id, row.cycle));
         self.consents_gone.sort_by_key(|row| (row.platform_id, row.from_id));
         // The last answer given under a key is the one that stands.
         self.answers.reverse();
@@ -474,6 +535,18 @@ impl Batch {
         self.put_off.sort_by_key(|row| (row.kind, row.id));
         self.put_off.dedup_by_key(|row| (row.kind, row.id));
     }
+}
+
+/// The row of the lane's own stream that tells of a cut.
+fn cut_row(cut: &Cut, placed: PlacedCut) -> Result<JournalLine, StoreError> {
+    let Cut { lane, calendar, number, at, ends_at, ref schedule, ref joins, salt } = *cut;
+    let title = Title::of_lane(lane, placed.version, at);
+    let event = LaneEvent::Cut { calendar, number, ends_at, schedule: schedule.clone(), joins: joins.clone() };
+    let body = title.write(salt, &[event]);
+    let body = body.map_err(|error| StoreError::Corrupt(format!("a cut cannot be written: {error}")))?;
+    let (kind, id) = stream_key(title.stream);
+    let (version, place) = (i64::from(placed.version), placed.place);
+    Ok(JournalLine { kind, id, version, at: at.0, body, lane: i64::from(lane.0), place })
 }
 
 impl Name {

@@ -14,6 +14,7 @@ pub mod pages;
 mod postgres;
 mod refunds;
 mod rows;
+mod settlements;
 mod sqlite;
 mod statements;
 mod tables;
@@ -34,16 +35,19 @@ use sqlx::FromRow;
 use sqlx::migrate::Migrator;
 
 use crate::domain::channel::Channel;
+use crate::domain::closing::Cover;
+use crate::domain::cycle::CycleId;
 use crate::domain::event::WebhookKind;
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId};
-use crate::domain::ledger::LedgerAccount;
+use crate::domain::ledger::{Heading, LedgerAccount, Transaction, TransactionKind};
 use crate::domain::money::Currency;
 use crate::domain::order::{FeeBearer, Order, State};
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::{Payer, PayerMark};
 use crate::domain::platform::KeyHash;
 use crate::domain::request::Request;
-use crate::domain::stream::StreamId;
+use crate::domain::settlement::{SettlementState, Totals};
+use crate::domain::stream::{Kind, StreamId};
 use crate::domain::time::Instant;
 
 use companions::Purse;
@@ -476,23 +480,51 @@ pub struct LaneBalance {
     pub account: String,
     pub currency: String,
     pub cycle: i64,
-    /// Empty where the account is no platform's.
-    pub transaction_kind: String,
+    /// Empty where there is none.
+    pub heading: String,
     /// 0 where there is none.
     pub counterparty: i64,
     pub amount_minor: i64,
+}
+
+impl SumOfLines {
+    /// Under which heading and counterparty the balances have it.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] for lines of an account or a kind that we do not know.
+    pub fn sum_key(&self) -> Result<(&'static str, i64), StoreError> {
+        let corrupt = || StoreError::Corrupt(format!("a line of {} cannot be read", self.account));
+        let account = LedgerAccount::parse(&self.account).ok_or_else(corrupt)?;
+        let Some(kind) = &self.transaction_kind else { return Ok(("", 0)) };
+        let kind = TransactionKind::parse(kind).ok_or_else(corrupt)?;
+        let counterparty = self.counterparty.map(u32::try_from).transpose().map_err(|_| corrupt())?.map(PlatformId);
+        let heading = Heading::of(&account, Transaction { kind, counterparty }, self.amount_minor);
+        let counterparty = match heading {
+            Some(Heading::Positions) => self.counterparty.unwrap_or_default(),
+            Some(
+                Heading::Gross
+                | Heading::Refunds
+                | Heading::Fees
+                | Heading::SharesIn
+                | Heading::SharesOut
+                | Heading::Adjustments,
+            )
+            | None => 0,
+        };
+        Ok((heading.map_or("", Heading::name), counterparty))
+    }
 }
 
 impl LaneBalance {
     fn into_sum(self) -> (Purse, i64) {
         let (account, currency) = (self.account.into(), self.currency.into());
         let (cycle, counterparty) = (self.cycle, self.counterparty);
-        let transaction_kind = rows::kind_name(&self.transaction_kind);
-        (Purse { account, currency, cycle, transaction_kind, counterparty }, self.amount_minor)
+        let heading = rows::heading_name(&self.heading);
+        (Purse { account, currency, cycle, heading, counterparty }, self.amount_minor)
     }
 }
 
-/// One account's sum in one currency over a lane's lines of one kind of stream.
+/// One account's sum in one currency over a lane's lines of one kind of stream, one kind of transaction and one sign.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct SumOfLines {
     pub lane: i64,
@@ -500,8 +532,8 @@ pub struct SumOfLines {
     pub account: String,
     pub currency: String,
     pub cycle: i64,
-    pub transaction_kind: String,
-    pub counterparty: i64,
+    pub transaction_kind: Option<String>,
+    pub counterparty: Option<i64>,
     pub amount_minor: i64,
 }
 
@@ -750,6 +782,23 @@ pub trait Store: Send + Sync + 'static {
     /// while it holds the store, before its lanes write.
     fn setting<'a>(&'a self, name: &'a str, value: &'a str) -> Reply<'a, String>;
 
+    // --- cycles --------------------------------------------------------------------------------------------
+    /// Where each lane cut it.
+    fn cuts(&self, cycle: CycleId) -> Reply<'_, Vec<Cover>>;
+    /// Ledger accounts with sums in a cycle that are not closed, by name, after that one.
+    fn accounts_of_cycle<'a>(&'a self, cycle: CycleId, after: &'a str, limit: u32) -> Reply<'a, Vec<String>>;
+    /// A platform's sums in a cycle that are not closed.
+    fn sums_of_cycle(&self, platform: PlatformId, cycle: CycleId) -> Reply<'_, Vec<LaneBalance>>;
+    /// In which currencies anything is booked.
+    fn booked_currencies(&self) -> Reply<'_, Vec<String>>;
+    /// What is stored of the streams of a kind, by id, after that one.
+    fn streams(&self, kind: Kind, after: u128, limit: u32) -> Reply<'_, Vec<Seen<u128, StoredHead>>>;
+    fn settlement(&self, platform: PlatformId, cycle: CycleId) -> Reply<'_, Option<StoredSettlement>>;
+    /// Which cycles of which platforms are closed.
+    fn closed_cycles(&self) -> Reply<'_, Vec<(PlatformId, CycleId)>>;
+    /// A platform's in a currency, the newest first.
+    fn settlements<'a>(&'a self, filter: &'a SettlementFilter) -> Reply<'a, Vec<StoredSettlement>>;
+
     // --- the books -----------------------------------------------------------------------------------------
     /// What the database finds wrong with itself, indexes included.
     fn integrity(&self) -> Reply<'_, Integrity>;
@@ -782,6 +831,33 @@ pub trait Store: Send + Sync + 'static {
     fn entries(&self, stream: StreamId) -> Reply<'_, Vec<StoredEntry>>;
     fn outbox_size(&self) -> Reply<'_, i64>;
     fn inbox_size(&self) -> Reply<'_, i64>;
+}
+
+/// A closed cycle of a platform's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSettlement {
+    pub platform: PlatformId,
+    pub cycle: CycleId,
+    pub currency: Currency,
+    pub number: u32,
+    pub starts_at: Instant,
+    pub ends_at: Instant,
+    pub closed_at: Instant,
+    pub totals: Totals,
+    pub state: SettlementState,
+    /// The number of the payout that it is in.
+    pub payout: Option<u32>,
+}
+
+/// Which settlements of a platform a list wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettlementFilter {
+    pub platform: PlatformId,
+    pub currency: Currency,
+    pub state: Option<SettlementState>,
+    /// Only those with a smaller number.
+    pub before: Option<u32>,
+    pub limit: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,6 +22,7 @@ use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
 use super::pages;
 use super::refunds::{AccountColumns, RefundColumns, RefundKeyColumns};
 use super::rows::*;
+use super::settlements::{ClosedColumns, CoverColumns, NameColumn, SettlementColumns, StreamIdColumn};
 use super::statements::*;
 use super::tables::{key, stream_key};
 use super::transactions::{LedgerLineColumns, LineKeyColumns, TransactionColumns};
@@ -29,9 +30,11 @@ use super::{
     Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
     KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, LedgerLine, MIGRATED, MODE, MessageKey, OrderFilter,
     OrderTerms, OutboxItem, OutboxPlace, Owner, Places, RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen,
-    Store, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, StoredPlatform,
-    StoredRefund, StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
+    SettlementFilter, Store, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
+    StoredPlatform, StoredRefund, StoredSettlement, StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
 };
+use crate::domain::closing::Cover;
+use crate::domain::cycle::CycleId;
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::journal::{LaneEvent, Salt, Title};
 use crate::domain::ledger::LedgerAccount;
@@ -39,7 +42,8 @@ use crate::domain::money::Currency;
 use crate::domain::order::Order;
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::PayerMark;
-use crate::domain::stream::StreamId;
+use crate::domain::settlement::SettlementState;
+use crate::domain::stream::{Kind, StreamId};
 use crate::domain::time::Instant;
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");

@@ -6,16 +6,19 @@ use std::sync::Arc;
 use sqlx::FromRow;
 use sqlx::types::Uuid;
 
+use super::companions::{Calendars, LaneCut};
 use super::{
     Balance, ChannelTotal, Claim, Count, DeadLetter, Due, Frozen, GivenAnswer, InboxReason, InboxRow, JournalRow,
     KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, MessageKey, OrderTerms, OutboxItem, OutboxPlace, OutboxRow,
     Places, Service, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredLine, StoredMessage, StoredOrder,
     StoredPlatform, SumOfLines,
 };
+use crate::domain::calendar::Schedule;
 use crate::domain::channel::Channel;
+use crate::domain::cycle::CalendarId;
 use crate::domain::event::WebhookKind;
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId};
-use crate::domain::ledger::TransactionKind;
+use crate::domain::ledger::Heading;
 use crate::domain::money::Currency;
 use crate::domain::order::{FeeBearer, Order};
 use crate::domain::partition::{LaneId, Partition};
@@ -692,9 +695,54 @@ pub fn entries(lines: Vec<LineColumns>) -> Vec<StoredEntry> {
     entries
 }
 
-/// The kind of a sum's lines, or nothing where it has none that we know.
-pub fn kind_name(name: &str) -> &'static str {
-    TransactionKind::parse(name).map_or("", TransactionKind::name)
+/// The heading of a sum, or nothing where it has none that we know.
+pub fn heading_name(name: &str) -> &'static str {
+    Heading::parse(name).map_or("", Heading::name)
+}
+
+/// How a lane cut a calendar last.
+#[derive(FromRow)]
+pub struct StoredCut {
+    pub calendar: i64,
+    pub number: i64,
+    pub ends_at: i64,
+    pub schedule: String,
+}
+
+impl StoredCut {
+    pub fn read_into(self, calendars: &mut Calendars) -> Result<(), StoreError> {
+        let corrupt = || StoreError::Corrupt(format!("a cut of the calendar {} cannot be read", self.calendar));
+        let calendar = u32::try_from(self.calendar).map(CalendarId).map_err(|_| corrupt())?;
+        let number = u32::try_from(self.number).map_err(|_| corrupt())?;
+        let schedule = Schedule::parse(&self.schedule).map_err(|_| corrupt())?;
+        calendars.cuts.insert(calendar, LaneCut { number, ends_at: Instant(self.ends_at), schedule });
+        Ok(())
+    }
+}
+
+/// Which calendar a platform has that is not its currency's own.
+#[derive(FromRow)]
+pub struct StoredMember {
+    pub platform_id: i64,
+    pub currency: String,
+    pub calendar: i64,
+}
+
+impl StoredMember {
+    pub fn read_into(self, calendars: &mut Calendars) -> Result<(), StoreError> {
+        let corrupt = || StoreError::Corrupt(format!("the calendar of platform {} cannot be read", self.platform_id));
+        let platform = u32::try_from(self.platform_id).map(PlatformId).map_err(|_| corrupt())?;
+        let currency = Currency::parse(&self.currency).ok_or_else(corrupt)?;
+        let calendar = u32::try_from(self.calendar).map(CalendarId).map_err(|_| corrupt())?;
+        calendars.members.insert((platform, currency), calendar);
+        Ok(())
+    }
+}
+
+/// # Errors
+/// [`StoreError::Corrupt`] for what is no version.
+pub fn lane_version(version: i64) -> Result<u32, StoreError> {
+    u32::try_from(version).map_err(|_| StoreError::Corrupt(format!("a lane is at version {version}")))
 }
 
 #[derive(FromRow)]

@@ -55,6 +55,12 @@ pub const RELEASE: &str = "UPDATE lanes SET beat = beat + 1, holder = '' WHERE e
 pub const RETIRE: &str = "UPDATE lanes SET retired = 1 WHERE lane = $1";
 pub const MAKE_LANE: &str = "INSERT INTO lanes (lane, epoch, beat, group_number, incarnation, holder, at, next_place, retired) \
      SELECT $1, epoch, 0, 0, incarnation, holder, at, 0, 0 FROM lanes WHERE lane = $2";
+/// A lane that is made goes on in the cycles that are open in another one: nothing of its own is older.
+pub const COPY_CUTS: &str = "INSERT INTO cuts (lane, calendar, number, place, at, ends_at, schedule) \
+     SELECT $1, c.calendar, c.number, 0, c.at, c.ends_at, c.schedule FROM cuts c WHERE c.lane = $2 \
+     AND c.number = (SELECT MAX(l.number) FROM cuts l WHERE l.lane = c.lane AND l.calendar = c.calendar)";
+pub const COPY_MEMBERS: &str = "INSERT INTO calendar_members (lane, platform_id, currency, calendar) \
+     SELECT $1, platform_id, currency, calendar FROM calendar_members WHERE lane = $2";
 pub const BORN: &str = "UPDATE lanes SET next_place = 1 WHERE lane = $1 AND next_place = 0";
 pub const BIRTH: &str =
     "INSERT INTO journal (lane, place, kind, id, version, at, body) VALUES ($1, 0, $2, $3, 1, $4, $5)";
@@ -131,9 +137,9 @@ pub const LINES: &str = "SELECT version, entry, entry_kind, account, currency, a
 macro_rules! balances_where {
     ($condition:literal) => {
         concat!(
-            "SELECT a.lane, a.account, a.currency, a.cycle, a.transaction_kind, a.counterparty, ",
+            "SELECT a.lane, a.account, a.currency, a.cycle, a.heading, a.counterparty, ",
             "(SELECT b.amount_minor FROM balances b WHERE b.lane = a.lane AND b.account = a.account ",
-            "AND b.currency = a.currency AND b.cycle = a.cycle AND b.transaction_kind = a.transaction_kind ",
+            "AND b.currency = a.currency AND b.cycle = a.cycle AND b.heading = a.heading ",
             "AND b.counterparty = a.counterparty ORDER BY b.place DESC LIMIT 1) AS amount_minor ",
             "FROM ledger_accounts a",
             $condition
@@ -143,11 +149,40 @@ macro_rules! balances_where {
 
 pub const BALANCES: &str = balances_where!("");
 pub const BALANCES_OF_LANE: &str = balances_where!(" WHERE a.lane = $1");
+pub const SUMS_OF_CYCLE: &str = balances_where!(" WHERE a.cycle = $1 AND a.account IN ($2, $3, $4)");
+pub const ACCOUNTS_OF_CYCLE: &str = "SELECT DISTINCT account FROM ledger_accounts WHERE cycle = $1 AND account > $2 \
+     ORDER BY account LIMIT $3";
+pub const CUTS_OF_CYCLE: &str = "SELECT lane, place FROM cuts WHERE calendar = $1 AND number = $2 ORDER BY lane";
+pub const BOOKED_CURRENCIES: &str = "SELECT DISTINCT currency FROM ledger_accounts ORDER BY currency";
+pub const STREAMS: &str = "SELECT id, version, epoch, state, facet, next_due_at, next_action, snapshot FROM heads \
+     WHERE kind = $1 AND id > $2 ORDER BY id LIMIT $3";
+/// The columns of a settlement.
+macro_rules! settlements_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT platform_id, cycle, currency, number, starts_at, ends_at, closed_at, totals, state, payout ",
+            "FROM settlements WHERE platform_id = $1 ",
+            $condition
+        )
+    };
+}
+
+pub const CLOSED_CYCLES: &str = "SELECT platform_id, cycle FROM settlements ORDER BY platform_id, cycle";
+pub const SETTLEMENT: &str = settlements_where!("AND cycle = $2");
+/// The newest first, of one currency.
+pub const SETTLEMENTS: &str = settlements_where!(
+    "AND currency = $2 AND number < $3 AND ($4 IS NULL OR state = $4) ORDER BY number DESC LIMIT $5"
+);
 pub const BALANCES_OF_PLATFORM: &str =
     balances_where!(" WHERE a.lane IN (SELECT lane FROM lanes) AND a.account IN ($1, $2, $3, $4, $5, $6)");
-pub const SUMS_OF_LINES: &str = "SELECT lane, kind, account, currency, cycle, COALESCE(transaction_kind, '') AS transaction_kind, \
-     COALESCE(counterparty, 0) AS counterparty, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor \
-     FROM lines GROUP BY lane, kind, account, currency, cycle, transaction_kind, counterparty";
+/// By the sign of lines too: what a line is to its platform may hang on that.
+pub const SUMS_OF_LINES: &str = "SELECT lane, kind, account, currency, cycle, transaction_kind, counterparty, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor \
+     FROM lines GROUP BY lane, kind, account, currency, cycle, transaction_kind, counterparty, amount_minor > 0";
+pub const CUTS_OF_LANE: &str = "SELECT c.calendar, c.number, c.ends_at, c.schedule FROM cuts c WHERE c.lane = $1 \
+     AND c.number = (SELECT MAX(l.number) FROM cuts l WHERE l.lane = c.lane AND l.calendar = c.calendar)";
+pub const LANE_VERSION: &str =
+    "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM journal WHERE kind = 0 AND id = $1";
+pub const MEMBERS_OF_LANE: &str = "SELECT platform_id, currency, calendar FROM calendar_members WHERE lane = $1";
 pub const BALANCES_AT: &str = "SELECT account, currency, CAST(SUM(amount_minor) AS BIGINT) AS amount_minor FROM lines \
      WHERE at <= $1 GROUP BY account, currency ORDER BY account, currency";
 pub const LEDGER_LINES: &str = "SELECT kind, id, version, entry_kind, transaction_kind, counterparty, currency, amount_minor, \
@@ -354,7 +389,9 @@ macro_rules! statements {
                         changes.push(query(RETIRE).bind(i64::from(lane.0)));
                     }
                     for lane in division.made {
-                        changes.push(query(MAKE_LANE).bind(i64::from(lane.0)).bind(i64::from(LaneId::FIRST.0)));
+                        for statement in [MAKE_LANE, COPY_CUTS, COPY_MEMBERS] {
+                            changes.push(query(statement).bind(i64::from(lane.0)).bind(i64::from(LaneId::FIRST.0)));
+                        }
                     }
                     for (lane, share) in division.shares {
                         let change = query(GIVE_PARTITIONS).bind(i64::from(lane.0));
@@ -496,6 +533,46 @@ macro_rules! statements {
         ) -> Reply<'a, Vec<LedgerLine>> {
             let ask = query_as::<_, LedgerLineColumns>(LEDGER_LINES).bind(account.to_string()).bind(at.0);
             self.all(ask.bind(i64::from(limit)))
+        }
+
+        fn cuts(&self, cycle: CycleId) -> Reply<'_, Vec<Cover>> {
+            let ask = query_as::<_, CoverColumns>(CUTS_OF_CYCLE).bind(i64::from(cycle.calendar.0));
+            self.all(ask.bind(i64::from(cycle.number)))
+        }
+
+        fn accounts_of_cycle<'a>(&'a self, cycle: CycleId, after: &'a str, limit: u32) -> Reply<'a, Vec<String>> {
+            let ask = query_as::<_, NameColumn>(ACCOUNTS_OF_CYCLE).bind(cycle.as_number()).bind(after.to_owned());
+            self.all(ask.bind(i64::from(limit)))
+        }
+
+        fn sums_of_cycle(&self, platform: PlatformId, cycle: CycleId) -> Reply<'_, Vec<LaneBalance>> {
+            let accounts = [LedgerAccount::Platform, LedgerAccount::FeesDue, LedgerAccount::Position];
+            let ask = query_as::<_, LaneBalance>(SUMS_OF_CYCLE).bind(cycle.as_number());
+            self.all(accounts.into_iter().fold(ask, |ask, account| ask.bind(account(platform).to_string())))
+        }
+
+        fn booked_currencies(&self) -> Reply<'_, Vec<String>> {
+            self.all(query_as::<_, NameColumn>(BOOKED_CURRENCIES))
+        }
+
+        fn streams(&self, kind: Kind, after: u128, limit: u32) -> Reply<'_, Vec<Seen<u128, StoredHead>>> {
+            let ask = query(STREAMS).bind(i64::from(kind.0)).bind(Uuid::from_u128(after)).bind(i64::from(limit));
+            self.each::<StreamIdColumn, HeadColumns>(ask)
+        }
+
+        fn settlement(&self, platform: PlatformId, cycle: CycleId) -> Reply<'_, Option<StoredSettlement>> {
+            let ask = query_as::<_, SettlementColumns>(SETTLEMENT).bind(i64::from(platform.0)).bind(cycle.as_number());
+            self.maybe(ask)
+        }
+
+        fn closed_cycles(&self) -> Reply<'_, Vec<(PlatformId, CycleId)>> {
+            self.all(query_as::<_, ClosedColumns>(CLOSED_CYCLES))
+        }
+
+        fn settlements<'a>(&'a self, filter: &'a SettlementFilter) -> Reply<'a, Vec<StoredSettlement>> {
+            let ask = query_as::<_, SettlementColumns>(SETTLEMENTS).bind(i64::from(filter.platform.0));
+            let ask = ask.bind(filter.currency.code()).bind(filter.before.map_or(i64::MAX, i64::from));
+            self.all(ask.bind(filter.state.map(SettlementState::name)).bind(i64::from(filter.limit)))
         }
 
         fn balances_of_platform(&self, platform: PlatformId) -> Reply<'_, Vec<LaneBalance>> {

@@ -6,7 +6,7 @@ use sqlx::types::Uuid;
 
 use super::line::{Verb, lines};
 use super::rows::fee_bearer_name;
-use super::unit::{CaptureRow, Claim, MessageRow, OrderRow, PutOff, RefundRow, RefundStanding};
+use super::unit::{CaptureRow, Claim, MessageRow, OrderRow, PutOff, RefundRow, RefundStanding, SettlementRow};
 use super::{GivenAnswer, InboxReason, InboxRow, StoredPlatform};
 use crate::domain::id::{OrderId, PlatformId, RefundOrdinal};
 use crate::domain::refund::{Attention, RefundFailure};
@@ -167,15 +167,59 @@ lines! {
         account: Arc<str>,
         currency: Arc<str>,
         cycle: i64,
-        transaction_kind: &'static str,
+        heading: &'static str,
         counterparty: i64,
+    }
+    /// A sum of a closed cycle.
+    struct AccountGoneLine in "ledger_accounts", Verb::Delete => {
+        lane: i64,
+        account: Box<str>,
+        currency: &'static str,
+        cycle: i64,
+        heading: &'static str,
+        counterparty: i64,
+    }
+    struct CutLine in "cuts", Verb::Insert("") => {
+        lane: i64,
+        calendar: i64,
+        number: i64,
+        place: i64,
+        at: i64,
+        ends_at: i64,
+        schedule: Box<str>,
+    }
+    struct MemberLine in "calendar_members",
+        Verb::Insert("ON CONFLICT (lane, platform_id, currency) DO UPDATE SET calendar = excluded.calendar") =>
+    {
+        lane: i64,
+        platform_id: i64,
+        currency: &'static str,
+        calendar: i64,
+    }
+    struct SettlementLine in "settlements", Verb::Insert("") => {
+        platform_id: i64,
+        cycle: i64,
+        currency: &'static str,
+        number: i64,
+        starts_at: i64,
+        ends_at: i64,
+        closed_at: i64,
+        totals: Box<str>,
+        state: &'static str,
+        payout: Option<i64>,
+    }
+    struct SettlementMovedLine in "settlements", Verb::Update { keys: 2 } => {
+        platform_id: i64,
+        cycle: i64,
+        state: &'static str,
+        payout: Option<i64>,
     }
     struct BalanceLine in "balances", Verb::Insert("") => {
         lane: i64,
         account: Arc<str>,
         currency: Arc<str>,
         cycle: i64,
-        transaction_kind: &'static str,
+        heading: &'static str,
         counterparty: i64,
         place: i64,
         amount_minor: i64,
@@ -348,6 +392,23 @@ impl CaptureLine {
             at: row.at.0,
             effective_at: row.effective_at.0,
             bill_day: row.bill_day.as_number(),
+        }
+    }
+}
+
+impl SettlementLine {
+    pub fn of(row: &SettlementRow) -> Self {
+        SettlementLine {
+            platform_id: i64::from(row.platform.0),
+            cycle: row.cycle.as_number(),
+            currency: row.currency.code(),
+            number: i64::from(row.number),
+            starts_at: row.starts_at.0,
+            ends_at: row.ends_at.0,
+            closed_at: row.closed_at.0,
+            totals: row.totals.clone(),
+            state: row.state.name(),
+            payout: None,
         }
     }
 }

@@ -5,9 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{DeadLetterChange, Delivery, InboxRow, KeptAnswer, OutboxRow, StoredPlatform};
+use crate::domain::calendar::Schedule;
 use crate::domain::channel::Channel;
+use crate::domain::cycle::{CalendarId, CycleId};
 use crate::domain::dated::Day;
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundOrdinal};
+use crate::domain::journal::{Join, Salt};
 use crate::domain::ledger::Entry;
 use crate::domain::money::Currency;
 use crate::domain::partition::{LaneId, Partition};
@@ -15,6 +18,7 @@ use crate::domain::payer::{Payer, PayerMark};
 use crate::domain::platform::{Key, KeyHash};
 use crate::domain::refund::{Attention, FeePolicy, RefundFailure, RefundState};
 use crate::domain::request::Request;
+use crate::domain::settlement::SettlementState;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 
@@ -59,12 +63,41 @@ pub enum Unit {
     Delivery(Delivery),
     /// What is done with a webhook that was given up.
     DeadLetter(DeadLetterChange),
+    /// A cycle ends in a lane, before the group that this stands in.
+    Cut(Box<Cut>),
+}
+
+/// Where a unit is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Address {
+    /// By the lane of this partition.
+    Partition(Partition),
+    Lane(LaneId),
+}
+
+/// A calendar's cycle ends in one lane: what the lane books from this group on is of a later one. The same again changes
+/// nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    pub lane: LaneId,
+    pub calendar: CalendarId,
+    /// The cycle that ends; 0 begins the calendar.
+    pub number: u32,
+    pub at: Instant,
+    /// When the cycle after it ends, and by what schedule those after that.
+    pub ends_at: Instant,
+    pub schedule: Schedule,
+    /// Platforms that belong to another calendar from here on.
+    pub joins: Vec<Join>,
+    /// Of its row in the lane's journal.
+    pub salt: Salt,
 }
 
 impl Unit {
     /// By whose lane it is written. What is of no stream's goes where the same again goes too.
-    pub fn partition(&self) -> Partition {
-        match self {
+    pub fn address(&self) -> Address {
+        Address::Partition(match self {
+            Unit::Cut(cut) => return Address::Lane(cut.lane),
             Unit::Step(step) => step.stream.partition(),
             Unit::PutOff(put_off) => put_off.stream.partition(),
             Unit::Answer(answer) => answer.claim.order.partition(),
@@ -79,7 +112,7 @@ impl Unit {
             Unit::DeadLetter(DeadLetterChange::Replayed { stream, .. } | DeadLetterChange::Erased { stream, .. }) => {
                 stream.partition()
             }
-        }
+        })
     }
 }
 
@@ -205,6 +238,46 @@ pub enum Row {
     /// And no more.
     SharesRefused(ShareConsent),
     DebtBound(DebtBound),
+    /// A cycle of a platform's is closed: its totals, and the sums that are kept no more.
+    Settlement(Box<SettlementRow>),
+    SettlementMoved(SettlementMoved),
+}
+
+/// What a platform had of a closed cycle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettlementRow {
+    pub platform: PlatformId,
+    pub cycle: CycleId,
+    pub currency: Currency,
+    /// Among the platform's in this currency, from 1.
+    pub number: u32,
+    pub starts_at: Instant,
+    pub ends_at: Instant,
+    pub closed_at: Instant,
+    /// JSON.
+    pub totals: Box<str>,
+    pub state: SettlementState,
+    /// The sums that its closing brought to zero.
+    pub closed: Vec<ClosedSum>,
+}
+
+/// A sum of a closed cycle, by the lane that kept it: see [`Purse`](super::companions::Purse).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedSum {
+    pub lane: LaneId,
+    pub account: Box<str>,
+    pub heading: &'static str,
+    pub counterparty: i64,
+}
+
+/// What became of a settlement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettlementMoved {
+    pub platform: PlatformId,
+    pub cycle: CycleId,
+    pub state: SettlementState,
+    /// The payout that it is in.
+    pub payout: Option<u32>,
 }
 
 /// What a platform may owe after refunds.

@@ -496,9 +496,10 @@ fn the_rows_of_the_first_form_are_read_and_their_journals_lead_to_their_orders()
         assert_eq!(events(1, row).len(), 1, "{row}");
     }
     let birth = read(rows, "birth.journal.jsonl");
-    let LaneEvent::Born { mode, .. } =
-        Title::of_birth(1, START).read(birth.trim_end().as_bytes()).expect("a birth is read").events.remove(0);
-    assert_eq!(&*mode, "production");
+    match Title::of_birth(1, START).read(birth.trim_end().as_bytes()).expect("a birth is read").events.remove(0) {
+        LaneEvent::Born { mode, .. } => assert_eq!(&*mode, "production"),
+        other @ LaneEvent::Cut { .. } => panic!("a lane begins with its birth, not with {other:?}"),
+    }
     let mut platform = Platform::unborn(PlatformId(7));
     for (row, version) in read(rows, "platform.journal.jsonl").lines().zip(1..) {
         let title = Title::of::<Platform>(7, version, START.plus_ms(i64::from(version) * SECOND));

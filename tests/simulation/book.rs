@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tongbao::domain::ledger::{self, Entry};
+use tongbao::domain::ledger::Heading;
 use tongbao::domain::partition::LaneId;
 use tongbao::domain::stream::{Kind, StreamId};
-use tongbao::store::companions::{Companions, Known, Purse, Stamped};
+use tongbao::store::companions::{Calendars, Companions, Known, Purse, Stamped, Stub};
 use tongbao::store::{StepUnit, StoreError};
 
 /// A row of the journal at its place.
@@ -62,9 +62,9 @@ impl Draft {
             rows.push(Placed { place, stream: step.stream, version: step.version });
             for entry in &step.entries {
                 for line in entry.lines() {
-                    let purse = purse(entry, line);
-                    attempt.book(purse.clone(), line.amount_minor, place)?;
-                    lines.push(Line { purse, amount_minor: line.amount_minor, place });
+                    let stub = Stub::of(entry, line, step.at);
+                    let cycle = attempt.book(&stub, line.amount_minor, place)?;
+                    lines.push(Line { purse: purse(&stub, cycle), amount_minor: line.amount_minor, place });
                 }
             }
         }
@@ -73,14 +73,13 @@ impl Draft {
 }
 
 /// What a line's sum is kept of.
-fn purse(entry: &Entry, line: &ledger::Line) -> Purse {
-    let counterparty = line.transaction.and_then(|transaction| transaction.counterparty);
+fn purse(stub: &Stub, cycle: i64) -> Purse {
     Purse {
-        account: line.account.to_string().into(),
-        currency: entry.currency().code().into(),
-        cycle: 1,
-        transaction_kind: line.transaction.map_or("", |transaction| transaction.kind.name()),
-        counterparty: counterparty.map_or(0, |platform| i64::from(platform.0)),
+        account: stub.account.clone(),
+        currency: stub.currency.code().into(),
+        cycle,
+        heading: stub.heading.map_or("", Heading::name),
+        counterparty: stub.counterparty.map_or(0, |platform| i64::from(platform.0)),
     }
 }
 
@@ -95,7 +94,7 @@ impl Book {
     /// What goes along with the lane, as the store has it.
     pub fn companions(&self, first_place: i64) -> Companions {
         let balances = self.balances.iter().map(|(purse, balance)| (purse.clone(), balance.amount_minor));
-        Companions::new(first_place, balances.collect())
+        Companions::new(first_place, 1, balances.collect(), Calendars::default())
     }
 
     pub fn write(&mut self, draft: &Draft) {

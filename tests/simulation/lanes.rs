@@ -79,7 +79,7 @@ impl World {
     fn lane_acts(&mut self, lane: usize, act: Act<Unit, tokio::sync::oneshot::Sender<crate::ports::Verdict>>) {
         let (asked, takes) = match act {
             Act::Commit(group) => match self.draft(lane, &group) {
-                Some(draft) => (Asked::Commit(group, draft), self.weather.commit_ms),
+                Some(draft) => (Asked::Commit(group, Box::new(draft)), self.weather.commit_ms),
                 None => return,
             },
             Act::Beat { lane: _, epoch } => (Asked::Beat { epoch }, (1, 20)),
@@ -115,7 +115,7 @@ impl World {
         let ship = self.life.as_ref().map(|life| life.ship.clone()).expect("it has asked");
         match asked {
             Asked::Commit(group, draft) => {
-                let result = self.commit(lane, group, draft);
+                let result = self.commit(lane, group, *draft);
                 lock(&ship.lanes[lane]).committed(result, now);
             }
             Asked::Beat { epoch } => {
@@ -222,7 +222,7 @@ impl World {
                     self.look_when_due(put_off.stream);
                 }
                 Unit::Inbox(_) => self.plan_inbox(INBOX_EVERY_MS),
-                Unit::Answer(_) | Unit::InboxDone { .. } | Unit::Delivery(_) | Unit::DeadLetter(_) => {}
+                Unit::Answer(_) | Unit::InboxDone { .. } | Unit::Delivery(_) | Unit::DeadLetter(_) | Unit::Cut(_) => {}
             }
         }
         Ok(committed)

@@ -112,7 +112,7 @@ pub enum Heard {
 
 /// What a lane has asked the store.
 pub enum Asked {
-    Commit(Try<Unit>, Draft),
+    Commit(Try<Unit>, Box<Draft>),
     Beat { epoch: i64 },
     FindLosers(Try<Unit>),
 }

@@ -15,7 +15,7 @@ use tongbao::domain::journal::Salt;
 use tongbao::domain::merchant::Merchant;
 use tongbao::domain::note::Note;
 use tongbao::domain::order::Order;
-use tongbao::domain::partition::Partition;
+use tongbao::domain::partition::{LaneId, Partition};
 use tongbao::domain::payer::PayerMark;
 use tongbao::domain::routing::{Outlook, Policy};
 use tongbao::domain::stream::StreamId;
@@ -34,8 +34,8 @@ use tongbao::engine::ports::{
 use tongbao::engine::supervisor::Call;
 use tongbao::engine::webhooks::Letter;
 use tongbao::store::{
-    Due, MessageKey, Reply, Seen, StoreError, StoredHead, StoredInboxRow, StoredMessage, StoredOrder, StoredRefund,
-    Unit,
+    Address, Due, MessageKey, Reply, Seen, StoreError, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
+    StoredRefund, Unit,
 };
 
 use crate::auditor;
@@ -104,7 +104,10 @@ impl Ship {
     }
 
     fn lane_of(&self, unit: &Unit) -> usize {
-        self.lane_with(unit.partition())
+        match unit.address() {
+            Address::Partition(partition) => self.lane_with(partition),
+            Address::Lane(LaneId(number)) => usize::try_from(number).expect("few lanes") - 1,
+        }
     }
 
     fn lane_with(&self, partition: Partition) -> usize {
@@ -228,6 +231,10 @@ impl Gauge for Port {
 }
 
 impl Lanes for Port {
+    fn active(&self) -> Vec<LaneId> {
+        (1..).map(LaneId).take(self.0.lanes.len()).collect()
+    }
+
     fn is_ours(&self, stream: StreamId, epoch: i64) -> bool {
         self.0.epochs[self.0.lane_with(stream.partition())] == epoch
     }
@@ -299,7 +306,7 @@ fn order_about(unit: &Unit) -> Option<OrderId> {
         Unit::Step(step) => step.stream.order(),
         Unit::PutOff(put_off) => put_off.stream.order(),
         Unit::Inbox(row) => row.order,
-        Unit::Answer(_) | Unit::InboxDone { .. } | Unit::Delivery(_) | Unit::DeadLetter(_) => None,
+        Unit::Answer(_) | Unit::InboxDone { .. } | Unit::Delivery(_) | Unit::DeadLetter(_) | Unit::Cut(_) => None,
     }
 }
 

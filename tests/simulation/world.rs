@@ -229,7 +229,7 @@ impl World {
         trace::note(|| "         the process crashes".to_owned());
         for (lane, (asked, _)) in std::mem::take(&mut life.asked) {
             match asked {
-                Asked::Commit(group, draft) => self.late_groups.push(LateGroup { lane, group, draft }),
+                Asked::Commit(group, draft) => self.late_groups.push(LateGroup { lane, group, draft: *draft }),
                 Asked::Beat { .. } | Asked::FindLosers(_) => {}
             }
         }

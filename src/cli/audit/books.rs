@@ -1,6 +1,6 @@
 //! The store against itself: every order by its journal and entries, and all sums against all orders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, stream};
 
@@ -329,7 +329,7 @@ const fn stage_name(stage: Stage) -> &'static str {
     }
 }
 
-/// Lane, account, currency, cycle, kind of transaction and counterparty.
+/// Lane, account, currency, cycle, heading and counterparty.
 type SumKey = (i64, String, String, i64, String, i64);
 
 /// The store's sums: shown, checked to be zero per currency, and kept for the comparisons.
@@ -362,19 +362,26 @@ pub async fn read_sums(reading: Reading<'_>, tally: &Tally, report: &mut Report)
     }
     let balances = store.balances_by_lane().await?.into_iter();
     let balances = balances.map(|row| {
-        let key = (row.lane, row.account, row.currency, row.cycle, row.transaction_kind, row.counterparty);
+        let key = (row.lane, row.account, row.currency, row.cycle, row.heading, row.counterparty);
         (key, i128::from(row.amount_minor))
     });
     let balances = balances.collect();
-    let (mut lines, mut of_orders) = (BTreeMap::new(), BTreeMap::new());
+    let (mut lines, mut of_orders) = (BTreeMap::<SumKey, i128>::new(), BTreeMap::new());
+    let of_cycles = [LedgerAccount::Platform, LedgerAccount::FeesDue, LedgerAccount::Position];
+    let closed = store.closed_cycles().await?.into_iter();
+    let closed: BTreeSet<(String, i64)> = closed
+        .flat_map(|(platform, cycle)| of_cycles.map(|of| (of(platform).to_string(), cycle.as_number())))
+        .collect();
     for sum in store.sums_of_lines().await? {
         let amount = i128::from(sum.amount_minor);
         if sum.kind == i64::from(Kind::ORDER.0) {
             *of_orders.entry((sum.account.clone(), sum.currency.clone())).or_default() += amount;
         }
-        let key = (sum.lane, sum.account, sum.currency, sum.cycle, sum.transaction_kind, sum.counterparty);
+        let (heading, counterparty) = sum.sum_key()?;
+        let key = (sum.lane, sum.account, sum.currency, sum.cycle, heading.to_owned(), counterparty);
         *lines.entry(key).or_default() += amount;
     }
+    leave_closed_out(&mut lines, &closed, report);
     let places = store.places().await?;
     let next_places = store.owner().await?.lanes.iter().map(|row| (i64::from(row.lane.0), row.next_place)).collect();
     let channels = with_sellers(store.channel_totals().await?, tally);
@@ -387,6 +394,22 @@ pub async fn read_sums(reading: Reading<'_>, tally: &Tally, report: &mut Report)
     report.orders.by_state.clone_from(&states);
     let due = count_due(reading).await?;
     Ok(Sums { balances, lines, of_orders, places, next_places, channels, states, due })
+}
+
+/// What is closed is kept no more: its closing has brought it to zero, over all lanes.
+fn leave_closed_out(lines: &mut BTreeMap<SumKey, i128>, closed: &BTreeSet<(String, i64)>, report: &mut Report) {
+    let mut left: BTreeMap<(String, i64), i128> = BTreeMap::new();
+    lines.retain(|(_, account, _, cycle, _, _), amount| {
+        let key = (account.clone(), *cycle);
+        let is_closed = closed.contains(&key);
+        if is_closed {
+            *left.entry(key).or_insert(0) += *amount;
+        }
+        !is_closed
+    });
+    for ((account, cycle), amount) in left.into_iter().filter(|(_, amount)| *amount != 0) {
+        report.fault(format!("{account} has {amount} minor units left in the closed cycle {cycle}"));
+    }
 }
 
 fn totals(total: &ChannelTotal) -> Totals {

@@ -9,13 +9,15 @@ use super::{Admission, Bounds, Standing, Verdict, WriteError};
 use crate::domain::id::Incarnation;
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::stream::StreamId;
-use crate::store::{Owner, Store, StoreError, Unit};
+use crate::store::{Address, Owner, Store, StoreError, Unit};
 
 /// The way to the lanes, for everybody. A lane that is fenced, or whose store is in doubt for ever, stops the process.
 #[derive(Clone)]
 pub struct Lanes(Arc<All>);
 
 struct All {
+    /// In the order of `ends`.
+    active: Vec<LaneId>,
     ends: Vec<LaneEnd>,
     /// By partition, the place of its lane in `ends`.
     routes: Vec<usize>,
@@ -45,7 +47,7 @@ impl Lanes {
         let bounds = Bounds { new_streams_max: bounds.new_streams_max.div_ceil(active.len()), ..bounds };
         let start = |row| LaneEnd::start(store.clone(), row, bounds, clock, stop.clone());
         let ends = owner.active().cloned().map(start).collect();
-        Ok(Lanes(Arc::new(All { ends, routes, epoch: owner.epoch, incarnation: owner.incarnation, store })))
+        Ok(Lanes(Arc::new(All { active, ends, routes, epoch: owner.epoch, incarnation: owner.incarnation, store })))
     }
 
     /// Of the store since this process took it over: what is opened from now on is numbered by it.
@@ -68,8 +70,19 @@ impl Lanes {
         {
             return Err(WriteError::Culprit(format!("{} lies in another partition than its name", step.stream)));
         }
-        let lane = self.0.routes[usize::from(unit.partition().index())];
+        let lane = match unit.address() {
+            Address::Partition(partition) => self.0.routes[usize::from(partition.index())],
+            Address::Lane(lane) => {
+                let place = self.0.active.iter().position(|active| *active == lane);
+                place.ok_or_else(|| WriteError::Culprit(format!("lane {lane} does not write")))?
+            }
+        };
         self.0.ends[lane].write(admission, unit).await
+    }
+
+    /// Those that write.
+    pub fn active(&self) -> &[LaneId] {
+        &self.0.active
     }
 
     fn standings(&self) -> impl Iterator<Item = &Standing> {

@@ -9,12 +9,14 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::types::Uuid;
 use sqlx::{Arguments, AssertSqlSafe, query_as, query_scalar, query_scalar_with};
 
 use super::super::batch::{Batch, Name};
-use super::super::companions::Companions;
+use super::super::companions::{Calendars, Companions};
 use super::super::line::{self, Line, Verb, Visitor};
-use super::super::statements::BALANCES_OF_LANE;
+use super::super::rows::{StoredCut, StoredMember, lane_version};
+use super::super::statements::{BALANCES_OF_LANE, CUTS_OF_LANE, LANE_VERSION, MEMBERS_OF_LANE};
 use super::super::tables::{HeadLine, KeyRevokedLine, MovedLine, PutOffLine, TakenLine};
 use super::super::{Committed, LaneBalance, StoreError};
 use super::{CONFLICT, FENCED, writing_fault};
@@ -220,9 +222,20 @@ async fn write(connection: &mut PgConnection, batch: &Batch, next_place: i64) ->
 /// What goes along with a lane, as the store has it.
 async fn companions_of(connection: &mut PgConnection, batch: &Batch) -> Result<Companions, StoreError> {
     let ask = query_as::<_, LaneBalance>(BALANCES_OF_LANE).bind(batch.lane);
-    let balances = ask.fetch_all(connection).await.map_err(writing_fault)?.into_iter();
+    let balances = ask.fetch_all(&mut *connection).await.map_err(writing_fault)?.into_iter();
     let balances = balances.map(LaneBalance::into_sum).collect();
-    Ok(Companions::new(batch.first_place, balances))
+    let mut calendars = Calendars::default();
+    let ask = query_as::<_, StoredCut>(CUTS_OF_LANE).bind(batch.lane);
+    for cut in ask.fetch_all(&mut *connection).await.map_err(writing_fault)? {
+        cut.read_into(&mut calendars)?;
+    }
+    let ask = query_as::<_, StoredMember>(MEMBERS_OF_LANE).bind(batch.lane);
+    for member in ask.fetch_all(&mut *connection).await.map_err(writing_fault)? {
+        member.read_into(&mut calendars)?;
+    }
+    let ask = query_scalar::<_, i64>(LANE_VERSION).bind(Uuid::from_u128(u128::from(batch.lane.unsigned_abs())));
+    let version = ask.fetch_one(connection).await.map_err(writing_fault)?;
+    Ok(Companions::new(batch.first_place, lane_version(version)?, balances, calendars))
 }
 
 async fn taken(connection: &mut PgConnection, names: &[Name]) -> Result<HashSet<usize>, StoreError> {

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use rusqlite::{CachedStatement, Connection, TransactionBehavior, params};
 
 use super::super::batch::{Batch, Name};
-use super::super::companions::{Companions, Purse, Stamped};
+use super::super::companions::{Calendars, Companions, Stamped};
 use super::super::line::{self, Line, Verb, Visitor};
-use super::super::rows::{kind_name, stream};
-use super::super::statements::BALANCES_OF_LANE;
-use super::super::{Committed, StoreError};
+use super::super::rows::{StoredCut, StoredMember, lane_version, stream};
+use super::super::statements::{BALANCES_OF_LANE, CUTS_OF_LANE, LANE_VERSION, MEMBERS_OF_LANE};
+use super::super::{Committed, LaneBalance, StoreError};
 use super::faults::{changing_fault, writing_fault};
 
 const LANE: &str = "UPDATE lanes SET beat = beat + 1, group_number = ?, at = ?, next_place = ? \
@@ -102,17 +102,46 @@ fn write<'k>(
 fn companions_of(connection: &Connection, batch: &Batch) -> Result<Companions, StoreError> {
     let mut ask = connection.prepare_cached(BALANCES_OF_LANE).map_err(changing_fault)?;
     let balances = ask.query_map([batch.lane], |row| {
-        let purse = Purse {
+        Ok(LaneBalance {
+            lane: row.get("lane")?,
             account: row.get("account")?,
             currency: row.get("currency")?,
             cycle: row.get("cycle")?,
-            transaction_kind: kind_name(&row.get::<_, String>("transaction_kind")?),
+            heading: row.get("heading")?,
             counterparty: row.get("counterparty")?,
-        };
-        Ok((purse, row.get::<_, i64>("amount_minor")?))
+            amount_minor: row.get("amount_minor")?,
+        })
     });
-    let balances = balances.map_err(changing_fault)?.collect::<Result<_, _>>().map_err(changing_fault)?;
-    Ok(Companions::new(batch.first_place, balances))
+    let balances = balances.map_err(changing_fault)?.map(|row| row.map(LaneBalance::into_sum));
+    let balances = balances.collect::<Result<_, _>>().map_err(changing_fault)?;
+    let mut calendars = Calendars::default();
+    let mut ask = connection.prepare_cached(CUTS_OF_LANE).map_err(changing_fault)?;
+    let cuts = ask.query_map([batch.lane], |row| {
+        Ok(StoredCut {
+            calendar: row.get("calendar")?,
+            number: row.get("number")?,
+            ends_at: row.get("ends_at")?,
+            schedule: row.get("schedule")?,
+        })
+    });
+    for cut in cuts.map_err(changing_fault)? {
+        cut.map_err(changing_fault)?.read_into(&mut calendars)?;
+    }
+    let mut ask = connection.prepare_cached(MEMBERS_OF_LANE).map_err(changing_fault)?;
+    let members = ask.query_map([batch.lane], |row| {
+        Ok(StoredMember {
+            platform_id: row.get("platform_id")?,
+            currency: row.get("currency")?,
+            calendar: row.get("calendar")?,
+        })
+    });
+    for member in members.map_err(changing_fault)? {
+        member.map_err(changing_fault)?.read_into(&mut calendars)?;
+    }
+    let id = u128::from(batch.lane.unsigned_abs()).to_be_bytes();
+    let mut ask = connection.prepare_cached(LANE_VERSION).map_err(changing_fault)?;
+    let version = ask.query_row([&id[..]], |row| row.get::<_, i64>(0)).map_err(changing_fault)?;
+    Ok(Companions::new(batch.first_place, lane_version(version)?, balances, calendars))
 }
 
 /// Which of these names are on record, by their index.

@@ -27,13 +27,14 @@ use super::webhooks::{Letter, WebhookDispatcher, WebhookHandle};
 use crate::config::Config;
 use crate::domain::id::{Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::journal::Salt;
+use crate::domain::operator::{OperatorId, Role};
 use crate::domain::pay_link::PayLinks;
 use crate::domain::platform::KeyHash;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 use crate::store::{
     DeadLetter, Due, MessageKey, Reply, Seen, Store, StoreError, StoredHead, StoredInboxRow, StoredMessage,
-    StoredOrder, StoredRefund, Unit,
+    StoredOperator, StoredOrder, StoredRefund, Unit,
 };
 
 /// The handles by which others come to the engine.
@@ -89,7 +90,8 @@ impl Engine {
         let serving = inbox.clone();
         actix::spawn(async move { serving.serve(rung).await });
         let changes = start_changes(config, store.clone(), lanes.clone(), accounts.clone(), beside);
-        let homes = Homes::new(vec![desk.directory().clone(), changes.platforms().clone()]);
+        let homes =
+            Homes::new(vec![desk.directory().clone(), changes.platforms().clone(), changes.operators().clone()]);
         actix::spawn(tick(homes.clone()));
         Engine { desk, accounts, advice, inbox, changes, lanes, unreadable, homes, store }
     }
@@ -131,7 +133,9 @@ pub fn start_changes(
     Arc::new(Changes::new(Needs {
         time: Arc::new(Wall { incarnation: lanes.incarnation() }),
         salts: Arc::new(Random),
+        heads: reads.clone(),
         platforms: reads.clone(),
+        operators: reads.clone(),
         dead_letters: reads,
         lanes: Arc::new(lanes.clone()),
         gauge: Arc::new(lanes),
@@ -245,11 +249,31 @@ impl ports::InboxReads for Stored {
     }
 }
 
-impl ports::PlatformReads for Stored {
-    fn head(&self, id: PlatformId) -> Reply<'_, Option<StoredHead>> {
-        self.store.head(id.into())
+impl ports::HeadReads for Stored {
+    fn head(&self, stream: StreamId) -> Reply<'_, Option<StoredHead>> {
+        self.store.head(stream)
+    }
+}
+
+impl ports::OperatorReads for Stored {
+    fn named<'a>(&'a self, name: &'a str) -> Reply<'a, Option<StoredOperator>> {
+        self.store.operator_by_name(name)
     }
 
+    fn last(&self) -> Reply<'_, Option<OperatorId>> {
+        self.store.last_operator()
+    }
+
+    fn has_key(&self, hash: KeyHash) -> Reply<'_, bool> {
+        Box::pin(async move { Ok(self.store.operator_key_owner(&hash.0).await?.is_some()) })
+    }
+
+    fn in_force(&self, role: Role, now: Instant) -> Reply<'_, i64> {
+        self.store.operators_in_force(role, now)
+    }
+}
+
+impl ports::PlatformReads for Stored {
     fn named<'a>(&'a self, name: &'a str) -> Reply<'a, Option<PlatformId>> {
         Box::pin(async move { Ok(self.store.platform_by_name(name).await?.map(|platform| platform.id)) })
     }

@@ -10,6 +10,7 @@ use crate::domain::dated::Day;
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundOrdinal};
 use crate::domain::ledger::Entry;
 use crate::domain::money::Currency;
+use crate::domain::operator::{self, OperatorId, Role};
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::{Payer, PayerMark};
 use crate::domain::platform::{Key, KeyHash};
@@ -59,6 +60,8 @@ pub enum Unit {
     Delivery(Delivery),
     /// What is done with a webhook that was given up.
     DeadLetter(DeadLetterChange),
+    /// What an operator did, or was refused.
+    OperatorAct(Box<OperatorAct>),
 }
 
 impl Unit {
@@ -79,8 +82,29 @@ impl Unit {
             Unit::DeadLetter(DeadLetterChange::Replayed { stream, .. } | DeadLetterChange::Erased { stream, .. }) => {
                 stream.partition()
             }
+            Unit::OperatorAct(act) => Partition::of_hash(&[act.operator.as_bytes()]),
         }
     }
+}
+
+/// What somebody did by hand, or was refused. It is written once and never changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorAct {
+    /// They grow with time, and no two are the same: written twice, it is there once.
+    pub id: u128,
+    pub at: Instant,
+    /// The person's name; of somebody without a key in force what was tried by.
+    pub operator: Box<str>,
+    pub act: Box<str>,
+    /// What it was done to.
+    pub subject: Box<str>,
+    /// `done`, or the code of the refusal.
+    pub outcome: Box<str>,
+}
+
+impl OperatorAct {
+    /// Characters of each text: what a stranger sends is cut off.
+    pub const TEXT_MAX: usize = 200;
 }
 
 pub struct StepUnit {
@@ -205,6 +229,40 @@ pub enum Row {
     /// And no more.
     SharesRefused(ShareConsent),
     DebtBound(DebtBound),
+    /// A new operator.
+    Operator(StoredOperator),
+    RoleChanged(ChangedRole),
+    OperatorKey(AddedOperatorKey),
+    OperatorKeyRevoked(RevokedOperatorKey),
+}
+
+/// An operator as people know one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredOperator {
+    pub id: OperatorId,
+    pub name: Box<str>,
+    pub role: Role,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChangedRole {
+    pub operator: OperatorId,
+    pub role: Role,
+}
+
+/// A key of an operator's from now on. No two operators ever have the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddedOperatorKey {
+    pub operator: OperatorId,
+    pub key: operator::Key,
+    pub created_at: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RevokedOperatorKey {
+    pub operator: OperatorId,
+    pub hash: KeyHash,
+    pub revoked_at: Instant,
 }
 
 /// What a platform may owe after refunds.

@@ -217,9 +217,12 @@ impl Before {
         let (order, parked) = match unit {
             Unit::Step(step) => (step.stream.order().and_then(|id| store.row(id)).map(|row| row.order.clone()), None),
             Unit::InboxDone { id } => (None, store.inbox_row(*id).cloned()),
-            Unit::PutOff(_) | Unit::Answer(_) | Unit::Inbox(_) | Unit::Delivery(_) | Unit::DeadLetter(_) => {
-                (None, None)
-            }
+            Unit::PutOff(_)
+            | Unit::Answer(_)
+            | Unit::Inbox(_)
+            | Unit::Delivery(_)
+            | Unit::DeadLetter(_)
+            | Unit::OperatorAct(_) => (None, None),
         };
         Before { order, parked }
     }
@@ -240,7 +243,7 @@ pub fn committed(world: &World, unit: &Unit, before: &Before) {
                 delivered(&world.store(), row);
             }
         }
-        Unit::Answer(_) | Unit::Inbox(_) | Unit::Delivery(_) | Unit::DeadLetter(_) => {}
+        Unit::Answer(_) | Unit::Inbox(_) | Unit::Delivery(_) | Unit::DeadLetter(_) | Unit::OperatorAct(_) => {}
     }
 }
 
@@ -341,6 +344,8 @@ fn capture(row: &UnitRow) -> Option<&CaptureRow> {
         UnitRow::RefundsStuck { .. } | UnitRow::RefundsMove => None,
         UnitRow::Platform(_) | UnitRow::Key(_) | UnitRow::KeyRevoked(_) => None,
         UnitRow::SharesAccepted(_) | UnitRow::SharesRefused(_) | UnitRow::DebtBound(_) => None,
+        UnitRow::Operator(_) | UnitRow::RoleChanged(_) | UnitRow::OperatorKey(_) => None,
+        UnitRow::OperatorKeyRevoked(_) => None,
     }
 }
 

@@ -275,6 +275,7 @@ impl Store {
             Unit::InboxDone { id } => drop(self.inbox.remove(id)),
             Unit::Delivery(delivery) => self.delivered(delivery),
             Unit::DeadLetter(_) => panic!("no webhook of this world is given up"),
+            Unit::OperatorAct(_) => panic!("this world has no operators"),
         }
     }
 
@@ -385,7 +386,8 @@ impl Store {
             | Unit::Inbox(_)
             | Unit::InboxDone { .. }
             | Unit::Delivery(_)
-            | Unit::DeadLetter(_) => false,
+            | Unit::DeadLetter(_)
+            | Unit::OperatorAct(_) => false,
         };
         units.iter().enumerate().filter(|(_, unit)| is_missing(unit)).map(|(place, _)| place).collect()
     }
@@ -457,7 +459,8 @@ pub fn step_of(unit: &Unit) -> Option<&StepUnit> {
         | Unit::Inbox(_)
         | Unit::InboxDone { .. }
         | Unit::Delivery(_)
-        | Unit::DeadLetter(_) => None,
+        | Unit::DeadLetter(_)
+        | Unit::OperatorAct(_) => None,
     }
 }
 

@@ -16,6 +16,7 @@ mod audit;
 mod bill;
 mod changer;
 mod expiry;
+mod keys;
 mod ledger;
 mod opening;
 mod operator;
@@ -57,7 +58,7 @@ enum Command {
     /// List webhooks that were given up, and send them again
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
-    /// Settle what cannot be settled by asking, at a running server
+    /// Add people who work here, and do what they do, at a running server
     #[command(subcommand)]
     Operator(operator::OperatorCommand),
     /// Check the books against themselves and against the simulated gateway's

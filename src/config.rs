@@ -24,6 +24,7 @@ use crate::domain::retry::Pace;
 use crate::domain::time::TimeScale;
 use accounts::{Accounts, DEFAULT_ACCOUNT};
 use environment::Environment;
+pub use environment::OPERATOR_KEY;
 pub use network::{Network, names_this_machine};
 
 pub mod accounts;
@@ -36,8 +37,6 @@ pub mod sandbox;
 /// Every key with its default, its unit and its reason.
 pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
 
-/// Characters of an operator's key outside the sandbox: 192 random bits in base64. The sandbox's own is shorter.
-const OPERATOR_KEY_MIN: usize = 32;
 /// Account names stand in the addresses of callbacks, which channels bound.
 const ACCOUNT_NAME_MAX: usize = 32;
 
@@ -62,7 +61,6 @@ pub struct Config {
     pub settlement: Settlement,
     pub limits: Limits,
     pub ops: Ops,
-    pub operator: Operator,
     pub risk: Risk,
     pub routing: Routing,
     pub webhooks: Webhooks,
@@ -202,14 +200,6 @@ pub struct Ops {
     #[serde(deserialize_with = "network::optional_address")]
     pub listen: Option<SocketAddr>,
     pub dumpable: bool,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Operator {
-    /// From the environment; empty: from `key_file`.
-    pub key: SecretString,
-    pub key_file: PathBuf,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -581,38 +571,6 @@ impl Config {
         self.store.url.clone()
     }
 
-    /// The key that operators show; none: their routes do not exist.
-    ///
-    /// # Errors
-    /// The file cannot be read, or outside the sandbox the key is too short or everybody knows it.
-    pub fn operator_key(&self) -> Result<Option<SecretString>, ConfigError> {
-        let Operator { key, key_file } = &self.operator;
-        let key = match (key.expose_secret().is_empty(), key_file.as_os_str().is_empty()) {
-            (false, true) => key.clone(),
-            (true, false) => {
-                if is_open_to_all(key_file) {
-                    tracing::warn!(key = "operator.key_file", "everybody on this machine may read or change the file");
-                }
-                secret_file(key_file)?
-            }
-            (true, true) if self.sandbox => return Ok(sandbox::operator_key()),
-            (true, true) => return Ok(None),
-            (false, false) => {
-                return Err(ConfigError("`operator.key` and `operator.key_file` exclude each other".into()));
-            }
-        };
-        // It is compared with what stands in a header, where nothing else can stand.
-        if !key.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
-            let name = if key_file.as_os_str().is_empty() { "operator.key" } else { "operator.key_file" };
-            let why = "must hold the key alone, in visible ASCII: no blanks, no further lines, no byte order mark";
-            return Err(ConfigError(format!("`{name}` {why}")));
-        }
-        if !self.sandbox && key.expose_secret().len() < OPERATOR_KEY_MIN {
-            return Err(ConfigError(format!("`operator.key` must have at least {OPERATOR_KEY_MIN} characters")));
-        }
-        Ok(Some(key))
-    }
-
     /// Where the simulated gateway answers.
     pub fn gateway_url(&self) -> String {
         format!("http://{}", self.gateway.listen)
@@ -841,25 +799,5 @@ mod tests {
             let options: sqlx::sqlite::SqliteConnectOptions = url.expose_secret().parse().unwrap();
             assert_eq!(options.get_filename(), Path::new(&format!("/srv/{folder}/tongbao.db")));
         }
-    }
-
-    #[test]
-    fn report_an_operator_key_file_holds_the_key_alone() {
-        let folder = std::env::temp_dir().join(format!("tongbao-operator-key-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let file = folder.join("key");
-        let key = "k7Q-1234567890123456789012345678";
-        let read = |content: &str| {
-            std::fs::write(&file, content).unwrap();
-            with(&[("TONGBAO_OPERATOR__KEY_FILE", file.to_str().unwrap())]).unwrap().operator_key()
-        };
-        assert_eq!(read(&format!("{key}\r\n")).unwrap().unwrap().expose_secret(), key);
-        for bad in
-            [format!(" {key}"), format!("{key} \n"), format!("\u{feff}{key}"), format!("{key}\nsecond"), "é".repeat(32)]
-        {
-            let said = read(&bad).unwrap_err().to_string();
-            assert!(said.contains("`operator.key_file`") && !said.contains("k7Q"), "{said}");
-        }
-        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -96,39 +96,6 @@ async fn an_operator_resolves_what_was_paid() {
     app.server.stop().await;
 }
 
-/// Outside the sandbox there is nothing to be found without a key, and the one that everybody knows is refused.
-#[actix_web::test]
-async fn operators_need_a_key_that_nobody_knows() {
-    let live = "sandbox = false\n[channels]\nsimpay.enabled = false\nwechat.enabled = false\nalipay.enabled = false\n\
-        unionpay.enabled = false\nstripe.enabled = false\n";
-    let mut known = Site::new(Kind::Sqlite, &format!("{live}[operator]\nkey = \"{OPERATOR_KEY}\"\n"));
-    known.public_url = "https://pay.example".into();
-    let refused = known.run(&["serve"]).await;
-    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("operator.key"));
-
-    let mut site = Site::new(Kind::Sqlite, live);
-    site.public_url = "https://pay.example".into();
-    let mut server = site.start(&["serve"]);
-    let operator = Client::new(site.url(), OPERATOR_KEY);
-    let probe = || async { operator.try_send(operator.request(reqwest::Method::GET, "/readyz")).await.ok() };
-    eventually("the server answers", seconds(20), probe).await;
-    operator.get("/v1/operator/quarantine").await.problem(404, "not_found");
-    server.stop().await;
-}
-
-#[actix_web::test]
-async fn operators_have_a_key_of_their_own() {
-    let key = "a-key-of-more-than-thirty-two-characters";
-    let app = app::start_with(Kind::Sqlite, &format!("[operator]\nkey = \"{key}\"\n")).await;
-    let list = "/v1/operator/quarantine";
-    app.client().with_key(OPERATOR_KEY).get(list).await.problem(401, "unauthenticated");
-    let listed = app.client().with_key(key).get(list).await;
-    assert_eq!((listed.status, listed.body), (200, json!({ "data": [], "next_cursor": null })));
-    app.client().with_key(key).get(&format!("{list}?limit=0")).await.problem(422, "limit_invalid");
-    app.client().with_key(key).get(&format!("{list}?cursor=x")).await.problem(422, "cursor_invalid");
-    app.finish().await;
-}
-
 async fn execute(app: &App, kind: Kind, statement: &'static str) {
     let url = &app.site.store_url;
     match kind {

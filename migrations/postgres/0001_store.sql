@@ -49,6 +49,35 @@ CREATE TABLE keys (
     revoked_at  BIGINT
 );
 
+-- Persons who work on the payments of others, with a role each. Rows of an operator and the keys are written with the
+-- operator's steps; what they say stands in its head and its journal too.
+CREATE TABLE operators (
+    id   BIGINT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    role TEXT NOT NULL
+);
+
+-- Only hashes of keys are kept. A key is one operator's for ever.
+CREATE TABLE operator_keys (
+    hash        BYTEA   PRIMARY KEY CHECK (length(hash) = 32),
+    operator_id BIGINT  NOT NULL REFERENCES operators (id),
+    hint        TEXT    NOT NULL,
+    created_at  BIGINT  NOT NULL,
+    -- Null: until it is revoked.
+    expires_at  BIGINT,
+    revoked_at  BIGINT
+);
+
+-- What operators did and what was refused them, by an id that grows with time. Rows are only ever added.
+CREATE TABLE operator_acts (
+    id       UUID    PRIMARY KEY,
+    at       BIGINT  NOT NULL,
+    operator TEXT    NOT NULL,
+    act      TEXT    NOT NULL,
+    subject  TEXT    NOT NULL,
+    outcome  TEXT    NOT NULL
+);
+
 -- From whom a platform has agreed to get shares. Its head and its journal say so too.
 CREATE TABLE share_consents (
     platform_id BIGINT NOT NULL,
@@ -65,7 +94,8 @@ CREATE TABLE debt_bounds (
 );
 
 -- The changing part of every stream: what has a state, decides on events and keeps a journal of them. It is loaded from
--- its snapshot; the columns beside it are what rows are found by. Kind 1 is orders, kind 2 platforms. No index has a column that a step
+-- its snapshot; the columns beside it are what rows are found by. Kind 1 is orders, kind 2 platforms, kind 3
+-- operators. No index has a column that a step
 -- changes, and half of every page is left free: so a step's row stays on its page, and no index hears of it.
 CREATE TABLE heads (
     kind        BIGINT NOT NULL,

@@ -52,6 +52,35 @@ CREATE TABLE keys (
     revoked_at  INTEGER
 ) STRICT, WITHOUT ROWID;
 
+-- Persons who work on the payments of others, with a role each. Rows of an operator and the keys are written with the
+-- operator's steps; what they say stands in its head and its journal too.
+CREATE TABLE operators (
+    id   INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    role TEXT NOT NULL
+) STRICT;
+
+-- Only hashes of keys are kept. A key is one operator's for ever.
+CREATE TABLE operator_keys (
+    hash        BLOB    PRIMARY KEY CHECK (length(hash) = 32),
+    operator_id INTEGER NOT NULL REFERENCES operators (id),
+    hint        TEXT    NOT NULL,
+    created_at  INTEGER NOT NULL,
+    -- Null: until it is revoked.
+    expires_at  INTEGER,
+    revoked_at  INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- What operators did and what was refused them, by an id that grows with time. Rows are only ever added.
+CREATE TABLE operator_acts (
+    id       BLOB    PRIMARY KEY CHECK (length(id) = 16),
+    at       INTEGER NOT NULL,
+    operator TEXT    NOT NULL,
+    act      TEXT    NOT NULL,
+    subject  TEXT    NOT NULL,
+    outcome  TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- From whom a platform has agreed to get shares. Its head and its journal say so too.
 CREATE TABLE share_consents (
     platform_id INTEGER NOT NULL,
@@ -68,7 +97,8 @@ CREATE TABLE debt_bounds (
 ) STRICT, WITHOUT ROWID;
 
 -- The changing part of every stream: what has a state, decides on events and keeps a journal of them. It is loaded from
--- its snapshot; the columns beside it are what rows are found by. Kind 1 is orders, kind 2 platforms.
+-- its snapshot; the columns beside it are what rows are found by. Kind 1 is orders, kind 2 platforms, kind 3
+-- operators.
 CREATE TABLE heads (
     kind        INTEGER NOT NULL,
     id          BLOB    NOT NULL CHECK (length(id) = 16),

@@ -2,6 +2,7 @@
 
 mod books;
 mod gateway;
+mod operators;
 mod platforms;
 mod replay;
 mod report;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Subcommand;
+use secrecy::SecretString;
 use tokio::task::JoinHandle;
 
 use super::Failure;
@@ -21,8 +22,13 @@ pub async fn run(command: SandboxCommand, _: Config, _: &[PathBuf]) -> Result<Ex
 }
 
 /// A store keeps the mode of its first start: none that is opened here has a demo key in force.
-pub async fn settle_platforms(_: &Config, _: &dyn Store, _: &Changes) -> Result<(), Failure> {
+pub async fn settle_demos(_: &Config, _: &dyn Store, _: &Changes) -> Result<(), Failure> {
     Ok(())
+}
+
+/// Nobody has a key that everybody knows.
+pub fn operator_key() -> Option<SecretString> {
+    None
 }
 
 pub async fn start_gateway(_: &Arc<Config>, _: &[PathBuf]) -> Result<Option<JoinHandle<()>>, Failure> {

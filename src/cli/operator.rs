@@ -1,26 +1,74 @@
-//! `tongbao operator`: a thin client of a running server's operator routes.
+//! `tongbao operator`: a thin client of a running server's operator routes. Only who is to be the first admins is said on
+//! the server's own machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::Table;
-use reqwest::{Method, RequestBuilder};
-use secrecy::ExposeSecret;
+use reqwest::{Method, RequestBuilder, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::Failure;
+use super::changer::{Absent, Changer};
+use super::keys::{kept, new_key};
 use super::output::{Lost, say};
+use super::{Failure, sandbox};
 use crate::channels::sender;
-use crate::config::Config;
+use crate::config::{Config, OPERATOR_KEY, secret_file};
 use crate::domain::id::OrderId;
+use crate::domain::operator::{Key, Role};
+use crate::domain::platform::is_name;
+use crate::engine::changes::{Change, ChangeError};
+use crate::engine::clock;
 
 /// Longer than the server ever waits for its store.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Subcommand)]
 pub enum OperatorCommand {
+    /// Add a person, and make the first key, which is shown once. The first two admins are added on the server's machine
+    Add {
+        /// 1 to 64 of 0-9, a-z and -
+        name: String,
+        /// viewer, support, finance, risk, operator or admin
+        #[arg(long, value_name = "ROLE", value_parser = role)]
+        role: Role,
+        /// How long the key holds, such as 90d or 12h; without it until it is revoked
+        #[arg(long, value_name = "SPAN", value_parser = span_ms)]
+        expires: Option<i64>,
+    },
+    /// Show all operators and their keys
+    List {
+        #[command(flatten)]
+        at: At,
+    },
+    /// Make a further key of your own, which is shown once; the others go on until they are revoked
+    AddKey {
+        /// How long it holds, such as 90d or 12h; without it until it is revoked
+        #[arg(long, value_name = "SPAN", value_parser = span_ms)]
+        expires: Option<i64>,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Revoke an operator's keys at once
+    Revoke {
+        name: String,
+        /// Only this one, as `list` shows it
+        #[arg(long, value_name = "HINT")]
+        hint: Option<String>,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Show what operators did and what was refused them, the newest first
+    Acts {
+        #[command(flatten)]
+        part: Part,
+        #[command(flatten)]
+        at: At,
+    },
     /// Record what became of an attempt, by what was found out at its channel
     Resolve(ResolveArgs),
     /// End a refund that its channel does not bring to an end
@@ -56,7 +104,7 @@ pub enum OperatorCommand {
 /// Which part of a list is shown.
 #[derive(Debug, Args)]
 pub struct Part {
-    /// At most this many orders, 1 to 100
+    /// At most this many, 1 to 100
     #[arg(long, default_value_t = 20)]
     limit: u32,
     /// Where the page before ended
@@ -132,10 +180,50 @@ pub struct At {
     /// Print the server's own answer
     #[arg(long)]
     json: bool,
+    /// Where your own key is, alone in the file; default: the variable TONGBAO_OPERATOR_KEY
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    let names = || Role::ALL.map(Role::name).join(", ");
+    Role::parse(text).ok_or_else(|| format!("one of {}", names()))
+}
+
+/// A span as people write it, in milliseconds.
+fn span_ms(text: &str) -> Result<i64, String> {
+    let (number, unit_ms) = match (text.strip_suffix('d'), text.strip_suffix('h')) {
+        (Some(days), _) => (days, 24 * 3_600_000),
+        (None, Some(hours)) => (hours, 3_600_000),
+        (None, None) => ("", 0),
+    };
+    let span = number.parse::<u32>().ok().filter(|number| *number > 0).map(|number| i64::from(number) * unit_ms);
+    span.ok_or_else(|| "a number of days or hours, such as 90d or 12h".to_owned())
 }
 
 pub async fn run(config: Config, command: OperatorCommand) -> Result<ExitCode, Failure> {
     match command {
+        OperatorCommand::Add { name, role, expires } => add(&config, name, role, expires).await?,
+        OperatorCommand::List { at } => {
+            let operators = ask(request(&config, &at, Method::GET, "/v1/operator/operators")?).await?;
+            show(&at, &operators, || operators_table(operators["data"].as_array().map_or(&[], Vec::as_slice)))?;
+        }
+        OperatorCommand::AddKey { expires, at } => {
+            let (shown, key) = make_key(expires)?;
+            let body = json!({ "key": key });
+            ask(request(&config, &at, Method::POST, "/v1/operator/keys")?.json(&body)).await?;
+            say!("key  {shown}")?;
+            say!("The older keys still work: revoke them with `tongbao operator revoke NAME --hint HINT`.")?;
+        }
+        OperatorCommand::Revoke { name, hint, at } => {
+            if !is_name(&name) {
+                return Err("an operator's name is 1 to 64 of 0-9, a-z and -".into());
+            }
+            let path = format!("/v1/operator/operators/{name}/revoke");
+            ask(request(&config, &at, Method::POST, &path)?.json(&json!({ "hint": hint }))).await?;
+            say!("revoked")?;
+        }
+        OperatorCommand::Acts { part, at } => turn(&config, &at, "/v1/operator/acts", part, acts_table).await?,
         OperatorCommand::Resolve(args) => {
             let finding = match args.finding {
                 Finding::Paid => "paid",
@@ -188,10 +276,65 @@ pub async fn run(config: Config, command: OperatorCommand) -> Result<ExitCode, F
 }
 
 fn request(config: &Config, at: &At, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
-    let key = config.operator_key()?.ok_or("neither `operator.key` nor `operator.key_file` is configured")?;
+    let key = own_key(config, at)?;
     let base = at.url.clone().unwrap_or_else(|| listening_at(config));
     let client = sender::client_builder().timeout(PATIENCE).build()?;
     Ok(client.request(method, format!("{}{path}", base.trim_end_matches('/'))).bearer_auth(key.expose_secret()))
+}
+
+/// The key of whoever runs this command; in the sandbox a demo operator's where none is named.
+fn own_key(config: &Config, at: &At) -> Result<SecretString, Failure> {
+    if let Some(file) = &at.key_file {
+        return Ok(secret_file(file)?);
+    }
+    match std::env::var(OPERATOR_KEY) {
+        Ok(key) if !key.is_empty() => Ok(SecretString::from(key)),
+        Ok(_) | Err(_) => {
+            let demo = sandbox::operator_key().filter(|_| config.sandbox);
+            Ok(demo.ok_or_else(|| format!("name your own key by --key-file or by {OPERATOR_KEY}"))?)
+        }
+    }
+}
+
+/// A new key and what is kept of it.
+fn make_key(expires_ms: Option<i64>) -> Result<(String, Key), Failure> {
+    let shown = new_key("ok_")?;
+    let (hash, hint) = kept(&shown);
+    let expires_at = expires_ms.map(|span| clock::to_store().plus_ms(span));
+    Ok((shown, Key { expires_at, hash, hint }))
+}
+
+/// Adds one of the first two admins: nobody could approve them.
+async fn add(config: &Config, name: String, role: Role, expires_ms: Option<i64>) -> Result<(), Failure> {
+    if !is_name(&name) {
+        return Err("an operator's name is 1 to 64 of 0-9, a-z and -".into());
+    }
+    if role != Role::Admin {
+        return Err("only the first two admins are added on the server's machine".into());
+    }
+    let changer = Changer::reach(config, Absent::Make).await?;
+    let made = add_admin(&changer, name, expires_ms).await;
+    let left = changer.leave().await;
+    made.and(left)
+}
+
+async fn add_admin(changer: &Changer, name: String, expires_ms: Option<i64>) -> Result<(), Failure> {
+    let (shown, key) = make_key(expires_ms)?;
+    // Shown before it is made: a key that nobody saw would be lost for good.
+    say!("operator  {name}\nrole      {}\nkey       {shown}", Role::Admin.name())?;
+    say!("Keep the key now: it is stored hashed and is not shown again.")?;
+    changer.make(Change::AddAdmin { name: name.into(), key }).await.map(drop).map_err(not_made)
+}
+
+fn not_made(error: ChangeError) -> Failure {
+    match error {
+        ChangeError::Refused(_) | ChangeError::StoreAway(_) | ChangeError::Partly { .. } => {
+            format!("the key shown above is not in force: {error}").into()
+        }
+        ChangeError::OutcomeUnknown => {
+            format!("the key shown above may be in force ({error}): `tongbao operator list` tells").into()
+        }
+    }
 }
 
 /// Shows a page of a list, and how to get the next one.
@@ -227,6 +370,9 @@ fn listening_at(config: &Config) -> String {
 async fn ask(request: RequestBuilder) -> Result<Value, Failure> {
     let answer = request.send().await.map_err(|error| sender::describe(&error))?;
     let status = answer.status();
+    if status == StatusCode::NO_CONTENT {
+        return Ok(Value::Null);
+    }
     let body: Value = answer.json().await.map_err(|_| format!("the server answered {status} without JSON"))?;
     if status.is_success() {
         return Ok(body);
@@ -260,6 +406,29 @@ fn order_table(order: &Value) -> Table {
     table
 }
 
+fn operators_table(operators: &[Value]) -> Table {
+    let mut table = Table::new();
+    table.set_header(["operator", "role", "key", "made", "expires", "revoked", "in force"]);
+    for operator in operators {
+        let person = [&operator["name"], &operator["role"]];
+        for key in operator["keys"].as_array().into_iter().flatten() {
+            let fields = ["hint", "created_at", "expires_at", "revoked_at", "in_force"].map(|name| &key[name]);
+            table.add_row(person.into_iter().chain(fields).map(cell));
+        }
+    }
+    table
+}
+
+fn acts_table(acts: &[Value]) -> Table {
+    const COLUMNS: [&str; 5] = ["at", "operator", "act", "subject", "outcome"];
+    let mut table = Table::new();
+    table.set_header(COLUMNS);
+    for act in acts {
+        table.add_row(COLUMNS.map(|name| cell(&act[name])));
+    }
+    table
+}
+
 fn unreadable_table(rows: &[Value]) -> Table {
     const COLUMNS: [&str; 4] = ["table", "row", "why", "since"];
     let mut table = Table::new();
@@ -289,4 +458,25 @@ fn held_table(held: &[Value]) -> Table {
         table.add_row(COLUMNS.map(|name| cell(&order[name])));
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_a_number_of_days_or_hours() {
+        let table = [
+            ("90d", Some(90 * 24 * 3_600_000)),
+            ("12h", Some(12 * 3_600_000)),
+            ("0d", None),
+            ("90", None),
+            ("d", None),
+            ("-1d", None),
+            ("99999999999d", None),
+        ];
+        for (text, span) in table {
+            assert_eq!(span_ms(text).ok(), span, "{text}");
+        }
+    }
 }

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use clap::{Subcommand, ValueEnum};
 use comfy_table::Table;
 
 use super::changer::{Absent, Changer};
+use super::keys::{kept, new_key, random};
 use super::output::say;
 use super::{Failure, opening};
 use crate::config::Config;
 use crate::domain::money::{AmountError, Currency, parse_minor};
 use crate::domain::order::FeeBearer;
-use crate::domain::platform::{Key, KeyHash, Terms, is_name};
+use crate::domain::platform::{Key, Terms, is_name};
 use crate::engine::changes::{Change, ChangeError};
 use crate::http::address::Addresses;
 use crate::store::Store;
@@ -73,11 +74,6 @@ pub enum Bearer {
     Payer,
     Platform,
 }
-
-/// Random bytes of a key: 192 bits.
-const KEY_BYTES: usize = 24;
-/// Characters of a key that are kept readable, so that people can tell keys apart.
-const HINT_LENGTH: usize = 12;
 
 pub async fn run(config: Config, command: PlatformCommand) -> Result<ExitCode, Failure> {
     match command {
@@ -145,7 +141,7 @@ async fn create(changer: &Changer, terms: Terms) -> Result<(), Failure> {
     if changer.store.platform_by_name(&terms.name).await?.is_some() {
         return Err(format!("there is a platform {} already", terms.name).into());
     }
-    let key = new_key()?;
+    let key = new_key("sk_")?;
     // Shown before it is made: a key that nobody saw would be lost for good.
     say!("platform        {}\nkey             {key}\nwebhook secret  {webhook_secret}", terms.name)?;
     say!("Keep both now: the key is stored hashed and is not shown again.")?;
@@ -157,7 +153,7 @@ async fn rotate(changer: &Changer, name: String) -> Result<(), Failure> {
     if changer.store.platform_by_name(&name).await?.is_none() {
         return Err(format!("there is no platform {name}").into());
     }
-    let key = new_key()?;
+    let key = new_key("sk_")?;
     say!("key  {key}")?;
     say!("The older keys still work: revoke them with `tongbao platform revoke {name} --key HINT`.")?;
     let change = Change::AddKey { platform: name.into(), key: stored(&key) };
@@ -193,11 +189,8 @@ async fn revoke(changer: &Changer, change: Change) -> Result<(), Failure> {
 
 /// A key as it is kept.
 fn stored(key: &str) -> Key {
-    Key { hash: KeyHash::of(key), hint: key[..HINT_LENGTH].into() }
-}
-
-fn new_key() -> Result<String, Failure> {
-    Ok(format!("sk_{}", URL_SAFE_NO_PAD.encode(random()?)))
+    let (hash, hint) = kept(key);
+    Key { hash, hint }
 }
 
 fn not_made(error: ChangeError) -> Failure {
@@ -211,12 +204,6 @@ fn not_made(error: ChangeError) -> Failure {
         )
         .into(),
     }
-}
-
-fn random() -> Result<[u8; KEY_BYTES], Failure> {
-    let mut bytes = [0; KEY_BYTES];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "the system gives no randomness")?;
-    Ok(bytes)
 }
 
 async fn table(store: &dyn Store) -> Result<Table, Failure> {

@@ -4,6 +4,7 @@
 
 mod demo;
 mod gateway;
+mod operators;
 mod platforms;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Subcommand;
+use secrecy::SecretString;
 use tokio::task::JoinHandle;
 
 use super::Failure;
@@ -33,12 +35,23 @@ pub async fn run(command: SandboxCommand, config: Config, overlays: &[PathBuf]) 
     }
 }
 
-/// Makes the demo platforms in the sandbox. Elsewhere everybody knows their keys, so they die.
-pub async fn settle_platforms(config: &Config, store: &dyn Store, changes: &Changes) -> Result<(), Failure> {
+/// Makes the demo platforms and operators in the sandbox. Elsewhere everybody knows their keys, so they die.
+pub async fn settle_demos(config: &Config, store: &dyn Store, changes: &Changes) -> Result<(), Failure> {
     match config.sandbox {
-        true => platforms::open(store, changes).await,
-        false => platforms::close(store, changes).await,
+        true => {
+            platforms::open(store, changes).await?;
+            operators::open(store, changes).await
+        }
+        false => {
+            platforms::close(store, changes).await?;
+            operators::close(store, changes).await
+        }
     }
+}
+
+/// The key of a demo operator, who may do all that an admin may.
+pub fn operator_key() -> Option<SecretString> {
+    Some(SecretString::from(operators::DEMO_KEY))
 }
 
 /// Starts the simulated gateway beside the server, where the configuration says so, and keeps it running; it ends with

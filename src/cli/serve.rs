@@ -113,7 +113,7 @@ async fn serve(
     let gateway = sandbox::start_gateway(config, overlays).await?;
     actix::spawn(clock::watch(store.clone()));
     let engine = start_engine(config, store.clone(), lanes.clone(), &keys)?;
-    sandbox::settle_platforms(config, store.as_ref(), &engine.changes).await?;
+    sandbox::settle_demos(config, store.as_ref(), &engine.changes).await?;
     let assignments = accounts::assignments(config, store.as_ref()).await?;
     for adapter in adapters {
         accounts::serve(config, &store, &engine, adapter);

@@ -11,6 +11,8 @@ use super::ConfigError;
 
 const PREFIX: &str = "tongbao_";
 const LEVELS: &str = "__";
+/// A person's own key, which is no configuration of the server's; commands read it themselves.
+pub const OPERATOR_KEY: &str = "TONGBAO_OPERATOR_KEY";
 /// What the environment says.
 #[derive(Debug)]
 pub struct Environment {
@@ -31,7 +33,7 @@ impl Environment {
     ) -> Result<Self, ConfigError> {
         let mut environment = Environment { values: Vec::new(), ignored: Vec::new() };
         for (name, value) in variables {
-            let Some(name) = name.to_str() else { continue };
+            let Some(name) = name.to_str().filter(|name| *name != OPERATOR_KEY) else { continue };
             let lower = name.to_lowercase();
             let Some(path) = lower.strip_prefix(PREFIX) else { continue };
             let Some(value) = value.to_str() else { return Err(refused(name, "is not UTF-8")) };
@@ -148,11 +150,17 @@ mod tests {
     fn report_digits_in_the_environment_stay_the_text_that_they_are() {
         for text in ["12345678901234567890123456789012", "0017", "1e5", "true", " x ", "0x1F"] {
             let said = ValueKind::String(text.to_owned());
-            assert_eq!(value("TONGBAO_OPERATOR__KEY", text), said);
+            assert_eq!(value("TONGBAO_STORE__URL", text), said);
             assert_eq!(value("TONGBAO_CHANNELS__WECHAT__ACCOUNTS__DEFAULT__API_V3_KEY", text), said);
             assert_eq!(value("TONGBAO_DATA__DIR", text), said);
             assert_eq!(value("TONGBAO_PLATFORMS__SHOP__ACCOUNTS__WECHAT", text), said);
         }
+    }
+
+    #[test]
+    fn a_persons_own_key_is_no_configuration() {
+        assert!(read(&[(OPERATOR_KEY, "ok_1")]).unwrap().values.is_empty());
+        assert!(read(&[("TONGBAO_OPERATOR__KEY", "ok_1")]).is_err());
     }
 
     #[test]

@@ -2,19 +2,12 @@
 
 use std::path::Path;
 
-use secrecy::SecretString;
-
 use super::ConfigError;
 
 /// # Errors
 /// The configuration asks for the sandbox.
 pub fn check(wanted: bool) -> Result<(), ConfigError> {
     if wanted { Err(absent()) } else { Ok(()) }
-}
-
-/// Nobody has a key that everybody knows.
-pub fn operator_key() -> Option<SecretString> {
-    None
 }
 
 /// Credentials that the sandbox would make for itself.

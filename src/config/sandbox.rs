@@ -28,9 +28,6 @@ use super::{Config, ConfigError, credentials, secret_file};
 /// The account that the sandbox has at every channel where none is configured.
 pub const ACCOUNT: &str = DEFAULT_ACCOUNT;
 
-/// The key of the sandbox's operators. Everybody knows it.
-const OPERATOR_KEY: &str = "ok_sandbox";
-
 /// Bytes of a simpay account key: the output size of SHA-256, beyond which HMAC gains nothing.
 const SIMPAY_KEY_BYTES: usize = 32;
 
@@ -40,11 +37,6 @@ const SIMPAY_KEY_BYTES: usize = 32;
 /// Never in a build with the feature `sandbox`.
 pub fn check(_wanted: bool) -> Result<(), ConfigError> {
     Ok(())
-}
-
-/// The key of the operators where none is configured.
-pub fn operator_key() -> Option<SecretString> {
-    Some(SecretString::from(OPERATOR_KEY))
 }
 
 /// Credentials that the sandbox makes for itself.

@@ -21,6 +21,7 @@ pub mod machine;
 pub mod merchant;
 pub mod money;
 pub mod note;
+pub mod operator;
 pub mod order;
 pub mod partition;
 pub mod pay_link;

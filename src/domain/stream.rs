@@ -18,7 +18,7 @@ impl Kind {
     pub const LANE: Kind = Kind(0);
     pub const ORDER: Kind = Kind(1);
     pub const PLATFORM: Kind = Kind(2);
-    /// 3 and 4 are operators and their proposals.
+    pub const OPERATOR: Kind = Kind(3);
     pub const CALENDAR: Kind = Kind(5);
     pub const PAYEE: Kind = Kind(6);
 }

@@ -14,16 +14,22 @@ use super::cell::Cell;
 use super::directory::{Bounds, Directory, Gauge};
 use super::lane::{Admission, WriteError};
 use super::letter::TellError;
+use super::operator::{self, Operators};
 use super::platform::{self, Platforms, Told};
-use super::ports::{DeadLetters, Lanes, PlatformReads, Salts, Time};
+use super::ports::{DeadLetters, HeadReads, Lanes, OperatorReads, PlatformReads, Salts, Time};
+use super::quiet::{Quietly, Word};
 use crate::domain::id::PlatformId;
 use crate::domain::money::Currency;
-use crate::domain::platform::{Key, KeyHash, Platform, Refusal, Terms, is_name};
+use crate::domain::operator::{Operator, OperatorId, Person, Role};
+use crate::domain::platform::{Key, KeyHash, Platform, Terms, is_name};
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
-use crate::store::{DeadLetterChange, StoreError, Unit, last_key};
+use crate::domain::{operator as person, platform as shop};
+use crate::store::{DeadLetterChange, OperatorAct, StoreError, Unit, last_key};
 
-/// Platforms that are told something at once; changes come one by one.
+/// Admins without whom nobody could approve what another one proposes.
+const ADMINS_MIN: i64 = 2;
+/// Streams of a kind that are told something at once; changes come one by one.
 const IN_MEMORY_MAX: usize = 64;
 /// Dead letters that one change goes through: it ends within a second or so, and the next one goes on.
 const DEAD_LETTERS_AT_ONCE: u32 = 500;
@@ -63,8 +69,35 @@ pub enum Change {
         currency: Currency,
         most_minor: Option<i64>,
     },
+    /// An admin more, with a first key, as long as there are too few for two to agree: see [`Staffing`] for all else.
+    AddAdmin {
+        name: Box<str>,
+        key: person::Key,
+    },
     ReplayDeadLetters(Choice),
     EraseDeadLetters(Choice),
+}
+
+/// What becomes of operators, once somebody with the right to it wants it. No command can ask for it without a key.
+#[derive(Debug)]
+pub enum Staffing {
+    Add {
+        person: Person,
+        key: person::Key,
+    },
+    ChangeRole {
+        name: Box<str>,
+        role: Role,
+    },
+    AddKey {
+        name: Box<str>,
+        key: person::Key,
+    },
+    /// Without a hint all.
+    RevokeKeys {
+        name: Box<str>,
+        hint: Option<Box<str>>,
+    },
 }
 
 /// Which dead letters are meant.
@@ -83,7 +116,7 @@ pub struct Choice {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Done {
-    /// What changed: platforms, keys or dead letters.
+    /// What changed: platforms, operators, keys or dead letters.
     pub count: u64,
     /// What could not be read, and was left as it is.
     pub unreadable: u64,
@@ -142,35 +175,55 @@ impl From<WriteError> for ChangeError {
     }
 }
 
-impl From<TellError<Refusal>> for ChangeError {
-    fn from(error: TellError<Refusal>) -> Self {
-        let refused = |why: &str| ChangeError::Refused(why.to_owned());
-        match error {
-            TellError::Refused(Refusal::OutOfPlace) | TellError::Duplicate => {
-                refused("there is such a platform already")
+impl From<TellError<shop::Refusal>> for ChangeError {
+    fn from(error: TellError<shop::Refusal>) -> Self {
+        not_told(error, "platform", |refusal| match refusal {
+            shop::Refusal::OutOfPlace => "there is such a platform already",
+            shop::Refusal::TooManyKeys => "it has as many keys as it may have: revoke some",
+            shop::Refusal::KeyUnknown => "no such key is in force",
+            shop::Refusal::KeyTaken => "the key is in force already",
+            shop::Refusal::SharesUnacceptable => {
+                "a platform gets shares from at most 1,000 others, and none from itself"
             }
-            TellError::Refused(Refusal::TooManyKeys) => refused("it has as many keys as it may have: revoke some"),
-            TellError::Refused(Refusal::KeyUnknown) => refused("no such key is in force"),
-            TellError::Refused(Refusal::KeyTaken) => refused("the key is in force already"),
-            TellError::Refused(Refusal::SharesUnacceptable) => {
-                refused("a platform gets shares from at most 1,000 others, and none from itself")
-            }
-            TellError::NotFound => refused("there is no such platform"),
-            TellError::Quarantined => refused(
-                "the store does not take this platform's step, or what it has of the platform is damaged: see the \
-                 server's log, and run `tongbao audit`",
-            ),
-            TellError::Overloaded | TellError::StoreAway => {
-                ChangeError::StoreAway("the store did not take it: try again".to_owned())
-            }
-            TellError::OutcomeUnknown => ChangeError::OutcomeUnknown,
+        })
+    }
+}
+
+impl From<TellError<person::Refusal>> for ChangeError {
+    fn from(error: TellError<person::Refusal>) -> Self {
+        not_told(error, "operator", |refusal| match refusal {
+            person::Refusal::OutOfPlace => "there is such an operator already",
+            person::Refusal::TooManyKeys => "the operator has as many keys as one may have: revoke some",
+            person::Refusal::KeyUnknown => "no such key is in force",
+            person::Refusal::KeyTaken => "the key is in force already",
+        })
+    }
+}
+
+/// Why a stream of this kind does not change.
+fn not_told<R>(error: TellError<R>, kind: &str, why: impl Fn(R) -> &'static str) -> ChangeError {
+    match error {
+        TellError::Refused(refusal) => ChangeError::Refused(why(refusal).to_owned()),
+        TellError::Duplicate => ChangeError::Refused(format!("there is such a {kind} already")),
+        TellError::NotFound => ChangeError::Refused(format!("there is no such {kind}")),
+        TellError::Quarantined => ChangeError::Refused(format!(
+            "the store does not take this {kind}'s step, or what it has of the {kind} is damaged: see the server's log, \
+             and run `tongbao audit`"
+        )),
+        TellError::Overloaded | TellError::StoreAway => {
+            ChangeError::StoreAway("the store did not take it: try again".to_owned())
         }
+        TellError::OutcomeUnknown => ChangeError::OutcomeUnknown,
     }
 }
 
 /// The way to changes.
 pub struct Changes {
     platforms: Arc<Directory<Platforms>>,
+    operators: Arc<Directory<Operators>>,
+    heads: Arc<dyn HeadReads>,
+    platform_reads: Arc<dyn PlatformReads>,
+    operator_reads: Arc<dyn OperatorReads>,
     dead_letters: Arc<dyn DeadLetters>,
     accounts: Arc<Accounts>,
     turn: Mutex<()>,
@@ -180,7 +233,9 @@ pub struct Changes {
 pub struct Needs {
     pub time: Arc<dyn Time>,
     pub salts: Arc<dyn Salts>,
+    pub heads: Arc<dyn HeadReads>,
     pub platforms: Arc<dyn PlatformReads>,
+    pub operators: Arc<dyn OperatorReads>,
     pub dead_letters: Arc<dyn DeadLetters>,
     pub lanes: Arc<dyn Lanes>,
     pub gauge: Arc<dyn Gauge>,
@@ -192,16 +247,35 @@ pub struct Needs {
 
 impl Changes {
     pub fn new(needs: Needs) -> Self {
-        let host = Platforms { time: needs.time, salts: needs.salts, reads: needs.platforms, lanes: needs.lanes };
-        let carrier = Box::new(Threads::new(needs.threads));
+        let (time, salts, heads, lanes) = (needs.time, needs.salts, needs.heads, needs.lanes);
         let bounds = Bounds { in_memory_max: IN_MEMORY_MAX, idle_ms: 0 };
-        let platforms = Directory::new(Arc::new(host), carrier, needs.gauge, bounds, needs.quarantine_retry);
-        Changes { platforms, dead_letters: needs.dead_letters, accounts: needs.accounts, turn: Mutex::new(()) }
+        let (retry, gauge) = (needs.quarantine_retry, needs.gauge);
+        let platforms = Quietly::new(time.clone(), salts.clone(), heads.clone(), lanes.clone());
+        let carrier = Box::new(Threads::new(needs.threads.clone()));
+        let platforms = Directory::new(Arc::new(platforms), carrier, gauge.clone(), bounds, retry.clone());
+        let operators = Quietly::new(time, salts, heads.clone(), lanes);
+        let carrier = Box::new(Threads::new(needs.threads));
+        let operators = Directory::new(Arc::new(operators), carrier, gauge, bounds, retry);
+        Changes {
+            platforms,
+            operators,
+            heads,
+            platform_reads: needs.platforms,
+            operator_reads: needs.operators,
+            dead_letters: needs.dead_letters,
+            accounts: needs.accounts,
+            turn: Mutex::new(()),
+        }
     }
 
     /// Where platforms are at home.
     pub fn platforms(&self) -> &Arc<Directory<Platforms>> {
         &self.platforms
+    }
+
+    /// Where operators are at home.
+    pub fn operators(&self) -> &Arc<Directory<Operators>> {
+        &self.operators
     }
 
     /// Does what a command wants; returns once it is durable. Runs on a thread that may hold cells.
@@ -215,27 +289,39 @@ impl Changes {
             Change::AddKey { platform, key } => {
                 let id = self.named(&platform).await?;
                 self.check_unknown(key.hash).await?;
-                self.platforms.tell(u128::from(id.0), Told::AddKey(key)).await?;
+                self.tell_platform(id, Told::AddKey(key)).await?;
                 Ok(Done::whole(1))
             }
             Change::RevokeKeys { platform, hint } => self.revoke(&platform, hint.as_deref()).await,
             Change::AcceptShares { platform, from } => {
                 let (id, from) = (self.named(&platform).await?, self.named(&from).await?);
-                self.platforms.tell(u128::from(id.0), Told::AcceptShares(from)).await?;
+                self.tell_platform(id, Told::AcceptShares(from)).await?;
                 Ok(Done::whole(1))
             }
             Change::RefuseShares { platform, from } => {
                 let (id, from) = (self.named(&platform).await?, self.named(&from).await?);
-                self.platforms.tell(u128::from(id.0), Told::RefuseShares(from)).await?;
+                self.tell_platform(id, Told::RefuseShares(from)).await?;
                 Ok(Done::whole(1))
             }
             Change::BoundDebt { platform, currency, most_minor } => {
                 let id = self.named(&platform).await?;
-                self.platforms.tell(u128::from(id.0), Told::BoundDebt(currency, most_minor)).await?;
+                self.tell_platform(id, Told::BoundDebt(currency, most_minor)).await?;
+                Ok(Done::whole(1))
+            }
+            Change::AddAdmin { name, key } => {
+                if self.operator_reads.in_force(Role::Admin, self.now()).await? >= ADMINS_MIN {
+                    return Err(ChangeError::Refused(
+                        "two admins are in force: one of them proposes an operator, and the other one approves"
+                            .to_owned(),
+                    ));
+                }
+                let act = operator::acted(self.now(), "command line", "operator_added", &name, "done");
+                self.add_operator(Person { name, role: Role::Admin }, key).await?;
+                self.audit(act).await?;
                 Ok(Done::whole(1))
             }
             Change::ReplayDeadLetters(choice) => {
-                let at = self.platforms.host().time.now();
+                let at = self.now();
                 self.each(choice, |(stream, sequence)| DeadLetterChange::Replayed { stream, sequence, at }).await
             }
             Change::EraseDeadLetters(choice) => {
@@ -244,8 +330,95 @@ impl Changes {
         }
     }
 
+    /// Does what becomes of operators; returns once it is durable. Whether it may be done was decided before.
+    ///
+    /// # Errors
+    /// As [`Changes::make`].
+    pub async fn staff(&self, staffing: Staffing) -> Result<Done, ChangeError> {
+        let _turn = self.turn.lock().await;
+        match staffing {
+            Staffing::Add { person, key } => self.add_operator(person, key).await,
+            Staffing::ChangeRole { name, role } => {
+                let id = self.operator_named(&name).await?;
+                self.tell_operator(id, operator::Told::ChangeRole(role)).await
+            }
+            Staffing::AddKey { name, key } => {
+                let id = self.operator_named(&name).await?;
+                self.check_operator_key(key.hash).await?;
+                self.tell_operator(id, operator::Told::AddKey(key)).await
+            }
+            Staffing::RevokeKeys { name, hint } => self.revoke_of_operator(&name, hint.as_deref()).await,
+        }
+    }
+
+    /// Writes what somebody did, or was refused.
+    ///
+    /// # Errors
+    /// It may not have been written.
+    pub async fn audit(&self, act: OperatorAct) -> Result<(), WriteError> {
+        self.platforms.host().lanes.write(Admission::Existing, Unit::OperatorAct(Box::new(act))).await
+    }
+
+    fn now(&self) -> Instant {
+        self.platforms.host().time.now()
+    }
+
     fn reads(&self) -> &dyn PlatformReads {
-        self.platforms.host().reads.as_ref()
+        self.platform_reads.as_ref()
+    }
+
+    async fn tell_platform(&self, id: PlatformId, told: Told) -> Result<(), ChangeError> {
+        self.platforms.tell(u128::from(id.0), Word::Told(told)).await?;
+        Ok(())
+    }
+
+    async fn tell_operator(&self, id: OperatorId, told: operator::Told) -> Result<Done, ChangeError> {
+        self.operators.tell(u128::from(id.0), Word::Told(told)).await?;
+        Ok(Done::whole(1))
+    }
+
+    async fn add_operator(&self, person: Person, key: person::Key) -> Result<Done, ChangeError> {
+        if !is_name(&person.name) {
+            return Err(ChangeError::Refused("an operator's name is 1 to 64 of 0-9, a-z and -".to_owned()));
+        }
+        if self.operator_reads.named(&person.name).await?.is_some() {
+            return Err(ChangeError::Refused(format!("there is an operator {} already", person.name)));
+        }
+        self.check_operator_key(key.hash).await?;
+        let last = self.operator_reads.last().await?.map_or(0, |last| last.0);
+        let id = last.checked_add(1).map(OperatorId);
+        let id = id.ok_or_else(|| ChangeError::Refused("no further operator has a number".to_owned()))?;
+        let told = Word::Told(operator::Told::Add { person, key });
+        self.operators.create(Cell::fresh(Operator::unborn(id), ()), told).await?;
+        Ok(Done::whole(1))
+    }
+
+    async fn revoke_of_operator(&self, name: &str, hint: Option<&str>) -> Result<Done, ChangeError> {
+        let id = self.operator_named(name).await?;
+        let head = self.heads.head(id.into()).await?;
+        let head = head.ok_or_else(|| ChangeError::Refused(format!("the operator {name} has no journal")))?;
+        let operator = operator::read(id, &head.snapshot)?;
+        let meant = operator.keys.iter().filter(|key| hint.is_none_or(|hint| *key.hint == *hint));
+        let hashes: Vec<KeyHash> = meant.map(|key| key.hash).collect();
+        if hashes.is_empty() {
+            return Err(ChangeError::Refused(format!("{name} has no such key in force")));
+        }
+        let count = hashes.len() as u64;
+        self.tell_operator(id, operator::Told::RevokeKeys(hashes)).await?;
+        Ok(Done::whole(count))
+    }
+
+    async fn operator_named(&self, name: &str) -> Result<OperatorId, ChangeError> {
+        let named = self.operator_reads.named(name).await?;
+        Ok(named.ok_or_else(|| ChangeError::Refused(format!("there is no operator {name}")))?.id)
+    }
+
+    /// A key belongs to one operator, for ever.
+    async fn check_operator_key(&self, hash: KeyHash) -> Result<(), ChangeError> {
+        match self.operator_reads.has_key(hash).await? {
+            true => Err(ChangeError::Refused("the key is or was an operator's already".to_owned())),
+            false => Ok(()),
+        }
     }
 
     async fn create(&self, terms: Terms, key: Key, webhook_secret: Box<str>) -> Result<Done, ChangeError> {
@@ -261,14 +434,14 @@ impl Changes {
         let id = id.ok_or_else(|| ChangeError::Refused("no further platform has a number".to_owned()))?;
         // Before its key is in force: no order of it may come before it is known where its money goes.
         self.accounts.know(id, &terms.name);
-        let told = Told::Create { terms, key, webhook_secret };
+        let told = Word::Told(Told::Create { terms, key, webhook_secret });
         self.platforms.create(Cell::fresh(Platform::unborn(id), ()), told).await?;
         Ok(Done::whole(1))
     }
 
     async fn revoke(&self, name: &str, hint: Option<&str>) -> Result<Done, ChangeError> {
         let id = self.named(name).await?;
-        let head = self.reads().head(id).await?;
+        let head = self.heads.head(id.into()).await?;
         let head = head.ok_or_else(|| ChangeError::Refused(format!("the platform {name} has no journal")))?;
         let platform = platform::read(id, &head.snapshot)?;
         let meant = platform.keys.iter().filter(|key| hint.is_none_or(|hint| *key.hint == *hint));
@@ -277,7 +450,7 @@ impl Changes {
             return Err(ChangeError::Refused(format!("{name} has no such key in force")));
         }
         let count = hashes.len() as u64;
-        self.platforms.tell(u128::from(id.0), Told::RevokeKeys(hashes)).await?;
+        self.tell_platform(id, Told::RevokeKeys(hashes)).await?;
         Ok(Done::whole(count))
     }
 

@@ -1,8 +1,8 @@
 //! What moves money, whatever it is that moves it: cells that decide one step at a time, lanes that make steps durable,
 //! and what both need of the world.
 //!
-//! The loop (`turn`, `cell`, `slot`, `directory`) and the lanes know of streams and of nothing else; `order` and
-//! `platform` are the kinds of streams that live in them.
+//! The loop (`turn`, `cell`, `slot`, `directory`) and the lanes know of streams and of nothing else; `order`,
+//! `platform` and `operator` are the kinds of streams that live in them.
 
 pub mod accounts;
 pub mod advice;
@@ -23,12 +23,14 @@ pub mod inbox;
 pub mod lane;
 pub mod lease;
 pub mod letter;
+pub mod operator;
 pub mod order;
 pub mod outbox;
 pub mod payees;
 pub mod platform;
 pub mod ports;
 pub mod quarantine;
+pub mod quiet;
 pub mod slot;
 pub mod start;
 pub mod supervisor;

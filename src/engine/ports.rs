@@ -16,6 +16,7 @@ use crate::domain::cycle::CycleId;
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::journal::Salt;
 use crate::domain::note::Note;
+use crate::domain::operator::{OperatorId, Role};
 use crate::domain::order::Order;
 use crate::domain::partition::LaneId;
 use crate::domain::payer::{Payer, PayerMark};
@@ -25,8 +26,8 @@ use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 use crate::domain::validation::Facts;
 use crate::store::{
-    DeadLetter, Due, LaneBalance, MessageKey, Reply, Seen, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
-    StoredRefund, Unit,
+    DeadLetter, Due, LaneBalance, MessageKey, Reply, Seen, StoredHead, StoredInboxRow, StoredMessage, StoredOperator,
+    StoredOrder, StoredRefund, Unit,
 };
 
 /// The clock, and which take-over of the store this is.
@@ -68,9 +69,24 @@ pub trait OrderReads: Send + Sync + 'static {
     fn platform_name(&self, id: PlatformId) -> Reply<'_, Box<str>>;
 }
 
+/// How streams stand.
+pub trait HeadReads: Send + Sync + 'static {
+    fn head(&self, stream: StreamId) -> Reply<'_, Option<StoredHead>>;
+}
+
+/// What is read of operators.
+pub trait OperatorReads: Send + Sync + 'static {
+    fn named<'a>(&'a self, name: &'a str) -> Reply<'a, Option<StoredOperator>>;
+    /// The newest one's number.
+    fn last(&self) -> Reply<'_, Option<OperatorId>>;
+    /// Whether an operator has this key, or had it.
+    fn has_key(&self, hash: KeyHash) -> Reply<'_, bool>;
+    /// How many operators of this role have a key that is in force.
+    fn in_force(&self, role: Role, now: Instant) -> Reply<'_, i64>;
+}
+
 /// What is read of platforms.
 pub trait PlatformReads: Send + Sync + 'static {
-    fn head(&self, id: PlatformId) -> Reply<'_, Option<StoredHead>>;
     fn named<'a>(&'a self, name: &'a str) -> Reply<'a, Option<PlatformId>>;
     /// The newest one's number.
     fn last(&self) -> Reply<'_, Option<PlatformId>>;

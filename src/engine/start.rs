@@ -31,6 +31,7 @@ use crate::domain::closing::Cover;
 use crate::domain::cycle::CycleId;
 use crate::domain::id::{Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::journal::Salt;
+use crate::domain::operator::{OperatorId, Role};
 use crate::domain::partition::LaneId;
 use crate::domain::pay_link::PayLinks;
 use crate::domain::platform::KeyHash;
@@ -38,7 +39,7 @@ use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 use crate::store::{
     DeadLetter, Due, LaneBalance, MessageKey, Reply, Seen, Store, StoreError, StoredHead, StoredInboxRow,
-    StoredMessage, StoredOrder, StoredRefund, Unit,
+    StoredMessage, StoredOperator, StoredOrder, StoredRefund, Unit,
 };
 
 /// The handles by which others come to the engine.
@@ -98,8 +99,13 @@ impl Engine {
         let changes = start_changes(config, store.clone(), lanes.clone(), accounts.clone(), beside);
         let settling = start_settling(config, &store, &lanes, closers);
         let (calendars, payees) = (settling.clone(), settling.host().closer.payees.clone());
-        let homes =
-            Homes::new(vec![desk.directory().clone(), changes.platforms().clone(), calendars.clone(), payees.clone()]);
+        let homes = Homes::new(vec![
+            desk.directory().clone(),
+            changes.platforms().clone(),
+            changes.operators().clone(),
+            calendars.clone(),
+            payees.clone(),
+        ]);
         actix::spawn(tick(homes.clone()));
         Engine { desk, accounts, advice, inbox, changes, calendars, payees, lanes, unreadable, homes, store }
     }
@@ -148,7 +154,9 @@ pub fn start_changes(
     Arc::new(Changes::new(Needs {
         time: Arc::new(Wall { incarnation: lanes.incarnation() }),
         salts: Arc::new(Random),
+        heads: reads.clone(),
         platforms: reads.clone(),
+        operators: reads.clone(),
         dead_letters: reads,
         lanes: Arc::new(lanes.clone()),
         gauge: Arc::new(lanes),
@@ -289,11 +297,31 @@ impl ports::InboxReads for Stored {
     }
 }
 
-impl ports::PlatformReads for Stored {
-    fn head(&self, id: PlatformId) -> Reply<'_, Option<StoredHead>> {
-        self.store.head(id.into())
+impl ports::HeadReads for Stored {
+    fn head(&self, stream: StreamId) -> Reply<'_, Option<StoredHead>> {
+        self.store.head(stream)
+    }
+}
+
+impl ports::OperatorReads for Stored {
+    fn named<'a>(&'a self, name: &'a str) -> Reply<'a, Option<StoredOperator>> {
+        self.store.operator_by_name(name)
     }
 
+    fn last(&self) -> Reply<'_, Option<OperatorId>> {
+        self.store.last_operator()
+    }
+
+    fn has_key(&self, hash: KeyHash) -> Reply<'_, bool> {
+        Box::pin(async move { Ok(self.store.operator_key_owner(&hash.0).await?.is_some()) })
+    }
+
+    fn in_force(&self, role: Role, now: Instant) -> Reply<'_, i64> {
+        self.store.operators_in_force(role, now)
+    }
+}
+
+impl ports::PlatformReads for Stored {
     fn named<'a>(&'a self, name: &'a str) -> Reply<'a, Option<PlatformId>> {
         Box::pin(async move { Ok(self.store.platform_by_name(name).await?.map(|platform| platform.id)) })
     }

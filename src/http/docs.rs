@@ -15,7 +15,7 @@ use utoipa::openapi::{Content, OpenApi as Document, PathItem, Ref, RefOr, Respon
 use utoipa_swagger_ui::Config as Reader;
 
 use super::problem::{ApiError, Code};
-use super::{balance, callbacks, channels, lists, operator, ops, orders, pay_page, refunds, schema};
+use super::{balance, callbacks, channels, lists, operator, operators, ops, orders, pay_page, refunds, schema};
 
 /// The reader's own files, and nothing from anywhere else.
 pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
@@ -53,6 +53,10 @@ pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
         operator::stuck_refunds,
         operator::unreadable,
         operator::retry,
+        operators::list,
+        operators::add_key,
+        operators::revoke,
+        operators::acts,
         pay_page::show,
         pay_page::choose,
         ops::healthz,
@@ -96,10 +100,11 @@ const COMMAND: &[Code] = &[
     Code::OutcomeUnknown,
     Code::OrderQuarantined,
 ];
-/// What any request of an operator may meet; 404 where no key is configured.
+/// What any request of an operator may meet.
 const OPERATOR: &[Code] = &[
     Code::RequestInvalid,
     Code::Unauthenticated,
+    Code::ForbiddenRole,
     Code::NotFound,
     Code::MethodNotAllowed,
     Code::RateLimited,
@@ -276,6 +281,11 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
         ],
         "list_quarantine" | "list_stuck_refunds" => {
             vec![OPERATOR, &[Code::ParameterUnknown, Code::LimitInvalid, Code::CursorInvalid]]
+        }
+        "list_operator_acts" => vec![OPERATOR, &[Code::ParameterUnknown, Code::LimitInvalid, Code::CursorInvalid]],
+        "list_operators" => vec![OPERATOR, &[Code::ParameterUnknown]],
+        "add_operator_key" | "revoke_operator_keys" => {
+            vec![OPERATOR, BODY, &[Code::ChangeRefused, Code::OutcomeUnknown]]
         }
         "list_unreadable" => vec![OPERATOR, &[Code::ParameterUnknown]],
         "retry_quarantined" => vec![OPERATOR],

@@ -1,6 +1,7 @@
 //! HTTP: translation only. A request becomes a question to the engine or a read of the store, and what comes back
 //! becomes an answer. Nothing here decides about money.
 
+mod acts;
 pub mod address;
 mod auth;
 mod balance;
@@ -18,6 +19,7 @@ mod limits;
 mod lists;
 mod meter;
 mod operator;
+mod operators;
 mod ops;
 mod orders;
 mod pages;
@@ -44,11 +46,12 @@ use crate::domain::routing::Outlook;
 use crate::domain::view::Beside;
 use crate::engine::accounts::Accounts;
 use crate::engine::advice::Advice;
+use crate::engine::changes::Changes;
 use crate::engine::inbox::Inbox;
 use crate::engine::lane::Lanes;
 use crate::engine::order::desk::Desk;
 use crate::engine::unreadable::UnreadableRows;
-use crate::store::Store;
+use crate::store::{Store, StoredPlatform};
 
 /// The name of the store's setting that holds the key of the retry links.
 pub const PAY_LINK_KEY: &str = "pay_link_key";
@@ -69,8 +72,11 @@ pub struct App {
     pub unreadable: Arc<UnreadableRows>,
     pub store: Arc<dyn Store>,
     links: PayLinks,
-    keys: auth::Keys,
-    operator: Option<auth::KeyHash>,
+    keys: auth::Keys<StoredPlatform>,
+    operators: auth::Keys<auth::Person>,
+    /// What is changed by hand.
+    pub changes: Arc<Changes>,
+    refusals: acts::Refusals,
     limits: limits::Limits,
     creating: reservations::Reservations,
     running: reservations::Reservations,
@@ -93,11 +99,14 @@ impl App {
         metrics: RenderMetrics,
     ) -> Result<Self, ConfigError> {
         let key = read_key(PAY_LINK_KEY, pay_link_key)?;
+        let strangers = auth::strangers();
         Ok(App {
             store,
             links: PayLinks::new(&config.server.public_url, &key),
-            keys: auth::Keys::new(&config),
-            operator: config.operator_key()?.map(|key| auth::hash(key.expose_secret())),
+            keys: auth::Keys::new(&config, strangers.clone()),
+            operators: auth::Keys::new(&config, strangers),
+            changes: engine.changes.clone(),
+            refusals: acts::Refusals::default(),
             limits: limits::Limits::new(&config),
             creating: reservations::Reservations::default(),
             running: reservations::Reservations::default(),

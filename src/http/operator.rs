@@ -49,7 +49,7 @@ const EVIDENCE_MAX: usize = 500;
 )]
 pub async fn resolve(
     app: Data<App>,
-    _: Operator,
+    person: Operator,
     id: Path<String>,
     request: HttpRequest,
     payload: Payload,
@@ -59,9 +59,9 @@ pub async fn resolve(
     let id = order_id(&id)?;
     let stored = app.store.order(id).await?.ok_or_else(ApiError::not_found)?;
     let resolution = resolution(&body, stored.order.currency)?;
-    let (operator, finding) = (resolution.operator.clone(), name(&resolution.finding));
-    app.desk.resolve(id, resolution).await.map_err(refused)?;
-    tracing::warn!(order = %id, %operator, finding, "an operator resolved an attempt");
+    let finding = name(&resolution.finding);
+    let done = app.desk.resolve(id, resolution).await.map_err(refused);
+    app.noted(&person, "attempt_resolved", &id.to_string(), done).await?;
     metrics::counter!("tongbao_operator_resolutions_total", "finding" => finding).increment(1);
     let stored = app.store.order(id).await?.ok_or_else(ApiError::internal)?;
     app.show_stored(StatusCode::OK, &stored).await
@@ -80,7 +80,7 @@ pub async fn resolve(
 )]
 pub async fn resolve_refund(
     app: Data<App>,
-    _: Operator,
+    person: Operator,
     id: Path<String>,
     request: HttpRequest,
     payload: Payload,
@@ -90,9 +90,8 @@ pub async fn resolve_refund(
     let id = order_id(&id)?;
     let stored = app.store.order(id).await?.ok_or_else(ApiError::not_found)?;
     let resolution = refund_resolution(&body, &stored.order)?;
-    let (operator, refund) = (resolution.operator.clone(), resolution.refund);
-    app.desk.resolve_refund(id, resolution).await?;
-    tracing::warn!(order = %id, %operator, refund, "an operator ended a refund");
+    let done = app.desk.resolve_refund(id, resolution).await.map_err(ApiError::from);
+    app.noted(&person, "refund_resolved", &id.to_string(), done).await?;
     metrics::counter!("tongbao_operator_resolutions_total", "finding" => "refund").increment(1);
     let stored = app.store.order(id).await?.ok_or_else(ApiError::internal)?;
     app.show_stored(StatusCode::OK, &stored).await
@@ -200,10 +199,10 @@ impl StuckView {
     params(("id" = String, Path, description = "The order's id, `ord_…`.")),
     responses((status = 202, description = "It is being tried; the list tells how it went.", body = schema::Quarantined))
 )]
-pub async fn retry(app: Data<App>, _: Operator, id: Path<String>) -> Result<HttpResponse, ApiError> {
+pub async fn retry(app: Data<App>, person: Operator, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let id = order_id(&id)?;
-    let held = app.desk.directory().try_again(id.as_u128())?;
-    tracing::warn!(order = %id, "an operator has a quarantined order tried again");
+    let held = app.desk.directory().try_again(id.as_u128()).map_err(ApiError::from);
+    let held = app.noted(&person, "order_retried", &id.to_string(), held).await?;
     Ok(HttpResponse::Accepted().json(app.show_held(id, held).await?))
 }
 

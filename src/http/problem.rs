@@ -48,6 +48,7 @@ codes! {
     Unauthenticated = 401, "unauthenticated", "A valid key is needed";
     CallbackUnverified = 401, "callback_unverified", "The callback's signature does not verify";
     CallbackStale = 401, "callback_stale", "The callback's time is too far from now";
+    ForbiddenRole = 403, "forbidden_role", "The role may not do this";
     NotFound = 404, "not_found", "There is no such thing";
     MethodNotAllowed = 405, "method_not_allowed", "The method is not allowed here";
     BodyTimeout = 408, "body_timeout", "The body did not arrive in time";
@@ -67,6 +68,7 @@ codes! {
     RefundLimit = 409, "refund_limit", "The channel takes no more refunds of this payment";
     RefundFinal = 409, "refund_final", "The refund is final";
     ResolutionRefused = 409, "resolution_refused", "The finding contradicts what is on record";
+    ChangeRefused = 409, "change_refused", "The change contradicts what is on record";
     BodyTooLarge = 413, "body_too_large", "The body is too large";
     ContentTypeUnsupported = 415, "content_type_unsupported", "The content type is not application/json";
     FieldUnknown = 422, "field_unknown", "The request has an unknown field";

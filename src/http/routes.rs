@@ -6,23 +6,34 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{Resource, Route};
 
+use super::auth::Rights;
 use super::meter::{Meter, UNMATCHED};
 use super::problem::ApiError;
-use super::{App, balance, callbacks, channels, docs, edge, lists, operator, ops, orders, pay_page, refunds};
+use super::{
+    App, balance, callbacks, channels, docs, edge, lists, operator, operators, ops, orders, pay_page, refunds,
+};
+use crate::domain::operator::Right;
 
 /// A method at a path.
 pub struct Entry {
     pub method: &'static str,
     pub path: &'static str,
+    /// What an operator must have; none where none comes.
+    right: Option<Right>,
     route: fn() -> Route,
 }
 
 const fn get(path: &'static str, route: fn() -> Route) -> Entry {
-    Entry { method: "GET", path, route }
+    Entry { method: "GET", path, right: None, route }
 }
 
 const fn post(path: &'static str, route: fn() -> Route) -> Entry {
-    Entry { method: "POST", path, route }
+    Entry { method: "POST", path, right: None, route }
+}
+
+/// For operators who have this right.
+const fn of_operators(right: Right, entry: Entry) -> Entry {
+    Entry { right: Some(right), ..entry }
 }
 
 const HEALTH: &str = "/healthz";
@@ -48,12 +59,16 @@ pub const TABLE: &[Entry] = &[
     get ("/v1/orders/{id}/events",             || web::get().to(lists::events)),
     get ("/v1/channels",                       || web::get().to(channels::channels)),
     get ("/v1/quote",                          || web::get().to(channels::quote)),
-    post("/v1/operator/orders/{id}/refunds/resolve", || web::post().to(operator::resolve_refund)),
-    post("/v1/operator/orders/{id}/resolve",   || web::post().to(operator::resolve)),
-    get ("/v1/operator/quarantine",            || web::get().to(operator::quarantine)),
-    get ("/v1/operator/stuck_refunds",         || web::get().to(operator::stuck_refunds)),
-    get ("/v1/operator/unreadable",            || web::get().to(operator::unreadable)),
-    post("/v1/operator/quarantine/{id}/retry", || web::post().to(operator::retry)),
+    of_operators(Right::Resolve,    post("/v1/operator/orders/{id}/refunds/resolve", || web::post().to(operator::resolve_refund))),
+    of_operators(Right::Resolve,    post("/v1/operator/orders/{id}/resolve",   || web::post().to(operator::resolve))),
+    of_operators(Right::Read,       get ("/v1/operator/quarantine",            || web::get().to(operator::quarantine))),
+    of_operators(Right::Read,       get ("/v1/operator/stuck_refunds",         || web::get().to(operator::stuck_refunds))),
+    of_operators(Right::Read,       get ("/v1/operator/unreadable",            || web::get().to(operator::unreadable))),
+    of_operators(Right::Retry,      post("/v1/operator/quarantine/{id}/retry", || web::post().to(operator::retry))),
+    of_operators(Right::Read,       get ("/v1/operator/operators",             || web::get().to(operators::list))),
+    of_operators(Right::RevokeKeys, post("/v1/operator/operators/{name}/revoke", || web::post().to(operators::revoke))),
+    of_operators(Right::KeepKeys,   post("/v1/operator/keys",                  || web::post().to(operators::add_key))),
+    of_operators(Right::Read,       get ("/v1/operator/acts",                  || web::get().to(operators::acts))),
     get ("/pay/{token}",                       || web::get().to(pay_page::show)),
     post("/pay/{token}",                       || web::post().to(pay_page::choose)),
     get (HEALTH,                               || web::get().to(ops::healthz)),
@@ -107,7 +122,9 @@ fn resource(entries: &[Entry]) -> Resource {
     let allowed = entries.iter().map(|entry| entry.method).collect::<Vec<_>>().join(", ");
     let refuse = move || std::future::ready(Err::<String, _>(ApiError::method_not_allowed(&allowed)));
     let path = entries[0].path;
-    let resource = web::resource(path).app_data(Rc::new(Meter::new(path))).default_service(web::to(refuse));
+    let rights = entries.iter().filter_map(|entry| Some((entry.method, entry.right?))).collect();
+    let resource = web::resource(path).app_data(Rc::new(Meter::new(path))).app_data(Rc::new(Rights(rights)));
+    let resource = resource.default_service(web::to(refuse));
     entries.iter().fold(resource, |resource, entry| resource.route((entry.route)()))
 }
 
@@ -125,6 +142,14 @@ mod tests {
         paths.sort_unstable();
         paths.dedup();
         assert_eq!(paths.len(), chunks.len());
+    }
+
+    /// A route of operators that asks for nothing refuses everybody; any other that asks for a right would never be asked.
+    #[test]
+    fn every_route_of_operators_names_its_right() {
+        for entry in TABLE {
+            assert_eq!(entry.right.is_some(), entry.path.starts_with("/v1/operator/"), "{}", entry.path);
+        }
     }
 
     #[actix_web::test]

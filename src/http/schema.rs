@@ -678,6 +678,88 @@ pub enum Held {
     OnTrial,
 }
 
+/// Operators, by when they were added.
+#[derive(ToSchema)]
+pub struct Operators {
+    pub data: Vec<OperatorDetails>,
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub struct OperatorDetails {
+    pub name: String,
+    pub role: Role,
+    pub keys: Vec<OperatorKey>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum Role {
+    Viewer,
+    Support,
+    Finance,
+    Risk,
+    Operator,
+    Admin,
+}
+
+#[derive(ToSchema)]
+pub struct OperatorKey {
+    /// The key's first characters.
+    pub hint: String,
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    #[schema(required, format = DateTime)]
+    pub expires_at: Option<String>,
+    #[schema(required, format = DateTime)]
+    pub revoked_at: Option<String>,
+    pub in_force: bool,
+}
+
+/// A further key of one's own.
+#[derive(ToSchema)]
+pub struct NewOperatorKey {
+    pub key: HashedKey,
+}
+
+#[derive(ToSchema)]
+pub struct HashedKey {
+    /// Base64url of the SHA-256 of the key, without padding.
+    pub hash: String,
+    /// The key's first characters.
+    pub hint: String,
+    /// Milliseconds since 1970-01-01T00:00:00Z; without it the key holds until it is revoked.
+    pub expires_at: Option<i64>,
+}
+
+/// Which keys are revoked.
+#[derive(ToSchema)]
+pub struct RevokedOperatorKeys {
+    /// As the list shows it; without it all.
+    pub hint: Option<String>,
+}
+
+/// What operators did and what was refused them.
+#[derive(ToSchema)]
+pub struct OperatorActs {
+    pub data: Vec<OperatorAct>,
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub struct OperatorAct {
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// The operator's name; `unknown` for a key of the right form that nobody has.
+    pub operator: String,
+    pub act: String,
+    pub subject: String,
+    /// `done`, or the code of the refusal.
+    pub outcome: String,
+}
+
 /// Orders, newest first.
 #[derive(ToSchema)]
 pub struct Orders {

@@ -10,9 +10,9 @@ use super::line::Visitor;
 use super::tables::{
     AccountGoneLine, AccountLine, AnswerLine, AttemptLine, BalanceLine, CaptureLine, ConsentGoneLine, ConsentLine,
     CutLine, DebtBoundLine, GoneLine, HeadLine, InboxDoneLine, InboxLine, JournalLine, KeyLine, KeyRevokedLine,
-    LineLine, MemberLine, MessageLine, MovedLine, OrderLine, OutboxLine, PaidByLine, PayerLine, PlatformLine,
-    PutOffLine, RefundLine, RefundMovedLine, SettlementLine, SettlementMovedLine, StuckGoneLine, StuckLine, TakenLine,
-    UndeliveredLine, stream_key,
+    LineLine, MemberLine, MessageLine, MovedLine, OperatorActLine, OperatorKeyLine, OperatorKeyRevokedLine,
+    OperatorLine, OrderLine, OutboxLine, PaidByLine, PayerLine, PlatformLine, PutOffLine, RefundLine, RefundMovedLine,
+    RoleLine, SettlementLine, SettlementMovedLine, StuckGoneLine, StuckLine, TakenLine, UndeliveredLine, stream_key,
 };
 use super::unit::{Cut, Group, NextActionChange, Row, StepUnit, UniqueName, Unit};
 use super::{DeadLetterChange, Delivery, StoreError};
@@ -71,6 +71,11 @@ pub struct Batch {
     pub keys_revoked: Vec<KeyRevokedLine>,
     consents: Vec<ConsentLine>,
     debt_bounds: Vec<DebtBoundLine>,
+    operators: Vec<OperatorLine>,
+    roles: Vec<RoleLine>,
+    operator_keys: Vec<OperatorKeyLine>,
+    operator_keys_revoked: Vec<OperatorKeyRevokedLine>,
+    operator_acts: Vec<OperatorActLine>,
     consents_gone: Vec<ConsentGoneLine>,
     gone: Vec<GoneLine>,
     undelivered: Vec<UndeliveredLine>,
@@ -108,6 +113,7 @@ impl Batch {
                 Unit::Delivery(delivery) => batch.take_delivery(delivery),
                 Unit::DeadLetter(change) => batch.take_dead_letter(change),
                 Unit::Cut(cut) => batch.unplaced_cuts.push(Cut::clone(cut)),
+                Unit::OperatorAct(act) => batch.operator_acts.push(OperatorActLine::of(act)),
             }
         }
         batch.sort();
@@ -147,7 +153,12 @@ impl Batch {
         visitor.visit(&self.keys)?;
         visitor.visit(&self.consents)?;
         visitor.visit(&self.consents_gone)?;
-        visitor.visit(&self.debt_bounds)
+        visitor.visit(&self.debt_bounds)?;
+        visitor.visit(&self.operators)?;
+        visitor.visit(&self.roles)?;
+        visitor.visit(&self.operator_keys)?;
+        visitor.visit(&self.operator_keys_revoked)?;
+        visitor.visit(&self.operator_acts)
     }
 
     /// The heads of new streams.
@@ -182,7 +193,11 @@ impl Batch {
             | Row::SharesRefused(_)
             | Row::DebtBound(_)
             | Row::Settlement(_)
-            | Row::SettlementMoved(_) => false,
+            | Row::SettlementMoved(_)
+            | Row::Operator(_)
+            | Row::RoleChanged(_)
+            | Row::OperatorKey(_)
+            | Row::OperatorKeyRevoked(_) => false,
         });
         match (&unit.name, unit.expected_version) {
             (Some(name), 0) if is_named => self.names.push(Name::of(place, unit.stream, name)),
@@ -323,6 +338,26 @@ impl Batch {
                 platform_id: i64::from(bound.platform.0),
                 currency: bound.currency.code(),
                 most_minor: bound.most_minor,
+            }),
+            Row::Operator(operator) => self.operators.push(OperatorLine {
+                id: i64::from(operator.id.0),
+                name: operator.name.clone(),
+                role: operator.role.name(),
+            }),
+            Row::RoleChanged(changed) => {
+                self.roles.push(RoleLine { id: i64::from(changed.operator.0), role: changed.role.name() });
+            }
+            Row::OperatorKey(added) => self.operator_keys.push(OperatorKeyLine {
+                hash: added.key.hash.0,
+                operator_id: i64::from(added.operator.0),
+                hint: added.key.hint.clone(),
+                created_at: added.created_at.0,
+                expires_at: added.key.expires_at.map(|end| end.0),
+            }),
+            Row::OperatorKeyRevoked(revoked) => self.operator_keys_revoked.push(OperatorKeyRevokedLine {
+                hash: revoked.hash.0,
+                operator_id: i64::from(revoked.operator.0),
+                revoked_at: revoked.revoked_at.0,
             }),
             Row::SharesAccepted(consent) => self
                 .consents
@@ -517,6 +552,14 @@ impl Batch {
         self.debt_bounds.reverse();
         self.debt_bounds.sort_by_key(|row| (row.platform_id, row.currency));
         self.debt_bounds.dedup_by_key(|row| (row.platform_id, row.currency));
+        self.operators.sort_by(|a, b| a.name.cmp(&b.name));
+        // Of several roles of one step the last one stands, and one row cannot be changed twice in a statement.
+        self.roles.reverse();
+        self.roles.sort_by_key(|row| row.id);
+        self.roles.dedup_by_key(|row| row.id);
+        self.operator_keys.sort_by_key(|row| row.hash);
+        self.operator_keys_revoked.sort_by_key(|row| row.hash);
+        self.operator_acts.sort_by_key(|row| row.id);
         self.consents.sort_by_key(|row| (row.platform_id, row.from_id));
         self.settlements.sort_by_key(|row| (row.platform_id, row.cycle));
         self.settlements_moved.sort_by_key(|row| (row.platform_id, row.cycle));

@@ -41,6 +41,7 @@ use crate::domain::event::WebhookKind;
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::ledger::{Heading, LedgerAccount, Transaction, TransactionKind};
 use crate::domain::money::Currency;
+use crate::domain::operator::{self, OperatorId, Role};
 use crate::domain::order::{FeeBearer, Order, State};
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::{Payer, PayerMark};
@@ -422,6 +423,15 @@ pub struct KeyRow {
     pub revoked_at: Option<Instant>,
 }
 
+/// A key of an operator's, in force or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorKeyRow {
+    pub operator: OperatorId,
+    pub key: operator::Key,
+    pub created_at: Instant,
+    pub revoked_at: Option<Instant>,
+}
+
 /// A webhook as the dispatcher needs it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OutboxItem {
@@ -776,6 +786,24 @@ pub trait Store: Send + Sync + 'static {
     fn debt_bound(&self, platform: PlatformId, currency: Currency) -> Reply<'_, Option<i64>>;
     /// All there ever were, by their age.
     fn keys(&self, platform: PlatformId) -> Reply<'_, Vec<KeyRow>>;
+
+    // --- operators -----------------------------------------------------------------------------------------
+    /// Whose key this is, as long as it was not revoked; whether it has run out is for whoever knows the time.
+    fn operator_by_key<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<(StoredOperator, operator::Key)>>;
+    fn operator_by_name<'a>(&'a self, name: &'a str) -> Reply<'a, Option<StoredOperator>>;
+    /// The newest one's number.
+    fn last_operator(&self) -> Reply<'_, Option<OperatorId>>;
+    /// Whose key this is, in force or revoked.
+    fn operator_key_owner<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<OperatorId>>;
+    fn operators(&self) -> Reply<'_, Vec<Seen<OperatorId, StoredOperator>>>;
+    /// All there ever were, by their age.
+    fn operator_keys(&self, operator: OperatorId) -> Reply<'_, Vec<OperatorKeyRow>>;
+    /// How many of a role have a key that is in force.
+    fn operators_in_force(&self, role: Role, now: Instant) -> Reply<'_, i64>;
+    /// What operators did or were refused, the newest first, before the act of this id.
+    fn operator_acts(&self, before: Option<u128>, limit: u32) -> Reply<'_, Vec<OperatorAct>>;
+
+    // --- settings ------------------------------------------------------------------------------------------
     /// The value kept under a name, if there is one.
     fn kept_setting<'a>(&'a self, name: &'a str) -> Reply<'a, Option<String>>;
     /// The value kept under a name, `value` if there was none yet. Settings are no part of the books: a start makes them

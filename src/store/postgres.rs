@@ -28,10 +28,11 @@ use super::tables::{key, stream_key};
 use super::transactions::{LedgerLineColumns, LineKeyColumns, TransactionColumns};
 use super::{
     Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
-    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, LedgerLine, MIGRATED, MODE, MessageKey, OrderFilter,
-    OrderTerms, OutboxItem, OutboxPlace, Owner, Places, RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen,
-    SettlementFilter, Store, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
-    StoredPlatform, StoredRefund, StoredSettlement, StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
+    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, LedgerLine, MIGRATED, MODE, MessageKey, OperatorAct,
+    OperatorKeyRow, OrderFilter, OrderTerms, OutboxItem, OutboxPlace, Owner, Places, RefundFilter, RefundPlace, Reply,
+    STORE_ID, Schema, Seen, SettlementFilter, Store, StoreError, StoredEntry, StoredHead, StoredInboxRow,
+    StoredMessage, StoredOperator, StoredOrder, StoredPlatform, StoredRefund, StoredSettlement, StoredTransaction,
+    SumOfLines, TransactionFilter, TransactionPlace,
 };
 use crate::domain::closing::Cover;
 use crate::domain::cycle::CycleId;
@@ -39,6 +40,7 @@ use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::journal::{LaneEvent, Salt, Title};
 use crate::domain::ledger::LedgerAccount;
 use crate::domain::money::Currency;
+use crate::domain::operator::{self, OperatorId, Role};
 use crate::domain::order::Order;
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::PayerMark;
@@ -215,7 +217,7 @@ const REFERENCES: &str = "captures_pkey";
 /// The key by which no two refunds of a platform have one name.
 const REFUND_NAMES: &str = "refunds_by_merchant_id";
 /// The keys that two may race for; every other constraint is one that a row never meets.
-const RACES: [&str; 7] = [
+const RACES: [&str; 10] = [
     "heads_pkey",
     "journal_pkey",
     "orders_pkey",
@@ -223,6 +225,9 @@ const RACES: [&str; 7] = [
     "platforms_pkey",
     "platforms_name_key",
     "keys_pkey",
+    "operators_pkey",
+    "operators_name_key",
+    "operator_keys_pkey",
 ];
 /// What `commit` refuses by.
 const FENCED: &str = "TB001";

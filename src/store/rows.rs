@@ -9,9 +9,9 @@ use sqlx::types::Uuid;
 use super::companions::{Calendars, LaneCut};
 use super::{
     Balance, ChannelTotal, Claim, Count, DeadLetter, Due, Frozen, GivenAnswer, InboxReason, InboxRow, JournalRow,
-    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, MessageKey, OrderTerms, OutboxItem, OutboxPlace, OutboxRow,
-    Places, Service, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredLine, StoredMessage, StoredOrder,
-    StoredPlatform, SumOfLines,
+    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, MessageKey, OperatorAct, OperatorKeyRow, OrderTerms,
+    OutboxItem, OutboxPlace, OutboxRow, Places, Service, StoreError, StoredEntry, StoredHead, StoredInboxRow,
+    StoredLine, StoredMessage, StoredOperator, StoredOrder, StoredPlatform, SumOfLines,
 };
 use crate::domain::calendar::Schedule;
 use crate::domain::channel::Channel;
@@ -20,6 +20,7 @@ use crate::domain::event::WebhookKind;
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId};
 use crate::domain::ledger::Heading;
 use crate::domain::money::Currency;
+use crate::domain::operator::{Key, OperatorId, Role};
 use crate::domain::order::{FeeBearer, Order};
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::{Payer, PayerMark};
@@ -556,6 +557,111 @@ impl Readable for KeyColumns {
             hint: self.hint,
             created_at: Instant(self.created_at),
             revoked_at: self.revoked_at.map(Instant),
+        })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct OperatorColumns {
+    operator_id: i64,
+    name: String,
+    role: String,
+}
+
+impl Readable for OperatorColumns {
+    type Value = StoredOperator;
+    fn read(self) -> Result<StoredOperator, StoreError> {
+        Ok(StoredOperator {
+            id: OperatorId(narrow(self.operator_id, "operator's number")?),
+            name: self.name.into(),
+            role: Role::parse(&self.role).ok_or_else(|| unreadable("role"))?,
+        })
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct OperatorNumber {
+    operator_id: i64,
+}
+
+impl Readable for OperatorNumber {
+    type Value = OperatorId;
+    fn read(self) -> Result<OperatorId, StoreError> {
+        Ok(OperatorId(narrow(self.operator_id, "operator's number")?))
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct OperatorKeyColumns {
+    operator_id: i64,
+    hash: Vec<u8>,
+    hint: String,
+    created_at: i64,
+    expires_at: Option<i64>,
+    revoked_at: Option<i64>,
+}
+
+impl Readable for OperatorKeyColumns {
+    type Value = OperatorKeyRow;
+    fn read(self) -> Result<OperatorKeyRow, StoreError> {
+        Ok(OperatorKeyRow {
+            operator: OperatorId(narrow(self.operator_id, "operator's number")?),
+            key: Key {
+                expires_at: self.expires_at.map(Instant),
+                hash: KeyHash(self.hash.try_into().map_err(|_| unreadable("key"))?),
+                hint: self.hint.into(),
+            },
+            created_at: Instant(self.created_at),
+            revoked_at: self.revoked_at.map(Instant),
+        })
+    }
+}
+
+/// Whose key it is, and the key.
+#[derive(Debug, FromRow)]
+pub struct KeyedOperatorColumns {
+    #[sqlx(flatten)]
+    operator: OperatorColumns,
+    #[sqlx(flatten)]
+    key: OperatorKeyColumnsOfOne,
+}
+
+#[derive(Debug, FromRow)]
+pub struct OperatorKeyColumnsOfOne {
+    hash: Vec<u8>,
+    hint: String,
+    expires_at: Option<i64>,
+}
+
+impl Readable for KeyedOperatorColumns {
+    type Value = (StoredOperator, Key);
+    fn read(self) -> Result<(StoredOperator, Key), StoreError> {
+        let OperatorKeyColumnsOfOne { hash, hint, expires_at } = self.key;
+        let hash = KeyHash(hash.try_into().map_err(|_| unreadable("key"))?);
+        Ok((self.operator.read()?, Key { expires_at: expires_at.map(Instant), hash, hint: hint.into() }))
+    }
+}
+
+#[derive(Debug, FromRow)]
+pub struct OperatorActColumns {
+    id: Uuid,
+    at: i64,
+    operator: String,
+    act: String,
+    subject: String,
+    outcome: String,
+}
+
+impl Readable for OperatorActColumns {
+    type Value = OperatorAct;
+    fn read(self) -> Result<OperatorAct, StoreError> {
+        Ok(OperatorAct {
+            id: self.id.as_u128(),
+            at: Instant(self.at),
+            operator: self.operator.into(),
+            act: self.act.into(),
+            subject: self.subject.into(),
+            outcome: self.outcome.into(),
         })
     }
 }

@@ -34,10 +34,11 @@ use super::tables::{key, stream_key};
 use super::transactions::{LedgerLineColumns, LineKeyColumns, TransactionColumns};
 use super::{
     Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
-    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, LedgerLine, MIGRATED, MODE, MessageKey, OrderFilter,
-    OrderTerms, OutboxItem, OutboxPlace, Owner, Places, RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen,
-    SettlementFilter, Store, StoreError, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
-    StoredPlatform, StoredRefund, StoredSettlement, StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
+    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, LedgerLine, MIGRATED, MODE, MessageKey, OperatorAct,
+    OperatorKeyRow, OrderFilter, OrderTerms, OutboxItem, OutboxPlace, Owner, Places, RefundFilter, RefundPlace, Reply,
+    STORE_ID, Schema, Seen, SettlementFilter, Store, StoreError, StoredEntry, StoredHead, StoredInboxRow,
+    StoredMessage, StoredOperator, StoredOrder, StoredPlatform, StoredRefund, StoredSettlement, StoredTransaction,
+    SumOfLines, TransactionFilter, TransactionPlace,
 };
 use crate::domain::closing::Cover;
 use crate::domain::cycle::CycleId;
@@ -45,6 +46,7 @@ use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::journal::{LaneEvent, Salt, Title};
 use crate::domain::ledger::LedgerAccount;
 use crate::domain::money::Currency;
+use crate::domain::operator::{self, OperatorId, Role};
 use crate::domain::order::Order;
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::PayerMark;

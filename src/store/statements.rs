@@ -122,6 +122,18 @@ pub const LAST_PLATFORM: &str = "SELECT id AS platform_id FROM platforms ORDER B
 pub const KEY_OWNER: &str = "SELECT platform_id FROM keys WHERE hash = $1";
 pub const KEYS: &str = "SELECT platform_id, hash, hint, created_at, revoked_at FROM keys WHERE platform_id = $1 \
      ORDER BY created_at, hash";
+pub const OPERATOR_BY_KEY: &str = "SELECT o.id AS operator_id, o.name, o.role, k.hash, k.hint, k.expires_at \
+     FROM operator_keys k JOIN operators o ON o.id = k.operator_id WHERE k.hash = $1 AND k.revoked_at IS NULL";
+pub const OPERATOR_BY_NAME: &str = "SELECT id AS operator_id, name, role FROM operators WHERE name = $1";
+pub const OPERATORS: &str = "SELECT id AS operator_id, name, role FROM operators ORDER BY id";
+pub const LAST_OPERATOR: &str = "SELECT id AS operator_id FROM operators ORDER BY id DESC LIMIT 1";
+pub const OPERATOR_KEY_OWNER: &str = "SELECT operator_id FROM operator_keys WHERE hash = $1";
+pub const OPERATOR_KEYS: &str = "SELECT operator_id, hash, hint, created_at, expires_at, revoked_at FROM operator_keys \
+     WHERE operator_id = $1 ORDER BY created_at, hash";
+pub const OPERATORS_IN_FORCE: &str = "SELECT COUNT(DISTINCT o.id) FROM operators o JOIN operator_keys k ON k.operator_id = o.id \
+     WHERE o.role = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2)";
+pub const OPERATOR_ACTS: &str = "SELECT id, at, operator, act, subject, outcome FROM operator_acts \
+     WHERE id < $1 ORDER BY id DESC LIMIT $2";
 /// An update that changes nothing, because only a row that was written is returned.
 pub const SETTING: &str = "INSERT INTO settings (name, value) VALUES ($1, $2) \
      ON CONFLICT (name) DO UPDATE SET value = settings.value RETURNING value";
@@ -819,6 +831,39 @@ macro_rules! statements {
 
         fn keys(&self, platform: PlatformId) -> Reply<'_, Vec<KeyRow>> {
             self.all(query_as::<_, KeyColumns>(KEYS).bind(i64::from(platform.0)))
+        }
+
+        fn operator_by_key<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<(StoredOperator, operator::Key)>> {
+            self.maybe(query_as::<_, KeyedOperatorColumns>(OPERATOR_BY_KEY).bind(key_hash.to_vec()))
+        }
+
+        fn operator_by_name<'a>(&'a self, name: &'a str) -> Reply<'a, Option<StoredOperator>> {
+            self.maybe(query_as::<_, OperatorColumns>(OPERATOR_BY_NAME).bind(name.to_owned()))
+        }
+
+        fn last_operator(&self) -> Reply<'_, Option<OperatorId>> {
+            self.maybe(query_as::<_, OperatorNumber>(LAST_OPERATOR))
+        }
+
+        fn operator_key_owner<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<OperatorId>> {
+            self.maybe(query_as::<_, OperatorNumber>(OPERATOR_KEY_OWNER).bind(key_hash.to_vec()))
+        }
+
+        fn operators(&self) -> Reply<'_, Vec<Seen<OperatorId, StoredOperator>>> {
+            self.each::<OperatorNumber, OperatorColumns>(query(OPERATORS))
+        }
+
+        fn operator_keys(&self, operator: OperatorId) -> Reply<'_, Vec<OperatorKeyRow>> {
+            self.all(query_as::<_, OperatorKeyColumns>(OPERATOR_KEYS).bind(i64::from(operator.0)))
+        }
+
+        fn operators_in_force(&self, role: Role, now: Instant) -> Reply<'_, i64> {
+            self.one(query_as::<_, NumberColumn>(OPERATORS_IN_FORCE).bind(role.name()).bind(now.0))
+        }
+
+        fn operator_acts(&self, before: Option<u128>, limit: u32) -> Reply<'_, Vec<OperatorAct>> {
+            let before = Uuid::from_u128(before.unwrap_or(u128::MAX));
+            self.all(query_as::<_, OperatorActColumns>(OPERATOR_ACTS).bind(before).bind(i64::from(limit)))
         }
 
         fn kept_setting<'a>(&'a self, name: &'a str) -> Reply<'a, Option<String>> {

@@ -6,7 +6,9 @@ use sqlx::types::Uuid;
 
 use super::line::{Verb, lines};
 use super::rows::fee_bearer_name;
-use super::unit::{CaptureRow, Claim, MessageRow, OrderRow, PutOff, RefundRow, RefundStanding, SettlementRow};
+use super::unit::{
+    CaptureRow, Claim, MessageRow, OperatorAct, OrderRow, PutOff, RefundRow, RefundStanding, SettlementRow,
+};
 use super::{GivenAnswer, InboxReason, InboxRow, StoredPlatform};
 use crate::domain::id::{OrderId, PlatformId, RefundOrdinal};
 use crate::domain::refund::{Attention, RefundFailure};
@@ -330,6 +332,35 @@ lines! {
         platform_id: i64,
         from_id: i64,
     }
+    struct OperatorLine in "operators", Verb::Insert("") => {
+        id: i64,
+        name: Box<str>,
+        role: &'static str,
+    }
+    struct RoleLine in "operators", Verb::Update { keys: 1 } => {
+        id: i64,
+        role: &'static str,
+    }
+    struct OperatorKeyLine in "operator_keys", Verb::Insert("") => {
+        hash: [u8; 32],
+        operator_id: i64,
+        hint: Box<str>,
+        created_at: i64,
+        expires_at: Option<i64>,
+    }
+    struct OperatorKeyRevokedLine in "operator_keys", Verb::Update { keys: 2 } => {
+        hash: [u8; 32],
+        operator_id: i64,
+        revoked_at: i64,
+    }
+    struct OperatorActLine in "operator_acts", Verb::Insert("ON CONFLICT (id) DO NOTHING") => {
+        id: Uuid,
+        at: i64,
+        operator: Box<str>,
+        act: Box<str>,
+        subject: Box<str>,
+        outcome: Box<str>,
+    }
     struct KeyRevokedLine in "keys", Verb::Update { keys: 2 } => {
         hash: [u8; 32],
         platform_id: i64,
@@ -341,6 +372,19 @@ impl PutOffLine {
     pub fn of(put_off: &PutOff, epoch: i64) -> Self {
         let (kind, id) = stream_key(put_off.stream);
         PutOffLine { kind, id, version: i64::from(put_off.version), next_due_at: put_off.next_due_at.0, epoch }
+    }
+}
+
+impl OperatorActLine {
+    pub fn of(act: &OperatorAct) -> Self {
+        OperatorActLine {
+            id: Uuid::from_u128(act.id),
+            at: act.at.0,
+            operator: act.operator.clone(),
+            act: act.act.clone(),
+            subject: act.subject.clone(),
+            outcome: act.outcome.clone(),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundOrdinal
 use crate::domain::journal::{Join, Salt};
 use crate::domain::ledger::Entry;
 use crate::domain::money::Currency;
+use crate::domain::operator::{self, OperatorId, Role};
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::{Payer, PayerMark};
 use crate::domain::platform::{Key, KeyHash};
@@ -65,6 +66,8 @@ pub enum Unit {
     DeadLetter(DeadLetterChange),
     /// A cycle ends in a lane, before the group that this stands in.
     Cut(Box<Cut>),
+    /// What an operator did, or was refused.
+    OperatorAct(Box<OperatorAct>),
 }
 
 /// Where a unit is written.
@@ -112,8 +115,29 @@ impl Unit {
             Unit::DeadLetter(DeadLetterChange::Replayed { stream, .. } | DeadLetterChange::Erased { stream, .. }) => {
                 stream.partition()
             }
+            Unit::OperatorAct(act) => Partition::of_hash(&[act.operator.as_bytes()]),
         })
     }
+}
+
+/// What somebody did by hand, or was refused. It is written once and never changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorAct {
+    /// They grow with time, and no two are the same: written twice, it is there once.
+    pub id: u128,
+    pub at: Instant,
+    /// The person's name; of somebody without a key in force what was tried by.
+    pub operator: Box<str>,
+    pub act: Box<str>,
+    /// What it was done to.
+    pub subject: Box<str>,
+    /// `done`, or the code of the refusal.
+    pub outcome: Box<str>,
+}
+
+impl OperatorAct {
+    /// Characters of each text: what a stranger sends is cut off.
+    pub const TEXT_MAX: usize = 200;
 }
 
 pub struct StepUnit {
@@ -241,6 +265,11 @@ pub enum Row {
     /// A cycle of a platform's is closed: its totals, and the sums that are kept no more.
     Settlement(Box<SettlementRow>),
     SettlementMoved(SettlementMoved),
+    /// A new operator.
+    Operator(StoredOperator),
+    RoleChanged(ChangedRole),
+    OperatorKey(AddedOperatorKey),
+    OperatorKeyRevoked(RevokedOperatorKey),
 }
 
 /// What a platform had of a closed cycle.
@@ -278,6 +307,35 @@ pub struct SettlementMoved {
     pub state: SettlementState,
     /// The payout that it is in.
     pub payout: Option<u32>,
+}
+
+/// An operator as people know one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredOperator {
+    pub id: OperatorId,
+    pub name: Box<str>,
+    pub role: Role,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChangedRole {
+    pub operator: OperatorId,
+    pub role: Role,
+}
+
+/// A key of an operator's from now on. No two operators ever have the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddedOperatorKey {
+    pub operator: OperatorId,
+    pub key: operator::Key,
+    pub created_at: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RevokedOperatorKey {
+    pub operator: OperatorId,
+    pub hash: KeyHash,
+    pub revoked_at: Instant,
 }
 
 /// What a platform may owe after refunds.

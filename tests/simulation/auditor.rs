@@ -222,7 +222,8 @@ impl Before {
             | Unit::Inbox(_)
             | Unit::Delivery(_)
             | Unit::DeadLetter(_)
-            | Unit::Cut(_) => (None, None),
+            | Unit::Cut(_)
+            | Unit::OperatorAct(_) => (None, None),
         };
         Before { order, parked }
     }
@@ -243,7 +244,12 @@ pub fn committed(world: &World, unit: &Unit, before: &Before) {
                 delivered(&world.store(), row);
             }
         }
-        Unit::Answer(_) | Unit::Inbox(_) | Unit::Delivery(_) | Unit::DeadLetter(_) | Unit::Cut(_) => {}
+        Unit::Answer(_)
+        | Unit::Inbox(_)
+        | Unit::Delivery(_)
+        | Unit::DeadLetter(_)
+        | Unit::Cut(_)
+        | Unit::OperatorAct(_) => {}
     }
 }
 
@@ -345,6 +351,8 @@ fn capture(row: &UnitRow) -> Option<&CaptureRow> {
         UnitRow::Platform(_) | UnitRow::Key(_) | UnitRow::KeyRevoked(_) => None,
         UnitRow::SharesAccepted(_) | UnitRow::SharesRefused(_) | UnitRow::DebtBound(_) => None,
         UnitRow::Settlement(_) | UnitRow::SettlementMoved(_) => None,
+        UnitRow::Operator(_) | UnitRow::RoleChanged(_) | UnitRow::OperatorKey(_) => None,
+        UnitRow::OperatorKeyRevoked(_) => None,
     }
 }
 

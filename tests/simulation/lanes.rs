@@ -222,7 +222,12 @@ impl World {
                     self.look_when_due(put_off.stream);
                 }
                 Unit::Inbox(_) => self.plan_inbox(INBOX_EVERY_MS),
-                Unit::Answer(_) | Unit::InboxDone { .. } | Unit::Delivery(_) | Unit::DeadLetter(_) | Unit::Cut(_) => {}
+                Unit::Answer(_)
+                | Unit::InboxDone { .. }
+                | Unit::Delivery(_)
+                | Unit::DeadLetter(_)
+                | Unit::Cut(_)
+                | Unit::OperatorAct(_) => {}
             }
         }
         Ok(committed)

@@ -306,7 +306,12 @@ fn order_about(unit: &Unit) -> Option<OrderId> {
         Unit::Step(step) => step.stream.order(),
         Unit::PutOff(put_off) => put_off.stream.order(),
         Unit::Inbox(row) => row.order,
-        Unit::Answer(_) | Unit::InboxDone { .. } | Unit::Delivery(_) | Unit::DeadLetter(_) | Unit::Cut(_) => None,
+        Unit::Answer(_)
+        | Unit::InboxDone { .. }
+        | Unit::Delivery(_)
+        | Unit::DeadLetter(_)
+        | Unit::Cut(_)
+        | Unit::OperatorAct(_) => None,
     }
 }
 

@@ -276,6 +276,7 @@ impl Store {
             Unit::Delivery(delivery) => self.delivered(delivery),
             Unit::DeadLetter(_) => panic!("no webhook of this world is given up"),
             Unit::Cut(_) => {}
+            Unit::OperatorAct(_) => panic!("this world has no operators"),
         }
     }
 
@@ -387,7 +388,8 @@ impl Store {
             | Unit::InboxDone { .. }
             | Unit::Delivery(_)
             | Unit::DeadLetter(_)
-            | Unit::Cut(_) => false,
+            | Unit::Cut(_)
+            | Unit::OperatorAct(_) => false,
         };
         units.iter().enumerate().filter(|(_, unit)| is_missing(unit)).map(|(place, _)| place).collect()
     }
@@ -460,7 +462,8 @@ pub fn step_of(unit: &Unit) -> Option<&StepUnit> {
         | Unit::InboxDone { .. }
         | Unit::Delivery(_)
         | Unit::DeadLetter(_)
-        | Unit::Cut(_) => None,
+        | Unit::Cut(_)
+        | Unit::OperatorAct(_) => None,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, stream};
 
+use super::operators::examine_operators;
 use super::platforms::examine_platforms;
 use super::replay::{Evidence, examine};
 use super::report::{BalanceLine, Report, SuspenseLine, Totals, money};
@@ -156,7 +157,8 @@ pub async fn examine_rows(reading: Reading<'_>, report: &mut Report) -> Result<(
             break;
         }
     }
-    examine_platforms(store, report).await
+    examine_platforms(store, report).await?;
+    examine_operators(store, report).await
 }
 
 enum Read {

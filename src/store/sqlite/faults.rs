@@ -25,8 +25,18 @@ const REFERENCES: &str = "captures.reference";
 /// Of the key by which no two refunds of a platform have one name.
 const REFUND_NAMES: &str = "refunds.merchant_refund_id";
 /// The keys that two may race for; every other constraint is one that a row never meets.
-const RACES: [&str; 7] =
-    ["heads.id", "journal.id", "orders.id", "orders.merchant_order_id", "platforms.id", "platforms.name", "keys.hash"];
+const RACES: [&str; 10] = [
+    "heads.id",
+    "journal.id",
+    "orders.id",
+    "orders.merchant_order_id",
+    "platforms.id",
+    "platforms.name",
+    "keys.hash",
+    "operators.id",
+    "operators.name",
+    "operator_keys.hash",
+];
 
 /// An error that SQLite gave, or one that says that it gave none.
 pub enum Fault {

@@ -290,6 +290,35 @@ CREATE TABLE settlements (
 CREATE UNIQUE INDEX settlements_by_number ON settlements (platform_id, currency, number);
 CREATE INDEX settlements_by_cycle ON settlements (cycle, platform_id);
 
+-- Payouts, as their payees left them. `body` is JSON: who proposed and approved it, what it pays, what the bank said.
+CREATE TABLE payouts (
+    platform_id  INTEGER NOT NULL,
+    currency     TEXT NOT NULL,
+    number       INTEGER NOT NULL,
+    bank         TEXT NOT NULL,
+    amount_minor INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL,
+    state        TEXT NOT NULL,
+    -- The file for the bank that it stands in.
+    file         TEXT,
+    body         TEXT NOT NULL,
+    PRIMARY KEY (platform_id, currency, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX payouts_by_state ON payouts (state, bank, currency, platform_id, number);
+CREATE INDEX payouts_by_file ON payouts (file, platform_id, number) WHERE file IS NOT NULL;
+
+-- Where payees are paid to, apart from everything else. A number is never given twice; the last one that is in force
+-- counts, and a payout keeps the one that it was approved with.
+CREATE TABLE bank_details (
+    platform_id INTEGER NOT NULL,
+    currency    TEXT NOT NULL,
+    number      INTEGER NOT NULL,
+    details     TEXT NOT NULL,
+    created_at  INTEGER NOT NULL,
+    in_force_at INTEGER NOT NULL,
+    PRIMARY KEY (platform_id, currency, number)
+) STRICT, WITHOUT ROWID;
+
 -- Refunds that platforms asked for: what was asked, which never changes, and how far each has got, which is the order's
 -- to say and stands here to be found. `refundable_minor` is what could have been asked for then. `parts` is JSON: a pair
 -- of platform and amount for each party, the seller first.

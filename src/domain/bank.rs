@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::platform::is_name;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::name::is_name;
 
 /// What we call an account of ours at a bank: 1 to 64 of `0-9`, `a-z` and `-`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,5 +28,18 @@ impl BankName {
 impl fmt::Display for BankName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl Serialize for BankName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for BankName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        BankName::parse(&text).ok_or_else(|| serde::de::Error::custom("not the name of a bank account"))
     }
 }

@@ -3,18 +3,28 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bank::BankName;
 use super::closing::{Cover, Cycle};
 use super::cycle::{CalendarId, CycleId};
 use super::id::PlatformId;
 use super::ledger::Entry;
 use super::machine::{self, Machine};
 use super::money::Currency;
+use super::payout::{BankAnswer, Payout, PayoutState};
 use super::settlement::{CycleTotals, SettlementState, Totals};
 use super::stream::{Kind, StreamId};
 use super::time::Instant;
 
 /// Settlements that wait to be paid out and are known here; older ones stay carried, and their money is brought forward.
 pub const UNPAID_MAX: usize = 64;
+/// Payouts that were paid and are known here, because their money may come back: banks send it within days.
+pub const PAID_MAX: usize = 64;
+/// Payouts that have not come to their end: one for each closing of more than a year.
+pub const PAYOUTS_MAX: usize = 400;
+/// A payout that nobody approves lapses after this.
+pub const PAYOUT_LAPSES_MS: i64 = 24 * 60 * 60 * 1_000;
+/// Changed bank details wait so long before anything is paid by them: time to notice that they are a thief's.
+pub const DETAILS_WAIT_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// Whom a payee is: a platform, in one currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -50,9 +60,16 @@ impl From<PayeeId> for StreamId {
 pub struct Payee {
     /// The last cycle of each calendar that was settled.
     pub closed: Vec<CycleId>,
+    /// Bank details in force, and those that will be. The details themselves lie apart, where they can be erased.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<Details>,
     pub id: PayeeId,
     pub last_at: Instant,
-    /// What is settled and not paid out: the platform's own, or, negative, its debt.
+    /// Payouts that have not come to their end, and the last ones that were paid, by number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub payouts: Vec<Payout>,
+    pub payouts_made: u32,
+    /// What is settled and in no payout that was approved: the platform's own, or, negative, its debt.
     pub settled_minor: i64,
     /// How many cycles were settled.
     pub settlements: u32,
@@ -74,6 +91,14 @@ pub struct ClosedCycle {
     pub totals: CycleTotals,
 }
 
+/// Bank details by their number among the payee's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Details {
+    pub in_force_at: Instant,
+    pub number: u32,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     pub at: Instant,
@@ -85,6 +110,56 @@ pub struct Event {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Fact {
     CycleClosed(ClosedCycle),
+    /// Where it is paid to from now on, or in a day where there are other details. Both persons who agreed stand here.
+    DetailsChanged {
+        number: u32,
+        fingerprint: Box<str>,
+        operator: Box<str>,
+        approved_by: Box<str>,
+    },
+    /// All that is settled is to be paid out.
+    PayoutCreated {
+        operator: Box<str>,
+        bank: BankName,
+        payout_min_minor: i64,
+    },
+    PayoutApproved {
+        number: u32,
+        operator: Box<str>,
+    },
+    PayoutCancelled {
+        number: u32,
+        operator: Box<str>,
+        reason: Box<str>,
+    },
+    PayoutExported {
+        number: u32,
+        file: Box<str>,
+    },
+    /// What the bank says. The amount is what it says too, where it says one.
+    PayoutAnswered {
+        number: u32,
+        answer: BankAnswer,
+        amount_minor: Option<i64>,
+        reference: Option<Box<str>>,
+        reason: Option<Box<str>>,
+        operator: Box<str>,
+    },
+    /// It has paid what it owed us.
+    PaymentReceived {
+        amount_minor: i64,
+        bank: BankName,
+        reference: Box<str>,
+        operator: Box<str>,
+    },
+    /// What it owes us is given up. Both persons who agreed stand here.
+    WrittenOff {
+        amount_minor: i64,
+        reason: Box<str>,
+        operator: Box<str>,
+        approved_by: Box<str>,
+    },
+    TimerFired,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,12 +168,43 @@ pub enum Refusal {
     IsClosed,
     /// The sums contradict themselves, or are no numbers: the books are wrong, and nothing may be settled by them.
     SumsWrong,
+    /// Too little is settled to be paid out.
+    NothingToPay {
+        free_minor: i64,
+    },
+    TooManyPayouts,
+    PayoutUnknown,
+    /// Whoever proposed it cannot approve it.
+    SecondOperatorRequired,
+    /// Nobody has said where it is to be paid to, or what was said is not in force yet.
+    NoDetails {
+        in_force_at: Option<Instant>,
+    },
+    /// It is in a state in which this cannot become of it.
+    PayoutState(PayoutState),
+    /// The bank names another amount.
+    AmountDiffers {
+        amount_minor: i64,
+    },
+    /// It owes us less than that.
+    NoSuchDebt {
+        owed_minor: i64,
+    },
 }
 
 /// A row beside the payee's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
     Settlement(Box<Settlement>),
+    SettlementMoved {
+        cycle: CycleId,
+        state: SettlementState,
+        payout: Option<u32>,
+    },
+    /// A payout as it is now.
+    Payout(Box<Payout>),
+    /// The details themselves travel beside the step.
+    Details(Details),
     Entry(Box<Entry>),
 }
 
@@ -118,7 +224,12 @@ pub struct Settlement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
     Settled(SettlementState),
+    PayoutMoved(PayoutState),
 }
+
+/// What is to be done: it is to be woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wake(pub Instant);
 
 pub type Step = machine::Step<Payee>;
 
@@ -127,8 +238,11 @@ impl Payee {
     pub const fn unborn(id: PayeeId) -> Self {
         Payee {
             closed: Vec::new(),
+            details: Vec::new(),
             id,
             last_at: Instant(0),
+            payouts: Vec::new(),
+            payouts_made: 0,
             settled_minor: 0,
             settlements: 0,
             unpaid: Vec::new(),
@@ -148,17 +262,17 @@ impl Payee {
         if !closed.totals.agree() {
             return Err(Refusal::SumsWrong);
         }
-        let brought_forward_minor = self.settled_minor;
+        let brought_forward_minor = self.free_minor();
         let own_minor = closed.totals.sums.own_minor().map_err(wrong)?;
         let net_minor = brought_forward_minor.checked_add(own_minor).ok_or(Refusal::SumsWrong)?;
-        self.settled_minor = net_minor;
+        self.settled_minor = self.settled_minor.checked_add(own_minor).ok_or(Refusal::SumsWrong)?;
         self.settlements = self.settlements.checked_add(1).ok_or(Refusal::SumsWrong)?;
         let is_payable = net_minor > 0 && net_minor >= closed.payout_min_minor;
         let state = if is_payable { SettlementState::Closed } else { SettlementState::Carried };
-        if self.unpaid.len() >= UNPAID_MAX {
-            self.unpaid.remove(0);
-        }
-        self.unpaid.push(cycle);
+        // What was to be paid out and was not is in this one's net.
+        let mut writes: Vec<Write> =
+            self.unpaid.iter().map(|cycle| moved(*cycle, SettlementState::Carried, None)).collect();
+        self.wait(&[cycle]);
         let settlement = Settlement {
             cycle,
             from: closed.cycle.from,
@@ -173,8 +287,291 @@ impl Payee {
             state,
         };
         let entry = Entry::closing(cycle, self.id.platform, (self.id.currency, at), &closed.totals.accounts);
-        Ok(vec![Write::Settlement(Box::new(settlement)), Write::Entry(Box::new(entry))])
+        writes.push(Write::Settlement(Box::new(settlement)));
+        writes.push(Write::Entry(Box::new(entry)));
+        Ok(writes)
     }
+
+    /// What is settled and in no payout at all.
+    pub fn free_minor(&self) -> i64 {
+        let created = self.payouts.iter().filter(|payout| payout.state == PayoutState::Created);
+        created.fold(self.settled_minor, |free, payout| free.saturating_sub(payout.amount_minor))
+    }
+
+    /// Settlements that are in no payout from now on, the oldest first.
+    fn wait(&mut self, settlements: &[CycleId]) {
+        self.unpaid.extend(settlements);
+        let surplus = self.unpaid.len().saturating_sub(UNPAID_MAX);
+        self.unpaid.drain(..surplus);
+    }
+
+    /// The details that are in force at an instant.
+    pub fn details_at(&self, at: Instant) -> Option<u32> {
+        self.details.iter().rev().find(|details| details.in_force_at <= at).map(|details| details.number)
+    }
+
+    pub fn payout(&self, number: u32) -> Option<&Payout> {
+        self.payouts.iter().find(|payout| payout.number == number)
+    }
+
+    fn payout_mut(&mut self, number: u32) -> Result<&mut Payout, Refusal> {
+        self.payouts.iter_mut().find(|payout| payout.number == number).ok_or(Refusal::PayoutUnknown)
+    }
+
+    fn change_details(&mut self, at: Instant, number: u32) -> Vec<Write> {
+        if self.details.iter().any(|details| details.number >= number) {
+            return Vec::new();
+        }
+        let in_force_at = if self.details.is_empty() { at } else { at.plus_ms(DETAILS_WAIT_MS) };
+        // Of those that are in force the last one is, and of those that will be.
+        let in_force = self.details_at(at);
+        self.details.retain(|details| Some(details.number) == in_force);
+        let details = Details { in_force_at, number };
+        self.details.push(details);
+        vec![Write::Details(details)]
+    }
+
+    fn create_payout(
+        &mut self,
+        at: Instant,
+        operator: &str,
+        bank: &BankName,
+        payout_min_minor: i64,
+    ) -> Result<Vec<Write>, Refusal> {
+        let free_minor = self.free_minor();
+        if free_minor <= 0 || free_minor < payout_min_minor {
+            return Err(Refusal::NothingToPay { free_minor });
+        }
+        if self.payouts.iter().filter(|payout| payout.state != PayoutState::Paid).count() >= PAYOUTS_MAX {
+            return Err(Refusal::TooManyPayouts);
+        }
+        self.payouts_made = self.payouts_made.checked_add(1).ok_or(Refusal::TooManyPayouts)?;
+        let payout = Payout {
+            amount_minor: free_minor,
+            approved_by: None,
+            bank: bank.clone(),
+            created_at: at,
+            details: None,
+            file: None,
+            number: self.payouts_made,
+            proposed_by: operator.into(),
+            reference: None,
+            reason: None,
+            settlements: std::mem::take(&mut self.unpaid),
+            state: PayoutState::Created,
+            state_at: at,
+        };
+        let number = Some(payout.number);
+        let moves = payout.settlements.iter().map(|cycle| moved(*cycle, SettlementState::Closed, number));
+        let mut writes: Vec<Write> = moves.collect();
+        writes.push(Write::Payout(Box::new(payout.clone())));
+        self.payouts.push(payout);
+        Ok(writes)
+    }
+
+    fn approve_payout(&mut self, at: Instant, number: u32, operator: &str) -> Result<Vec<Write>, Refusal> {
+        let (payee, details) = (self.id, self.details_at(at));
+        let in_force_at = self.details.last().map(|details| details.in_force_at);
+        let payout = self.payout_mut(number)?;
+        if payout.state == PayoutState::Approved && payout.approved_by.as_deref() == Some(operator) {
+            return Ok(Vec::new());
+        }
+        if payout.state != PayoutState::Created {
+            return Err(Refusal::PayoutState(payout.state));
+        }
+        if *payout.proposed_by == *operator {
+            return Err(Refusal::SecondOperatorRequired);
+        }
+        payout.details = Some(details.ok_or(Refusal::NoDetails { in_force_at })?);
+        payout.approved_by = Some(operator.into());
+        (payout.state, payout.state_at) = (PayoutState::Approved, at);
+        let payout = payout.clone();
+        self.settled_minor = self.settled_minor.checked_sub(payout.amount_minor).ok_or(Refusal::SumsWrong)?;
+        let entry = Entry::payout(payee.platform, (payee.currency, at), &payout.bank, payout.amount_minor);
+        Ok(vec![Write::Payout(Box::new(payout)), Write::Entry(Box::new(entry))])
+    }
+
+    /// A payout that was not carried out is over: what was booked for it is the payee's again.
+    fn end_payout(
+        &mut self,
+        at: Instant,
+        number: u32,
+        state: PayoutState,
+        reason: Option<&str>,
+    ) -> Result<Vec<Write>, Refusal> {
+        let (payee, place) = (self.id, self.payouts.iter().position(|payout| payout.number == number));
+        let mut payout = self.payouts.remove(place.ok_or(Refusal::PayoutUnknown)?);
+        let before = std::mem::replace(&mut payout.state, state);
+        payout.state_at = at;
+        payout.reason = reason.map(Into::into);
+        let of = (payee.currency, at);
+        let entry = match before {
+            PayoutState::Created => None,
+            PayoutState::Approved | PayoutState::Exported | PayoutState::Unknown => {
+                Some(Entry::payout_failed(payee.platform, of, &payout.bank, payout.amount_minor))
+            }
+            PayoutState::Paid => Some(Entry::payout_returned(payee.platform, of, &payout.bank, payout.amount_minor)),
+            PayoutState::Failed | PayoutState::Cancelled | PayoutState::Returned => {
+                return Err(Refusal::PayoutState(before));
+            }
+        };
+        if entry.is_some() {
+            self.settled_minor = self.settled_minor.checked_add(payout.amount_minor).ok_or(Refusal::SumsWrong)?;
+        }
+        // What was settled since has not brought it forward: it is carried by the next one.
+        let after = std::mem::take(&mut self.unpaid);
+        self.wait(&payout.settlements);
+        self.wait(&after);
+        let state = if after.is_empty() { SettlementState::Closed } else { SettlementState::Carried };
+        let mut writes: Vec<Write> = payout.settlements.iter().map(|cycle| moved(*cycle, state, None)).collect();
+        writes.push(Write::Payout(Box::new(payout)));
+        writes.extend(entry.map(|entry| Write::Entry(Box::new(entry))));
+        Ok(writes)
+    }
+
+    fn pay(&mut self, at: Instant, number: u32, reference: Option<&str>) -> Result<Vec<Write>, Refusal> {
+        let payee = self.id;
+        let payout = self.payout_mut(number)?;
+        (payout.state, payout.state_at) = (PayoutState::Paid, at);
+        payout.reference = reference.map(Into::into);
+        let payout = payout.clone();
+        let entry = Entry::payout_paid((payee.currency, at), &payout.bank, payout.amount_minor);
+        let moves = payout.settlements.iter().map(|cycle| moved(*cycle, SettlementState::PaidOut, Some(number)));
+        let mut writes: Vec<Write> = moves.collect();
+        writes.push(Write::Payout(Box::new(payout)));
+        writes.push(Write::Entry(Box::new(entry)));
+        let is_paid = |payout: &Payout| payout.state == PayoutState::Paid;
+        while self.payouts.iter().filter(|payout| is_paid(payout)).count() > PAID_MAX {
+            let oldest = self.payouts.iter().position(is_paid).unwrap_or_default();
+            self.payouts.remove(oldest);
+        }
+        Ok(writes)
+    }
+
+    fn answer_payout(
+        &mut self,
+        at: Instant,
+        number: u32,
+        answer: BankAnswer,
+        said: &Said<'_>,
+    ) -> Result<Vec<Write>, Refusal> {
+        let payout = self.payout_mut(number)?;
+        if said.amount_minor.is_some_and(|amount| amount != payout.amount_minor) {
+            return Err(Refusal::AmountDiffers { amount_minor: payout.amount_minor });
+        }
+        match (answer, payout.state) {
+            (BankAnswer::Paid, PayoutState::Paid) | (BankAnswer::Unknown, PayoutState::Unknown) => Ok(Vec::new()),
+            (BankAnswer::Paid, PayoutState::Exported | PayoutState::Unknown) => self.pay(at, number, said.reference),
+            (BankAnswer::Failed, PayoutState::Exported | PayoutState::Unknown) => {
+                self.end_payout(at, number, PayoutState::Failed, said.reason)
+            }
+            (BankAnswer::Returned, PayoutState::Paid) => {
+                self.end_payout(at, number, PayoutState::Returned, said.reason)
+            }
+            (BankAnswer::Unknown, PayoutState::Exported) => {
+                (payout.state, payout.state_at) = (PayoutState::Unknown, at);
+                Ok(vec![Write::Payout(Box::new(payout.clone()))])
+            }
+            (
+                BankAnswer::Paid | BankAnswer::Failed | BankAnswer::Returned | BankAnswer::Unknown,
+                PayoutState::Created
+                | PayoutState::Approved
+                | PayoutState::Exported
+                | PayoutState::Unknown
+                | PayoutState::Paid
+                | PayoutState::Failed
+                | PayoutState::Cancelled
+                | PayoutState::Returned,
+            ) => Err(Refusal::PayoutState(payout.state)),
+        }
+    }
+
+    /// It owes us so much less.
+    fn reduce_debt(&mut self, amount_minor: i64) -> Result<(), Refusal> {
+        let owed_minor = self.settled_minor.saturating_neg().max(0);
+        if amount_minor <= 0 || amount_minor > owed_minor {
+            return Err(Refusal::NoSuchDebt { owed_minor });
+        }
+        self.settled_minor = self.settled_minor.checked_add(amount_minor).ok_or(Refusal::SumsWrong)?;
+        Ok(())
+    }
+
+    /// Payouts that nobody approved in time.
+    fn lapse(&mut self, at: Instant) -> Result<Vec<Write>, Refusal> {
+        let is_over = |payout: &&Payout| {
+            payout.state == PayoutState::Created && payout.created_at.plus_ms(PAYOUT_LAPSES_MS) <= at
+        };
+        let over: Vec<u32> = self.payouts.iter().filter(is_over).map(|payout| payout.number).collect();
+        let mut writes = Vec::new();
+        for number in over {
+            writes.extend(self.end_payout(at, number, PayoutState::Cancelled, Some("nobody approved it in time"))?);
+        }
+        Ok(writes)
+    }
+
+    fn lapses_at(&self) -> Option<Instant> {
+        let created = self.payouts.iter().filter(|payout| payout.state == PayoutState::Created);
+        created.map(|payout| payout.created_at.plus_ms(PAYOUT_LAPSES_MS)).min()
+    }
+
+    fn take(&mut self, at: Instant, fact: &Fact) -> Result<Vec<Write>, Refusal> {
+        let of = (self.id.currency, at);
+        match fact {
+            Fact::CycleClosed(closed) => self.close(at, closed),
+            Fact::DetailsChanged { number, .. } => Ok(self.change_details(at, *number)),
+            Fact::PayoutCreated { operator, bank, payout_min_minor } => {
+                self.create_payout(at, operator, bank, *payout_min_minor)
+            }
+            Fact::PayoutApproved { number, operator } => self.approve_payout(at, *number, operator),
+            Fact::PayoutCancelled { number, reason, .. } => match self.payout_mut(*number)?.state {
+                PayoutState::Created | PayoutState::Approved => {
+                    self.end_payout(at, *number, PayoutState::Cancelled, Some(reason))
+                }
+                state @ (PayoutState::Exported
+                | PayoutState::Unknown
+                | PayoutState::Paid
+                | PayoutState::Failed
+                | PayoutState::Cancelled
+                | PayoutState::Returned) => Err(Refusal::PayoutState(state)),
+            },
+            Fact::PayoutExported { number, file } => {
+                let payout = self.payout_mut(*number)?;
+                match (payout.state, payout.file.as_deref() == Some(file)) {
+                    (PayoutState::Approved, _) => {
+                        (payout.state, payout.state_at, payout.file) = (PayoutState::Exported, at, Some(file.clone()));
+                        Ok(vec![Write::Payout(Box::new(payout.clone()))])
+                    }
+                    (_, true) => Ok(Vec::new()),
+                    (state, false) => Err(Refusal::PayoutState(state)),
+                }
+            }
+            Fact::PayoutAnswered { number, answer, amount_minor, reference, reason, .. } => {
+                let (reference, reason) = (reference.as_deref(), reason.as_deref());
+                self.answer_payout(at, *number, *answer, &Said { amount_minor: *amount_minor, reference, reason })
+            }
+            Fact::PaymentReceived { amount_minor, bank, .. } => {
+                self.reduce_debt(*amount_minor)?;
+                let entry = Entry::payment_received(self.id.platform, of, bank, *amount_minor);
+                Ok(vec![Write::Entry(Box::new(entry))])
+            }
+            Fact::WrittenOff { amount_minor, .. } => {
+                self.reduce_debt(*amount_minor)?;
+                Ok(vec![Write::Entry(Box::new(Entry::write_off(self.id.platform, of, *amount_minor)))])
+            }
+            Fact::TimerFired => self.lapse(at),
+        }
+    }
+}
+
+/// What a bank says besides its answer.
+struct Said<'a> {
+    amount_minor: Option<i64>,
+    reference: Option<&'a str>,
+    reason: Option<&'a str>,
+}
+
+const fn moved(cycle: CycleId, state: SettlementState, payout: Option<u32>) -> Write {
+    Write::SettlementMoved { cycle, state, payout }
 }
 
 impl Machine for Payee {
@@ -184,7 +581,7 @@ impl Machine for Payee {
     type Event = Event;
     type Refusal = Refusal;
     type Write = Write;
-    type Effect = std::convert::Infallible;
+    type Effect = Wake;
     type Note = Note;
     type Target = std::convert::Infallible;
 
@@ -198,45 +595,49 @@ impl Machine for Payee {
 
     fn decide(&self, events: &[Event]) -> Result<Step, Refusal> {
         let mut after = self.clone();
-        let mut writes = Vec::new();
+        let (mut writes, mut is_changed) = (Vec::new(), false);
         for event in events {
             after.last_at = after.last_at.max(event.at);
-            match &event.fact {
-                Fact::CycleClosed(closed) => writes.extend(after.close(after.last_at, closed)?),
-            }
+            let taken = after.take(after.last_at, &event.fact)?;
+            is_changed |= !taken.is_empty();
+            writes.extend(taken);
         }
-        if !writes.is_empty() {
+        if is_changed {
             after.version += 1;
+        } else {
+            after.last_at = self.last_at;
         }
         let note = |write: &Write| match write {
             Write::Settlement(settlement) => Some(Note::Settled(settlement.state)),
-            Write::Entry(_) => None,
+            Write::Payout(payout) => Some(Note::PayoutMoved(payout.state)),
+            Write::SettlementMoved { .. } | Write::Details(_) | Write::Entry(_) => None,
         };
         let notes = writes.iter().filter_map(note).collect();
-        Ok(Step { after, writes, effects: Vec::new(), notes, messages: Vec::new() })
+        let effects = after.lapses_at().map(Wake).into_iter().collect();
+        Ok(Step { after, writes, effects, notes, messages: Vec::new() })
     }
 
-    fn resume(&self, _: Instant) -> Vec<Self::Effect> {
-        Vec::new()
+    fn resume(&self, _: Instant) -> Vec<Wake> {
+        self.lapses_at().map(Wake).into_iter().collect()
     }
 
     fn next_due_at(&self, _: Instant) -> Option<Instant> {
+        self.lapses_at()
+    }
+
+    fn is_at_rest(&self, now: Instant) -> bool {
+        self.lapses_at().is_none_or(|at| at > now)
+    }
+
+    fn target(_: Wake) -> Option<Self::Target> {
         None
-    }
-
-    fn is_at_rest(&self, _: Instant) -> bool {
-        true
-    }
-
-    fn target(effect: Self::Effect) -> Option<Self::Target> {
-        Some(effect)
     }
 
     fn answered(_: &Event) -> Option<Self::Target> {
         None
     }
 
-    fn takes_back(_: Self::Effect, pending: Self::Effect) -> bool {
-        match pending {}
+    fn takes_back(_: Wake, _: Wake) -> bool {
+        false
     }
 }

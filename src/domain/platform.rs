@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::id::PlatformId;
 use super::machine::{self, Machine};
 use super::money::Currency;
+pub use super::name::{NAME_MAX, is_name};
 use super::order::FeeBearer;
 use super::stream::{Kind, StreamId};
 use super::time::Instant;
@@ -24,15 +25,6 @@ pub const KEYS_MAX: usize = 64;
 
 /// Platforms that one gets shares from: every step writes them all.
 pub const ACCEPTS_MAX: usize = 1_000;
-
-/// The longest name.
-pub const NAME_MAX: usize = 64;
-
-/// Whether a platform may be called so: 1 to 64 of `0-9`, `a-z` and `-`.
-pub fn is_name(text: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase() || byte == b'-';
-    (1..=NAME_MAX).contains(&text.len()) && text.bytes().all(fits)
-}
 
 /// SHA-256 of an API key, which is kept nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,7 +7,6 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream;
 
-use super::cell::Cell;
 use super::clock::course::Certainty;
 use super::directory::Directory;
 use super::host::{Act, Errand, Hands, Hearing, Host, Loaded, Stored, message_rows};
@@ -297,10 +296,14 @@ impl Host for Calendars {
         self.time.now()
     }
 
+    /// One that nobody has made yet is there all the same, and takes nothing but its creation.
     fn load(&self, id: u128) -> Reply<'_, Option<Loaded<Self>>> {
         Box::pin(async move {
             let Ok(id) = u32::try_from(id).map(CalendarId) else { return Ok(None) };
-            let Some(head) = self.reads.head(id.into()).await? else { return Ok(None) };
+            let Some(head) = self.reads.head(id.into()).await? else {
+                let stored = Stored { due_at: None, hands: Hands::Ours };
+                return Ok(Some(Loaded { machine: Calendar::unborn(id), memory: (), stored }));
+            };
             let machine = read(id, &head.snapshot)?;
             let hands = if self.lanes.is_ours(id.into(), head.epoch) { Hands::Ours } else { Hands::Others };
             Ok(Some(Loaded { machine, memory: (), stored: Stored { due_at: head.next_due_at, hands } }))
@@ -410,16 +413,16 @@ impl Keeper {
         for code in self.cycles.currencies().await? {
             let Some(currency) = Currency::parse(&code) else { continue };
             let id = CalendarId::of_currency(currency);
-            if self.calendars.is_active(u128::from(id.0))
-                || self.calendars.host().reads.head(id.into()).await?.is_some()
-            {
+            if self.calendars.host().reads.head(id.into()).await?.is_some() {
                 continue;
             }
             let name = code.to_ascii_lowercase().into();
             let terms = Terms { close_after_ms: self.close_after_ms, currency, name };
             let told = Told::Create { terms, schedule: self.schedule.clone() };
-            match self.calendars.create(Cell::fresh(Calendar::unborn(id), ()), told).await {
-                Ok(_) => tracing::info!(currency = code, schedule = %self.schedule, "a calendar begins"),
+            match self.calendars.tell(u128::from(id.0), told).await {
+                Ok(_) | Err(TellError::Refused(Refusal::OutOfPlace)) => {
+                    tracing::info!(currency = code, schedule = %self.schedule, "a calendar begins")
+                }
                 Err(error) => tracing::warn!(currency = code, ?error, "a calendar was not made; it is tried again"),
             }
         }

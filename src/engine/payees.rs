@@ -1,6 +1,6 @@
-//! The payee in the engine: what it may be told, and what its steps write. It waits for nobody and calls nobody.
+//! The payee in the engine: what it may be told, and what its steps write. It calls nobody; it wakes to let lapse what
+//! nobody has approved.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use super::host::{Act, Hands, Hearing, Host, Loaded, Stored, message_rows};
@@ -8,17 +8,26 @@ use super::lane::{Admission, WriteError};
 use super::ports::{Lanes, Salts, StreamReads, Time};
 use crate::domain::journal::{Salt, Title};
 use crate::domain::machine::Machine;
-use crate::domain::payee::{ClosedCycle, Event, Fact, Note, Payee, PayeeId, Refusal, Settlement, Step, Write};
-use crate::domain::settlement::SettlementState;
+use crate::domain::payee::{ClosedCycle, Event, Fact, Note, Payee, PayeeId, Refusal, Settlement, Step, Wake, Write};
 use crate::domain::time::Instant;
 use crate::store::{
-    ClosedSum, Head, NextActionChange, Reply, Row, SettlementRow, StepUnit, StoreError, StoredMessage, Unit,
+    BankDetailsRow, ClosedSum, Head, NextActionChange, PayoutRow, Reply, Row, SettlementMoved, SettlementRow, StepUnit,
+    StoreError, StoredMessage, Unit,
 };
 
 pub enum Told {
     /// A cycle's sums, and by which rows the lanes keep them.
-    CycleClosed { closed: Box<ClosedCycle>, kept: Vec<ClosedSum> },
-    /// A payee never is.
+    CycleClosed {
+        closed: Box<ClosedCycle>,
+        kept: Vec<ClosedSum>,
+    },
+    /// Something that its machine knows by itself.
+    Fact(Fact),
+    /// Where it is to be paid to. The fact has the fingerprint only.
+    Details {
+        fact: Fact,
+        details: Box<str>,
+    },
     Due,
 }
 
@@ -26,6 +35,7 @@ pub enum Told {
 #[derive(Default)]
 pub struct Beside {
     kept: Vec<ClosedSum>,
+    details: Option<Box<str>>,
 }
 
 /// What payees need of the rest of the engine.
@@ -43,6 +53,25 @@ fn unit(step: &Step, events: &[Event], salt: Salt, beside: &mut Beside) -> Resul
         match write {
             Write::Settlement(settlement) => rows.push(settlement_row(after.id, at, settlement, beside)?),
             Write::Entry(entry) => entries.push(entry.as_ref().clone()),
+            Write::SettlementMoved { cycle, state, payout } => rows.push(Row::SettlementMoved(SettlementMoved {
+                platform: after.id.platform,
+                cycle: *cycle,
+                state: *state,
+                payout: *payout,
+            })),
+            Write::Payout(payout) => {
+                rows.push(Row::Payout(Box::new(PayoutRow { payee: after.id, payout: payout.as_ref().clone() })));
+            }
+            Write::Details(changed) => {
+                let details = beside.details.take();
+                rows.push(Row::BankDetails(Box::new(BankDetailsRow {
+                    payee: after.id,
+                    number: changed.number,
+                    details: details.ok_or_else(|| WriteError::Culprit("bank details without any".to_owned()))?,
+                    created_at: at,
+                    in_force_at: changed.in_force_at,
+                })));
+            }
         }
     }
     Ok(StepUnit {
@@ -54,7 +83,7 @@ fn unit(step: &Step, events: &[Event], salt: Salt, beside: &mut Beside) -> Resul
         head: Head {
             state: "active",
             facet: None,
-            next_due_at: None,
+            next_due_at: after.next_due_at(at),
             next_action: NextActionChange::Keep,
             snapshot: serde_json::to_string(after).map_err(|error| culprit(&error))?.into(),
         },
@@ -131,12 +160,13 @@ impl Host for Payees {
 
     fn hear(&self, _: &Payee, (): &mut (), told: Told) -> Hearing<Self> {
         let at = self.time.now();
-        match told {
-            Told::CycleClosed { closed, kept } => {
-                Hearing::Turn { events: vec![Event { at, fact: Fact::CycleClosed(*closed) }], beside: Beside { kept } }
-            }
-            Told::Due => Hearing::Nothing { over: None },
-        }
+        let (fact, beside) = match told {
+            Told::CycleClosed { closed, kept } => (Fact::CycleClosed(*closed), Beside { kept, ..Beside::default() }),
+            Told::Fact(fact) => (fact, Beside::default()),
+            Told::Details { fact, details } => (fact, Beside { details: Some(details), ..Beside::default() }),
+            Told::Due => (Fact::TimerFired, Beside::default()),
+        };
+        Hearing::Turn { events: vec![Event { at, fact }], beside }
     }
 
     async fn unit(&self, step: &Step, events: &[Event], (): &(), beside: &mut Beside) -> Result<StepUnit, WriteError> {
@@ -147,18 +177,22 @@ impl Host for Payees {
         self.lanes.write(admission, unit).await
     }
 
-    fn act(&self, _: &Payee, (): &mut (), _: &Beside, effect: Infallible) -> Act<Told> {
-        match effect {}
+    fn act(&self, _: &Payee, (): &mut (), _: &Beside, Wake(at): Wake) -> Act<Told> {
+        Act::Wake(at)
     }
 
-    fn take_back(&self, (): &mut (), pending: Infallible) {
-        match pending {}
-    }
+    fn take_back(&self, (): &mut (), _: Wake) {}
 
     fn noted(&self, _: &Payee, notes: &[Note]) {
         for note in notes {
-            let Note::Settled(state) = note;
-            metrics::counter!("tongbao_settlements_total", "state" => SettlementState::name(*state)).increment(1);
+            match note {
+                Note::Settled(state) => {
+                    metrics::counter!("tongbao_settlements_total", "state" => state.name()).increment(1);
+                }
+                Note::PayoutMoved(state) => {
+                    metrics::counter!("tongbao_payouts_total", "state" => state.name()).increment(1);
+                }
+            }
         }
     }
 

@@ -8,11 +8,12 @@ use sqlx::types::Uuid;
 use super::companions::{Companions, Known, News, PlacedCut, Purse, Stamped, Stub};
 use super::line::Visitor;
 use super::tables::{
-    AccountGoneLine, AccountLine, AnswerLine, AttemptLine, BalanceLine, CaptureLine, ConsentGoneLine, ConsentLine,
-    CutLine, DebtBoundLine, GoneLine, HeadLine, InboxDoneLine, InboxLine, JournalLine, KeyLine, KeyRevokedLine,
-    LineLine, MemberLine, MessageLine, MovedLine, OperatorActLine, OperatorKeyLine, OperatorKeyRevokedLine,
-    OperatorLine, OrderLine, OutboxLine, PaidByLine, PayerLine, PlatformLine, PutOffLine, RefundLine, RefundMovedLine,
-    RoleLine, SettlementLine, SettlementMovedLine, StuckGoneLine, StuckLine, TakenLine, UndeliveredLine, stream_key,
+    AccountGoneLine, AccountLine, AnswerLine, AttemptLine, BalanceLine, BankDetailsLine, CaptureLine, ConsentGoneLine,
+    ConsentLine, CutLine, DebtBoundLine, GoneLine, HeadLine, InboxDoneLine, InboxLine, JournalLine, KeyLine,
+    KeyRevokedLine, LineLine, MemberLine, MessageLine, MovedLine, OperatorActLine, OperatorKeyLine,
+    OperatorKeyRevokedLine, OperatorLine, OrderLine, OutboxLine, PaidByLine, PayerLine, PayoutLine, PlatformLine,
+    PutOffLine, RefundLine, RefundMovedLine, RoleLine, SettlementLine, SettlementMovedLine, StuckGoneLine, StuckLine,
+    TakenLine, UndeliveredLine, stream_key,
 };
 use super::unit::{Cut, Group, NextActionChange, Row, StepUnit, UniqueName, Unit};
 use super::{DeadLetterChange, Delivery, StoreError};
@@ -60,6 +61,8 @@ pub struct Batch {
     members: Vec<MemberLine>,
     settlements: Vec<SettlementLine>,
     settlements_moved: Vec<SettlementMovedLine>,
+    payouts: Vec<PayoutLine>,
+    bank_details: Vec<BankDetailsLine>,
     outbox: Vec<OutboxLine>,
     messages: Vec<MessageLine>,
     inbox: Vec<InboxLine>,
@@ -140,6 +143,8 @@ impl Batch {
         visitor.visit(&self.members)?;
         visitor.visit(&self.settlements)?;
         visitor.visit(&self.settlements_moved)?;
+        visitor.visit(&self.payouts)?;
+        visitor.visit(&self.bank_details)?;
         visitor.visit(&self.outbox)?;
         visitor.visit(&self.messages)?;
         visitor.visit(&self.gone)?;
@@ -194,6 +199,8 @@ impl Batch {
             | Row::DebtBound(_)
             | Row::Settlement(_)
             | Row::SettlementMoved(_)
+            | Row::Payout(_)
+            | Row::BankDetails(_)
             | Row::Operator(_)
             | Row::RoleChanged(_)
             | Row::OperatorKey(_)
@@ -228,7 +235,7 @@ impl Batch {
         let (at, body, lane) = (unit.at.0, unit.journal.clone(), self.lane);
         self.journal.push(JournalLine { kind, id, version, at, body, lane, place: UNPLACED });
         for row in &unit.rows {
-            self.take_row(id, row);
+            self.take_row(id, row)?;
         }
         for (booked, entry) in unit.entries.iter().zip(0..) {
             let effective = booked.effective();
@@ -293,7 +300,7 @@ impl Batch {
         });
     }
 
-    fn take_row(&mut self, order_id: Uuid, row: &Row) {
+    fn take_row(&mut self, order_id: Uuid, row: &Row) -> Result<(), StoreError> {
         match row {
             Row::Order(row) => {
                 self.payers.extend(row.request.payer.as_ref().map(|payer| PayerLine {
@@ -378,6 +385,15 @@ impl Batch {
                 }));
                 self.settlements.push(SettlementLine::of(row));
             }
+            Row::Payout(row) => self.payouts.push(PayoutLine::of(row)?),
+            Row::BankDetails(row) => self.bank_details.push(BankDetailsLine {
+                platform_id: i64::from(row.payee.platform.0),
+                currency: row.payee.currency.code(),
+                number: i64::from(row.number),
+                details: row.details.clone(),
+                created_at: row.created_at.0,
+                in_force_at: row.in_force_at.0,
+            }),
             Row::SettlementMoved(moved) => self.settlements_moved.push(SettlementMovedLine {
                 platform_id: i64::from(moved.platform.0),
                 cycle: moved.cycle.as_number(),
@@ -390,6 +406,7 @@ impl Batch {
                 revoked_at: revoked.revoked_at.0,
             }),
         }
+        Ok(())
     }
 
     fn take_delivery(&mut self, delivery: &Delivery) {
@@ -562,7 +579,13 @@ impl Batch {
         self.operator_acts.sort_by_key(|row| row.id);
         self.consents.sort_by_key(|row| (row.platform_id, row.from_id));
         self.settlements.sort_by_key(|row| (row.platform_id, row.cycle));
+        // Of several states of one the last one stands.
+        self.settlements_moved.reverse();
         self.settlements_moved.sort_by_key(|row| (row.platform_id, row.cycle));
+        self.settlements_moved.dedup_by_key(|row| (row.platform_id, row.cycle));
+        self.payouts.reverse();
+        self.payouts.sort_by_key(|row| (row.platform_id, row.currency, row.number));
+        self.payouts.dedup_by_key(|row| (row.platform_id, row.currency, row.number));
         self.consents_gone.sort_by_key(|row| (row.platform_id, row.from_id));
         // The last answer given under a key is the one that stands.
         self.answers.reverse();

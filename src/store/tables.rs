@@ -7,9 +7,9 @@ use sqlx::types::Uuid;
 use super::line::{Verb, lines};
 use super::rows::fee_bearer_name;
 use super::unit::{
-    CaptureRow, Claim, MessageRow, OperatorAct, OrderRow, PutOff, RefundRow, RefundStanding, SettlementRow,
+    CaptureRow, Claim, MessageRow, OperatorAct, OrderRow, PayoutRow, PutOff, RefundRow, RefundStanding, SettlementRow,
 };
-use super::{GivenAnswer, InboxReason, InboxRow, StoredPlatform};
+use super::{GivenAnswer, InboxReason, InboxRow, StoreError, StoredPlatform};
 use crate::domain::id::{OrderId, PlatformId, RefundOrdinal};
 use crate::domain::refund::{Attention, RefundFailure};
 use crate::domain::stream::StreamId;
@@ -215,6 +215,28 @@ lines! {
         cycle: i64,
         state: &'static str,
         payout: Option<i64>,
+    }
+    struct PayoutLine in "payouts",
+        Verb::Insert("ON CONFLICT (platform_id, currency, number) DO UPDATE SET state = excluded.state, \
+            file = excluded.file, body = excluded.body") =>
+    {
+        platform_id: i64,
+        currency: &'static str,
+        number: i64,
+        bank: Box<str>,
+        amount_minor: i64,
+        created_at: i64,
+        state: &'static str,
+        file: Option<Box<str>>,
+        body: Box<str>,
+    }
+    struct BankDetailsLine in "bank_details", Verb::Insert("") => {
+        platform_id: i64,
+        currency: &'static str,
+        number: i64,
+        details: Box<str>,
+        created_at: i64,
+        in_force_at: i64,
     }
     struct BalanceLine in "balances", Verb::Insert("") => {
         lane: i64,
@@ -437,6 +459,25 @@ impl CaptureLine {
             effective_at: row.effective_at.0,
             bill_day: row.bill_day.as_number(),
         }
+    }
+}
+
+impl PayoutLine {
+    pub fn of(row: &PayoutRow) -> Result<Self, StoreError> {
+        let (payee, payout) = (row.payee, &row.payout);
+        let body = serde_json::to_string(payout);
+        let body = body.map_err(|error| StoreError::Corrupt(format!("a payout cannot be written: {error}")))?;
+        Ok(PayoutLine {
+            platform_id: i64::from(payee.platform.0),
+            currency: payee.currency.code(),
+            number: i64::from(payout.number),
+            bank: payout.bank.as_str().into(),
+            amount_minor: payout.amount_minor,
+            created_at: payout.created_at.0,
+            state: payout.state.name(),
+            file: payout.file.clone(),
+            body: body.into(),
+        })
     }
 }
 

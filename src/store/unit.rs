@@ -15,7 +15,9 @@ use crate::domain::ledger::Entry;
 use crate::domain::money::Currency;
 use crate::domain::operator::{self, OperatorId, Role};
 use crate::domain::partition::{LaneId, Partition};
+use crate::domain::payee::PayeeId;
 use crate::domain::payer::{Payer, PayerMark};
+use crate::domain::payout::Payout;
 use crate::domain::platform::{Key, KeyHash};
 use crate::domain::refund::{Attention, FeePolicy, RefundFailure, RefundState};
 use crate::domain::request::Request;
@@ -265,6 +267,9 @@ pub enum Row {
     /// A cycle of a platform's is closed: its totals, and the sums that are kept no more.
     Settlement(Box<SettlementRow>),
     SettlementMoved(SettlementMoved),
+    /// A payout as it is now.
+    Payout(Box<PayoutRow>),
+    BankDetails(Box<BankDetailsRow>),
     /// A new operator.
     Operator(StoredOperator),
     RoleChanged(ChangedRole),
@@ -336,6 +341,32 @@ pub struct RevokedOperatorKey {
     pub operator: OperatorId,
     pub hash: KeyHash,
     pub revoked_at: Instant,
+}
+
+/// A payout as it is kept beside its payee, to be found when the payee knows it no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayoutRow {
+    pub payee: PayeeId,
+    pub payout: Payout,
+}
+
+/// Where a payee is paid to, apart from everything else.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BankDetailsRow {
+    pub payee: PayeeId,
+    pub number: u32,
+    /// JSON.
+    pub details: Box<str>,
+    pub created_at: Instant,
+    pub in_force_at: Instant,
+}
+
+/// Without the details.
+impl fmt::Debug for BankDetailsRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (payee, number) = (&self.payee, &self.number);
+        f.debug_struct("BankDetailsRow").field("payee", payee).field("number", number).finish_non_exhaustive()
+    }
 }
 
 /// What a platform may owe after refunds.

@@ -19,6 +19,7 @@ use tongbao::store::{
 
 use crate::balances::Balances;
 use crate::book::Draft;
+use crate::cycles;
 use crate::gateways::{Gateways, Honesty, Payment, RefundRequest, Request};
 use crate::life::{Call, Life, Notice, Question, RefundTold};
 use crate::people::PLATFORM;
@@ -351,6 +352,7 @@ fn capture(row: &UnitRow) -> Option<&CaptureRow> {
         UnitRow::Platform(_) | UnitRow::Key(_) | UnitRow::KeyRevoked(_) => None,
         UnitRow::SharesAccepted(_) | UnitRow::SharesRefused(_) | UnitRow::DebtBound(_) => None,
         UnitRow::Settlement(_) | UnitRow::SettlementMoved(_) => None,
+        UnitRow::Payout(_) | UnitRow::BankDetails(_) => None,
         UnitRow::Operator(_) | UnitRow::RoleChanged(_) | UnitRow::OperatorKey(_) => None,
         UnitRow::OperatorKeyRevoked(_) => None,
     }
@@ -587,6 +589,7 @@ pub fn look(world: &mut World) {
     let place = lock(&life.finder).as_ref().map(tongbao::engine::finder::Finder::place);
     let reached = place.map(|place| place.map(|due| (due.due_at, due.stream)));
     reminders::look(life, &store, reached);
+    cycles::look(life, &store);
     for row in store.rows() {
         let (order, id) = (&*row.order, row.order.id);
         for attempt in order.attempts.iter().filter(|attempt| attempt.is_open()) {
@@ -621,6 +624,7 @@ pub fn books_add_up(store: &Store) {
     for (book, next_place) in store.books() {
         book.adds_up(next_place, &mut seen);
     }
+    cycles::add_up(store);
     let orders = store.rows().map(|row| (row.order.id.into(), row.version()));
     let plain = store.plain().map(|(stream, plain)| (stream, plain.head.version));
     for (stream, version) in orders.chain(plain) {
@@ -669,6 +673,7 @@ pub fn at_the_end(world: &World) {
     let parked = store.inbox().find(|stored| stored.row.reason == InboxReason::OrderQuarantined);
     assert_eq!(parked, None, "a callback lies in the inbox for good");
     reminders::at_the_end(&store);
+    cycles::at_the_end(&store);
     books_add_up(&store);
     drop(store);
     let truth: BTreeSet<_> = world
@@ -727,6 +732,15 @@ fn settled(world: &World, row: &Row) {
     assert_eq!(ends.count(), 1, "one end is told");
 }
 
+/// Closing moves what a platform has to other accounts of its own: the name of all of them.
+fn unsettled(account: &str) -> String {
+    match account.split_once(':') {
+        Some(("platform" | "fees_due" | "settlement", platform)) => format!("own:{platform}"),
+        Some(("position" | "netting", platform)) => format!("position:{platform}"),
+        Some(_) | None => account.to_owned(),
+    }
+}
+
 /// The ledger against the gateways.
 fn books(world: &World) {
     let mut held: BTreeMap<Account, i64> = BTreeMap::new();
@@ -734,16 +748,16 @@ fn books(world: &World) {
         *held.entry(payment.account.clone()).or_default() += payment.net_minor();
     }
     let store = world.store();
-    let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
+    let mut sums: BTreeMap<String, i64> = BTreeMap::new();
     for (account, amount_minor) in store.books().flat_map(|(book, _)| book.balances()) {
-        *sums.entry(account).or_default() += amount_minor;
+        *sums.entry(unsettled(account)).or_default() += amount_minor;
     }
     assert_eq!(sums.values().sum::<i64>(), 0, "the books sum to zero");
     let mut expected: BTreeMap<String, i64> = BTreeMap::new();
     let mut stranded: BTreeMap<Account, i64> = BTreeMap::new();
     for row in store.rows() {
         for (account, amount_minor) in Balances::of(&row.order).iter() {
-            *expected.entry(account.to_string()).or_default() += amount_minor;
+            *expected.entry(unsettled(&account.to_string())).or_default() += amount_minor;
         }
         let is_back = |refund: &&Refund| refund.is_of_suspense() && refund.state() == RefundState::Returned;
         for refund in row.order.refunds.iter().filter(is_back) {
@@ -752,8 +766,7 @@ fn books(world: &World) {
         }
     }
     expected.retain(|_, amount_minor| *amount_minor != 0);
-    let booked =
-        sums.iter().filter(|(_, amount)| **amount != 0).map(|(account, amount)| ((*account).to_owned(), *amount));
+    let booked = sums.iter().filter(|(_, amount)| **amount != 0).map(|(account, amount)| (account.clone(), *amount));
     assert_eq!(booked.collect::<BTreeMap<_, _>>(), expected, "the books are what the orders say");
     for (account, amount_minor) in held {
         let is_ours = merchant_of(&account).is_operator();

@@ -14,6 +14,7 @@ use tongbao::domain::pay_link::PayLinks;
 use tongbao::domain::stream::StreamId;
 use tongbao::domain::time::Instant;
 use tongbao::engine::ask::{AskError, Placed, Taken};
+use tongbao::engine::calendars::Calendars;
 use tongbao::engine::courier::Courier;
 use tongbao::engine::directory::{Bounds, Directory};
 use tongbao::engine::finder::{Finder, Found};
@@ -23,6 +24,7 @@ use tongbao::engine::lane::{self, Lane, Try};
 use tongbao::engine::letter::End;
 use tongbao::engine::order::Orders;
 use tongbao::engine::order::desk::Desk;
+use tongbao::engine::payees::Payees;
 use tongbao::engine::supervisor;
 use tongbao::engine::unreadable::UnreadableRows;
 use tongbao::store::companions::Companions;
@@ -30,6 +32,7 @@ use tongbao::store::{LaneRow, Unit};
 
 use crate::book::Draft;
 use crate::crew::{Crew, Porter, WayNumber, Yard};
+use crate::cycles;
 use crate::gateways::Request;
 use crate::ports::{Door, Port, Ship, Verdict};
 use crate::reminder::Reminders;
@@ -107,6 +110,8 @@ pub enum Heard {
     /// With whether it told of money that came back.
     RefundNotified(RefundTold, bool, Result<(), AskError>),
     Set(End<Reminders>),
+    /// With how far ahead of the open cycle the one was that was to be closed.
+    Calendar(i64, End<Calendars>),
     Looked(Found),
 }
 
@@ -124,6 +129,8 @@ pub struct Life {
     pub yard: Arc<Yard>,
     pub directory: Arc<Directory<Orders>>,
     pub reminders: Arc<Directory<Reminders>>,
+    pub calendars: Arc<Directory<Calendars>>,
+    pub payees: Arc<Directory<Payees>>,
     pub desk: Desk,
     pub inbox: Arc<Inbox>,
     /// None while it looks.
@@ -208,7 +215,13 @@ impl Life {
         let directory = Directory::new(Arc::new(orders), porter, port.clone(), bounds, retry_ms.clone());
         let reminders = Reminders { time: port.clone(), salts: port.clone(), heads: port.clone(), lanes: port.clone() };
         let porter = Box::new(Porter(yard.clone()));
-        let reminders = Directory::new(Arc::new(reminders), porter, port.clone(), bounds, retry_ms);
+        let reminders = Directory::new(Arc::new(reminders), porter, port.clone(), bounds, retry_ms.clone());
+        let payees = Payees { time: port.clone(), salts: port.clone(), reads: port.clone(), lanes: port.clone() };
+        let porter = Box::new(Porter(yard.clone()));
+        let payees = Directory::new(Arc::new(payees), porter, port.clone(), bounds, retry_ms.clone());
+        let calendars = Arc::new(cycles::hosts(&port, payees.clone()));
+        let porter = Box::new(Porter(yard.clone()));
+        let calendars = Directory::new(calendars, porter, port.clone(), bounds, retry_ms);
         let desk = Desk::new(directory.clone(), Duration::from_secs(3));
         let unreadable = Arc::<UnreadableRows>::default();
         let inbox = Inbox::new(port.clone(), port.clone(), port.clone(), desk.clone(), unreadable, 1_000, &rung);
@@ -222,7 +235,7 @@ impl Life {
             in_memory_max: habits.in_memory_max,
             quarantine_retry_ms: vec![1_000],
         };
-        let homes = Homes::new(vec![directory.clone(), reminders.clone()]);
+        let homes = Homes::new(vec![directory.clone(), reminders.clone(), calendars.clone(), payees.clone()]);
         let courier = || Courier::new(port.clone(), port.clone(), homes.clone());
         let couriers = (0..habits.couriers).map(|_| Arc::new(Mutex::new(Some(courier())))).collect();
         let finder = Finder::new(port.clone(), port, homes, &settings);
@@ -236,6 +249,8 @@ impl Life {
             yard,
             directory,
             reminders,
+            calendars,
+            payees,
             desk,
             inbox,
             finder: Arc::new(Mutex::new(Some(finder))),
@@ -282,7 +297,7 @@ impl Life {
 
     /// Cells in memory.
     pub fn active(&self) -> usize {
-        self.directory.active() + self.reminders.active()
+        self.directory.active() + self.reminders.active() + self.calendars.active() + self.payees.active()
     }
 
     pub fn sweep(&self) {
@@ -290,5 +305,9 @@ impl Life {
         while self.directory.let_go() {}
         self.reminders.sweep();
         while self.reminders.let_go() {}
+        self.calendars.sweep();
+        while self.calendars.let_go() {}
+        self.payees.sweep();
+        while self.payees.let_go() {}
     }
 }

@@ -76,6 +76,7 @@ mod auditor;
 mod balances;
 mod book;
 mod crew;
+mod cycles;
 mod dice;
 mod gateways;
 mod lanes;

@@ -19,6 +19,7 @@ use tongbao::engine::ask::{
 use tongbao::store::UniqueName;
 
 use crate::asked;
+use crate::cycles;
 use crate::gateways::{Shown, is_carried};
 use crate::life::Heard;
 use crate::ports::thaw;
@@ -70,6 +71,7 @@ pub fn arrive(world: &mut World) -> Instant {
         let at_ms = world.dice.between((0, window_ms));
         world.agenda.after(at_ms, What::Resolve { extent: Extent::All });
     }
+    cycles::plan(world, window_ms);
     for round in 1..=window_ms / (2 * HOUR) {
         world.agenda.after(round * 2 * HOUR, What::Resolve { extent: Extent::Endless });
     }

@@ -10,8 +10,11 @@ use tokio::sync::oneshot;
 use tongbao::channels::Ask;
 use tongbao::domain::breaker::{Breaker, Limits};
 use tongbao::domain::channel::{Channel, Method};
+use tongbao::domain::closing::Cover;
+use tongbao::domain::cycle::CycleId;
 use tongbao::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId};
 use tongbao::domain::journal::Salt;
+use tongbao::domain::ledger::LedgerAccount;
 use tongbao::domain::merchant::Merchant;
 use tongbao::domain::note::Note;
 use tongbao::domain::order::Order;
@@ -28,21 +31,20 @@ use tongbao::engine::directory::Gauge;
 use tongbao::engine::inbox::Bell;
 use tongbao::engine::lane::{Admission, Lane, WriteError};
 use tongbao::engine::ports::{
-    Accounts, Advice, DueReads, InboxReads, Lanes, MessageReads, OrderReads, Outbox, Parked, Salts, Sleep, Time,
-    Verdict as Written,
+    Accounts, Advice, CycleReads, DueReads, InboxReads, Lanes, MessageReads, OrderReads, Outbox, Parked, Salts, Sleep,
+    StreamReads, Time, Verdict as Written,
 };
 use tongbao::engine::supervisor::Call;
 use tongbao::engine::webhooks::Letter;
 use tongbao::store::{
-    Address, Due, MessageKey, Reply, Seen, StoreError, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
-    StoredRefund, Unit,
+    Address, Due, LaneBalance, MessageKey, Reply, Seen, StoreError, StoredHead, StoredInboxRow, StoredMessage,
+    StoredOrder, StoredRefund, Unit,
 };
 
 use crate::auditor;
 use crate::crew::WayNumber;
 use crate::gateways::Terms;
 use crate::life::Question;
-use crate::reminder::Heads;
 use crate::scene::{Scene, lock};
 use crate::sights::{self, Sight};
 use crate::store::step_of;
@@ -179,7 +181,34 @@ impl OrderReads for Port {
     }
 }
 
-impl Heads for Port {
+impl CycleReads for Port {
+    fn currencies(&self) -> Reply<'_, Vec<String>> {
+        Box::pin(self.0.read(|| Ok(self.0.scene.store().currencies())))
+    }
+
+    fn cuts(&self, cycle: CycleId) -> Reply<'_, Vec<Cover>> {
+        Box::pin(self.0.read(move || Ok(self.0.scene.store().cuts(cycle))))
+    }
+
+    fn accounts<'a>(&'a self, cycle: CycleId, after: &'a str, limit: u32) -> Reply<'a, Vec<String>> {
+        Box::pin(self.0.read(move || {
+            let store = self.0.scene.store();
+            let accounts: BTreeSet<String> = store.kept(cycle).map(|sum| sum.account).collect();
+            Ok(accounts.into_iter().filter(|account| **account > *after).take(limit as usize).collect())
+        }))
+    }
+
+    fn sums(&self, platform: PlatformId, cycle: CycleId) -> Reply<'_, Vec<LaneBalance>> {
+        let accounts = [LedgerAccount::Platform, LedgerAccount::FeesDue, LedgerAccount::Position];
+        let accounts = accounts.map(|of| of(platform).to_string());
+        Box::pin(self.0.read(move || {
+            let store = self.0.scene.store();
+            Ok(store.kept(cycle).filter(|sum| accounts.contains(&sum.account)).collect())
+        }))
+    }
+}
+
+impl StreamReads for Port {
     fn head(&self, stream: StreamId) -> Reply<'_, Option<StoredHead>> {
         self.0.works_on(stream);
         Box::pin(self.0.read(move || Ok(self.0.scene.store().head(stream))))

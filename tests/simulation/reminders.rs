@@ -50,7 +50,7 @@ pub fn told(step: &StepUnit, row: &Row, before: Option<&Order>) {
 
 /// After everything that happens.
 pub fn look(life: &Life, store: &Store, place: Option<Option<(Instant, StreamId)>>) {
-    for (stream, plain) in store.plain() {
+    for (stream, plain) in store.plain_of(Reminder::KIND) {
         let Some(due_at) = plain.head.next_due_at else { continue };
         let is_active = life.reminders.is_active(stream.id);
         if is_active {
@@ -67,7 +67,7 @@ pub fn look(life: &Life, store: &Store, place: Option<Option<(Instant, StreamId)
 /// Once all is quiet each reminder has rung once, and its order has taken its message once, and no other one.
 pub fn at_the_end(store: &Store) {
     let mut sent: BTreeMap<StreamId, Vec<TakenMessage>> = BTreeMap::new();
-    for (stream, plain) in store.plain() {
+    for (stream, plain) in store.plain_of(Reminder::KIND) {
         let reminder = read(plain);
         assert_eq!(reminder.state, State::Rung, "{stream} has never rung");
         let events = plain

@@ -78,10 +78,14 @@ pub enum Sight {
     ToldTwice,
     /// A group failed by one of its units, and was tried in halves.
     GroupSplit,
+    /// A platform was settled more than once, carried something, and was settled by a calendar that it had joined.
+    SettledTwice,
+    Carried,
+    SettledElsewhere,
 }
 
 impl Sight {
-    pub const ALL: [Sight; 35] = [
+    pub const ALL: [Sight; 38] = [
         Sight::TakenInTheLastMoment,
         Sight::ToldToWait,
         Sight::PaidAfterNotExist,
@@ -117,6 +121,9 @@ impl Sight {
         Sight::MessageTaken,
         Sight::ToldTwice,
         Sight::GroupSplit,
+        Sight::SettledTwice,
+        Sight::Carried,
+        Sight::SettledElsewhere,
     ];
 }
 

@@ -7,24 +7,29 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tongbao::channels::Notice;
+use tongbao::domain::closing::{Calendar, Cover};
+use tongbao::domain::cycle::CycleId;
 use tongbao::domain::event::{Event, Fact, WebhookKind};
 use tongbao::domain::id::{Account, AttemptNumber, Incarnation, OrderId, PlatformId, RefundId, RefundOrdinal};
 use tongbao::domain::journal::Title;
+use tongbao::domain::machine::Machine;
 use tongbao::domain::order::Order;
 use tongbao::domain::partition::LaneId;
+use tongbao::domain::payee::Payee;
 use tongbao::domain::step;
-use tongbao::domain::stream::StreamId;
+use tongbao::domain::stream::{Kind, StreamId};
 use tongbao::domain::time::Instant;
 use tongbao::engine::lane::Try;
 use tongbao::store::companions::Companions;
 use tongbao::store::{
-    Committed, Delivery, Due, Frozen, InboxReason, InboxRow, LaneRow, MessageKey, NextActionChange, OutboxRow, PutOff,
-    RefundRow, Row as UnitRow, Service, StepUnit, StoreError, StoredHead, StoredInboxRow, StoredMessage, StoredOrder,
-    StoredRefund, TakenMessage, UniqueName, Unit,
+    Committed, Cut, Delivery, Due, Frozen, InboxReason, InboxRow, LaneBalance, LaneRow, MessageKey, NextActionChange,
+    OutboxRow, PutOff, RefundRow, Row as UnitRow, Service, SettlementRow, StepUnit, StoreError, StoredHead,
+    StoredInboxRow, StoredMessage, StoredOrder, StoredRefund, TakenMessage, UniqueName, Unit,
 };
 
 use crate::book::{Book, Draft};
 use crate::gateways::Shown;
+use crate::people::CURRENCY;
 use crate::reminder::Reminder;
 
 #[derive(Debug)]
@@ -71,6 +76,7 @@ pub struct Store {
     refunds: BTreeMap<(OrderId, RefundOrdinal), StoredRefund>,
     /// By what their platforms call them.
     refund_names: BTreeMap<RefundKey, (OrderId, RefundOrdinal)>,
+    settlements: BTreeMap<(PlatformId, CycleId), SettlementRow>,
     pub messages: BTreeMap<MessageKey, StoredMessage>,
     pub outbox: BTreeMap<(OrderId, u32), Posted>,
     inbox: BTreeMap<i64, InboxRow>,
@@ -102,6 +108,7 @@ impl Store {
             captures: BTreeSet::new(),
             refunds: BTreeMap::new(),
             refund_names: BTreeMap::new(),
+            settlements: BTreeMap::new(),
             messages: BTreeMap::new(),
             outbox: BTreeMap::new(),
             inbox: BTreeMap::new(),
@@ -118,6 +125,45 @@ impl Store {
 
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
         self.rows.values()
+    }
+
+    /// Those of a kind.
+    pub fn plain_of(&self, kind: Kind) -> impl Iterator<Item = (StreamId, &Plain)> {
+        self.plain().filter(move |(stream, _)| stream.kind == kind)
+    }
+
+    pub fn settlements(&self) -> impl Iterator<Item = &SettlementRow> {
+        self.settlements.values()
+    }
+
+    pub fn book_of(&self, lane: LaneId) -> &Book {
+        &self.books[usize::try_from(lane.0).expect("few lanes") - 1]
+    }
+
+    pub fn currencies(&self) -> Vec<String> {
+        let booked = self.books.iter().any(|book| book.lines().next().is_some());
+        booked.then(|| CURRENCY.to_owned()).into_iter().collect()
+    }
+
+    /// Where each lane cut a cycle.
+    pub fn cuts(&self, cycle: CycleId) -> Vec<Cover> {
+        let books = (1..).map(LaneId).zip(&self.books);
+        books.filter_map(|(lane, book)| Some(Cover { lane, places: book.place_of_cut(cycle)? })).collect()
+    }
+
+    /// Sums that are kept in a cycle, by lane.
+    pub fn kept(&self, cycle: CycleId) -> impl Iterator<Item = LaneBalance> {
+        (1..).zip(&self.books).flat_map(move |(lane, book)| {
+            book.kept(cycle).map(move |(purse, amount_minor)| LaneBalance {
+                lane,
+                account: purse.account.to_string(),
+                currency: purse.currency.to_string(),
+                cycle: purse.cycle,
+                heading: purse.heading.to_owned(),
+                counterparty: purse.counterparty,
+                amount_minor,
+            })
+        })
     }
 
     /// Streams that are no orders.
@@ -179,7 +225,8 @@ impl Store {
         let known = kept.take_if(|companions| companions.next_place == group.first_place);
         let companions = kept.insert(known.unwrap_or_else(|| self.books[lane].companions(group.first_place)));
         let steps = group.units().iter().enumerate().filter_map(|(place, unit)| Some((place, step_of(unit)?)));
-        Draft::of(companions, self.duplicates(group.units()), steps)
+        let cuts = group.units().iter().filter_map(cut_of);
+        Draft::of(companions, self.duplicates(group.units()), cuts, steps)
     }
 
     /// New orders whose name is taken, by one that is there or stands before them.
@@ -323,7 +370,20 @@ impl Store {
         };
         let plain = self.plain.entry(step.stream).or_insert_with(|| Plain { head: head.clone(), journal: Vec::new() });
         plain.head = head;
-        let title = Title::of::<Reminder>(step.stream.id, step.version, step.at);
+        let (id, version, at) = (step.stream.id, step.version, step.at);
+        let title = match step.stream.kind {
+            Calendar::KIND => Title::of::<Calendar>(id, version, at),
+            Payee::KIND => Title::of::<Payee>(id, version, at),
+            _ => Title::of::<Reminder>(id, version, at),
+        };
+        for row in rows(step, |row| if let UnitRow::Settlement(row) = row { Some(&**row) } else { None }) {
+            for closed in &row.closed {
+                let lane = usize::try_from(closed.lane.0).expect("few lanes") - 1;
+                self.books[lane].forget(&closed.account, row.cycle, closed);
+            }
+            let before = self.settlements.insert((row.platform, row.cycle), row.clone());
+            assert!(before.is_none(), "a cycle is settled once: {row:?}");
+        }
         plain.journal.push((title, step.journal.clone()));
     }
 
@@ -450,6 +510,20 @@ impl Store {
         let quarantined = self.inbox.values().filter(|row| row.reason == InboxReason::OrderQuarantined);
         let orders: BTreeSet<OrderId> = quarantined.filter_map(|row| row.order).collect();
         orders.into_iter().filter(|id| after.is_none_or(|after| *id > after)).take(limit as usize).collect()
+    }
+}
+
+fn cut_of(unit: &Unit) -> Option<&Cut> {
+    match unit {
+        Unit::Cut(cut) => Some(cut),
+        Unit::Step(_)
+        | Unit::PutOff(_)
+        | Unit::Answer(_)
+        | Unit::Inbox(_)
+        | Unit::InboxDone { .. }
+        | Unit::Delivery(_)
+        | Unit::DeadLetter(_)
+        | Unit::OperatorAct(_) => None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use tongbao::domain::id::{Account, AttemptNumber, OrderId};
 
+use crate::cycles::Which;
 use crate::gateways::{Reply, Request, Shown};
 use crate::life::{Notice, RefundTold};
 use crate::people::Extent;
@@ -30,6 +31,15 @@ pub enum What {
     Remind {
         buyer: usize,
         wait_ms: i64,
+    },
+    /// An operator ends a calendar's cycle, so many ahead of the open one.
+    CloseEarly {
+        calendar: Which,
+        ahead: i64,
+    },
+    /// A platform belongs to another calendar from its next cut on.
+    Join {
+        platform: u32,
     },
     /// A browser brings what it was given.
     Browse {
@@ -149,6 +159,8 @@ impl What {
             | What::Agree { .. }
             | What::Refund { .. }
             | What::Remind { .. }
+            | What::CloseEarly { .. }
+            | What::Join { .. }
             | What::Browse { .. }
             | What::LastMoment { .. }
             | What::Resolve { .. }

@@ -10,6 +10,7 @@ use tongbao::engine::finder::Found;
 
 use crate::agenda::Agenda;
 use crate::auditor;
+use crate::cycles;
 use crate::dice::Dice;
 use crate::gateways::{Gateways, Mood};
 use crate::lanes::{self, LateGroup};
@@ -163,6 +164,8 @@ impl World {
             What::Agree { buyer } => people::agree(self, buyer),
             What::Refund { buyer, name } => people::refund(self, buyer, name),
             What::Remind { buyer, wait_ms } => reminders::set(self, buyer, wait_ms),
+            What::CloseEarly { calendar, ahead } => cycles::close_early(self, calendar, ahead),
+            What::Join { platform } => cycles::join(self, platform),
             What::Browse { number } => {
                 let now = self.now();
                 self.gateways.open(number, now);
@@ -313,6 +316,7 @@ impl World {
             Heard::Created(Ok(placed)) => self.answered(&placed),
             Heard::Asked(_, Ok(placed)) => self.answered(&placed),
             Heard::Set(Ok(reminder)) => reminders::is_set(&self.store(), &reminder),
+            Heard::Calendar(ahead, end) => cycles::heard(&self.store(), ahead, end),
             Heard::Set(Err(error)) => trace::note(|| format!("         no reminder: {error:?}")),
             Heard::Resolved(_, Ok(order)) => auditor::acknowledged(&self.store(), &order),
             Heard::Created(Err(error)) => trace::note(|| format!("         refused: {error:?}")),
@@ -384,7 +388,8 @@ impl World {
         let Some(life) = &mut self.life else { return };
         // Nothing wakes in the directory of reminders before there is one.
         let reminders = if self.reminders > 0 { life.reminders.wakes_at() } else { None };
-        life.timers_at = life.directory.wakes_at().into_iter().chain(reminders).min();
+        let settling = life.calendars.wakes_at().into_iter().chain(life.payees.wakes_at());
+        life.timers_at = life.directory.wakes_at().into_iter().chain(reminders).chain(settling).min();
         let lanes = life.ship.lanes.iter().enumerate().filter_map(|(place, lane)| {
             let wakes_at = lanes::wakes_at(&lock(lane))?;
             // Once the store has answered it is looked at again.
@@ -410,6 +415,8 @@ impl World {
         if life.timers_at.is_some_and(|at| at <= now) {
             life.directory.tick(now);
             life.reminders.tick(now);
+            life.calendars.tick(now);
+            life.payees.tick(now);
         }
         if sweeps_at(life, &self.habits).is_none_or(|at| at > now) {
             return;

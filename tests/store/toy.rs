@@ -19,17 +19,11 @@ use tongbao::engine::directory::{Bounds, Directory};
 use tongbao::engine::finder::Finder;
 use tongbao::engine::homes::Homes;
 use tongbao::engine::start::{self, Random, Wall};
-use tongbao::store::{Reply, StoredHead, whole};
+use tongbao::store::whole;
 
 use super::book::Place;
 use super::directory::Hall;
-use super::reminder::{Event, Heads, Reminder, Reminders, State};
-
-impl Heads for start::Stored {
-    fn head(&self, stream: StreamId) -> Reply<'_, Option<StoredHead>> {
-        self.store().head(stream)
-    }
-}
+use super::reminder::{Event, Reminder, Reminders, State};
 
 /// One life of a server that knows orders and reminders.
 struct Life {

@@ -11,7 +11,7 @@ use tongbao::domain::stream::{Kind, StreamId};
 use tongbao::domain::time::Instant;
 use tongbao::engine::host::{Act, Hands, Hearing, Host, Loaded, Stored, message_rows};
 use tongbao::engine::lane::{Admission, WriteError};
-use tongbao::engine::ports::{Lanes, Salts, Time};
+use tongbao::engine::ports::{Lanes, Salts, StreamReads, Time};
 use tongbao::store::{Head, NextActionChange, Reply, StepUnit, StoreError, StoredHead, StoredMessage, Unit};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,15 +122,10 @@ impl Machine for Reminder {
     }
 }
 
-/// What is read of streams of any kind.
-pub trait Heads: Send + Sync + 'static {
-    fn head(&self, stream: StreamId) -> Reply<'_, Option<StoredHead>>;
-}
-
 pub struct Reminders {
     pub time: Arc<dyn Time>,
     pub salts: Arc<dyn Salts>,
-    pub heads: Arc<dyn Heads>,
+    pub heads: Arc<dyn StreamReads>,
     pub lanes: Arc<dyn Lanes>,
 }
 

@@ -6,6 +6,7 @@
 pub mod allotment;
 pub mod bank;
 pub mod breaker;
+pub mod calendar;
 pub mod canonical;
 pub mod channel;
 pub mod dated;

@@ -30,6 +30,7 @@ mod environment;
 mod network;
 #[cfg_attr(not(feature = "sandbox"), path = "config/no_sandbox.rs")]
 pub mod sandbox;
+pub mod settlement;
 
 /// Every key with its default, its unit and its reason.
 pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
@@ -64,6 +65,7 @@ pub struct Config {
     pub routing: Routing,
     pub webhooks: Webhooks,
     pub bills: Bills,
+    pub settlement: settlement::Settlement,
     pub channels: BTreeMap<String, Channel>,
     /// Besides each channel's own.
     pub fee_rates: Vec<FeeRate>,
@@ -434,6 +436,7 @@ impl Config {
         if let Some((key, _)) = bounds.iter().find(|(_, is_zero)| *is_zero) {
             return refuse(key, "must be at least 1");
         }
+        self.settlement.check()?;
         self.check_public_url()?;
         self.check_cost_rates()?;
         for (name, channel) in &self.channels {

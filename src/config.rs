@@ -15,9 +15,7 @@ use rust_decimal::Decimal;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::domain::calendar::Schedule;
 use crate::domain::channel;
-use crate::domain::money::{Currency, parse_minor};
 use crate::domain::payer::PayerIds;
 use crate::domain::platform;
 use crate::domain::retry::Pace;
@@ -33,6 +31,7 @@ mod environment;
 mod network;
 #[cfg_attr(not(feature = "sandbox"), path = "config/no_sandbox.rs")]
 pub mod sandbox;
+pub mod settlement;
 
 /// Every key with its default, its unit and its reason.
 pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
@@ -58,13 +57,13 @@ pub struct Config {
     pub store: Store,
     pub writer: Writer,
     pub orders: Orders,
-    pub settlement: Settlement,
     pub limits: Limits,
     pub ops: Ops,
     pub risk: Risk,
     pub routing: Routing,
     pub webhooks: Webhooks,
     pub bills: Bills,
+    pub settlement: settlement::Settlement,
     pub channels: BTreeMap<String, Channel>,
     /// Besides each channel's own.
     pub fee_rates: Vec<FeeRate>,
@@ -139,45 +138,6 @@ pub struct Orders {
     pub idle_ms: i64,
     pub in_memory_max: usize,
     pub quarantine_retry_ms: Vec<u64>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settlement {
-    pub schedule: Schedule,
-    pub close_after_ms: i64,
-    pub look_ms: u64,
-    /// In major units, by currency.
-    pub payout_min: BTreeMap<String, String>,
-    pub payouts_permitted: bool,
-}
-
-impl Settlement {
-    /// Less is not paid out.
-    pub fn payout_min_minor(&self, currency: Currency) -> i64 {
-        let amount = self.payout_min.get(currency.code()).and_then(|amount| parse_minor(amount, currency).ok());
-        amount.unwrap_or(1)
-    }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        let refuse = |key: &str, why: &str| Err(ConfigError(format!("`settlement.{key}` {why}")));
-        if !(0..=86_400_000).contains(&self.close_after_ms) {
-            return refuse("close_after_ms", "must be 0 to 86400000");
-        }
-        if !(10..=3_600_000).contains(&self.look_ms) {
-            return refuse("look_ms", "must be 10 to 3600000");
-        }
-        for (code, amount) in &self.payout_min {
-            let currency = Currency::parse(code);
-            if currency.is_none_or(|currency| parse_minor(amount, currency).is_err()) {
-                return refuse(
-                    &format!("payout_min.{code}"),
-                    "must be an amount of a currency, such as CNY = \"50.00\"",
-                );
-            }
-        }
-        Ok(())
-    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -435,7 +395,6 @@ impl Config {
         if self.orders.quarantine_retry_ms.is_empty() {
             return refuse("orders.quarantine_retry_ms", "must hold at least one gap");
         }
-        self.settlement.check()?;
         if !(1..=WINDOW_MINUTES_MAX).contains(&self.routing.window_minutes) {
             return refuse("routing.window_minutes", "must be 1 to 1440");
         }
@@ -467,6 +426,7 @@ impl Config {
         if let Some((key, _)) = bounds.iter().find(|(_, is_zero)| *is_zero) {
             return refuse(key, "must be at least 1");
         }
+        self.settlement.check()?;
         self.check_public_url()?;
         self.check_cost_rates()?;
         for (name, channel) in &self.channels {

@@ -13,6 +13,7 @@
 //! │     └─ domain         pure: money, orders, the step function, ledger, schedules
 //! └─ gateway              the simulated far side; it shares no protocol code with `channels` (feature `sandbox`)
 //! config, telemetry       for all but `domain`
+//! payout                  files of payouts for banks and their answers: bytes in and out, and nothing of the engine
 //! ```
 //!
 //! # One order's walk
@@ -47,5 +48,6 @@ pub mod engine;
 #[cfg(feature = "sandbox")]
 pub mod gateway;
 pub mod http;
+pub mod payout;
 pub mod store;
 pub mod telemetry;

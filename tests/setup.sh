@@ -13,6 +13,7 @@ has cc || { debian+=(gcc libc6-dev); named+=("a C compiler (cc)"); }
 has make || { debian+=(make); named+=("make"); }
 if [ "$what" = test ]; then
     has_postgres || { debian+=(postgresql); named+=("the server programs of PostgreSQL 15 or newer (initdb, postgres)"); }
+    has xmllint || { debian+=(libxml2-utils); named+=("xmllint, of libxml2"); }
 fi
 
 toolchain() { # Rust comes from its own installer, which is no package: it is named, never run from here.

@@ -5,6 +5,7 @@
 
 pub mod allotment;
 pub mod bank;
+pub mod bank_details;
 pub mod breaker;
 pub mod calendar;
 pub mod canonical;

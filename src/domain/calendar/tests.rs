@@ -209,7 +209,7 @@ fn any_schedule() -> impl Strategy<Value = Schedule> {
     (period, any_zone(), 0u8..24).prop_map(|(period, zone, hour)| Schedule::new(period, zone, hour).expect("valid"))
 }
 
-/// The definition, looked up the long way: minute by minute, when does the clock first show this or later?
+/// The local time there and then.
 fn shows(schedule: &Schedule, instant: Instant) -> DateTime {
     schedule.zone.0.to_datetime(Timestamp::from_millisecond(instant.0).expect("within the calendar"))
 }

@@ -24,6 +24,7 @@ pub mod partition;
 pub mod pay_link;
 pub mod payer;
 pub mod platform;
+pub mod proposal;
 pub mod rates;
 pub mod refund;
 pub mod request;

@@ -40,7 +40,7 @@ use crate::domain::operator::{self, OperatorId, Role};
 use crate::domain::order::Order;
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::PayerMark;
-use crate::domain::stream::StreamId;
+use crate::domain::stream::{Kind, StreamId};
 use crate::domain::time::Instant;
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");

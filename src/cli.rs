@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::telemetry;
 
 mod accounts;
+mod adjust;
 mod audit;
 mod bill;
 mod changer;
@@ -63,6 +64,8 @@ enum Command {
     Operator(operator::OperatorCommand),
     /// Check the books against themselves and against the simulated gateway's
     Audit(audit::AuditArgs),
+    /// Propose an entry by hand, at a running server
+    Adjust(adjust::AdjustArgs),
     /// Show the trial balance, or an account's lines
     Ledger(ledger::LedgerArgs),
     /// Fetch a channel's statement of a day, check it, and show or write its lines
@@ -103,6 +106,7 @@ impl Cli {
             Command::Webhook(command) => system.block_on(webhook::run(config, command)),
             Command::Operator(command) => system.block_on(operator::run(config, command)),
             Command::Audit(args) => system.block_on(audit::run(config, args)),
+            Command::Adjust(args) => system.block_on(adjust::run(config, args)),
             Command::Ledger(args) => system.block_on(ledger::run(config, args)),
             Command::Bill(args) => system.block_on(bill::run(config, args)),
         }

@@ -59,6 +59,7 @@ pub struct Config {
     pub orders: Orders,
     pub limits: Limits,
     pub ops: Ops,
+    pub operators: Operators,
     pub risk: Risk,
     pub routing: Routing,
     pub webhooks: Webhooks,
@@ -160,6 +161,12 @@ pub struct Ops {
     #[serde(deserialize_with = "network::optional_address")]
     pub listen: Option<SocketAddr>,
     pub dumpable: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operators {
+    pub proposal_lapses_ms: i64,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -245,7 +245,9 @@ async fn of_money_that_a_platform_takes_itself_only_shares_and_fees_are_booked()
     let standings = standings.each_ref().map(|(open, position)| (open.as_str(), position.as_str()));
     assert_eq!(standings, [("-0.30", "-12.50"), ("59.82", "10.00"), ("-0.03", "2.50")]);
     // A bound of what A may owe us says nothing about money that A gives back itself.
-    command(&app, &["platform", "debt-max", "platform-a", "--currency", "CNY", "--amount", "0"]).await;
+    command(&app, &["platform", "debt-max", "platform-a", "--currency", "CNY", "--amount", "0", "--reason", "agreed"])
+        .await;
+    app.approve_all().await;
     refunded(&a, &order, "100.30").await;
     assert_eq!(standing(&a).await, ("0.00".to_owned(), "0.00".to_owned()));
     app.finish().await;
@@ -316,7 +318,9 @@ async fn shares_that_are_none_are_refused_and_nothing_is_written() {
 }
 
 async fn bound(app: &App, platform: &str, amount: &str) {
-    command(app, &["platform", "debt-max", platform, "--currency", "CNY", "--amount", amount]).await;
+    command(app, &["platform", "debt-max", platform, "--currency", "CNY", "--amount", amount, "--reason", "agreed"])
+        .await;
+    app.approve_all().await;
 }
 
 /// A refund that keeps the fee, which its platform bears.
@@ -333,7 +337,9 @@ async fn a_platform_may_owe_so_much_and_not_a_fen_more() {
     let path = format!("/v1/orders/{}/refunds", text(&order, "id"));
     // Another platform's bound and another currency's are no matter of it.
     bound(&app, "platform-a", "0").await;
-    command(&app, &["platform", "debt-max", "lean", "--currency", "USD", "--amount", "5.00"]).await;
+    command(&app, &["platform", "debt-max", "lean", "--currency", "USD", "--amount", "5.00", "--reason", "agreed"])
+        .await;
+    app.approve_all().await;
     for most in ["0", "0.29"] {
         bound(&app, "lean", most).await;
         lean.post(&path, &kept("whole", "100.00")).await.problem(409, "balance_insufficient");
@@ -351,7 +357,8 @@ async fn a_platform_may_owe_so_much_and_not_a_fen_more() {
     refunded(&lean, &second, "100.00").await;
     assert_eq!(balance(&lean).await, "-0.30");
     let third = paid(&lean, "simpay", "qr", "100.00", Value::Null).await;
-    command(&app, &["platform", "debt-max", "lean", "--currency", "CNY"]).await;
+    command(&app, &["platform", "debt-max", "lean", "--currency", "CNY", "--reason", "agreed"]).await;
+    app.approve_all().await;
     let path = format!("/v1/orders/{}/refunds", text(&third, "id"));
     assert_eq!(lean.post(&path, &kept("third", "100.00")).await.status, 201);
     assert_eq!(balance(&lean).await, "-0.60");
@@ -410,8 +417,9 @@ async fn an_account_of_a_platform_that_owes_a_refund_cannot_be_taken_away() {
     app.restart();
     app.ready().await;
     let arguments = ["operator", "resolve-refund", text(&order, "id"), "--refund", text(&asked.body, "id")];
-    let evidence = ["--evidence", "the shop paid it in cash", "--operator", "li", "--resolution", "paid-otherwise"];
+    let evidence = ["--evidence", "the shop paid it in cash", "--resolution", "paid-otherwise"];
     command(&app, &[&arguments[..], &evidence[..]].concat()).await;
+    assert_eq!(app.approve_all().await[0]["state"], "done");
     // The shop's own money went back, so nothing of it is in our books.
     assert_eq!(ledger(&app).await, expected(&[]));
     app.finish().await;
@@ -450,10 +458,11 @@ async fn an_account_that_owes_a_refund_cannot_be_taken_away() {
     assert_eq!((listed["data"].as_array().map(Vec::len), &listed["next_cursor"]), (Some(1), &Value::Null));
     let resolve = |resolution| {
         let arguments = ["operator", "resolve-refund", text(&order, "id"), "--refund", text(&asked.body, "id")];
-        let evidence = ["--evidence", "transfer 7 of 30 November", "--operator", "li", "--resolution", resolution];
+        let evidence = ["--evidence", "transfer 7 of 30 November", "--resolution", resolution];
         [&arguments[..], &evidence[..]].concat()
     };
     command(&app, &resolve("paid-otherwise")).await;
+    assert_eq!(app.approve_all().await[0]["state"], "done");
     let refund = client.get(&format!("/v1/refunds/{}", text(&asked.body, "id"))).await.body;
     assert_eq!((text(&refund, "state"), &refund["attention"]), ("succeeded", &Value::Null));
     assert!(!app.site.run(&resolve("failed")).await.status.success(), "it is over");

@@ -12,7 +12,7 @@ use support::{app, eventually, seconds};
 const OPERATOR_KEY: &str = "ok_sandbox";
 
 fn not_paid(attempt: u8) -> Value {
-    json!({ "attempt": attempt, "finding": "not_paid", "operator": "li", "evidence": "the channel's answer of today" })
+    json!({ "attempt": attempt, "finding": "not_paid", "evidence": "the channel's answer of today" })
 }
 
 fn paid(attempt: u8, reference: &str, amount: &str) -> Value {
@@ -21,7 +21,6 @@ fn paid(attempt: u8, reference: &str, amount: &str) -> Value {
         "finding": "paid",
         "reference": reference,
         "amount": amount,
-        "operator": "li",
         "evidence": "statement 7, line 12",
     })
 }
@@ -50,17 +49,24 @@ async fn an_operator_resolves_what_was_never_paid() {
     resolve(&operator, id, &json!({ "attempt": 1 })).await.problem(422, "finding_unknown");
     assert_eq!(client.order(id).await["state"], "submitted", "a refused finding changes nothing");
 
-    // The attempt is dead by the operator's word, though the channel still waits for its payer.
-    let resolved = resolve(&operator, id, &not_paid(1)).await.order(200);
+    // Nothing follows from what one person says.
+    let proposed = resolve(&operator, id, &not_paid(1)).await;
+    assert_eq!((proposed.status, &proposed.body["state"]), (202, &json!("open")), "{}", proposed.text);
+    assert_eq!(proposed.body["before"]["attempts"][0]["state"], "open");
+    assert_eq!(proposed.body["after"]["attempts"][0]["state"], "dead");
+    assert_eq!(client.order(id).await["attempts"][0]["state"], "open");
+    // The attempt is dead by the operators' word, though the channel still waits for its payer.
+    assert_eq!(app.approve_all().await[0]["state"], "done");
+    let resolved = client.order(id).await;
     assert_eq!((&resolved["state"], &resolved["attempts"][0]["state"]), (&json!("created"), &json!("dead")));
     let journal = client.get(&format!("/v1/orders/{id}/events")).await;
     let steps = journal.body["data"].as_array().expect("steps").len();
     let last = &journal.body["data"][steps - 1]["events"][0];
-    assert_eq!((&last["type"], &last["operator"]), (&json!("operator_resolved"), &json!("li")));
+    assert_eq!((&last["type"], &last["operator"]), (&json!("operator_resolved"), &json!("demo-admin, demo-finance")));
     assert_eq!(last["evidence"], "the channel's answer of today");
 
-    let again = resolve(&operator, id, &not_paid(1)).await.order(200);
-    assert_eq!(again["state"], "created");
+    assert_eq!(resolve(&operator, id, &not_paid(1)).await.status, 202);
+    assert_eq!(app.approve_all().await[0]["state"], "done");
     let journal = client.get(&format!("/v1/orders/{id}/events")).await;
     assert_eq!(journal.body["data"].as_array().map(Vec::len), Some(steps), "the same again changes nothing");
     client.cancel(id).await.order(200);
@@ -75,17 +81,22 @@ async fn an_operator_resolves_what_was_paid() {
     let (client, operator) = (app.client(), app.client().with_key(OPERATOR_KEY));
     let order = client.create(&an_order("sim:never")).await.order(201);
     let id = text(&order, "id");
-    let finding = ["--attempt", "1", "--finding", "paid", "--operator", "li", "--evidence", "statement 7, line 12"];
+    let finding = ["--attempt", "1", "--finding", "paid", "--evidence", "statement 7, line 12"];
     let unfinished = app.site.run(&[&["operator", "resolve", id], &finding[..]].concat()).await;
     assert!(!unfinished.status.success(), "what was paid has a reference and an amount");
     let money = ["--reference", "SP-7", "--amount", "200.60"];
     let shown = said(&app, &[&["operator", "resolve", id], &finding[..], &money[..]].concat()).await;
-    for word in [id, "succeeded", "captured", "200.60", "SP-7"] {
+    for word in ["prp_", "open", "resolve_attempt", "demo-admin", "channel:simpay:default", "200.60"] {
         assert!(shown.contains(word), "{word}: {shown}");
     }
-    let told = said(&app, &[&["operator", "resolve", id, "--json"], &finding[..], &money[..]].concat()).await;
-    let told: Value = serde_json::from_str(&told).expect("JSON");
-    assert_eq!(told["state"], "succeeded");
+    let proposal = shown.split_whitespace().find(|word| word.starts_with("prp_")).expect("an id").to_owned();
+    let own = app.site.run(&["operator", "approve", &proposal]).await;
+    assert!(!own.status.success() && String::from_utf8_lossy(&own.stderr).contains("second_operator_required"));
+    let mut approve = app.site.command(&["operator", "approve", &proposal, "--json"]);
+    let approved = approve.env("TONGBAO_OPERATOR_KEY", "ok_sandbox_2").output().await.expect("the binary runs");
+    let approved: Value = serde_json::from_slice(&approved.stdout).expect("JSON");
+    assert_eq!((&approved["state"], &approved["decided_by"]), (&json!("done"), &json!("demo-finance")));
+    assert_eq!(client.order(id).await["state"], "succeeded");
     let capture = |order: &Value| order["attempts"][0]["channel_reference"].clone();
     assert_eq!(capture(&client.order(id).await), "SP-7");
 

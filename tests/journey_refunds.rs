@@ -1095,10 +1095,11 @@ async fn a_refund_whose_row_cannot_be_read_is_loud() {
         (app.metric("tongbao_rows_unreadable", "table=\"refunds\"").await == 1.0).then_some(())
     })
     .await;
-    let resolution =
-        json!({ "refund": stuck["id"], "resolution": "paid_otherwise", "operator": "li", "evidence": "slip" });
-    let resolve = async || operator.post(&format!("/v1/operator/orders/{id}/refunds/resolve"), &resolution).await;
-    assert_ne!(resolve().await.status, 200, "nobody can tell the platform what it is");
+    let resolution = json!({ "refund": stuck["id"], "resolution": "paid_otherwise", "evidence": "slip" });
+    let proposed = operator.post(&format!("/v1/operator/orders/{id}/refunds/resolve"), &resolution).await;
+    assert_eq!(proposed.status, 202, "{}", proposed.text);
+    assert_eq!(app.approve_all().await[0]["state"], "approved", "nobody can tell the platform what it is");
+    let proposal = format!("/v1/operator/proposals/{}", text(&proposed.body, "id"));
     eventually("its order is held back", seconds(10), || async {
         (app.metric("tongbao_streams_quarantined", "").await == 1.0).then_some(())
     })
@@ -1106,7 +1107,10 @@ async fn a_refund_whose_row_cannot_be_read_is_loud() {
     beside.run("UPDATE refunds SET fee_policy = substr(fee_policy, 2)").await;
     beside.close().await;
     client.refund_reaches(text(&poor, "id"), "succeeded", seconds(30)).await;
-    eventually("the other one is ended", seconds(10), || async { (resolve().await.status == 200).then_some(()) }).await;
+    eventually("the other one is ended", seconds(20), || async {
+        (operator.get(&proposal).await.body["state"] == "done").then_some(())
+    })
+    .await;
     client.refund_reaches(text(&stuck, "id"), "succeeded", seconds(5)).await;
     client.balance_agrees().await;
     app.finish().await;

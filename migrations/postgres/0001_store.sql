@@ -95,7 +95,7 @@ CREATE TABLE debt_bounds (
 
 -- The changing part of every stream: what has a state, decides on events and keeps a journal of them. It is loaded from
 -- its snapshot; the columns beside it are what rows are found by. Kind 1 is orders, kind 2 platforms, kind 3
--- operators. No index has a column that a step
+-- operators, kind 4 proposals. No index has a column that a step
 -- changes, and half of every page is left free: so a step's row stays on its page, and no index hears of it.
 CREATE TABLE heads (
     kind        BIGINT NOT NULL,

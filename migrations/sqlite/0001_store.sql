@@ -98,7 +98,7 @@ CREATE TABLE debt_bounds (
 
 -- The changing part of every stream: what has a state, decides on events and keeps a journal of them. It is loaded from
 -- its snapshot; the columns beside it are what rows are found by. Kind 1 is orders, kind 2 platforms, kind 3
--- operators.
+-- operators, kind 4 proposals.
 CREATE TABLE heads (
     kind        INTEGER NOT NULL,
     id          BLOB    NOT NULL CHECK (length(id) = 16),

@@ -4,6 +4,7 @@ mod books;
 mod gateway;
 mod operators;
 mod platforms;
+mod proposals;
 mod replay;
 mod report;
 

@@ -18,18 +18,23 @@ use super::output::{Lost, say};
 use super::{Failure, sandbox};
 use crate::channels::sender;
 use crate::config::{Config, OPERATOR_KEY, secret_file};
-use crate::domain::id::OrderId;
+use crate::domain::id::{OrderId, ProposalId};
 use crate::domain::operator::{Key, Role};
 use crate::domain::platform::is_name;
 use crate::engine::changes::{Change, ChangeError};
 use crate::engine::clock;
 
+/// Admins without whom nobody could approve what another one proposes.
+const ADMINS_MIN: i64 = 2;
+/// The server did not answer, or could not: worth another try (`EX_TEMPFAIL` of sysexits.h).
+const SERVER_AWAY: u8 = 75;
 /// Longer than the server ever waits for its store.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Subcommand)]
 pub enum OperatorCommand {
-    /// Add a person, and make the first key, which is shown once. The first two admins are added on the server's machine
+    /// Add a person, and make the first key, which is shown once: a proposal, but for the first two admins, who are added
+    /// on the server's machine
     Add {
         /// 1 to 64 of 0-9, a-z and -
         name: String,
@@ -39,6 +44,11 @@ pub enum OperatorCommand {
         /// How long the key holds, such as 90d or 12h; without it until it is revoked
         #[arg(long, value_name = "SPAN", value_parser = span_ms)]
         expires: Option<i64>,
+        /// Why, where it is a proposal; kept in the journal
+        #[arg(long, value_name = "TEXT", default_value = "a new operator")]
+        reason: String,
+        #[command(flatten)]
+        at: At,
     },
     /// Show all operators and their keys
     List {
@@ -69,10 +79,53 @@ pub enum OperatorCommand {
         #[command(flatten)]
         at: At,
     },
-    /// Record what became of an attempt, by what was found out at its channel
+    /// Propose another role for an operator
+    Role {
+        name: String,
+        /// viewer, support, finance, risk, operator or admin
+        #[arg(value_name = "ROLE", value_parser = role)]
+        role: Role,
+        /// Why; kept in the journal
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Propose what became of an attempt, by what was found out at its channel
     Resolve(ResolveArgs),
-    /// End a refund that its channel does not bring to an end
+    /// Propose how a refund ended that its channel does not bring to an end
     ResolveRefund(ResolveRefundArgs),
+    /// Show what was proposed, the newest first
+    Proposals {
+        /// Only those that are open, approved, done, refused, rejected or lapsed
+        #[arg(long, value_name = "STATE")]
+        state: Option<String>,
+        #[command(flatten)]
+        part: Part,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Show a proposal: what it changes, and what it books
+    Show {
+        #[arg(value_name = "PROPOSAL")]
+        proposal: ProposalId,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Approve what another person proposed
+    Approve {
+        #[arg(value_name = "PROPOSAL")]
+        proposal: ProposalId,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Reject a proposal, or take your own back
+    Reject {
+        #[arg(value_name = "PROPOSAL")]
+        proposal: ProposalId,
+        #[command(flatten)]
+        at: At,
+    },
     /// Show refunds that wait for money or a person, or that their channel does not bring to an end
     StuckRefunds {
         #[command(flatten)]
@@ -130,9 +183,6 @@ pub struct ResolveArgs {
     /// What shows it; kept in the journal, so nothing personal
     #[arg(long, value_name = "TEXT")]
     evidence: String,
-    /// Who found it out, by an id of the staff
-    #[arg(long, value_name = "NAME")]
-    operator: String,
     #[command(flatten)]
     at: At,
 }
@@ -149,9 +199,6 @@ pub struct ResolveRefundArgs {
     /// What shows it; kept in the journal, so nothing personal
     #[arg(long, value_name = "TEXT")]
     evidence: String,
-    /// Who did it, by an id of the staff
-    #[arg(long, value_name = "NAME")]
-    operator: String,
     #[command(flatten)]
     at: At,
 }
@@ -202,8 +249,46 @@ fn span_ms(text: &str) -> Result<i64, String> {
 }
 
 pub async fn run(config: Config, command: OperatorCommand) -> Result<ExitCode, Failure> {
+    ended(perform(config, command).await)
+}
+
+/// How a command ends that asks the server: a server that is away is worth another try.
+pub fn ended(done: Result<(), Failure>) -> Result<ExitCode, Failure> {
+    match done {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) if error.is::<Away>() => {
+            eprintln!("tongbao: {error}");
+            Ok(ExitCode::from(SERVER_AWAY))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn perform(config: Config, command: OperatorCommand) -> Result<(), Failure> {
     match command {
-        OperatorCommand::Add { name, role, expires } => add(&config, name, role, expires).await?,
+        OperatorCommand::Add { name, role, expires, reason, at } => {
+            add(&config, (name, role), expires, &reason, &at).await?;
+        }
+        OperatorCommand::Role { name, role, reason, at } => {
+            let act = json!({ "type": "change_role", "name": name, "role": role });
+            propose(&config, &at, &act, &reason).await?;
+        }
+        OperatorCommand::Proposals { state, part, at } => {
+            let state = state.map(|state| format!("state={state}&")).unwrap_or_default();
+            turn(&config, &at, &format!("/v1/operator/proposals?{state}"), part, proposals_table).await?;
+        }
+        OperatorCommand::Show { proposal, at } => {
+            let path = format!("/v1/operator/proposals/{proposal}");
+            show_proposal(&at, &ask(request(&config, &at, Method::GET, &path)?).await?)?;
+        }
+        OperatorCommand::Approve { proposal, at } => {
+            let path = format!("/v1/operator/proposals/{proposal}/approve");
+            show_proposal(&at, &ask(request(&config, &at, Method::POST, &path)?).await?)?;
+        }
+        OperatorCommand::Reject { proposal, at } => {
+            let path = format!("/v1/operator/proposals/{proposal}/reject");
+            show_proposal(&at, &ask(request(&config, &at, Method::POST, &path)?).await?)?;
+        }
         OperatorCommand::List { at } => {
             let operators = ask(request(&config, &at, Method::GET, "/v1/operator/operators")?).await?;
             show(&at, &operators, || operators_table(operators["data"].as_array().map_or(&[], Vec::as_slice)))?;
@@ -234,12 +319,11 @@ pub async fn run(config: Config, command: OperatorCommand) -> Result<ExitCode, F
                 "finding": finding,
                 "reference": args.reference,
                 "amount": args.amount,
-                "operator": args.operator,
                 "evidence": args.evidence,
             });
             let path = format!("/v1/operator/orders/{}/resolve", args.order);
-            let order = ask(request(&config, &args.at, Method::POST, &path)?.json(&body)).await?;
-            show(&args.at, &order, || order_table(&order))?;
+            let proposal = ask(request(&config, &args.at, Method::POST, &path)?.json(&body)).await?;
+            show_proposed(&args.at, &proposal)?;
         }
         OperatorCommand::ResolveRefund(args) => {
             let resolution = match args.resolution {
@@ -249,12 +333,11 @@ pub async fn run(config: Config, command: OperatorCommand) -> Result<ExitCode, F
             let body = json!({
                 "refund": args.refund,
                 "resolution": resolution,
-                "operator": args.operator,
                 "evidence": args.evidence,
             });
             let path = format!("/v1/operator/orders/{}/refunds/resolve", args.order);
-            let order = ask(request(&config, &args.at, Method::POST, &path)?.json(&body)).await?;
-            show(&args.at, &order, || order_table(&order))?;
+            let proposal = ask(request(&config, &args.at, Method::POST, &path)?.json(&body)).await?;
+            show_proposed(&args.at, &proposal)?;
         }
         OperatorCommand::StuckRefunds { part, at } => {
             turn(&config, &at, "/v1/operator/stuck_refunds", part, stuck_table).await?;
@@ -272,7 +355,40 @@ pub async fn run(config: Config, command: OperatorCommand) -> Result<ExitCode, F
             show(&at, &held, || held_table(std::slice::from_ref(&held)))?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+/// Proposes an act at the server, and shows how it is approved.
+///
+/// # Errors
+/// It was refused, or the server is away.
+pub async fn propose(config: &Config, at: &At, act: &Value, reason: &str) -> Result<(), Failure> {
+    let body = json!({ "act": act, "reason": reason });
+    let proposal = ask(request(config, at, Method::POST, "/v1/operator/proposals")?.json(&body)).await?;
+    Ok(show_proposed(at, &proposal)?)
+}
+
+fn show_proposed(at: &At, proposal: &Value) -> Result<(), Lost> {
+    show_proposal(at, proposal)?;
+    if !at.json {
+        say!("Another person approves it: tongbao operator approve {}", cell(&proposal["id"]))?;
+    }
+    Ok(())
+}
+
+fn show_proposal(at: &At, proposal: &Value) -> Result<(), Lost> {
+    if at.json {
+        return say!("{proposal}");
+    }
+    say!("{}", proposals_table(std::slice::from_ref(proposal)))?;
+    let mut books = Table::new();
+    books.set_header(["entry", "account", "amount", "currency"]);
+    for entry in proposal["books"].as_array().into_iter().flatten() {
+        for line in entry["lines"].as_array().into_iter().flatten() {
+            books.add_row([&entry["kind"], &line["account"], &line["amount"], &entry["currency"]].map(cell));
+        }
+    }
+    say!("before  {}\nafter   {}\n{books}", proposal["before"], proposal["after"])
 }
 
 fn request(config: &Config, at: &At, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
@@ -304,18 +420,34 @@ fn make_key(expires_ms: Option<i64>) -> Result<(String, Key), Failure> {
     Ok((shown, Key { expires_at, hash, hint }))
 }
 
-/// Adds one of the first two admins: nobody could approve them.
-async fn add(config: &Config, name: String, role: Role, expires_ms: Option<i64>) -> Result<(), Failure> {
+/// Adds one of the first two admins, whom nobody could approve, or proposes an operator.
+async fn add(
+    config: &Config,
+    (name, role): (String, Role),
+    expires_ms: Option<i64>,
+    reason: &str,
+    at: &At,
+) -> Result<(), Failure> {
     if !is_name(&name) {
         return Err("an operator's name is 1 to 64 of 0-9, a-z and -".into());
     }
-    if role != Role::Admin {
-        return Err("only the first two admins are added on the server's machine".into());
+    if role == Role::Admin && at.url.is_none() {
+        let changer = Changer::reach(config, Absent::Make).await?;
+        let admins = changer.store.operators_in_force(Role::Admin, clock::to_store()).await;
+        let is_first = admins.is_ok_and(|count| count < ADMINS_MIN);
+        let made = if is_first { add_admin(&changer, name.clone(), expires_ms).await } else { Ok(()) };
+        let left = changer.leave().await;
+        if is_first {
+            return made.and(left);
+        }
     }
-    let changer = Changer::reach(config, Absent::Make).await?;
-    let made = add_admin(&changer, name, expires_ms).await;
-    let left = changer.leave().await;
-    made.and(left)
+    let (shown, key) = make_key(expires_ms)?;
+    let act = json!({ "type": "add_operator", "name": name, "role": role, "key": key });
+    // The proposal is worth nothing without the key, so it is asked for first whether it can be made.
+    own_key(config, at)?;
+    say!("operator  {name}\nrole      {}\nkey       {shown}", role.name())?;
+    say!("Keep the key now: it is not shown again. It is in force once another admin has approved.")?;
+    propose(config, at, &act, reason).await
 }
 
 async fn add_admin(changer: &Changer, name: String, expires_ms: Option<i64>) -> Result<(), Failure> {
@@ -347,7 +479,9 @@ async fn turn(
 ) -> Result<(), Failure> {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("limit", &limit.to_string()).append_pair("cursor", &cursor.unwrap_or_default());
-    let page = ask(request(config, at, Method::GET, &format!("{path}?{}", query.finish()))?).await?;
+    let path =
+        if path.contains('?') { format!("{path}{}", query.finish()) } else { format!("{path}?{}", query.finish()) };
+    let page = ask(request(config, at, Method::GET, &path)?).await?;
     show(at, &page, || table(page["data"].as_array().map_or(&[], Vec::as_slice)))?;
     if let (false, Some(next)) = (at.json, page["next_cursor"].as_str()) {
         say!("more: --cursor {next}")?;
@@ -367,8 +501,20 @@ fn listening_at(config: &Config) -> String {
     format!("http://{address}")
 }
 
+/// The server is away.
+#[derive(Debug)]
+struct Away(String);
+
+impl std::fmt::Display for Away {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Away {}
+
 async fn ask(request: RequestBuilder) -> Result<Value, Failure> {
-    let answer = request.send().await.map_err(|error| sender::describe(&error))?;
+    let answer = request.send().await.map_err(|error| Away(sender::describe(&error).to_string()))?;
     let status = answer.status();
     if status == StatusCode::NO_CONTENT {
         return Ok(Value::Null);
@@ -379,7 +525,8 @@ async fn ask(request: RequestBuilder) -> Result<Value, Failure> {
     }
     let told = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
     let field = body["field"].as_str().map(|field| format!(" ({field})")).unwrap_or_default();
-    Err(format!("{}{field}: {} [{status}, request {}]", told("code"), told("detail"), told("request_id")).into())
+    let why = format!("{}{field}: {} [{status}, request {}]", told("code"), told("detail"), told("request_id"));
+    Err(if status == StatusCode::SERVICE_UNAVAILABLE { Away(why).into() } else { why.into() })
 }
 
 fn show(at: &At, answer: &Value, table: impl FnOnce() -> Table) -> Result<(), Lost> {
@@ -395,13 +542,13 @@ fn cell(value: &Value) -> String {
     }
 }
 
-fn order_table(order: &Value) -> Table {
+fn proposals_table(proposals: &[Value]) -> Table {
     let mut table = Table::new();
-    table.set_header(["order", "state", "attempt", "channel", "attempt's state", "payable", "reference"]);
-    for attempt in order["attempts"].as_array().into_iter().flatten() {
-        let of_order = [&order["id"], &order["state"]];
-        let fields = ["number", "channel", "state", "payable", "channel_reference"].map(|name| &attempt[name]);
-        table.add_row(of_order.into_iter().chain(fields).map(cell));
+    table.set_header(["proposal", "state", "act", "reason", "proposed by", "decided by", "why", "lapses at"]);
+    for proposal in proposals {
+        let (id, state, act) = (cell(&proposal["id"]), cell(&proposal["state"]), cell(&proposal["act"]["type"]));
+        let fields = ["reason", "proposed_by", "decided_by", "why", "lapses_at"].map(|name| cell(&proposal[name]));
+        table.add_row([id, state, act].into_iter().chain(fields));
     }
     table
 }

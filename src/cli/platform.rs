@@ -7,13 +7,16 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Subcommand, ValueEnum};
 use comfy_table::Table;
+use serde_json::json;
 
+use super::adjust::currency;
 use super::changer::{Absent, Changer};
 use super::keys::{kept, new_key, random};
+use super::operator::{self, At};
 use super::output::say;
 use super::{Failure, opening};
 use crate::config::Config;
-use crate::domain::money::{AmountError, Currency, parse_minor};
+use crate::domain::money::{AmountError, Currency, format_minor, parse_minor};
 use crate::domain::order::FeeBearer;
 use crate::domain::platform::{Key, Terms, is_name};
 use crate::engine::changes::{Change, ChangeError};
@@ -50,7 +53,7 @@ pub enum PlatformCommand {
         #[arg(long, value_name = "PLATFORM")]
         from: String,
     },
-    /// Bound what a platform may owe after refunds: a refund that would take its balance lower is refused
+    /// Propose a bound of what a platform may owe after refunds, at a running server: a refund that would take its balance lower is refused
     DebtMax {
         name: String,
         /// An ISO 4217 code such as CNY
@@ -59,6 +62,11 @@ pub enum PlatformCommand {
         /// Major units such as 1000.00, or 0; without it any debt
         #[arg(long, value_name = "AMOUNT")]
         amount: Option<String>,
+        /// Why; kept in the journal
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        at: At,
     },
     /// Revoke a platform's keys; a running server forgets them within a second
     Revoke {
@@ -111,14 +119,11 @@ pub async fn run(config: Config, command: PlatformCommand) -> Result<ExitCode, F
             let wanted = Change::RefuseShares { platform: name.as_str().into(), from: from.as_str().into() };
             change(&config, wanted, &format!("{name} gets no more shares of {from}'s orders")).await?;
         }
-        PlatformCommand::DebtMax { name, currency, amount } => {
-            let most_minor = amount.as_deref().map(|amount| debt(amount, currency)).transpose()?;
-            let done = match &amount {
-                Some(amount) => format!("{name} may owe at most {amount} {currency} after refunds"),
-                None => format!("{name} may owe any amount of {currency} after refunds"),
-            };
-            let wanted = Change::BoundDebt { platform: name.into(), currency, most_minor };
-            change(&config, wanted, &done).await?;
+        PlatformCommand::DebtMax { name, currency, amount, reason, at } => {
+            let most = amount.as_deref().map(|amount| debt(amount, currency)).transpose()?;
+            let most = most.map(|minor| if minor == 0 { "0".to_owned() } else { format_minor(minor, currency) });
+            let act = json!({ "type": "bound_debt", "platform": name, "currency": currency, "most": most });
+            return operator::ended(operator::propose(&config, &at, &act, &reason).await);
         }
         PlatformCommand::Revoke { name, key } => {
             let changer = Changer::reach(&config, Absent::Refuse).await?;
@@ -158,10 +163,6 @@ async fn rotate(changer: &Changer, name: String) -> Result<(), Failure> {
     say!("The older keys still work: revoke them with `tongbao platform revoke {name} --key HINT`.")?;
     let change = Change::AddKey { platform: name.into(), key: stored(&key) };
     changer.make(change).await.map(drop).map_err(not_made)
-}
-
-fn currency(code: &str) -> Result<Currency, String> {
-    Currency::parse(code).ok_or_else(|| "an upper-case ISO 4217 code such as CNY".to_owned())
 }
 
 fn debt(amount: &str, currency: Currency) -> Result<i64, Failure> {

@@ -5,11 +5,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+mod proposal;
 mod refund;
 
 use super::channel::Channel;
 use super::partition::Partition;
 
+pub use proposal::ProposalId;
 pub use refund::{RefundId, RefundNumber, RefundOrdinal, RefundSubject, Round};
 
 /// Crockford's base 32: no I, L, O or U, and its order is the order of the numbers.

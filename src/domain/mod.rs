@@ -31,6 +31,7 @@ pub mod payee;
 pub mod payer;
 pub mod payout;
 pub mod platform;
+pub mod proposal;
 pub mod rates;
 pub mod refund;
 pub mod request;

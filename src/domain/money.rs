@@ -108,6 +108,14 @@ impl fmt::Display for AmountError {
 /// # Errors
 /// Anything but plain digits, more decimals than the currency has, zero, too much: never rounded.
 pub fn parse_minor(text: &str, currency: Currency) -> Result<i64, AmountError> {
+    parse_within(text, currency, currency.max_minor())
+}
+
+/// The same up to another bound.
+///
+/// # Errors
+/// As [`parse_minor`].
+pub fn parse_within(text: &str, currency: Currency, max_minor: i64) -> Result<i64, AmountError> {
     let (whole, fraction) = match text.split_once('.') {
         Some((_, "")) => return Err(AmountError::Malformed),
         Some((whole, fraction)) => (whole, fraction),
@@ -132,7 +140,7 @@ pub fn parse_minor(text: &str, currency: Currency) -> Result<i64, AmountError> {
         .ok_or(AmountError::TooLarge)?;
     match amount {
         0 => Err(AmountError::Zero),
-        amount if amount > currency.max_minor() => Err(AmountError::TooLarge),
+        amount if amount > max_minor => Err(AmountError::TooLarge),
         amount => Ok(amount),
     }
 }

@@ -36,8 +36,20 @@ pub enum Right {
     Read,
     /// Has what is held back tried again: nothing is decided by it.
     Retry,
-    /// Says how a payment or a refund ended.
-    Resolve,
+    /// Proposes something: what, is a right of its own.
+    Propose,
+    /// Proposes how a payment or a refund ended.
+    ProposeOutcome,
+    /// Proposes entries.
+    ProposeEntry,
+    /// Proposes what platforms may owe.
+    ProposeDebt,
+    /// Proposes operators and their roles.
+    ProposeOperator,
+    /// Approves what another one proposed.
+    Approve,
+    /// The same of operators and their roles.
+    ApproveOperator,
     /// Makes and takes back keys of one's own.
     KeepKeys,
     /// Revokes keys of others, which only takes rights away.
@@ -64,12 +76,16 @@ impl Role {
 
     /// The one table of who may what.
     pub const fn may(self, right: Right) -> bool {
-        use Role::{Admin, Finance, Operator, Support};
+        use Role::{Admin, Finance, Operator, Risk, Support};
         match right {
             Right::Read | Right::KeepKeys => true,
             Right::Retry => matches!(self, Support | Operator | Admin),
-            Right::Resolve => matches!(self, Support | Finance | Operator | Admin),
-            Right::RevokeKeys => matches!(self, Admin),
+            Right::Propose => matches!(self, Support | Finance | Risk | Operator | Admin),
+            Right::ProposeOutcome => matches!(self, Support | Finance | Operator | Admin),
+            Right::ProposeEntry => matches!(self, Finance | Operator | Admin),
+            Right::ProposeDebt => matches!(self, Finance | Risk | Operator | Admin),
+            Right::Approve => matches!(self, Finance | Admin),
+            Right::ProposeOperator | Right::ApproveOperator | Right::RevokeKeys => matches!(self, Admin),
         }
     }
 }
@@ -363,7 +379,7 @@ mod tests {
             assert!(role.may(Right::Read), "{role:?}");
             assert_eq!(Role::parse(role.name()), Some(role));
         }
-        for right in [Right::Retry, Right::Resolve, Right::RevokeKeys] {
+        for right in [Right::Retry, Right::Propose, Right::ProposeEntry, Right::Approve, Right::RevokeKeys] {
             assert!(!Role::Viewer.may(right) && Role::Admin.may(right), "{right:?}");
         }
         assert_eq!(Right::RevokeKeys.roles(), "admin");

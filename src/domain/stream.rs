@@ -19,6 +19,7 @@ impl Kind {
     pub const ORDER: Kind = Kind(1);
     pub const PLATFORM: Kind = Kind(2);
     pub const OPERATOR: Kind = Kind(3);
+    pub const PROPOSAL: Kind = Kind(4);
     pub const CALENDAR: Kind = Kind(5);
     pub const PAYEE: Kind = Kind(6);
 }

@@ -63,12 +63,6 @@ pub enum Change {
         platform: Box<str>,
         from: Box<str>,
     },
-    /// What a platform may owe after refunds; without an amount any debt.
-    BoundDebt {
-        platform: Box<str>,
-        currency: Currency,
-        most_minor: Option<i64>,
-    },
     /// An admin more, with a first key, as long as there are too few for two to agree: see [`Staffing`] for all else.
     AddAdmin {
         name: Box<str>,
@@ -303,11 +297,6 @@ impl Changes {
                 self.tell_platform(id, Told::RefuseShares(from)).await?;
                 Ok(Done::whole(1))
             }
-            Change::BoundDebt { platform, currency, most_minor } => {
-                let id = self.named(&platform).await?;
-                self.tell_platform(id, Told::BoundDebt(currency, most_minor)).await?;
-                Ok(Done::whole(1))
-            }
             Change::AddAdmin { name, key } => {
                 if self.operator_reads.in_force(Role::Admin, self.now()).await? >= ADMINS_MIN {
                     return Err(ChangeError::Refused(
@@ -349,6 +338,21 @@ impl Changes {
             }
             Staffing::RevokeKeys { name, hint } => self.revoke_of_operator(&name, hint.as_deref()).await,
         }
+    }
+
+    /// Bounds what a platform may owe; returns once it is durable.
+    ///
+    /// # Errors
+    /// As [`Changes::make`].
+    pub async fn bound_debt(
+        &self,
+        platform: PlatformId,
+        currency: Currency,
+        most_minor: Option<i64>,
+    ) -> Result<Done, ChangeError> {
+        let _turn = self.turn.lock().await;
+        self.tell_platform(platform, Told::BoundDebt(currency, most_minor)).await?;
+        Ok(Done::whole(1))
     }
 
     /// Writes what somebody did, or was refused.

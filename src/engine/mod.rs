@@ -2,7 +2,7 @@
 //! and what both need of the world.
 //!
 //! The loop (`turn`, `cell`, `slot`, `directory`) and the lanes know of streams and of nothing else; `order`,
-//! `platform` and `operator` are the kinds of streams that live in them.
+//! `platform`, `operator` and `proposal` are the kinds of streams that live in them.
 
 pub mod accounts;
 pub mod advice;
@@ -29,6 +29,7 @@ pub mod outbox;
 pub mod payees;
 pub mod platform;
 pub mod ports;
+pub mod proposal;
 pub mod quarantine;
 pub mod quiet;
 pub mod slot;

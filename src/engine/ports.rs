@@ -15,6 +15,7 @@ use crate::domain::closing::Cover;
 use crate::domain::cycle::CycleId;
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::journal::Salt;
+use crate::domain::money::Currency;
 use crate::domain::note::Note;
 use crate::domain::operator::{OperatorId, Role};
 use crate::domain::order::Order;
@@ -83,6 +84,15 @@ pub trait OperatorReads: Send + Sync + 'static {
     fn has_key(&self, hash: KeyHash) -> Reply<'_, bool>;
     /// How many operators of this role have a key that is in force.
     fn in_force(&self, role: Role, now: Instant) -> Reply<'_, i64>;
+}
+
+/// What is read of what people change by hand.
+pub trait ActReads: Send + Sync + 'static {
+    fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>>;
+    fn debt_bound(&self, platform: PlatformId, currency: Currency) -> Reply<'_, Option<i64>>;
+    fn operator<'a>(&'a self, name: &'a str) -> Reply<'a, Option<StoredOperator>>;
+    /// Whose key this is, in force or revoked.
+    fn key_owner(&self, hash: KeyHash) -> Reply<'_, Option<OperatorId>>;
 }
 
 /// What is read of platforms.

@@ -23,6 +23,7 @@ use super::order::Orders;
 use super::order::desk::Desk;
 use super::payees::Payees;
 use super::ports;
+use super::proposal::{ByHand, ProposalDesk, Proposals};
 use super::timers::TICK;
 use super::unreadable::UnreadableRows;
 use super::webhooks::{Letter, WebhookDispatcher, WebhookHandle};
@@ -31,6 +32,7 @@ use crate::domain::closing::Cover;
 use crate::domain::cycle::CycleId;
 use crate::domain::id::{Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::journal::Salt;
+use crate::domain::money::Currency;
 use crate::domain::operator::{OperatorId, Role};
 use crate::domain::partition::LaneId;
 use crate::domain::pay_link::PayLinks;
@@ -42,6 +44,9 @@ use crate::store::{
     StoredMessage, StoredOperator, StoredOrder, StoredRefund, Unit,
 };
 
+/// Proposals in memory at once: those that somebody approves at this moment, and those that were just made.
+const PROPOSALS_MAX: usize = 1_000;
+
 /// The handles by which others come to the engine.
 pub struct Engine {
     pub desk: Desk,
@@ -51,6 +56,7 @@ pub struct Engine {
     pub changes: Arc<Changes>,
     pub calendars: Arc<Directory<Calendars>>,
     pub payees: Arc<Directory<Payees>>,
+    pub proposals: Arc<ProposalDesk>,
     pub lanes: Lanes,
     pub unreadable: Arc<UnreadableRows>,
     homes: Arc<Homes>,
@@ -87,27 +93,41 @@ impl Engine {
         };
         let bounds = Bounds { in_memory_max: config.orders.in_memory_max, idle_ms: config.orders.idle_ms };
         let retry_ms = config.orders.quarantine_retry_ms.clone();
-        let (beside, closers) = (threads.clone(), threads.clone());
+        let (beside, closers, threads_of_proposals) = (threads.clone(), threads.clone(), threads.clone());
         let carrier = Box::new(Threads::new(threads));
         let directory = Directory::new(Arc::new(orders), carrier, Arc::new(lanes.clone()), bounds, retry_ms);
         let desk = Desk::new(directory, Duration::from_millis(config.server.first_answer_wait_ms));
         let (parked_max, ways) = (config.orders.inbox_max, Arc::new(lanes.clone()));
-        let inbox = Inbox::new(time, reads, ways, desk.clone(), unreadable.clone(), parked_max, &rung);
+        let inbox = Inbox::new(time.clone(), reads.clone(), ways, desk.clone(), unreadable.clone(), parked_max, &rung);
         let inbox = Arc::new(inbox);
         let serving = inbox.clone();
         actix::spawn(async move { serving.serve(rung).await });
         let changes = start_changes(config, store.clone(), lanes.clone(), accounts.clone(), beside);
         let settling = start_settling(config, &store, &lanes, closers);
         let (calendars, payees) = (settling.clone(), settling.host().closer.payees.clone());
+        let by_hand = ByHand { desk: desk.clone(), changes: changes.clone(), reads: reads.clone(), time: time.clone() };
+        let proposals = Proposals {
+            time,
+            salts: Arc::new(Random),
+            heads: reads,
+            lanes: Arc::new(lanes.clone()),
+            by_hand: Arc::new(by_hand),
+        };
+        let carrier = Box::new(Threads::new(threads_of_proposals));
+        let (gauge, bounds) = (Arc::new(lanes.clone()), Bounds { in_memory_max: PROPOSALS_MAX, idle_ms: 0 });
+        let retry_ms = config.orders.quarantine_retry_ms.clone();
+        let proposals = Directory::new(Arc::new(proposals), carrier, gauge, bounds, retry_ms);
+        let proposals = Arc::new(ProposalDesk::new(proposals, config.operators.proposal_lapses_ms));
         let homes = Homes::new(vec![
             desk.directory().clone(),
             changes.platforms().clone(),
             changes.operators().clone(),
+            proposals.directory().clone(),
             calendars.clone(),
             payees.clone(),
         ]);
         actix::spawn(tick(homes.clone()));
-        Engine { desk, accounts, advice, inbox, changes, calendars, payees, lanes, unreadable, homes, store }
+        Engine { desk, accounts, advice, inbox, changes, proposals, calendars, payees, lanes, unreadable, homes, store }
     }
 
     /// Starts to find what is due, once all accounts are served.
@@ -318,6 +338,24 @@ impl ports::OperatorReads for Stored {
 
     fn in_force(&self, role: Role, now: Instant) -> Reply<'_, i64> {
         self.store.operators_in_force(role, now)
+    }
+}
+
+impl ports::ActReads for Stored {
+    fn order(&self, id: OrderId) -> Reply<'_, Option<StoredOrder>> {
+        self.store.order(id)
+    }
+
+    fn debt_bound(&self, platform: PlatformId, currency: Currency) -> Reply<'_, Option<i64>> {
+        self.store.debt_bound(platform, currency)
+    }
+
+    fn operator<'a>(&'a self, name: &'a str) -> Reply<'a, Option<StoredOperator>> {
+        self.store.operator_by_name(name)
+    }
+
+    fn key_owner(&self, hash: KeyHash) -> Reply<'_, Option<OperatorId>> {
+        Box::pin(async move { self.store.operator_key_owner(&hash.0).await })
     }
 }
 

@@ -16,7 +16,7 @@ use super::limits::Sender;
 use super::problem::{ApiError, Code};
 use crate::config::Config;
 use crate::domain;
-use crate::domain::operator::{self, Right};
+use crate::domain::operator::{self, Right, Role};
 use crate::engine::clock;
 use crate::store::{StoreError, StoredOperator, StoredPlatform};
 
@@ -123,6 +123,12 @@ impl Operator {
         &self.0.operator.name
     }
 
+    /// # Errors
+    /// The person's role may not.
+    pub fn allowed(&self, right: Right) -> Result<(), ApiError> {
+        allowed(self.0.operator.role, right)
+    }
+
     /// By what the person is known in this request.
     pub fn key_hint(&self) -> &str {
         &self.0.key.hint
@@ -157,10 +163,9 @@ impl FromRequest for Operator {
                 }
                 return Err(app.limits.failure(sender.unwrap_or(Sender::Unknown), nobody()));
             };
-            if !person.operator.role.may(right) {
-                app.note_refusal(&person.operator.name, "request", &did, Code::ForbiddenRole);
-                let (role, roles) = (person.operator.role.name(), right.roles());
-                return Err(ApiError::new(Code::ForbiddenRole, format!("The role {role} may not; who may: {roles}.")));
+            if let Err(refusal) = allowed(person.operator.role, right) {
+                app.note_refusal(&person.operator.name, "request", &did, refusal.code);
+                return Err(refusal);
             }
             Ok(Operator(person))
         })
@@ -193,6 +198,16 @@ impl App {
         };
         let found = self.operators.owner(hash, look).await?;
         Ok(found.filter(|person| person.key.is_in_force(clock::now())))
+    }
+}
+
+fn allowed(role: Role, right: Right) -> Result<(), ApiError> {
+    match role.may(right) {
+        true => Ok(()),
+        false => {
+            let (role, roles) = (role.name(), right.roles());
+            Err(ApiError::new(Code::ForbiddenRole, format!("The role {role} may not; who may: {roles}.")))
+        }
     }
 }
 

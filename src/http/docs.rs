@@ -15,7 +15,9 @@ use utoipa::openapi::{Content, OpenApi as Document, PathItem, Ref, RefOr, Respon
 use utoipa_swagger_ui::Config as Reader;
 
 use super::problem::{ApiError, Code};
-use super::{balance, callbacks, channels, lists, operator, operators, ops, orders, pay_page, refunds, schema};
+use super::{
+    balance, callbacks, channels, lists, operator, operators, ops, orders, pay_page, proposals, refunds, schema,
+};
 
 /// The reader's own files, and nothing from anywhere else.
 pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
@@ -53,6 +55,11 @@ pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
         operator::stuck_refunds,
         operator::unreadable,
         operator::retry,
+        proposals::create,
+        proposals::list,
+        proposals::get,
+        proposals::approve,
+        proposals::reject,
         operators::list,
         operators::add_key,
         operators::revoke,
@@ -199,7 +206,6 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
             &[
                 Code::RefundFinal,
                 Code::FieldInvalid,
-                Code::OperatorInvalid,
                 Code::EvidenceInvalid,
                 Code::Overloaded,
                 Code::OutcomeUnknown,
@@ -271,7 +277,6 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
                 Code::FindingUnknown,
                 Code::ReferenceInvalid,
                 Code::AmountInvalid,
-                Code::OperatorInvalid,
                 Code::EvidenceInvalid,
                 Code::ResolutionRefused,
                 Code::Overloaded,
@@ -282,6 +287,41 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
         "list_quarantine" | "list_stuck_refunds" => {
             vec![OPERATOR, &[Code::ParameterUnknown, Code::LimitInvalid, Code::CursorInvalid]]
         }
+        "create_proposal" => vec![
+            OPERATOR,
+            BODY,
+            &[
+                Code::ActUnknown,
+                Code::FieldInvalid,
+                Code::ReasonInvalid,
+                Code::CurrencyUnknown,
+                Code::AmountInvalid,
+                Code::EntryUnbalanced,
+                Code::LedgerAccountUnknown,
+                Code::LedgerAccountFixed,
+                Code::PlatformUnknown,
+                Code::OperatorUnknown,
+                Code::ChangeRefused,
+                Code::Overloaded,
+                Code::OutcomeUnknown,
+            ],
+        ],
+        "list_proposals" => {
+            vec![OPERATOR, &[Code::ParameterUnknown, Code::StateUnknown, Code::LimitInvalid, Code::CursorInvalid]]
+        }
+        "get_proposal" => vec![OPERATOR],
+        "approve_proposal" | "reject_proposal" => vec![
+            OPERATOR,
+            &[
+                Code::SecondOperatorRequired,
+                Code::ProposalLapsed,
+                Code::ProposalEnded,
+                Code::ProposalOutdated,
+                Code::ProposalRefused,
+                Code::Overloaded,
+                Code::OutcomeUnknown,
+            ],
+        ],
         "list_operator_acts" => vec![OPERATOR, &[Code::ParameterUnknown, Code::LimitInvalid, Code::CursorInvalid]],
         "list_operators" => vec![OPERATOR, &[Code::ParameterUnknown]],
         "add_operator_key" | "revoke_operator_keys" => {

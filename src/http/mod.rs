@@ -25,6 +25,7 @@ mod orders;
 mod pages;
 mod pay_page;
 mod problem;
+mod proposals;
 mod query;
 mod refunds;
 mod reservations;
@@ -50,6 +51,7 @@ use crate::engine::changes::Changes;
 use crate::engine::inbox::Inbox;
 use crate::engine::lane::Lanes;
 use crate::engine::order::desk::Desk;
+use crate::engine::proposal::ProposalDesk;
 use crate::engine::unreadable::UnreadableRows;
 use crate::store::{Store, StoredPlatform};
 
@@ -76,6 +78,7 @@ pub struct App {
     operators: auth::Keys<auth::Person>,
     /// What is changed by hand.
     pub changes: Arc<Changes>,
+    proposals: Arc<ProposalDesk>,
     refusals: acts::Refusals,
     limits: limits::Limits,
     creating: reservations::Reservations,
@@ -106,6 +109,7 @@ impl App {
             keys: auth::Keys::new(&config, strangers.clone()),
             operators: auth::Keys::new(&config, strangers),
             changes: engine.changes.clone(),
+            proposals: engine.proposals.clone(),
             refusals: acts::Refusals::default(),
             limits: limits::Limits::new(&config),
             creating: reservations::Reservations::default(),

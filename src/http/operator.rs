@@ -20,23 +20,23 @@ use crate::domain::event::{Finding, RefundResolution, Refusal};
 use crate::domain::id::OrderId;
 use crate::domain::money::{Currency, format_minor};
 use crate::domain::order::Order;
+use crate::domain::proposal::Act;
 use crate::domain::refund::{Attention, Refund, RefundState};
 use crate::domain::time::Instant;
 use crate::domain::view;
-use crate::engine::ask::{AskError, RefundResolved, Resolution};
+use crate::engine::ask::AskError;
 use crate::engine::clock;
 use crate::engine::quarantine::{Held, Quarantined};
 use crate::engine::unreadable::{Table, Unreadable};
 use crate::store::last_key;
 
-const REFUND_RESOLUTION_FIELDS: [&str; 4] = ["refund", "resolution", "operator", "evidence"];
-const RESOLUTION_FIELDS: [&str; 6] = ["attempt", "finding", "reference", "amount", "operator", "evidence"];
+const REFUND_RESOLUTION_FIELDS: [&str; 3] = ["refund", "resolution", "evidence"];
+const RESOLUTION_FIELDS: [&str; 5] = ["attempt", "finding", "reference", "amount", "evidence"];
 /// The longest name of a capture that a channel may give one: Stripe's ids (docs.stripe.com/upgrades).
 const REFERENCE_MAX: usize = 255;
-const OPERATOR_MAX: usize = 64;
 const EVIDENCE_MAX: usize = 500;
 
-/// Settles an attempt by what a person found out at the channel. The same again changes nothing.
+/// Proposes what became of an attempt, by what a person found out at the channel.
 #[utoipa::path(
     post,
     path = "/v1/operator/orders/{id}/resolve",
@@ -45,7 +45,7 @@ const EVIDENCE_MAX: usize = 500;
     security(("operator_key" = [])),
     params(("id" = String, Path, description = "The order's id, `ord_…`.")),
     request_body = schema::Resolution,
-    responses((status = 200, description = "The order as it is then.", body = schema::Order))
+    responses((status = 202, description = "The proposal, which another person approves.", body = schema::Proposal))
 )]
 pub async fn resolve(
     app: Data<App>,
@@ -58,16 +58,12 @@ pub async fn resolve(
     let body = json::bytes(&request, payload, &app.config.server).await?;
     let id = order_id(&id)?;
     let stored = app.store.order(id).await?.ok_or_else(ApiError::not_found)?;
-    let resolution = resolution(&body, stored.order.currency)?;
-    let finding = name(&resolution.finding);
-    let done = app.desk.resolve(id, resolution).await.map_err(refused);
-    app.noted(&person, "attempt_resolved", &id.to_string(), done).await?;
-    metrics::counter!("tongbao_operator_resolutions_total", "finding" => finding).increment(1);
-    let stored = app.store.order(id).await?.ok_or_else(ApiError::internal)?;
-    app.show_stored(StatusCode::OK, &stored).await
+    let Found { ordinal, finding, evidence } = resolution(&body, stored.order.currency)?;
+    let act = Act::ResolveAttempt { order: id, ordinal, finding };
+    app.propose(&person, act, evidence, StatusCode::ACCEPTED).await
 }
 
-/// Ends a refund that its channel does not bring to an end, by what a person found out or did.
+/// Proposes how a refund ended that its channel does not bring to an end, by what a person found out or did.
 #[utoipa::path(
     post,
     path = "/v1/operator/orders/{id}/refunds/resolve",
@@ -76,7 +72,7 @@ pub async fn resolve(
     security(("operator_key" = [])),
     params(("id" = String, Path, description = "The order's id, `ord_…`.")),
     request_body = schema::RefundResolution,
-    responses((status = 200, description = "The order as it is then.", body = schema::Order))
+    responses((status = 202, description = "The proposal, which another person approves.", body = schema::Proposal))
 )]
 pub async fn resolve_refund(
     app: Data<App>,
@@ -89,12 +85,9 @@ pub async fn resolve_refund(
     let body = json::bytes(&request, payload, &app.config.server).await?;
     let id = order_id(&id)?;
     let stored = app.store.order(id).await?.ok_or_else(ApiError::not_found)?;
-    let resolution = refund_resolution(&body, &stored.order)?;
-    let done = app.desk.resolve_refund(id, resolution).await.map_err(ApiError::from);
-    app.noted(&person, "refund_resolved", &id.to_string(), done).await?;
-    metrics::counter!("tongbao_operator_resolutions_total", "finding" => "refund").increment(1);
-    let stored = app.store.order(id).await?.ok_or_else(ApiError::internal)?;
-    app.show_stored(StatusCode::OK, &stored).await
+    let (refund, resolution, evidence) = refund_resolution(&body, &stored.order)?;
+    let act = Act::ResolveRefund { order: id, refund, resolution };
+    app.propose(&person, act, evidence, StatusCode::ACCEPTED).await
 }
 
 /// Orders that cannot be worked on, and why.
@@ -265,7 +258,15 @@ fn order_id(text: &str) -> Result<OrderId, ApiError> {
     text.parse().map_err(|_| ApiError::not_found())
 }
 
-fn resolution(body: &[u8], currency: Currency) -> Result<Resolution, ApiError> {
+/// What a person found out about an attempt.
+#[derive(Debug)]
+pub struct Found {
+    pub ordinal: u8,
+    pub finding: Finding,
+    pub evidence: Box<str>,
+}
+
+fn resolution(body: &[u8], currency: Currency) -> Result<Found, ApiError> {
     let mut fields = json::object(body, &RESOLUTION_FIELDS)?;
     let ordinal = fields.take("attempt").integer().and_then(|number| u8::try_from(number).ok()?.checked_sub(1));
     let ordinal = ordinal.ok_or_else(unknown_attempt)?;
@@ -283,12 +284,11 @@ fn resolution(body: &[u8], currency: Currency) -> Result<Resolution, ApiError> {
         }
         _ => return Err(ApiError::field(Code::FindingUnknown, "finding", "paid or not_paid is required")),
     };
-    let operator = words(fields.take("operator"), Code::OperatorInvalid, "operator", OPERATOR_MAX)?;
     let evidence = words(fields.take("evidence"), Code::EvidenceInvalid, "evidence", EVIDENCE_MAX)?;
-    Ok(Resolution { ordinal, finding, operator, evidence })
+    Ok(Found { ordinal, finding, evidence })
 }
 
-fn refund_resolution(body: &[u8], order: &Order) -> Result<RefundResolved, ApiError> {
+fn refund_resolution(body: &[u8], order: &Order) -> Result<(u16, RefundResolution, Box<str>), ApiError> {
     let mut fields = json::object(body, &REFUND_RESOLUTION_FIELDS)?;
     let unknown = || ApiError::field(Code::FieldInvalid, "refund", "a refund's id or its number at the channel");
     let refund = fields.take("refund").text().and_then(|text| refund_named(order, &text)).ok_or_else(unknown)?;
@@ -297,9 +297,8 @@ fn refund_resolution(body: &[u8], order: &Order) -> Result<RefundResolved, ApiEr
         Some("paid_otherwise") => RefundResolution::PaidOtherwise,
         _ => return Err(ApiError::field(Code::FieldInvalid, "resolution", "failed or paid_otherwise is required")),
     };
-    let operator = words(fields.take("operator"), Code::OperatorInvalid, "operator", OPERATOR_MAX)?;
     let evidence = words(fields.take("evidence"), Code::EvidenceInvalid, "evidence", EVIDENCE_MAX)?;
-    Ok(RefundResolved { refund, resolution, operator, evidence })
+    Ok((refund, resolution, evidence))
 }
 
 /// The refund of this id, or of this number at its channel: suspense has no id.
@@ -309,7 +308,7 @@ fn refund_named(order: &Order, text: &str) -> Option<u16> {
     by_id.or_else(|| order.refund_numbered(text).map(|(index, _)| index))
 }
 
-fn words(given: Json<'_>, code: Code, field: &'static str, max: usize) -> Result<Box<str>, ApiError> {
+pub fn words(given: Json<'_>, code: Code, field: &'static str, max: usize) -> Result<Box<str>, ApiError> {
     let words = draft::text(given, max).map(String::into_boxed_str);
     words.ok_or_else(|| {
         ApiError::field(code, field, format!("1 to {max} characters are required, no control characters"))
@@ -327,16 +326,8 @@ fn unknown_attempt() -> ApiError {
     ApiError::field(Code::AttemptUnknown, "attempt", "the number of one of the order's attempts is required")
 }
 
-fn name(finding: &Finding) -> &'static str {
-    match finding {
-        Finding::Paid { .. } => "paid",
-        Finding::Pending | Finding::NotExist | Finding::Declined | Finding::Closed | Finding::Unknown { .. } => {
-            "not_paid"
-        }
-    }
-}
-
-fn refused(error: AskError) -> ApiError {
+/// Why an order does not take what was found out about an attempt.
+pub fn refused(error: AskError) -> ApiError {
     let why: Cow<'static, str> = match error {
         AskError::Refused(Refusal::AttemptUnknown) => return unknown_attempt(),
         AskError::Refused(Refusal::CaptureContradicts) => {
@@ -361,11 +352,11 @@ mod tests {
     use serde_json::{Value, json};
 
     fn full() -> Value {
-        json!({"attempt": 2, "finding": "paid", "reference": "4200", "amount": "200.60", "operator": "li",
+        json!({"attempt": 2, "finding": "paid", "reference": "4200", "amount": "200.60",
             "evidence": "statement 2026-01-02, line 7"})
     }
 
-    fn read(body: &Value) -> Result<Resolution, ApiError> {
+    fn read(body: &Value) -> Result<Found, ApiError> {
         resolution(&serde_json::to_vec(body).unwrap(), Currency::parse("CNY").unwrap())
     }
 
@@ -377,7 +368,7 @@ mod tests {
             paid.finding,
             Finding::Paid { reference: "4200".into(), amount_minor: 20_060, dated: Dated::NOT_TOLD }
         );
-        let not_paid = json!({"attempt": 1, "finding": "not_paid", "operator": "li", "evidence": "call 7"});
+        let not_paid = json!({"attempt": 1, "finding": "not_paid", "evidence": "call 7"});
         assert_eq!(read(&not_paid).unwrap().finding, Finding::Closed);
     }
 
@@ -395,8 +386,7 @@ mod tests {
             ("reference", json!("x".repeat(256)), Code::ReferenceInvalid),
             ("amount", json!(200.60), Code::AmountInvalid),
             ("amount", json!("200.601"), Code::AmountInvalid),
-            ("operator", json!("l\ni"), Code::OperatorInvalid),
-            ("operator", json!("x".repeat(65)), Code::OperatorInvalid),
+            ("evidence", json!("l\ni"), Code::EvidenceInvalid),
             ("evidence", json!(long), Code::EvidenceInvalid),
             ("evidence", Value::Null, Code::EvidenceInvalid),
             ("who", json!("li"), Code::FieldUnknown),

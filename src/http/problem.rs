@@ -49,6 +49,7 @@ codes! {
     CallbackUnverified = 401, "callback_unverified", "The callback's signature does not verify";
     CallbackStale = 401, "callback_stale", "The callback's time is too far from now";
     ForbiddenRole = 403, "forbidden_role", "The role may not do this";
+    SecondOperatorRequired = 403, "second_operator_required", "Another person must approve it";
     NotFound = 404, "not_found", "There is no such thing";
     MethodNotAllowed = 405, "method_not_allowed", "The method is not allowed here";
     BodyTimeout = 408, "body_timeout", "The body did not arrive in time";
@@ -68,6 +69,10 @@ codes! {
     RefundLimit = 409, "refund_limit", "The channel takes no more refunds of this payment";
     RefundFinal = 409, "refund_final", "The refund is final";
     ResolutionRefused = 409, "resolution_refused", "The finding contradicts what is on record";
+    ProposalLapsed = 409, "proposal_lapsed", "The proposal has lapsed";
+    ProposalEnded = 409, "proposal_ended", "The proposal has come to its end";
+    ProposalOutdated = 409, "proposal_outdated", "What the proposal would change has changed";
+    ProposalRefused = 409, "proposal_refused", "What was approved was refused";
     ChangeRefused = 409, "change_refused", "The change contradicts what is on record";
     BodyTooLarge = 413, "body_too_large", "The body is too large";
     ContentTypeUnsupported = 415, "content_type_unsupported", "The content type is not application/json";
@@ -90,7 +95,13 @@ codes! {
     AttemptUnknown = 422, "attempt_unknown", "The order has no such attempt";
     FindingUnknown = 422, "finding_unknown", "The finding is not known";
     ReferenceInvalid = 422, "reference_invalid", "The channel's reference is not valid";
-    OperatorInvalid = 422, "operator_invalid", "The operator is not valid";
+    ActUnknown = 422, "act_unknown", "The act is not known";
+    EntryUnbalanced = 422, "entry_unbalanced", "The lines do not sum to zero";
+    LedgerAccountUnknown = 422, "ledger_account_unknown", "The ledger account is not known";
+    LedgerAccountFixed = 422, "ledger_account_fixed", "The ledger account is not changed by hand";
+    PlatformUnknown = 422, "platform_unknown", "The platform is not known";
+    OperatorUnknown = 422, "operator_unknown", "The operator is not known";
+    ReasonInvalid = 422, "reason_invalid", "The reason is not valid";
     EvidenceInvalid = 422, "evidence_invalid", "The evidence is not valid";
     StateUnknown = 422, "state_unknown", "The state is not known";
     CreatedAfterInvalid = 422, "created_after_invalid", "The instant is not valid";

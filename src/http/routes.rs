@@ -10,7 +10,8 @@ use super::auth::Rights;
 use super::meter::{Meter, UNMATCHED};
 use super::problem::ApiError;
 use super::{
-    App, balance, callbacks, channels, docs, edge, lists, operator, operators, ops, orders, pay_page, refunds,
+    App, balance, callbacks, channels, docs, edge, lists, operator, operators, ops, orders, pay_page, proposals,
+    refunds,
 };
 use crate::domain::operator::Right;
 
@@ -59,12 +60,17 @@ pub const TABLE: &[Entry] = &[
     get ("/v1/orders/{id}/events",             || web::get().to(lists::events)),
     get ("/v1/channels",                       || web::get().to(channels::channels)),
     get ("/v1/quote",                          || web::get().to(channels::quote)),
-    of_operators(Right::Resolve,    post("/v1/operator/orders/{id}/refunds/resolve", || web::post().to(operator::resolve_refund))),
-    of_operators(Right::Resolve,    post("/v1/operator/orders/{id}/resolve",   || web::post().to(operator::resolve))),
+    of_operators(Right::Propose,    post("/v1/operator/orders/{id}/refunds/resolve", || web::post().to(operator::resolve_refund))),
+    of_operators(Right::Propose,    post("/v1/operator/orders/{id}/resolve",   || web::post().to(operator::resolve))),
     of_operators(Right::Read,       get ("/v1/operator/quarantine",            || web::get().to(operator::quarantine))),
     of_operators(Right::Read,       get ("/v1/operator/stuck_refunds",         || web::get().to(operator::stuck_refunds))),
     of_operators(Right::Read,       get ("/v1/operator/unreadable",            || web::get().to(operator::unreadable))),
     of_operators(Right::Retry,      post("/v1/operator/quarantine/{id}/retry", || web::post().to(operator::retry))),
+    of_operators(Right::Propose,    post("/v1/operator/proposals",             || web::post().to(proposals::create))),
+    of_operators(Right::Read,       get ("/v1/operator/proposals",             || web::get().to(proposals::list))),
+    of_operators(Right::Read,       get ("/v1/operator/proposals/{id}",        || web::get().to(proposals::get))),
+    of_operators(Right::Approve,    post("/v1/operator/proposals/{id}/approve", || web::post().to(proposals::approve))),
+    of_operators(Right::Propose,    post("/v1/operator/proposals/{id}/reject", || web::post().to(proposals::reject))),
     of_operators(Right::Read,       get ("/v1/operator/operators",             || web::get().to(operators::list))),
     of_operators(Right::RevokeKeys, post("/v1/operator/operators/{name}/revoke", || web::post().to(operators::revoke))),
     of_operators(Right::KeepKeys,   post("/v1/operator/keys",                  || web::post().to(operators::add_key))),

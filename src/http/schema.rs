@@ -546,9 +546,6 @@ pub struct RefundResolution {
     /// The refund's id, or its number at the channel: a refund of suspense money has no id.
     pub refund: String,
     pub resolution: RefundEnd,
-    /// Who did it, by an id of the staff.
-    #[schema(min_length = 1, max_length = 64)]
-    pub operator: String,
     /// What shows it; kept in the journal, so nothing personal.
     #[schema(min_length = 1, max_length = 500)]
     pub evidence: String,
@@ -576,9 +573,6 @@ pub struct Resolution {
     /// What the channel took, in major units; for `paid`, and only then.
     #[schema(example = "200.60")]
     pub amount: Option<String>,
-    /// Who resolves it, by an id of the staff.
-    #[schema(min_length = 1, max_length = 64)]
-    pub operator: String,
     /// What shows it, such as the number of a statement. It is kept in the journal: nothing personal.
     #[schema(min_length = 1, max_length = 500)]
     pub evidence: String,
@@ -738,6 +732,119 @@ pub struct HashedKey {
 pub struct RevokedOperatorKeys {
     /// As the list shows it; without it all.
     pub hint: Option<String>,
+}
+
+/// What is to be done by hand, and why.
+#[derive(ToSchema)]
+pub struct NewProposal {
+    pub act: Act,
+    /// What shows it; kept in the journal, so nothing personal.
+    #[schema(min_length = 1, max_length = 500)]
+    pub reason: String,
+}
+
+/// By its `type`. Accounts of platforms have the platform's name, as `platform:shop-a`.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Act {
+    ResolveAttempt {
+        order: String,
+        attempt: u8,
+        finding: Finding,
+        reference: Option<String>,
+        amount: Option<String>,
+    },
+    ResolveRefund {
+        order: String,
+        refund: String,
+        resolution: RefundEnd,
+    },
+    /// An entry of at most 20 lines, which sum to zero.
+    Adjust {
+        currency: String,
+        lines: Vec<AdjustedLine>,
+    },
+    /// What a platform may owe after refunds, in major units; null: any debt.
+    BoundDebt {
+        platform: String,
+        currency: String,
+        most: Option<String>,
+    },
+    AddOperator {
+        name: String,
+        role: Role,
+        key: HashedKey,
+    },
+    ChangeRole {
+        name: String,
+        role: Role,
+    },
+}
+
+#[derive(ToSchema)]
+pub struct AdjustedLine {
+    #[schema(example = "bank:main")]
+    pub account: String,
+    /// In major units, with a sign where it is negative.
+    #[schema(example = "-200.00")]
+    pub amount: String,
+}
+
+#[derive(ToSchema)]
+pub struct Proposals {
+    pub data: Vec<Proposal>,
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+/// What one person proposed and another one approves.
+#[derive(ToSchema)]
+pub struct Proposal {
+    #[schema(example = "prp_01K0000000000000000000000A")]
+    pub id: String,
+    pub state: ProposalState,
+    /// As it was posted, by its `type`.
+    #[schema(value_type = Object)]
+    pub act: String,
+    pub reason: String,
+    pub proposed_by: String,
+    #[schema(format = DateTime)]
+    pub proposed_at: String,
+    #[schema(format = DateTime)]
+    pub lapses_at: String,
+    /// Who approved or rejected it.
+    #[schema(required)]
+    pub decided_by: Option<String>,
+    /// Of one that was refused after its approval: `proposal_outdated`, or the code of what it acts on.
+    #[schema(required)]
+    pub why: Option<String>,
+    /// What the act would change, as it was when it was proposed.
+    #[schema(value_type = Object)]
+    pub before: String,
+    #[schema(value_type = Object)]
+    pub after: String,
+    /// The entries that the act books.
+    pub books: Vec<BookedEntry>,
+}
+
+#[derive(ToSchema)]
+pub struct BookedEntry {
+    pub kind: String,
+    pub currency: String,
+    pub lines: Vec<AdjustedLine>,
+}
+
+/// `approved`: it is being carried out.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum ProposalState {
+    Open,
+    Approved,
+    Done,
+    Refused,
+    Rejected,
+    Lapsed,
 }
 
 /// What operators did and what was refused them.

@@ -705,6 +705,15 @@ pub trait Store: Send + Sync + 'static {
     // --- streams -------------------------------------------------------------------------------------------
     fn head(&self, stream: StreamId) -> Reply<'_, Option<StoredHead>>;
     fn journal(&self, stream: StreamId) -> Reply<'_, Vec<JournalRow>>;
+    /// Streams of a kind that were made before the one of this id, the newest first, where their ids grow with time;
+    /// their states and snapshots. None: in whatever state.
+    fn heads<'a>(
+        &'a self,
+        kind: Kind,
+        state: Option<&'a str>,
+        before: Option<u128>,
+        limit: u32,
+    ) -> Reply<'a, Vec<(StreamId, Box<str>)>>;
     /// The steps after version `after`, at most `limit` of them.
     fn journal_page(&self, stream: StreamId, after: u32, limit: u32) -> Reply<'_, Vec<JournalRow>>;
     /// Streams that are due after the place `after` and not later than `until`, in order of (due_at, stream).

@@ -341,6 +341,20 @@ impl Readable for HeadColumns {
     }
 }
 
+#[derive(FromRow)]
+pub struct HeadSnapshotColumns {
+    kind: i64,
+    id: Uuid,
+    snapshot: String,
+}
+
+impl Readable for HeadSnapshotColumns {
+    type Value = (StreamId, Box<str>);
+    fn read(self) -> Result<(StreamId, Box<str>), StoreError> {
+        Ok((stream(self.kind, self.id)?, self.snapshot.into()))
+    }
+}
+
 /// What messages are found by.
 #[derive(Debug, FromRow)]
 pub struct MessageKeyColumns {

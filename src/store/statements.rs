@@ -69,6 +69,8 @@ pub const PARTITIONS: &str = "SELECT number, lane FROM partitions ORDER BY numbe
 pub const GIVE_PARTITIONS: &str = "UPDATE partitions SET lane = $1 WHERE number >= $2 AND number < $3";
 pub const HEAD: &str = "SELECT version, epoch, state, facet, next_due_at, next_action, snapshot FROM heads \
      WHERE kind = $1 AND id = $2";
+pub const HEADS: &str = "SELECT kind, id, snapshot FROM heads \
+     WHERE kind = $1 AND id < $2 AND ($3 = '' OR state = $3) ORDER BY id DESC LIMIT $4";
 pub const JOURNAL: &str = "SELECT kind, id, version, at, body, lane, place FROM journal WHERE kind = $1 AND id = $2 \
      ORDER BY version";
 pub const JOURNAL_PAGE: &str = "SELECT kind, id, version, at, body, lane, place FROM journal \
@@ -831,6 +833,18 @@ macro_rules! statements {
 
         fn keys(&self, platform: PlatformId) -> Reply<'_, Vec<KeyRow>> {
             self.all(query_as::<_, KeyColumns>(KEYS).bind(i64::from(platform.0)))
+        }
+
+        fn heads<'a>(
+            &'a self,
+            kind: Kind,
+            state: Option<&'a str>,
+            before: Option<u128>,
+            limit: u32,
+        ) -> Reply<'a, Vec<(StreamId, Box<str>)>> {
+            let before = Uuid::from_u128(before.unwrap_or(u128::MAX));
+            let ask = query_as::<_, HeadSnapshotColumns>(HEADS).bind(i64::from(kind.0)).bind(before);
+            self.all(ask.bind(state.unwrap_or_default().to_owned()).bind(i64::from(limit)))
         }
 
         fn operator_by_key<'a>(&'a self, key_hash: &'a [u8; 32]) -> Reply<'a, Option<(StoredOperator, operator::Key)>> {

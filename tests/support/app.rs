@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::books::{self, Left};
 use super::client::{Client, KEY_A, KEY_B};
 use super::gateway::Gateway;
@@ -63,6 +65,20 @@ impl App {
 
     pub fn client_b(&self) -> Client {
         Client::new(self.site.url(), KEY_B)
+    }
+
+    /// Approves all that is proposed, as the other demo operator; the proposals as they are then.
+    pub async fn approve_all(&self) -> Vec<Value> {
+        let finance = self.client().with_key("ok_sandbox_2");
+        let open = finance.get("/v1/operator/proposals?state=open").await;
+        let mut approved = Vec::new();
+        for proposal in open.body["data"].as_array().expect("a list") {
+            let path = format!("/v1/operator/proposals/{}/approve", proposal["id"].as_str().expect("an id"));
+            let answer = finance.post(&path, &Value::Null).await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            approved.push(answer.body);
+        }
+        approved
     }
 
     /// Waits until the server is ready; how long that took.

@@ -6,6 +6,7 @@ use futures_util::{StreamExt, stream};
 
 use super::operators::examine_operators;
 use super::platforms::examine_platforms;
+use super::proposals::examine_proposals;
 use super::replay::{Evidence, examine};
 use super::report::{BalanceLine, Report, SuspenseLine, Totals, money};
 use crate::domain::id::{OrderId, RefundOrdinal};
@@ -158,7 +159,8 @@ pub async fn examine_rows(reading: Reading<'_>, report: &mut Report) -> Result<(
         }
     }
     examine_platforms(store, report).await?;
-    examine_operators(store, report).await
+    examine_operators(store, report).await?;
+    examine_proposals(store, reading.page, report).await
 }
 
 enum Read {

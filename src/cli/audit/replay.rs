@@ -103,7 +103,8 @@ fn begin(events: &[Event]) -> Option<Order> {
     Some(create(facts, first.at))
 }
 
-fn stored(entry: &Entry) -> StoredEntry {
+/// An entry as it is stored.
+pub fn stored(entry: &Entry) -> StoredEntry {
     StoredEntry {
         kind: entry.kind().name().to_owned(),
         currency: entry.currency().code().to_owned(),

@@ -22,6 +22,7 @@ mod ledger;
 mod opening;
 mod operator;
 mod output;
+mod payout;
 mod platform;
 mod process;
 #[cfg_attr(not(feature = "sandbox"), path = "cli/no_sandbox.rs")]
@@ -66,6 +67,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Propose an entry by hand, at a running server
     Adjust(adjust::AdjustArgs),
+    /// Pay platforms what they are settled for
+    Payout(payout::PayoutArgs),
     /// Show the trial balance, or an account's lines
     Ledger(ledger::LedgerArgs),
     /// Fetch a channel's statement of a day, check it, and show or write its lines
@@ -107,6 +110,7 @@ impl Cli {
             Command::Operator(command) => system.block_on(operator::run(config, command)),
             Command::Audit(args) => system.block_on(audit::run(config, args)),
             Command::Adjust(args) => system.block_on(adjust::run(config, args)),
+            Command::Payout(args) => system.block_on(payout::run(config, args)),
             Command::Ledger(args) => system.block_on(ledger::run(config, args)),
             Command::Bill(args) => system.block_on(bill::run(config, args)),
         }

@@ -319,7 +319,8 @@ CREATE TABLE bank_details (
     number      BIGINT NOT NULL,
     details     TEXT NOT NULL,
     created_at  BIGINT NOT NULL,
-    in_force_at BIGINT NOT NULL,
+    -- Null until another person has approved them.
+    in_force_at BIGINT,
     PRIMARY KEY (platform_id, currency, number)
 );
 

@@ -315,7 +315,8 @@ CREATE TABLE bank_details (
     number      INTEGER NOT NULL,
     details     TEXT NOT NULL,
     created_at  INTEGER NOT NULL,
-    in_force_at INTEGER NOT NULL,
+    -- Null until another person has approved them.
+    in_force_at INTEGER,
     PRIMARY KEY (platform_id, currency, number)
 ) STRICT, WITHOUT ROWID;
 

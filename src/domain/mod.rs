@@ -30,6 +30,7 @@ pub mod pay_link;
 pub mod payee;
 pub mod payer;
 pub mod payout;
+pub mod payout_id;
 pub mod platform;
 pub mod proposal;
 pub mod rates;

@@ -44,6 +44,10 @@ pub enum Right {
     ProposeEntry,
     /// Proposes what platforms may owe.
     ProposeDebt,
+    /// Proposes payouts, and where platforms are paid to.
+    ProposePayout,
+    /// Records what a bank says.
+    RecordBank,
     /// Proposes operators and their roles.
     ProposeOperator,
     /// Approves what another one proposed.
@@ -82,6 +86,8 @@ impl Role {
             Right::Retry => matches!(self, Support | Operator | Admin),
             Right::Propose => matches!(self, Support | Finance | Risk | Operator | Admin),
             Right::ProposeOutcome => matches!(self, Support | Finance | Operator | Admin),
+            Right::ProposePayout => matches!(self, Finance | Operator | Admin),
+            Right::RecordBank => matches!(self, Finance | Admin),
             Right::ProposeEntry => matches!(self, Finance | Operator | Admin),
             Right::ProposeDebt => matches!(self, Finance | Risk | Operator | Admin),
             Right::Approve => matches!(self, Finance | Admin),

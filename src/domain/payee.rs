@@ -11,6 +11,7 @@ use super::ledger::Entry;
 use super::machine::{self, Machine};
 use super::money::Currency;
 use super::payout::{BankAnswer, Payout, PayoutState};
+use super::platform::KeyHash;
 use super::settlement::{CycleTotals, SettlementState, Totals};
 use super::stream::{Kind, StreamId};
 use super::time::Instant;
@@ -21,8 +22,8 @@ pub const UNPAID_MAX: usize = 64;
 pub const PAID_MAX: usize = 64;
 /// Payouts that have not come to their end: one for each closing of more than a year.
 pub const PAYOUTS_MAX: usize = 400;
-/// A payout that nobody approves lapses after this.
-pub const PAYOUT_LAPSES_MS: i64 = 24 * 60 * 60 * 1_000;
+/// A payout or bank details that nobody approves lapse after this.
+pub const PROPOSAL_LAPSES_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Changed bank details wait so long before anything is paid by them: time to notice that they are a thief's.
 pub const DETAILS_WAIT_MS: i64 = 24 * 60 * 60 * 1_000;
 
@@ -63,12 +64,16 @@ pub struct Payee {
     /// Bank details in force, and those that will be. The details themselves lie apart, where they can be erased.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<Details>,
+    pub details_made: u32,
     pub id: PayeeId,
     pub last_at: Instant,
     /// Payouts that have not come to their end, and the last ones that were paid, by number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub payouts: Vec<Payout>,
     pub payouts_made: u32,
+    /// Bank details that somebody proposes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposed: Option<ProposedDetails>,
     /// What is settled and in no payout that was approved: the platform's own, or, negative, its debt.
     pub settled_minor: i64,
     /// How many cycles were settled.
@@ -91,6 +96,15 @@ pub struct ClosedCycle {
     pub totals: CycleTotals,
 }
 
+/// Bank details that another person is to approve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProposedDetails {
+    pub at: Instant,
+    pub number: u32,
+    pub operator: Box<str>,
+}
+
 /// Bank details by their number among the payee's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -110,12 +124,15 @@ pub struct Event {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Fact {
     CycleClosed(ClosedCycle),
-    /// Where it is paid to from now on, or in a day where there are other details. Both persons who agreed stand here.
-    DetailsChanged {
-        number: u32,
-        fingerprint: Box<str>,
+    /// Somebody says where it is to be paid to. The details lie apart; their hash says which ones are meant.
+    DetailsProposed {
+        hash: KeyHash,
         operator: Box<str>,
-        approved_by: Box<str>,
+    },
+    /// It is paid there from now on, or in a day where there were others before.
+    DetailsApproved {
+        number: u32,
+        operator: Box<str>,
     },
     /// All that is settled is to be paid out.
     PayoutCreated {
@@ -174,6 +191,8 @@ pub enum Refusal {
     },
     TooManyPayouts,
     PayoutUnknown,
+    /// Nobody has proposed these details, or others since, or it is too long ago.
+    DetailsUnknown,
     /// Whoever proposed it cannot approve it.
     SecondOperatorRequired,
     /// Nobody has said where it is to be paid to, or what was said is not in force yet.
@@ -204,7 +223,10 @@ pub enum Write {
     /// A payout as it is now.
     Payout(Box<Payout>),
     /// The details themselves travel beside the step.
-    Details(Details),
+    DetailsProposed {
+        number: u32,
+    },
+    DetailsInForce(Details),
     Entry(Box<Entry>),
 }
 
@@ -239,10 +261,12 @@ impl Payee {
         Payee {
             closed: Vec::new(),
             details: Vec::new(),
+            details_made: 0,
             id,
             last_at: Instant(0),
             payouts: Vec::new(),
             payouts_made: 0,
+            proposed: None,
             settled_minor: 0,
             settlements: 0,
             unpaid: Vec::new(),
@@ -318,17 +342,31 @@ impl Payee {
         self.payouts.iter_mut().find(|payout| payout.number == number).ok_or(Refusal::PayoutUnknown)
     }
 
-    fn change_details(&mut self, at: Instant, number: u32) -> Vec<Write> {
-        if self.details.iter().any(|details| details.number >= number) {
-            return Vec::new();
+    fn propose_details(&mut self, at: Instant, operator: &str) -> Result<Vec<Write>, Refusal> {
+        self.details_made = self.details_made.checked_add(1).ok_or(Refusal::DetailsUnknown)?;
+        let number = self.details_made;
+        self.proposed = Some(ProposedDetails { at, number, operator: operator.into() });
+        Ok(vec![Write::DetailsProposed { number }])
+    }
+
+    fn approve_details(&mut self, at: Instant, number: u32, operator: &str) -> Result<Vec<Write>, Refusal> {
+        if self.details.iter().any(|details| details.number == number) {
+            return Ok(Vec::new());
         }
+        let is_meant =
+            |proposed: &&ProposedDetails| proposed.number == number && proposed.at.plus_ms(PROPOSAL_LAPSES_MS) > at;
+        let proposed = self.proposed.as_ref().filter(is_meant).ok_or(Refusal::DetailsUnknown)?;
+        if *proposed.operator == *operator {
+            return Err(Refusal::SecondOperatorRequired);
+        }
+        self.proposed = None;
         let in_force_at = if self.details.is_empty() { at } else { at.plus_ms(DETAILS_WAIT_MS) };
         // Of those that are in force the last one is, and of those that will be.
         let in_force = self.details_at(at);
         self.details.retain(|details| Some(details.number) == in_force);
         let details = Details { in_force_at, number };
         self.details.push(details);
-        vec![Write::Details(details)]
+        Ok(vec![Write::DetailsInForce(details)])
     }
 
     fn create_payout(
@@ -499,7 +537,7 @@ impl Payee {
     /// Payouts that nobody approved in time.
     fn lapse(&mut self, at: Instant) -> Result<Vec<Write>, Refusal> {
         let is_over = |payout: &&Payout| {
-            payout.state == PayoutState::Created && payout.created_at.plus_ms(PAYOUT_LAPSES_MS) <= at
+            payout.state == PayoutState::Created && payout.created_at.plus_ms(PROPOSAL_LAPSES_MS) <= at
         };
         let over: Vec<u32> = self.payouts.iter().filter(is_over).map(|payout| payout.number).collect();
         let mut writes = Vec::new();
@@ -511,14 +549,15 @@ impl Payee {
 
     fn lapses_at(&self) -> Option<Instant> {
         let created = self.payouts.iter().filter(|payout| payout.state == PayoutState::Created);
-        created.map(|payout| payout.created_at.plus_ms(PAYOUT_LAPSES_MS)).min()
+        created.map(|payout| payout.created_at.plus_ms(PROPOSAL_LAPSES_MS)).min()
     }
 
     fn take(&mut self, at: Instant, fact: &Fact) -> Result<Vec<Write>, Refusal> {
         let of = (self.id.currency, at);
         match fact {
             Fact::CycleClosed(closed) => self.close(at, closed),
-            Fact::DetailsChanged { number, .. } => Ok(self.change_details(at, *number)),
+            Fact::DetailsProposed { operator, .. } => self.propose_details(at, operator),
+            Fact::DetailsApproved { number, operator } => self.approve_details(at, *number, operator),
             Fact::PayoutCreated { operator, bank, payout_min_minor } => {
                 self.create_payout(at, operator, bank, *payout_min_minor)
             }
@@ -610,7 +649,10 @@ impl Machine for Payee {
         let note = |write: &Write| match write {
             Write::Settlement(settlement) => Some(Note::Settled(settlement.state)),
             Write::Payout(payout) => Some(Note::PayoutMoved(payout.state)),
-            Write::SettlementMoved { .. } | Write::Details(_) | Write::Entry(_) => None,
+            Write::SettlementMoved { .. }
+            | Write::DetailsProposed { .. }
+            | Write::DetailsInForce(_)
+            | Write::Entry(_) => None,
         };
         let notes = writes.iter().filter_map(note).collect();
         let effects = after.lapses_at().map(Wake).into_iter().collect();

@@ -27,6 +27,7 @@ pub mod operator;
 pub mod order;
 pub mod outbox;
 pub mod payees;
+pub mod payout_desk;
 pub mod platform;
 pub mod ports;
 pub mod proposal;

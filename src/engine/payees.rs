@@ -9,10 +9,11 @@ use super::ports::{Lanes, Salts, StreamReads, Time};
 use crate::domain::journal::{Salt, Title};
 use crate::domain::machine::Machine;
 use crate::domain::payee::{ClosedCycle, Event, Fact, Note, Payee, PayeeId, Refusal, Settlement, Step, Wake, Write};
+use crate::domain::platform::KeyHash;
 use crate::domain::time::Instant;
 use crate::store::{
-    BankDetailsRow, ClosedSum, Head, NextActionChange, PayoutRow, Reply, Row, SettlementMoved, SettlementRow, StepUnit,
-    StoreError, StoredMessage, Unit,
+    BankDetailsInForce, BankDetailsRow, ClosedSum, Head, NextActionChange, PayoutRow, Reply, Row, SettlementMoved,
+    SettlementRow, StepUnit, StoreError, StoredMessage, Unit,
 };
 
 pub enum Told {
@@ -23,10 +24,10 @@ pub enum Told {
     },
     /// Something that its machine knows by itself.
     Fact(Fact),
-    /// Where it is to be paid to. The fact has the fingerprint only.
-    Details {
-        fact: Fact,
+    /// Where somebody wants it paid to, as JSON. The journal has its hash only.
+    ProposeDetails {
         details: Box<str>,
+        operator: Box<str>,
     },
     Due,
 }
@@ -62,16 +63,20 @@ fn unit(step: &Step, events: &[Event], salt: Salt, beside: &mut Beside) -> Resul
             Write::Payout(payout) => {
                 rows.push(Row::Payout(Box::new(PayoutRow { payee: after.id, payout: payout.as_ref().clone() })));
             }
-            Write::Details(changed) => {
+            Write::DetailsProposed { number } => {
                 let details = beside.details.take();
                 rows.push(Row::BankDetails(Box::new(BankDetailsRow {
                     payee: after.id,
-                    number: changed.number,
+                    number: *number,
                     details: details.ok_or_else(|| WriteError::Culprit("bank details without any".to_owned()))?,
                     created_at: at,
-                    in_force_at: changed.in_force_at,
                 })));
             }
+            Write::DetailsInForce(details) => rows.push(Row::BankDetailsInForce(BankDetailsInForce {
+                payee: after.id,
+                number: details.number,
+                in_force_at: details.in_force_at,
+            })),
         }
     }
     Ok(StepUnit {
@@ -163,7 +168,10 @@ impl Host for Payees {
         let (fact, beside) = match told {
             Told::CycleClosed { closed, kept } => (Fact::CycleClosed(*closed), Beside { kept, ..Beside::default() }),
             Told::Fact(fact) => (fact, Beside::default()),
-            Told::Details { fact, details } => (fact, Beside { details: Some(details), ..Beside::default() }),
+            Told::ProposeDetails { details, operator } => {
+                let fact = Fact::DetailsProposed { hash: KeyHash::of(&details), operator };
+                (fact, Beside { details: Some(details), ..Beside::default() })
+            }
             Told::Due => (Fact::TimerFired, Beside::default()),
         };
         Hearing::Turn { events: vec![Event { at, fact }], beside }

@@ -22,6 +22,7 @@ use super::lane::{Admission, Lanes};
 use super::order::Orders;
 use super::order::desk::Desk;
 use super::payees::Payees;
+use super::payout_desk::PayoutDesk;
 use super::ports;
 use super::proposal::{ByHand, ProposalDesk, Proposals};
 use super::timers::TICK;
@@ -56,6 +57,7 @@ pub struct Engine {
     pub changes: Arc<Changes>,
     pub calendars: Arc<Directory<Calendars>>,
     pub payees: Arc<Directory<Payees>>,
+    pub payouts: Arc<PayoutDesk>,
     pub proposals: Arc<ProposalDesk>,
     pub lanes: Lanes,
     pub unreadable: Arc<UnreadableRows>,
@@ -118,6 +120,7 @@ impl Engine {
         let retry_ms = config.orders.quarantine_retry_ms.clone();
         let proposals = Directory::new(Arc::new(proposals), carrier, gauge, bounds, retry_ms);
         let proposals = Arc::new(ProposalDesk::new(proposals, config.operators.proposal_lapses_ms));
+        let payouts = Arc::new(PayoutDesk::new(store.clone(), payees.clone()));
         let homes = Homes::new(vec![
             desk.directory().clone(),
             changes.platforms().clone(),
@@ -127,7 +130,21 @@ impl Engine {
             payees.clone(),
         ]);
         actix::spawn(tick(homes.clone()));
-        Engine { desk, accounts, advice, inbox, changes, proposals, calendars, payees, lanes, unreadable, homes, store }
+        Engine {
+            desk,
+            accounts,
+            advice,
+            inbox,
+            changes,
+            proposals,
+            calendars,
+            payees,
+            payouts,
+            lanes,
+            unreadable,
+            homes,
+            store,
+        }
     }
 
     /// Starts to find what is due, once all accounts are served.

@@ -16,7 +16,8 @@ use utoipa_swagger_ui::Config as Reader;
 
 use super::problem::{ApiError, Code};
 use super::{
-    balance, callbacks, channels, lists, operator, operators, ops, orders, pay_page, proposals, refunds, schema,
+    balance, callbacks, channels, lists, operator, operators, ops, orders, pay_page, payouts, proposals, refunds,
+    schema,
 };
 
 /// The reader's own files, and nothing from anywhere else.
@@ -64,6 +65,19 @@ pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
         operators::add_key,
         operators::revoke,
         operators::acts,
+        payouts::list,
+        payouts::get,
+        payouts::all,
+        payouts::create,
+        payouts::approve,
+        payouts::cancel,
+        payouts::answer,
+        payouts::import,
+        payouts::export,
+        payouts::file,
+        payouts::propose_details,
+        payouts::approve_details,
+        payouts::payment_received,
         pay_page::show,
         pay_page::choose,
         ops::healthz,
@@ -106,6 +120,26 @@ const COMMAND: &[Code] = &[
     Code::Overloaded,
     Code::OutcomeUnknown,
     Code::OrderQuarantined,
+];
+/// What an operator's payout may meet.
+const PAYOUT: &[Code] = &[
+    Code::SecondOperatorRequired,
+    Code::PayoutsNotPermitted,
+    Code::PayoutState,
+    Code::PayoutAmountDiffers,
+    Code::NothingToPay,
+    Code::BankDetailsMissing,
+    Code::DebtExceeded,
+    Code::OutcomeUnknown,
+];
+/// What a field of an operator's may be refused for.
+const BY_HAND: &[Code] = &[
+    Code::FieldInvalid,
+    Code::CurrencyUnknown,
+    Code::PlatformUnknown,
+    Code::AmountInvalid,
+    Code::ReferenceInvalid,
+    Code::ReasonInvalid,
 ];
 /// What any request of an operator may meet.
 const OPERATOR: &[Code] = &[
@@ -322,6 +356,38 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
                 Code::OutcomeUnknown,
             ],
         ],
+        "get_payout" => vec![PLATFORM, &[Code::NotFound]],
+        "list_payouts" => vec![
+            PLATFORM,
+            &[
+                Code::ParameterUnknown,
+                Code::StateUnknown,
+                Code::CurrencyUnknown,
+                Code::LimitInvalid,
+                Code::CursorInvalid,
+            ],
+        ],
+        "list_all_payouts" => vec![
+            OPERATOR,
+            &[
+                Code::ParameterUnknown,
+                Code::StateUnknown,
+                Code::CurrencyUnknown,
+                Code::LimitInvalid,
+                Code::CursorInvalid,
+            ],
+        ],
+        "create_payouts" => vec![OPERATOR, BODY, BY_HAND, PAYOUT],
+        "approve_payout" => vec![OPERATOR, PAYOUT],
+        "cancel_payout" | "answer_payout" => vec![OPERATOR, BODY, BY_HAND, PAYOUT],
+        "import_payout_answers" => {
+            vec![OPERATOR, &[Code::BodyTimeout, Code::BodyTooLarge, Code::FileInvalid, Code::OutcomeUnknown]]
+        }
+        "export_payouts" => vec![OPERATOR, BODY, BY_HAND, PAYOUT, &[Code::CoverMissing]],
+        "get_payout_file" => vec![OPERATOR, &[Code::ParameterUnknown, Code::FieldInvalid, Code::FileInvalid]],
+        "propose_bank_details" | "approve_bank_details" | "record_payment_received" => {
+            vec![OPERATOR, BODY, BY_HAND, PAYOUT]
+        }
         "list_operator_acts" => vec![OPERATOR, &[Code::ParameterUnknown, Code::LimitInvalid, Code::CursorInvalid]],
         "list_operators" => vec![OPERATOR, &[Code::ParameterUnknown]],
         "add_operator_key" | "revoke_operator_keys" => {

@@ -24,6 +24,7 @@ mod ops;
 mod orders;
 mod pages;
 mod pay_page;
+mod payouts;
 mod problem;
 mod proposals;
 mod query;
@@ -51,6 +52,7 @@ use crate::engine::changes::Changes;
 use crate::engine::inbox::Inbox;
 use crate::engine::lane::Lanes;
 use crate::engine::order::desk::Desk;
+use crate::engine::payout_desk::PayoutDesk;
 use crate::engine::proposal::ProposalDesk;
 use crate::engine::unreadable::UnreadableRows;
 use crate::store::{Store, StoredPlatform};
@@ -79,6 +81,7 @@ pub struct App {
     /// What is changed by hand.
     pub changes: Arc<Changes>,
     proposals: Arc<ProposalDesk>,
+    payouts: Arc<PayoutDesk>,
     refusals: acts::Refusals,
     limits: limits::Limits,
     creating: reservations::Reservations,
@@ -110,6 +113,7 @@ impl App {
             operators: auth::Keys::new(&config, strangers),
             changes: engine.changes.clone(),
             proposals: engine.proposals.clone(),
+            payouts: engine.payouts.clone(),
             refusals: acts::Refusals::default(),
             limits: limits::Limits::new(&config),
             creating: reservations::Reservations::default(),

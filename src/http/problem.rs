@@ -73,6 +73,13 @@ codes! {
     ProposalEnded = 409, "proposal_ended", "The proposal has come to its end";
     ProposalOutdated = 409, "proposal_outdated", "What the proposal would change has changed";
     ProposalRefused = 409, "proposal_refused", "What was approved was refused";
+    PayoutsNotPermitted = 409, "payouts_not_permitted", "Payouts are not permitted";
+    PayoutState = 409, "payout_state", "The payout's state does not allow it";
+    PayoutAmountDiffers = 409, "payout_amount_differs", "The payout is of another amount";
+    NothingToPay = 409, "nothing_to_pay", "There is nothing to pay out";
+    CoverMissing = 409, "cover_missing", "The bank account does not cover it";
+    BankDetailsMissing = 409, "bank_details_missing", "No bank details are in force";
+    DebtExceeded = 409, "debt_exceeded", "The platform owes less";
     ChangeRefused = 409, "change_refused", "The change contradicts what is on record";
     BodyTooLarge = 413, "body_too_large", "The body is too large";
     ContentTypeUnsupported = 415, "content_type_unsupported", "The content type is not application/json";
@@ -103,6 +110,7 @@ codes! {
     OperatorUnknown = 422, "operator_unknown", "The operator is not known";
     ReasonInvalid = 422, "reason_invalid", "The reason is not valid";
     EvidenceInvalid = 422, "evidence_invalid", "The evidence is not valid";
+    FileInvalid = 422, "file_invalid", "The file is not valid";
     StateUnknown = 422, "state_unknown", "The state is not known";
     CreatedAfterInvalid = 422, "created_after_invalid", "The instant is not valid";
     CreatedBeforeInvalid = 422, "created_before_invalid", "The instant is not valid";

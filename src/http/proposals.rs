@@ -31,7 +31,7 @@ use crate::engine::proposal::{ProposalError, Unfit, finding_name, read};
 
 const REASON_MAX: usize = 500;
 /// How much larger an amount by hand may be than an order's: a day's money of a channel in one line.
-const TIMES_AN_ORDER: i64 = 1_000;
+pub(super) const TIMES_AN_ORDER: i64 = 1_000;
 
 /// Proposes an act.
 #[utoipa::path(
@@ -339,7 +339,7 @@ impl App {
         Ok(account)
     }
 
-    async fn platform_named(&self, name: &str, field: &'static str) -> Result<PlatformId, ApiError> {
+    pub(super) async fn platform_named(&self, name: &str, field: &'static str) -> Result<PlatformId, ApiError> {
         let platform = if is_name(name) { self.store.platform_by_name(name).await? } else { None };
         let unknown = || ApiError::field(Code::PlatformUnknown, field, "There is no platform of this name.");
         Ok(platform.ok_or_else(unknown)?.id)

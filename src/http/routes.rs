@@ -10,8 +10,8 @@ use super::auth::Rights;
 use super::meter::{Meter, UNMATCHED};
 use super::problem::ApiError;
 use super::{
-    App, balance, callbacks, channels, docs, edge, lists, operator, operators, ops, orders, pay_page, proposals,
-    refunds,
+    App, balance, callbacks, channels, docs, edge, lists, operator, operators, ops, orders, pay_page, payouts,
+    proposals, refunds,
 };
 use crate::domain::operator::Right;
 
@@ -57,6 +57,8 @@ pub const TABLE: &[Entry] = &[
     get ("/v1/refunds/{id}",                   || web::get().to(refunds::get)),
     get ("/v1/balance",                        || web::get().to(balance::balance)),
     get ("/v1/balance_transactions",           || web::get().to(balance::transactions)),
+    get ("/v1/payouts",                        || web::get().to(payouts::list)),
+    get ("/v1/payouts/{id}",                   || web::get().to(payouts::get)),
     get ("/v1/orders/{id}/events",             || web::get().to(lists::events)),
     get ("/v1/channels",                       || web::get().to(channels::channels)),
     get ("/v1/quote",                          || web::get().to(channels::quote)),
@@ -75,6 +77,17 @@ pub const TABLE: &[Entry] = &[
     of_operators(Right::RevokeKeys, post("/v1/operator/operators/{name}/revoke", || web::post().to(operators::revoke))),
     of_operators(Right::KeepKeys,   post("/v1/operator/keys",                  || web::post().to(operators::add_key))),
     of_operators(Right::Read,       get ("/v1/operator/acts",                  || web::get().to(operators::acts))),
+    of_operators(Right::ProposePayout, post("/v1/operator/payouts",            || web::post().to(payouts::create))),
+    of_operators(Right::Read,       get ("/v1/operator/payouts",               || web::get().to(payouts::all))),
+    of_operators(Right::RecordBank, post("/v1/operator/payouts/answers",       || web::post().to(payouts::import))),
+    of_operators(Right::Approve,    post("/v1/operator/payouts/{id}/approve",  || web::post().to(payouts::approve))),
+    of_operators(Right::ProposePayout, post("/v1/operator/payouts/{id}/cancel", || web::post().to(payouts::cancel))),
+    of_operators(Right::RecordBank, post("/v1/operator/payouts/{id}/answer",   || web::post().to(payouts::answer))),
+    of_operators(Right::Approve,    post("/v1/operator/payout_files",          || web::post().to(payouts::export))),
+    of_operators(Right::Approve,    get ("/v1/operator/payout_files/{id}",     || web::get().to(payouts::file))),
+    of_operators(Right::ProposePayout, post("/v1/operator/bank_details",       || web::post().to(payouts::propose_details))),
+    of_operators(Right::Approve,    post("/v1/operator/bank_details/approve",  || web::post().to(payouts::approve_details))),
+    of_operators(Right::RecordBank, post("/v1/operator/payments_received",     || web::post().to(payouts::payment_received))),
     get ("/pay/{token}",                       || web::get().to(pay_page::show)),
     post("/pay/{token}",                       || web::post().to(pay_page::choose)),
     get (HEALTH,                               || web::get().to(ops::healthz)),

@@ -965,3 +965,138 @@ pub struct Readiness {
 pub struct PayForm {
     pub channel: Channel,
 }
+
+/// Money that a platform is settled for on its way to its bank.
+#[derive(ToSchema)]
+pub struct Payout {
+    #[schema(example = "po_00000007434e590000000c")]
+    pub id: String,
+    #[schema(example = "payout")]
+    pub object: String,
+    pub platform: String,
+    #[schema(example = "120.83")]
+    pub amount: String,
+    #[schema(example = "CNY")]
+    pub currency: String,
+    /// `created`, `approved`, `exported`, `unknown`, `paid`, `failed`, `cancelled` or `returned`.
+    #[schema(example = "paid")]
+    pub state: String,
+    #[schema(required)]
+    pub bank_reference: Option<String>,
+    /// Why it failed, was cancelled or came back.
+    #[schema(required)]
+    pub reason: Option<String>,
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    #[schema(format = DateTime)]
+    pub state_at: String,
+}
+
+#[derive(ToSchema)]
+pub struct Payouts {
+    pub data: Vec<Payout>,
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub struct NewPayouts {
+    #[schema(example = "CNY")]
+    pub currency: String,
+    /// Only this platform's; else of all that have enough.
+    pub platform: Option<String>,
+    /// Our account that pays; default `main`.
+    pub bank: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub struct PayoutCancellation {
+    pub reason: String,
+}
+
+#[derive(ToSchema)]
+pub struct PayoutAnswer {
+    /// `paid`, `failed`, `returned` or `unknown`.
+    #[schema(example = "paid")]
+    pub answer: String,
+    /// What the bank says it paid; another amount than the payout's is refused.
+    pub amount: Option<String>,
+    pub reference: Option<String>,
+    pub reason: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub struct RefusedAnswer {
+    pub line: u64,
+    pub payout: String,
+    pub why: String,
+}
+
+#[derive(ToSchema)]
+pub struct PayoutAnswersTaken {
+    pub taken: u64,
+    pub repeated: u64,
+    pub refused: Vec<RefusedAnswer>,
+}
+
+#[derive(ToSchema)]
+pub struct NewPayoutFile {
+    #[schema(example = "CNY")]
+    pub currency: String,
+    pub bank: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub struct PayoutFile {
+    #[schema(example = "TB001796000000123")]
+    pub id: String,
+    pub bank: String,
+    pub currency: String,
+    pub count: u64,
+    pub amount: String,
+}
+
+#[derive(ToSchema)]
+pub struct NewBankDetails {
+    pub platform: String,
+    pub currency: String,
+    /// `holder`, `bank_name`, `account` (`{"iban": …}` or `{"number": …}`) and `agent` (`{"bic": …}` or `{"cnaps": …}`).
+    #[schema(value_type = Object)]
+    pub details: String,
+}
+
+#[derive(ToSchema)]
+pub struct BankDetailsApproval {
+    pub platform: String,
+    pub currency: String,
+    pub number: u32,
+}
+
+#[derive(ToSchema)]
+pub struct BankDetails {
+    pub platform: String,
+    pub currency: String,
+    pub number: u32,
+    /// Masked but for the last four characters of the account.
+    pub details: String,
+    #[schema(required, format = DateTime)]
+    pub in_force_at: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub struct PaymentReceived {
+    pub platform: String,
+    pub currency: String,
+    pub amount: String,
+    pub bank: Option<String>,
+    /// The bank's own name of the payment.
+    pub reference: String,
+}
+
+#[derive(ToSchema)]
+pub struct Settled {
+    pub platform: String,
+    pub currency: String,
+    /// What is settled and not paid out; negative is a debt.
+    pub settled: String,
+}

@@ -8,12 +8,12 @@ use sqlx::types::Uuid;
 use super::companions::{Companions, Known, News, PlacedCut, Purse, Stamped, Stub};
 use super::line::Visitor;
 use super::tables::{
-    AccountGoneLine, AccountLine, AnswerLine, AttemptLine, BalanceLine, BankDetailsLine, CaptureLine, ConsentGoneLine,
-    ConsentLine, CutLine, DebtBoundLine, GoneLine, HeadLine, InboxDoneLine, InboxLine, JournalLine, KeyLine,
-    KeyRevokedLine, LineLine, MemberLine, MessageLine, MovedLine, OperatorActLine, OperatorKeyLine,
-    OperatorKeyRevokedLine, OperatorLine, OrderLine, OutboxLine, PaidByLine, PayerLine, PayoutLine, PlatformLine,
-    PutOffLine, RefundLine, RefundMovedLine, RoleLine, SettlementLine, SettlementMovedLine, StuckGoneLine, StuckLine,
-    TakenLine, UndeliveredLine, stream_key,
+    AccountGoneLine, AccountLine, AnswerLine, AttemptLine, BalanceLine, BankDetailsInForceLine, BankDetailsLine,
+    CaptureLine, ConsentGoneLine, ConsentLine, CutLine, DebtBoundLine, GoneLine, HeadLine, InboxDoneLine, InboxLine,
+    JournalLine, KeyLine, KeyRevokedLine, LineLine, MemberLine, MessageLine, MovedLine, OperatorActLine,
+    OperatorKeyLine, OperatorKeyRevokedLine, OperatorLine, OrderLine, OutboxLine, PaidByLine, PayerLine, PayoutLine,
+    PlatformLine, PutOffLine, RefundLine, RefundMovedLine, RoleLine, SettlementLine, SettlementMovedLine,
+    StuckGoneLine, StuckLine, TakenLine, UndeliveredLine, stream_key,
 };
 use super::unit::{Cut, Group, NextActionChange, Row, StepUnit, UniqueName, Unit};
 use super::{DeadLetterChange, Delivery, StoreError};
@@ -63,6 +63,7 @@ pub struct Batch {
     settlements_moved: Vec<SettlementMovedLine>,
     payouts: Vec<PayoutLine>,
     bank_details: Vec<BankDetailsLine>,
+    bank_details_in_force: Vec<BankDetailsInForceLine>,
     outbox: Vec<OutboxLine>,
     messages: Vec<MessageLine>,
     inbox: Vec<InboxLine>,
@@ -145,6 +146,7 @@ impl Batch {
         visitor.visit(&self.settlements_moved)?;
         visitor.visit(&self.payouts)?;
         visitor.visit(&self.bank_details)?;
+        visitor.visit(&self.bank_details_in_force)?;
         visitor.visit(&self.outbox)?;
         visitor.visit(&self.messages)?;
         visitor.visit(&self.gone)?;
@@ -201,6 +203,7 @@ impl Batch {
             | Row::SettlementMoved(_)
             | Row::Payout(_)
             | Row::BankDetails(_)
+            | Row::BankDetailsInForce(_)
             | Row::Operator(_)
             | Row::RoleChanged(_)
             | Row::OperatorKey(_)
@@ -392,6 +395,11 @@ impl Batch {
                 number: i64::from(row.number),
                 details: row.details.clone(),
                 created_at: row.created_at.0,
+            }),
+            Row::BankDetailsInForce(row) => self.bank_details_in_force.push(BankDetailsInForceLine {
+                platform_id: i64::from(row.payee.platform.0),
+                currency: row.payee.currency.code(),
+                number: i64::from(row.number),
                 in_force_at: row.in_force_at.0,
             }),
             Row::SettlementMoved(moved) => self.settlements_moved.push(SettlementMovedLine {

@@ -34,6 +34,8 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::FromRow;
 use sqlx::migrate::Migrator;
 
+use crate::domain::bank::BankName;
+use crate::domain::bank_details::BankDetails;
 use crate::domain::channel::Channel;
 use crate::domain::closing::Cover;
 use crate::domain::cycle::CycleId;
@@ -44,7 +46,9 @@ use crate::domain::money::Currency;
 use crate::domain::operator::{self, OperatorId, Role};
 use crate::domain::order::{FeeBearer, Order, State};
 use crate::domain::partition::{LaneId, Partition};
+use crate::domain::payee::PayeeId;
 use crate::domain::payer::{Payer, PayerMark};
+use crate::domain::payout::PayoutState;
 use crate::domain::platform::KeyHash;
 use crate::domain::request::Request;
 use crate::domain::settlement::{SettlementState, Totals};
@@ -831,6 +835,12 @@ pub trait Store: Send + Sync + 'static {
     /// What is stored of the streams of a kind, by id, after that one.
     fn streams(&self, kind: Kind, after: u128, limit: u32) -> Reply<'_, Vec<Seen<u128, StoredHead>>>;
     fn settlement(&self, platform: PlatformId, cycle: CycleId) -> Reply<'_, Option<StoredSettlement>>;
+    fn payout(&self, payee: PayeeId, number: u32) -> Reply<'_, Option<PayoutRow>>;
+    /// By platform, currency and number.
+    fn payouts<'a>(&'a self, filter: &'a PayoutFilter) -> Reply<'a, Vec<PayoutRow>>;
+    /// What was given to a bank of ours to pay and not answered yet.
+    fn leaving_bank<'a>(&'a self, bank: &'a BankName, currency: Currency) -> Reply<'a, i64>;
+    fn bank_details(&self, payee: PayeeId, number: u32) -> Reply<'_, Option<StoredBankDetails>>;
     /// Which cycles of which platforms are closed.
     fn closed_cycles(&self) -> Reply<'_, Vec<(PlatformId, CycleId)>>;
     /// A platform's in a currency, the newest first.
@@ -884,6 +894,26 @@ pub struct StoredSettlement {
     pub state: SettlementState,
     /// The number of the payout that it is in.
     pub payout: Option<u32>,
+}
+
+/// Which payouts a list wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayoutFilter {
+    pub state: Option<PayoutState>,
+    pub platform: Option<PlatformId>,
+    pub currency: Option<Currency>,
+    pub file: Option<String>,
+    /// The last one of the page before.
+    pub after: Option<(PayeeId, u32)>,
+    pub limit: u32,
+}
+
+/// Where a payee is paid to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredBankDetails {
+    pub details: BankDetails,
+    /// None where nobody has approved them.
+    pub in_force_at: Option<Instant>,
 }
 
 /// Which settlements of a platform a list wants.

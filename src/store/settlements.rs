@@ -4,12 +4,14 @@ use sqlx::FromRow;
 use sqlx::types::Uuid;
 
 use super::rows::Readable;
-use super::{StoreError, StoredSettlement};
+use super::{PayoutRow, StoreError, StoredBankDetails, StoredSettlement};
 use crate::domain::closing::Cover;
 use crate::domain::cycle::CycleId;
 use crate::domain::id::PlatformId;
 use crate::domain::money::Currency;
 use crate::domain::partition::LaneId;
+use crate::domain::payee::PayeeId;
+use crate::domain::payout::Payout;
 use crate::domain::settlement::SettlementState;
 use crate::domain::time::Instant;
 
@@ -100,5 +102,46 @@ impl Readable for SettlementColumns {
             state: SettlementState::parse(&self.state).ok_or_else(|| corrupt("state"))?,
             payout: self.payout.map(u32::try_from).transpose().map_err(|_| corrupt("payout"))?,
         })
+    }
+}
+
+#[derive(FromRow)]
+pub struct PayoutColumns {
+    platform_id: i64,
+    currency: String,
+    number: i64,
+    body: String,
+}
+
+impl Readable for PayoutColumns {
+    type Value = PayoutRow;
+    fn read(self) -> Result<PayoutRow, StoreError> {
+        let (platform, number) = (self.platform_id, self.number);
+        let corrupt = || StoreError::Corrupt(format!("payout {number} of platform {platform} cannot be read"));
+        let payee = PayeeId {
+            currency: Currency::parse(&self.currency).ok_or_else(corrupt)?,
+            platform: u32::try_from(platform).map(PlatformId).map_err(|_| corrupt())?,
+        };
+        let payout: Payout = serde_json::from_str(&self.body).map_err(|_| corrupt())?;
+        if i64::from(payout.number) != number {
+            return Err(corrupt());
+        }
+        Ok(PayoutRow { payee, payout })
+    }
+}
+
+#[derive(FromRow)]
+pub struct BankDetailsColumns {
+    details: String,
+    in_force_at: Option<i64>,
+}
+
+impl Readable for BankDetailsColumns {
+    type Value = StoredBankDetails;
+    fn read(self) -> Result<StoredBankDetails, StoreError> {
+        // What was wrong with them would tell of them.
+        let corrupt = |_| StoreError::Corrupt("bank details cannot be read".to_owned());
+        let details = serde_json::from_str(&self.details).map_err(corrupt)?;
+        Ok(StoredBankDetails { details, in_force_at: self.in_force_at.map(Instant) })
     }
 }

@@ -28,18 +28,21 @@ use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
 use super::pages;
 use super::refunds::{AccountColumns, RefundColumns, RefundKeyColumns};
 use super::rows::*;
-use super::settlements::{ClosedColumns, CoverColumns, NameColumn, SettlementColumns, StreamIdColumn};
+use super::settlements::{
+    BankDetailsColumns, ClosedColumns, CoverColumns, NameColumn, PayoutColumns, SettlementColumns, StreamIdColumn,
+};
 use super::statements::*;
 use super::tables::{key, stream_key};
 use super::transactions::{LedgerLineColumns, LineKeyColumns, TransactionColumns};
 use super::{
     Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
     KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, LedgerLine, MIGRATED, MODE, MessageKey, OperatorAct,
-    OperatorKeyRow, OrderFilter, OrderTerms, OutboxItem, OutboxPlace, Owner, Places, RefundFilter, RefundPlace, Reply,
-    STORE_ID, Schema, Seen, SettlementFilter, Store, StoreError, StoredEntry, StoredHead, StoredInboxRow,
-    StoredMessage, StoredOperator, StoredOrder, StoredPlatform, StoredRefund, StoredSettlement, StoredTransaction,
-    SumOfLines, TransactionFilter, TransactionPlace,
+    OperatorKeyRow, OrderFilter, OrderTerms, OutboxItem, OutboxPlace, Owner, PayoutFilter, PayoutRow, Places,
+    RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen, SettlementFilter, Store, StoreError, StoredBankDetails,
+    StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOperator, StoredOrder, StoredPlatform, StoredRefund,
+    StoredSettlement, StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
 };
+use crate::domain::bank::BankName;
 use crate::domain::closing::Cover;
 use crate::domain::cycle::CycleId;
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId};
@@ -49,7 +52,9 @@ use crate::domain::money::Currency;
 use crate::domain::operator::{self, OperatorId, Role};
 use crate::domain::order::Order;
 use crate::domain::partition::{LaneId, Partition};
+use crate::domain::payee::PayeeId;
 use crate::domain::payer::PayerMark;
+use crate::domain::payout::PayoutState;
 use crate::domain::settlement::SettlementState;
 use crate::domain::stream::{Kind, StreamId};
 use crate::domain::time::Instant;

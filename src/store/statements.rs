@@ -181,6 +181,16 @@ macro_rules! settlements_where {
     };
 }
 
+pub const PAYOUT: &str = "SELECT platform_id, currency, number, body FROM payouts \
+     WHERE platform_id = $1 AND currency = $2 AND number = $3";
+pub const PAYOUTS: &str = "SELECT platform_id, currency, number, body FROM payouts \
+     WHERE ($1 IS NULL OR state = $1) AND ($2 IS NULL OR platform_id = $2) AND ($3 IS NULL OR file = $3) \
+     AND ($4 IS NULL OR currency = $4) AND (platform_id, currency, number) > ($5, $6, $7) \
+     ORDER BY platform_id, currency, number LIMIT $8";
+pub const LEAVING_BANK: &str = "SELECT CAST(COALESCE(SUM(amount_minor), 0) AS BIGINT) FROM payouts \
+     WHERE bank = $1 AND currency = $2 AND state IN ('exported', 'unknown')";
+pub const BANK_DETAILS: &str = "SELECT details, in_force_at FROM bank_details \
+     WHERE platform_id = $1 AND currency = $2 AND number = $3";
 pub const CLOSED_CYCLES: &str = "SELECT platform_id, cycle FROM settlements ORDER BY platform_id, cycle";
 pub const SETTLEMENT: &str = settlements_where!("AND cycle = $2");
 /// The newest first, of one currency.
@@ -577,6 +587,32 @@ macro_rules! statements {
         fn settlement(&self, platform: PlatformId, cycle: CycleId) -> Reply<'_, Option<StoredSettlement>> {
             let ask = query_as::<_, SettlementColumns>(SETTLEMENT).bind(i64::from(platform.0)).bind(cycle.as_number());
             self.maybe(ask)
+        }
+
+        fn payout(&self, payee: PayeeId, number: u32) -> Reply<'_, Option<PayoutRow>> {
+            let ask = query_as::<_, PayoutColumns>(PAYOUT).bind(i64::from(payee.platform.0));
+            self.maybe(ask.bind(payee.currency.code()).bind(i64::from(number)))
+        }
+
+        fn payouts<'a>(&'a self, filter: &'a PayoutFilter) -> Reply<'a, Vec<PayoutRow>> {
+            let ask = query_as::<_, PayoutColumns>(PAYOUTS).bind(filter.state.map(PayoutState::name));
+            let ask = ask.bind(filter.platform.map(|platform| i64::from(platform.0))).bind(filter.file.clone());
+            let ask = ask.bind(filter.currency.map(Currency::code));
+            let (platform, currency, number) = match filter.after {
+                Some((payee, number)) => (i64::from(payee.platform.0), payee.currency.code(), i64::from(number)),
+                None => (-1, "", 0),
+            };
+            self.all(ask.bind(platform).bind(currency).bind(number).bind(i64::from(filter.limit)))
+        }
+
+        fn leaving_bank<'a>(&'a self, bank: &'a BankName, currency: Currency) -> Reply<'a, i64> {
+            let ask = query_as::<_, NumberColumn>(LEAVING_BANK).bind(bank.as_str().to_owned()).bind(currency.code());
+            Box::pin(async move { Ok(self.maybe(ask).await?.unwrap_or_default()) })
+        }
+
+        fn bank_details(&self, payee: PayeeId, number: u32) -> Reply<'_, Option<StoredBankDetails>> {
+            let ask = query_as::<_, BankDetailsColumns>(BANK_DETAILS).bind(i64::from(payee.platform.0));
+            self.maybe(ask.bind(payee.currency.code()).bind(i64::from(number)))
         }
 
         fn closed_cycles(&self) -> Reply<'_, Vec<(PlatformId, CycleId)>> {

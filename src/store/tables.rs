@@ -236,6 +236,11 @@ lines! {
         number: i64,
         details: Box<str>,
         created_at: i64,
+    }
+    struct BankDetailsInForceLine in "bank_details", Verb::Update { keys: 3 } => {
+        platform_id: i64,
+        currency: &'static str,
+        number: i64,
         in_force_at: i64,
     }
     struct BalanceLine in "balances", Verb::Insert("") => {

@@ -269,7 +269,9 @@ pub enum Row {
     SettlementMoved(SettlementMoved),
     /// A payout as it is now.
     Payout(Box<PayoutRow>),
+    /// Where somebody proposes that a payee be paid to.
     BankDetails(Box<BankDetailsRow>),
+    BankDetailsInForce(BankDetailsInForce),
     /// A new operator.
     Operator(StoredOperator),
     RoleChanged(ChangedRole),
@@ -358,6 +360,13 @@ pub struct BankDetailsRow {
     /// JSON.
     pub details: Box<str>,
     pub created_at: Instant,
+}
+
+/// Bank details that were approved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BankDetailsInForce {
+    pub payee: PayeeId,
+    pub number: u32,
     pub in_force_at: Instant,
 }
 

@@ -352,7 +352,7 @@ fn capture(row: &UnitRow) -> Option<&CaptureRow> {
         UnitRow::Platform(_) | UnitRow::Key(_) | UnitRow::KeyRevoked(_) => None,
         UnitRow::SharesAccepted(_) | UnitRow::SharesRefused(_) | UnitRow::DebtBound(_) => None,
         UnitRow::Settlement(_) | UnitRow::SettlementMoved(_) => None,
-        UnitRow::Payout(_) | UnitRow::BankDetails(_) => None,
+        UnitRow::Payout(_) | UnitRow::BankDetails(_) | UnitRow::BankDetailsInForce(_) => None,
         UnitRow::Operator(_) | UnitRow::RoleChanged(_) | UnitRow::OperatorKey(_) => None,
         UnitRow::OperatorKeyRevoked(_) => None,
     }

@@ -683,3 +683,191 @@ impl Machine for Payee {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ledger::{Heading, LedgerAccount};
+
+    const A: PlatformId = PlatformId(7);
+    const DAY: i64 = 24 * 60 * 60 * 1_000;
+
+    fn id() -> PayeeId {
+        PayeeId { currency: Currency::parse("CNY").unwrap(), platform: A }
+    }
+
+    fn step(payee: &Payee, at: i64, fact: Fact) -> Result<Step, Refusal> {
+        payee.decide(&[Event { at: Instant(at), fact }])
+    }
+
+    fn take(payee: &Payee, at: i64, fact: Fact) -> Payee {
+        step(payee, at, fact).unwrap().after
+    }
+
+    fn closed(number: u32, own_minor: i64) -> Fact {
+        let calendar = CalendarId::of_currency(id().currency);
+        let mut totals = CycleTotals::default();
+        totals.add(&LedgerAccount::Platform(A), Heading::Gross, None, -own_minor).unwrap();
+        let cycle = Cycle { from: Instant(0), number, to: Instant(1) };
+        Fact::CycleClosed(ClosedCycle { calendar, covers: Vec::new(), cycle, payout_min_minor: 5_000, totals })
+    }
+
+    fn create(operator: &str) -> Fact {
+        Fact::PayoutCreated { operator: operator.into(), bank: BankName::main(), payout_min_minor: 5_000 }
+    }
+
+    fn approve(number: u32, operator: &str) -> Fact {
+        Fact::PayoutApproved { number, operator: operator.into() }
+    }
+
+    fn export(number: u32) -> Fact {
+        Fact::PayoutExported { number, file: "TB1".into() }
+    }
+
+    fn answer(number: u32, answer: BankAnswer, amount_minor: Option<i64>) -> Fact {
+        let (reference, reason, operator) = (None, None, "li".into());
+        Fact::PayoutAnswered { number, answer, amount_minor, reference, reason, operator }
+    }
+
+    fn with_details(payee: &Payee) -> Payee {
+        let proposed = take(payee, 1, Fact::DetailsProposed { hash: KeyHash([7; 32]), operator: "li".into() });
+        take(&proposed, 1, Fact::DetailsApproved { number: proposed.details_made, operator: "wang".into() })
+    }
+
+    fn balances(steps: &[Step]) -> i64 {
+        let entries = steps.iter().flat_map(|step| &step.writes).filter_map(|write| match write {
+            Write::Entry(entry) => Some(entry),
+            Write::Settlement(_)
+            | Write::SettlementMoved { .. }
+            | Write::Payout(_)
+            | Write::DetailsProposed { .. }
+            | Write::DetailsInForce(_) => None,
+        });
+        let lines = entries.flat_map(|entry| entry.lines());
+        lines.filter(|line| line.account == LedgerAccount::Settlement(A)).map(|line| line.amount_minor).sum()
+    }
+
+    fn states(step: &Step) -> Vec<(u32, SettlementState, Option<u32>)> {
+        let moves = step.writes.iter().filter_map(|write| match write {
+            Write::SettlementMoved { cycle, state, payout } => Some((cycle.number, *state, *payout)),
+            Write::Settlement(settlement) => Some((settlement.cycle.number, settlement.state, None)),
+            Write::Payout(_) | Write::DetailsProposed { .. } | Write::DetailsInForce(_) | Write::Entry(_) => None,
+        });
+        moves.collect()
+    }
+
+    #[test]
+    fn what_is_too_little_is_carried_into_the_next_settlement() {
+        let mut payee = Payee::unborn(id());
+        let mut nets = Vec::new();
+        for (number, own) in [(1, 4_999), (2, -10_000), (3, 10_001)] {
+            let step = step(&payee, 1, closed(number, own)).unwrap();
+            let Some(Write::Settlement(settlement)) =
+                step.writes.iter().find(|write| matches!(write, Write::Settlement(_)))
+            else {
+                panic!("a cycle that is closed is settled")
+            };
+            assert_eq!(settlement.number, number);
+            nets.push((settlement.totals.brought_forward_minor, settlement.totals.net_minor, settlement.state));
+            payee = step.after;
+        }
+        let carried = SettlementState::Carried;
+        assert_eq!(nets, [(0, 4_999, carried), (4_999, -5_001, carried), (-5_001, 5_000, SettlementState::Closed)]);
+        assert_eq!(step(&payee, 1, closed(3, 1)).unwrap_err(), Refusal::IsClosed);
+        assert_eq!(step(&payee, 1, closed(2, 1)).unwrap_err(), Refusal::IsClosed);
+        let Fact::CycleClosed(mut wrong) = closed(4, 1) else { panic!("a closing") };
+        wrong.totals.accounts.platform_minor += 1;
+        assert_eq!(step(&payee, 1, Fact::CycleClosed(wrong)).unwrap_err(), Refusal::SumsWrong);
+    }
+
+    #[test]
+    fn a_payout_is_of_two_persons_and_answered_once() {
+        let settled = take(&Payee::unborn(id()), 1, closed(1, 12_083));
+        let created = step(&settled, 2, create("li")).unwrap();
+        assert_eq!(states(&created), [(1, SettlementState::Closed, Some(1))]);
+        assert_eq!((balances(&[created.clone()]), created.after.free_minor()), (0, 0));
+        let created = created.after;
+        assert_eq!(step(&created, 2, create("li")).unwrap_err(), Refusal::NothingToPay { free_minor: 0 });
+        assert_eq!(step(&created, 2, approve(1, "wang")).unwrap_err(), Refusal::NoDetails { in_force_at: None });
+        let created = with_details(&created);
+        assert_eq!(step(&created, 2, approve(1, "li")).unwrap_err(), Refusal::SecondOperatorRequired);
+        assert_eq!(step(&created, 2, export(1)).unwrap_err(), Refusal::PayoutState(PayoutState::Created));
+        let approved = step(&created, 3, approve(1, "wang")).unwrap();
+        assert_eq!((balances(&[approved.clone()]), approved.after.settled_minor), (12_083, 0));
+        let approved = approved.after;
+        assert_eq!(take(&approved, 3, approve(1, "wang")), approved, "the same again changes nothing");
+        let early = answer(1, BankAnswer::Paid, None);
+        assert_eq!(step(&approved, 3, early).unwrap_err(), Refusal::PayoutState(PayoutState::Approved));
+        let exported = take(&approved, 4, export(1));
+        assert_eq!(take(&exported, 4, export(1)), exported);
+        let other = answer(1, BankAnswer::Paid, Some(12_084));
+        assert_eq!(step(&exported, 5, other).unwrap_err(), Refusal::AmountDiffers { amount_minor: 12_083 });
+        let paid = step(&exported, 5, answer(1, BankAnswer::Paid, Some(12_083))).unwrap();
+        assert_eq!(states(&paid), [(1, SettlementState::PaidOut, Some(1))]);
+        let paid = paid.after;
+        assert_eq!(take(&paid, 6, answer(1, BankAnswer::Paid, None)), paid, "told twice, paid once");
+        let failed = answer(1, BankAnswer::Failed, None);
+        assert_eq!(step(&paid, 6, failed).unwrap_err(), Refusal::PayoutState(PayoutState::Paid));
+        let returned = step(&paid, 6, answer(1, BankAnswer::Returned, None)).unwrap();
+        assert_eq!((balances(&[returned.clone()]), returned.after.settled_minor), (-12_083, 12_083));
+        assert_eq!(states(&returned), [(1, SettlementState::Closed, None)]);
+        let again = take(&returned.after, 7, create("li"));
+        assert_eq!(again.payouts_made, 2, "a new try is a new payout");
+        let late = answer(1, BankAnswer::Paid, None);
+        assert_eq!(step(&again, 8, late).unwrap_err(), Refusal::PayoutUnknown);
+    }
+
+    #[test]
+    fn what_failed_after_a_closing_is_carried_by_the_next_one_and_never_twice() {
+        let payee = with_details(&take(&Payee::unborn(id()), 1, closed(1, 10_000)));
+        let exported = take(&take(&take(&payee, 2, create("li")), 3, approve(1, "wang")), 4, export(1));
+        let closed_meanwhile = step(&exported, 5, closed(2, 7_000)).unwrap();
+        assert_eq!(closed_meanwhile.after.settled_minor, 7_000, "what is on its way is not brought forward");
+        let failed = step(&closed_meanwhile.after, 6, answer(1, BankAnswer::Failed, None)).unwrap();
+        assert_eq!(states(&failed), [(1, SettlementState::Carried, None)]);
+        assert_eq!(failed.after.unpaid.iter().map(|cycle| cycle.number).collect::<Vec<_>>(), [1, 2]);
+        let created = take(&failed.after, 7, create("li"));
+        assert_eq!(created.payout(2).unwrap().amount_minor, 17_000);
+        let third = step(&created, 8, closed(3, 1)).unwrap();
+        assert_eq!(third.after.free_minor(), 1, "what is in a payout is not carried too");
+    }
+
+    #[test]
+    fn what_nobody_approves_lapses_after_a_day() {
+        let created = take(&take(&Payee::unborn(id()), 1, closed(1, 10_000)), 2, create("li"));
+        assert_eq!(created.next_due_at(Instant(3)), Some(Instant(2 + DAY)));
+        assert_eq!(take(&created, 1 + DAY, Fact::TimerFired), created);
+        let lapsed = step(&created, 2 + DAY, Fact::TimerFired).unwrap();
+        assert_eq!(lapsed.notes, [Note::PayoutMoved(PayoutState::Cancelled)]);
+        assert_eq!((lapsed.after.free_minor(), lapsed.after.next_due_at(Instant(0))), (10_000, None));
+    }
+
+    #[test]
+    fn changed_bank_details_wait_a_day_and_are_frozen_at_approval() {
+        let payee = with_details(&take(&Payee::unborn(id()), 1, closed(1, 10_000)));
+        let own = Fact::DetailsApproved { number: 2, operator: "li".into() };
+        let proposed = take(&payee, 2, Fact::DetailsProposed { hash: KeyHash([8; 32]), operator: "li".into() });
+        assert_eq!(step(&proposed, 2, own).unwrap_err(), Refusal::SecondOperatorRequired);
+        let by_wang = Fact::DetailsApproved { number: 2, operator: "wang".into() };
+        assert_eq!(step(&proposed, 3 + DAY, by_wang.clone()).unwrap_err(), Refusal::DetailsUnknown);
+        let changed = take(&proposed, 3, by_wang);
+        assert_eq!((changed.details_at(Instant(2 + DAY)), changed.details_at(Instant(3 + DAY))), (Some(1), Some(2)));
+        let approved = take(&take(&changed, 4, create("li")), 5, approve(1, "wang"));
+        assert_eq!(approved.payout(1).unwrap().details, Some(1));
+    }
+
+    #[test]
+    fn a_debt_is_paid_or_given_up_and_never_more() {
+        let debtor = take(&Payee::unborn(id()), 1, closed(1, -9_083));
+        assert_eq!(step(&debtor, 2, create("li")).unwrap_err(), Refusal::NothingToPay { free_minor: -9_083 });
+        let pay = |amount_minor| {
+            let (bank, reference, operator) = (BankName::main(), "slip 7".into(), "li".into());
+            Fact::PaymentReceived { amount_minor, bank, reference, operator }
+        };
+        assert_eq!(step(&debtor, 2, pay(9_084)).unwrap_err(), Refusal::NoSuchDebt { owed_minor: 9_083 });
+        let paid = take(&debtor, 2, pay(9_000));
+        let (reason, operator, approved_by) = ("gone".into(), "li".into(), "wang".into());
+        let given_up = take(&paid, 3, Fact::WrittenOff { amount_minor: 83, reason, operator, approved_by });
+        assert_eq!((paid.settled_minor, given_up.settled_minor), (-83, 0));
+    }
+}

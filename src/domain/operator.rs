@@ -38,6 +38,8 @@ pub enum Right {
     Retry,
     /// Says how a payment or a refund ended.
     Resolve,
+    /// Ends cycles early, and says when they end.
+    Settle,
     /// Makes and takes back keys of one's own.
     KeepKeys,
     /// Revokes keys of others, which only takes rights away.
@@ -68,6 +70,7 @@ impl Role {
         match right {
             Right::Read | Right::KeepKeys => true,
             Right::Retry => matches!(self, Support | Operator | Admin),
+            Right::Settle => matches!(self, Finance | Operator | Admin),
             Right::Resolve => matches!(self, Support | Finance | Operator | Admin),
             Right::RevokeKeys => matches!(self, Admin),
         }
@@ -363,7 +366,7 @@ mod tests {
             assert!(role.may(Right::Read), "{role:?}");
             assert_eq!(Role::parse(role.name()), Some(role));
         }
-        for right in [Right::Retry, Right::Resolve, Right::RevokeKeys] {
+        for right in [Right::Retry, Right::Resolve, Right::Settle, Right::RevokeKeys] {
             assert!(!Role::Viewer.may(right) && Role::Admin.may(right), "{right:?}");
         }
         assert_eq!(Right::RevokeKeys.roles(), "admin");

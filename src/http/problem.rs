@@ -67,6 +67,10 @@ codes! {
     RefundWindowOver = 409, "refund_window_over", "The channel does not refund payments of that age";
     RefundLimit = 409, "refund_limit", "The channel takes no more refunds of this payment";
     RefundFinal = 409, "refund_final", "The refund is final";
+    SettlementOpen = 409, "settlement_open", "The cycle is still open";
+    CycleClosed = 409, "cycle_closed", "The cycle is closed";
+    CycleClosing = 409, "cycle_closing", "A cycle of this calendar is being closed";
+    CycleOutOfOrder = 409, "cycle_out_of_order", "A cycle before it is open";
     ResolutionRefused = 409, "resolution_refused", "The finding contradicts what is on record";
     ChangeRefused = 409, "change_refused", "The change contradicts what is on record";
     BodyTooLarge = 413, "body_too_large", "The body is too large";

@@ -10,7 +10,8 @@ use super::auth::Rights;
 use super::meter::{Meter, UNMATCHED};
 use super::problem::ApiError;
 use super::{
-    App, balance, callbacks, channels, docs, edge, lists, operator, operators, ops, orders, pay_page, refunds,
+    App, balance, calendars, callbacks, channels, docs, edge, lists, operator, operators, ops, orders, pay_page,
+    refunds, settlements, statement,
 };
 use crate::domain::operator::Right;
 
@@ -56,6 +57,9 @@ pub const TABLE: &[Entry] = &[
     get ("/v1/refunds/{id}",                   || web::get().to(refunds::get)),
     get ("/v1/balance",                        || web::get().to(balance::balance)),
     get ("/v1/balance_transactions",           || web::get().to(balance::transactions)),
+    get ("/v1/settlements",                    || web::get().to(settlements::list)),
+    get ("/v1/settlements/{id}",               || web::get().to(settlements::get)),
+    get ("/v1/settlements/{id}/statement",     || web::get().to(statement::get)),
     get ("/v1/orders/{id}/events",             || web::get().to(lists::events)),
     get ("/v1/channels",                       || web::get().to(channels::channels)),
     get ("/v1/quote",                          || web::get().to(channels::quote)),
@@ -69,6 +73,9 @@ pub const TABLE: &[Entry] = &[
     of_operators(Right::RevokeKeys, post("/v1/operator/operators/{name}/revoke", || web::post().to(operators::revoke))),
     of_operators(Right::KeepKeys,   post("/v1/operator/keys",                  || web::post().to(operators::add_key))),
     of_operators(Right::Read,       get ("/v1/operator/acts",                  || web::get().to(operators::acts))),
+    of_operators(Right::Read,       get ("/v1/operator/calendars",             || web::get().to(calendars::list))),
+    of_operators(Right::Settle,     post("/v1/operator/calendars/{id}/close",  || web::post().to(calendars::close))),
+    of_operators(Right::Settle,     post("/v1/operator/calendars/{id}/reschedule", || web::post().to(calendars::reschedule))),
     get ("/pay/{token}",                       || web::get().to(pay_page::show)),
     post("/pay/{token}",                       || web::post().to(pay_page::choose)),
     get (HEALTH,                               || web::get().to(ops::healthz)),

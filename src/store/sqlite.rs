@@ -36,9 +36,9 @@ use super::{
     Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
     KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, LedgerLine, MIGRATED, MODE, MessageKey, OperatorAct,
     OperatorKeyRow, OrderFilter, OrderTerms, OutboxItem, OutboxPlace, Owner, Places, RefundFilter, RefundPlace, Reply,
-    STORE_ID, Schema, Seen, SettlementFilter, Store, StoreError, StoredEntry, StoredHead, StoredInboxRow,
-    StoredMessage, StoredOperator, StoredOrder, StoredPlatform, StoredRefund, StoredSettlement, StoredTransaction,
-    SumOfLines, TransactionFilter, TransactionPlace,
+    STORE_ID, Schema, Seen, SettlementFilter, StatementFilter, Store, StoreError, StoredEntry, StoredHead,
+    StoredInboxRow, StoredMessage, StoredOperator, StoredOrder, StoredPlatform, StoredRefund, StoredSettlement,
+    StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
 };
 use crate::domain::closing::Cover;
 use crate::domain::cycle::CycleId;

@@ -140,7 +140,7 @@ async fn a_cycle_is_closed_early(app: &App) {
     let first_page = a.get("/v1/settlements?limit=1").await.body;
     assert_eq!(first_page["data"][0], listed[0]);
     let next = settlements(&a, &format!("?limit=1&cursor={}", text(&first_page, "next_cursor"))).await;
-    assert_eq!(next, [of_a.clone()]);
+    assert_eq!(next, std::slice::from_ref(&of_a));
     assert_eq!(closed(&operator).await, 2);
     let second = settlements(&a, "").await.remove(0);
     assert_eq!((text(&second, "net"), &second["number"]), ("90.00", &json!(2)));

@@ -239,7 +239,8 @@ async fn reads(client: &Client) {
     ] {
         assert_eq!(client.get(path).await.problem(422, code), Some(field), "{path}");
     }
-    for path in ["/v1/orders/ord_x", "/v1/orders/1", "/v1/orders/%00", "/v1/settlements", "/v2/orders", "/pay/x"] {
+    for path in ["/v1/orders/ord_x", "/v1/orders/1", "/v1/orders/%00", "/v1/settlements/set_1", "/v2/orders", "/pay/x"]
+    {
         assert_eq!(client.get(path).await.status, 404, "{path}");
     }
     let answer = client.send(client.request(Method::DELETE, "/v1/orders")).await;

@@ -290,7 +290,7 @@ async fn lists(client: &Client, order: &str) {
     }
     // What settlement will bring is known, and there is nothing of it yet.
     for wanted in [
-        "settlement=set_01K0000000000000000000000A",
+        "settlement=set_00000001000007cb00000099",
         "type=adjustment",
         "type=hold",
         "type=release",

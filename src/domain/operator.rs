@@ -54,6 +54,8 @@ pub enum Right {
     Approve,
     /// The same of operators and their roles.
     ApproveOperator,
+    /// Ends cycles early, and says when they end.
+    Settle,
     /// Makes and takes back keys of one's own.
     KeepKeys,
     /// Revokes keys of others, which only takes rights away.
@@ -92,6 +94,7 @@ impl Role {
             Right::ProposeDebt => matches!(self, Finance | Risk | Operator | Admin),
             Right::Approve => matches!(self, Finance | Admin),
             Right::ProposeOperator | Right::ApproveOperator | Right::RevokeKeys => matches!(self, Admin),
+            Right::Settle => matches!(self, Finance | Operator | Admin),
         }
     }
 }
@@ -385,7 +388,9 @@ mod tests {
             assert!(role.may(Right::Read), "{role:?}");
             assert_eq!(Role::parse(role.name()), Some(role));
         }
-        for right in [Right::Retry, Right::Propose, Right::ProposeEntry, Right::Approve, Right::RevokeKeys] {
+        for right in
+            [Right::Retry, Right::Propose, Right::ProposeEntry, Right::Settle, Right::Approve, Right::RevokeKeys]
+        {
             assert!(!Role::Viewer.may(right) && Role::Admin.may(right), "{right:?}");
         }
         assert_eq!(Right::RevokeKeys.roles(), "admin");

@@ -785,7 +785,7 @@ mod tests {
         let settled = take(&Payee::unborn(id()), 1, closed(1, 12_083));
         let created = step(&settled, 2, create("li")).unwrap();
         assert_eq!(states(&created), [(1, SettlementState::Closed, Some(1))]);
-        assert_eq!((balances(&[created.clone()]), created.after.free_minor()), (0, 0));
+        assert_eq!((balances(std::slice::from_ref(&created)), created.after.free_minor()), (0, 0));
         let created = created.after;
         assert_eq!(step(&created, 2, create("li")).unwrap_err(), Refusal::NothingToPay { free_minor: 0 });
         assert_eq!(step(&created, 2, approve(1, "wang")).unwrap_err(), Refusal::NoDetails { in_force_at: None });
@@ -793,7 +793,7 @@ mod tests {
         assert_eq!(step(&created, 2, approve(1, "li")).unwrap_err(), Refusal::SecondOperatorRequired);
         assert_eq!(step(&created, 2, export(1)).unwrap_err(), Refusal::PayoutState(PayoutState::Created));
         let approved = step(&created, 3, approve(1, "wang")).unwrap();
-        assert_eq!((balances(&[approved.clone()]), approved.after.settled_minor), (12_083, 0));
+        assert_eq!((balances(std::slice::from_ref(&approved)), approved.after.settled_minor), (12_083, 0));
         let approved = approved.after;
         assert_eq!(take(&approved, 3, approve(1, "wang")), approved, "the same again changes nothing");
         let early = answer(1, BankAnswer::Paid, None);
@@ -809,7 +809,7 @@ mod tests {
         let failed = answer(1, BankAnswer::Failed, None);
         assert_eq!(step(&paid, 6, failed).unwrap_err(), Refusal::PayoutState(PayoutState::Paid));
         let returned = step(&paid, 6, answer(1, BankAnswer::Returned, None)).unwrap();
-        assert_eq!((balances(&[returned.clone()]), returned.after.settled_minor), (-12_083, 12_083));
+        assert_eq!((balances(std::slice::from_ref(&returned)), returned.after.settled_minor), (-12_083, 12_083));
         assert_eq!(states(&returned), [(1, SettlementState::Closed, None)]);
         let again = take(&returned.after, 7, create("li"));
         assert_eq!(again.payouts_made, 2, "a new try is a new payout");

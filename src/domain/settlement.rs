@@ -1,10 +1,47 @@
 //! What a platform had of a closed cycle.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::closing::Cover;
+use super::cycle::{CalendarId, CycleId};
 use super::id::PlatformId;
 use super::ledger::{CycleSums, Heading, LedgerAccount};
+
+/// Which settlement it is: whose, and of which cycle. `set_` and the platform's, the calendar's and the cycle's number,
+/// eight hexadecimal digits each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SettlementId {
+    pub platform: PlatformId,
+    pub cycle: CycleId,
+}
+
+impl fmt::Display for SettlementId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "set_{:08x}{:08x}{:08x}", self.platform.0, self.cycle.calendar.0, self.cycle.number)
+    }
+}
+
+impl FromStr for SettlementId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let digits = text.strip_prefix("set_").filter(|digits| digits.len() == 24).ok_or(())?;
+        let part = |at: usize| digits.get(at..at + 8).and_then(|part| u32::from_str_radix(part, 16).ok()).ok_or(());
+        let cycle = CycleId { calendar: CalendarId(part(8)?), number: part(16)? };
+        let id = SettlementId { platform: PlatformId(part(0)?), cycle };
+        // One spelling only, and a cycle that there may be.
+        if id.to_string() == text && CycleId::from_number(cycle.as_number()) == Some(cycle) { Ok(id) } else { Err(()) }
+    }
+}
+
+impl Serialize for SettlementId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
 
 /// How far a settlement has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,6 +224,26 @@ mod tests {
         assert!(!totals.agree());
         assert_eq!(totals.add(&LedgerAccount::Equity, Heading::Gross, None, 1), Err(Overflow));
         assert_eq!(totals.add(&position, Heading::Positions, None, 1), Err(Overflow));
+    }
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        let cycle = CycleId { calendar: CalendarId(1_995), number: 7 };
+        let id = SettlementId { platform: B, cycle };
+        assert_eq!(id.to_string(), "set_00000002000007cb00000007");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for other in [
+            "set_",
+            "set_00000002000007CB00000007",
+            "set_00000002000007cb0000000",
+            "set_00000002000007cb000000070",
+            "set_00000002000007cb00000000",
+            "set_000000020000000000000007",
+            "set_+0000002000007cb00000007",
+            "po_00000002000007cb00000007",
+        ] {
+            assert_eq!(other.parse::<SettlementId>(), Err(()), "{other}");
+        }
     }
 
     #[test]

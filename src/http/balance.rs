@@ -13,10 +13,11 @@ use super::auth::Caller;
 use super::lists::{Page, read_instant, read_limit, read_place};
 use super::problem::{ApiError, Code};
 use super::query::Query;
-use super::schema;
+use super::{schema, settlements};
 use crate::domain::id::{OrderId, PlatformId, RefundId};
 use crate::domain::ledger::{LedgerAccount, TransactionKind};
 use crate::domain::money::{Currency, format_minor};
+use crate::domain::settlement::SettlementId;
 use crate::domain::stream::{Kind, StreamId};
 use crate::domain::time::Instant;
 use crate::domain::view;
@@ -28,7 +29,6 @@ const PARAMETERS: [&str; 8] =
     ["type", "order", "refund", "settlement", "created_after", "created_before", "limit", "cursor"];
 /// Types that nothing is booked as yet.
 const LATER_TYPES: [&str; 3] = ["hold", "release", "dispute"];
-const SETTLEMENT_MAX: usize = 64;
 
 /// The types that a list may be filtered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,17 +41,6 @@ impl WantedType {
     fn parse(text: &str) -> Option<Self> {
         let later = LATER_TYPES.contains(&text).then_some(WantedType::Later);
         TransactionKind::parse(text).map(WantedType::Booked).or(later)
-    }
-}
-
-/// `set_…`. No settlement is there yet, so that none has to be found.
-struct SettlementName;
-
-impl SettlementName {
-    fn parse(text: &str) -> Option<Self> {
-        let id = text.strip_prefix("set_")?;
-        let is_id = (1..=SETTLEMENT_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        is_id.then_some(SettlementName)
     }
 }
 
@@ -150,26 +139,26 @@ pub async fn balance(app: Data<App>, Caller(platform): Caller) -> Result<HttpRes
 }
 
 #[derive(Serialize)]
-struct TransactionView {
-    id: String,
+pub(super) struct TransactionView {
+    pub id: String,
     object: &'static str,
     #[serde(rename = "type")]
-    kind: TransactionKind,
-    amount: String,
-    currency: Currency,
-    order: Option<OrderId>,
-    refund: Option<RefundId>,
-    settlement: Option<String>,
-    counterparty: Option<String>,
-    position: bool,
+    pub kind: TransactionKind,
+    pub amount: String,
+    pub currency: Currency,
+    pub order: Option<OrderId>,
+    pub refund: Option<RefundId>,
+    settlement: Option<SettlementId>,
+    pub counterparty: Option<String>,
+    pub position: bool,
     #[serde(serialize_with = "view::rfc3339")]
-    created_at: Instant,
+    pub created_at: Instant,
     #[serde(serialize_with = "view::rfc3339")]
-    effective_at: Instant,
+    pub effective_at: Instant,
 }
 
-impl From<StoredTransaction> for TransactionView {
-    fn from(stored: StoredTransaction) -> Self {
+impl TransactionView {
+    pub(super) fn of(platform: PlatformId, stored: StoredTransaction) -> Self {
         TransactionView {
             id: transaction_id(stored.key),
             object: "balance_transaction",
@@ -179,7 +168,7 @@ impl From<StoredTransaction> for TransactionView {
             currency: stored.currency,
             order: stored.key.stream.order(),
             refund: stored.refund,
-            settlement: None,
+            settlement: stored.cycle.map(|cycle| SettlementId { platform, cycle }),
             counterparty: stored.counterparty,
             position: matches!(stored.account, LedgerAccount::Position(_)),
             created_at: stored.at,
@@ -216,23 +205,33 @@ pub async fn transactions(
     let query = Query::read(&request, &PARAMETERS)?;
     let limit = read_limit(&query)?;
     let wanted = query.parse(Code::FieldInvalid, "type", "a type of balance transactions", WantedType::parse)?;
-    let settlement = query.parse(Code::FieldInvalid, "settlement", "a settlement's id", SettlementName::parse)?;
+    let settlement = query.parse(Code::FieldInvalid, "settlement", "a settlement's id", |text| text.parse().ok())?;
+    let settlement: Option<SettlementId> = settlement;
+    let created_after = read_instant(&query, Code::CreatedAfterInvalid, "created_after")?;
+    let created_before = read_instant(&query, Code::CreatedBeforeInvalid, "created_before")?;
     let (kind, is_later) = match wanted {
         None => (None, false),
         Some(WantedType::Booked(kind)) => (Some(kind), false),
         Some(WantedType::Later) => (None, true),
+    };
+    let span = match settlement {
+        Some(settlement) if settlement.platform == platform.id => {
+            app.store.settlement(platform.id, settlement.cycle).await?.map(|stored| settlements::span(&stored))
+        }
+        Some(_) | None => None,
     };
     let filter = TransactionFilter {
         platform: platform.id,
         kind,
         order: query.parse(Code::FieldInvalid, "order", "an order's id", |text| text.parse().ok())?,
         refund: query.parse(Code::FieldInvalid, "refund", "a refund's id", |text| text.parse().ok())?,
-        created_after: read_instant(&query, Code::CreatedAfterInvalid, "created_after")?,
-        created_before: read_instant(&query, Code::CreatedBeforeInvalid, "created_before")?,
+        cycle: settlement.map(|settlement| settlement.cycle),
+        created_after: created_after.max(span.map(|(from, _)| from)),
+        created_before: created_before.into_iter().chain(span.map(|(_, until)| until)).min(),
         before: read_place(&query, read_cursor)?,
         limit: limit.and_one(),
     };
-    if is_later || settlement.is_some() {
+    if is_later || settlement.is_some_and(|settlement| settlement.platform != platform.id) {
         return Page::<TransactionView>::whole(Vec::new()).answer();
     }
     let mut stored = app.store.transactions(&filter).await?;
@@ -240,7 +239,8 @@ pub async fn transactions(
     let next_cursor = last_key(&stored).filter(|_| more).map(write_cursor);
     let shown = |(_, key): &TransactionPlace| key.stream.to_string();
     let read = app.unreadable.pass_over(Table::Lines, stored, shown, clock::now());
-    Page { data: read.into_iter().map(TransactionView::from).collect(), next_cursor }.answer()
+    Page { data: read.into_iter().map(|stored| TransactionView::of(platform.id, stored)).collect(), next_cursor }
+        .answer()
 }
 
 fn transaction_id(key: LineKey) -> String {

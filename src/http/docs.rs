@@ -16,8 +16,8 @@ use utoipa_swagger_ui::Config as Reader;
 
 use super::problem::{ApiError, Code};
 use super::{
-    balance, callbacks, channels, lists, operator, operators, ops, orders, pay_page, payouts, proposals, refunds,
-    schema,
+    balance, calendars, callbacks, channels, lists, operator, operators, ops, orders, pay_page, payouts, proposals,
+    refunds, schema, settlements, statement,
 };
 
 /// The reader's own files, and nothing from anywhere else.
@@ -45,6 +45,9 @@ pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
         refunds::get,
         balance::balance,
         balance::transactions,
+        settlements::list,
+        settlements::get,
+        statement::get,
         lists::events,
         channels::channels,
         channels::quote,
@@ -78,6 +81,9 @@ pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
         payouts::propose_details,
         payouts::approve_details,
         payouts::payment_received,
+        calendars::list,
+        calendars::close,
+        calendars::reschedule,
         pay_page::show,
         pay_page::choose,
         ops::healthz,
@@ -90,6 +96,7 @@ pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
         (name = "orders", description = "What platforms want paid."),
         (name = "refunds", description = "Money on its way back to payers."),
         (name = "balance", description = "What we owe a platform, and what changed it."),
+        (name = "settlements", description = "What a platform had of a cycle, and every line of it."),
         (name = "channels", description = "Payment networks and their prices."),
         (name = "callbacks", description = "For gateways, each in its own format."),
         (name = "operators", description = "For people who settle what cannot be settled by asking."),
@@ -244,6 +251,33 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
                 Code::Overloaded,
                 Code::OutcomeUnknown,
                 Code::OrderQuarantined,
+            ],
+        ],
+        "list_settlements" => vec![
+            PLATFORM,
+            &[
+                Code::ParameterUnknown,
+                Code::StateUnknown,
+                Code::CurrencyUnknown,
+                Code::LimitInvalid,
+                Code::CursorInvalid,
+            ],
+        ],
+        "get_settlement" => vec![PLATFORM, &[Code::NotFound]],
+        "get_statement" => {
+            vec![PLATFORM, &[Code::NotFound, Code::SettlementOpen, Code::ParameterUnknown, Code::FieldInvalid]]
+        }
+        "list_calendars" => vec![OPERATOR, &[Code::ParameterUnknown]],
+        "close_cycle" | "reschedule_calendar" => vec![
+            OPERATOR,
+            BODY,
+            &[
+                Code::CycleClosed,
+                Code::CycleClosing,
+                Code::CycleOutOfOrder,
+                Code::FieldInvalid,
+                Code::Overloaded,
+                Code::OutcomeUnknown,
             ],
         ],
         "get_balance" => vec![PLATFORM],

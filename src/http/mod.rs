@@ -5,6 +5,7 @@ mod acts;
 pub mod address;
 mod auth;
 mod balance;
+mod calendars;
 mod callbacks;
 mod channels;
 mod connections;
@@ -33,6 +34,8 @@ mod reservations;
 pub mod routes;
 pub mod schema;
 pub mod server;
+mod settlements;
+mod statement;
 mod terms;
 
 use std::sync::Arc;
@@ -48,7 +51,9 @@ use crate::domain::routing::Outlook;
 use crate::domain::view::Beside;
 use crate::engine::accounts::Accounts;
 use crate::engine::advice::Advice;
+use crate::engine::calendars::Calendars;
 use crate::engine::changes::Changes;
+use crate::engine::directory::Directory;
 use crate::engine::inbox::Inbox;
 use crate::engine::lane::Lanes;
 use crate::engine::order::desk::Desk;
@@ -88,6 +93,8 @@ pub struct App {
     running: reservations::Reservations,
     refunding: reservations::Reservations,
     debts: debts::Debts,
+    calendars: Arc<Directory<Calendars>>,
+    statements: Arc<statement::Running>,
     terms: terms::Terms,
     metrics: RenderMetrics,
 }
@@ -120,6 +127,8 @@ impl App {
             running: reservations::Reservations::default(),
             refunding: reservations::Reservations::default(),
             debts: debts::Debts::default(),
+            calendars: engine.calendars.clone(),
+            statements: Arc::default(),
             terms: terms::Terms::new(&config)?,
             config,
             desk: engine.desk.clone(),

@@ -262,7 +262,7 @@ fn drawing(text: &str) -> Option<Drawing> {
 }
 
 /// Whether the reader likes Chinese at least as much as English (RFC 9110, quality values).
-fn prefers_chinese(headers: &HeaderMap) -> bool {
+pub(super) fn prefers_chinese(headers: &HeaderMap) -> bool {
     let given = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let liking = |language: &str| {
         let weights = given.split(',').filter_map(|range| {

@@ -68,6 +68,10 @@ codes! {
     RefundWindowOver = 409, "refund_window_over", "The channel does not refund payments of that age";
     RefundLimit = 409, "refund_limit", "The channel takes no more refunds of this payment";
     RefundFinal = 409, "refund_final", "The refund is final";
+    SettlementOpen = 409, "settlement_open", "The cycle is still open";
+    CycleClosed = 409, "cycle_closed", "The cycle is closed";
+    CycleClosing = 409, "cycle_closing", "A cycle of this calendar is being closed";
+    CycleOutOfOrder = 409, "cycle_out_of_order", "A cycle before it is open";
     ResolutionRefused = 409, "resolution_refused", "The finding contradicts what is on record";
     ProposalLapsed = 409, "proposal_lapsed", "The proposal has lapsed";
     ProposalEnded = 409, "proposal_ended", "The proposal has come to its end";

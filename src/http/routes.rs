@@ -10,8 +10,8 @@ use super::auth::Rights;
 use super::meter::{Meter, UNMATCHED};
 use super::problem::ApiError;
 use super::{
-    App, balance, callbacks, channels, docs, edge, lists, operator, operators, ops, orders, pay_page, payouts,
-    proposals, refunds,
+    App, balance, calendars, callbacks, channels, docs, edge, lists, operator, operators, ops, orders, pay_page,
+    payouts, proposals, refunds, settlements, statement,
 };
 use crate::domain::operator::Right;
 
@@ -59,6 +59,9 @@ pub const TABLE: &[Entry] = &[
     get ("/v1/balance_transactions",           || web::get().to(balance::transactions)),
     get ("/v1/payouts",                        || web::get().to(payouts::list)),
     get ("/v1/payouts/{id}",                   || web::get().to(payouts::get)),
+    get ("/v1/settlements",                    || web::get().to(settlements::list)),
+    get ("/v1/settlements/{id}",               || web::get().to(settlements::get)),
+    get ("/v1/settlements/{id}/statement",     || web::get().to(statement::get)),
     get ("/v1/orders/{id}/events",             || web::get().to(lists::events)),
     get ("/v1/channels",                       || web::get().to(channels::channels)),
     get ("/v1/quote",                          || web::get().to(channels::quote)),
@@ -88,6 +91,9 @@ pub const TABLE: &[Entry] = &[
     of_operators(Right::ProposePayout, post("/v1/operator/bank_details",       || web::post().to(payouts::propose_details))),
     of_operators(Right::Approve,    post("/v1/operator/bank_details/approve",  || web::post().to(payouts::approve_details))),
     of_operators(Right::RecordBank, post("/v1/operator/payments_received",     || web::post().to(payouts::payment_received))),
+    of_operators(Right::Read,       get ("/v1/operator/calendars",             || web::get().to(calendars::list))),
+    of_operators(Right::Settle,     post("/v1/operator/calendars/{id}/close",  || web::post().to(calendars::close))),
+    of_operators(Right::Settle,     post("/v1/operator/calendars/{id}/reschedule", || web::post().to(calendars::reschedule))),
     get ("/pay/{token}",                       || web::get().to(pay_page::show)),
     post("/pay/{token}",                       || web::post().to(pay_page::choose)),
     get (HEALTH,                               || web::get().to(ops::healthz)),

@@ -539,6 +539,117 @@ pub struct BalanceTransactions {
     pub next_cursor: Option<String>,
 }
 
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum SettlementState {
+    Open,
+    Closed,
+    Netted,
+    PaidOut,
+    Carried,
+}
+
+/// What a platform had of a cycle. `+` is the platform's own.
+#[derive(ToSchema)]
+pub struct Settlement {
+    pub id: String,
+    /// Always `settlement`.
+    pub object: String,
+    /// Among the platform's in this currency, from 1.
+    pub number: u32,
+    pub currency: String,
+    pub state: SettlementState,
+    /// null while the calendar has not begun.
+    #[schema(required, format = DateTime)]
+    pub from: Option<String>,
+    #[schema(required, format = DateTime)]
+    pub to: Option<String>,
+    /// What payers paid the platform, with the shares that it gives.
+    pub gross: String,
+    pub refunds: String,
+    /// Those that the platform bears.
+    pub fees: String,
+    pub shares_in: String,
+    pub shares_out: String,
+    pub adjustments: String,
+    /// Of the settlements before it.
+    pub brought_forward: String,
+    pub net: String,
+    /// The net while it is carried, else 0.
+    pub carried_forward: String,
+    #[schema(required)]
+    pub payout: Option<String>,
+    /// Shares of money that platforms took in accounts of their own, by the other platform; they are in no net.
+    pub positions: Vec<SettlementPosition>,
+    /// How far it reaches in each lane; none while it is open.
+    pub covers: Vec<SettlementCover>,
+}
+
+#[derive(ToSchema)]
+pub struct SettlementPosition {
+    pub platform: String,
+    pub amount: String,
+}
+
+#[derive(ToSchema)]
+pub struct SettlementCover {
+    pub lane: u32,
+    pub places: i64,
+}
+
+#[derive(ToSchema)]
+pub struct Settlements {
+    pub data: Vec<Settlement>,
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+/// When cycles of platforms end.
+#[derive(ToSchema)]
+pub struct Calendar {
+    pub id: u32,
+    pub name: String,
+    pub currency: String,
+    /// As `daily 00:00 Asia/Shanghai`, of the cycles after the open one.
+    #[schema(required)]
+    pub schedule: Option<String>,
+    #[schema(required)]
+    pub open: Option<CalendarCycle>,
+    /// The cycle that is being closed.
+    #[schema(required)]
+    pub closing: Option<CalendarCycle>,
+}
+
+#[derive(ToSchema)]
+pub struct CalendarCycle {
+    pub number: u32,
+    #[schema(format = DateTime)]
+    pub from: String,
+    #[schema(format = DateTime)]
+    pub to: String,
+}
+
+#[derive(ToSchema)]
+pub struct Calendars {
+    pub data: Vec<Calendar>,
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+/// Which cycle is to be closed before its end.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CloseCycle {
+    pub number: u32,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RescheduleCalendar {
+    /// As `weekly mon 02:00 Asia/Shanghai`.
+    pub schedule: String,
+}
+
 /// How an operator ended a refund.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -59,7 +59,7 @@ use companions::Purse;
 pub use journal::JournalRow;
 pub use orders::RefundName;
 pub use refunds::{RefundFilter, RefundPlace, StoredRefund};
-pub use transactions::{LedgerLine, LineKey, StoredTransaction, TransactionFilter, TransactionPlace};
+pub use transactions::{LedgerLine, LineKey, StatementFilter, StoredTransaction, TransactionFilter, TransactionPlace};
 pub use unit::*;
 
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -863,6 +863,11 @@ pub trait Store: Send + Sync + 'static {
     fn transactions<'a>(
         &'a self,
         filter: &'a TransactionFilter,
+    ) -> Reply<'a, Vec<Seen<TransactionPlace, StoredTransaction>>>;
+    /// A page of the lines of a statement.
+    fn statement_lines<'a>(
+        &'a self,
+        filter: &'a StatementFilter,
     ) -> Reply<'a, Vec<Seen<TransactionPlace, StoredTransaction>>>;
     /// Each lane's own, as its last group left them.
     fn balances_by_lane(&self) -> Reply<'_, Vec<LaneBalance>>;

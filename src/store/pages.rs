@@ -10,18 +10,33 @@ use sqlx::types::Uuid;
 
 use super::refunds::RefundFilter;
 use super::tables::{key, stream_key};
-use super::transactions::TransactionFilter;
+use super::transactions::{StatementFilter, TransactionFilter};
 use crate::domain::ledger::TransactionKind;
 use crate::domain::refund::RefundState;
 
 const LINE_PLACE: &str = "at, kind, id, version, entry, line";
+const LINE_COLUMNS: &str = "at, kind, id, version, entry, line, transaction_kind, account, amount_minor, currency, \
+     refund, counterparty, effective_at, cycle";
 const REFUND_PLACE: &str = "created_at, order_id, ordinal";
 
 /// $1 platform, $2 after, $3 to $8 before which place, $9 how many.
-pub static TRANSACTIONS: LazyLock<String> =
-    LazyLock::new(|| transactions(TransactionKind::ALL.map(|kind| format!("'{}'", kind.name()))));
+pub static TRANSACTIONS: LazyLock<String> = LazyLock::new(|| transactions(all_kinds(), ""));
 /// The same, and $10 the type.
-pub static TRANSACTIONS_OF_KIND: LazyLock<String> = LazyLock::new(|| transactions(["$10".to_owned()]));
+pub static TRANSACTIONS_OF_KIND: LazyLock<String> = LazyLock::new(|| transactions(["$10".to_owned()], ""));
+/// As all types, and $10 the cycle. No index has the cycle: whoever asks says between which instants it lies.
+pub static TRANSACTIONS_OF_CYCLE: LazyLock<String> = LazyLock::new(|| transactions(all_kinds(), "AND cycle = $10"));
+/// As one type, and $11 the cycle.
+pub static TRANSACTIONS_OF_KIND_AND_CYCLE: LazyLock<String> =
+    LazyLock::new(|| transactions(["$10".to_owned()], "AND cycle = $11"));
+/// $1 platform, $2 the type, $3 before which instant, $4 to $9 after which place, $10 how many; the oldest first.
+pub static STATEMENT_LINES: LazyLock<String> = LazyLock::new(|| {
+    let page = format!(
+        "SELECT {LINE_COLUMNS} FROM lines WHERE platform_id = $1 AND transaction_kind = $2 AND at < $3 \
+         AND ({LINE_PLACE}) > ($4, $5, $6, $7, $8, $9) ORDER BY {LINE_PLACE} LIMIT $10"
+    );
+    let order = LINE_PLACE.split(", ").map(|column| format!("l.{column}")).collect::<Vec<_>>().join(", ");
+    shown(&page, &order)
+});
 /// $1 platform, $2 after, $3 to $5 before which place, $6 how many.
 pub static REFUNDS: LazyLock<String> =
     LazyLock::new(|| refunds(RefundState::ALL.map(|state| format!("'{}'", state.name()))));
@@ -42,21 +57,27 @@ fn merged(parts: impl IntoIterator<Item = String>, place: &str, limit: &str) -> 
     format!("{parts} ORDER BY {order} LIMIT {limit}")
 }
 
-fn transactions(kinds: impl IntoIterator<Item = String>) -> String {
+fn all_kinds() -> impl Iterator<Item = String> {
+    TransactionKind::ALL.into_iter().map(|kind| format!("'{}'", kind.name()))
+}
+
+fn transactions(kinds: impl IntoIterator<Item = String>, condition: &str) -> String {
     let part = |kind: String| {
         format!(
-            "SELECT {LINE_PLACE}, transaction_kind, account, amount_minor, currency, refund, counterparty, effective_at \
-             FROM lines WHERE platform_id = $1 AND transaction_kind = {kind} AND at > $2 \
-             AND ({LINE_PLACE}) < ($3, $4, $5, $6, $7, $8)"
+            "SELECT {LINE_COLUMNS} FROM lines WHERE platform_id = $1 AND transaction_kind = {kind} AND at > $2 \
+             AND ({LINE_PLACE}) < ($3, $4, $5, $6, $7, $8) {condition}"
         )
     };
+    shown(&merged(kinds.into_iter().map(part), LINE_PLACE, "$9"), &descending(LINE_PLACE, "l."))
+}
+
+/// The lines of a page with what is told of them from elsewhere.
+fn shown(page: &str, order: &str) -> String {
     format!(
         "SELECT l.at, l.kind, l.id, l.version, l.entry, l.line, l.transaction_kind, l.account, l.amount_minor, \
-         l.currency, l.refund, r.incarnation, c.name AS counterparty_name, l.effective_at FROM ({page}) l \
-         LEFT JOIN refunds r ON l.kind = 1 AND r.order_id = l.id AND r.ordinal = l.refund \
-         LEFT JOIN platforms c ON c.id = l.counterparty ORDER BY {order}",
-        page = merged(kinds.into_iter().map(part), LINE_PLACE, "$9"),
-        order = descending(LINE_PLACE, "l."),
+         l.currency, l.refund, r.incarnation, l.counterparty, c.name AS counterparty_name, l.effective_at, l.cycle \
+         FROM ({page}) l LEFT JOIN refunds r ON l.kind = 1 AND r.order_id = l.id AND r.ordinal = l.refund \
+         LEFT JOIN platforms c ON c.id = l.counterparty ORDER BY {order}"
     )
 }
 
@@ -86,6 +107,17 @@ pub fn before_line(filter: &TransactionFilter) -> LinePlace {
         (at.0, kind, id, i64::from(place.version), i64::from(place.entry), i64::from(place.line))
     });
     instant.min(page)
+}
+
+/// After which line a page of a statement begins.
+pub fn after_line(filter: &StatementFilter) -> LinePlace {
+    match filter.after {
+        None => (filter.from.0, i64::MIN, Uuid::nil(), i64::MIN, i64::MIN, i64::MIN),
+        Some((at, place)) => {
+            let (kind, id) = stream_key(place.stream);
+            (at.0, kind, id, i64::from(place.version), i64::from(place.entry), i64::from(place.line))
+        }
+    }
 }
 
 /// The place of a refund as the columns have it.

@@ -38,9 +38,9 @@ use super::{
     Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
     KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, LedgerLine, MIGRATED, MODE, MessageKey, OperatorAct,
     OperatorKeyRow, OrderFilter, OrderTerms, OutboxItem, OutboxPlace, Owner, PayoutFilter, PayoutRow, Places,
-    RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen, SettlementFilter, Store, StoreError, StoredBankDetails,
-    StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOperator, StoredOrder, StoredPlatform, StoredRefund,
-    StoredSettlement, StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
+    RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen, SettlementFilter, StatementFilter, Store, StoreError,
+    StoredBankDetails, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOperator, StoredOrder,
+    StoredPlatform, StoredRefund, StoredSettlement, StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
 };
 use crate::domain::bank::BankName;
 use crate::domain::closing::Cover;

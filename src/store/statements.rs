@@ -36,8 +36,8 @@ pub const REFUNDS: &str = refund_where!("");
 pub const ACCOUNTS_OWING: &str = "SELECT DISTINCT r.channel, r.account FROM platforms p \
      JOIN refunds r ON r.platform_id = p.id AND r.state IN ('created', 'submitted')";
 pub const TRANSACTIONS_OF_ORDER: &str = "SELECT l.at, l.kind, l.id, l.version, l.entry, l.line, l.transaction_kind, \
-     l.account, l.amount_minor, l.currency, l.refund, r.incarnation, c.name AS counterparty_name, l.effective_at \
-     FROM lines l \
+     l.account, l.amount_minor, l.currency, l.refund, r.incarnation, l.counterparty, \
+     c.name AS counterparty_name, l.effective_at, l.cycle FROM lines l \
      LEFT JOIN refunds r ON l.kind = 1 AND r.order_id = l.id AND r.ordinal = l.refund \
      LEFT JOIN platforms c ON c.id = l.counterparty WHERE +l.platform_id = ";
 /// Beside each order when it first had a refund that is stuck.
@@ -638,22 +638,39 @@ macro_rules! statements {
             self.all(accounts.into_iter().fold(ask, |ask, account| ask.bind(account(platform).to_string())))
         }
 
+        fn statement_lines<'a>(
+            &'a self,
+            filter: &'a StatementFilter,
+        ) -> Reply<'a, Vec<Seen<TransactionPlace, StoredTransaction>>> {
+            let ask = query(pages::STATEMENT_LINES.as_str()).bind(i64::from(filter.platform.0));
+            let ask = ask.bind(filter.kind.name()).bind(filter.until.0);
+            let (at, kind, id, version, entry, line) = pages::after_line(filter);
+            let ask = ask.bind(at).bind(kind).bind(id).bind(version).bind(entry).bind(line);
+            self.each::<LineKeyColumns, TransactionColumns>(ask.bind(i64::from(filter.limit)))
+        }
+
         fn transactions<'a>(
             &'a self,
             filter: &'a TransactionFilter,
         ) -> Reply<'a, Vec<Seen<TransactionPlace, StoredTransaction>>> {
             if filter.order.is_none() && filter.refund.is_none() {
-                let statement = match filter.kind {
-                    Some(_) => &pages::TRANSACTIONS_OF_KIND,
-                    None => &pages::TRANSACTIONS,
+                let statement = match (filter.kind, filter.cycle) {
+                    (Some(_), None) => &pages::TRANSACTIONS_OF_KIND,
+                    (None, None) => &pages::TRANSACTIONS,
+                    (Some(_), Some(_)) => &pages::TRANSACTIONS_OF_KIND_AND_CYCLE,
+                    (None, Some(_)) => &pages::TRANSACTIONS_OF_CYCLE,
                 };
                 let ask = query(statement.as_str()).bind(i64::from(filter.platform.0));
                 let ask = ask.bind(filter.created_after.map_or(i64::MIN, |after| after.0));
                 let (at, kind, id, version, entry, line) = pages::before_line(filter);
                 let ask = ask.bind(at).bind(kind).bind(id).bind(version).bind(entry).bind(line);
                 let ask = ask.bind(i64::from(filter.limit));
-                return self.each::<LineKeyColumns, TransactionColumns>(match filter.kind {
+                let ask = match filter.kind {
                     Some(kind) => ask.bind(kind.name()),
+                    None => ask,
+                };
+                return self.each::<LineKeyColumns, TransactionColumns>(match filter.cycle {
+                    Some(cycle) => ask.bind(cycle.as_number()),
                     None => ask,
                 });
             }
@@ -671,6 +688,9 @@ macro_rules! statements {
             if let Some(refund) = filter.refund {
                 ask.push(" AND l.refund = ").push_bind(i64::from(u8::from(refund.ordinal)));
                 ask.push(" AND r.incarnation = ").push_bind(i64::from(u16::from(refund.incarnation)));
+            }
+            if let Some(cycle) = filter.cycle {
+                ask.push(" AND l.cycle = ").push_bind(cycle.as_number());
             }
             if let Some(after) = filter.created_after {
                 ask.push(" AND l.at > ").push_bind(after.0);

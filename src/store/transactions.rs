@@ -5,6 +5,7 @@ use sqlx::types::Uuid;
 
 use super::StoreError;
 use super::rows::{Readable, narrow, stream, unreadable};
+use crate::domain::cycle::CycleId;
 use crate::domain::id::{OrderId, PlatformId, RefundId, RefundOrdinal};
 use crate::domain::ledger::{LedgerAccount, TransactionKind};
 use crate::domain::money::Currency;
@@ -29,8 +30,11 @@ pub struct StoredTransaction {
     pub amount_minor: i64,
     pub currency: Currency,
     pub refund: Option<RefundId>,
-    /// The other platform's name.
+    /// The other platform, and its name.
+    pub counterparty_id: Option<PlatformId>,
     pub counterparty: Option<String>,
+    /// None where it is settled by no cycle.
+    pub cycle: Option<CycleId>,
     pub at: Instant,
     pub effective_at: Instant,
 }
@@ -45,10 +49,24 @@ pub struct TransactionFilter {
     pub kind: Option<TransactionKind>,
     pub order: Option<OrderId>,
     pub refund: Option<RefundId>,
+    pub cycle: Option<CycleId>,
     pub created_after: Option<Instant>,
     pub created_before: Option<Instant>,
     /// Only transactions that stand before: the last one of the page before.
     pub before: Option<TransactionPlace>,
+    pub limit: u32,
+}
+
+/// A page of a platform's lines of one type, the oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatementFilter {
+    pub platform: PlatformId,
+    pub kind: TransactionKind,
+    /// From this instant on, as long as no page was read.
+    pub from: Instant,
+    pub until: Instant,
+    /// The last one of the page before.
+    pub after: Option<TransactionPlace>,
     pub limit: u32,
 }
 
@@ -90,8 +108,10 @@ pub struct TransactionColumns {
     currency: String,
     refund: Option<i64>,
     incarnation: Option<i64>,
+    counterparty: Option<i64>,
     counterparty_name: Option<String>,
     effective_at: i64,
+    cycle: i64,
 }
 
 impl Readable for TransactionColumns {
@@ -108,6 +128,11 @@ impl Readable for TransactionColumns {
             }
             (_, _, _) => None,
         };
+        let counterparty = self.counterparty.map(|number| narrow(number, "platform number")).transpose()?;
+        let cycle = match self.cycle {
+            0 => None,
+            number => Some(CycleId::from_number(number).ok_or_else(|| unreadable("cycle"))?),
+        };
         Ok(StoredTransaction {
             at: Instant(self.key.at),
             key,
@@ -116,7 +141,9 @@ impl Readable for TransactionColumns {
             amount_minor: self.amount_minor,
             currency: Currency::parse(&self.currency).ok_or_else(|| unreadable("currency"))?,
             refund,
+            counterparty_id: counterparty.map(PlatformId),
             counterparty: self.counterparty_name,
+            cycle,
             effective_at: Instant(self.effective_at),
         })
     }

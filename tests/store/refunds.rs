@@ -38,6 +38,7 @@ fn lines_of(platform: PlatformId, limit: u32) -> TransactionFilter {
         kind: None,
         order: None,
         refund: None,
+        cycle: None,
         created_after: None,
         created_before: None,
         before: None,

@@ -28,6 +28,7 @@ mod process;
 #[cfg_attr(not(feature = "sandbox"), path = "cli/no_sandbox.rs")]
 mod sandbox;
 mod serve;
+mod settle;
 mod webhook;
 
 /// Payments and settlement across platforms and channels.
@@ -67,6 +68,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Propose an entry by hand, at a running server
     Adjust(adjust::AdjustArgs),
+    /// Close cycles, and see what platforms are settled for
+    Settle(settle::SettleArgs),
     /// Pay platforms what they are settled for
     Payout(payout::PayoutArgs),
     /// Show the trial balance, or an account's lines
@@ -110,6 +113,7 @@ impl Cli {
             Command::Operator(command) => system.block_on(operator::run(config, command)),
             Command::Audit(args) => system.block_on(audit::run(config, args)),
             Command::Adjust(args) => system.block_on(adjust::run(config, args)),
+            Command::Settle(args) => system.block_on(settle::run(config, args)),
             Command::Payout(args) => system.block_on(payout::run(config, args)),
             Command::Ledger(args) => system.block_on(ledger::run(config, args)),
             Command::Bill(args) => system.block_on(bill::run(config, args)),

@@ -174,3 +174,64 @@ async fn a_cycle_is_closed_early_on_postgresql_in_two_lanes() {
     a_cycle_is_closed_early(&app).await;
     app.finish().await;
 }
+
+/// What a command says as JSON.
+async fn said(app: &App, arguments: &[&str]) -> Value {
+    let output = app.site.run(arguments).await;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(text.lines().last().expect("a line")).expect("JSON")
+}
+
+fn nets(page: &Value) -> Vec<(&str, &str, &str)> {
+    let rows = page["data"].as_array().expect("a list").iter();
+    rows.map(|row| (text(row, "platform"), text(row, "state"), text(row, "net"))).collect()
+}
+
+/// A platform that is new joins a weekly calendar at once; one with money of the open cycle leaves with its end.
+async fn daily_and_weekly_platforms_stand_side_by_side(kind: Kind) {
+    let app = app::start_with(kind, LOOK_OFTEN).await;
+    let (a, b) = (app.client(), app.client_b());
+    let operator = a.with_key(FINANCE);
+    let made = ["settle", "create", "weekly", "--currency", "CNY", "--schedule", "weekly mon 00:00 Europe/Berlin"];
+    let weekly = said(&app, &[&made[..], &["--json"]].concat()).await["id"].to_string();
+    let join = |platform: &'static str| vec!["settle", "join", &*weekly, "--platform", platform, "--json"];
+    assert_eq!(said(&app, &join("platform-b")).await["from"], "now");
+    paid(&a, "10.00", Value::Null).await;
+    paid(&b, "20.00", Value::Null).await;
+    assert_eq!(said(&app, &join("platform-a")).await["from"], "next_cycle");
+    let daily = calendar(&operator).await["id"].to_string();
+    paid(&a, "1.00", Value::Null).await;
+
+    let dry = said(&app, &["settle", "close", &daily, "--dry-run", "--json"]).await;
+    assert_eq!(nets(&dry), [("platform-a", "open", "11.00")], "{dry}");
+    let closed = said(&app, &["settle", "close", &daily, "--json"]).await;
+    assert_eq!(nets(&closed), [("platform-a", "closed", "11.00")], "{closed}");
+    let again = app.site.run(&["settle", "close", &daily, "--cycle", "1"]).await;
+    assert_eq!(again.status.code(), Some(1), "{again:?}");
+    assert!(String::from_utf8_lossy(&again.stderr).contains("cycle_closed"), "{again:?}");
+
+    // From here on both are weekly.
+    paid(&a, "2.00", Value::Null).await;
+    let closed = said(&app, &["settle", "close", &daily, "--json"]).await;
+    assert_eq!(nets(&closed), [], "{closed}");
+    let closed = said(&app, &["settle", "close", &weekly, "--json"]).await;
+    assert_eq!(nets(&closed), [("platform-a", "closed", "13.00"), ("platform-b", "closed", "20.00")], "{closed}");
+    let of_a = settlements(&a, "?state=carried").await;
+    assert_eq!(of_a.iter().map(|one| text(one, "net")).collect::<Vec<_>>(), ["11.00"], "it is in the weekly one");
+    for client in [&a, &b] {
+        let newest = settlements(client, "?state=closed").await.remove(0);
+        statement_adds_up(client, &newest).await;
+    }
+    app.finish().await;
+}
+
+#[actix_web::test]
+async fn daily_and_weekly_platforms_stand_side_by_side_on_sqlite() {
+    daily_and_weekly_platforms_stand_side_by_side(Kind::Sqlite).await;
+}
+
+#[actix_web::test]
+async fn daily_and_weekly_platforms_stand_side_by_side_on_postgresql() {
+    daily_and_weekly_platforms_stand_side_by_side(Kind::Postgres).await;
+}

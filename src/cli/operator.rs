@@ -165,6 +165,13 @@ pub struct Part {
     cursor: Option<String>,
 }
 
+impl Part {
+    /// The first so many.
+    pub(super) const fn first(limit: u32) -> Self {
+        Part { limit, cursor: None }
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct ResolveArgs {
     #[arg(value_name = "ORDER")]

@@ -83,6 +83,9 @@ pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
         payouts::payment_received,
         calendars::list,
         calendars::close,
+        calendars::create,
+        calendars::join,
+        calendars::settled,
         calendars::reschedule,
         pay_page::show,
         pay_page::choose,
@@ -268,6 +271,22 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
             vec![PLATFORM, &[Code::NotFound, Code::SettlementOpen, Code::ParameterUnknown, Code::FieldInvalid]]
         }
         "list_calendars" => vec![OPERATOR, &[Code::ParameterUnknown]],
+        "create_calendar" | "join_calendar" => vec![
+            OPERATOR,
+            BODY,
+            &[
+                Code::FieldInvalid,
+                Code::CurrencyUnknown,
+                Code::PlatformUnknown,
+                Code::ChangeRefused,
+                Code::CycleClosing,
+                Code::Overloaded,
+                Code::OutcomeUnknown,
+            ],
+        ],
+        "list_settlements_of_cycle" => {
+            vec![OPERATOR, &[Code::ParameterUnknown, Code::FieldInvalid, Code::LimitInvalid, Code::CursorInvalid]]
+        }
         "close_cycle" | "reschedule_calendar" => vec![
             OPERATOR,
             BODY,

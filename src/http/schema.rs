@@ -1211,3 +1211,49 @@ pub struct Settled {
     /// What is settled and not paid out; negative is a debt.
     pub settled: String,
 }
+
+#[derive(ToSchema)]
+pub struct NewCalendar {
+    #[schema(example = "weekly")]
+    pub name: String,
+    #[schema(example = "CNY")]
+    pub currency: String,
+    #[schema(example = "weekly mon 00:00 Asia/Shanghai")]
+    pub schedule: String,
+}
+
+#[derive(ToSchema)]
+pub struct JoinCalendar {
+    pub platform: String,
+}
+
+#[derive(ToSchema)]
+pub struct Joined {
+    pub platform: String,
+    pub calendar: u32,
+    /// `now`, or `next_cycle`.
+    #[schema(example = "next_cycle")]
+    pub from: String,
+}
+
+/// What a platform has of a cycle.
+#[derive(ToSchema)]
+pub struct SettledPlatform {
+    /// Null while the cycle is open.
+    #[schema(required)]
+    pub id: Option<String>,
+    pub platform: String,
+    pub currency: String,
+    #[schema(example = "closed")]
+    pub state: String,
+    #[schema(required)]
+    pub brought_forward: Option<String>,
+    pub net: String,
+}
+
+#[derive(ToSchema)]
+pub struct SettledOfCycle {
+    pub data: Vec<SettledPlatform>,
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}

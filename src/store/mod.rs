@@ -38,7 +38,7 @@ use crate::domain::bank::BankName;
 use crate::domain::bank_details::BankDetails;
 use crate::domain::channel::Channel;
 use crate::domain::closing::Cover;
-use crate::domain::cycle::CycleId;
+use crate::domain::cycle::{CalendarId, CycleId};
 use crate::domain::event::WebhookKind;
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::ledger::{Heading, LedgerAccount, Transaction, TransactionKind};
@@ -841,6 +841,10 @@ pub trait Store: Send + Sync + 'static {
     /// What was given to a bank of ours to pay and not answered yet.
     fn leaving_bank<'a>(&'a self, bank: &'a BankName, currency: Currency) -> Reply<'a, i64>;
     fn bank_details(&self, payee: PayeeId, number: u32) -> Reply<'_, Option<StoredBankDetails>>;
+    /// Of one cycle, by platform, after that one.
+    fn settlements_of_cycle(&self, cycle: CycleId, after: PlatformId, limit: u32) -> Reply<'_, Vec<StoredSettlement>>;
+    /// Which calendar a platform's lines are stamped by.
+    fn calendar_of(&self, platform: PlatformId, currency: Currency) -> Reply<'_, CalendarId>;
     /// Which cycles of which platforms are closed.
     fn closed_cycles(&self) -> Reply<'_, Vec<(PlatformId, CycleId)>>;
     /// A platform's in a currency, the newest first.

@@ -38,7 +38,7 @@ use super::{
 };
 use crate::domain::bank::BankName;
 use crate::domain::closing::Cover;
-use crate::domain::cycle::CycleId;
+use crate::domain::cycle::{CalendarId, CycleId};
 use crate::domain::id::{Account, Incarnation, OrderId, PlatformId, RefundId};
 use crate::domain::journal::{LaneEvent, Salt, Title};
 use crate::domain::ledger::LedgerAccount;

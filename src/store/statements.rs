@@ -192,6 +192,12 @@ pub const LEAVING_BANK: &str = "SELECT CAST(COALESCE(SUM(amount_minor), 0) AS BI
 pub const BANK_DETAILS: &str = "SELECT details, in_force_at FROM bank_details \
      WHERE platform_id = $1 AND currency = $2 AND number = $3";
 pub const CLOSED_CYCLES: &str = "SELECT platform_id, cycle FROM settlements ORDER BY platform_id, cycle";
+/// By way of an index of the cycles.
+pub const SETTLEMENTS_OF_CYCLE: &str = "SELECT platform_id, cycle, currency, number, starts_at, ends_at, closed_at, totals, \
+     state, payout FROM settlements WHERE cycle = $1 AND platform_id > $2 ORDER BY platform_id LIMIT $3";
+/// All lanes have the same; the first one is always there.
+pub const CALENDAR_OF: &str =
+    "SELECT calendar FROM calendar_members WHERE lane = 1 AND platform_id = $1 AND currency = $2";
 pub const SETTLEMENT: &str = settlements_where!("AND cycle = $2");
 /// The newest first, of one currency.
 pub const SETTLEMENTS: &str = settlements_where!(
@@ -613,6 +619,25 @@ macro_rules! statements {
         fn bank_details(&self, payee: PayeeId, number: u32) -> Reply<'_, Option<StoredBankDetails>> {
             let ask = query_as::<_, BankDetailsColumns>(BANK_DETAILS).bind(i64::from(payee.platform.0));
             self.maybe(ask.bind(payee.currency.code()).bind(i64::from(number)))
+        }
+
+        fn settlements_of_cycle(
+            &self,
+            cycle: CycleId,
+            after: PlatformId,
+            limit: u32,
+        ) -> Reply<'_, Vec<StoredSettlement>> {
+            let ask = query_as::<_, SettlementColumns>(SETTLEMENTS_OF_CYCLE).bind(cycle.as_number());
+            self.all(ask.bind(i64::from(after.0)).bind(i64::from(limit)))
+        }
+
+        fn calendar_of(&self, platform: PlatformId, currency: Currency) -> Reply<'_, CalendarId> {
+            let ask = query_as::<_, NumberColumn>(CALENDAR_OF).bind(i64::from(platform.0)).bind(currency.code());
+            Box::pin(async move {
+                let Some(own) = self.maybe(ask).await? else { return Ok(CalendarId::of_currency(currency)) };
+                let own = u32::try_from(own).map(CalendarId);
+                own.map_err(|_| StoreError::Corrupt(format!("the calendar of platform {} cannot be read", platform.0)))
+            })
         }
 
         fn closed_cycles(&self) -> Reply<'_, Vec<(PlatformId, CycleId)>> {

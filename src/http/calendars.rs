@@ -129,6 +129,7 @@ pub async fn close(
     let body = json::bytes(&request, payload, &app.config.server).await?;
     let Close { number } = given(&body)?;
     let id = calendar_id(&id)?;
+    app.calendar(id).await?;
     let done = app.tell(id, Told::CloseEarly { number, operator: person.name().into() }).await;
     app.noted(&person, "cycle_closed", &format!("{id}.{number}"), done).await?;
     Ok(HttpResponse::Accepted().json(app.calendar(id).await?))
@@ -158,6 +159,7 @@ pub async fn reschedule(
     let schedule = Schedule::parse(&schedule)
         .map_err(|error| ApiError::field(Code::FieldInvalid, "schedule", error.to_string()))?;
     let id = calendar_id(&id)?;
+    app.calendar(id).await?;
     let done = app.tell(id, Told::Reschedule { schedule, operator: person.name().into() }).await;
     app.noted(&person, "calendar_rescheduled", &id.to_string(), done).await?;
     Ok(HttpResponse::Ok().json(app.calendar(id).await?))
@@ -250,7 +252,10 @@ pub async fn join(
     let (done, from) = match is_booked {
         _ if before == calendar => (Ok(()), "now"),
         false => (app.tell(calendar, Told::Join { platform }).await, "now"),
-        true => (app.tell(before, Told::Leave { platform, calendar }).await, "next_cycle"),
+        true => {
+            app.begin_calendar(before, currency).await?;
+            (app.tell(before, Told::Leave { platform, calendar }).await, "next_cycle")
+        }
     };
     app.noted(&person, "calendar_joined", &format!("{calendar} {name}"), done).await?;
     Ok(HttpResponse::Ok().json(JoinView { platform: name, calendar, from }))
@@ -332,6 +337,21 @@ impl App {
     async fn tell(&self, id: CalendarId, told: Told) -> Result<(), ApiError> {
         match self.calendars.tell(u128::from(id.0), told).await {
             Ok(_) => Ok(()),
+            Err(error) => Err(refused(error)),
+        }
+    }
+
+    /// Makes a currency's own calendar, if nobody has yet.
+    async fn begin_calendar(&self, id: CalendarId, currency: Currency) -> Result<(), ApiError> {
+        if self.store.head(id.into()).await?.is_some() {
+            return Ok(());
+        }
+        let settings = &self.config.settlement;
+        let name = currency.code().to_ascii_lowercase().into();
+        let terms = Terms { close_after_ms: settings.close_after_ms, currency, name };
+        let told = Told::Create { terms, schedule: settings.schedule.clone() };
+        match self.calendars.tell(u128::from(id.0), told).await {
+            Ok(_) | Err(TellError::Refused(Refusal::OutOfPlace)) => Ok(()),
             Err(error) => Err(refused(error)),
         }
     }

@@ -19,6 +19,7 @@ mod changer;
 mod expiry;
 mod keys;
 mod ledger;
+mod netting;
 mod opening;
 mod operator;
 mod output;
@@ -68,6 +69,9 @@ enum Command {
     Adjust(adjust::AdjustArgs),
     /// Show the trial balance, or an account's lines
     Ledger(ledger::LedgerArgs),
+    /// Show what platforms pay each other, at a running server
+    #[command(subcommand)]
+    Netting(netting::NettingCommand),
     /// Fetch a channel's statement of a day, check it, and show or write its lines
     Bill(bill::BillArgs),
 }
@@ -108,6 +112,7 @@ impl Cli {
             Command::Audit(args) => system.block_on(audit::run(config, args)),
             Command::Adjust(args) => system.block_on(adjust::run(config, args)),
             Command::Ledger(args) => system.block_on(ledger::run(config, args)),
+            Command::Netting(command) => system.block_on(netting::run(config, command)),
             Command::Bill(args) => system.block_on(bill::run(config, args)),
         }
     }

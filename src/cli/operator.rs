@@ -226,7 +226,7 @@ pub struct At {
     url: Option<String>,
     /// Print the server's own answer
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// Where your own key is, alone in the file; default: the variable TONGBAO_OPERATOR_KEY
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
@@ -391,7 +391,7 @@ fn show_proposal(at: &At, proposal: &Value) -> Result<(), Lost> {
     say!("before  {}\nafter   {}\n{books}", proposal["before"], proposal["after"])
 }
 
-fn request(config: &Config, at: &At, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
+pub fn request(config: &Config, at: &At, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
     let key = own_key(config, at)?;
     let base = at.url.clone().unwrap_or_else(|| listening_at(config));
     let client = sender::client_builder().timeout(PATIENCE).build()?;
@@ -470,7 +470,7 @@ fn not_made(error: ChangeError) -> Failure {
 }
 
 /// Shows a page of a list, and how to get the next one.
-async fn turn(
+pub async fn turn(
     config: &Config,
     at: &At,
     path: &str,
@@ -513,7 +513,7 @@ impl std::fmt::Display for Away {
 
 impl std::error::Error for Away {}
 
-async fn ask(request: RequestBuilder) -> Result<Value, Failure> {
+pub async fn ask(request: RequestBuilder) -> Result<Value, Failure> {
     let answer = request.send().await.map_err(|error| Away(sender::describe(&error).to_string()))?;
     let status = answer.status();
     if status == StatusCode::NO_CONTENT {
@@ -529,12 +529,12 @@ async fn ask(request: RequestBuilder) -> Result<Value, Failure> {
     Err(if status == StatusCode::SERVICE_UNAVAILABLE { Away(why).into() } else { why.into() })
 }
 
-fn show(at: &At, answer: &Value, table: impl FnOnce() -> Table) -> Result<(), Lost> {
+pub fn show(at: &At, answer: &Value, table: impl FnOnce() -> Table) -> Result<(), Lost> {
     if at.json { say!("{answer}") } else { say!("{}", table()) }
 }
 
 /// A text as it is, anything else as JSON, nothing for null.
-fn cell(value: &Value) -> String {
+pub fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),

@@ -16,7 +16,8 @@ use utoipa_swagger_ui::Config as Reader;
 
 use super::problem::{ApiError, Code};
 use super::{
-    balance, callbacks, channels, lists, operator, operators, ops, orders, pay_page, proposals, refunds, schema,
+    balance, callbacks, channels, lists, nettings, operator, operators, ops, orders, pay_page, proposals, refunds,
+    schema,
 };
 
 /// The reader's own files, and nothing from anywhere else.
@@ -64,6 +65,9 @@ pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
         operators::add_key,
         operators::revoke,
         operators::acts,
+        nettings::list,
+        nettings::confirm,
+        nettings::runs,
         pay_page::show,
         pay_page::choose,
         ops::healthz,
@@ -76,6 +80,7 @@ pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
         (name = "orders", description = "What platforms want paid."),
         (name = "refunds", description = "Money on its way back to payers."),
         (name = "balance", description = "What we owe a platform, and what changed it."),
+        (name = "nettings", description = "What platforms pay each other."),
         (name = "channels", description = "Payment networks and their prices."),
         (name = "callbacks", description = "For gateways, each in its own format."),
         (name = "operators", description = "For people who settle what cannot be settled by asking."),
@@ -327,6 +332,14 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
         "add_operator_key" | "revoke_operator_keys" => {
             vec![OPERATOR, BODY, &[Code::ChangeRefused, Code::OutcomeUnknown]]
         }
+        "list_nettings" => vec![PLATFORM, &[Code::ParameterUnknown, Code::LimitInvalid, Code::CursorInvalid]],
+        "confirm_netting" => {
+            vec![PLATFORM, &[Code::NotFound, Code::Overloaded, Code::OutcomeUnknown, Code::OrderQuarantined]]
+        }
+        "list_netting_runs" => vec![
+            OPERATOR,
+            &[Code::ParameterUnknown, Code::FieldInvalid, Code::StateUnknown, Code::LimitInvalid, Code::CursorInvalid],
+        ],
         "list_unreadable" => vec![OPERATOR, &[Code::ParameterUnknown]],
         "retry_quarantined" => vec![OPERATOR],
         "take_callback" | "take_account_callback" => vec![CALLBACK],

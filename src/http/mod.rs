@@ -18,6 +18,7 @@ mod json;
 mod limits;
 mod lists;
 mod meter;
+mod nettings;
 mod operator;
 mod operators;
 mod ops;
@@ -48,8 +49,10 @@ use crate::domain::view::Beside;
 use crate::engine::accounts::Accounts;
 use crate::engine::advice::Advice;
 use crate::engine::changes::Changes;
+use crate::engine::directory::Directory;
 use crate::engine::inbox::Inbox;
 use crate::engine::lane::Lanes;
+use crate::engine::nettings::Nettings;
 use crate::engine::order::desk::Desk;
 use crate::engine::proposal::ProposalDesk;
 use crate::engine::unreadable::UnreadableRows;
@@ -79,6 +82,7 @@ pub struct App {
     /// What is changed by hand.
     pub changes: Arc<Changes>,
     proposals: Arc<ProposalDesk>,
+    nettings: Arc<Directory<Nettings>>,
     refusals: acts::Refusals,
     limits: limits::Limits,
     creating: reservations::Reservations,
@@ -110,6 +114,7 @@ impl App {
             operators: auth::Keys::new(&config, strangers),
             changes: engine.changes.clone(),
             proposals: engine.proposals.clone(),
+            nettings: engine.nettings.clone(),
             refusals: acts::Refusals::default(),
             limits: limits::Limits::new(&config),
             creating: reservations::Reservations::default(),

@@ -10,8 +10,8 @@ use super::auth::Rights;
 use super::meter::{Meter, UNMATCHED};
 use super::problem::ApiError;
 use super::{
-    App, balance, callbacks, channels, docs, edge, lists, operator, operators, ops, orders, pay_page, proposals,
-    refunds,
+    App, balance, callbacks, channels, docs, edge, lists, nettings, operator, operators, ops, orders, pay_page,
+    proposals, refunds,
 };
 use crate::domain::operator::Right;
 
@@ -75,6 +75,9 @@ pub const TABLE: &[Entry] = &[
     of_operators(Right::RevokeKeys, post("/v1/operator/operators/{name}/revoke", || web::post().to(operators::revoke))),
     of_operators(Right::KeepKeys,   post("/v1/operator/keys",                  || web::post().to(operators::add_key))),
     of_operators(Right::Read,       get ("/v1/operator/acts",                  || web::get().to(operators::acts))),
+    get ("/v1/nettings",                       || web::get().to(nettings::list)),
+    post("/v1/nettings/{id}/confirm",          || web::post().to(nettings::confirm)),
+    of_operators(Right::Read,       get ("/v1/operator/nettings",              || web::get().to(nettings::runs))),
     get ("/pay/{token}",                       || web::get().to(pay_page::show)),
     post("/pay/{token}",                       || web::post().to(pay_page::choose)),
     get (HEALTH,                               || web::get().to(ops::healthz)),

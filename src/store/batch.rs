@@ -10,10 +10,10 @@ use super::line::Visitor;
 use super::tables::{
     AccountGoneLine, AccountLine, AnswerLine, AttemptLine, BalanceLine, BankDetailsLine, CaptureLine, ConsentGoneLine,
     ConsentLine, CutLine, DebtBoundLine, GoneLine, HeadLine, InboxDoneLine, InboxLine, JournalLine, KeyLine,
-    KeyRevokedLine, LineLine, MemberLine, MessageLine, MovedLine, OperatorActLine, OperatorKeyLine,
-    OperatorKeyRevokedLine, OperatorLine, OrderLine, OutboxLine, PaidByLine, PayerLine, PayoutLine, PlatformLine,
-    PutOffLine, RefundLine, RefundMovedLine, RoleLine, SettlementLine, SettlementMovedLine, StuckGoneLine, StuckLine,
-    TakenLine, UndeliveredLine, stream_key,
+    KeyRevokedLine, LineLine, MemberLine, MessageLine, MovedLine, NettedLine, NettingPartyLine, OperatorActLine,
+    OperatorKeyLine, OperatorKeyRevokedLine, OperatorLine, OrderLine, OutboxLine, PaidByLine, PayerLine, PayoutLine,
+    PlatformLine, PutOffLine, RefundLine, RefundMovedLine, RoleLine, SettlementLine, SettlementMovedLine,
+    StuckGoneLine, StuckLine, TakenLine, UndeliveredLine, stream_key,
 };
 use super::unit::{Cut, Group, NextActionChange, Row, StepUnit, UniqueName, Unit};
 use super::{DeadLetterChange, Delivery, StoreError};
@@ -63,6 +63,8 @@ pub struct Batch {
     settlements_moved: Vec<SettlementMovedLine>,
     payouts: Vec<PayoutLine>,
     bank_details: Vec<BankDetailsLine>,
+    netting_parties: Vec<NettingPartyLine>,
+    netted: Vec<NettedLine>,
     outbox: Vec<OutboxLine>,
     messages: Vec<MessageLine>,
     inbox: Vec<InboxLine>,
@@ -145,6 +147,8 @@ impl Batch {
         visitor.visit(&self.settlements_moved)?;
         visitor.visit(&self.payouts)?;
         visitor.visit(&self.bank_details)?;
+        visitor.visit(&self.netting_parties)?;
+        visitor.visit(&self.netted)?;
         visitor.visit(&self.outbox)?;
         visitor.visit(&self.messages)?;
         visitor.visit(&self.gone)?;
@@ -204,7 +208,9 @@ impl Batch {
             | Row::Operator(_)
             | Row::RoleChanged(_)
             | Row::OperatorKey(_)
-            | Row::OperatorKeyRevoked(_) => false,
+            | Row::OperatorKeyRevoked(_)
+            | Row::NettingParty(_)
+            | Row::Netted(_) => false,
         });
         match (&unit.name, unit.expected_version) {
             (Some(name), 0) if is_named => self.names.push(Name::of(place, unit.stream, name)),
@@ -393,6 +399,17 @@ impl Batch {
                 details: row.details.clone(),
                 created_at: row.created_at.0,
                 in_force_at: row.in_force_at.0,
+            }),
+            Row::NettingParty(party) => self.netting_parties.push(NettingPartyLine {
+                platform_id: i64::from(party.platform.0),
+                made_at: party.made_at.0,
+                cycle: party.cycle.as_number(),
+                number: i64::from(party.number),
+            }),
+            Row::Netted(netted) => self.netted.push(NettedLine {
+                platform_id: i64::from(netted.platform.0),
+                cycle: netted.cycle.as_number(),
+                netted_at: netted.netted_at.0,
             }),
             Row::SettlementMoved(moved) => self.settlements_moved.push(SettlementMovedLine {
                 platform_id: i64::from(moved.platform.0),
@@ -583,6 +600,8 @@ impl Batch {
         self.settlements_moved.reverse();
         self.settlements_moved.sort_by_key(|row| (row.platform_id, row.cycle));
         self.settlements_moved.dedup_by_key(|row| (row.platform_id, row.cycle));
+        self.netting_parties.sort_by_key(|row| (row.platform_id, row.made_at, row.cycle, row.number));
+        self.netted.sort_by_key(|row| (row.platform_id, row.cycle));
         self.payouts.reverse();
         self.payouts.sort_by_key(|row| (row.platform_id, row.currency, row.number));
         self.payouts.dedup_by_key(|row| (row.platform_id, row.currency, row.number));

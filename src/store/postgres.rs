@@ -22,17 +22,19 @@ use super::lanes::{ACQUIRE_TIMEOUT, Engine, Lanes};
 use super::pages;
 use super::refunds::{AccountColumns, RefundColumns, RefundKeyColumns};
 use super::rows::*;
-use super::settlements::{ClosedColumns, CoverColumns, NameColumn, SettlementColumns, StreamIdColumn};
+use super::settlements::{
+    ClosedColumns, CoverColumns, NameColumn, NettingPlaceColumns, SettlementColumns, StreamIdColumn, TotalsColumns,
+};
 use super::statements::*;
 use super::tables::{key, stream_key};
 use super::transactions::{LedgerLineColumns, LineKeyColumns, TransactionColumns};
 use super::{
     Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
-    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, LedgerLine, MIGRATED, MODE, MessageKey, OperatorAct,
-    OperatorKeyRow, OrderFilter, OrderTerms, OutboxItem, OutboxPlace, Owner, Places, RefundFilter, RefundPlace, Reply,
-    STORE_ID, Schema, Seen, SettlementFilter, Store, StoreError, StoredEntry, StoredHead, StoredInboxRow,
-    StoredMessage, StoredOperator, StoredOrder, StoredPlatform, StoredRefund, StoredSettlement, StoredTransaction,
-    SumOfLines, TransactionFilter, TransactionPlace,
+    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, LedgerLine, MIGRATED, MODE, MessageKey, NettingPlace,
+    OperatorAct, OperatorKeyRow, OrderFilter, OrderTerms, OutboxItem, OutboxPlace, Owner, Places, RefundFilter,
+    RefundPlace, Reply, STORE_ID, Schema, Seen, SettlementFilter, Store, StoreError, StoredEntry, StoredHead,
+    StoredInboxRow, StoredMessage, StoredOperator, StoredOrder, StoredPlatform, StoredRefund, StoredSettlement,
+    StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
 };
 use crate::domain::closing::Cover;
 use crate::domain::cycle::CycleId;
@@ -44,7 +46,7 @@ use crate::domain::operator::{self, OperatorId, Role};
 use crate::domain::order::Order;
 use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payer::PayerMark;
-use crate::domain::settlement::SettlementState;
+use crate::domain::settlement::{SettlementState, Totals};
 use crate::domain::stream::{Kind, StreamId};
 use crate::domain::time::Instant;
 

@@ -4,13 +4,13 @@ use sqlx::FromRow;
 use sqlx::types::Uuid;
 
 use super::rows::Readable;
-use super::{StoreError, StoredSettlement};
+use super::{NettingPlace, StoreError, StoredSettlement};
 use crate::domain::closing::Cover;
 use crate::domain::cycle::CycleId;
 use crate::domain::id::PlatformId;
 use crate::domain::money::Currency;
 use crate::domain::partition::LaneId;
-use crate::domain::settlement::SettlementState;
+use crate::domain::settlement::{SettlementState, Totals};
 use crate::domain::time::Instant;
 
 #[derive(FromRow)]
@@ -79,6 +79,7 @@ pub struct SettlementColumns {
     totals: String,
     state: String,
     payout: Option<i64>,
+    netted_at: Option<i64>,
 }
 
 impl Readable for SettlementColumns {
@@ -99,6 +100,39 @@ impl Readable for SettlementColumns {
             totals: serde_json::from_str(&self.totals).map_err(|_| corrupt("totals"))?,
             state: SettlementState::parse(&self.state).ok_or_else(|| corrupt("state"))?,
             payout: self.payout.map(u32::try_from).transpose().map_err(|_| corrupt("payout"))?,
+            netted_at: self.netted_at.map(Instant),
         })
+    }
+}
+
+#[derive(FromRow)]
+pub struct TotalsColumns {
+    platform_id: i64,
+    totals: String,
+}
+
+impl Readable for TotalsColumns {
+    type Value = (PlatformId, Totals);
+    fn read(self) -> Result<(PlatformId, Totals), StoreError> {
+        let platform = self.platform_id;
+        let corrupt = || StoreError::Corrupt(format!("a settlement of platform {platform} cannot be read"));
+        let id = u32::try_from(platform).map(PlatformId).map_err(|_| corrupt())?;
+        Ok((id, serde_json::from_str(&self.totals).map_err(|_| corrupt())?))
+    }
+}
+
+#[derive(FromRow)]
+pub struct NettingPlaceColumns {
+    made_at: i64,
+    cycle: i64,
+    number: i64,
+}
+
+impl Readable for NettingPlaceColumns {
+    type Value = NettingPlace;
+    fn read(self) -> Result<NettingPlace, StoreError> {
+        let corrupt = || StoreError::Corrupt(format!("a transfer of the netting of {} cannot be read", self.cycle));
+        let cycle = CycleId::from_number(self.cycle).ok_or_else(corrupt)?;
+        Ok((Instant(self.made_at), cycle, u32::try_from(self.number).map_err(|_| corrupt())?))
     }
 }

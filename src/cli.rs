@@ -19,6 +19,7 @@ mod changer;
 mod expiry;
 mod keys;
 mod ledger;
+mod netting;
 mod opening;
 mod operator;
 mod output;
@@ -74,6 +75,9 @@ enum Command {
     Payout(payout::PayoutArgs),
     /// Show the trial balance, or an account's lines
     Ledger(ledger::LedgerArgs),
+    /// Show what platforms pay each other, at a running server
+    #[command(subcommand)]
+    Netting(netting::NettingCommand),
     /// Fetch a channel's statement of a day, check it, and show or write its lines
     Bill(bill::BillArgs),
 }
@@ -116,6 +120,7 @@ impl Cli {
             Command::Settle(args) => system.block_on(settle::run(config, args)),
             Command::Payout(args) => system.block_on(payout::run(config, args)),
             Command::Ledger(args) => system.block_on(ledger::run(config, args)),
+            Command::Netting(command) => system.block_on(netting::run(config, command)),
             Command::Bill(args) => system.block_on(bill::run(config, args)),
         }
     }

@@ -20,6 +20,8 @@ mod lanes;
 mod lease;
 #[path = "store/measure.rs"]
 mod measure;
+#[path = "store/nettings.rs"]
+mod nettings;
 #[path = "store/plans.rs"]
 mod plans;
 #[path = "support/postgres.rs"]
@@ -72,6 +74,7 @@ rules_on_both_stores!(
     lease::rule_20_an_idle_owner_beats_in_every_span,
     toy::a_kind_that_the_engine_never_heard_of_falls_due_and_tells_an_order,
     directory::rule_21_whoever_comes_to_an_order_that_is_leaving_is_answered,
+    nettings::what_platforms_owe_each_other_is_netted_once_and_booked_when_both_confirm,
 );
 
 /// Each case as a test of either store.

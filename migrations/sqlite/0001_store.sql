@@ -320,6 +320,24 @@ CREATE TABLE bank_details (
     PRIMARY KEY (platform_id, currency, number)
 ) STRICT, WITHOUT ROWID;
 
+-- Which transfers of netting runs a platform pays or gets. What they are is in the snapshot of the cycle's run.
+CREATE TABLE netting_parties (
+    platform_id INTEGER NOT NULL,
+    made_at     INTEGER NOT NULL,
+    cycle       INTEGER NOT NULL,
+    number      INTEGER NOT NULL,
+    PRIMARY KEY (platform_id, made_at, cycle, number)
+) STRICT, WITHOUT ROWID;
+
+-- Platforms of whose closed cycle all is paid that they owed others, and others them. It stands beside the settlement,
+-- whose row is its payee's to change.
+CREATE TABLE settlements_netted (
+    platform_id INTEGER NOT NULL,
+    cycle       INTEGER NOT NULL,
+    netted_at   INTEGER NOT NULL,
+    PRIMARY KEY (platform_id, cycle)
+) STRICT, WITHOUT ROWID;
+
 -- Refunds that platforms asked for: what was asked, which never changes, and how far each has got, which is the order's
 -- to say and stands here to be found. `refundable_minor` is what could have been asked for then. `parts` is JSON: a pair
 -- of platform and amount for each party, the seller first.

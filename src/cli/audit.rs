@@ -2,6 +2,7 @@
 
 mod books;
 mod gateway;
+mod nettings;
 mod operators;
 mod platforms;
 mod proposals;

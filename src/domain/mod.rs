@@ -22,6 +22,7 @@ pub mod machine;
 pub mod merchant;
 pub mod money;
 pub mod name;
+pub mod netting;
 pub mod note;
 pub mod operator;
 pub mod order;

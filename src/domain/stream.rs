@@ -22,6 +22,7 @@ impl Kind {
     pub const PROPOSAL: Kind = Kind(4);
     pub const CALENDAR: Kind = Kind(5);
     pub const PAYEE: Kind = Kind(6);
+    pub const NETTING: Kind = Kind(7);
 }
 
 /// A kind and 16 bytes: the key of its journal, its head and all that is due for it.

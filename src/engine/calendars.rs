@@ -12,8 +12,10 @@ use super::directory::Directory;
 use super::host::{Act, Errand, Hands, Hearing, Host, Loaded, Stored, message_rows};
 use super::lane::{Admission, WriteError};
 use super::letter::TellError;
+use super::nettings::Nettings;
 use super::payees::{self, Payees};
 use super::ports::{CycleReads, Lanes, Salts, StreamReads, Time};
+use super::quiet::Word;
 use crate::domain::calendar::Schedule;
 use crate::domain::closing::{
     Calendar, Closing, Cover, Cycle, Effect, Event, Fact, Note, Refusal, Stage, Step, Target, Terms,
@@ -24,9 +26,10 @@ use crate::domain::journal::{Salt, Title};
 use crate::domain::ledger::{Heading, LedgerAccount};
 use crate::domain::machine::Machine;
 use crate::domain::money::Currency;
+use crate::domain::netting::{self, Fact as Netting, Made};
 use crate::domain::partition::LaneId;
 use crate::domain::payee::{self, ClosedCycle, PayeeId};
-use crate::domain::settlement::CycleTotals;
+use crate::domain::settlement::{CycleTotals, Overflow};
 use crate::domain::time::Instant;
 use crate::store::{
     ClosedSum, Cut, Head, LaneBalance, NextActionChange, Reply, StepUnit, StoreError, StoredMessage, Unit,
@@ -34,6 +37,8 @@ use crate::store::{
 
 /// Ledger accounts that are looked for at once.
 const ACCOUNTS_AT_ONCE: u32 = 500;
+/// Settlements that are looked through at once for positions.
+const SETTLEMENTS_AT_ONCE: u32 = 500;
 /// Platforms that are settled at once: enough to fill a group, and few enough to leave the lanes to payments.
 const PLATFORMS_AT_ONCE: usize = 64;
 
@@ -85,6 +90,7 @@ pub struct Calendars {
 pub struct Closer {
     pub cycles: Arc<dyn CycleReads>,
     pub payees: Arc<Directory<Payees>>,
+    pub nettings: Arc<Directory<Nettings>>,
     /// In a currency's minor units, less is not paid out.
     pub payout_min: Box<dyn Fn(Currency) -> i64 + Send + Sync>,
 }
@@ -102,6 +108,7 @@ struct Task {
 enum Failure {
     Store(StoreError),
     Payee(TellError<payee::Refusal>),
+    Netting(TellError<netting::Refusal>),
     /// Its sums are damaged.
     Sums(String),
 }
@@ -111,6 +118,7 @@ impl std::fmt::Display for Failure {
         match self {
             Failure::Store(error) => write!(f, "{error}"),
             Failure::Payee(error) => write!(f, "{error:?}"),
+            Failure::Netting(error) => write!(f, "its positions are not netted: {error:?}"),
             Failure::Sums(why) => f.write_str(why),
         }
     }
@@ -140,7 +148,34 @@ impl Closer {
         });
         // One that fails keeps no other from being settled.
         let verdicts: Vec<Result<(), Failure>> = settled.buffer_unordered(PLATFORMS_AT_ONCE).collect().await;
-        verdicts.into_iter().collect::<Result<(), Failure>>().map(|()| count)
+        verdicts.into_iter().collect::<Result<(), Failure>>()?;
+        self.net(task).await?;
+        Ok(count)
+    }
+
+    /// Nets what platforms owe each other by the settlements of the cycle, which never change: told again after a crash,
+    /// the run is the same.
+    async fn net(&self, task: &Task) -> Result<(), Failure> {
+        let cycle = CycleId { calendar: task.calendar, number: task.cycle.number };
+        let (mut bilateral, mut after) = (Vec::new(), PlatformId(0));
+        loop {
+            let page = self.cycles.totals(cycle, after, SETTLEMENTS_AT_ONCE).await.map_err(Failure::Store)?;
+            let Some((last, _)) = page.last() else { break };
+            after = *last;
+            let positions = page.into_iter().map(|(platform, totals)| (platform, totals.sums.positions));
+            bilateral.extend(positions.filter(|(_, positions)| !positions.is_empty()));
+        }
+        let made = Made::of(task.currency, &bilateral);
+        let made = made.map_err(|Overflow| Failure::Sums(format!("the positions of {cycle} are no numbers")))?;
+        if made.is_empty() {
+            return Ok(());
+        }
+        if !made.outside.is_empty() {
+            let count = made.outside.len();
+            tracing::warn!(%cycle, count, "positions with platforms of other calendars are in no netting run");
+        }
+        let told = Word::Told(Netting::Made(made));
+        self.nettings.tell(netting::stream_number(cycle), told).await.map(drop).map_err(Failure::Netting)
     }
 
     async fn settle_one(&self, task: &Task, platform: PlatformId) -> Result<(), Failure> {

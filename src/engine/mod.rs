@@ -23,6 +23,7 @@ pub mod inbox;
 pub mod lane;
 pub mod lease;
 pub mod letter;
+pub mod nettings;
 pub mod operator;
 pub mod order;
 pub mod outbox;

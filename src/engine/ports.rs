@@ -23,6 +23,7 @@ use crate::domain::partition::LaneId;
 use crate::domain::payer::{Payer, PayerMark};
 use crate::domain::platform::KeyHash;
 use crate::domain::routing::Outlook;
+use crate::domain::settlement::Totals;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 use crate::domain::validation::Facts;
@@ -119,6 +120,8 @@ pub trait CycleReads: Send + Sync + 'static {
     fn accounts<'a>(&'a self, cycle: CycleId, after: &'a str, limit: u32) -> Reply<'a, Vec<String>>;
     /// A platform's sums in it that are not closed.
     fn sums(&self, platform: PlatformId, cycle: CycleId) -> Reply<'_, Vec<LaneBalance>>;
+    /// What platforms had of it, as it is settled, by platform, after that one.
+    fn totals(&self, cycle: CycleId, after: PlatformId, limit: u32) -> Reply<'_, Vec<(PlatformId, Totals)>>;
 }
 
 /// What is read of webhooks that were given up.

@@ -21,6 +21,11 @@ pub trait Quiet: Send + Sync + 'static {
     /// What travels beside the events of a turn: no secret enters a journal.
     type Beside: Default + Send;
 
+    /// One that nobody has written yet, where its first letter may come like any other; none where it is made apart.
+    fn unborn(_: u128) -> Option<Self::Machine> {
+        None
+    }
+
     /// What happens by what is told, and what travels beside it.
     fn hear(told: Self::Told, at: Instant) -> (Vec<<Self::Machine as Machine>::Event>, Self::Beside);
 
@@ -122,7 +127,10 @@ impl<K: Quiet> Host for Quietly<K> {
     fn load(&self, id: u128) -> Reply<'_, Option<Loaded<Self>>> {
         Box::pin(async move {
             let stream = StreamId { kind: K::Machine::KIND, id };
-            let Some(head) = self.heads.head(stream).await? else { return Ok(None) };
+            let Some(head) = self.heads.head(stream).await? else {
+                let stored = Stored { due_at: None, hands: Hands::Ours };
+                return Ok(K::unborn(id).map(|machine| Loaded { machine, memory: (), stored }));
+            };
             let Some(machine) = K::read(id, &head.snapshot)? else { return Ok(None) };
             let hands = if self.lanes.is_ours(stream, head.epoch) { Hands::Ours } else { Hands::Others };
             Ok(Some(Loaded { machine, memory: (), stored: Stored { due_at: head.next_due_at, hands } }))

@@ -19,12 +19,14 @@ use super::finder::Finder;
 use super::homes::Homes;
 use super::inbox::{self, Inbox};
 use super::lane::{Admission, Lanes};
+use super::nettings::Nettings;
 use super::order::Orders;
 use super::order::desk::Desk;
 use super::payees::Payees;
 use super::payout_desk::PayoutDesk;
 use super::ports;
 use super::proposal::{ByHand, ProposalDesk, Proposals};
+use super::quiet::Quietly;
 use super::timers::TICK;
 use super::unreadable::UnreadableRows;
 use super::webhooks::{Letter, WebhookDispatcher, WebhookHandle};
@@ -38,6 +40,7 @@ use crate::domain::operator::{OperatorId, Role};
 use crate::domain::partition::LaneId;
 use crate::domain::pay_link::PayLinks;
 use crate::domain::platform::KeyHash;
+use crate::domain::settlement::Totals;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 use crate::store::{
@@ -58,6 +61,7 @@ pub struct Engine {
     pub calendars: Arc<Directory<Calendars>>,
     pub payees: Arc<Directory<Payees>>,
     pub payouts: Arc<PayoutDesk>,
+    pub nettings: Arc<Directory<Nettings>>,
     pub proposals: Arc<ProposalDesk>,
     pub lanes: Lanes,
     pub unreadable: Arc<UnreadableRows>,
@@ -107,6 +111,7 @@ impl Engine {
         let changes = start_changes(config, store.clone(), lanes.clone(), accounts.clone(), beside);
         let settling = start_settling(config, &store, &lanes, closers);
         let (calendars, payees) = (settling.clone(), settling.host().closer.payees.clone());
+        let nettings = settling.host().closer.nettings.clone();
         let by_hand = ByHand { desk: desk.clone(), changes: changes.clone(), reads: reads.clone(), time: time.clone() };
         let proposals = Proposals {
             time,
@@ -128,6 +133,7 @@ impl Engine {
             proposals.directory().clone(),
             calendars.clone(),
             payees.clone(),
+            nettings.clone(),
         ]);
         actix::spawn(tick(homes.clone()));
         Engine {
@@ -136,10 +142,11 @@ impl Engine {
             advice,
             inbox,
             changes,
-            proposals,
             calendars,
+            nettings,
             payees,
             payouts,
+            proposals,
             lanes,
             unreadable,
             homes,
@@ -203,7 +210,7 @@ pub fn start_changes(
     }))
 }
 
-/// Calendars, and payees with them: few of either are in memory at a time.
+/// Calendars, and payees and netting runs with them: few of any are in memory at a time.
 fn start_settling(
     config: &Arc<Config>,
     store: &Arc<dyn Store>,
@@ -218,10 +225,14 @@ fn start_settling(
     let bounds = Bounds { in_memory_max: config.orders.in_memory_max, idle_ms: 0 };
     let carrier = Box::new(Threads::new(threads.clone()));
     let payees = Directory::new(Arc::new(payees), carrier, Arc::new(lanes.clone()), bounds, retry_ms.clone());
+    let nettings = Quietly::new(time.clone(), salts.clone(), reads.clone(), Arc::new(lanes.clone()));
+    let carrier = Box::new(Threads::new(threads.clone()));
+    let nettings = Directory::new(Arc::new(nettings), carrier, Arc::new(lanes.clone()), bounds, retry_ms.clone());
     let minima = config.clone();
     let closer = Closer {
         cycles: reads.clone(),
         payees,
+        nettings,
         payout_min: Box::new(move |currency| minima.settlement.payout_min_minor(currency)),
     };
     let lanes = Arc::new(lanes.clone());
@@ -411,6 +422,10 @@ impl ports::CycleReads for Stored {
 
     fn sums(&self, platform: PlatformId, cycle: CycleId) -> Reply<'_, Vec<LaneBalance>> {
         self.store.sums_of_cycle(platform, cycle)
+    }
+
+    fn totals(&self, cycle: CycleId, after: PlatformId, limit: u32) -> Reply<'_, Vec<(PlatformId, Totals)>> {
+        self.store.totals_of_cycle(cycle, after, limit)
     }
 }
 

@@ -178,7 +178,7 @@ impl TransactionView {
 }
 
 /// What changed the platform's balance, newest first. The sum over a currency is its balance (`open`, `settled` and
-/// `held`), always; that of the transactions of `position` is its position.
+/// `held`), always; that of the transactions of `position` is its position before netting.
 #[utoipa::path(
     get,
     path = "/v1/balance_transactions",

@@ -311,7 +311,7 @@ pub async fn settled(app: Data<App>, _: Operator, request: HttpRequest) -> Resul
             id: Some(SettlementId { platform: row.platform, cycle }),
             platform: platform.name,
             currency,
-            state: row.state.name(),
+            state: row.state_name(),
             brought_forward: Some(format_minor(row.totals.brought_forward_minor, currency)),
             net: format_minor(row.totals.net_minor, currency),
         });

@@ -16,8 +16,8 @@ use utoipa_swagger_ui::Config as Reader;
 
 use super::problem::{ApiError, Code};
 use super::{
-    balance, calendars, callbacks, channels, lists, operator, operators, ops, orders, pay_page, payouts, proposals,
-    refunds, schema, settlements, statement,
+    balance, calendars, callbacks, channels, lists, nettings, operator, operators, ops, orders, pay_page, payouts,
+    proposals, refunds, schema, settlements, statement,
 };
 
 /// The reader's own files, and nothing from anywhere else.
@@ -87,6 +87,9 @@ pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
         calendars::join,
         calendars::settled,
         calendars::reschedule,
+        nettings::list,
+        nettings::confirm,
+        nettings::runs,
         pay_page::show,
         pay_page::choose,
         ops::healthz,
@@ -100,6 +103,7 @@ pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
         (name = "refunds", description = "Money on its way back to payers."),
         (name = "balance", description = "What we owe a platform, and what changed it."),
         (name = "settlements", description = "What a platform had of a cycle, and every line of it."),
+        (name = "nettings", description = "What platforms pay each other."),
         (name = "channels", description = "Payment networks and their prices."),
         (name = "callbacks", description = "For gateways, each in its own format."),
         (name = "operators", description = "For people who settle what cannot be settled by asking."),
@@ -446,6 +450,14 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
         "add_operator_key" | "revoke_operator_keys" => {
             vec![OPERATOR, BODY, &[Code::ChangeRefused, Code::OutcomeUnknown]]
         }
+        "list_nettings" => vec![PLATFORM, &[Code::ParameterUnknown, Code::LimitInvalid, Code::CursorInvalid]],
+        "confirm_netting" => {
+            vec![PLATFORM, &[Code::NotFound, Code::Overloaded, Code::OutcomeUnknown, Code::OrderQuarantined]]
+        }
+        "list_netting_runs" => vec![
+            OPERATOR,
+            &[Code::ParameterUnknown, Code::FieldInvalid, Code::StateUnknown, Code::LimitInvalid, Code::CursorInvalid],
+        ],
         "list_unreadable" => vec![OPERATOR, &[Code::ParameterUnknown]],
         "retry_quarantined" => vec![OPERATOR],
         "take_callback" | "take_account_callback" => vec![CALLBACK],

@@ -19,6 +19,7 @@ mod json;
 mod limits;
 mod lists;
 mod meter;
+mod nettings;
 mod operator;
 mod operators;
 mod ops;
@@ -56,6 +57,7 @@ use crate::engine::changes::Changes;
 use crate::engine::directory::Directory;
 use crate::engine::inbox::Inbox;
 use crate::engine::lane::Lanes;
+use crate::engine::nettings::Nettings;
 use crate::engine::order::desk::Desk;
 use crate::engine::payout_desk::PayoutDesk;
 use crate::engine::proposal::ProposalDesk;
@@ -87,6 +89,7 @@ pub struct App {
     pub changes: Arc<Changes>,
     proposals: Arc<ProposalDesk>,
     payouts: Arc<PayoutDesk>,
+    nettings: Arc<Directory<Nettings>>,
     refusals: acts::Refusals,
     limits: limits::Limits,
     creating: reservations::Reservations,
@@ -121,6 +124,7 @@ impl App {
             changes: engine.changes.clone(),
             proposals: engine.proposals.clone(),
             payouts: engine.payouts.clone(),
+            nettings: engine.nettings.clone(),
             refusals: acts::Refusals::default(),
             limits: limits::Limits::new(&config),
             creating: reservations::Reservations::default(),

@@ -303,7 +303,7 @@ impl App {
         })
     }
 
-    async fn platform_name(&self, id: PlatformId) -> Result<String, ApiError> {
+    pub(super) async fn platform_name(&self, id: PlatformId) -> Result<String, ApiError> {
         Ok(self.store.platform(id).await?.map_or_else(|| id.0.to_string(), |platform| platform.name))
     }
 

@@ -10,8 +10,8 @@ use super::auth::Rights;
 use super::meter::{Meter, UNMATCHED};
 use super::problem::ApiError;
 use super::{
-    App, balance, calendars, callbacks, channels, docs, edge, lists, operator, operators, ops, orders, pay_page,
-    payouts, proposals, refunds, settlements, statement,
+    App, balance, calendars, callbacks, channels, docs, edge, lists, nettings, operator, operators, ops, orders,
+    pay_page, payouts, proposals, refunds, settlements, statement,
 };
 use crate::domain::operator::Right;
 
@@ -97,6 +97,9 @@ pub const TABLE: &[Entry] = &[
     of_operators(Right::Read,       get ("/v1/operator/settlements",           || web::get().to(calendars::settled))),
     of_operators(Right::Settle,     post("/v1/operator/calendars/{id}/close",  || web::post().to(calendars::close))),
     of_operators(Right::Settle,     post("/v1/operator/calendars/{id}/reschedule", || web::post().to(calendars::reschedule))),
+    get ("/v1/nettings",                       || web::get().to(nettings::list)),
+    post("/v1/nettings/{id}/confirm",          || web::post().to(nettings::confirm)),
+    of_operators(Right::Read,       get ("/v1/operator/nettings",              || web::get().to(nettings::runs))),
     get ("/pay/{token}",                       || web::get().to(pay_page::show)),
     post("/pay/{token}",                       || web::post().to(pay_page::choose)),
     get (HEALTH,                               || web::get().to(ops::healthz)),

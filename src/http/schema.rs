@@ -1257,3 +1257,116 @@ pub struct SettledOfCycle {
     #[schema(required)]
     pub next_cursor: Option<String>,
 }
+
+/// What a platform pays another one, or gets from it, for money that one of them took itself.
+#[derive(ToSchema)]
+pub struct Netting {
+    #[schema(example = "net_1805.3.1")]
+    pub id: String,
+    /// Always `netting`.
+    pub object: String,
+    pub calendar: u32,
+    /// Of the calendar.
+    pub cycle: u32,
+    pub direction: NettingDirection,
+    /// The other platform's name.
+    pub counterparty: String,
+    pub amount: String,
+    pub currency: String,
+    pub state: NettingState,
+    /// When the payer confirmed that it has paid.
+    #[schema(required, format = DateTime)]
+    pub paid_at: Option<String>,
+    /// When the payee confirmed that it has got it.
+    #[schema(required, format = DateTime)]
+    pub received_at: Option<String>,
+    #[schema(format = DateTime)]
+    pub created_at: String,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum NettingDirection {
+    Pays,
+    Gets,
+}
+
+/// `paid` and `received`: one side has confirmed; `done`: both have, and it is booked.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum NettingState {
+    Open,
+    Paid,
+    Received,
+    Done,
+}
+
+#[derive(ToSchema)]
+pub struct Nettings {
+    pub data: Vec<Netting>,
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+/// What the platforms of a closed cycle owe each other.
+#[derive(ToSchema)]
+pub struct NettingRun {
+    /// The calendar and the cycle.
+    #[schema(example = "1805.3")]
+    pub id: String,
+    pub calendar: u32,
+    pub cycle: u32,
+    pub currency: String,
+    pub state: NettingRunState,
+    /// Of all positions: always nothing.
+    #[schema(example = "0.00")]
+    pub sum: String,
+    pub positions: Vec<NettingPosition>,
+    /// Positions whose other side the cycle does not have, because the counterparty belongs to another calendar.
+    pub outside: Vec<OutsidePosition>,
+    pub transfers: Vec<NettingTransfer>,
+    #[schema(format = DateTime)]
+    pub created_at: String,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum NettingRunState {
+    Open,
+    Done,
+}
+
+/// Signed: `+` is what the platform gets.
+#[derive(ToSchema)]
+pub struct NettingPosition {
+    pub platform: String,
+    pub amount: String,
+}
+
+/// Signed: `+` is what the platform gets.
+#[derive(ToSchema)]
+pub struct OutsidePosition {
+    pub platform: String,
+    pub counterparty: String,
+    pub amount: String,
+}
+
+#[derive(ToSchema)]
+pub struct NettingTransfer {
+    pub id: String,
+    pub payer: String,
+    pub payee: String,
+    pub amount: String,
+    pub state: NettingState,
+    #[schema(required, format = DateTime)]
+    pub paid_at: Option<String>,
+    #[schema(required, format = DateTime)]
+    pub received_at: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub struct NettingRuns {
+    pub data: Vec<NettingRun>,
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}

@@ -16,6 +16,8 @@ use crate::domain::cycle::CycleId;
 use crate::domain::id::PlatformId;
 use crate::domain::ledger::{Heading, LedgerAccount};
 use crate::domain::money::{Currency, format_minor};
+use crate::domain::payee::PayeeId;
+use crate::domain::payout_id::PayoutId;
 use crate::domain::settlement::{CycleTotals, SettlementId, SettlementState, Totals};
 use crate::domain::time::Instant;
 use crate::domain::view;
@@ -111,6 +113,9 @@ struct Found {
     span: Option<(Instant, Instant)>,
     totals: Totals,
     state: State,
+    /// As it is told: one between platforms that have all paid each other is netted, until we have paid too.
+    told: &'static str,
+    payout: Option<u32>,
 }
 
 impl From<StoredSettlement> for Found {
@@ -120,8 +125,10 @@ impl From<StoredSettlement> for Found {
             currency: stored.currency,
             number: stored.number,
             span: Some((stored.starts_at, stored.ends_at)),
+            told: stored.state_name(),
             totals: stored.totals,
             state: State::Settled(stored.state),
+            payout: stored.payout,
         }
     }
 }
@@ -275,6 +282,8 @@ impl App {
                 span: self.span_of(cycle).await?,
                 totals: Totals { brought_forward_minor, covers: Vec::new(), net_minor, sums },
                 state: State::Open,
+                told: State::Open.name(),
+                payout: None,
             });
         }
         open.reverse();
@@ -305,7 +314,7 @@ impl App {
     }
 
     async fn figures(&self, found: Found, names: &mut Names) -> Result<Figures, ApiError> {
-        let Found { id, currency, number, span, totals, state: _ } = found;
+        let Found { id, currency, number, span, totals, state: _, told: _, payout: _ } = found;
         let Totals { brought_forward_minor, covers, net_minor, sums } = totals;
         let shown = |minor: i64| format_minor(minor, currency);
         let mut positions = Vec::with_capacity(sums.positions.len());
@@ -339,8 +348,11 @@ impl App {
             State::Open | State::Netted | State::Settled(SettlementState::Closed | SettlementState::PaidOut) => 0,
         };
         let carried_forward = format_minor(carried_minor, found.currency);
+        let payee = PayeeId { currency: found.currency, platform: found.id.platform };
+        let payout = found.payout.map(|number| PayoutId { payee, number }.to_string());
+        let told = found.told;
         let figures = self.figures(found, names).await?;
-        Ok(SettlementView { figures, state: state.name(), carried_forward, payout: None })
+        Ok(SettlementView { figures, state: told, carried_forward, payout })
     }
 
     async fn name_of(&self, platform: PlatformId, names: &mut Names) -> Result<String, ApiError> {

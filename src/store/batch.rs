@@ -10,10 +10,10 @@ use super::line::Visitor;
 use super::tables::{
     AccountGoneLine, AccountLine, AnswerLine, AttemptLine, BalanceLine, BankDetailsInForceLine, BankDetailsLine,
     CaptureLine, ConsentGoneLine, ConsentLine, CutLine, DebtBoundLine, GoneLine, HeadLine, InboxDoneLine, InboxLine,
-    JournalLine, KeyLine, KeyRevokedLine, LineLine, MemberLine, MessageLine, MovedLine, OperatorActLine,
-    OperatorKeyLine, OperatorKeyRevokedLine, OperatorLine, OrderLine, OutboxLine, PaidByLine, PayerLine, PayoutLine,
-    PlatformLine, PutOffLine, RefundLine, RefundMovedLine, RoleLine, SettlementLine, SettlementMovedLine,
-    StuckGoneLine, StuckLine, TakenLine, UndeliveredLine, stream_key,
+    JournalLine, KeyLine, KeyRevokedLine, LineLine, MemberLine, MessageLine, MovedLine, NettedLine, NettingPartyLine,
+    OperatorActLine, OperatorKeyLine, OperatorKeyRevokedLine, OperatorLine, OrderLine, OutboxLine, PaidByLine,
+    PayerLine, PayoutLine, PlatformLine, PutOffLine, RefundLine, RefundMovedLine, RoleLine, SettlementLine,
+    SettlementMovedLine, StuckGoneLine, StuckLine, TakenLine, UndeliveredLine, stream_key,
 };
 use super::unit::{Cut, Group, NextActionChange, Row, StepUnit, UniqueName, Unit};
 use super::{DeadLetterChange, Delivery, StoreError};
@@ -64,6 +64,8 @@ pub struct Batch {
     payouts: Vec<PayoutLine>,
     bank_details: Vec<BankDetailsLine>,
     bank_details_in_force: Vec<BankDetailsInForceLine>,
+    netting_parties: Vec<NettingPartyLine>,
+    netted: Vec<NettedLine>,
     outbox: Vec<OutboxLine>,
     messages: Vec<MessageLine>,
     inbox: Vec<InboxLine>,
@@ -147,6 +149,8 @@ impl Batch {
         visitor.visit(&self.payouts)?;
         visitor.visit(&self.bank_details)?;
         visitor.visit(&self.bank_details_in_force)?;
+        visitor.visit(&self.netting_parties)?;
+        visitor.visit(&self.netted)?;
         visitor.visit(&self.outbox)?;
         visitor.visit(&self.messages)?;
         visitor.visit(&self.gone)?;
@@ -207,7 +211,9 @@ impl Batch {
             | Row::Operator(_)
             | Row::RoleChanged(_)
             | Row::OperatorKey(_)
-            | Row::OperatorKeyRevoked(_) => false,
+            | Row::OperatorKeyRevoked(_)
+            | Row::NettingParty(_)
+            | Row::Netted(_) => false,
         });
         match (&unit.name, unit.expected_version) {
             (Some(name), 0) if is_named => self.names.push(Name::of(place, unit.stream, name)),
@@ -402,6 +408,17 @@ impl Batch {
                 number: i64::from(row.number),
                 in_force_at: row.in_force_at.0,
             }),
+            Row::NettingParty(party) => self.netting_parties.push(NettingPartyLine {
+                platform_id: i64::from(party.platform.0),
+                made_at: party.made_at.0,
+                cycle: party.cycle.as_number(),
+                number: i64::from(party.number),
+            }),
+            Row::Netted(netted) => self.netted.push(NettedLine {
+                platform_id: i64::from(netted.platform.0),
+                cycle: netted.cycle.as_number(),
+                netted_at: netted.netted_at.0,
+            }),
             Row::SettlementMoved(moved) => self.settlements_moved.push(SettlementMovedLine {
                 platform_id: i64::from(moved.platform.0),
                 cycle: moved.cycle.as_number(),
@@ -591,6 +608,8 @@ impl Batch {
         self.settlements_moved.reverse();
         self.settlements_moved.sort_by_key(|row| (row.platform_id, row.cycle));
         self.settlements_moved.dedup_by_key(|row| (row.platform_id, row.cycle));
+        self.netting_parties.sort_by_key(|row| (row.platform_id, row.made_at, row.cycle, row.number));
+        self.netted.sort_by_key(|row| (row.platform_id, row.cycle));
         self.payouts.reverse();
         self.payouts.sort_by_key(|row| (row.platform_id, row.currency, row.number));
         self.payouts.dedup_by_key(|row| (row.platform_id, row.currency, row.number));

@@ -849,6 +849,15 @@ pub trait Store: Send + Sync + 'static {
     fn closed_cycles(&self) -> Reply<'_, Vec<(PlatformId, CycleId)>>;
     /// A platform's in a currency, the newest first.
     fn settlements<'a>(&'a self, filter: &'a SettlementFilter) -> Reply<'a, Vec<StoredSettlement>>;
+    /// What platforms had of a closed cycle, by platform, after that one.
+    fn totals_of_cycle(&self, cycle: CycleId, after: PlatformId, limit: u32) -> Reply<'_, Vec<(PlatformId, Totals)>>;
+    /// The transfers of netting runs that a platform pays or gets, the newest first, before that one.
+    fn nettings_of_platform(
+        &self,
+        platform: PlatformId,
+        before: Option<NettingPlace>,
+        limit: u32,
+    ) -> Reply<'_, Vec<NettingPlace>>;
 
     // --- the books -----------------------------------------------------------------------------------------
     /// What the database finds wrong with itself, indexes included.
@@ -903,6 +912,8 @@ pub struct StoredSettlement {
     pub state: SettlementState,
     /// The number of the payout that it is in.
     pub payout: Option<u32>,
+    /// When the last was paid that it owed other platforms, or they it, of money that they took themselves.
+    pub netted_at: Option<Instant>,
 }
 
 /// Which payouts a list wants.
@@ -924,6 +935,20 @@ pub struct StoredBankDetails {
     /// None where nobody has approved them.
     pub in_force_at: Option<Instant>,
 }
+impl StoredSettlement {
+    /// `netted` says that between platforms all is paid; what we owe the platform comes after that.
+    pub const fn state_name(&self) -> &'static str {
+        match (self.state, self.netted_at) {
+            (SettlementState::Closed | SettlementState::Carried, Some(_)) => "netted",
+            (SettlementState::Closed | SettlementState::Carried, None) | (SettlementState::PaidOut, _) => {
+                self.state.name()
+            }
+        }
+    }
+}
+
+/// A transfer of a netting run: when the run was made, the run's cycle, and the transfer's number there.
+pub type NettingPlace = (Instant, CycleId, u32);
 
 /// Which settlements of a platform a list wants.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use sqlx::FromRow;
 use sqlx::types::Uuid;
 
 use super::rows::Readable;
-use super::{PayoutRow, StoreError, StoredBankDetails, StoredSettlement};
+use super::{NettingPlace, PayoutRow, StoreError, StoredBankDetails, StoredSettlement};
 use crate::domain::closing::Cover;
 use crate::domain::cycle::CycleId;
 use crate::domain::id::PlatformId;
@@ -12,7 +12,7 @@ use crate::domain::money::Currency;
 use crate::domain::partition::LaneId;
 use crate::domain::payee::PayeeId;
 use crate::domain::payout::Payout;
-use crate::domain::settlement::SettlementState;
+use crate::domain::settlement::{SettlementState, Totals};
 use crate::domain::time::Instant;
 
 #[derive(FromRow)]
@@ -81,6 +81,7 @@ pub struct SettlementColumns {
     totals: String,
     state: String,
     payout: Option<i64>,
+    netted_at: Option<i64>,
 }
 
 impl Readable for SettlementColumns {
@@ -101,6 +102,7 @@ impl Readable for SettlementColumns {
             totals: serde_json::from_str(&self.totals).map_err(|_| corrupt("totals"))?,
             state: SettlementState::parse(&self.state).ok_or_else(|| corrupt("state"))?,
             payout: self.payout.map(u32::try_from).transpose().map_err(|_| corrupt("payout"))?,
+            netted_at: self.netted_at.map(Instant),
         })
     }
 }
@@ -143,5 +145,37 @@ impl Readable for BankDetailsColumns {
         let corrupt = |_| StoreError::Corrupt("bank details cannot be read".to_owned());
         let details = serde_json::from_str(&self.details).map_err(corrupt)?;
         Ok(StoredBankDetails { details, in_force_at: self.in_force_at.map(Instant) })
+    }
+}
+
+#[derive(FromRow)]
+pub struct TotalsColumns {
+    platform_id: i64,
+    totals: String,
+}
+
+impl Readable for TotalsColumns {
+    type Value = (PlatformId, Totals);
+    fn read(self) -> Result<(PlatformId, Totals), StoreError> {
+        let platform = self.platform_id;
+        let corrupt = || StoreError::Corrupt(format!("a settlement of platform {platform} cannot be read"));
+        let id = u32::try_from(platform).map(PlatformId).map_err(|_| corrupt())?;
+        Ok((id, serde_json::from_str(&self.totals).map_err(|_| corrupt())?))
+    }
+}
+
+#[derive(FromRow)]
+pub struct NettingPlaceColumns {
+    made_at: i64,
+    cycle: i64,
+    number: i64,
+}
+
+impl Readable for NettingPlaceColumns {
+    type Value = NettingPlace;
+    fn read(self) -> Result<NettingPlace, StoreError> {
+        let corrupt = || StoreError::Corrupt(format!("a transfer of the netting of {} cannot be read", self.cycle));
+        let cycle = CycleId::from_number(self.cycle).ok_or_else(corrupt)?;
+        Ok((Instant(self.made_at), cycle, u32::try_from(self.number).map_err(|_| corrupt())?))
     }
 }

@@ -29,17 +29,18 @@ use super::pages;
 use super::refunds::{AccountColumns, RefundColumns, RefundKeyColumns};
 use super::rows::*;
 use super::settlements::{
-    BankDetailsColumns, ClosedColumns, CoverColumns, NameColumn, PayoutColumns, SettlementColumns, StreamIdColumn,
+    BankDetailsColumns, ClosedColumns, CoverColumns, NameColumn, NettingPlaceColumns, PayoutColumns, SettlementColumns,
+    StreamIdColumn, TotalsColumns,
 };
 use super::statements::*;
 use super::tables::{key, stream_key};
 use super::transactions::{LedgerLineColumns, LineKeyColumns, TransactionColumns};
 use super::{
     Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
-    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, LedgerLine, MIGRATED, MODE, MessageKey, OperatorAct,
-    OperatorKeyRow, OrderFilter, OrderTerms, OutboxItem, OutboxPlace, Owner, PayoutFilter, PayoutRow, Places,
-    RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen, SettlementFilter, StatementFilter, Store, StoreError,
-    StoredBankDetails, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOperator, StoredOrder,
+    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, LedgerLine, MIGRATED, MODE, MessageKey, NettingPlace,
+    OperatorAct, OperatorKeyRow, OrderFilter, OrderTerms, OutboxItem, OutboxPlace, Owner, PayoutFilter, PayoutRow,
+    Places, RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen, SettlementFilter, StatementFilter, Store,
+    StoreError, StoredBankDetails, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOperator, StoredOrder,
     StoredPlatform, StoredRefund, StoredSettlement, StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
 };
 use crate::domain::bank::BankName;
@@ -55,7 +56,7 @@ use crate::domain::partition::{LaneId, Partition};
 use crate::domain::payee::PayeeId;
 use crate::domain::payer::PayerMark;
 use crate::domain::payout::PayoutState;
-use crate::domain::settlement::SettlementState;
+use crate::domain::settlement::{SettlementState, Totals};
 use crate::domain::stream::{Kind, StreamId};
 use crate::domain::time::Instant;
 

@@ -174,7 +174,9 @@ pub const STREAMS: &str = "SELECT id, version, epoch, state, facet, next_due_at,
 macro_rules! settlements_where {
     ($condition:literal) => {
         concat!(
-            "SELECT platform_id, cycle, currency, number, starts_at, ends_at, closed_at, totals, state, payout ",
+            "SELECT platform_id, cycle, currency, number, starts_at, ends_at, closed_at, totals, state, payout, ",
+            "(SELECT n.netted_at FROM settlements_netted n WHERE n.platform_id = settlements.platform_id ",
+            "AND n.cycle = settlements.cycle) AS netted_at ",
             "FROM settlements WHERE platform_id = $1 ",
             $condition
         )
@@ -194,7 +196,9 @@ pub const BANK_DETAILS: &str = "SELECT details, in_force_at FROM bank_details \
 pub const CLOSED_CYCLES: &str = "SELECT platform_id, cycle FROM settlements ORDER BY platform_id, cycle";
 /// By way of an index of the cycles.
 pub const SETTLEMENTS_OF_CYCLE: &str = "SELECT platform_id, cycle, currency, number, starts_at, ends_at, closed_at, totals, \
-     state, payout FROM settlements WHERE cycle = $1 AND platform_id > $2 ORDER BY platform_id LIMIT $3";
+     state, payout, (SELECT n.netted_at FROM settlements_netted n WHERE n.platform_id = settlements.platform_id \
+     AND n.cycle = settlements.cycle) AS netted_at \
+     FROM settlements WHERE cycle = $1 AND platform_id > $2 ORDER BY platform_id LIMIT $3";
 /// All lanes have the same; the first one is always there.
 pub const CALENDAR_OF: &str =
     "SELECT calendar FROM calendar_members WHERE lane = 1 AND platform_id = $1 AND currency = $2";
@@ -203,6 +207,11 @@ pub const SETTLEMENT: &str = settlements_where!("AND cycle = $2");
 pub const SETTLEMENTS: &str = settlements_where!(
     "AND currency = $2 AND number < $3 AND ($4 IS NULL OR state = $4) ORDER BY number DESC LIMIT $5"
 );
+pub const TOTALS_OF_CYCLE: &str = "SELECT platform_id, totals FROM settlements WHERE cycle = $1 AND platform_id > $2 \
+     ORDER BY platform_id LIMIT $3";
+/// The newest first.
+pub const NETTINGS_OF_PLATFORM: &str = "SELECT made_at, cycle, number FROM netting_parties WHERE platform_id = $1 \
+     AND (made_at, cycle, number) < ($2, $3, $4) ORDER BY made_at DESC, cycle DESC, number DESC LIMIT $5";
 pub const BALANCES_OF_PLATFORM: &str =
     balances_where!(" WHERE a.lane IN (SELECT lane FROM lanes) AND a.account IN ($1, $2, $3, $4, $5, $6)");
 /// By the sign of lines too: what a line is to its platform may hang on that.
@@ -648,6 +657,28 @@ macro_rules! statements {
             let ask = query_as::<_, SettlementColumns>(SETTLEMENTS).bind(i64::from(filter.platform.0));
             let ask = ask.bind(filter.currency.code()).bind(filter.before.map_or(i64::MAX, i64::from));
             self.all(ask.bind(filter.state.map(SettlementState::name)).bind(i64::from(filter.limit)))
+        }
+
+        fn totals_of_cycle(
+            &self,
+            cycle: CycleId,
+            after: PlatformId,
+            limit: u32,
+        ) -> Reply<'_, Vec<(PlatformId, Totals)>> {
+            let ask = query_as::<_, TotalsColumns>(TOTALS_OF_CYCLE).bind(cycle.as_number());
+            self.all(ask.bind(i64::from(after.0)).bind(i64::from(limit)))
+        }
+
+        fn nettings_of_platform(
+            &self,
+            platform: PlatformId,
+            before: Option<NettingPlace>,
+            limit: u32,
+        ) -> Reply<'_, Vec<NettingPlace>> {
+            let (made_at, cycle, number) =
+                before.map_or((i64::MAX, 0, 0), |(at, cycle, number)| (at.0, cycle.as_number(), i64::from(number)));
+            let ask = query_as::<_, NettingPlaceColumns>(NETTINGS_OF_PLATFORM).bind(i64::from(platform.0));
+            self.all(ask.bind(made_at).bind(cycle).bind(number).bind(i64::from(limit)))
         }
 
         fn balances_of_platform(&self, platform: PlatformId) -> Reply<'_, Vec<LaneBalance>> {

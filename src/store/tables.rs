@@ -243,6 +243,17 @@ lines! {
         number: i64,
         in_force_at: i64,
     }
+    struct NettingPartyLine in "netting_parties", Verb::Insert("") => {
+        platform_id: i64,
+        made_at: i64,
+        cycle: i64,
+        number: i64,
+    }
+    struct NettedLine in "settlements_netted", Verb::Insert("") => {
+        platform_id: i64,
+        cycle: i64,
+        netted_at: i64,
+    }
     struct BalanceLine in "balances", Verb::Insert("") => {
         lane: i64,
         account: Arc<str>,

@@ -277,6 +277,28 @@ pub enum Row {
     RoleChanged(ChangedRole),
     OperatorKey(AddedOperatorKey),
     OperatorKeyRevoked(RevokedOperatorKey),
+    /// A platform pays or gets a transfer of a netting run.
+    NettingParty(NettingPartyRow),
+    /// What a platform owed others of a cycle, and they it, is paid.
+    Netted(NettedRow),
+}
+
+/// By what a platform's transfers are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NettingPartyRow {
+    pub platform: PlatformId,
+    pub cycle: CycleId,
+    /// The transfer's, in the run.
+    pub number: u32,
+    pub made_at: Instant,
+}
+
+/// Beside the platform's settlement of the cycle, which its payee changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NettedRow {
+    pub platform: PlatformId,
+    pub cycle: CycleId,
+    pub netted_at: Instant,
 }
 
 /// What a platform had of a closed cycle.

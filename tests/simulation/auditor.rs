@@ -355,6 +355,7 @@ fn capture(row: &UnitRow) -> Option<&CaptureRow> {
         UnitRow::Payout(_) | UnitRow::BankDetails(_) | UnitRow::BankDetailsInForce(_) => None,
         UnitRow::Operator(_) | UnitRow::RoleChanged(_) | UnitRow::OperatorKey(_) => None,
         UnitRow::OperatorKeyRevoked(_) => None,
+        UnitRow::NettingParty(_) | UnitRow::Netted(_) => None,
     }
 }
 

@@ -11,11 +11,13 @@ use tongbao::domain::id::PlatformId;
 use tongbao::domain::ledger::LedgerAccount;
 use tongbao::domain::machine::Machine;
 use tongbao::domain::money::Currency;
+use tongbao::domain::netting::NettingRun;
 use tongbao::domain::payee::Payee;
 use tongbao::domain::settlement::Totals;
 use tongbao::engine::calendars::{Calendars, Closer, Keeper, Told, read};
 use tongbao::engine::directory::Directory;
 use tongbao::engine::letter::{End, TellError};
+use tongbao::engine::nettings::Nettings;
 use tongbao::engine::payees::Payees;
 use tongbao::store::SettlementRow;
 
@@ -54,8 +56,8 @@ fn id_of(which: Which) -> CalendarId {
 }
 
 /// The hosts of a life.
-pub fn hosts(port: &Arc<Port>, payees: Arc<Directory<Payees>>) -> Calendars {
-    let closer = Closer { cycles: port.clone(), payees, payout_min: Box::new(|_| PAYOUT_MIN_MINOR) };
+pub fn hosts(port: &Arc<Port>, payees: Arc<Directory<Payees>>, nettings: Arc<Directory<Nettings>>) -> Calendars {
+    let closer = Closer { cycles: port.clone(), payees, nettings, payout_min: Box::new(|_| PAYOUT_MIN_MINOR) };
     Calendars {
         time: port.clone(),
         salts: port.clone(),
@@ -204,6 +206,24 @@ pub fn add_up(store: &Store) {
     }
     let numbers: BTreeSet<_> = settled.values().map(|row| (row.platform, row.number)).collect();
     assert_eq!(numbers.len(), settled.len(), "a settlement's number is given once");
+    let netted: BTreeMap<CycleId, NettingRun> = store
+        .plain_of(NettingRun::KIND)
+        .map(|(_, plain)| serde_json::from_str(&plain.head.snapshot).expect("a written run can be read"))
+        .map(|run: NettingRun| (run.id, run))
+        .collect();
+    for (cycle, run) in &netted {
+        let made = run.made.as_ref().expect("what is written was made");
+        assert_eq!(made.positions.iter().map(|(_, net)| net).sum::<i64>(), 0, "the positions of {cycle} sum to zero");
+        let mut nets: BTreeMap<PlatformId, i64> = made.positions.iter().copied().collect();
+        for left in &made.outside {
+            *nets.entry(left.platform).or_default() += left.amount_minor;
+        }
+        for (platform, net) in nets {
+            let (_, position) = sums.get(&(platform, *cycle)).copied().unwrap_or_default();
+            assert_eq!(net, position, "{platform:?} has its position of {cycle} in the run, or outside of it");
+        }
+        sights::note(Sight::Netted);
+    }
     for (stream, plain) in store.plain_of(Payee::KIND) {
         let payee: Payee = serde_json::from_str(&plain.head.snapshot).expect("a written payee can be read");
         let own: i64 =

@@ -22,9 +22,11 @@ use tongbao::engine::homes::Homes;
 use tongbao::engine::inbox::{self, Inbox};
 use tongbao::engine::lane::{self, Lane, Try};
 use tongbao::engine::letter::End;
+use tongbao::engine::nettings::Nettings;
 use tongbao::engine::order::Orders;
 use tongbao::engine::order::desk::Desk;
 use tongbao::engine::payees::Payees;
+use tongbao::engine::quiet::Quietly;
 use tongbao::engine::supervisor;
 use tongbao::engine::unreadable::UnreadableRows;
 use tongbao::store::companions::Companions;
@@ -131,6 +133,7 @@ pub struct Life {
     pub reminders: Arc<Directory<Reminders>>,
     pub calendars: Arc<Directory<Calendars>>,
     pub payees: Arc<Directory<Payees>>,
+    pub nettings: Arc<Directory<Nettings>>,
     pub desk: Desk,
     pub inbox: Arc<Inbox>,
     /// None while it looks.
@@ -219,7 +222,10 @@ impl Life {
         let payees = Payees { time: port.clone(), salts: port.clone(), reads: port.clone(), lanes: port.clone() };
         let porter = Box::new(Porter(yard.clone()));
         let payees = Directory::new(Arc::new(payees), porter, port.clone(), bounds, retry_ms.clone());
-        let calendars = Arc::new(cycles::hosts(&port, payees.clone()));
+        let nettings = Quietly::new(port.clone(), port.clone(), port.clone(), port.clone());
+        let porter = Box::new(Porter(yard.clone()));
+        let nettings = Directory::new(Arc::new(nettings), porter, port.clone(), bounds, retry_ms.clone());
+        let calendars = Arc::new(cycles::hosts(&port, payees.clone(), nettings.clone()));
         let porter = Box::new(Porter(yard.clone()));
         let calendars = Directory::new(calendars, porter, port.clone(), bounds, retry_ms);
         let desk = Desk::new(directory.clone(), Duration::from_secs(3));
@@ -235,7 +241,8 @@ impl Life {
             in_memory_max: habits.in_memory_max,
             quarantine_retry_ms: vec![1_000],
         };
-        let homes = Homes::new(vec![directory.clone(), reminders.clone(), calendars.clone(), payees.clone()]);
+        let homes =
+            Homes::new(vec![directory.clone(), reminders.clone(), calendars.clone(), payees.clone(), nettings.clone()]);
         let courier = || Courier::new(port.clone(), port.clone(), homes.clone());
         let couriers = (0..habits.couriers).map(|_| Arc::new(Mutex::new(Some(courier())))).collect();
         let finder = Finder::new(port.clone(), port, homes, &settings);
@@ -251,6 +258,7 @@ impl Life {
             reminders,
             calendars,
             payees,
+            nettings,
             desk,
             inbox,
             finder: Arc::new(Mutex::new(Some(finder))),
@@ -297,7 +305,8 @@ impl Life {
 
     /// Cells in memory.
     pub fn active(&self) -> usize {
-        self.directory.active() + self.reminders.active() + self.calendars.active() + self.payees.active()
+        let settling = self.calendars.active() + self.payees.active() + self.nettings.active();
+        self.directory.active() + self.reminders.active() + settling
     }
 
     pub fn sweep(&self) {
@@ -309,5 +318,7 @@ impl Life {
         while self.calendars.let_go() {}
         self.payees.sweep();
         while self.payees.let_go() {}
+        self.nettings.sweep();
+        while self.nettings.let_go() {}
     }
 }

@@ -21,6 +21,7 @@ use tongbao::domain::order::Order;
 use tongbao::domain::partition::{LaneId, Partition};
 use tongbao::domain::payer::PayerMark;
 use tongbao::domain::routing::{Outlook, Policy};
+use tongbao::domain::settlement::Totals;
 use tongbao::domain::stream::StreamId;
 use tongbao::domain::success::BasisPoints;
 use tongbao::domain::time::Instant;
@@ -31,8 +32,8 @@ use tongbao::engine::directory::Gauge;
 use tongbao::engine::inbox::Bell;
 use tongbao::engine::lane::{Admission, Lane, WriteError};
 use tongbao::engine::ports::{
-    Accounts, Advice, CycleReads, DueReads, InboxReads, Lanes, MessageReads, OrderReads, Outbox, Parked, Salts, Sleep,
-    StreamReads, Time, Verdict as Written,
+    Accounts, Advice, CycleReads, DueReads, HeadReads, InboxReads, Lanes, MessageReads, OrderReads, Outbox, Parked,
+    Salts, Sleep, StreamReads, Time, Verdict as Written,
 };
 use tongbao::engine::supervisor::Call;
 use tongbao::engine::webhooks::Letter;
@@ -205,6 +206,24 @@ impl CycleReads for Port {
             let store = self.0.scene.store();
             Ok(store.kept(cycle).filter(|sum| accounts.contains(&sum.account)).collect())
         }))
+    }
+
+    fn totals(&self, cycle: CycleId, after: PlatformId, limit: u32) -> Reply<'_, Vec<(PlatformId, Totals)>> {
+        Box::pin(self.0.read(move || {
+            let store = self.0.scene.store();
+            let of_cycle = store.settlements().filter(|row| row.cycle == cycle && row.platform > after);
+            let totals = of_cycle.map(|row| {
+                let totals: Totals = serde_json::from_str(&row.totals).expect("written totals can be read");
+                (row.platform, totals)
+            });
+            Ok(totals.take(limit as usize).collect())
+        }))
+    }
+}
+
+impl HeadReads for Port {
+    fn head(&self, stream: StreamId) -> Reply<'_, Option<StoredHead>> {
+        StreamReads::head(self, stream)
     }
 }
 

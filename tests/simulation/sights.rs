@@ -81,11 +81,13 @@ pub enum Sight {
     /// A platform was settled more than once, carried something, and was settled by a calendar that it had joined.
     SettledTwice,
     Carried,
+    /// Platforms of a closed cycle owe each other something.
+    Netted,
     SettledElsewhere,
 }
 
 impl Sight {
-    pub const ALL: [Sight; 38] = [
+    pub const ALL: [Sight; 39] = [
         Sight::TakenInTheLastMoment,
         Sight::ToldToWait,
         Sight::PaidAfterNotExist,
@@ -123,6 +125,7 @@ impl Sight {
         Sight::GroupSplit,
         Sight::SettledTwice,
         Sight::Carried,
+        Sight::Netted,
         Sight::SettledElsewhere,
     ];
 }

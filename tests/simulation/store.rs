@@ -13,6 +13,7 @@ use tongbao::domain::event::{Event, Fact, WebhookKind};
 use tongbao::domain::id::{Account, AttemptNumber, Incarnation, OrderId, PlatformId, RefundId, RefundOrdinal};
 use tongbao::domain::journal::Title;
 use tongbao::domain::machine::Machine;
+use tongbao::domain::netting::NettingRun;
 use tongbao::domain::order::Order;
 use tongbao::domain::partition::LaneId;
 use tongbao::domain::payee::Payee;
@@ -374,6 +375,7 @@ impl Store {
         let title = match step.stream.kind {
             Calendar::KIND => Title::of::<Calendar>(id, version, at),
             Payee::KIND => Title::of::<Payee>(id, version, at),
+            NettingRun::KIND => Title::of::<NettingRun>(id, version, at),
             _ => Title::of::<Reminder>(id, version, at),
         };
         for row in rows(step, |row| if let UnitRow::Settlement(row) = row { Some(&**row) } else { None }) {

@@ -388,7 +388,8 @@ impl World {
         let Some(life) = &mut self.life else { return };
         // Nothing wakes in the directory of reminders before there is one.
         let reminders = if self.reminders > 0 { life.reminders.wakes_at() } else { None };
-        let settling = life.calendars.wakes_at().into_iter().chain(life.payees.wakes_at());
+        let settling =
+            life.calendars.wakes_at().into_iter().chain(life.payees.wakes_at()).chain(life.nettings.wakes_at());
         life.timers_at = life.directory.wakes_at().into_iter().chain(reminders).chain(settling).min();
         let lanes = life.ship.lanes.iter().enumerate().filter_map(|(place, lane)| {
             let wakes_at = lanes::wakes_at(&lock(lane))?;
@@ -417,6 +418,7 @@ impl World {
             life.reminders.tick(now);
             life.calendars.tick(now);
             life.payees.tick(now);
+            life.nettings.tick(now);
         }
         if sweeps_at(life, &self.habits).is_none_or(|at| at > now) {
             return;

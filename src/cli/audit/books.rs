@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, stream};
 
+use super::nettings::examine_nettings;
 use super::operators::examine_operators;
 use super::platforms::examine_platforms;
 use super::proposals::examine_proposals;
@@ -160,7 +161,8 @@ pub async fn examine_rows(reading: Reading<'_>, report: &mut Report) -> Result<(
     }
     examine_platforms(store, report).await?;
     examine_operators(store, report).await?;
-    examine_proposals(store, reading.page, report).await
+    examine_proposals(store, reading.page, report).await?;
+    examine_nettings(store, reading.page, report).await
 }
 
 enum Read {

@@ -278,6 +278,41 @@ async fn the_worked_example_is_settled_to_the_fen_on_postgresql() {
     the_worked_example_is_settled_to_the_fen(Kind::Postgres).await;
 }
 
+/// A platform with an address hears of its settlement and of what becomes of its payout, each once and with one amount.
+#[actix_web::test]
+async fn what_is_settled_and_paid_is_told_once() {
+    let app = app::start_with(Kind::Sqlite, SETTINGS).await;
+    let (admin, finance) = (app.client().with_key(ADMIN), app.client().with_key(FINANCE));
+    let said = command(&app, &["platform", "create", "shop-w", "--webhook-url", &app.receiver.url("shop-w")]).await;
+    let shown = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).expect("it is shown").trim();
+    app.receiver.knows("shop-w", shown("webhook secret"));
+    let shop = app.client().with_key(shown("key"));
+    paid(&shop, ("simpay", "qr"), "200.00", Value::Null).await;
+    adjusted(&app, &["bank:main=500.00", "equity=-500.00"]).await;
+    closed(&finance).await;
+    let settlement = newest(&shop).await;
+    let settled = text(&settlement, "id");
+    app.receiver.kinds_become(settled, &["settlement.closed"], PAID).await;
+    let told = &app.receiver.of(settled)[0].data;
+    assert_eq!(told, &with(settlement.clone(), json!({"sequence": 1})), "as it is asked for");
+
+    with_details(&admin, &finance, "shop-w").await;
+    let payouts = exported(&app, &admin, &finance).await;
+    for _ in 0..2 {
+        answered(&finance, &payouts["shop-w"], json!({"answer": "paid", "reference": "slip 1"})).await;
+    }
+    let payout = text(&payouts["shop-w"], "id");
+    app.receiver.kinds_become(payout, &["payout.paid"], PAID).await;
+    let told = &app.receiver.of(payout)[0].data;
+    let own = shop.get(&format!("/v1/payouts/{payout}")).await.body;
+    assert_eq!(told, &with(own, json!({"sequence": 2})), "as it is asked for");
+    assert_eq!(told["amount"], settlement["net"]);
+    answered(&finance, &payouts["shop-w"], json!({"answer": "returned", "reason": "closed"})).await;
+    app.receiver.kinds_become(payout, &["payout.paid", "payout.returned"], PAID).await;
+    assert_eq!(app.receiver.kinds(settled), ["settlement.closed"]);
+    app.finish().await;
+}
+
 /// The bank account holds nothing by our books: nothing may leave it.
 #[actix_web::test]
 async fn an_export_without_cover_is_refused() {

@@ -246,6 +246,15 @@ async fn the_worked_example_is_settled_to_the_fen(kind: Kind) {
             ("wallet:wechat:default", "59.94"),
         ])
     );
+    let owing = finance.get("/v1/operator/debtors").await.body["data"].clone();
+    assert_eq!(owing.as_array().map(Vec::len), Some(1), "{owing}");
+    let figures = |of: &Value| ["platform", "currency", "owed", "since"].map(|field| text(of, field).to_owned());
+    let since = figures(&owing[0])[3].clone();
+    assert_eq!(figures(&owing[0]), ["platform-a", "CNY", "90.83", &since]);
+    assert_eq!(owing[0]["days"], 0);
+    assert_eq!(a.get("/v1/operator/debtors").await.status, 401);
+    let told: Value = serde_json::from_str(&command(&app, &["ledger", "debtors", "--json"]).await).expect("JSON");
+    assert_eq!(told, owing, "the command tells the same");
     let body = json!({"platform": "platform-a", "currency": "CNY", "amount": "90.84", "reference": "slip 9"});
     finance.post("/v1/operator/payments_received", &body).await.problem(409, "debt_exceeded");
     command(
@@ -265,6 +274,7 @@ async fn the_worked_example_is_settled_to_the_fen(kind: Kind) {
     )
     .await;
     assert_eq!(ledger(&app).await.get("settlement:platform-a"), None, "the debt is paid");
+    assert_eq!(finance.get("/v1/operator/debtors").await.body["data"], json!([]));
     app.finish().await;
 }
 

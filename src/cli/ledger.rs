@@ -1,9 +1,9 @@
-//! `tongbao ledger`: the trial balance, and an account's lines.
+//! `tongbao ledger`: the trial balance, an account's lines, and who owes us.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use comfy_table::Table;
 use serde::Serialize;
 
@@ -15,7 +15,11 @@ use crate::domain::id::PlatformId;
 use crate::domain::ledger::LedgerAccount;
 use crate::domain::money::{Currency, format_minor};
 use crate::domain::time::Instant;
+use crate::engine::clock;
+use crate::engine::debtors::{Debtor, debtors};
 use crate::store::{Balance, LedgerLine, Store};
+
+const DEBTORS_AT_ONCE: usize = 200;
 
 const AFTER_HELP: &str = "\
 What is owed to us is positive, what we owe is negative; in every currency the balances sum to zero.
@@ -24,6 +28,7 @@ What is owed to us is positive, what we owe is negative; in every currency the b
   tongbao ledger --at 2026-11-30T00:00:00+08:00    the same as it was booked by then
   tongbao ledger --account platform:shop-a         its lines, the newest first
   tongbao ledger --account channel:wechat:default --json
+  tongbao ledger debtors                           platforms that owe us, and since when
 
 Below it stands what we hold (bank, transit, wallet, channel) against what we owe (platforms after their fees, settlements,
 payouts, held money, suspense, refunds that are pending, unclaimed money). The debt of one platform pays no other.
@@ -31,8 +36,10 @@ payouts, held money, suspense, refunds that are pending, unclaimed money). The d
 Exit codes: 0 the balances sum to zero and we hold what we owe, 1 else or if the ledger cannot be read.";
 
 #[derive(Debug, Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 pub struct LedgerArgs {
+    #[command(subcommand)]
+    command: Option<LedgerCommand>,
     /// Show the lines of this account: channel:C:A, refund_pending:C:A, suspense:C:A, platform:P, fees_due:P,
     /// position:P, settlement:P, fees:C, bank:B and so on, with a platform's name or number
     #[arg(long, value_name = "ACCOUNT")]
@@ -48,13 +55,26 @@ pub struct LedgerArgs {
     json: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum LedgerCommand {
+    /// Platforms that owe us of closed cycles, how much, and since when
+    Debtors {
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 fn instant(text: &str) -> Result<Instant, String> {
     Instant::parse_rfc3339(text).ok_or_else(|| "an instant such as 2026-11-30T00:00:00Z".to_owned())
 }
 
 pub async fn run(config: Config, args: LedgerArgs) -> Result<ExitCode, Failure> {
     let store = opening::open(&config).await?;
-    let shown = show(store.as_ref(), &args).await;
+    let shown = match &args.command {
+        Some(LedgerCommand::Debtors { json }) => owing(store.as_ref(), *json).await,
+        None => show(store.as_ref(), &args).await,
+    };
     store.close().await?;
     shown
 }
@@ -76,6 +96,30 @@ async fn show(store: &dyn Store, args: &LedgerArgs) -> Result<ExitCode, Failure>
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Everybody who owes us.
+async fn owing(store: &dyn Store, json: bool) -> Result<ExitCode, Failure> {
+    let (names, now) = (Names::read(store).await?, clock::now());
+    let (mut shown, mut after) = (Vec::new(), 0);
+    loop {
+        let page = debtors(store, after, DEBTORS_AT_ONCE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.payee.as_u128();
+        shown.extend(page.iter().map(|debtor| DebtorShown::of(debtor, &names, now)));
+    }
+    if json {
+        say!("{}", serde_json::to_string_pretty(&shown)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut rows = table(["platform", "currency", "owes", "since", "days"]);
+    for debtor in &shown {
+        let days = debtor.days.map(|days| days.to_string()).unwrap_or_default();
+        let since = debtor.since.as_deref().unwrap_or_default();
+        rows.add_row([debtor.platform.as_str(), debtor.currency, &debtor.owed, since, &days]);
+    }
+    say!("{}", right(rows, &[2, 4]))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The balance of every account, and whether they sum to zero.
@@ -233,6 +277,27 @@ impl BalanceShown {
             account: names.shown(&balance.account),
             currency: balance.currency.clone(),
             balance: money(i128::from(balance.amount_minor), &balance.currency),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct DebtorShown {
+    platform: String,
+    currency: &'static str,
+    owed: String,
+    since: Option<String>,
+    days: Option<i64>,
+}
+
+impl DebtorShown {
+    fn of(debtor: &Debtor, names: &Names, now: Instant) -> Self {
+        DebtorShown {
+            platform: names.of(debtor.platform()),
+            currency: debtor.currency().code(),
+            owed: format_minor(debtor.owed_minor, debtor.currency()),
+            since: debtor.since.map(|since| since.rfc3339()),
+            days: debtor.days(now),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::domain::ledger::LedgerAccount;
 use crate::domain::money::{Currency, format_minor};
 use crate::domain::time::Instant;
 use crate::engine::clock;
+use crate::engine::cover::{Cover, covers};
 use crate::engine::debtors::{Debtor, debtors};
 use crate::store::{Balance, LedgerLine, Store};
 
@@ -155,59 +156,6 @@ async fn trial(store: &dyn Store, names: &Names, (args, at): (&LedgerArgs, Insta
         }
     }
     Ok(if is_balanced && is_covered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// What we hold of a currency, and what we owe.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Cover {
-    held_minor: i128,
-    owed_minor: i128,
-}
-
-impl Cover {
-    fn short_minor(&self) -> i128 {
-        (self.owed_minor - self.held_minor).max(0)
-    }
-}
-
-/// By currency. A platform's accounts are taken together; where it owes us, that is no money that others could be paid by.
-fn covers(balances: &[Balance]) -> Result<BTreeMap<String, Cover>, Failure> {
-    let mut covers: BTreeMap<String, Cover> = BTreeMap::new();
-    let mut platforms: BTreeMap<(&str, PlatformId), i128> = BTreeMap::new();
-    for balance in balances {
-        let unknown = || format!("{} is no account", balance.account);
-        let account = LedgerAccount::parse(&balance.account).ok_or_else(unknown)?;
-        let minor = i128::from(balance.amount_minor);
-        let cover = covers.entry(balance.currency.clone()).or_default();
-        match account {
-            LedgerAccount::Bank(_)
-            | LedgerAccount::Transit(_)
-            | LedgerAccount::Wallet(_)
-            | LedgerAccount::Channel(_) => cover.held_minor += minor,
-            LedgerAccount::Platform(platform)
-            | LedgerAccount::FeesDue(platform)
-            | LedgerAccount::Settlement(platform)
-            | LedgerAccount::Held(platform) => {
-                *platforms.entry((&balance.currency, platform)).or_default() -= minor;
-            }
-            LedgerAccount::Payout(_)
-            | LedgerAccount::Suspense(_)
-            | LedgerAccount::RefundPending(_)
-            | LedgerAccount::Unclaimed(_) => cover.owed_minor -= minor,
-            LedgerAccount::Fees(_)
-            | LedgerAccount::Dispute(_)
-            | LedgerAccount::Cost(_)
-            | LedgerAccount::BankCost
-            | LedgerAccount::Position(_)
-            | LedgerAccount::Netting(_)
-            | LedgerAccount::Equity
-            | LedgerAccount::WrittenOff => {}
-        }
-    }
-    for ((currency, _), own_minor) in platforms {
-        covers.entry(currency.to_owned()).or_default().owed_minor += own_minor.max(0);
-    }
-    Ok(covers)
 }
 
 /// Platforms by their numbers.
@@ -365,30 +313,4 @@ fn lines_table(lines: &[LineShown]) -> Table {
         ]);
     }
     right(rows, &[7])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_debt_of_one_platform_pays_no_other() {
-        let rows = |rows: &[(&str, i64)]| -> Vec<Balance> {
-            let row = |(account, amount_minor): &(&str, i64)| Balance {
-                account: (*account).to_owned(),
-                currency: "CNY".to_owned(),
-                amount_minor: *amount_minor,
-            };
-            rows.iter().map(row).collect()
-        };
-        let sold =
-            [("channel:wechat:default", 10_000), ("platform:1", -9_000), ("fees_due:1", 50), ("settlement:2", -950)];
-        let cover = |of: &[(&str, i64)]| covers(&rows(of)).unwrap().remove("CNY").unwrap();
-        assert_eq!(cover(&sold), Cover { held_minor: 10_000, owed_minor: 9_900 });
-        assert_eq!(cover(&sold).short_minor(), 0);
-        let owing = [sold.as_slice(), &[("settlement:3", 500), ("suspense:wechat:default", -300)]].concat();
-        assert_eq!(cover(&owing), Cover { held_minor: 10_000, owed_minor: 10_200 });
-        assert_eq!(cover(&owing).short_minor(), 200);
-        assert!(covers(&rows(&[("nonsense", 1)])).is_err());
-    }
 }

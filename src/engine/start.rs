@@ -14,6 +14,7 @@ use super::changes::{Changes, Needs};
 use super::clock;
 use super::clock::course::Certainty;
 use super::courier::Courier;
+use super::cover::CoverWatch;
 use super::directory::{Bounds, Directory, Gauge, SWEEP_EVERY};
 use super::finder::Finder;
 use super::homes::Homes;
@@ -63,6 +64,7 @@ pub struct Engine {
     pub unreadable: Arc<UnreadableRows>,
     homes: Arc<Homes>,
     store: Arc<dyn Store>,
+    cover: CoverWatch,
 }
 
 impl Engine {
@@ -145,6 +147,7 @@ impl Engine {
             unreadable,
             homes,
             store,
+            cover: CoverWatch::default(),
         }
     }
 
@@ -176,7 +179,8 @@ impl Engine {
         self.advice.stats().measure();
         self.unreadable.measure(clock::now());
         metrics::gauge!("tongbao_webhooks_waiting").set(self.store.outbox_size().await? as f64);
-        self.inbox.measure().await
+        self.inbox.measure().await?;
+        self.cover.measure(self.store.as_ref()).await
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use support::app::{self, App};
 use support::client::{Client, an_order, text, with};
 use support::process::Kind;
 use support::{eventually, seconds, unique};
+use tongbao::domain::money::{Currency, format_minor};
 
 const PAID: Duration = seconds(20);
 /// Of the demo operator with the role finance; `ok_sandbox` is an admin's.
@@ -39,6 +40,35 @@ async fn ledger(app: &App) -> BTreeMap<String, String> {
     let balances = shown["balances"].as_array().expect("balances").iter();
     let pair = |row: &Value| (text(row, "account").to_owned(), text(row, "balance").to_owned());
     balances.map(pair).filter(|(_, balance)| balance != "0.00").collect()
+}
+
+/// What every account sums to by the sheets of the months in which this journey takes place.
+async fn entries(app: &App, first: &Value) -> BTreeMap<String, String> {
+    let last = newest(&app.client()).await;
+    let months = BTreeSet::from([text(first, "created_at"), text(&last, "to")].map(|at| at[..7].to_owned()));
+    let mut sums = BTreeMap::<String, i64>::new();
+    for month in months {
+        let out = app.site.folder.path().join(format!("{month}.csv"));
+        let out = out.to_str().expect("a path");
+        let said = command(app, &["ledger", "entries", "--month", &month, "--out", out]).await;
+        let sheet = std::fs::read_to_string(out).expect("the sheet is there");
+        let mut lines = sheet.lines();
+        assert!(lines.next().is_some_and(|titles| titles.starts_with("booked_at,effective_at,")), "{sheet}");
+        let mut count = 0;
+        for cells in lines.map(|line| line.split(',').collect::<Vec<_>>()) {
+            assert!(cells[0].starts_with(&month), "{cells:?}");
+            *sums.entry(cells[4].to_owned()).or_default() += fen(cells[5]);
+            count += 1;
+        }
+        assert!(said.starts_with(&format!("{count} lines in ")), "{said}");
+    }
+    let currency = Currency::parse("CNY").expect("a currency");
+    let sums = sums.into_iter().filter(|(_, minor)| *minor != 0);
+    sums.map(|(account, minor)| (account, format_minor(minor, currency))).collect()
+}
+
+fn fen(amount: &str) -> i64 {
+    amount.replace('.', "").parse().expect("an amount in yuan")
 }
 
 fn expected(rows: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -246,6 +276,7 @@ async fn the_worked_example_is_settled_to_the_fen(kind: Kind) {
             ("wallet:wechat:default", "59.94"),
         ])
     );
+    assert_eq!(entries(&app, &first).await, ledger(&app).await, "the months hold every line");
     let owing = finance.get("/v1/operator/debtors").await.body["data"].clone();
     assert_eq!(owing.as_array().map(Vec::len), Some(1), "{owing}");
     let figures = |of: &Value| ["platform", "currency", "owed", "since"].map(|field| text(of, field).to_owned());

@@ -1,12 +1,16 @@
-//! `tongbao ledger`: the trial balance, an account's lines, and who owes us.
+//! `tongbao ledger`: the trial balance, an account's lines, a month's lines, and who owes us.
+
+mod entries;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use comfy_table::Table;
 use serde::Serialize;
 
+use self::entries::Month;
 use super::audit::{right, table};
 use super::output::say;
 use super::{Failure, opening};
@@ -30,6 +34,7 @@ What is owed to us is positive, what we owe is negative; in every currency the b
   tongbao ledger --account platform:shop-a         its lines, the newest first
   tongbao ledger --account channel:wechat:default --json
   tongbao ledger debtors                           platforms that owe us, and since when
+  tongbao ledger entries --month 2026-11 --out november.csv
 
 Below it stands what we hold (bank, transit, wallet, channel) against what we owe (platforms after their fees, settlements,
 payouts, held money, suspense, refunds that are pending, unclaimed money). The debt of one platform pays no other.
@@ -58,6 +63,14 @@ pub struct LedgerArgs {
 
 #[derive(Debug, Subcommand)]
 enum LedgerCommand {
+    /// All lines that were booked in a month (UTC), as CSV
+    Entries {
+        #[arg(long, value_name = "YYYY-MM", value_parser = Month::parse)]
+        month: Month,
+        /// Where they are written to
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Platforms that owe us of closed cycles, how much, and since when
     Debtors {
         /// Print JSON instead of a table
@@ -74,6 +87,7 @@ pub async fn run(config: Config, args: LedgerArgs) -> Result<ExitCode, Failure> 
     let store = opening::open(&config).await?;
     let shown = match &args.command {
         Some(LedgerCommand::Debtors { json }) => owing(store.as_ref(), *json).await,
+        Some(LedgerCommand::Entries { month, out }) => month_to(store.as_ref(), *month, out).await,
         None => show(store.as_ref(), &args).await,
     };
     store.close().await?;
@@ -97,6 +111,10 @@ async fn show(store: &dyn Store, args: &LedgerArgs) -> Result<ExitCode, Failure>
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+async fn month_to(store: &dyn Store, month: Month, out: &Path) -> Result<ExitCode, Failure> {
+    entries::write(store, &Names::read(store).await?, month, out).await
 }
 
 /// Everybody who owes us.

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use support::app::{self, App};
 use support::client::{Client, an_order, text, with};
 use support::process::Kind;
 use support::{eventually, seconds, unique};
+use tongbao::domain::money::{Currency, format_minor};
 
 const PAID: Duration = seconds(20);
 /// Of the demo operator with the role finance; `ok_sandbox` is an admin's.
@@ -39,6 +40,35 @@ async fn ledger(app: &App) -> BTreeMap<String, String> {
     let balances = shown["balances"].as_array().expect("balances").iter();
     let pair = |row: &Value| (text(row, "account").to_owned(), text(row, "balance").to_owned());
     balances.map(pair).filter(|(_, balance)| balance != "0.00").collect()
+}
+
+/// What every account sums to by the sheets of the months in which this journey takes place.
+async fn entries(app: &App, first: &Value) -> BTreeMap<String, String> {
+    let last = newest(&app.client()).await;
+    let months = BTreeSet::from([text(first, "created_at"), text(&last, "to")].map(|at| at[..7].to_owned()));
+    let mut sums = BTreeMap::<String, i64>::new();
+    for month in months {
+        let out = app.site.folder.path().join(format!("{month}.csv"));
+        let out = out.to_str().expect("a path");
+        let said = command(app, &["ledger", "entries", "--month", &month, "--out", out]).await;
+        let sheet = std::fs::read_to_string(out).expect("the sheet is there");
+        let mut lines = sheet.lines();
+        assert!(lines.next().is_some_and(|titles| titles.starts_with("booked_at,effective_at,")), "{sheet}");
+        let mut count = 0;
+        for cells in lines.map(|line| line.split(',').collect::<Vec<_>>()) {
+            assert!(cells[0].starts_with(&month), "{cells:?}");
+            *sums.entry(cells[4].to_owned()).or_default() += fen(cells[5]);
+            count += 1;
+        }
+        assert!(said.starts_with(&format!("{count} lines in ")), "{said}");
+    }
+    let currency = Currency::parse("CNY").expect("a currency");
+    let sums = sums.into_iter().filter(|(_, minor)| *minor != 0);
+    sums.map(|(account, minor)| (account, format_minor(minor, currency))).collect()
+}
+
+fn fen(amount: &str) -> i64 {
+    amount.replace('.', "").parse().expect("an amount in yuan")
 }
 
 fn expected(rows: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -246,6 +276,16 @@ async fn the_worked_example_is_settled_to_the_fen(kind: Kind) {
             ("wallet:wechat:default", "59.94"),
         ])
     );
+    assert_eq!(entries(&app, &first).await, ledger(&app).await, "the months hold every line");
+    let owing = finance.get("/v1/operator/debtors").await.body["data"].clone();
+    assert_eq!(owing.as_array().map(Vec::len), Some(1), "{owing}");
+    let figures = |of: &Value| ["platform", "currency", "owed", "since"].map(|field| text(of, field).to_owned());
+    let since = figures(&owing[0])[3].clone();
+    assert_eq!(figures(&owing[0]), ["platform-a", "CNY", "90.83", &since]);
+    assert_eq!(owing[0]["days"], 0);
+    assert_eq!(a.get("/v1/operator/debtors").await.status, 401);
+    let told: Value = serde_json::from_str(&command(&app, &["ledger", "debtors", "--json"]).await).expect("JSON");
+    assert_eq!(told, owing, "the command tells the same");
     let body = json!({"platform": "platform-a", "currency": "CNY", "amount": "90.84", "reference": "slip 9"});
     finance.post("/v1/operator/payments_received", &body).await.problem(409, "debt_exceeded");
     command(
@@ -265,6 +305,7 @@ async fn the_worked_example_is_settled_to_the_fen(kind: Kind) {
     )
     .await;
     assert_eq!(ledger(&app).await.get("settlement:platform-a"), None, "the debt is paid");
+    assert_eq!(finance.get("/v1/operator/debtors").await.body["data"], json!([]));
     app.finish().await;
 }
 
@@ -276,6 +317,41 @@ async fn the_worked_example_is_settled_to_the_fen_on_sqlite() {
 #[actix_web::test]
 async fn the_worked_example_is_settled_to_the_fen_on_postgresql() {
     the_worked_example_is_settled_to_the_fen(Kind::Postgres).await;
+}
+
+/// A platform with an address hears of its settlement and of what becomes of its payout, each once and with one amount.
+#[actix_web::test]
+async fn what_is_settled_and_paid_is_told_once() {
+    let app = app::start_with(Kind::Sqlite, SETTINGS).await;
+    let (admin, finance) = (app.client().with_key(ADMIN), app.client().with_key(FINANCE));
+    let said = command(&app, &["platform", "create", "shop-w", "--webhook-url", &app.receiver.url("shop-w")]).await;
+    let shown = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).expect("it is shown").trim();
+    app.receiver.knows("shop-w", shown("webhook secret"));
+    let shop = app.client().with_key(shown("key"));
+    paid(&shop, ("simpay", "qr"), "200.00", Value::Null).await;
+    adjusted(&app, &["bank:main=500.00", "equity=-500.00"]).await;
+    closed(&finance).await;
+    let settlement = newest(&shop).await;
+    let settled = text(&settlement, "id");
+    app.receiver.kinds_become(settled, &["settlement.closed"], PAID).await;
+    let told = &app.receiver.of(settled)[0].data;
+    assert_eq!(told, &with(settlement.clone(), json!({"sequence": 1})), "as it is asked for");
+
+    with_details(&admin, &finance, "shop-w").await;
+    let payouts = exported(&app, &admin, &finance).await;
+    for _ in 0..2 {
+        answered(&finance, &payouts["shop-w"], json!({"answer": "paid", "reference": "slip 1"})).await;
+    }
+    let payout = text(&payouts["shop-w"], "id");
+    app.receiver.kinds_become(payout, &["payout.paid"], PAID).await;
+    let told = &app.receiver.of(payout)[0].data;
+    let own = shop.get(&format!("/v1/payouts/{payout}")).await.body;
+    assert_eq!(told, &with(own, json!({"sequence": 2})), "as it is asked for");
+    assert_eq!(told["amount"], settlement["net"]);
+    answered(&finance, &payouts["shop-w"], json!({"answer": "returned", "reason": "closed"})).await;
+    app.receiver.kinds_become(payout, &["payout.paid", "payout.returned"], PAID).await;
+    assert_eq!(app.receiver.kinds(settled), ["settlement.closed"]);
+    app.finish().await;
 }
 
 /// The bank account holds nothing by our books: nothing may leave it.

@@ -1,12 +1,16 @@
-//! `tongbao ledger`: the trial balance, and an account's lines.
+//! `tongbao ledger`: the trial balance, an account's lines, a month's lines, and who owes us.
+
+mod entries;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use comfy_table::Table;
 use serde::Serialize;
 
+use self::entries::Month;
 use super::audit::{right, table};
 use super::output::say;
 use super::{Failure, opening};
@@ -15,7 +19,12 @@ use crate::domain::id::PlatformId;
 use crate::domain::ledger::LedgerAccount;
 use crate::domain::money::{Currency, format_minor};
 use crate::domain::time::Instant;
+use crate::engine::clock;
+use crate::engine::cover::{Cover, covers};
+use crate::engine::debtors::{Debtor, debtors};
 use crate::store::{Balance, LedgerLine, Store};
+
+const DEBTORS_AT_ONCE: usize = 200;
 
 const AFTER_HELP: &str = "\
 What is owed to us is positive, what we owe is negative; in every currency the balances sum to zero.
@@ -24,6 +33,8 @@ What is owed to us is positive, what we owe is negative; in every currency the b
   tongbao ledger --at 2026-11-30T00:00:00+08:00    the same as it was booked by then
   tongbao ledger --account platform:shop-a         its lines, the newest first
   tongbao ledger --account channel:wechat:default --json
+  tongbao ledger debtors                           platforms that owe us, and since when
+  tongbao ledger entries --month 2026-11 --out november.csv
 
 Below it stands what we hold (bank, transit, wallet, channel) against what we owe (platforms after their fees, settlements,
 payouts, held money, suspense, refunds that are pending, unclaimed money). The debt of one platform pays no other.
@@ -31,8 +42,10 @@ payouts, held money, suspense, refunds that are pending, unclaimed money). The d
 Exit codes: 0 the balances sum to zero and we hold what we owe, 1 else or if the ledger cannot be read.";
 
 #[derive(Debug, Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 pub struct LedgerArgs {
+    #[command(subcommand)]
+    command: Option<LedgerCommand>,
     /// Show the lines of this account: channel:C:A, refund_pending:C:A, suspense:C:A, platform:P, fees_due:P,
     /// position:P, settlement:P, fees:C, bank:B and so on, with a platform's name or number
     #[arg(long, value_name = "ACCOUNT")]
@@ -48,13 +61,35 @@ pub struct LedgerArgs {
     json: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum LedgerCommand {
+    /// All lines that were booked in a month (UTC), as CSV
+    Entries {
+        #[arg(long, value_name = "YYYY-MM", value_parser = Month::parse)]
+        month: Month,
+        /// Where they are written to
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Platforms that owe us of closed cycles, how much, and since when
+    Debtors {
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 fn instant(text: &str) -> Result<Instant, String> {
     Instant::parse_rfc3339(text).ok_or_else(|| "an instant such as 2026-11-30T00:00:00Z".to_owned())
 }
 
 pub async fn run(config: Config, args: LedgerArgs) -> Result<ExitCode, Failure> {
     let store = opening::open(&config).await?;
-    let shown = show(store.as_ref(), &args).await;
+    let shown = match &args.command {
+        Some(LedgerCommand::Debtors { json }) => owing(store.as_ref(), *json).await,
+        Some(LedgerCommand::Entries { month, out }) => month_to(store.as_ref(), *month, out).await,
+        None => show(store.as_ref(), &args).await,
+    };
     store.close().await?;
     shown
 }
@@ -76,6 +111,34 @@ async fn show(store: &dyn Store, args: &LedgerArgs) -> Result<ExitCode, Failure>
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+async fn month_to(store: &dyn Store, month: Month, out: &Path) -> Result<ExitCode, Failure> {
+    entries::write(store, &Names::read(store).await?, month, out).await
+}
+
+/// Everybody who owes us.
+async fn owing(store: &dyn Store, json: bool) -> Result<ExitCode, Failure> {
+    let (names, now) = (Names::read(store).await?, clock::now());
+    let (mut shown, mut after) = (Vec::new(), 0);
+    loop {
+        let page = debtors(store, after, DEBTORS_AT_ONCE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.payee.as_u128();
+        shown.extend(page.iter().map(|debtor| DebtorShown::of(debtor, &names, now)));
+    }
+    if json {
+        say!("{}", serde_json::to_string_pretty(&shown)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut rows = table(["platform", "currency", "owes", "since", "days"]);
+    for debtor in &shown {
+        let days = debtor.days.map(|days| days.to_string()).unwrap_or_default();
+        let since = debtor.since.as_deref().unwrap_or_default();
+        rows.add_row([debtor.platform.as_str(), debtor.currency, &debtor.owed, since, &days]);
+    }
+    say!("{}", right(rows, &[2, 4]))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The balance of every account, and whether they sum to zero.
@@ -111,59 +174,6 @@ async fn trial(store: &dyn Store, names: &Names, (args, at): (&LedgerArgs, Insta
         }
     }
     Ok(if is_balanced && is_covered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// What we hold of a currency, and what we owe.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Cover {
-    held_minor: i128,
-    owed_minor: i128,
-}
-
-impl Cover {
-    fn short_minor(&self) -> i128 {
-        (self.owed_minor - self.held_minor).max(0)
-    }
-}
-
-/// By currency. A platform's accounts are taken together; where it owes us, that is no money that others could be paid by.
-fn covers(balances: &[Balance]) -> Result<BTreeMap<String, Cover>, Failure> {
-    let mut covers: BTreeMap<String, Cover> = BTreeMap::new();
-    let mut platforms: BTreeMap<(&str, PlatformId), i128> = BTreeMap::new();
-    for balance in balances {
-        let unknown = || format!("{} is no account", balance.account);
-        let account = LedgerAccount::parse(&balance.account).ok_or_else(unknown)?;
-        let minor = i128::from(balance.amount_minor);
-        let cover = covers.entry(balance.currency.clone()).or_default();
-        match account {
-            LedgerAccount::Bank(_)
-            | LedgerAccount::Transit(_)
-            | LedgerAccount::Wallet(_)
-            | LedgerAccount::Channel(_) => cover.held_minor += minor,
-            LedgerAccount::Platform(platform)
-            | LedgerAccount::FeesDue(platform)
-            | LedgerAccount::Settlement(platform)
-            | LedgerAccount::Held(platform) => {
-                *platforms.entry((&balance.currency, platform)).or_default() -= minor;
-            }
-            LedgerAccount::Payout(_)
-            | LedgerAccount::Suspense(_)
-            | LedgerAccount::RefundPending(_)
-            | LedgerAccount::Unclaimed(_) => cover.owed_minor -= minor,
-            LedgerAccount::Fees(_)
-            | LedgerAccount::Dispute(_)
-            | LedgerAccount::Cost(_)
-            | LedgerAccount::BankCost
-            | LedgerAccount::Position(_)
-            | LedgerAccount::Netting(_)
-            | LedgerAccount::Equity
-            | LedgerAccount::WrittenOff => {}
-        }
-    }
-    for ((currency, _), own_minor) in platforms {
-        covers.entry(currency.to_owned()).or_default().owed_minor += own_minor.max(0);
-    }
-    Ok(covers)
 }
 
 /// Platforms by their numbers.
@@ -238,6 +248,27 @@ impl BalanceShown {
 }
 
 #[derive(Serialize)]
+struct DebtorShown {
+    platform: String,
+    currency: &'static str,
+    owed: String,
+    since: Option<String>,
+    days: Option<i64>,
+}
+
+impl DebtorShown {
+    fn of(debtor: &Debtor, names: &Names, now: Instant) -> Self {
+        DebtorShown {
+            platform: names.of(debtor.platform()),
+            currency: debtor.currency().code(),
+            owed: format_minor(debtor.owed_minor, debtor.currency()),
+            since: debtor.since.map(|since| since.rfc3339()),
+            days: debtor.days(now),
+        }
+    }
+}
+
+#[derive(Serialize)]
 struct LineShown {
     at: String,
     effective_at: String,
@@ -300,30 +331,4 @@ fn lines_table(lines: &[LineShown]) -> Table {
         ]);
     }
     right(rows, &[7])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_debt_of_one_platform_pays_no_other() {
-        let rows = |rows: &[(&str, i64)]| -> Vec<Balance> {
-            let row = |(account, amount_minor): &(&str, i64)| Balance {
-                account: (*account).to_owned(),
-                currency: "CNY".to_owned(),
-                amount_minor: *amount_minor,
-            };
-            rows.iter().map(row).collect()
-        };
-        let sold =
-            [("channel:wechat:default", 10_000), ("platform:1", -9_000), ("fees_due:1", 50), ("settlement:2", -950)];
-        let cover = |of: &[(&str, i64)]| covers(&rows(of)).unwrap().remove("CNY").unwrap();
-        assert_eq!(cover(&sold), Cover { held_minor: 10_000, owed_minor: 9_900 });
-        assert_eq!(cover(&sold).short_minor(), 0);
-        let owing = [sold.as_slice(), &[("settlement:3", 500), ("suspense:wechat:default", -300)]].concat();
-        assert_eq!(cover(&owing), Cover { held_minor: 10_000, owed_minor: 10_200 });
-        assert_eq!(cover(&owing).short_minor(), 200);
-        assert!(covers(&rows(&[("nonsense", 1)])).is_err());
-    }
 }

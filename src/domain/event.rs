@@ -404,10 +404,18 @@ pub enum WebhookKind {
     RefundFailed,
     #[serde(rename = "refund.returned")]
     RefundReturned,
+    #[serde(rename = "settlement.closed")]
+    SettlementClosed,
+    #[serde(rename = "payout.paid")]
+    PayoutPaid,
+    #[serde(rename = "payout.failed")]
+    PayoutFailed,
+    #[serde(rename = "payout.returned")]
+    PayoutReturned,
 }
 
 impl WebhookKind {
-    pub const ALL: [WebhookKind; 7] = [
+    pub const ALL: [WebhookKind; 11] = [
         WebhookKind::OrderSucceeded,
         WebhookKind::OrderFailed,
         WebhookKind::OrderAttemptFailed,
@@ -415,6 +423,10 @@ impl WebhookKind {
         WebhookKind::RefundSucceeded,
         WebhookKind::RefundFailed,
         WebhookKind::RefundReturned,
+        WebhookKind::SettlementClosed,
+        WebhookKind::PayoutPaid,
+        WebhookKind::PayoutFailed,
+        WebhookKind::PayoutReturned,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -426,6 +438,10 @@ impl WebhookKind {
             WebhookKind::RefundSucceeded => "refund.succeeded",
             WebhookKind::RefundFailed => "refund.failed",
             WebhookKind::RefundReturned => "refund.returned",
+            WebhookKind::SettlementClosed => "settlement.closed",
+            WebhookKind::PayoutPaid => "payout.paid",
+            WebhookKind::PayoutFailed => "payout.failed",
+            WebhookKind::PayoutReturned => "payout.returned",
         }
     }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::bank::BankName;
 use super::closing::{Cover, Cycle};
 use super::cycle::{CalendarId, CycleId};
+use super::event::WebhookKind;
 use super::id::PlatformId;
 use super::ledger::Entry;
 use super::machine::{self, Machine};
@@ -74,6 +75,8 @@ pub struct Payee {
     /// Bank details that somebody proposes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposed: Option<ProposedDetails>,
+    /// Of its webhooks: the last one's.
+    pub sequence: u32,
     /// What is settled and in no payout that was approved: the platform's own, or, negative, its debt.
     pub settled_minor: i64,
     /// How many cycles were settled.
@@ -228,6 +231,52 @@ pub enum Write {
     },
     DetailsInForce(Details),
     Entry(Box<Entry>),
+    /// The platform is told, where it wants to be. The sequence is the webhook's among the payee's.
+    Webhook {
+        sequence: u32,
+        news: News,
+    },
+}
+
+/// What a platform is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    Settled(Box<Settlement>),
+    /// A payout as it is now.
+    PayoutEnded(WebhookKind, Box<Payout>),
+}
+
+impl News {
+    fn of(write: &Write) -> Option<Self> {
+        match write {
+            Write::Settlement(settlement) => Some(News::Settled(settlement.clone())),
+            Write::Payout(payout) => {
+                let kind = match payout.state {
+                    PayoutState::Paid => WebhookKind::PayoutPaid,
+                    PayoutState::Failed => WebhookKind::PayoutFailed,
+                    PayoutState::Returned => WebhookKind::PayoutReturned,
+                    PayoutState::Created
+                    | PayoutState::Approved
+                    | PayoutState::Exported
+                    | PayoutState::Unknown
+                    | PayoutState::Cancelled => return None,
+                };
+                Some(News::PayoutEnded(kind, payout.clone()))
+            }
+            Write::SettlementMoved { .. }
+            | Write::DetailsProposed { .. }
+            | Write::DetailsInForce(_)
+            | Write::Entry(_)
+            | Write::Webhook { .. } => None,
+        }
+    }
+
+    pub const fn kind(&self) -> WebhookKind {
+        match self {
+            News::Settled(_) => WebhookKind::SettlementClosed,
+            News::PayoutEnded(kind, _) => *kind,
+        }
+    }
 }
 
 /// A settlement as it is written.
@@ -267,6 +316,7 @@ impl Payee {
             payouts: Vec::new(),
             payouts_made: 0,
             proposed: None,
+            sequence: 0,
             settled_minor: 0,
             settlements: 0,
             unpaid: Vec::new(),
@@ -547,6 +597,16 @@ impl Payee {
         Ok(writes)
     }
 
+    /// What the platform is told of these writes.
+    fn tell(&mut self, writes: &[Write]) -> Result<Vec<Write>, Refusal> {
+        let mut told = Vec::new();
+        for news in writes.iter().filter_map(News::of) {
+            self.sequence = self.sequence.checked_add(1).ok_or(Refusal::SumsWrong)?;
+            told.push(Write::Webhook { sequence: self.sequence, news });
+        }
+        Ok(told)
+    }
+
     fn lapses_at(&self) -> Option<Instant> {
         let created = self.payouts.iter().filter(|payout| payout.state == PayoutState::Created);
         created.map(|payout| payout.created_at.plus_ms(PROPOSAL_LAPSES_MS)).min()
@@ -639,7 +699,9 @@ impl Machine for Payee {
             after.last_at = after.last_at.max(event.at);
             let taken = after.take(after.last_at, &event.fact)?;
             is_changed |= !taken.is_empty();
+            let told = after.tell(&taken)?;
             writes.extend(taken);
+            writes.extend(told);
         }
         if is_changed {
             after.version += 1;
@@ -652,7 +714,8 @@ impl Machine for Payee {
             Write::SettlementMoved { .. }
             | Write::DetailsProposed { .. }
             | Write::DetailsInForce(_)
-            | Write::Entry(_) => None,
+            | Write::Entry(_)
+            | Write::Webhook { .. } => None,
         };
         let notes = writes.iter().filter_map(note).collect();
         let effects = after.lapses_at().map(Wake).into_iter().collect();
@@ -741,7 +804,8 @@ mod tests {
             | Write::SettlementMoved { .. }
             | Write::Payout(_)
             | Write::DetailsProposed { .. }
-            | Write::DetailsInForce(_) => None,
+            | Write::DetailsInForce(_)
+            | Write::Webhook { .. } => None,
         });
         let lines = entries.flat_map(|entry| entry.lines());
         lines.filter(|line| line.account == LedgerAccount::Settlement(A)).map(|line| line.amount_minor).sum()
@@ -751,7 +815,11 @@ mod tests {
         let moves = step.writes.iter().filter_map(|write| match write {
             Write::SettlementMoved { cycle, state, payout } => Some((cycle.number, *state, *payout)),
             Write::Settlement(settlement) => Some((settlement.cycle.number, settlement.state, None)),
-            Write::Payout(_) | Write::DetailsProposed { .. } | Write::DetailsInForce(_) | Write::Entry(_) => None,
+            Write::Payout(_)
+            | Write::DetailsProposed { .. }
+            | Write::DetailsInForce(_)
+            | Write::Entry(_)
+            | Write::Webhook { .. } => None,
         });
         moves.collect()
     }

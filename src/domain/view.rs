@@ -1,7 +1,9 @@
 //! How an order looks from outside: in answers and in webhooks. Pure translation, in the order of the contract.
 
+mod payouts;
 mod refunds;
 mod routes;
+mod settlements;
 
 use std::collections::BTreeMap;
 
@@ -21,8 +23,10 @@ use super::routing::{self, Outlook};
 use super::splits::{self, AskedSplit};
 use super::time::Instant;
 
+pub use payouts::{PayoutView, payout_webhook_body};
 pub use refunds::{PartView, RefundView, refund_failure, refund_webhook_body};
 pub use routes::{RouteView, reason_view};
+pub use settlements::{SettlementFigures, SettlementView, carried_minor, settlement_figures, settlement_webhook_body};
 
 /// The platform's own pairs, given back as they came.
 pub type Metadata = BTreeMap<String, String>;

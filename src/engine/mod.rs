@@ -15,6 +15,8 @@ pub mod cell;
 pub mod changes;
 pub mod clock;
 pub mod courier;
+pub mod cover;
+pub mod debtors;
 pub mod directory;
 pub mod finder;
 pub mod homes;

@@ -5,15 +5,21 @@ use std::sync::Arc;
 
 use super::host::{Act, Hands, Hearing, Host, Loaded, Stored, message_rows};
 use super::lane::{Admission, WriteError};
-use super::ports::{Lanes, Salts, StreamReads, Time};
+use super::ports::{Addressees, Lanes, Outbox, Salts, StreamReads, Time};
+use super::webhooks::Letter;
+use crate::domain::id::PlatformId;
 use crate::domain::journal::{Salt, Title};
 use crate::domain::machine::Machine;
-use crate::domain::payee::{ClosedCycle, Event, Fact, Note, Payee, PayeeId, Refusal, Settlement, Step, Wake, Write};
+use crate::domain::payee::{
+    ClosedCycle, Event, Fact, News, Note, Payee, PayeeId, Refusal, Settlement, Step, Wake, Write,
+};
 use crate::domain::platform::KeyHash;
+use crate::domain::settlement::SettlementId;
 use crate::domain::time::Instant;
+use crate::domain::view::{self, PayoutView};
 use crate::store::{
-    BankDetailsInForce, BankDetailsRow, ClosedSum, Head, NextActionChange, PayoutRow, Reply, Row, SettlementMoved,
-    SettlementRow, StepUnit, StoreError, StoredMessage, Unit,
+    BankDetailsInForce, BankDetailsRow, ClosedSum, Head, NextActionChange, OutboxRow, PayoutRow, Reply, Row,
+    SettlementMoved, SettlementRow, StepUnit, StoreError, StoredMessage, Unit,
 };
 
 pub enum Told {
@@ -37,6 +43,8 @@ pub enum Told {
 pub struct Beside {
     kept: Vec<ClosedSum>,
     details: Option<Box<str>>,
+    /// What this turn tells the platform.
+    webhooks: Vec<OutboxRow>,
 }
 
 /// What payees need of the rest of the engine.
@@ -44,7 +52,68 @@ pub struct Payees {
     pub time: Arc<dyn Time>,
     pub salts: Arc<dyn Salts>,
     pub reads: Arc<dyn StreamReads>,
+    pub addressees: Arc<dyn Addressees>,
     pub lanes: Arc<dyn Lanes>,
+    pub outbox: Arc<dyn Outbox>,
+}
+
+impl Payees {
+    /// What a step tells the platform, as it goes out; nothing where the platform has no address.
+    async fn render(&self, step: &Step) -> Result<Vec<OutboxRow>, WriteError> {
+        let mut rows = Vec::new();
+        let payee = step.after.id;
+        for write in &step.writes {
+            let (sequence, news) = match write {
+                Write::Webhook { sequence, news } => (*sequence, news),
+                Write::Settlement(_)
+                | Write::SettlementMoved { .. }
+                | Write::Payout(_)
+                | Write::DetailsProposed { .. }
+                | Write::DetailsInForce(_)
+                | Write::Entry(_) => continue,
+            };
+            let url = self.addressees.webhook_url(payee.platform).await.map_err(|error| unread(&error))?;
+            let Some(url) = url else { continue };
+            let at = step.after.last_at;
+            rows.push(OutboxRow {
+                kind: news.kind(),
+                sequence,
+                at,
+                platform: payee.platform,
+                url: url.into(),
+                trace: payee.as_u128() << 32 | u128::from(sequence),
+                body: self.body(payee, (sequence, at), news).await?.into(),
+            });
+        }
+        Ok(rows)
+    }
+
+    async fn body(&self, payee: PayeeId, (sequence, at): (u32, Instant), news: &News) -> Result<Vec<u8>, WriteError> {
+        let body = match news {
+            News::Settled(settlement) => {
+                let mut names = Vec::with_capacity(settlement.totals.sums.positions.len());
+                for (platform, _) in &settlement.totals.sums.positions {
+                    names.push(self.name(*platform).await?);
+                }
+                let id = SettlementId { platform: payee.platform, cycle: settlement.cycle };
+                view::settlement_webhook_body((sequence, at), (id, payee.currency), settlement, names)
+            }
+            News::PayoutEnded(kind, payout) => {
+                let shown = PayoutView::of(payee, payout, self.name(payee.platform).await?);
+                view::payout_webhook_body(*kind, (sequence, at), shown)
+            }
+        };
+        body.map_err(|error| culprit(&error))
+    }
+
+    async fn name(&self, platform: PlatformId) -> Result<String, WriteError> {
+        Ok(self.addressees.name(platform).await.map_err(|error| unread(&error))?.into())
+    }
+}
+
+/// A row that cannot be read holds its payee back, as the payee's own would.
+fn unread(error: &StoreError) -> WriteError {
+    error.corruption().map_or(WriteError::Away, |why| WriteError::Culprit(why.to_owned()))
 }
 
 fn unit(step: &Step, events: &[Event], salt: Salt, beside: &mut Beside) -> Result<StepUnit, WriteError> {
@@ -72,6 +141,8 @@ fn unit(step: &Step, events: &[Event], salt: Salt, beside: &mut Beside) -> Resul
                     created_at: at,
                 })));
             }
+            // Rendered before.
+            Write::Webhook { .. } => {}
             Write::DetailsInForce(details) => rows.push(Row::BankDetailsInForce(BankDetailsInForce {
                 payee: after.id,
                 number: details.number,
@@ -98,7 +169,7 @@ fn unit(step: &Step, events: &[Event], salt: Salt, beside: &mut Beside) -> Resul
         name: None,
         rows,
         entries,
-        webhooks: Vec::new(),
+        webhooks: beside.webhooks.clone(),
         messages: message_rows(step, at)?,
         taken: None,
         claim: None,
@@ -178,6 +249,7 @@ impl Host for Payees {
     }
 
     async fn unit(&self, step: &Step, events: &[Event], (): &(), beside: &mut Beside) -> Result<StepUnit, WriteError> {
+        beside.webhooks = self.render(step).await?;
         unit(step, events, self.salts.salt(), beside)
     }
 
@@ -204,7 +276,11 @@ impl Host for Payees {
         }
     }
 
-    fn ended(&self, _: &Payee, (): &mut (), _: Beside) {}
+    fn ended(&self, payee: &Payee, (): &mut (), beside: Beside) {
+        for row in beside.webhooks {
+            self.outbox.written(Letter { stream: payee.id.into(), row });
+        }
+    }
 
     fn refused_by_store(&self, _: u128) -> Option<Refusal> {
         None

@@ -105,6 +105,13 @@ pub trait PlatformReads: Send + Sync + 'static {
     fn has_key(&self, hash: KeyHash) -> Reply<'_, bool>;
 }
 
+/// What is read of platforms that are told something.
+pub trait Addressees: Send + Sync + 'static {
+    fn name(&self, id: PlatformId) -> Reply<'_, Box<str>>;
+    /// Where its webhooks go by its terms.
+    fn webhook_url(&self, id: PlatformId) -> Reply<'_, Option<Box<str>>>;
+}
+
 /// What is read of any stream.
 pub trait StreamReads: Send + Sync + 'static {
     fn head(&self, stream: StreamId) -> Reply<'_, Option<StoredHead>>;

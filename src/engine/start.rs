@@ -14,6 +14,7 @@ use super::changes::{Changes, Needs};
 use super::clock;
 use super::clock::course::Certainty;
 use super::courier::Courier;
+use super::cover::CoverWatch;
 use super::directory::{Bounds, Directory, Gauge, SWEEP_EVERY};
 use super::finder::Finder;
 use super::homes::Homes;
@@ -45,7 +46,7 @@ use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 use crate::store::{
     DeadLetter, Due, LaneBalance, MessageKey, Reply, Seen, Store, StoreError, StoredHead, StoredInboxRow,
-    StoredMessage, StoredOperator, StoredOrder, StoredRefund, Unit,
+    StoredMessage, StoredOperator, StoredOrder, StoredPlatform, StoredRefund, Unit,
 };
 
 /// Proposals in memory at once: those that somebody approves at this moment, and those that were just made.
@@ -67,6 +68,7 @@ pub struct Engine {
     pub unreadable: Arc<UnreadableRows>,
     homes: Arc<Homes>,
     store: Arc<dyn Store>,
+    cover: CoverWatch,
 }
 
 impl Engine {
@@ -83,6 +85,7 @@ impl Engine {
         let accounts = Arc::new(Accounts::new(config.clone()));
         let advice = Arc::new(Advice::new(stats, accounts.clone(), store.clone()));
         let webhooks = WebhookDispatcher::start(config, store.clone(), lanes.clone(), unreadable.clone());
+        let outbox: Arc<dyn ports::Outbox> = Arc::new(webhooks);
         let (bell, rung) = inbox::bell();
         let time: Arc<dyn ports::Time> = Arc::new(Wall { incarnation: lanes.incarnation() });
         let reads = Arc::new(Stored::new(store.clone()));
@@ -93,7 +96,7 @@ impl Engine {
             lanes: Arc::new(lanes.clone()),
             accounts: accounts.clone(),
             advice: advice.clone(),
-            outbox: Arc::new(webhooks),
+            outbox: outbox.clone(),
             parked: Arc::new(bell),
             links,
         };
@@ -109,7 +112,7 @@ impl Engine {
         let serving = inbox.clone();
         actix::spawn(async move { serving.serve(rung).await });
         let changes = start_changes(config, store.clone(), lanes.clone(), accounts.clone(), beside);
-        let settling = start_settling(config, &store, &lanes, closers);
+        let settling = start_settling(config, &store, (&lanes, outbox), closers);
         let (calendars, payees) = (settling.clone(), settling.host().closer.payees.clone());
         let nettings = settling.host().closer.nettings.clone();
         let by_hand = ByHand { desk: desk.clone(), changes: changes.clone(), reads: reads.clone(), time: time.clone() };
@@ -151,6 +154,7 @@ impl Engine {
             unreadable,
             homes,
             store,
+            cover: CoverWatch::default(),
         }
     }
 
@@ -182,7 +186,8 @@ impl Engine {
         self.advice.stats().measure();
         self.unreadable.measure(clock::now());
         metrics::gauge!("tongbao_webhooks_waiting").set(self.store.outbox_size().await? as f64);
-        self.inbox.measure().await
+        self.inbox.measure().await?;
+        self.cover.measure(self.store.as_ref()).await
     }
 }
 
@@ -214,14 +219,20 @@ pub fn start_changes(
 fn start_settling(
     config: &Arc<Config>,
     store: &Arc<dyn Store>,
-    lanes: &Lanes,
+    (lanes, outbox): (&Lanes, Arc<dyn ports::Outbox>),
     threads: Vec<ArbiterHandle>,
 ) -> Arc<Directory<Calendars>> {
     let time: Arc<dyn ports::Time> = Arc::new(Wall { incarnation: lanes.incarnation() });
     let (salts, reads) = (Arc::new(Random), Arc::new(Stored::new(store.clone())));
     let retry_ms = &config.orders.quarantine_retry_ms;
-    let payees =
-        Payees { time: time.clone(), salts: salts.clone(), reads: reads.clone(), lanes: Arc::new(lanes.clone()) };
+    let payees = Payees {
+        time: time.clone(),
+        salts: salts.clone(),
+        reads: reads.clone(),
+        addressees: reads.clone(),
+        lanes: Arc::new(lanes.clone()),
+        outbox,
+    };
     let bounds = Bounds { in_memory_max: config.orders.in_memory_max, idle_ms: 0 };
     let carrier = Box::new(Threads::new(threads.clone()));
     let payees = Directory::new(Arc::new(payees), carrier, Arc::new(lanes.clone()), bounds, retry_ms.clone());
@@ -316,6 +327,11 @@ impl Stored {
 
     pub fn store(&self) -> &dyn Store {
         self.store.as_ref()
+    }
+
+    async fn platform(&self, id: PlatformId) -> Result<StoredPlatform, StoreError> {
+        let platform = self.store.platform(id).await?;
+        platform.ok_or_else(|| StoreError::Corrupt(format!("platform {} is not there", id.0)))
     }
 }
 
@@ -449,12 +465,21 @@ impl ports::OrderReads for Stored {
             if let Some(name) = self.names.get(&id) {
                 return Ok(name.clone());
             }
-            let platform = self.store.platform(id).await?;
-            let platform = platform.ok_or_else(|| StoreError::Corrupt(format!("platform {} is not there", id.0)))?;
+            let platform = self.platform(id).await?;
             let name: Box<str> = platform.name.into();
             self.names.insert(id, name.clone());
             Ok(name)
         })
+    }
+}
+
+impl ports::Addressees for Stored {
+    fn name(&self, id: PlatformId) -> Reply<'_, Box<str>> {
+        ports::OrderReads::platform_name(self, id)
+    }
+
+    fn webhook_url(&self, id: PlatformId) -> Reply<'_, Option<Box<str>>> {
+        Box::pin(async move { Ok(self.platform(id).await?.webhook_url.map(Into::into)) })
     }
 }
 

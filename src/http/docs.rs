@@ -16,8 +16,8 @@ use utoipa_swagger_ui::Config as Reader;
 
 use super::problem::{ApiError, Code};
 use super::{
-    balance, calendars, callbacks, channels, lists, nettings, operator, operators, ops, orders, pay_page, payouts,
-    proposals, refunds, schema, settlements, statement,
+    balance, calendars, callbacks, channels, debtors, lists, nettings, operator, operators, ops, orders, pay_page,
+    payouts, proposals, refunds, schema, settlements, statement,
 };
 
 /// The reader's own files, and nothing from anywhere else.
@@ -81,6 +81,7 @@ pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
         payouts::propose_details,
         payouts::approve_details,
         payouts::payment_received,
+        debtors::list,
         calendars::list,
         calendars::close,
         calendars::create,
@@ -434,6 +435,7 @@ fn codes(operation: &str) -> Vec<&'static [Code]> {
                 Code::CursorInvalid,
             ],
         ],
+        "list_debtors" => vec![OPERATOR, &[Code::ParameterUnknown, Code::LimitInvalid, Code::CursorInvalid]],
         "create_payouts" => vec![OPERATOR, BODY, BY_HAND, PAYOUT],
         "approve_payout" => vec![OPERATOR, PAYOUT],
         "cancel_payout" | "answer_payout" => vec![OPERATOR, BODY, BY_HAND, PAYOUT],

@@ -10,6 +10,7 @@ mod callbacks;
 mod channels;
 mod connections;
 pub mod control;
+mod debtors;
 mod debts;
 mod docs;
 mod draft;

@@ -24,7 +24,7 @@ use crate::domain::payee::{Fact, PayeeId, Refusal};
 use crate::domain::payout::{BankAnswer, PayoutState};
 use crate::domain::payout_id::PayoutId;
 use crate::domain::time::Instant;
-use crate::domain::view;
+use crate::domain::view::PayoutView;
 use crate::engine::letter::TellError;
 use crate::engine::payout_desk::{File, PayoutError};
 use crate::payout::answers::{self, Outcome};
@@ -36,23 +36,13 @@ use crate::store::{PayoutFilter, PayoutRow};
 const REASON_MAX: usize = 200;
 const REFERENCE_MAX: usize = 64;
 
+/// A payout as operators see it.
 #[derive(Serialize)]
-struct PayoutView {
-    id: PayoutId,
-    object: &'static str,
-    platform: String,
-    amount: String,
-    currency: Currency,
-    state: PayoutState,
-    bank_reference: Option<Box<str>>,
-    reason: Option<Box<str>>,
-    #[serde(serialize_with = "view::rfc3339")]
-    created_at: Instant,
-    #[serde(serialize_with = "view::rfc3339")]
-    state_at: Instant,
-    /// What only operators see.
+struct OperatorView {
     #[serde(flatten)]
-    inside: Option<InsideView>,
+    payout: PayoutView,
+    #[serde(flatten)]
+    inside: InsideView,
 }
 
 #[derive(Serialize)]
@@ -64,34 +54,19 @@ struct InsideView {
     file: Option<Box<str>>,
 }
 
-impl PayoutView {
+impl OperatorView {
     fn of(row: PayoutRow, platform: String) -> Self {
         let PayoutRow { payee, payout } = row;
-        PayoutView {
-            id: PayoutId { payee, number: payout.number },
-            object: "payout",
-            platform,
-            amount: format_minor(payout.amount_minor, payee.currency),
-            currency: payee.currency,
-            state: payout.state,
-            bank_reference: payout.reference,
-            reason: payout.reason,
-            created_at: payout.created_at,
-            state_at: payout.state_at,
-            inside: None,
+        OperatorView {
+            payout: PayoutView::of(payee, &payout, platform),
+            inside: InsideView {
+                bank: payout.bank.to_string(),
+                end_to_end_id: PayoutId { payee, number: payout.number }.end_to_end(),
+                proposed_by: payout.proposed_by,
+                approved_by: payout.approved_by,
+                file: payout.file,
+            },
         }
-    }
-
-    fn for_operators(row: PayoutRow, platform: String) -> Self {
-        let payout = &row.payout;
-        let inside = InsideView {
-            bank: payout.bank.to_string(),
-            end_to_end_id: PayoutId { payee: row.payee, number: payout.number }.end_to_end(),
-            proposed_by: payout.proposed_by.clone(),
-            approved_by: payout.approved_by.clone(),
-            file: payout.file.clone(),
-        };
-        PayoutView { inside: Some(inside), ..PayoutView::of(row, platform) }
     }
 }
 
@@ -111,7 +86,7 @@ pub async fn get(app: Data<App>, Caller(platform): Caller, id: Path<String>) -> 
         return Err(ApiError::not_found());
     }
     let row = app.payouts.payout(id).await?.ok_or_else(ApiError::not_found)?;
-    Ok(HttpResponse::Ok().json(PayoutView::of(row, platform.name.clone())))
+    Ok(HttpResponse::Ok().json(PayoutView::of(row.payee, &row.payout, platform.name.clone())))
 }
 
 /// A platform's payouts, by currency and number.
@@ -131,7 +106,7 @@ pub async fn get(app: Data<App>, Caller(platform): Caller, id: Path<String>) -> 
 )]
 pub async fn list(app: Data<App>, Caller(platform): Caller, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let (rows, next_cursor) = app.payout_page(&request, Some(platform.id)).await?;
-    let data = rows.into_iter().map(|row| PayoutView::of(row, platform.name.clone())).collect();
+    let data = rows.iter().map(|row| PayoutView::of(row.payee, &row.payout, platform.name.clone())).collect();
     Page { data, next_cursor }.answer()
 }
 
@@ -689,11 +664,11 @@ impl App {
         Ok(HttpResponse::Ok().json(shown.remove(0)))
     }
 
-    async fn show_payouts(&self, rows: Vec<PayoutRow>) -> Result<Vec<PayoutView>, ApiError> {
+    async fn show_payouts(&self, rows: Vec<PayoutRow>) -> Result<Vec<OperatorView>, ApiError> {
         let mut shown = Vec::with_capacity(rows.len());
         for row in rows {
             let platform = self.store.platform(row.payee.platform).await?.ok_or_else(ApiError::internal)?;
-            shown.push(PayoutView::for_operators(row, platform.name));
+            shown.push(OperatorView::of(row, platform.name));
         }
         Ok(shown)
     }

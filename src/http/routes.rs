@@ -10,8 +10,8 @@ use super::auth::Rights;
 use super::meter::{Meter, UNMATCHED};
 use super::problem::ApiError;
 use super::{
-    App, balance, calendars, callbacks, channels, docs, edge, lists, nettings, operator, operators, ops, orders,
-    pay_page, payouts, proposals, refunds, settlements, statement,
+    App, balance, calendars, callbacks, channels, debtors, docs, edge, lists, nettings, operator, operators, ops,
+    orders, pay_page, payouts, proposals, refunds, settlements, statement,
 };
 use crate::domain::operator::Right;
 
@@ -91,6 +91,7 @@ pub const TABLE: &[Entry] = &[
     of_operators(Right::ProposePayout, post("/v1/operator/bank_details",       || web::post().to(payouts::propose_details))),
     of_operators(Right::Approve,    post("/v1/operator/bank_details/approve",  || web::post().to(payouts::approve_details))),
     of_operators(Right::RecordBank, post("/v1/operator/payments_received",     || web::post().to(payouts::payment_received))),
+    of_operators(Right::Read,       get ("/v1/operator/debtors",               || web::get().to(debtors::list))),
     of_operators(Right::Read,       get ("/v1/operator/calendars",             || web::get().to(calendars::list))),
     of_operators(Right::Settle,     post("/v1/operator/calendars",             || web::post().to(calendars::create))),
     of_operators(Right::Settle,     post("/v1/operator/calendars/{id}/join",   || web::post().to(calendars::join))),

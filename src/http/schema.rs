@@ -1370,3 +1370,25 @@ pub struct NettingRuns {
     #[schema(required)]
     pub next_cursor: Option<String>,
 }
+
+/// Platforms that owe the operator of closed cycles.
+#[derive(ToSchema)]
+pub struct Debtors {
+    pub data: Vec<Debtor>,
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub struct Debtor {
+    pub platform: String,
+    pub currency: String,
+    pub owed: String,
+    /// When the settlement was closed with which the debt began; of a debt of more than 100 settlements, the oldest of
+    /// these.
+    #[schema(required, format = DateTime)]
+    pub since: Option<String>,
+    /// Whole days since then.
+    #[schema(required)]
+    pub days: Option<i64>,
+}

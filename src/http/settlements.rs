@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Serialize;
 
 use super::App;
 use super::auth::Caller;
@@ -20,7 +19,7 @@ use crate::domain::payee::PayeeId;
 use crate::domain::payout_id::PayoutId;
 use crate::domain::settlement::{CycleTotals, SettlementId, SettlementState, Totals};
 use crate::domain::time::Instant;
-use crate::domain::view;
+use crate::domain::view::{self, SettlementFigures, SettlementView};
 use crate::engine::calendars;
 use crate::store::{LaneBalance, SettlementFilter, StoredSettlement};
 
@@ -33,50 +32,6 @@ const LATER_MS: i64 = 86_400_000;
 pub(super) fn span(stored: &StoredSettlement) -> (Instant, Instant) {
     let from = Instant(stored.starts_at.0.saturating_sub(EARLIER_MS));
     (from, Instant(stored.closed_at.0.saturating_add(LATER_MS)))
-}
-
-/// What of a settlement never changes once its cycle is closed.
-#[derive(Serialize)]
-pub(super) struct Figures {
-    pub id: SettlementId,
-    object: &'static str,
-    pub number: u32,
-    pub currency: Currency,
-    #[serde(serialize_with = "view::optional_rfc3339")]
-    pub from: Option<Instant>,
-    #[serde(serialize_with = "view::optional_rfc3339")]
-    pub to: Option<Instant>,
-    pub gross: String,
-    pub refunds: String,
-    pub fees: String,
-    pub shares_in: String,
-    pub shares_out: String,
-    pub adjustments: String,
-    pub brought_forward: String,
-    pub net: String,
-    pub positions: Vec<PositionView>,
-    covers: Vec<CoverView>,
-}
-
-#[derive(Serialize)]
-pub(super) struct PositionView {
-    pub platform: String,
-    pub amount: String,
-}
-
-#[derive(Serialize)]
-struct CoverView {
-    lane: u32,
-    places: i64,
-}
-
-#[derive(Serialize)]
-struct SettlementView {
-    #[serde(flatten)]
-    figures: Figures,
-    state: &'static str,
-    carried_forward: String,
-    payout: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -309,50 +264,32 @@ impl App {
         Ok(next.zip(calendar.schedule).map(|(open, schedule)| (open.to, schedule.next_after(open.to))))
     }
 
-    pub(super) async fn figures_of(&self, stored: StoredSettlement) -> Result<Figures, ApiError> {
-        self.figures(Found::from(stored), &mut BTreeMap::new()).await
+    pub(super) async fn figures_of(&self, stored: StoredSettlement) -> Result<SettlementFigures, ApiError> {
+        self.figures(&Found::from(stored), &mut BTreeMap::new()).await
     }
 
-    async fn figures(&self, found: Found, names: &mut Names) -> Result<Figures, ApiError> {
-        let Found { id, currency, number, span, totals, state: _, told: _, payout: _ } = found;
-        let Totals { brought_forward_minor, covers, net_minor, sums } = totals;
-        let shown = |minor: i64| format_minor(minor, currency);
-        let mut positions = Vec::with_capacity(sums.positions.len());
-        for (other, minor) in &sums.positions {
-            positions.push(PositionView { platform: self.name_of(*other, names).await?, amount: shown(*minor) });
+    async fn figures(&self, found: &Found, names: &mut Names) -> Result<SettlementFigures, ApiError> {
+        let positions = &found.totals.sums.positions;
+        let mut others = Vec::with_capacity(positions.len());
+        for (other, _) in positions {
+            others.push(self.name_of(*other, names).await?);
         }
-        Ok(Figures {
-            id,
-            object: "settlement",
-            number,
-            currency,
-            from: span.map(|(from, _)| from),
-            to: span.map(|(_, to)| to),
-            gross: shown(sums.gross_minor),
-            refunds: shown(sums.refunds_minor),
-            fees: shown(sums.fees_minor),
-            shares_in: shown(sums.shares_in_minor),
-            shares_out: shown(sums.shares_out_minor),
-            adjustments: shown(sums.adjustments_minor),
-            brought_forward: shown(brought_forward_minor),
-            net: shown(net_minor),
-            positions,
-            covers: covers.iter().map(|cover| CoverView { lane: cover.lane.0, places: cover.places }).collect(),
-        })
+        Ok(view::settlement_figures((found.id, found.currency, found.number), found.span, &found.totals, others))
     }
 
     async fn show_settlement(&self, found: Found, names: &mut Names) -> Result<SettlementView, ApiError> {
-        let state = found.state;
-        let carried_minor = match state {
-            State::Settled(SettlementState::Carried) => found.totals.net_minor,
-            State::Open | State::Netted | State::Settled(SettlementState::Closed | SettlementState::PaidOut) => 0,
+        let carried_minor = match found.state {
+            State::Open | State::Netted => 0,
+            State::Settled(state) => view::carried_minor(state, found.totals.net_minor),
         };
-        let carried_forward = format_minor(carried_minor, found.currency);
         let payee = PayeeId { currency: found.currency, platform: found.id.platform };
-        let payout = found.payout.map(|number| PayoutId { payee, number }.to_string());
-        let told = found.told;
-        let figures = self.figures(found, names).await?;
-        Ok(SettlementView { figures, state: told, carried_forward, payout })
+        Ok(SettlementView {
+            figures: self.figures(&found, names).await?,
+            state: found.told,
+            carried_forward: format_minor(carried_minor, found.currency),
+            payout: found.payout.map(|number| PayoutId { payee, number }.to_string()),
+            sequence: None,
+        })
     }
 
     async fn name_of(&self, platform: PlatformId, names: &mut Names) -> Result<String, ApiError> {

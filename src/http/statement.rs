@@ -19,12 +19,13 @@ use super::balance::TransactionView;
 use super::pay_page::prefers_chinese;
 use super::problem::{ApiError, Code};
 use super::query::Query;
-use super::settlements::{Figures, owned, span};
+use super::settlements::{owned, span};
 use crate::domain::id::PlatformId;
 use crate::domain::ledger::{Heading, Transaction, TransactionKind};
 use crate::domain::money::format_minor;
 use crate::domain::settlement::{SettlementId, Sums};
 use crate::domain::time::Instant;
+use crate::domain::view::SettlementFigures;
 use crate::store::{StatementFilter, Store, StoredTransaction, TransactionPlace};
 
 /// Lines of one read.
@@ -219,7 +220,7 @@ enum Part {
 struct Statement {
     store: Arc<dyn Store>,
     id: SettlementId,
-    figures: Figures,
+    figures: SettlementFigures,
     format: Format,
     from: Instant,
     until: Instant,

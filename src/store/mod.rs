@@ -59,7 +59,10 @@ use companions::Purse;
 pub use journal::JournalRow;
 pub use orders::RefundName;
 pub use refunds::{RefundFilter, RefundPlace, StoredRefund};
-pub use transactions::{LedgerLine, LineKey, StatementFilter, StoredTransaction, TransactionFilter, TransactionPlace};
+pub use transactions::{
+    BookedLine, BookedSpan, LedgerLine, LineKey, StatementFilter, StoredTransaction, TransactionFilter,
+    TransactionPlace,
+};
 pub use unit::*;
 
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -870,6 +873,8 @@ pub trait Store: Send + Sync + 'static {
     fn balances_at(&self, at: Instant) -> Reply<'_, Vec<Balance>>;
     /// The lines of an account that were booked at that instant or before, the newest first.
     fn ledger_lines<'a>(&'a self, account: &'a LedgerAccount, at: Instant, limit: u32) -> Reply<'a, Vec<LedgerLine>>;
+    /// In the order in which they were booked.
+    fn booked_lines<'a>(&'a self, span: &'a BookedSpan) -> Reply<'a, Vec<BookedLine>>;
     /// All that makes a platform's balance, in all lanes, as their last groups left it: one picture.
     fn balances_of_platform(&self, platform: PlatformId) -> Reply<'_, Vec<LaneBalance>>;
     /// What changed a platform's balance.

@@ -28,14 +28,15 @@ use super::settlements::{
 };
 use super::statements::*;
 use super::tables::{key, stream_key};
-use super::transactions::{LedgerLineColumns, LineKeyColumns, TransactionColumns};
+use super::transactions::{BookedLineColumns, LedgerLineColumns, LineKeyColumns, TransactionColumns};
 use super::{
-    Balance, Birth, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group, Integrity, JournalRow,
-    KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, LedgerLine, MIGRATED, MODE, MessageKey, NettingPlace,
-    OperatorAct, OperatorKeyRow, OrderFilter, OrderTerms, OutboxItem, OutboxPlace, Owner, PayoutFilter, PayoutRow,
-    Places, RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen, SettlementFilter, StatementFilter, Store,
-    StoreError, StoredBankDetails, StoredEntry, StoredHead, StoredInboxRow, StoredMessage, StoredOperator, StoredOrder,
-    StoredPlatform, StoredRefund, StoredSettlement, StoredTransaction, SumOfLines, TransactionFilter, TransactionPlace,
+    Balance, Birth, BookedLine, BookedSpan, ChannelTotal, Committed, Count, DeadLetter, Doubt, Due, Frozen, Group,
+    Integrity, JournalRow, KeptAnswer, KeyRow, LaneBalance, LaneRow, LastChannel, LedgerLine, MIGRATED, MODE,
+    MessageKey, NettingPlace, OperatorAct, OperatorKeyRow, OrderFilter, OrderTerms, OutboxItem, OutboxPlace, Owner,
+    PayoutFilter, PayoutRow, Places, RefundFilter, RefundPlace, Reply, STORE_ID, Schema, Seen, SettlementFilter,
+    StatementFilter, Store, StoreError, StoredBankDetails, StoredEntry, StoredHead, StoredInboxRow, StoredMessage,
+    StoredOperator, StoredOrder, StoredPlatform, StoredRefund, StoredSettlement, StoredTransaction, SumOfLines,
+    TransactionFilter, TransactionPlace,
 };
 use crate::domain::bank::BankName;
 use crate::domain::closing::Cover;

@@ -227,6 +227,12 @@ pub const BALANCES_AT: &str = "SELECT account, currency, CAST(SUM(amount_minor) 
 pub const LEDGER_LINES: &str = "SELECT kind, id, version, entry_kind, transaction_kind, counterparty, currency, amount_minor, \
      at, effective_at, bill_day FROM lines WHERE account = $1 AND at <= $2 \
      ORDER BY at DESC, kind DESC, id DESC, version DESC, entry DESC, line DESC LIMIT $3";
+/// By way of the journal, whose places are what a page is cut by: no index of the lines is kept for this.
+pub const BOOKED_LINES: &str = "SELECT l.kind, l.id, l.version, l.entry, l.line, l.at, l.lane, l.place, l.entry_kind, \
+     l.account, l.currency, l.amount_minor, l.transaction_kind, l.counterparty, l.cycle, l.effective_at, l.bill_day \
+     FROM journal j JOIN lines l ON l.kind = j.kind AND l.id = j.id AND l.version = j.version \
+     WHERE j.lane = $1 AND j.place >= $2 AND j.place < $3 AND l.at >= $4 AND l.at < $5 \
+     ORDER BY j.place, l.entry, l.line";
 pub const PLACES: &str = "SELECT lane, COUNT(*) AS count, MIN(place) AS first, MAX(place) AS last FROM journal \
      GROUP BY lane ORDER BY lane";
 pub const OUTBOX_SIZE: &str = "SELECT COUNT(*) FROM outbox";
@@ -572,6 +578,12 @@ macro_rules! statements {
         ) -> Reply<'a, Vec<LedgerLine>> {
             let ask = query_as::<_, LedgerLineColumns>(LEDGER_LINES).bind(account.to_string()).bind(at.0);
             self.all(ask.bind(i64::from(limit)))
+        }
+
+        fn booked_lines<'a>(&'a self, span: &'a BookedSpan) -> Reply<'a, Vec<BookedLine>> {
+            let ask = query_as::<_, BookedLineColumns>(BOOKED_LINES).bind(i64::from(span.lane.0));
+            let ask = ask.bind(span.places.start).bind(span.places.end);
+            self.all(ask.bind(span.from.0).bind(span.until.0))
         }
 
         fn cuts(&self, cycle: CycleId) -> Reply<'_, Vec<Cover>> {

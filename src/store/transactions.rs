@@ -1,5 +1,7 @@
 //! Balance transactions: a platform's lines of the ledger, as it sees them.
 
+use std::ops::Range;
+
 use sqlx::FromRow;
 use sqlx::types::Uuid;
 
@@ -9,6 +11,7 @@ use crate::domain::cycle::CycleId;
 use crate::domain::id::{OrderId, PlatformId, RefundId, RefundOrdinal};
 use crate::domain::ledger::{LedgerAccount, TransactionKind};
 use crate::domain::money::Currency;
+use crate::domain::partition::LaneId;
 use crate::domain::stream::StreamId;
 use crate::domain::time::Instant;
 
@@ -193,6 +196,74 @@ impl Readable for LedgerLineColumns {
             currency: self.currency,
             amount_minor: self.amount_minor,
             at: Instant(self.at),
+            effective_at: Instant(self.effective_at),
+            bill_day: self.bill_day,
+        })
+    }
+}
+
+/// Which lines of a lane are wanted: those at these places that were booked from an instant on and before another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BookedSpan {
+    pub lane: LaneId,
+    pub places: Range<i64>,
+    pub from: Instant,
+    pub until: Instant,
+}
+
+/// A line of the ledger, with where it was booked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BookedLine {
+    pub key: LineKey,
+    pub lane: i64,
+    pub place: i64,
+    pub entry_kind: String,
+    pub account: String,
+    pub currency: String,
+    pub amount_minor: i64,
+    pub transaction_kind: Option<String>,
+    pub counterparty: Option<PlatformId>,
+    /// See [`CycleId::from_number`]; 0 where it is settled by no cycle.
+    pub cycle: i64,
+    pub at: Instant,
+    pub effective_at: Instant,
+    /// As 20261130.
+    pub bill_day: i64,
+}
+
+#[derive(Debug, FromRow)]
+pub struct BookedLineColumns {
+    #[sqlx(flatten)]
+    key: LineKeyColumns,
+    lane: i64,
+    place: i64,
+    entry_kind: String,
+    account: String,
+    currency: String,
+    amount_minor: i64,
+    transaction_kind: Option<String>,
+    counterparty: Option<i64>,
+    cycle: i64,
+    effective_at: i64,
+    bill_day: i64,
+}
+
+impl Readable for BookedLineColumns {
+    type Value = BookedLine;
+    fn read(self) -> Result<BookedLine, StoreError> {
+        let counterparty = self.counterparty.map(|number| narrow(number, "platform number")).transpose()?;
+        Ok(BookedLine {
+            key: self.key.key()?,
+            lane: self.lane,
+            place: self.place,
+            entry_kind: self.entry_kind,
+            account: self.account,
+            currency: self.currency,
+            amount_minor: self.amount_minor,
+            transaction_kind: self.transaction_kind,
+            counterparty: counterparty.map(PlatformId),
+            cycle: self.cycle,
+            at: Instant(self.key.at),
             effective_at: Instant(self.effective_at),
             bill_day: self.bill_day,
         })

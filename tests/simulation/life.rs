@@ -219,7 +219,14 @@ impl Life {
         let reminders = Reminders { time: port.clone(), salts: port.clone(), heads: port.clone(), lanes: port.clone() };
         let porter = Box::new(Porter(yard.clone()));
         let reminders = Directory::new(Arc::new(reminders), porter, port.clone(), bounds, retry_ms.clone());
-        let payees = Payees { time: port.clone(), salts: port.clone(), reads: port.clone(), lanes: port.clone() };
+        let payees = Payees {
+            time: port.clone(),
+            salts: port.clone(),
+            reads: port.clone(),
+            addressees: port.clone(),
+            lanes: port.clone(),
+            outbox: port.clone(),
+        };
         let porter = Box::new(Porter(yard.clone()));
         let payees = Directory::new(Arc::new(payees), porter, port.clone(), bounds, retry_ms.clone());
         let nettings = Quietly::new(port.clone(), port.clone(), port.clone(), port.clone());

@@ -32,8 +32,8 @@ use tongbao::engine::directory::Gauge;
 use tongbao::engine::inbox::Bell;
 use tongbao::engine::lane::{Admission, Lane, WriteError};
 use tongbao::engine::ports::{
-    Accounts, Advice, CycleReads, DueReads, HeadReads, InboxReads, Lanes, MessageReads, OrderReads, Outbox, Parked,
-    Salts, Sleep, StreamReads, Time, Verdict as Written,
+    Accounts, Addressees, Advice, CycleReads, DueReads, HeadReads, InboxReads, Lanes, MessageReads, OrderReads, Outbox,
+    Parked, Salts, Sleep, StreamReads, Time, Verdict as Written,
 };
 use tongbao::engine::supervisor::Call;
 use tongbao::engine::webhooks::Letter;
@@ -179,6 +179,17 @@ impl OrderReads for Port {
 
     fn platform_name(&self, id: PlatformId) -> Reply<'_, Box<str>> {
         Box::pin(self.needed(move || Ok(format!("platform-{}", id.0).into())))
+    }
+}
+
+/// No platform wants to hear of its settlements.
+impl Addressees for Port {
+    fn name(&self, id: PlatformId) -> Reply<'_, Box<str>> {
+        self.platform_name(id)
+    }
+
+    fn webhook_url(&self, _: PlatformId) -> Reply<'_, Option<Box<str>>> {
+        Box::pin(async { Ok(None) })
     }
 }
 

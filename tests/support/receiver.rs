@@ -174,7 +174,7 @@ fn read(seen: &Seen, platform: &str, request: &HttpRequest, body: &[u8]) -> Resu
         return Err(format!("a webhook carries next_action: {body}"));
     }
     // The metadata are the order's.
-    let is_whole = data["object"] == "refund" || data["metadata"].is_object();
+    let is_whole = data["object"] != "order" || data["metadata"].is_object();
     if !data["sequence"].is_u64() || !body["timestamp"].is_string() || !is_whole {
         return Err(format!("a webhook lacks something: {body}"));
     }

@@ -69,7 +69,11 @@ pub fn refund_webhook_body(
         WebhookKind::OrderSucceeded
         | WebhookKind::OrderFailed
         | WebhookKind::OrderAttemptFailed
-        | WebhookKind::OrderSuspenseRefunded => refund.state,
+        | WebhookKind::OrderSuspenseRefunded
+        | WebhookKind::SettlementClosed
+        | WebhookKind::PayoutPaid
+        | WebhookKind::PayoutFailed
+        | WebhookKind::PayoutReturned => refund.state,
     };
     let data = RefundView { sequence: Some(sequence), state, ..refund };
     serde_json::to_vec(&WebhookView { kind: kind.name(), timestamp: at, data })

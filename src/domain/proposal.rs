@@ -1,7 +1,7 @@
 //! A proposal: what moves money by hand is proposed by one person and approved by another.
 //!
 //! A further act takes one variant of [`Act`] with an arm in [`Act::name`] and the two rights beside it, one in
-//! [`Proposal::entry`] (what the approval itself books), one each in `engine::proposal` (what it looks like before and
+//! `Proposal::entry` (what the approval itself books), one each in `engine::proposal` (what it looks like before and
 //! after, and how it is carried out), and one in `http::proposals` (how it is posted and shown).
 
 use std::convert::Infallible;

@@ -54,7 +54,8 @@ impl Month {
     }
 
     fn read(text: &str) -> Option<Self> {
-        let (year, month) = text.split_once('-').filter(|(year, month)| year.len() == 4 && month.len() == 2)?;
+        let is_number = |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit());
+        let (year, month) = text.split_once('-').filter(|(year, month)| is_number(year, 4) && is_number(month, 2))?;
         let (year, month): (u16, u8) = (year.parse().ok()?, month.parse().ok()?);
         let (next_year, next_month) =
             if month == 12 { (year.checked_add(1)?, 1) } else { (year, month.checked_add(1)?) };

@@ -478,8 +478,12 @@ impl ports::Addressees for Stored {
         ports::OrderReads::platform_name(self, id)
     }
 
+    /// One that is not there is told nothing: what it is settled for does not hang on that.
     fn webhook_url(&self, id: PlatformId) -> Reply<'_, Option<Box<str>>> {
-        Box::pin(async move { Ok(self.platform(id).await?.webhook_url.map(Into::into)) })
+        Box::pin(async move {
+            let platform = self.store.platform(id).await?;
+            Ok(platform.and_then(|platform| platform.webhook_url).map(Into::into))
+        })
     }
 }
 

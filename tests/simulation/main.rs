@@ -104,7 +104,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sights::Sight;
 
-const RUNS: u64 = 2_000;
+const RUNS: u64 = 1_500;
 const OUTBOX_RUNS: u64 = 500;
 const THREADS: usize = 2;
 const SIGHT_RUNS_MAX: u64 = 1_000;

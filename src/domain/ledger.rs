@@ -396,6 +396,19 @@ impl Heading {
         Heading::ALL.into_iter().find(|heading| heading.name() == name)
     }
 
+    /// The other platform of a line, where sums under this heading are kept by it.
+    pub const fn counterparty(self, of: Transaction) -> Option<PlatformId> {
+        match self {
+            Heading::Positions => of.counterparty,
+            Heading::Gross
+            | Heading::Refunds
+            | Heading::Fees
+            | Heading::SharesIn
+            | Heading::SharesOut
+            | Heading::Adjustments => None,
+        }
+    }
+
     /// Of a line with this transaction. None where its account is settled by no cycle.
     pub fn of(account: &LedgerAccount, transaction: Transaction, amount_minor: i64) -> Option<Self> {
         if !account.is_of_cycles() {

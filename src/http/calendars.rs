@@ -125,8 +125,7 @@ pub async fn close(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    json::require_json(&request)?;
-    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let body = json::body(&request, payload, &app.config.server).await?;
     let Close { number } = given(&body)?;
     let id = calendar_id(&id)?;
     app.calendar(id).await?;
@@ -153,8 +152,7 @@ pub async fn reschedule(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    json::require_json(&request)?;
-    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let body = json::body(&request, payload, &app.config.server).await?;
     let Reschedule { schedule } = given(&body)?;
     let schedule = Schedule::parse(&schedule)
         .map_err(|error| ApiError::field(Code::FieldInvalid, "schedule", error.to_string()))?;
@@ -189,8 +187,7 @@ pub async fn create(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    json::require_json(&request)?;
-    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let body = json::body(&request, payload, &app.config.server).await?;
     let NewCalendar { name, currency, schedule } = given(&body)?;
     let invalid = |field, why: String| ApiError::field(Code::FieldInvalid, field, why);
     if !is_name(&name) {
@@ -241,8 +238,7 @@ pub async fn join(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    json::require_json(&request)?;
-    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let body = json::body(&request, payload, &app.config.server).await?;
     let Join { platform: name } = given(&body)?;
     let calendar = calendar_id(&id)?;
     let currency = app.calendar(calendar).await?.currency;

@@ -33,6 +33,15 @@ pub enum Json<'a> {
 #[derive(Debug)]
 pub struct Fields<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
 
+/// Reads a body that says that it is JSON.
+///
+/// # Errors
+/// As [`require_json`] and [`bytes`].
+pub async fn body(request: &HttpRequest, payload: Payload, bounds: &Server) -> Result<Bytes, ApiError> {
+    require_json(request)?;
+    bytes(request, payload, bounds).await
+}
+
 /// Reads a body up to its bound and within its time.
 pub async fn bytes(request: &HttpRequest, payload: Payload, bounds: &Server) -> Result<Bytes, ApiError> {
     let max = bounds.body_max_bytes;

@@ -54,8 +54,7 @@ pub async fn resolve(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    json::require_json(&request)?;
-    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let body = json::body(&request, payload, &app.config.server).await?;
     let id = order_id(&id)?;
     let stored = app.store.order(id).await?.ok_or_else(ApiError::not_found)?;
     let Found { ordinal, finding, evidence } = resolution(&body, stored.order.currency)?;
@@ -81,8 +80,7 @@ pub async fn resolve_refund(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    json::require_json(&request)?;
-    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let body = json::body(&request, payload, &app.config.server).await?;
     let id = order_id(&id)?;
     let stored = app.store.order(id).await?.ok_or_else(ApiError::not_found)?;
     let (refund, resolution, evidence) = refund_resolution(&body, &stored.order)?;

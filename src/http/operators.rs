@@ -106,8 +106,7 @@ pub async fn add_key(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    json::require_json(&request)?;
-    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let body = json::body(&request, payload, &app.config.server).await?;
     let NewKey { key } = read(&body)?;
     let subject = key.hint.clone();
     let staffing = Staffing::AddKey { name: person.name().into(), key };
@@ -134,8 +133,7 @@ pub async fn revoke(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    json::require_json(&request)?;
-    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let body = json::body(&request, payload, &app.config.server).await?;
     let Revoked { hint } = read(&body)?;
     app.store.operator_by_name(&name).await?.ok_or_else(ApiError::not_found)?;
     let staffing = Staffing::RevokeKeys { name: name.as_str().into(), hint };

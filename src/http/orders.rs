@@ -56,8 +56,7 @@ pub async fn create(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    json::require_json(&request)?;
-    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let body = json::body(&request, payload, &app.config.server).await?;
     let addresses = Addresses::of(&app.config);
     let draft = Draft::read(&body, addresses, edge::trace(request.headers()))?;
     let patience = edge::patience(request.headers());
@@ -110,8 +109,7 @@ pub async fn pay(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    json::require_json(&request)?;
-    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let body = json::body(&request, payload, &app.config.server).await?;
     let mut fields = json::object(&body, &["channel", "method", "payer"])?;
     let (channel, method) = draft::choice(fields.take("channel"), fields.take("method"))?;
     let payer = draft::optional_payer(fields.take("payer"))?.map(Arc::new);

@@ -147,8 +147,7 @@ pub async fn create(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    json::require_json(&request)?;
-    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let body = json::body(&request, payload, &app.config.server).await?;
     let mut fields = json::object(&body, &["currency", "platform", "bank"])?;
     app.payouts_permitted()?;
     let currency = currency(&mut fields)?;
@@ -200,8 +199,7 @@ pub async fn cancel(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    json::require_json(&request)?;
-    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let body = json::body(&request, payload, &app.config.server).await?;
     let id = payout_id(&id)?;
     let mut fields = json::object(&body, &["reason"])?;
     let reason = words(fields.take("reason"), Code::ReasonInvalid, "reason", REASON_MAX)?;
@@ -227,8 +225,7 @@ pub async fn answer(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    json::require_json(&request)?;
-    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let body = json::body(&request, payload, &app.config.server).await?;
     let id = payout_id(&id)?;
     let mut fields = json::object(&body, &["answer", "amount", "reference", "reason"])?;
     let answer = match fields.take("answer").text().as_deref() {
@@ -358,8 +355,7 @@ pub async fn export(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    json::require_json(&request)?;
-    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let body = json::body(&request, payload, &app.config.server).await?;
     let mut fields = json::object(&body, &["currency", "bank"])?;
     app.payouts_permitted()?;
     let (currency, bank) = (currency(&mut fields)?, bank(&mut fields)?);
@@ -450,8 +446,7 @@ pub async fn propose_details(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    json::require_json(&request)?;
-    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let body = json::body(&request, payload, &app.config.server).await?;
     let details = draft_details(&body)?;
     let payee =
         PayeeId { currency: details.currency, platform: app.platform_named(&details.platform, "platform").await? };
@@ -480,8 +475,7 @@ pub async fn approve_details(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    json::require_json(&request)?;
-    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let body = json::body(&request, payload, &app.config.server).await?;
     let mut fields = json::object(&body, &["platform", "currency", "number"])?;
     let currency = currency(&mut fields)?;
     let name = fields.take("platform").text().unwrap_or_default().into_owned();
@@ -513,8 +507,7 @@ pub async fn payment_received(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    json::require_json(&request)?;
-    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let body = json::body(&request, payload, &app.config.server).await?;
     let mut fields = json::object(&body, &["platform", "currency", "amount", "bank", "reference"])?;
     let (currency, bank) = (currency(&mut fields)?, bank(&mut fields)?);
     let name = fields.take("platform").text().unwrap_or_default().into_owned();

@@ -49,8 +49,7 @@ pub async fn create(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    json::require_json(&request)?;
-    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let body = json::body(&request, payload, &app.config.server).await?;
     let mut fields = json::object(&body, &["act", "reason"])?;
     let act = app.read_act(fields.take("act")).await?;
     let reason = words(fields.take("reason"), Code::ReasonInvalid, "reason", REASON_MAX)?;

@@ -122,8 +122,7 @@ pub async fn create(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    json::require_json(&request)?;
-    let body = json::bytes(&request, payload, &app.config.server).await?;
+    let body = json::body(&request, payload, &app.config.server).await?;
     let patience = edge::patience(request.headers());
     let id: OrderId = id.parse().map_err(|_| ApiError::not_found())?;
     let terms = app.store.order_terms(id).await?.filter(|terms| terms.platform == platform.id);

@@ -53,18 +53,7 @@ impl Stub {
     /// Of an entry's line, in a step at `booked_at`.
     pub fn of(entry: &Entry, line: &Line, booked_at: Instant) -> Self {
         let heading = line.heading();
-        let counterparty = match heading {
-            Some(Heading::Positions) => line.transaction.and_then(|transaction| transaction.counterparty),
-            Some(
-                Heading::Gross
-                | Heading::Refunds
-                | Heading::Fees
-                | Heading::SharesIn
-                | Heading::SharesOut
-                | Heading::Adjustments,
-            )
-            | None => None,
-        };
+        let counterparty = heading.zip(line.transaction).and_then(|(heading, of)| heading.counterparty(of));
         let platform = line.account.platform().filter(|_| line.account.is_of_cycles());
         let cycle = match (platform, entry.closes()) {
             (None, _) => StubCycle::None,

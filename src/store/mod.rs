@@ -515,20 +515,10 @@ impl SumOfLines {
         let Some(kind) = &self.transaction_kind else { return Ok(("", 0)) };
         let kind = TransactionKind::parse(kind).ok_or_else(corrupt)?;
         let counterparty = self.counterparty.map(u32::try_from).transpose().map_err(|_| corrupt())?.map(PlatformId);
-        let heading = Heading::of(&account, Transaction { kind, counterparty }, self.amount_minor);
-        let counterparty = match heading {
-            Some(Heading::Positions) => self.counterparty.unwrap_or_default(),
-            Some(
-                Heading::Gross
-                | Heading::Refunds
-                | Heading::Fees
-                | Heading::SharesIn
-                | Heading::SharesOut
-                | Heading::Adjustments,
-            )
-            | None => 0,
-        };
-        Ok((heading.map_or("", Heading::name), counterparty))
+        let transaction = Transaction { kind, counterparty };
+        let heading = Heading::of(&account, transaction, self.amount_minor);
+        let counterparty = heading.and_then(|heading| heading.counterparty(transaction));
+        Ok((heading.map_or("", Heading::name), counterparty.map_or(0, |platform| i64::from(platform.0))))
     }
 }
 
